@@ -1,0 +1,106 @@
+//! Whether a session is armed. A session that never asked for Frosty must not be continued by it.
+//!
+//! The session's own switch beats the project's, which beats `FROSTY_ON`, which beats the registration's `arm`.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::config::{Arm, ConfigError, Env, encoded};
+
+/// What a switch applies to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// One session, encoded.
+    Session(String),
+    /// All sessions in a project folder.
+    Project(PathBuf),
+}
+
+impl Target {
+    /// The session with this id.
+    ///
+    /// # Errors
+    /// When the id is empty or too long.
+    pub fn session(id: &str) -> Result<Self, ConfigError> {
+        encoded(id, "the session", "id").map(Self::Session)
+    }
+
+    /// The switch's file in the state folder.
+    ///
+    /// # Errors
+    /// When a project folder has no real path.
+    pub fn file(&self, state: &Path) -> io::Result<PathBuf> {
+        let name = match self {
+            Self::Session(id) => format!("session-{id}"),
+            Self::Project(dir) => {
+                let real = dir.canonicalize()?;
+                let digest = Sha256::digest(real.as_os_str().as_encoded_bytes());
+                let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+                format!("project-{hex}")
+            }
+        };
+        Ok(state.join("arm").join(name))
+    }
+}
+
+/// Writes a switch.
+///
+/// # Errors
+/// When the folder or the file cannot be written.
+pub fn switch(file: &Path, on: bool) -> io::Result<()> {
+    if let Some(dir) = file.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
+    let mut options = fs::OpenOptions::new();
+    let mut written = options.write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    io::Write::write_all(&mut written, if on { b"on\n" } else { b"off\n" })
+}
+
+/// Whether the session is armed, or `None` when only the configuration's `arm` can tell.
+///
+/// # Errors
+/// When `FROSTY_ON` has a value that means nothing.
+pub fn told(env: &Env, session: Option<&str>, project: Option<&Path>) -> Result<Option<bool>, ConfigError> {
+    if let Some(state) = env.state_dir()
+        && state.join("arm").try_exists().unwrap_or(true)
+    {
+        let session = session.map(|id| Target::Session(id.to_owned()));
+        let project = project.map(|dir| Target::Project(dir.to_owned()));
+        for target in [session, project].into_iter().flatten() {
+            if let Some(on) = read(&target, &state) {
+                return Ok(Some(on));
+            }
+        }
+    }
+    match env.on.as_deref() {
+        None => Ok(None),
+        Some("1" | "print") => Ok(Some(true)),
+        Some("0") => Ok(Some(false)),
+        Some(other) => Err(ConfigError::Value {
+            place: "the environment".to_owned(),
+            key: "FROSTY_ON".to_owned(),
+            found: format!("\"{}\"", crate::text::line(other)),
+            allowed: "1, print or 0".to_owned(),
+            cure: "unset FROSTY_ON".to_owned(),
+        }),
+    }
+}
+
+/// A switch that cannot be read counts as off: nobody is continued by mistake.
+fn read(target: &Target, state: &Path) -> Option<bool> {
+    match target.file(state).and_then(fs::read_to_string) {
+        Ok(text) => Some(text.trim() == "on"),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(_) => Some(false),
+    }
+}
+
+/// Whether a session is armed by its registration alone.
+#[must_use]
+pub fn by_registration(arm: Arm) -> bool {
+    arm == Arm::Always
+}

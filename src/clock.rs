@@ -1,0 +1,19 @@
+//! This machine's clock and chance. The store's clock is the one that decides; this one is the embedded store's, and
+//! the first number of a fence.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::throttle::policy::Ms;
+
+/// This machine's clock, in milliseconds since the Unix epoch.
+#[must_use]
+pub fn host_ms() -> Ms {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| Ms::try_from(d.as_millis()).unwrap_or(Ms::MAX))
+}
+
+/// A random number, distinct from call to call and process to process. Not for secrets.
+#[must_use]
+pub fn chance() -> u64 {
+    RandomState::new().hash_one(0u8)
+}

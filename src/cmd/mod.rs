@@ -1,0 +1,3 @@
+//! The subcommands other than `hook`, one file each.
+
+pub mod switch;

@@ -1,0 +1,94 @@
+//! The environment: the only place that reads it.
+
+use std::env;
+use std::path::PathBuf;
+
+/// Every variable that Frosty reads. Empty ones count as unset.
+#[derive(Debug, Clone, Default)]
+pub struct Env {
+    /// `FROSTY_CONFIG`: a configuration file.
+    pub config: Option<PathBuf>,
+    /// `FROSTY_STORE`: as the key `store`.
+    pub store: Option<String>,
+    /// `FROSTY_STORE_PASSWORD_FILE`: a file that holds the server's password.
+    pub store_password_file: Option<PathBuf>,
+    /// `FROSTY_FLEET`: as the key `fleet`.
+    pub fleet: Option<String>,
+    /// `FROSTY_SCOPE`: as the key `scope`.
+    pub scope: Option<String>,
+    /// `FROSTY_NAME`: as the key `name`.
+    pub name: Option<String>,
+    /// `FROSTY_STREAM`: as the key `stream`.
+    pub stream: Option<String>,
+    /// `FROSTY_MODE`: as the key `mode`.
+    pub mode: Option<String>,
+    /// `FROSTY_ON`: `1` or `print` arms the session, `0` disarms it.
+    pub on: Option<String>,
+    /// `FROSTY_DISABLE`: anything but `0` switches Frosty off before any I/O.
+    pub disable: Option<String>,
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `XDG_STATE_HOME`.
+    pub xdg_state_home: Option<PathBuf>,
+    /// `CLAUDE_CONFIG_DIR`: where the client keeps the user's settings instead of `~/.claude`.
+    pub claude_config_dir: Option<PathBuf>,
+    /// `CLAUDE_PROJECT_DIR`: set by the client for its hooks.
+    pub claude_project_dir: Option<PathBuf>,
+    /// `CLAUDE_CODE_SESSION_ID`: set by the client for its hooks and its shell.
+    pub claude_session_id: Option<String>,
+    /// `TMUX`: the server's socket, its pid, the session.
+    pub tmux: Option<String>,
+    /// `TMUX_PANE`: the pane, `%3` say.
+    pub tmux_pane: Option<String>,
+}
+
+impl Env {
+    /// Reads the environment of this process.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
+    pub fn read() -> Self {
+        let text = |name| env::var_os(name).map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.is_empty());
+        let path = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        Self {
+            config: path("FROSTY_CONFIG"),
+            store: text("FROSTY_STORE"),
+            store_password_file: path("FROSTY_STORE_PASSWORD_FILE"),
+            fleet: text("FROSTY_FLEET"),
+            scope: text("FROSTY_SCOPE"),
+            name: text("FROSTY_NAME"),
+            stream: text("FROSTY_STREAM"),
+            mode: text("FROSTY_MODE"),
+            on: text("FROSTY_ON"),
+            disable: text("FROSTY_DISABLE"),
+            home: path("HOME"),
+            xdg_state_home: path("XDG_STATE_HOME"),
+            claude_config_dir: path("CLAUDE_CONFIG_DIR"),
+            claude_project_dir: path("CLAUDE_PROJECT_DIR"),
+            claude_session_id: text("CLAUDE_CODE_SESSION_ID"),
+            tmux: text("TMUX"),
+            tmux_pane: text("TMUX_PANE"),
+        }
+    }
+
+    /// Whether Frosty is switched off altogether.
+    #[must_use]
+    pub fn disabled(&self) -> bool {
+        self.disable.as_deref().is_some_and(|v| v != "0")
+    }
+
+    /// The state folder `$XDG_STATE_HOME/frosty`, else `~/.local/state/frosty`. Relative paths do not count.
+    #[must_use]
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        let absolute = |p: &Option<PathBuf>| p.clone().filter(|p| p.is_absolute());
+        let base =
+            absolute(&self.xdg_state_home).or_else(|| absolute(&self.home).map(|home| home.join(".local/state")))?;
+        Some(base.join("frosty"))
+    }
+
+    /// The user's `frosty.json`, beside the client's own user settings.
+    #[must_use]
+    pub fn user_file(&self) -> Option<PathBuf> {
+        let dir = self.claude_config_dir.clone().or_else(|| self.home.as_ref().map(|h| h.join(".claude")))?;
+        Some(dir.join("frosty.json"))
+    }
+}

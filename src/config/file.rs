@@ -1,0 +1,333 @@
+//! A configuration file: JSON laid over what stands already. A project's file comes with a cloned repository, so it
+//! may only name and tighten.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::error::ConfigError;
+use super::{Arm, Config};
+use crate::duration;
+use crate::text;
+use crate::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Quota};
+
+/// How far a file is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// The user's own: it may set everything.
+    Own,
+    /// A project's: `scope`, `name`, `prompt`, and tighter limits.
+    Project,
+}
+
+/// Which way a limit tightens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tighter {
+    Larger,
+    Smaller,
+}
+
+const MOST_QUOTAS: usize = 8;
+const MS: Duration = Duration::from_millis(1);
+
+/// Lays the JSON text of a file over the configuration.
+///
+/// # Errors
+/// When it is not JSON, has an unknown key or an impossible value, or loosens what it may not.
+pub fn apply(config: &mut Config, json: &str, file: &str, trust: Trust) -> Result<(), ConfigError> {
+    let json = json.strip_prefix('\u{feff}').unwrap_or(json);
+    let value: Value =
+        serde_json::from_str(json).map_err(|e| ConfigError::NotJson { file: file.to_owned(), cause: e.to_string() })?;
+    let reader = Reader { file, trust };
+    for (key, value) in reader.object("the file", &value)? {
+        reader.top(config, key, value)?;
+    }
+    Ok(())
+}
+
+struct Reader<'a> {
+    file: &'a str,
+    trust: Trust,
+}
+
+impl Reader<'_> {
+    fn top(&self, config: &mut Config, key: &str, v: &Value) -> Result<(), ConfigError> {
+        let place = || self.file.to_owned();
+        match key {
+            "scope" => config.scope = self.maybe_text(key, v)?,
+            "name" => config.name = self.maybe_text(key, v)?,
+            "stop" => {
+                let mut prompt = config.prompt.take();
+                self.class(&mut config.policy.stop, key, v, Some(&mut prompt))?;
+                config.prompt = prompt;
+            }
+            "compact" => self.class(&mut config.policy.compact, key, v, None)?,
+            "api_error" => {
+                for (inner, v) in self.object(key, v)? {
+                    let dotted = format!("{key}.{inner}");
+                    if !self.backoff(&mut config.policy.api_error, inner, &dotted, v)? {
+                        return Err(self.unknown(&dotted, "base, factor, max"));
+                    }
+                }
+            }
+            "fleet_quotas" => self.quotas(&mut config.policy.fleet_quotas, key, v)?,
+            "store" | "stream" | "fleet" | "arm" | "notify" | "mode" | "park_max" | "print_wait" | "budget"
+            | "journal_max" | "hold_after_strikes"
+                if self.trust == Trust::Project =>
+            {
+                return Err(ConfigError::Value {
+                    place: place(),
+                    key: key.to_owned(),
+                    found: shown(v),
+                    allowed: "it only in your own configuration (a project may set scope, name, stop.prompt and tighter limits)"
+                        .to_owned(),
+                    cure: self.cure(),
+                });
+            }
+            "store" => config.set_store(&self.text(key, v)?, &place(), key)?,
+            "stream" => config.set_stream(&self.text(key, v)?, &place(), key)?,
+            "fleet" => config.set_fleet(&self.text(key, v)?, &place(), key)?,
+            "mode" => Config::check_mode(&self.text(key, v)?, &place(), key)?,
+            "arm" => {
+                config.arm = Arm::from_name(&self.text(key, v)?)
+                    .ok_or_else(|| self.value(key, v, "\"always\" or \"manual\""))?;
+            }
+            "notify" => {
+                if v.as_array().is_none_or(|list| !list.is_empty()) {
+                    return Err(self.value(key, v, "[] (this version runs no notify command)"));
+                }
+            }
+            "park_max" => config.park_max = self.duration(key, v, MS, LONGEST)?,
+            "print_wait" => config.print_wait = self.duration(key, v, MS, LONGEST)?,
+            "budget" => {
+                config.budget = self.duration(key, v, Duration::from_millis(20), Duration::from_secs(1))?;
+            }
+            "journal_max" => config.journal_max = self.whole(key, v, 100, 100_000_000)?,
+            "hold_after_strikes" => config.hold_after_strikes = self.whole(key, v, 1, 1000)?,
+            _ => {
+                return Err(self.unknown(
+                    key,
+                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, arm, mode, park_max, print_wait, budget, journal_max, hold_after_strikes, notify",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn class(
+        &self,
+        class: &mut ClassPolicy,
+        key: &str,
+        v: &Value,
+        mut prompt: Option<&mut Option<String>>,
+    ) -> Result<(), ConfigError> {
+        for (inner, v) in self.object(key, v)? {
+            let dotted = format!("{key}.{inner}");
+            match (inner.as_str(), &mut prompt) {
+                ("min_interval", _) => {
+                    let new = self.duration(&dotted, v, Duration::ZERO, LONGEST)?;
+                    self.set(&mut class.min_interval, new, Tighter::Larger, &dotted, v)?;
+                }
+                ("burst", _) => self.burst(&mut class.burst, &dotted, v)?,
+                ("cooldown", _) => self.cooldown(&mut class.cooldown, &dotted, v)?,
+                ("quotas", Some(_)) => self.quotas(&mut class.quotas, &dotted, v)?,
+                ("prompt", Some(prompt)) => **prompt = self.maybe_text(&dotted, v)?,
+                (_, Some(_)) => {
+                    return Err(self.unknown(&dotted, "min_interval, burst, cooldown, quotas, prompt"));
+                }
+                (_, None) => return Err(self.unknown(&dotted, "min_interval, burst, cooldown")),
+            }
+        }
+        Ok(())
+    }
+
+    fn burst(&self, burst: &mut Option<Burst>, key: &str, v: &Value) -> Result<(), ConfigError> {
+        if v.is_null() {
+            if self.trust == Trust::Project && burst.is_some() {
+                return Err(self.looser(key, v));
+            }
+            *burst = None;
+            return Ok(());
+        }
+        // Where it was off, any bang window is tighter.
+        let mut new = burst.unwrap_or(Burst { limit: u32::MAX, window: Duration::ZERO });
+        for (inner, v) in self.object(key, v)? {
+            let dotted = format!("{key}.{inner}");
+            match inner.as_str() {
+                "limit" => {
+                    let limit = self.whole(&dotted, v, 1, 1000)?;
+                    self.set(&mut new.limit, limit, Tighter::Smaller, &dotted, v)?;
+                }
+                "window" => {
+                    let window = self.duration(&dotted, v, MS, LONGEST)?;
+                    self.set(&mut new.window, window, Tighter::Larger, &dotted, v)?;
+                }
+                _ => return Err(self.unknown(&dotted, "limit, window")),
+            }
+        }
+        if new.limit == u32::MAX || new.window.is_zero() {
+            return Err(self.value(key, v, "both limit and window, since no bang window was set before"));
+        }
+        *burst = Some(new);
+        Ok(())
+    }
+
+    fn cooldown(&self, cooldown: &mut Cooldown, key: &str, v: &Value) -> Result<(), ConfigError> {
+        for (inner, v) in self.object(key, v)? {
+            let dotted = format!("{key}.{inner}");
+            match inner.as_str() {
+                "jitter" => {
+                    let jitter = self.thousandths(&dotted, v, 0, 1000)?;
+                    self.set(&mut cooldown.jitter, jitter, Tighter::Larger, &dotted, v)?;
+                }
+                "calm" => {
+                    let calm = self.duration(&dotted, v, Duration::ZERO, LONGEST)?;
+                    self.set(&mut cooldown.calm, calm, Tighter::Larger, &dotted, v)?;
+                }
+                _ => {
+                    if !self.backoff(&mut cooldown.backoff, inner, &dotted, v)? {
+                        return Err(self.unknown(&dotted, "base, factor, max, jitter, calm"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn backoff(&self, backoff: &mut Backoff, inner: &str, key: &str, v: &Value) -> Result<bool, ConfigError> {
+        match inner {
+            "base" => {
+                let base = self.duration(key, v, MS, LONGEST)?;
+                self.set(&mut backoff.base, base, Tighter::Larger, key, v)?;
+            }
+            "factor" => {
+                let factor = self.thousandths(key, v, 1000, 100_000)?;
+                self.set(&mut backoff.factor, factor, Tighter::Larger, key, v)?;
+            }
+            "max" => {
+                let max = self.duration(key, v, MS, LONGEST)?;
+                self.set(&mut backoff.max, max, Tighter::Larger, key, v)?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// A project's quotas come on top of the user's.
+    fn quotas(&self, quotas: &mut Vec<Quota>, key: &str, v: &Value) -> Result<(), ConfigError> {
+        let Some(list) = v.as_array() else {
+            return Err(self.value(key, v, "a list such as [{\"limit\": 100, \"per\": \"1h\"}]"));
+        };
+        if self.trust == Trust::Own {
+            quotas.clear();
+        }
+        for (i, v) in list.iter().enumerate() {
+            let (mut limit, mut per) = (None, None);
+            for (inner, v) in self.object(&format!("{key}[{i}]"), v)? {
+                let dotted = format!("{key}[{i}].{inner}");
+                match inner.as_str() {
+                    "limit" => limit = Some(self.whole(&dotted, v, 1, 10_000)?),
+                    "per" => per = Some(self.duration(&dotted, v, MS, LONGEST)?),
+                    _ => return Err(self.unknown(&dotted, "limit, per")),
+                }
+            }
+            let (Some(limit), Some(per)) = (limit, per) else {
+                return Err(self.value(&format!("{key}[{i}]"), v, "both limit and per"));
+            };
+            quotas.push(Quota { limit, per });
+        }
+        if quotas.len() > MOST_QUOTAS {
+            return Err(self.value(key, v, "at most 8 quotas in all"));
+        }
+        Ok(())
+    }
+
+    fn set<T: Ord + Copy>(
+        &self,
+        slot: &mut T,
+        new: T,
+        tighter: Tighter,
+        key: &str,
+        v: &Value,
+    ) -> Result<(), ConfigError> {
+        let looser = match tighter {
+            Tighter::Larger => new < *slot,
+            Tighter::Smaller => new > *slot,
+        };
+        if looser && self.trust == Trust::Project {
+            return Err(self.looser(key, v));
+        }
+        *slot = new;
+        Ok(())
+    }
+
+    fn object<'v>(&self, key: &str, v: &'v Value) -> Result<&'v Map<String, Value>, ConfigError> {
+        v.as_object().ok_or_else(|| self.value(key, v, "an object"))
+    }
+
+    fn text(&self, key: &str, v: &Value) -> Result<String, ConfigError> {
+        v.as_str().map(str::to_owned).ok_or_else(|| self.value(key, v, "a text"))
+    }
+
+    fn maybe_text(&self, key: &str, v: &Value) -> Result<Option<String>, ConfigError> {
+        match v {
+            Value::Null => Ok(None),
+            Value::String(s) if !s.is_empty() => Ok(Some(s.clone())),
+            _ => Err(self.value(key, v, "a text that is not empty, or null")),
+        }
+    }
+
+    fn duration(&self, key: &str, v: &Value, least: Duration, most: Duration) -> Result<Duration, ConfigError> {
+        v.as_str().and_then(duration::parse).filter(|d| (least..=most).contains(d)).ok_or_else(|| {
+            let (least, most) = (duration::show(least), duration::show(most));
+            self.value(key, v, &format!("a duration from {least} to {most} such as \"15s\", \"10m\" or \"1h30m\""))
+        })
+    }
+
+    fn whole(&self, key: &str, v: &Value, least: u32, most: u32) -> Result<u32, ConfigError> {
+        let n = v.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| (least..=most).contains(n));
+        n.ok_or_else(|| self.value(key, v, &format!("a whole number from {least} to {most}")))
+    }
+
+    /// A number with at most three decimals, in thousandths.
+    fn thousandths(&self, key: &str, v: &Value, least: u32, most: u32) -> Result<u32, ConfigError> {
+        let scaled = v.as_f64().map(|f| f * 1000.0).filter(|f| (f - f.round()).abs() < 1e-6);
+        let within = scaled.filter(|f| (f64::from(least)..=f64::from(most)).contains(&f.round()));
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds of a u32")]
+        within.map(|f| f.round() as u32).ok_or_else(|| {
+            let (least, most) = (f64::from(least) / 1000.0, f64::from(most) / 1000.0);
+            self.value(key, v, &format!("a number from {least} to {most} with at most three decimals"))
+        })
+    }
+
+    fn value(&self, key: &str, v: &Value, allowed: &str) -> ConfigError {
+        ConfigError::Value {
+            place: self.file.to_owned(),
+            key: key.to_owned(),
+            found: shown(v),
+            allowed: allowed.to_owned(),
+            cure: self.cure(),
+        }
+    }
+
+    fn looser(&self, key: &str, v: &Value) -> ConfigError {
+        self.value(key, v, "nothing looser than your own configuration (a project's file may only tighten)")
+    }
+
+    fn unknown(&self, key: &str, allowed: &str) -> ConfigError {
+        ConfigError::UnknownKey {
+            place: self.file.to_owned(),
+            key: text::line(key),
+            allowed: allowed.to_owned(),
+            cure: self.cure(),
+        }
+    }
+
+    fn cure(&self) -> String {
+        format!("edit it: \"${{EDITOR:-vi}}\" {}", self.file)
+    }
+}
+
+fn shown(v: &Value) -> String {
+    text::line(&v.to_string())
+}

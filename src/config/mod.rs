@@ -1,0 +1,310 @@
+//! The configuration: files, environment and flags resolved into one [`Config`].
+//!
+//! Later wins: built-in defaults, the user's file, the project's file (which may only name and tighten), the file of
+//! `FROSTY_CONFIG`, the other `FROSTY_*` variables, the flags.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mod env;
+mod error;
+mod file;
+mod server;
+
+pub use env::Env;
+pub use error::ConfigError;
+pub use file::{Trust, apply};
+pub use server::Server;
+
+use crate::text;
+use crate::throttle::policy::Policy;
+
+/// When a session is armed without having been told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arm {
+    /// Always: the registration is the project's own.
+    Always,
+    /// Only by `FROSTY_ON` or `frosty on`.
+    Manual,
+}
+
+impl Arm {
+    /// The value with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "always" => Some(Self::Always),
+            "manual" => Some(Self::Manual),
+            _ => None,
+        }
+    }
+}
+
+/// Which store decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreChoice {
+    /// The server on port 18000, or the embedded store if there never was one.
+    Auto(Server),
+    /// The embedded store.
+    Embedded,
+    /// This server.
+    Server(Server),
+}
+
+/// What the flags of `frosty hook` set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--arm`.
+    pub arm: Option<String>,
+    /// `--store`.
+    pub store: Option<String>,
+    /// `--scope`.
+    pub scope: Option<String>,
+    /// `--fleet`.
+    pub fleet: Option<String>,
+}
+
+/// Everything that is configured, resolved.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Which store decides.
+    pub store: StoreChoice,
+    /// The fleet's name, encoded.
+    pub fleet: String,
+    /// The scope's name as given, if any.
+    pub scope: Option<String>,
+    /// The session's name as given, if any.
+    pub name: Option<String>,
+    /// The journal's stream.
+    pub stream: String,
+    /// The continuation prompt, if not the built-in one.
+    pub prompt: Option<String>,
+    /// Every limit.
+    pub policy: Policy,
+    /// When a session is armed without having been told.
+    pub arm: Arm,
+    /// How long a session with its own background task counts as parked.
+    pub park_max: Duration,
+    /// The longest wait in an unattended session.
+    pub print_wait: Duration,
+    /// How long a verdict may take.
+    pub budget: Duration,
+    /// About how many entries the journal's stream keeps.
+    pub journal_max: u32,
+    /// Strikes within a day that turn a cooldown into a hold.
+    pub hold_after_strikes: u32,
+    /// The state folder, if there can be one.
+    pub state: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            store: StoreChoice::Auto(Server::default()),
+            fleet: "default".to_owned(),
+            scope: None,
+            name: None,
+            stream: "torch.continuous.ops".to_owned(),
+            prompt: None,
+            policy: Policy::default(),
+            arm: Arm::Always,
+            park_max: Duration::from_secs(600),
+            print_wait: Duration::from_secs(540),
+            budget: Duration::from_millis(250),
+            journal_max: 100_000,
+            hold_after_strikes: 5,
+            state: None,
+        }
+    }
+}
+
+impl Config {
+    /// Resolves the configuration for a project.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is wrong, or a variable or flag has an impossible value.
+    pub fn load(env: &Env, project: Option<&Path>, flags: &Flags) -> Result<Self, ConfigError> {
+        let mut config = Self { state: env.state_dir(), ..Self::default() };
+        let user = env.user_file();
+        let has_user = match &user {
+            Some(path) => config.layer(path, Trust::Own, false)?,
+            None => false,
+        };
+        if let Some(path) = project.map(|dir| dir.join(".claude/frosty.json")) {
+            // A home folder taken for a project: its file is the user's own.
+            let is_user = |user: &PathBuf| has_user && same(user, &path);
+            if !user.as_ref().is_some_and(is_user) {
+                config.layer(&path, Trust::Project, false)?;
+            }
+        }
+        if let Some(path) = &env.config {
+            config.layer(path, Trust::Own, true)?;
+        }
+        config.environment(env)?;
+        config.flags(flags)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Lays a file over the configuration; tells whether there was one.
+    fn layer(&mut self, path: &Path, trust: Trust, required: bool) -> Result<bool, ConfigError> {
+        let name = text::line(&path.display().to_string());
+        match fs::read_to_string(path) {
+            Ok(json) => apply(self, &json, &name, trust).map(|()| true),
+            // A folder that is no folder holds no file either.
+            Err(e) if !required && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
+            Err(e) => Err(ConfigError::Unreadable { file: name, cause: e.to_string() }),
+        }
+    }
+
+    fn environment(&mut self, env: &Env) -> Result<(), ConfigError> {
+        let place = "the environment";
+        if let Some(store) = &env.store {
+            self.set_store(store, place, "FROSTY_STORE")?;
+        }
+        if let Some(fleet) = &env.fleet {
+            self.set_fleet(fleet, place, "FROSTY_FLEET")?;
+        }
+        if let Some(stream) = &env.stream {
+            self.set_stream(stream, place, "FROSTY_STREAM")?;
+        }
+        if let Some(mode) = &env.mode {
+            Self::check_mode(mode, place, "FROSTY_MODE")?;
+        }
+        if let Some(scope) = &env.scope {
+            self.scope = Some(scope.clone());
+        }
+        if let Some(name) = &env.name {
+            self.name = Some(name.clone());
+        }
+        if let (StoreChoice::Auto(server) | StoreChoice::Server(server), Some(path)) =
+            (&mut self.store, &env.store_password_file)
+        {
+            server.password_file = Some(path.clone());
+        }
+        Ok(())
+    }
+
+    fn flags(&mut self, flags: &Flags) -> Result<(), ConfigError> {
+        let place = "the command line";
+        if let Some(arm) = &flags.arm {
+            self.arm = Arm::from_name(arm).ok_or_else(|| wrong(place, "--arm", arm, "always or manual"))?;
+        }
+        if let Some(store) = &flags.store {
+            let password_file = match &mut self.store {
+                StoreChoice::Auto(server) | StoreChoice::Server(server) => server.password_file.take(),
+                StoreChoice::Embedded => None,
+            };
+            self.set_store(store, place, "--store")?;
+            if let StoreChoice::Auto(server) | StoreChoice::Server(server) = &mut self.store {
+                server.password_file = password_file;
+            }
+        }
+        if let Some(fleet) = &flags.fleet {
+            self.set_fleet(fleet, place, "--fleet")?;
+        }
+        if let Some(scope) = &flags.scope {
+            self.scope = Some(scope.clone());
+        }
+        Ok(())
+    }
+
+    /// What no single key shows to be impossible.
+    fn check(&self) -> Result<(), ConfigError> {
+        let place = "the merged configuration";
+        for (name, class) in [("stop", &self.policy.stop), ("compact", &self.policy.compact)] {
+            let backoff = class.cooldown.backoff;
+            if backoff.base > backoff.max {
+                let key = format!("{name}.cooldown.max");
+                return Err(wrong(place, &key, &crate::duration::show(backoff.max), "at least cooldown.base"));
+            }
+            if class.min_interval.is_zero() && class.burst.is_some_and(|b| b.limit < 2) {
+                let key = format!("{name}.burst.limit");
+                return Err(wrong(
+                    place,
+                    &key,
+                    "1",
+                    "at least 2 while min_interval is 0 (the first attempt would trip)",
+                ));
+            }
+        }
+        let backoff = self.policy.api_error;
+        if backoff.base > backoff.max {
+            let found = crate::duration::show(backoff.max);
+            return Err(wrong(place, "api_error.max", &found, "at least api_error.base"));
+        }
+        Ok(())
+    }
+
+    fn set_store(&mut self, value: &str, place: &str, key: &str) -> Result<(), ConfigError> {
+        self.store = match value {
+            "auto" => StoreChoice::Auto(Server::default()),
+            "embedded" => StoreChoice::Embedded,
+            url => {
+                StoreChoice::Server(Server::parse(url).map_err(|(found, allowed)| wrong(place, key, &found, allowed))?)
+            }
+        };
+        Ok(())
+    }
+
+    fn set_fleet(&mut self, value: &str, place: &str, key: &str) -> Result<(), ConfigError> {
+        self.fleet = encoded(value, place, key)?;
+        Ok(())
+    }
+
+    fn set_stream(&mut self, value: &str, place: &str, key: &str) -> Result<(), ConfigError> {
+        if value.is_empty() || value.len() > 256 || value.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(wrong(place, key, value, "a key of 1 to 256 bytes without spaces"));
+        }
+        // The journal must not overwrite what decides.
+        if value.starts_with("frosty:") {
+            return Err(wrong(place, key, value, "a key that does not begin with frosty:"));
+        }
+        value.clone_into(&mut self.stream);
+        Ok(())
+    }
+
+    fn check_mode(value: &str, place: &str, key: &str) -> Result<(), ConfigError> {
+        match value {
+            "enforce" => Ok(()),
+            _ => Err(wrong(place, key, value, "\"enforce\" (this version has no other mode)")),
+        }
+    }
+}
+
+/// Encodes a name where it enters.
+///
+/// # Errors
+/// When it is empty or too long.
+pub fn encoded(name: &str, place: &str, key: &str) -> Result<String, ConfigError> {
+    let encoded = text::encode(name);
+    if encoded.is_empty() || encoded.len() > text::LONGEST_NAME {
+        return Err(wrong(place, key, name, "a name of 1 to 128 bytes, counted after encoding"));
+    }
+    Ok(encoded)
+}
+
+fn wrong(place: &str, key: &str, found: &str, allowed: &str) -> ConfigError {
+    let cure = if key.starts_with("FROSTY_") {
+        format!("unset {key}")
+    } else if key.starts_with("--") {
+        "see: frosty hook --help".to_owned()
+    } else if std::path::Path::new(place).is_absolute() {
+        format!("edit it: \"${{EDITOR:-vi}}\" {place}")
+    } else {
+        "edit it: \"${EDITOR:-vi}\" ~/.claude/frosty.json".to_owned()
+    };
+    ConfigError::Value {
+        place: place.to_owned(),
+        key: key.to_owned(),
+        found: format!("\"{}\"", text::line(found)),
+        allowed: allowed.to_owned(),
+        cure,
+    }
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}

@@ -1,0 +1,141 @@
+//! What the client is answered: the contract table. The one exit 2 of the program is here.
+//!
+//! | event | admitted | refused | anything else |
+//! |---|---|---|---|
+//! | `Stop` | exit 2, stderr = the prompt, stdout = `{"suppressOutput":true}` | exit 0, stdout = a message when the reason changed | exit 0 |
+//! | `PreCompact` `auto` | exit 0, silent | exit 2, stderr = why | exit 0 |
+//! | every other | | | exit 0, silent |
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use chrono::DateTime;
+
+use crate::duration;
+use crate::text;
+use crate::throttle::policy::{Class, Ms, millis};
+use crate::throttle::step::Event;
+use crate::throttle::verdict::{Admission, Decision, Outcome, Reason, Verdict};
+
+/// The longest continuation prompt.
+const LONGEST_PROMPT: usize = 10_000;
+
+const DEFAULT_PROMPT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where \
+you stopped. If nothing is left to do, say so in one line and stop.";
+
+/// What earns exit 2.
+enum Two {
+    /// A continuation that a store has committed.
+    GoOn(Admission),
+    /// A compaction that the policy refused; the client then goes on without it.
+    Uncompacted,
+}
+
+/// Answers the client and tells the exit code.
+#[must_use]
+pub fn answer(event: &Event, verdict: Verdict, prompt: Option<&str>, out: Streams) -> ExitCode {
+    let Verdict { decision, admission, notes } = verdict;
+    let Streams { stdout, stderr } = out;
+    for note in &notes {
+        let _ = writeln!(stderr, "frosty: {}", text::line_of(note, 2000));
+    }
+    match (event.asks(), decision.outcome) {
+        (Some(Class::Stop), Outcome::Admit) => {
+            let Some(admission) = admission else { return ExitCode::SUCCESS };
+            let prompt = text::prompt(prompt.unwrap_or(DEFAULT_PROMPT), LONGEST_PROMPT);
+            // Exit 2 with an empty stdout can be ignored by the client: what cannot be said is not done, and burnt.
+            let said = writeln!(stdout, "{{\"suppressOutput\":true}}")
+                .and_then(|()| stdout.flush())
+                .and_then(|()| writeln!(stderr, "{prompt}"));
+            match said {
+                Ok(()) => two(Two::GoOn(admission)),
+                Err(_) => ExitCode::SUCCESS,
+            }
+        }
+        (Some(Class::Stop), _) => {
+            if decision.reason_changed {
+                let message = serde_json::json!({ "systemMessage": stand_down(&decision) });
+                let _ = writeln!(stdout, "{message}").and_then(|()| stdout.flush());
+            }
+            ExitCode::SUCCESS
+        }
+        (Some(Class::Compact), Outcome::Refuse) => match writeln!(stderr, "{}", uncompacted(&decision)) {
+            Ok(()) => two(Two::Uncompacted),
+            Err(_) => ExitCode::SUCCESS,
+        },
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Where the answer goes.
+pub struct Streams<'a> {
+    /// The hook's output, which the client reads as JSON.
+    pub stdout: &'a mut dyn Write,
+    /// What the agent or a person reads.
+    pub stderr: &'a mut dyn Write,
+}
+
+/// The only place that makes exit code 2. It consumes what earned it.
+fn two(earned: Two) -> ExitCode {
+    match earned {
+        Two::GoOn(Admission { .. }) | Two::Uncompacted => ExitCode::from(2),
+    }
+}
+
+/// Tells a failure in one line on stderr; the exit code is 0 whatever happens.
+#[must_use]
+pub fn failed(reason: Reason, why: &str) -> ExitCode {
+    let why = text::line_of(why, 2000);
+    let _ = writeln!(io::stderr(), "frosty: {}: {why}", reason.code());
+    ExitCode::SUCCESS
+}
+
+/// The message of a refused stop: why, from when it would be admitted, and that nothing will wake the session.
+fn stand_down(decision: &Decision) -> String {
+    let why = why(decision);
+    let back = match decision.retry_after {
+        Some(after) => {
+            let at = decision.now.saturating_add(millis(after));
+            format!("It would be admitted from {} (in {}).", clock(at), duration::about(after))
+        }
+        None => "No time ends it.".to_owned(),
+    };
+    let nothing = "Nothing will wake this session; type to go on.";
+    format!("Frosty stands down ({}): {why}. {back} {nothing}", decision.reason.code())
+}
+
+fn uncompacted(decision: &Decision) -> String {
+    let back = decision.retry_after.map_or_else(String::new, |after| {
+        let at = decision.now.saturating_add(millis(after));
+        format!(" It is allowed again from {} (in {}).", clock(at), duration::about(after))
+    });
+    format!("Frosty blocks this compaction ({}): {}.{back}", decision.reason.code(), why(decision))
+}
+
+fn why(decision: &Decision) -> String {
+    let Decision { attempts, strikes, .. } = decision;
+    match decision.reason {
+        Reason::MinInterval => "too soon after the last one".to_owned(),
+        Reason::Burst => format!("{attempts} attempts in a short time opened cooldown number {strikes}"),
+        Reason::Cooldown => "a cooldown is open".to_owned(),
+        Reason::ApiError => "the API failed, and its cooldown is open".to_owned(),
+        Reason::Hold => match &decision.held {
+            Some(held) => {
+                format!("held by {}: {}", text::line(&held.by), text::line(&held.reason))
+            }
+            None => "held".to_owned(),
+        },
+        Reason::Rest => "the agent rests".to_owned(),
+        Reason::Done => "the agent said it is done".to_owned(),
+        Reason::Blocked => "the agent waits for a person".to_owned(),
+        Reason::WaitFor => "the agent waits for a wake-up".to_owned(),
+        Reason::Parked => "the client will wake the session itself".to_owned(),
+        Reason::Quota => "a quota is used up".to_owned(),
+        Reason::Superseded => "a newer stop or prompt took over".to_owned(),
+        other => other.code().replace('_', " "),
+    }
+}
+
+fn clock(at: Ms) -> String {
+    DateTime::from_timestamp_millis(at).map_or_else(String::new, |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+}

@@ -1,0 +1,122 @@
+//! One journal entry: its fields, their values, and its rendering as a line.
+//!
+//! The server writes the same entry inside the admission script; this is the embedded store's rendering and the local
+//! journal's. The first five fields are what existing consumers of the stream `torch.continuous.ops` read.
+
+use chrono::DateTime;
+use serde::Serialize;
+
+use crate::throttle::policy::{Class, Ms};
+use crate::throttle::step::Step;
+use crate::throttle::verdict::{Decision, Outcome, Reason};
+
+/// The `infrastructure_mode` of every entry.
+pub const MODE: &str = "GUARDED_CONTINUOUS";
+
+/// One verdict or event.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry<'a> {
+    /// `%Y%m%d_%H%M%S`, UTC, of the store's clock.
+    pub timestamp: String,
+    /// The window label, else the scope.
+    pub window: &'a str,
+    /// `RESTARTING`, `STANDING_DOWN`, `COOLDOWN`, `HOLD`, `RESTING` or `RECORDED`.
+    pub status: &'static str,
+    /// `CLAUDE_CODE_RESTART` for an admitted continuation, else `NONE`.
+    pub next_action: &'static str,
+    /// [`MODE`].
+    pub infrastructure_mode: &'static str,
+    /// The version of these fields.
+    pub v: u32,
+    /// The scope, encoded.
+    pub scope: &'a str,
+    /// The fleet, encoded.
+    pub fleet: &'a str,
+    /// The session, encoded.
+    pub session: &'a str,
+    /// The client's name of the event.
+    pub event: &'a str,
+    /// `admit`, `refuse` or `record`.
+    pub verdict: &'static str,
+    /// The reason code.
+    pub reason: &'static str,
+    /// Milliseconds until it would be admitted, where a time ends it.
+    pub retry_after_ms: Option<u64>,
+    /// Attempts in the bang window.
+    pub attempts: u32,
+    /// Strikes not forgotten.
+    pub strikes: u32,
+    /// Which store decided: `dragonfly`, `embedded`, or `none`.
+    pub store: &'static str,
+    /// Whether a stand-in decided.
+    pub degraded: bool,
+    /// The asking machine.
+    pub host: &'a str,
+    /// What more there is to say; empty for nothing.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub detail: &'a str,
+    /// The store's clock.
+    pub ms: Ms,
+    /// Random, distinct from entry to entry.
+    pub id: &'a str,
+}
+
+impl<'a> Entry<'a> {
+    /// The entry of a step that was decided. `window` is the label, else the scope.
+    #[must_use]
+    pub fn of(step: &'a Step, decided: &Decision, window: &'a str, fleet: &'a str, store: &'static str) -> Self {
+        let class = step.event.asks();
+        let goes_on = class == Some(Class::Stop) && decided.outcome == Outcome::Admit;
+        Self {
+            timestamp: stamp(decided.now),
+            window,
+            status: if class == Some(Class::Stop) { status(decided.reason) } else { "RECORDED" },
+            next_action: if goes_on { "CLAUDE_CODE_RESTART" } else { "NONE" },
+            infrastructure_mode: MODE,
+            v: 1,
+            scope: &step.scope,
+            fleet,
+            session: &step.session,
+            event: &step.event_name,
+            verdict: decided.outcome.code(),
+            reason: decided.reason.code(),
+            retry_after_ms: decided.retry_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            attempts: decided.attempts,
+            strikes: decided.strikes,
+            store,
+            degraded: false,
+            host: &step.host,
+            detail: &step.detail,
+            ms: decided.now,
+            id: &step.id,
+        }
+    }
+
+    /// The entry as one line of JSON with its newline. Text cannot break out of it: JSON escapes control characters.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut line = serde_json::to_string(self).unwrap_or_default();
+        line.push('\n');
+        line
+    }
+}
+
+/// `%Y%m%d_%H%M%S` in UTC.
+#[must_use]
+pub fn stamp(now: Ms) -> String {
+    DateTime::from_timestamp_millis(now)
+        .map_or_else(|| "00000000_000000".to_owned(), |t| t.format("%Y%m%d_%H%M%S").to_string())
+}
+
+/// The status that existing consumers know, for the reason of a continuation's verdict.
+#[must_use]
+pub fn status(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Admitted | Reason::Probe => "RESTARTING",
+        Reason::Cooldown | Reason::Burst | Reason::ApiError => "COOLDOWN",
+        Reason::Hold => "HOLD",
+        Reason::Rest | Reason::Done | Reason::Blocked | Reason::WaitFor | Reason::Parked => "RESTING",
+        Reason::MinInterval | Reason::Quota | Reason::Superseded | Reason::StoreDown => "STANDING_DOWN",
+        Reason::Event | Reason::BadConfig | Reason::BadInput | Reason::BadUsage => "RECORDED",
+    }
+}

@@ -1,0 +1,17 @@
+//! Frosty: admission control for agents that keep going by themselves.
+//!
+//! A datum's way is a straight line: stdin → `hook::payload` → `config`, `scope` → `store` (which asks `throttle`) →
+//! `hook::reply` → exit code.
+
+pub mod arm;
+pub mod cli;
+pub mod clock;
+pub mod cmd;
+pub mod config;
+pub mod duration;
+pub mod hook;
+pub mod journal;
+pub mod scope;
+pub mod store;
+pub mod text;
+pub mod throttle;

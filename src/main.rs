@@ -1,0 +1,56 @@
+//! argv → command → exit code. The hook's own codes are `hook::reply`'s; all others are here.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use frosty::cli::{self, Cli, Command};
+use frosty::cmd::switch;
+use frosty::hook;
+
+/// Something could not be done.
+const FAILED: u8 = 1;
+/// The command line is wrong (`EX_USAGE`). Clap's own code for it is 2, which would tell the client to go on.
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let Some(flags) = cli::exact(&args) {
+        return hook::run(&flags);
+    }
+    let command = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli.command,
+        Err(e) => return usage(&args, &e),
+    };
+    let done = match command {
+        Command::Hook(args) => return hook::run(&args.flags()),
+        Command::On(target) => switch::run(target, true),
+        Command::Off(target) => switch::run(target, false),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            let _ = writeln!(io::stderr(), "frosty: {e}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
+    // Printing to a reader that has gone away is no reason for another exit code.
+    if !e.use_stderr() {
+        let _ = e.print();
+        return ExitCode::SUCCESS;
+    }
+    if args.get(1).is_some_and(|a| a == "hook") {
+        let lines = e.to_string();
+        let found = lines.lines().find(|l| !l.is_empty()).unwrap_or("a wrong command line");
+        let found = found.strip_prefix("error: ").unwrap_or(found);
+        return hook::bad_usage(&format!(
+            "expected `frosty hook` with its flags, found: {found}; see: frosty hook --help"
+        ));
+    }
+    let _ = e.print();
+    ExitCode::from(USAGE)
+}

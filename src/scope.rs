@@ -1,0 +1,68 @@
+//! Who is asking: the scope (one agent's seat), and the window label that people know it by.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, ConfigError, Env, encoded};
+use crate::text;
+
+/// How long tmux may take to tell the label.
+const TMUX_ANSWERS: Duration = Duration::from_millis(500);
+
+/// The scope, encoded: the configured one, else the tmux pane (`tmux-<server>-p3`), else the session.
+///
+/// `session` is already encoded.
+///
+/// # Errors
+/// When the name is too long.
+pub fn resolve(config: &Config, env: &Env, session: &str) -> Result<String, ConfigError> {
+    if let Some(scope) = &config.scope {
+        return encoded(scope, "the merged configuration", "scope");
+    }
+    match pane(env) {
+        Some(name) => encoded(&name, "the environment", "TMUX"),
+        None => Ok(session.to_owned()),
+    }
+}
+
+/// The pane's scope. `TMUX` holds the server's socket, its pid and a session number.
+fn pane(env: &Env) -> Option<String> {
+    let pane = env.tmux_pane.as_ref()?.strip_prefix('%')?;
+    let socket = env.tmux.as_ref()?.split(',').next()?;
+    let server = Path::new(socket).file_name()?.to_string_lossy();
+    Some(format!("tmux-{server}-p{pane}"))
+}
+
+/// The label `session:window` of the pane, as tmux tells it; `None` outside tmux or when it does not answer in time.
+///
+/// Spawns a process: asked for once, at `SessionStart`, and kept with the session.
+#[must_use]
+pub fn label(env: &Env) -> Option<String> {
+    let (_, pane) = (env.tmux.as_ref()?, env.tmux_pane.as_ref()?);
+    let mut child = Command::new("tmux")
+        .args(["display-message", "-p", "-t", pane, "#{session_name}:#{window_name}"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let deadline = Instant::now() + TMUX_ANSWERS;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => break,
+            Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(2)),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+        }
+    }
+    let mut label = String::new();
+    child.stdout.take()?.take(1024).read_to_string(&mut label).ok()?;
+    let label: String = text::line(&label).chars().take(text::LONGEST_NAME).collect();
+    (!label.is_empty()).then_some(label)
+}

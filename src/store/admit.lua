@@ -1,0 +1,457 @@
+-- One step: an event's effects, the decision, and the journal entry, all or nothing.
+-- The projection of src/throttle/model.rs and effects.rs; tests/model_and_script.rs keeps the two equal.
+-- Runs on Lua 5.1 (Redis) and 5.4 (Dragonfly): whole numbers only, every key from KEYS, no globals.
+local now = (function(t) return math.floor(tonumber(t[1])) * 1000 + math.floor(tonumber(t[2]) / 1000) end)(redis.call('TIME'))
+
+local unpack = table.unpack or unpack
+local event, held_fence, paced, host_ms, host, r, id, scope_name, session_name, name, label,
+  rest_kind, rest_lasting, rest_topic, failure, reset_at, reset_after, too_long, cure,
+  event_name, detail, fleet_name, store_name, journal_max, keep,
+  min_interval, burst_limit, window, base, factor, max, jitter, calm,
+  api_base, api_factor, api_max = unpack(ARGV)
+local QUOTA_ARGS = 37
+
+local HIGHEST_FENCE, MOST_STRIKES, DAY = 999999999999999, 1000, 86400000
+local stop = event == 'stop' or event == 'ask'
+local asks = stop or event == 'compact'
+
+-- a stored or given whole number, or nil
+local function int(x)
+  if type(x) == 'string' and #x <= 15 and string.find(x, '^%d+$') then return math.floor(tonumber(x)) end
+end
+local function count_of(x) return int(x) or 0 end
+local function text(x) return x or '' end
+local function fmt(n) return n and string.format('%.0f', n) or '' end
+local function put(into, field, value)
+  into[#into + 1] = field
+  into[#into + 1] = value
+end
+
+host_ms, r, journal_max, keep = int(host_ms), int(r), int(journal_max), int(keep)
+min_interval, burst_limit, window, calm = int(min_interval), int(burst_limit), int(window), int(calm)
+base, factor, max, jitter = int(base), int(factor), int(max), int(jitter)
+api_base, api_factor, api_max = int(api_base), int(api_factor), int(api_max)
+
+-- the quotas: a count, then limit and period of each; the scope's first, then the fleet's
+local at = QUOTA_ARGS
+local function quotas()
+  local list, longest = {}, 0
+  for _ = 1, int(ARGV[at]) do
+    local quota = { limit = int(ARGV[at + 1]), per = int(ARGV[at + 2]) }
+    list[#list + 1] = quota
+    longest = math.max(longest, quota.per)
+    at = at + 2
+  end
+  at = at + 1
+  return list, longest
+end
+local scope_quotas, scope_longest = quotas()
+local fleet_quotas, fleet_longest = quotas()
+
+local K_SESSION, K_JOURNAL, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local K_SCOPE_QUOTA = #scope_quotas > 0 and KEYS[5]
+local K_FLEET_QUOTA = #fleet_quotas > 0 and KEYS[#scope_quotas > 0 and 6 or 5]
+
+-- A length that starts later than now starts now and keeps its length.
+local function rebase(start, stop_at)
+  if start and start > now then
+    return now, stop_at and now + math.max(0, stop_at - start), true
+  end
+  return start, stop_at, false
+end
+
+local function grown(first, by, most, strikes)
+  local len = first
+  for _ = 2, strikes do
+    if len >= most then break end
+    len = math.floor(len * by / 1000)
+  end
+  return math.min(len, most)
+end
+
+-- the answer, filled in as it is decided
+local answer = { outcome = 'record', reason = 'event', attempts = 0, strikes = 0, changed = '0', by = '', why = '' }
+local function refuse(reason, left)
+  answer.outcome, answer.reason, answer.left = 'refuse', reason, left
+end
+
+---- the session -----------------------------------------------------------------------------------------------
+local s = redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since', 'rest_until', 'rest_topic',
+  'woken', 'last_reason')
+local fence, woken, last_reason = int(s[1]), s[8] == '1', text(s[9])
+local rest = s[4] and s[4] ~= '' and { kind = s[4], since = count_of(s[5]), till = int(s[6]), topic = text(s[7]) } or nil
+if event ~= 'start' then name, label = text(s[2]), text(s[3]) end
+local session = {}
+
+local superseded = false
+if event == 'ask' then
+  held_fence = count_of(held_fence)
+  if fence and fence > held_fence then
+    superseded = true
+  else
+    fence = held_fence
+    put(session, 'fence', fmt(fence))
+  end
+end
+
+if not superseded then
+  if event == 'stop' or event == 'failure' or event == 'prompt' or event == 'client_prompt' or event == 'end' then
+    fence = math.min(math.max(fence and fence + 1 or 0, host_ms), HIGHEST_FENCE)
+    put(session, 'fence', fmt(fence))
+  end
+  local rest_before = rest
+  if rest then
+    local moved
+    rest.since, rest.till, moved = rebase(rest.since, rest.till)
+    if moved then rest_before = false end
+  end
+  local lasting = rest and rest.kind ~= 'parked' and (not rest.till or rest.till > now)
+  if event == 'stop' and rest_kind ~= '' and not (rest_kind == 'parked' and lasting) then
+    local length = int(rest_lasting)
+    rest = { kind = rest_kind, since = now, till = length and now + length, topic = rest_topic }
+  elseif event == 'prompt' or event == 'end' or (event == 'client_prompt' and rest and rest.kind == 'parked') then
+    rest = nil
+  end
+  if stop and woken then rest = nil end
+  if rest ~= rest_before then
+    put(session, 'rest', rest and rest.kind or '')
+    put(session, 'rest_since', rest and fmt(rest.since) or '')
+    put(session, 'rest_until', rest and fmt(rest.till) or '')
+    put(session, 'rest_topic', rest and rest.topic or '')
+  end
+  if event == 'start' then
+    put(session, 'name', name)
+    put(session, 'label', label)
+  end
+  if event ~= 'ask' then put(session, 'needs_you', event == 'needs_you' and '1' or '') end
+  put(session, 'scope', scope_name)
+  put(session, 'host', host)
+  put(session, 'seen', fmt(now))
+end
+
+---- the scope -------------------------------------------------------------------------------------------------
+local scope, furthest, endless = {}, now, false
+local own, other = event == 'compact' and 'compact' or 'stop', event == 'compact' and 'stop' or 'compact'
+local admitted_at, attempts, cooldown_start, cooldown_end, strikes
+local other_start, other_end
+local hold, api_start, api_end, api_strikes
+
+local function unpacked(list)
+  local times, changed = {}, false
+  for word in string.gmatch(text(list), '%d+') do
+    local t = int(word)
+    if t and #times < 1000 then
+      if t > now then t, changed = now, true end
+      times[#times + 1] = t
+    end
+  end
+  return times, changed
+end
+local function packed(times)
+  local words = {}
+  for i, t in ipairs(times) do words[i] = fmt(t) end
+  return table.concat(words, ',')
+end
+
+local function put_hold()
+  put(scope, 'hold_reason', hold and hold.reason or '')
+  put(scope, 'hold_by', hold and hold.by or '')
+  put(scope, 'hold_since', hold and fmt(hold.since) or '')
+  put(scope, 'hold_until', hold and fmt(hold.till) or '')
+end
+local function hold_of(reason, by, since, till)
+  if not since or since == '' then return nil, false end
+  local h, moved = { reason = text(reason), by = text(by), since = count_of(since), till = int(till) }, nil
+  h.since, h.till, moved = rebase(h.since, h.till)
+  return h, moved
+end
+local function holds(h) return h and (not h.till or h.till > now) end
+
+local function fail(api_row, api_holds)
+  if too_long == '1' then
+    -- The compact cooldown is the other class's here: a failure is no compaction.
+    if other_end and other_end > now then
+      other_end = now
+      put(scope, other .. '_cooldown_end', fmt(now))
+    end
+  end
+  api_row = failure == 'request' and math.min(api_row + 1, MOST_STRIKES) or 0
+  put(scope, 'api_row', fmt(api_row))
+  if failure == 'person' or api_row > 3 then
+    if holds(hold) and hold.by ~= 'api' then return end
+    local booked = holds(hold) and hold.till or now
+    api_holds = math.min(api_holds + 1, MOST_STRIKES)
+    put(scope, 'api_holds', fmt(api_holds))
+    local till = math.max(booked, now + grown(30 * 60000, 2000, 240 * 60000, api_holds))
+    hold = { reason = cure, by = 'api', since = now, till = till }
+    put_hold()
+    return
+  end
+  api_strikes = math.min(api_strikes + 1, MOST_STRIKES)
+  put(scope, 'api_strikes', fmt(api_strikes))
+  local len = int(reset_after)
+  if int(reset_at) then len = int(reset_at) - now end
+  if len then
+    len = math.max(math.min(len, 7 * DAY), api_base)
+  else
+    len = grown(api_base, api_factor, api_max, api_strikes)
+  end
+  if not api_end or api_end < now + len then
+    api_start, api_end = now, now + len
+    put(scope, 'api_start', fmt(api_start))
+    put(scope, 'api_end', fmt(api_end))
+  end
+end
+
+if not superseded and (asks or event == 'failure') then
+  local f = redis.call('HMGET', K_SCOPE,
+    own .. '_admitted_at', own .. '_attempts', own .. '_cooldown_start', own .. '_cooldown_end', own .. '_strikes',
+    other .. '_admitted_at', other .. '_attempts', other .. '_cooldown_start', other .. '_cooldown_end',
+    'hold_reason', 'hold_by', 'hold_since', 'hold_until',
+    'api_start', 'api_end', 'api_strikes', 'api_row', 'api_holds')
+  local moved
+  local function past(field, value)
+    local t = int(value)
+    if t and t > now then
+      t = now
+      put(scope, field, fmt(t))
+    end
+    return t
+  end
+  local function span(prefix, from, to)
+    local a, b = int(from), int(to)
+    if not a or not b then return nil, nil end
+    a, b, moved = rebase(a, b)
+    if moved then
+      put(scope, prefix .. '_start', fmt(a))
+      put(scope, prefix .. '_end', fmt(b))
+    end
+    return a, b
+  end
+  admitted_at = past(own .. '_admitted_at', f[1])
+  attempts, moved = unpacked(f[2])
+  if moved then put(scope, own .. '_attempts', packed(attempts)) end
+  cooldown_start, cooldown_end = span(own .. '_cooldown', f[3], f[4])
+  strikes = count_of(f[5])
+  past(other .. '_admitted_at', f[6])
+  local others, other_moved = unpacked(f[7])
+  if other_moved then put(scope, other .. '_attempts', packed(others)) end
+  other_start, other_end = span(other .. '_cooldown', f[8], f[9])
+  hold, moved = hold_of(f[10], f[11], f[12], f[13])
+  if moved then put_hold() end
+  api_start, api_end = span('api', f[14], f[15])
+  api_strikes = count_of(f[16])
+  local api_row, api_holds = count_of(f[17]), count_of(f[18])
+
+  if event == 'stop' then
+    if api_strikes > 0 or api_row > 0 or api_holds > 0 then
+      api_strikes = 0
+      put(scope, 'api_strikes', '0')
+      put(scope, 'api_row', '0')
+      put(scope, 'api_holds', '0')
+    end
+    if hold and hold.by == 'api' then
+      hold = nil
+      put_hold()
+      put(scope, 'released', fmt(now))
+    end
+  elseif event == 'failure' then
+    fail(api_row, api_holds)
+    local last = math.max(api_end or now, hold and hold.till or now)
+    if last > now then answer.left = last - now end
+    answer.strikes = api_strikes
+  end
+end
+
+---- the ask ---------------------------------------------------------------------------------------------------
+local fleet, quota_puts = {}, {}
+
+-- Entries later than now are read as now and rewritten. Nothing older than the largest limit can decide.
+local function quota_left(key, list)
+  local newest = redis.call('ZRANGE', key, '-1', '-1', 'WITHSCORES')
+  if newest[2] and math.floor(tonumber(newest[2])) > now then
+    local most = 0
+    for _, quota in ipairs(list) do most = math.max(most, quota.limit) end
+    local entries = redis.call('ZRANGE', key, fmt(-most), '-1', 'WITHSCORES')
+    for i = 1, #entries, 2 do
+      if math.floor(tonumber(entries[i + 1])) > now then redis.call('ZADD', key, fmt(now), entries[i]) end
+    end
+  end
+  local left
+  for _, quota in ipairs(list) do
+    local nth = fmt(-quota.limit)
+    local entry = redis.call('ZRANGE', key, nth, nth, 'WITHSCORES')
+    local frees = entry[2] and math.floor(tonumber(entry[2])) + quota.per - now
+    if frees and frees > 0 then left = math.max(left or 0, frees) end
+  end
+  return left
+end
+local function quota_add(key, longest)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', fmt(now - longest))
+  redis.call('ZADD', key, fmt(now), fmt(now) .. '-' .. id)
+  redis.call('PEXPIRE', key, fmt(longest + DAY))
+end
+
+local function decide()
+  local fleet_hold
+  if stop then
+    local f = redis.call('HMGET', K_FLEET, 'born', 'hold_reason', 'hold_by', 'hold_since', 'hold_until')
+    if text(f[1]) == '' then put(fleet, 'born', id) end
+    local moved
+    fleet_hold, moved = hold_of(f[2], f[3], f[4], f[5])
+    if moved then
+      put(fleet, 'hold_since', fmt(fleet_hold.since))
+      put(fleet, 'hold_until', fmt(fleet_hold.till))
+    end
+  end
+  if strikes > 0 and (not cooldown_end or now >= cooldown_end + calm) then
+    strikes = 0
+    put(scope, own .. '_strikes', '0')
+  end
+  if burst_limit > 0 then
+    for _, t in ipairs(attempts) do
+      if t > now - window then answer.attempts = answer.attempts + 1 end
+    end
+  end
+  answer.strikes = strikes
+
+  -- 1. a hold of the scope or its fleet
+  if stop then
+    local first, second = holds(hold) and hold, holds(fleet_hold) and fleet_hold
+    local by = first or second
+    if by then
+      local till = by.till
+      if first and second then till = first.till and second.till and math.max(first.till, second.till) end
+      answer.by, answer.why = by.by, by.reason
+      return refuse('hold', till and till - now)
+    end
+  end
+  -- 2. an open cooldown
+  if cooldown_end and cooldown_end > now then return refuse('cooldown', cooldown_end - now) end
+  if stop then
+    -- 3. an open API cooldown
+    if api_end and api_end > now then
+      answer.strikes = api_strikes
+      return refuse('api_error', api_end - now)
+    end
+    -- 4. a rest
+    if rest and (not rest.till or rest.till > now) then return refuse(rest.kind, rest.till and rest.till - now) end
+  end
+  -- 5. the guard; only a paced ask that meets it closed leaves no mark
+  local guard = admitted_at and admitted_at + min_interval - now or 0
+  if guard > 0 and paced == '1' then return refuse('min_interval', guard) end
+  if burst_limit > 0 then
+    local kept = {}
+    for _, t in ipairs(attempts) do
+      if t > now - window then kept[#kept + 1] = t end
+    end
+    kept[#kept + 1] = now
+    while #kept > burst_limit do table.remove(kept, 1) end
+    attempts = kept
+    answer.attempts = #kept
+    -- 6. the bang window
+    if (guard > 0 or min_interval == 0) and #kept >= burst_limit then
+      strikes = math.min(strikes + 1, MOST_STRIKES)
+      local len = grown(base, factor, max, strikes)
+      len = len + math.floor(math.floor(len * jitter / 1000) * r / 1000000)
+      cooldown_start, cooldown_end = now, now + len
+      put(scope, own .. '_strikes', fmt(strikes))
+      put(scope, own .. '_cooldown_start', fmt(now))
+      put(scope, own .. '_cooldown_end', fmt(now + len))
+      put(scope, own .. '_attempts', '')
+      answer.strikes = strikes
+      return refuse('burst', len)
+    end
+    put(scope, own .. '_attempts', packed(kept))
+  end
+  -- 7. the guard again
+  if guard > 0 then return refuse('min_interval', guard) end
+  -- 8. the quotas
+  if stop then
+    local a = K_SCOPE_QUOTA and quota_left(K_SCOPE_QUOTA, scope_quotas)
+    local b = K_FLEET_QUOTA and quota_left(K_FLEET_QUOTA, fleet_quotas)
+    if a or b then return refuse('quota', math.max(a or 0, b or 0)) end
+    if K_SCOPE_QUOTA then quota_puts[#quota_puts + 1] = { K_SCOPE_QUOTA, scope_longest } end
+    if K_FLEET_QUOTA then quota_puts[#quota_puts + 1] = { K_FLEET_QUOTA, fleet_longest } end
+    if woken then put(session, 'woken', '') end
+  end
+  -- 9. admitted
+  local probes = cooldown_start and (not admitted_at or admitted_at <= cooldown_start)
+  answer.outcome, answer.reason = 'admit', probes and 'probe' or 'admitted'
+  put(scope, own .. '_admitted_at', fmt(now))
+  if min_interval > 0 and burst_limit > 0 then put(scope, own .. '_attempts', fmt(now)) end
+end
+
+if superseded then
+  refuse('superseded', nil)
+elseif asks then
+  decide()
+  if stop and last_reason ~= answer.reason then
+    answer.changed = '1'
+    put(session, 'last_reason', answer.reason)
+  end
+end
+
+---- the writes: the guard and the quotas first, so that whatever fails later has not admitted too much --------
+if #scope > 0 then
+  redis.call('HSET', K_SCOPE, unpack(scope))
+  if hold and not hold.till then
+    redis.call('PERSIST', K_SCOPE)
+  else
+    furthest = math.max(now, cooldown_end or now, other_end or now, api_end or now, hold and hold.till or now)
+    redis.call('PEXPIRE', K_SCOPE, fmt(keep + furthest - now))
+  end
+end
+for _, quota in ipairs(quota_puts) do quota_add(quota[1], quota[2]) end
+if #fleet > 0 then redis.call('HSET', K_FLEET, unpack(fleet)) end
+if #session > 0 then
+  redis.call('HSET', K_SESSION, unpack(session))
+  redis.call('PEXPIRE', K_SESSION, fmt(30 * DAY + math.max(0, rest and rest.till and rest.till - now or 0)))
+end
+
+---- the journal; one that cannot be written does not stop the verdict ------------------------------------------
+local STATUS = { admitted = 'RESTARTING', probe = 'RESTARTING', cooldown = 'COOLDOWN', burst = 'COOLDOWN',
+  api_error = 'COOLDOWN', hold = 'HOLD', rest = 'RESTING', done = 'RESTING', blocked = 'RESTING',
+  wait_for = 'RESTING', parked = 'RESTING', min_interval = 'STANDING_DOWN', quota = 'STANDING_DOWN',
+  superseded = 'STANDING_DOWN' }
+local function stamp()
+  local days = math.floor(now / DAY)
+  local secs = math.floor((now - days * DAY) / 1000)
+  local z = days + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local day = doy - math.floor((153 * mp + 2) / 5) + 1
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('%04.0f%02.0f%02.0f_%02.0f%02.0f%02.0f', year, month, day,
+    math.floor(secs / 3600), math.floor(secs / 60) % 60, secs % 60)
+end
+local going_on = stop and answer.outcome == 'admit'
+local entry = {
+  'timestamp', stamp(),
+  'window', label ~= '' and label or scope_name,
+  'status', stop and (STATUS[answer.reason] or 'STANDING_DOWN') or 'RECORDED',
+  'next_action', going_on and 'CLAUDE_CODE_RESTART' or 'NONE',
+  'infrastructure_mode', 'GUARDED_CONTINUOUS',
+  'v', '1',
+  'scope', scope_name,
+  'fleet', fleet_name,
+  'session', session_name,
+  'event', event_name,
+  'verdict', answer.outcome,
+  'reason', answer.reason,
+  'retry_after_ms', fmt(answer.left),
+  'attempts', fmt(answer.attempts),
+  'strikes', fmt(answer.strikes),
+  'store', store_name,
+  'degraded', '0',
+  'host', host,
+}
+if detail ~= '' then put(entry, 'detail', detail) end
+redis.pcall('XADD', K_JOURNAL, 'MAXLEN', '~', fmt(journal_max), '*', unpack(entry))
+
+return { answer.outcome, answer.reason, fmt(answer.left), fmt(answer.attempts), fmt(answer.strikes), fmt(fence),
+  answer.changed, fmt(now), answer.by, answer.why }

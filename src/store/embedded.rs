@@ -1,0 +1,202 @@
+//! The embedded store: plain files for one machine, the pure model run under one lock per fleet.
+//!
+//! A step reads the scope's file, decides, replaces the file with the new state and the entry still to be journaled,
+//! and appends the entry. Whatever it is killed between, the next step on the scope finds either nothing done or the
+//! entry pending. Nothing is synced to the disk: a power cut that empties a file is read as an unknown past.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::local_journal::LocalJournal;
+use super::state_file::{self, FleetFile, Found, Pending, ScopeFile};
+use super::{Store, StoreError};
+use crate::clock;
+use crate::config::Config;
+use crate::journal::Entry;
+use crate::throttle::model::{self, State};
+use crate::throttle::policy::{Class, Ms, millis};
+use crate::throttle::state::{FleetState, Hold, ScopeState, Span};
+use crate::throttle::step::Step;
+use crate::throttle::verdict::Verdict;
+
+/// The name of this store in the journal.
+pub const NAME: &str = "embedded";
+
+/// A session that was not seen for this long is forgotten.
+const SESSION_KEEP: Duration = Duration::from_secs(30 * 86_400);
+
+/// Entries that wait for a journal that cannot be written; beyond these the oldest are dropped.
+const MOST_PENDING: usize = 100;
+
+/// How often a held lock is tried again.
+const RETRY: Duration = Duration::from_micros(500);
+
+/// The files of one fleet.
+pub struct Embedded<'a> {
+    config: &'a Config,
+    dir: PathBuf,
+    deadline: Instant,
+}
+
+impl<'a> Embedded<'a> {
+    /// The embedded store of the configured fleet. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// When there is no state folder.
+    pub fn new(config: &'a Config, deadline: Instant) -> Result<Self, StoreError> {
+        let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
+        Ok(Self { config, dir, deadline })
+    }
+
+    /// As [`Store::step`] at a given time; tests use it to move the clock.
+    ///
+    /// # Errors
+    /// As [`Store::step`].
+    pub fn step_at(&mut self, step: &Step, clock: impl FnOnce() -> Ms) -> Result<Verdict, StoreError> {
+        let _lock = lock(&self.dir, self.deadline, self.config.budget)?;
+        // Only under the lock: a time read before it may lie before another's admission.
+        let now = clock();
+        let mut notes = Vec::new();
+        let path = self.dir.join("scopes").join(format!("{}.json", step.scope));
+        let mut file = match state_file::read::<ScopeFile>(&path, now)? {
+            Found::State(file) => file,
+            Found::Nothing => ScopeFile::new(ScopeState::default()),
+            Found::SetAside(note) => {
+                notes.push(note);
+                ScopeFile::new(self.unknown_scope(now))
+            }
+        };
+        let fleet = if step.event.asks() == Some(Class::Stop) { self.fleet(now, &mut notes)? } else { None };
+
+        let mut state = State {
+            fleet: fleet.unwrap_or_default(),
+            scope: file.scope,
+            session: file.sessions.remove(&step.session).unwrap_or_default(),
+        };
+        let had_fleet = is_kept(&state.fleet);
+        let decided = model::step(&self.config.policy, &mut state, step, now);
+        let window = if state.session.label.is_empty() { &step.scope } else { &state.session.label };
+        let line = Entry::of(step, &decided, window, &self.config.fleet, NAME).line();
+
+        let (mut journal, mut pending) = self.settle(file.pending);
+        pending.push(Pending { at: journal.as_ref().map_or(0, LocalJournal::len), line });
+        let over = pending.len().saturating_sub(MOST_PENDING);
+        pending.drain(..over);
+
+        // The quota first: a crash between the two then burns an admission, and grants none.
+        if is_kept(&state.fleet) || had_fleet {
+            self.keep_fleet(state.fleet)?;
+        }
+        file.scope = state.scope;
+        file.sessions.retain(|_, s| s.seen > now - millis(SESSION_KEEP));
+        file.sessions.insert(step.session.clone(), state.session);
+        file.pending = pending;
+        state_file::replace(&path, &file)?;
+        if let (Some(journal), Some(entry)) = (&mut journal, file.pending.last())
+            && journal.len() == entry.at
+        {
+            // One that cannot be written stays pending and stops no verdict.
+            let _ = journal.append(&entry.line);
+        }
+        Ok(Verdict::committed(decided, notes))
+    }
+
+    /// Opens the journal and appends what earlier steps left pending; returns what is still to be written.
+    fn settle(&self, pending: Vec<Pending>) -> (Option<LocalJournal>, Vec<Pending>) {
+        let Ok(mut journal) = LocalJournal::open(&self.dir) else { return (None, pending) };
+        let mut left = Vec::new();
+        for entry in pending {
+            let settled = left.is_empty()
+                && matches!(journal.holds(entry.at, &entry.line), Ok(there) if there || journal.append(&entry.line).is_ok());
+            if !settled {
+                left.push(entry);
+            }
+        }
+        // Out of order is worse than late: nothing new is written before what is left.
+        let journal = left.is_empty().then_some(journal);
+        (journal, left)
+    }
+
+    fn fleet(&self, now: Ms, notes: &mut Vec<String>) -> Result<Option<FleetState>, StoreError> {
+        Ok(match state_file::read::<FleetFile>(&self.dir.join("fleet.json"), now)? {
+            Found::State(file) => Some(file.fleet),
+            Found::Nothing => None,
+            Found::SetAside(note) => {
+                notes.push(note);
+                let until = now.saturating_add(millis(self.config.policy.unknown_past()));
+                let hold = Hold {
+                    reason: "the fleet's state could not be read and was set aside".to_owned(),
+                    by: "frosty".to_owned(),
+                    since: now,
+                    until: Some(until),
+                };
+                Some(FleetState { hold: Some(hold), ..FleetState::default() })
+            }
+        })
+    }
+
+    /// A fleet file stands only while a fleet hold or quota exists.
+    fn keep_fleet(&self, fleet: FleetState) -> Result<(), StoreError> {
+        let path = self.dir.join("fleet.json");
+        if is_kept(&fleet) {
+            return state_file::replace(&path, &FleetFile::new(fleet));
+        }
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                Err(StoreError::Files { doing: "remove", path, cause })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A scope whose past was lost: as long a cooldown as any limit reaches back, never a clean slate.
+    fn unknown_scope(&self, now: Ms) -> ScopeState {
+        let end = now.saturating_add(millis(self.config.policy.unknown_past()));
+        let mut scope = ScopeState::default();
+        scope.stop.cooldown = Some(Span { start: now, end });
+        scope
+    }
+}
+
+impl Store for Embedded<'_> {
+    fn step(&mut self, step: &Step) -> Result<Verdict, StoreError> {
+        self.step_at(step, clock::host_ms)
+    }
+}
+
+fn is_kept(fleet: &FleetState) -> bool {
+    fleet.hold.is_some() || fleet.released.is_some() || !fleet.quota.is_empty()
+}
+
+/// Takes the fleet's lock, making its folders if they are missing. Dropping the file releases it.
+///
+/// # Errors
+/// When the folders cannot be made or the lock is held past the deadline.
+pub fn lock(dir: &Path, deadline: Instant, budget: Duration) -> Result<File, StoreError> {
+    let path = dir.join("lock");
+    let files = |cause: io::Error| StoreError::Files { doing: "open", path: path.clone(), cause };
+    let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = match open() {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let scopes = dir.join("scopes");
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&scopes);
+            made.map_err(|cause| StoreError::Files { doing: "make", path: scopes, cause })?;
+            open().map_err(files)?
+        }
+        opened => opened.map_err(files)?,
+    };
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(RETRY),
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Locked { path, within_ms: budget.as_millis() });
+            }
+            Err(TryLockError::Error(e)) => return Err(files(e)),
+        }
+    }
+}

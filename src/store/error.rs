@@ -1,0 +1,83 @@
+//! What can go wrong with a store, said so that a person can mend it.
+
+use std::path::PathBuf;
+
+/// Why a store gave no verdict. Nothing is admitted then.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The connection was refused.
+    #[error(
+        "expected a Redis-protocol server at {at}, found nobody listening; start it, or choose another store: FROSTY_STORE=embedded"
+    )]
+    NobodyListens {
+        /// The server, without its password.
+        at: String,
+    },
+    /// The connection failed otherwise.
+    #[error("expected a Redis-protocol server at {at}, found: {cause}; check it with: redis-cli -u {at} PING")]
+    Unreachable {
+        /// The server, without its password.
+        at: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// No answer in time.
+    #[error(
+        "expected an answer from {at} within {within_ms} ms, found none; check it with: redis-cli -u {at} --latency"
+    )]
+    TimedOut {
+        /// The server, without its password.
+        at: String,
+        /// The budget.
+        within_ms: u128,
+    },
+    /// The server answered with an error.
+    #[error("the store at {at} answered \"{said}\"; {cure}")]
+    Refused {
+        /// The server, without its password.
+        at: String,
+        /// Its words, on one line.
+        said: String,
+        /// What mends it.
+        cure: String,
+    },
+    /// The server answered something that is no verdict.
+    #[error("expected a verdict from {at}, found {found}; check what listens there: redis-cli -u {at} INFO server")]
+    Nonsense {
+        /// The server, without its password.
+        at: String,
+        /// What it was.
+        found: String,
+    },
+    /// The password file cannot be used.
+    #[error("expected a password in {path} (FROSTY_STORE_PASSWORD_FILE), found: {cause}; mend it with: chmod 600 {path}", path = path.display())]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: String,
+    },
+    /// There is no folder for the embedded store.
+    #[error(
+        "expected a state folder, found neither XDG_STATE_HOME nor HOME to be an absolute path; set one: export XDG_STATE_HOME=~/.local/state"
+    )]
+    NoStateFolder,
+    /// Another process holds the lock for too long.
+    #[error("expected the lock {path} within {within_ms} ms, found it held; see who holds it: fuser -v {path}", path = path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// The budget.
+        within_ms: u128,
+    },
+    /// A file or folder of the embedded store cannot be used.
+    #[error("expected to {doing} {path}, found: {cause}; mend it with: chmod -R u+rwX {path} (and check: df {path})", path = path.display())]
+    Files {
+        /// What was tried.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+}

@@ -1,0 +1,109 @@
+//! `journal.jsonl`: one whole line per entry, appended under the fleet's lock, rotated by size.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A journal longer than this is renamed to `journal.1.jsonl` before the next entry; one old journal is kept.
+const ROTATE_AT: u64 = 32 * 1024 * 1024;
+
+/// The open journal of a fleet. Hold the fleet's lock while it is open.
+pub struct LocalJournal {
+    dir: PathBuf,
+    file: File,
+    len: u64,
+}
+
+impl LocalJournal {
+    /// Opens the journal of the fleet's folder, makes room, and cuts off a line that a crash left unfinished.
+    ///
+    /// # Errors
+    /// When it cannot be opened or mended.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        let mut file = open(&current(dir))?;
+        let mut len = file.metadata()?.len();
+        if len > ROTATE_AT {
+            fs::rename(current(dir), previous(dir))?;
+            file = open(&current(dir))?;
+            len = 0;
+        }
+        let mut journal = Self { dir: dir.to_owned(), file, len };
+        journal.cut_torn_line()?;
+        Ok(journal)
+    }
+
+    /// Its length: where the next entry begins.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends one line; on failure the journal is as it was.
+    ///
+    /// # Errors
+    /// When the line does not fit or cannot be written.
+    pub fn append(&mut self, line: &str) -> io::Result<()> {
+        if let Err(e) = self.file.write_all(line.as_bytes()) {
+            self.file.set_len(self.len)?;
+            return Err(e);
+        }
+        self.len += line.len() as u64;
+        Ok(())
+    }
+
+    /// Whether the line stands at this offset, or failing that anywhere in the journal or the one before it.
+    ///
+    /// # Errors
+    /// When a journal cannot be read.
+    pub fn holds(&self, at: u64, line: &str) -> io::Result<bool> {
+        let mut there = vec![0; line.len()];
+        if self.file.read_exact_at(&mut there, at).is_ok() && there == line.as_bytes() {
+            return Ok(true);
+        }
+        for path in [current(&self.dir), previous(&self.dir)] {
+            match fs::read(path) {
+                Ok(all) => {
+                    if all.split_inclusive(|b| *b == b'\n').any(|l| l == line.as_bytes()) {
+                        return Ok(true);
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(false)
+    }
+
+    fn cut_torn_line(&mut self) -> io::Result<()> {
+        let Some(last) = self.len.checked_sub(1) else { return Ok(()) };
+        let mut byte = [0];
+        self.file.read_exact_at(&mut byte, last)?;
+        if byte == *b"\n" {
+            return Ok(());
+        }
+        let all = fs::read(current(&self.dir))?;
+        let whole = all.iter().rposition(|b| *b == b'\n').map_or(0, |i| i as u64 + 1);
+        self.file.set_len(whole)?;
+        self.len = whole;
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
+}
+
+fn current(dir: &Path) -> PathBuf {
+    dir.join("journal.jsonl")
+}
+
+fn previous(dir: &Path) -> PathBuf {
+    dir.join("journal.1.jsonl")
+}

@@ -1,0 +1,52 @@
+//! Where the state lives: a Redis-protocol server, or plain files on one machine. A store answers one question,
+//! [`Store::step`]; a verdict it returns is committed.
+
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, StoreChoice};
+use crate::throttle::step::Step;
+use crate::throttle::verdict::Verdict;
+
+pub mod dragonfly;
+pub mod embedded;
+mod error;
+pub mod local_journal;
+pub mod reached;
+mod state_file;
+
+pub use error::StoreError;
+
+/// How long a connection may take to open, within the budget of a verdict.
+pub const CONNECT: Duration = Duration::from_millis(100);
+
+/// A place that keeps state and decides.
+pub trait Store {
+    /// Applies one event, decides what it asks, journals it, and commits all of that in one atomic operation.
+    ///
+    /// # Errors
+    /// When nothing is known to be committed. The caller must then refuse; an admission may be burnt, never doubled.
+    fn step(&mut self, step: &Step) -> Result<Verdict, StoreError>;
+}
+
+/// Opens the store that the configuration names; the verdict must be there by `deadline`.
+///
+/// `auto` is the server on port 18000; where nobody listens and none was ever reached, the embedded store.
+///
+/// # Errors
+/// When the server cannot be reached or there is no state folder.
+pub fn open<'a>(config: &'a Config, deadline: Instant) -> Result<Box<dyn Store + 'a>, StoreError> {
+    match &config.store {
+        StoreChoice::Embedded => Ok(Box::new(embedded::Embedded::new(config, deadline)?)),
+        StoreChoice::Server(server) => Ok(Box::new(dragonfly::Dragonfly::connect(config, server, deadline)?)),
+        StoreChoice::Auto(server) => match dragonfly::Dragonfly::connect(config, server, deadline) {
+            Ok(store) => {
+                reached::remember(config);
+                Ok(Box::new(store))
+            }
+            Err(StoreError::NobodyListens { .. }) if !reached::ever(config) => {
+                Ok(Box::new(embedded::Embedded::new(config, deadline)?))
+            }
+            Err(e) => Err(e),
+        },
+    }
+}

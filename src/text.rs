@@ -1,0 +1,46 @@
+//! Text that comes from elsewhere, made safe to show and to store.
+
+/// The longest line that is shown of somebody else's words.
+const LINE: usize = 300;
+
+/// One line, no control characters, at most 300 characters.
+#[must_use]
+pub fn line(raw: &str) -> String {
+    line_of(raw, LINE)
+}
+
+/// One line, no control characters, at most `most` characters.
+#[must_use]
+pub fn line_of(raw: &str, most: usize) -> String {
+    let clean = raw.chars().map(|c| if c.is_control() { ' ' } else { c });
+    clean.take(most).collect::<String>().trim().to_owned()
+}
+
+/// A prompt: control characters but newline and tab stripped, at most `most` characters.
+#[must_use]
+pub fn prompt(raw: &str, most: usize) -> String {
+    raw.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(most).collect()
+}
+
+/// A name as it stands in keys, files and the journal: `[A-Za-z0-9_@-]`, and `.` unless first, stay; every other byte
+/// becomes `%XX`.
+#[must_use]
+pub fn encode(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for (i, byte) in name.bytes().enumerate() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'@' | b'-' => out.push(char::from(byte)),
+            b'.' if i > 0 => out.push('.'),
+            _ => {
+                const HEX: [char; 16] =
+                    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+                out.push('%');
+                out.extend([byte >> 4, byte & 15].into_iter().filter_map(|n| HEX.get(usize::from(n))));
+            }
+        }
+    }
+    out
+}
+
+/// No encoded name is longer: it must fit a file name.
+pub const LONGEST_NAME: usize = 128;

@@ -1,0 +1,253 @@
+//! The decision: one pure function, [`step`]. `src/store/admit.lua` is its projection; a property test keeps them equal.
+
+use std::time::Duration;
+
+use super::effects;
+use super::policy::{Class, ClassPolicy, Ms, Policy, Quota, millis};
+use super::state::{ClassState, FleetState, RestKind, ScopeState, SessionState, Span};
+use super::step::{Event, R_RANGE, Step};
+use super::verdict::{Decision, Held, Outcome, Reason};
+
+/// Strikes are counted no further than this; every loop over them is bounded by it.
+pub const MOST_STRIKES: u32 = 1000;
+
+/// What one step reads and writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// The fleet.
+    pub fleet: FleetState,
+    /// The asking scope.
+    pub scope: ScopeState,
+    /// The asking session.
+    pub session: SessionState,
+}
+
+/// Applies one event to the state at `now` (the store's clock) and decides what it asks, if it asks.
+///
+/// First the event's effects, then the rules in their order; the first that refuses decides.
+pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision {
+    if let Event::Ask { fence } = ask.event
+        && !effects::keeps_fence(&mut state.session, fence)
+    {
+        return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
+    }
+    effects::on_session(&mut state.session, ask, now);
+    if ask.event.touches_scope() {
+        state.scope.rebase(now);
+        effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, now);
+    }
+    let mut decided = match ask.event.asks() {
+        Some(class) => decide(policy, state, ask, class, now),
+        None => recorded(&state.scope, &ask.event, now),
+    };
+    decided.fence = state.session.fence;
+    if ask.event.asks() == Some(Class::Stop) {
+        decided.reason_changed = state.session.last_reason != decided.reason.code();
+        state.session.last_reason = decided.reason.code().to_owned();
+    }
+    decided
+}
+
+fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
+    Decision {
+        outcome,
+        reason,
+        retry_after: None,
+        attempts: 0,
+        strikes: 0,
+        fence: None,
+        reason_changed: false,
+        held: None,
+        now,
+    }
+}
+
+fn recorded(scope: &ScopeState, event: &Event, now: Ms) -> Decision {
+    let mut decided = decision(Outcome::Record, Reason::Event, now);
+    if matches!(event, Event::StopFailure(_)) {
+        let hold = scope.hold.as_ref().and_then(|h| h.until);
+        let ends = [scope.api.map(|a| a.end), hold];
+        let last = ends.into_iter().flatten().max().filter(|end| *end > now);
+        decided.retry_after = last.map(|end| duration(end - now));
+        decided.strikes = scope.api_strikes;
+    }
+    decided
+}
+
+/// Rules 0 (its wake-up) to 9.
+fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms) -> Decision {
+    let limits = policy.class(class);
+    let State { fleet, scope, session } = state;
+    let stop = class == Class::Stop;
+    if stop {
+        if fleet.born.is_empty() {
+            fleet.born.clone_from(&ask.id);
+        }
+        if let Some(hold) = &mut fleet.hold {
+            hold.rebase(now);
+        }
+        if session.woken {
+            session.rest = None;
+        }
+    }
+    let api_strikes = scope.api_strikes;
+    let api = scope.api;
+    let held = if stop { held(scope, fleet, now) } else { None };
+    let own = scope.class_mut(class);
+    forget_strikes(own, limits, now);
+    let mut answer = decision(Outcome::Refuse, Reason::Admitted, now);
+    answer.attempts = in_window(own, limits, now);
+    answer.strikes = own.strikes;
+
+    // 1. a hold of the scope or its fleet
+    if let Some((by, until)) = held {
+        answer.held = Some(by);
+        return refused(answer, Reason::Hold, until.map(|end| end - now));
+    }
+    // 2. an open cooldown
+    if let Some(left) = own.cooldown.and_then(|c| c.left(now)) {
+        return refused(answer, Reason::Cooldown, Some(left));
+    }
+    if stop {
+        // 3. an open API cooldown
+        if let Some(left) = api.and_then(|a| a.left(now)) {
+            answer.strikes = api_strikes;
+            return refused(answer, Reason::ApiError, Some(left));
+        }
+        // 4. a rest
+        if let Some(rest) = session.rest.as_ref().filter(|r| r.lasts(now)) {
+            return refused(answer, rest_reason(rest.kind), rest.until.map(|end| end - now));
+        }
+    }
+    // 5. the guard; only a paced ask that meets it closed leaves no mark
+    let interval = millis(limits.min_interval);
+    let guard = own.admitted_at.map(|at| at.saturating_add(interval) - now).filter(|left| *left > 0);
+    if let (Some(left), true) = (guard, ask.paced) {
+        return refused(answer, Reason::MinInterval, Some(left));
+    }
+    answer.attempts = note(own, limits, now);
+    // 6. the bang window
+    if let Some(burst) = limits.burst
+        && (guard.is_some() || interval == 0)
+        && answer.attempts >= burst.limit
+    {
+        let left = trip(own, limits, ask.r, now);
+        answer.strikes = own.strikes;
+        return refused(answer, Reason::Burst, Some(left));
+    }
+    // 7. the guard again
+    if let Some(left) = guard {
+        return refused(answer, Reason::MinInterval, Some(left));
+    }
+    // 8. the quotas
+    if stop {
+        let scope_left = used_up(&mut scope.quota, &limits.quotas, now);
+        let fleet_left = used_up(&mut fleet.quota, &policy.fleet_quotas, now);
+        if let Some(left) = scope_left.max(fleet_left) {
+            return refused(answer, Reason::Quota, Some(left));
+        }
+        count(&mut scope.quota, &limits.quotas, now);
+        count(&mut fleet.quota, &policy.fleet_quotas, now);
+        session.woken = false;
+    }
+    // 9. admitted
+    let own = scope.class_mut(class);
+    let probes = own.cooldown.is_some_and(|c| own.admitted_at.is_none_or(|at| at <= c.start));
+    own.admitted_at = Some(now);
+    if interval > 0 && limits.burst.is_some() {
+        own.attempts = vec![now];
+    }
+    answer.outcome = Outcome::Admit;
+    answer.reason = if probes { Reason::Probe } else { Reason::Admitted };
+    answer
+}
+
+fn refused(answer: Decision, reason: Reason, left: Option<Ms>) -> Decision {
+    Decision { reason, retry_after: left.map(duration), ..answer }
+}
+
+fn duration(ms: Ms) -> Duration {
+    Duration::from_millis(ms.max(0).unsigned_abs())
+}
+
+fn rest_reason(kind: RestKind) -> Reason {
+    match kind {
+        RestKind::Rest => Reason::Rest,
+        RestKind::Done => Reason::Done,
+        RestKind::Blocked => Reason::Blocked,
+        RestKind::WaitFor => Reason::WaitFor,
+        RestKind::Parked => Reason::Parked,
+    }
+}
+
+/// Who holds, and when the last of the holds in force ends; `None` inside when one has no end.
+fn held(scope: &ScopeState, fleet: &FleetState, now: Ms) -> Option<(Held, Option<Ms>)> {
+    let holds = [&scope.hold, &fleet.hold];
+    let mut in_force = holds.into_iter().flatten().filter(|h| h.holds(now));
+    let first = in_force.next()?;
+    let until = match in_force.next() {
+        Some(second) => first.until.zip(second.until).map(|(a, b)| a.max(b)),
+        None => first.until,
+    };
+    Some((Held { by: first.by.clone(), reason: first.reason.clone() }, until))
+}
+
+fn forget_strikes(own: &mut ClassState, limits: &ClassPolicy, now: Ms) {
+    let calm = millis(limits.cooldown.calm);
+    if own.cooldown.is_none_or(|c| now >= c.end.saturating_add(calm)) {
+        own.strikes = 0;
+    }
+}
+
+fn in_window(own: &ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
+    let Some(burst) = limits.burst else { return 0 };
+    let from = now - millis(burst.window);
+    size(own.attempts.iter().filter(|at| **at > from).count())
+}
+
+/// Notes an attempt and tells how many the window holds now.
+fn note(own: &mut ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
+    let Some(burst) = limits.burst else { return 0 };
+    let from = now - millis(burst.window);
+    own.attempts.retain(|at| *at > from);
+    own.attempts.push(now);
+    let over = own.attempts.len().saturating_sub(burst.limit as usize);
+    own.attempts.drain(..over);
+    size(own.attempts.len())
+}
+
+/// Opens a cooldown, empties the window, and tells how long it lasts.
+fn trip(own: &mut ClassState, limits: &ClassPolicy, r: u32, now: Ms) -> Ms {
+    own.strikes = own.strikes.saturating_add(1).min(MOST_STRIKES);
+    let len = limits.cooldown.backoff.length(own.strikes);
+    let widest = len * Ms::from(limits.cooldown.jitter) / 1000;
+    let len = len + widest * Ms::from(r.min(R_RANGE - 1)) / Ms::from(R_RANGE);
+    own.cooldown = Some(Span { start: now, end: now.saturating_add(len) });
+    own.attempts.clear();
+    len
+}
+
+/// How long until every used-up quota has a place, or `None` when none is used up.
+fn used_up(log: &mut [Ms], quotas: &[Quota], now: Ms) -> Option<Ms> {
+    if quotas.is_empty() {
+        return None;
+    }
+    log.iter_mut().for_each(|at| *at = (*at).min(now));
+    let left = |quota: &Quota| {
+        let oldest = log.len().checked_sub(quota.limit as usize)?;
+        let frees = log.get(oldest)?.saturating_add(millis(quota.per)) - now;
+        (frees > 0).then_some(frees)
+    };
+    quotas.iter().filter_map(left).max()
+}
+
+fn count(log: &mut Vec<Ms>, quotas: &[Quota], now: Ms) {
+    if let Some(longest) = quotas.iter().map(|q| millis(q.per)).max() {
+        log.retain(|at| *at > now - longest);
+        log.push(now);
+    }
+}
+
+fn size(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

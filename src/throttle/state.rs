@@ -1,0 +1,252 @@
+//! What is remembered between two steps: the fleet, the scope, the session. The embedded store writes these as JSON;
+//! the server holds the same fields as hashes.
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::{Class, Ms};
+
+/// A stretch of time with its start, so that a clock stepped back can be noticed and the length kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// First millisecond.
+    pub start: Ms,
+    /// First millisecond after it.
+    pub end: Ms,
+}
+
+impl Span {
+    /// Moves a span that starts in the future to `now`, its length kept.
+    pub fn rebase(&mut self, now: Ms) {
+        if self.start > now {
+            self.end = now.saturating_add(self.end.saturating_sub(self.start).max(0));
+            self.start = now;
+        }
+    }
+
+    /// What is left of it at `now`, or `None` once it is over.
+    #[must_use]
+    pub fn left(&self, now: Ms) -> Option<Ms> {
+        (self.end > now).then(|| self.end.saturating_sub(now))
+    }
+}
+
+/// A hold of a scope or a fleet: refused until a person, or its booked end, releases it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Why.
+    pub reason: String,
+    /// Who: a person's name, or `api` for one opened by API errors.
+    pub by: String,
+    /// Since when.
+    pub since: Ms,
+    /// Its booked end, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Ms>,
+}
+
+impl Hold {
+    /// As [`Span::rebase`].
+    pub fn rebase(&mut self, now: Ms) {
+        if self.since > now {
+            if let Some(until) = &mut self.until {
+                *until = now.saturating_add(until.saturating_sub(self.since).max(0));
+            }
+            self.since = now;
+        }
+    }
+
+    /// Whether it holds at `now`.
+    #[must_use]
+    pub fn holds(&self, now: Ms) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+}
+
+/// One class of a scope.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClassState {
+    /// The last admission.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admitted_at: Option<Ms>,
+    /// The bang window: attempts, oldest first, at most `burst.limit` of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Ms>,
+    /// The last cooldown, open or over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<Span>,
+    /// Trips that are not forgotten.
+    pub strikes: u32,
+}
+
+/// A scope: one agent's seat.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScopeState {
+    /// The scope's hold, in force or over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// When a hold was last lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released: Option<Ms>,
+    /// Continuations.
+    pub stop: ClassState,
+    /// Automatic compactions.
+    pub compact: ClassState,
+    /// The last cooldown opened by an API error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<Span>,
+    /// API errors since the last good stop.
+    pub api_strikes: u32,
+    /// Of these, `invalid_request` and `max_output_tokens` in a row.
+    pub api_row: u32,
+    /// Holds opened by API errors since the last good stop.
+    pub api_holds: u32,
+    /// Admissions within the longest quota's period, oldest first; kept only where a quota is configured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quota: Vec<Ms>,
+}
+
+impl ScopeState {
+    /// The state of one class.
+    pub fn class_mut(&mut self, class: Class) -> &mut ClassState {
+        match class {
+            Class::Stop => &mut self.stop,
+            Class::Compact => &mut self.compact,
+        }
+    }
+
+    /// Reads what lies later than `now` as `now` (past facts) or as starting now (ends, their length kept).
+    pub fn rebase(&mut self, now: Ms) {
+        for class in [&mut self.stop, &mut self.compact] {
+            class.admitted_at = class.admitted_at.map(|t| t.min(now));
+            class.attempts.iter_mut().for_each(|t| *t = (*t).min(now));
+            if let Some(cooldown) = &mut class.cooldown {
+                cooldown.rebase(now);
+            }
+        }
+        if let Some(api) = &mut self.api {
+            api.rebase(now);
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.rebase(now);
+        }
+    }
+}
+
+/// All scopes that share one API key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FleetState {
+    /// A random id set once: a store that lost its data has another one.
+    pub born: String,
+    /// The fleet's hold, in force or over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// When a hold was last lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released: Option<Ms>,
+    /// Admissions within the longest fleet quota's period, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quota: Vec<Ms>,
+}
+
+/// Why a session rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestKind {
+    /// Until a time.
+    Rest,
+    /// For good: the agent said it is done.
+    Done,
+    /// Until a person answers.
+    Blocked,
+    /// Until a topic is woken.
+    WaitFor,
+    /// The client wakes the session by itself (a cron, a task).
+    Parked,
+}
+
+impl RestKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Rest, Self::Done, Self::Blocked, Self::WaitFor, Self::Parked];
+
+    /// The stored code; it is also the reason code of a refusal.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Done => "done",
+            Self::Blocked => "blocked",
+            Self::WaitFor => "wait_for",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+/// A session's own nap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// Why.
+    pub kind: RestKind,
+    /// Since when.
+    pub since: Ms,
+    /// Until when, if a time ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Ms>,
+    /// What it waits for, or on whom it is blocked; empty otherwise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub topic: String,
+}
+
+impl Rest {
+    /// As [`Span::rebase`].
+    pub fn rebase(&mut self, now: Ms) {
+        if self.since > now {
+            if let Some(until) = &mut self.until {
+                *until = now.saturating_add(until.saturating_sub(self.since).max(0));
+            }
+            self.since = now;
+        }
+    }
+
+    /// Whether it lasts at `now`.
+    #[must_use]
+    pub fn lasts(&self, now: Ms) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+}
+
+/// One conversation of the client.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionState {
+    /// The fencing token; it only grows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fence: Option<i64>,
+    /// The scope the session was last seen in (encoded).
+    pub scope: String,
+    /// The configured name, if any.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The tmux window label, if any.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub label: String,
+    /// The rest, lasting or over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
+    /// A wake-up that no admission has answered yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub woken: bool,
+    /// The session stands at a permission dialog.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub needs_you: bool,
+    /// The machine it was last seen on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
+    /// The last event.
+    pub seen: Ms,
+    /// The reason code of the last continuation asked for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub last_reason: String,
+}

@@ -1,0 +1,153 @@
+//! The question: one event of one session, and what it asks of the policy.
+
+use std::time::Duration;
+
+use super::policy::{Class, Ms};
+use super::state::RestKind;
+
+/// The highest number a caller draws for jitter, exclusive: `r` counts millionths.
+pub const R_RANGE: u32 = 1_000_000;
+
+/// What happened, in the policy's terms (the client's name for it is [`Step::event_name`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The agent stops and asks to go on: begins a new fence.
+    Stop {
+        /// The rest that the agent or its tasks ask for, booked before the ask is decided.
+        rest: Option<RestRequest>,
+    },
+    /// A waiter of an earlier stop asks again, with the fence that stop began.
+    Ask {
+        /// The fence the waiter holds.
+        fence: i64,
+    },
+    /// The turn ended on an API error: begins a new fence and books the failure. Not an ask.
+    StopFailure(Failure),
+    /// The client is about to compact by itself: asks for a compaction.
+    PreCompactAuto,
+    /// A person typed a prompt: raises the fence and ends the rest.
+    PersonPrompt,
+    /// The client woke the session by itself: raises the fence and ends only a rest of kind `parked`.
+    ClientPrompt,
+    /// A session began or was resumed: registers its name and label.
+    SessionStart {
+        /// The configured name; empty for none.
+        name: String,
+        /// The window label; empty for none.
+        label: String,
+    },
+    /// The session is over: raises the fence and ends the rest.
+    SessionEnd,
+    /// The session stands at a permission dialog.
+    NeedsYou,
+    /// Anything else: journaled only.
+    Other,
+}
+
+impl Event {
+    /// The class that the event asks for, if it asks.
+    #[must_use]
+    pub fn asks(&self) -> Option<Class> {
+        match self {
+            Self::Stop { .. } | Self::Ask { .. } => Some(Class::Stop),
+            Self::PreCompactAuto => Some(Class::Compact),
+            _ => None,
+        }
+    }
+
+    /// Whether the event begins or raises the session's fence.
+    #[must_use]
+    pub fn raises_fence(&self) -> bool {
+        matches!(
+            self,
+            Self::Stop { .. } | Self::StopFailure(_) | Self::PersonPrompt | Self::ClientPrompt | Self::SessionEnd
+        )
+    }
+
+    /// Whether the event reads or writes its scope's state.
+    #[must_use]
+    pub fn touches_scope(&self) -> bool {
+        self.asks().is_some() || matches!(self, Self::StopFailure(_))
+    }
+}
+
+/// A rest to book.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestRequest {
+    /// Its kind.
+    pub kind: RestKind,
+    /// How long, if a time ends it.
+    pub lasting: Option<Duration>,
+    /// What it waits for; empty for nothing.
+    pub topic: String,
+}
+
+/// What an API error does to its scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureClass {
+    /// It may pass by itself: the API cooldown grows.
+    Passing,
+    /// The request itself was refused: as `Passing` three times in a row, then a hold.
+    Request,
+    /// Only a person can mend it: a hold.
+    Person,
+}
+
+impl FailureClass {
+    /// The code that the script knows it by.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Passing => "passing",
+            Self::Request => "request",
+            Self::Person => "person",
+        }
+    }
+}
+
+/// When an API error says that it will be over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// At this time.
+    At(Ms),
+    /// After this long.
+    After(Duration),
+}
+
+/// An API error that ended a turn (`StopFailure`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What it does.
+    pub class: FailureClass,
+    /// When the API says it will be over.
+    pub reset: Option<Reset>,
+    /// The prompt no longer fits: the compact cooldown is ended.
+    pub too_long: bool,
+    /// The reason of a hold that it opens, which names the cure.
+    pub cure: String,
+}
+
+/// One question to the store.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What happened.
+    pub event: Event,
+    /// The client's name of the event, for the journal.
+    pub event_name: String,
+    /// What more the journal should say of it; empty for nothing.
+    pub detail: String,
+    /// The asking scope, encoded.
+    pub scope: String,
+    /// The session, encoded.
+    pub session: String,
+    /// Whether the caller waits out a refusal.
+    pub paced: bool,
+    /// The asking machine's name.
+    pub host: String,
+    /// The asking machine's clock.
+    pub host_ms: Ms,
+    /// Chance for jitter, `0..R_RANGE`.
+    pub r: u32,
+    /// A random id, distinct from step to step.
+    pub id: String,
+}

@@ -1,0 +1,183 @@
+//! The answer: admitted, refused or recorded, why, and when to come back.
+
+use std::time::Duration;
+
+use super::policy::Ms;
+
+/// Why an ask was answered as it was. The names are the journal's and the store's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Admitted.
+    Admitted,
+    /// Admitted as the first continuation after a cooldown (half-open).
+    Probe,
+    /// The guard is closed: too soon after the last admission.
+    MinInterval,
+    /// This attempt filled the bang window and opened a cooldown.
+    Burst,
+    /// A cooldown is open.
+    Cooldown,
+    /// A cooldown after an API error is open.
+    ApiError,
+    /// The scope or its fleet is held.
+    Hold,
+    /// The agent rests until a time.
+    Rest,
+    /// The agent said it is done.
+    Done,
+    /// The agent waits for a person.
+    Blocked,
+    /// The agent waits for a topic.
+    WaitFor,
+    /// The client wakes the session by itself.
+    Parked,
+    /// A quota is used up.
+    Quota,
+    /// A newer stop, a prompt or the session's end took over.
+    Superseded,
+    /// Nothing was asked: an event was journaled.
+    Event,
+    /// The store could not be asked.
+    StoreDown,
+    /// The configuration cannot be read or is impossible.
+    BadConfig,
+    /// The hook's input is no payload.
+    BadInput,
+    /// The command line is wrong.
+    BadUsage,
+}
+
+impl Reason {
+    /// Every reason, in the order above.
+    pub const ALL: [Self; 19] = [
+        Self::Admitted,
+        Self::Probe,
+        Self::MinInterval,
+        Self::Burst,
+        Self::Cooldown,
+        Self::ApiError,
+        Self::Hold,
+        Self::Rest,
+        Self::Done,
+        Self::Blocked,
+        Self::WaitFor,
+        Self::Parked,
+        Self::Quota,
+        Self::Superseded,
+        Self::Event,
+        Self::StoreDown,
+        Self::BadConfig,
+        Self::BadInput,
+        Self::BadUsage,
+    ];
+
+    /// The reason code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Probe => "probe",
+            Self::MinInterval => "min_interval",
+            Self::Burst => "burst",
+            Self::Cooldown => "cooldown",
+            Self::ApiError => "api_error",
+            Self::Hold => "hold",
+            Self::Rest => "rest",
+            Self::Done => "done",
+            Self::Blocked => "blocked",
+            Self::WaitFor => "wait_for",
+            Self::Parked => "parked",
+            Self::Quota => "quota",
+            Self::Superseded => "superseded",
+            Self::Event => "event",
+            Self::StoreDown => "store_down",
+            Self::BadConfig => "bad_config",
+            Self::BadInput => "bad_input",
+            Self::BadUsage => "bad_usage",
+        }
+    }
+
+    /// The reason with this code, if there is one.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.code() == code)
+    }
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The ask may go on.
+    Admit,
+    /// The ask may not go on now.
+    Refuse,
+    /// No ask: the event was journaled.
+    Record,
+}
+
+impl Outcome {
+    /// The journal's word for it.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Admit => "admit",
+            Self::Refuse => "refuse",
+            Self::Record => "record",
+        }
+    }
+}
+
+/// What the policy decided, before any store has committed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Admitted, refused or recorded.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Reason,
+    /// How long until the ask would be admitted as things stand; `None` when no time ends it.
+    pub retry_after: Option<Duration>,
+    /// Attempts in the bang window when it was decided, this one included if it was noted.
+    pub attempts: u32,
+    /// Trips of the class that are not forgotten; for `api_error` the API errors in a row.
+    pub strikes: u32,
+    /// The session's fence after the event, where it has one.
+    pub fence: Option<i64>,
+    /// Whether the session's last ask was answered with another reason.
+    pub reason_changed: bool,
+    /// Who holds, and why, where `reason` is [`Reason::Hold`].
+    pub held: Option<Held>,
+    /// The store's clock when it was decided.
+    pub now: Ms,
+}
+
+/// Who holds and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Who opened the hold: a person's name, or `api`.
+    pub by: String,
+    /// The reason given.
+    pub reason: String,
+}
+
+/// A store's answer to one step, after it was committed.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What was decided.
+    pub decision: Decision,
+    /// The proof of a committed admission; `Some` exactly when the outcome is [`Outcome::Admit`].
+    pub admission: Option<Admission>,
+    /// What a person should know of the store, one line each (a file set aside, say).
+    pub notes: Vec<String>,
+}
+
+impl Verdict {
+    /// Wraps a decision that a store **has committed**. Only stores call this: an admission is worth its commit.
+    pub(crate) fn committed(decision: Decision, notes: Vec<String>) -> Self {
+        let admission = (decision.outcome == Outcome::Admit).then_some(Admission(()));
+        Self { decision, admission, notes }
+    }
+}
+
+/// Proof that a store committed one admission. It cannot be made outside this crate's stores, nor copied.
+#[derive(Debug)]
+pub struct Admission(());
