@@ -154,7 +154,7 @@ impl Config {
         match fs::read_to_string(path) {
             Ok(json) => apply(self, &json, &name, trust).map(|()| true),
             // A folder that is no folder holds no file either.
-            Err(e) if !required && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
+            Err(e) if !required && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
             Err(e) => Err(ConfigError::Unreadable { file: name, cause: e.to_string() }),
         }
     }

@@ -11,6 +11,7 @@ use std::time::Instant;
 mod failure;
 pub mod payload;
 pub mod reply;
+mod stdout;
 
 use crate::arm;
 use crate::clock;

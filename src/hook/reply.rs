@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use chrono::DateTime;
 
+use super::stdout;
 use crate::duration;
 use crate::text;
 use crate::throttle::policy::{Class, Ms, millis};
@@ -35,18 +36,21 @@ enum Two {
 #[must_use]
 pub fn answer(event: &Event, verdict: Verdict, prompt: Option<&str>, out: Streams) -> ExitCode {
     let Verdict { decision, admission, notes } = verdict;
-    let Streams { stdout, stderr } = out;
+    let Streams { stdout: out, stderr: err } = out;
     for note in &notes {
-        let _ = writeln!(stderr, "frosty: {}", text::line_of(note, 2000));
+        let _ = writeln!(err, "frosty: {}", text::line_of(note, 2000));
     }
     match (event.asks(), decision.outcome) {
         (Some(Class::Stop), Outcome::Admit) => {
             let Some(admission) = admission else { return ExitCode::SUCCESS };
+            if stdout::was_missing() {
+                return ExitCode::SUCCESS;
+            }
             let prompt = text::prompt(prompt.unwrap_or(DEFAULT_PROMPT), LONGEST_PROMPT);
             // Exit 2 with an empty stdout can be ignored by the client: what cannot be said is not done, and burnt.
-            let said = writeln!(stdout, "{{\"suppressOutput\":true}}")
-                .and_then(|()| stdout.flush())
-                .and_then(|()| writeln!(stderr, "{prompt}"));
+            let said = writeln!(out, "{{\"suppressOutput\":true}}")
+                .and_then(|()| out.flush())
+                .and_then(|()| writeln!(err, "{prompt}"));
             match said {
                 Ok(()) => two(Two::GoOn(admission)),
                 Err(_) => ExitCode::SUCCESS,
@@ -55,11 +59,11 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: Option<&str>, out: Stream
         (Some(Class::Stop), _) => {
             if decision.reason_changed {
                 let message = serde_json::json!({ "systemMessage": stand_down(&decision) });
-                let _ = writeln!(stdout, "{message}").and_then(|()| stdout.flush());
+                let _ = writeln!(out, "{message}").and_then(|()| out.flush());
             }
             ExitCode::SUCCESS
         }
-        (Some(Class::Compact), Outcome::Refuse) => match writeln!(stderr, "{}", uncompacted(&decision)) {
+        (Some(Class::Compact), Outcome::Refuse) => match writeln!(err, "{}", uncompacted(&decision)) {
             Ok(()) => two(Two::Uncompacted),
             Err(_) => ExitCode::SUCCESS,
         },

@@ -48,7 +48,7 @@ end
 local scope_quotas, scope_longest = quotas()
 local fleet_quotas, fleet_longest = quotas()
 
-local K_SESSION, K_JOURNAL, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local K_JOURNAL, K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local K_SCOPE_QUOTA = #scope_quotas > 0 and KEYS[5]
 local K_FLEET_QUOTA = #fleet_quotas > 0 and KEYS[#scope_quotas > 0 and 6 or 5]
 

@@ -5,12 +5,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, Parser, Pipeline, Value, cmd};
+use redis::{Cmd, Parser, Value, cmd};
 
 use super::{CONNECT, Store, StoreError};
 use crate::config::{Config, Server};
 use crate::text;
-use crate::throttle::policy::{Class, Ms, Quota, millis};
+use crate::throttle::policy::{Class, ClassPolicy, Ms, Quota, millis};
 use crate::throttle::step::{Event, Reset, Step};
 use crate::throttle::verdict::{Decision, Held, Outcome, Reason, Verdict};
 
@@ -54,11 +54,14 @@ impl<'a> Dragonfly<'a> {
         Ok(Self { config, server, wire, parser: Parser::new() })
     }
 
-    fn call(&mut self, head: &Pipeline, last: &Cmd) -> Result<Value, StoreError> {
-        let mut bytes = head.get_packed_pipeline();
-        last.write_packed_command(&mut bytes);
+    /// Sends the commands in one write and returns the last one's reply.
+    fn call(&mut self, head: &[Cmd], last: &Cmd) -> Result<Value, StoreError> {
+        let mut bytes = Vec::with_capacity(2048);
+        for command in head.iter().chain([last]) {
+            command.write_packed_command(&mut bytes);
+        }
         self.wire.send(&bytes).map_err(|e| failed(self.server, self.config.budget, &e))?;
-        for command in head.cmd_iter() {
+        for command in head {
             let value = self.read()?;
             if let (Value::ServerError(e), true) = (&value, decides(command)) {
                 return Err(refused(self.server, &error_text(e)));
@@ -79,26 +82,30 @@ impl<'a> Dragonfly<'a> {
     }
 
     /// What must stand before the step in the same write: the login, the database, and the two indexes.
-    fn head(&self, step: &Step) -> Result<Pipeline, StoreError> {
-        let mut head = Pipeline::new();
+    fn head(&self, step: &Step) -> Result<Vec<Cmd>, StoreError> {
+        let mut head = Vec::with_capacity(4);
         if let Some(password) = self.server.password()? {
-            let auth = head.cmd("AUTH");
+            let mut auth = cmd("AUTH");
             if let Some(user) = &self.server.username {
                 auth.arg(user);
             }
             auth.arg(password);
+            head.push(auth);
         }
         if self.server.database != 0 {
-            head.cmd("SELECT").arg(self.server.database);
+            let mut select = cmd("SELECT");
+            select.arg(self.server.database);
+            head.push(select);
         }
-        let fleet = &self.config.fleet;
-        let indexes = [("scopes", &step.scope), ("sessions", &step.session)];
-        for (index, member) in indexes {
-            let key = format!("frosty:{{{fleet}}}:{index}");
-            head.cmd("ZADD").arg(&key).arg(step.host_ms).arg(member);
+        for (index, member) in [("scopes", &step.scope), ("sessions", &step.session)] {
+            let key = format!("frosty:{{{}}}:{index}", self.config.fleet);
+            let mut add = cmd("ZADD");
+            add.arg(&key).arg(step.host_ms).arg(member);
+            head.push(add);
             if matches!(step.event, Event::SessionStart { .. }) {
-                let old = step.host_ms.saturating_sub(millis(INDEX_KEEP));
-                head.cmd("ZREMRANGEBYSCORE").arg(&key).arg("-inf").arg(old);
+                let mut forget = cmd("ZREMRANGEBYSCORE");
+                forget.arg(key).arg("-inf").arg(step.host_ms.saturating_sub(millis(INDEX_KEEP)));
+                head.push(forget);
             }
         }
         Ok(head)
@@ -107,11 +114,10 @@ impl<'a> Dragonfly<'a> {
 
 impl Store for Dragonfly<'_> {
     fn step(&mut self, step: &Step) -> Result<Verdict, StoreError> {
-        let (keys, args) = arguments(self.config, step);
         let head = self.head(step)?;
-        let mut answer = self.call(&head, &invocation("EVALSHA", SCRIPT_SHA, &keys, &args))?;
+        let mut answer = self.call(&head, &invocation("EVALSHA", SCRIPT_SHA, self.config, step))?;
         if matches!(&answer, Value::ServerError(e) if e.code() == "NOSCRIPT") {
-            answer = self.call(&Pipeline::new(), &invocation("EVAL", SCRIPT, &keys, &args))?;
+            answer = self.call(&[], &invocation("EVAL", SCRIPT, self.config, step))?;
         }
         match answer {
             Value::ServerError(e) => Err(refused(self.server, &error_text(&e))),
@@ -182,15 +188,11 @@ fn resolve(server: &Server) -> io::Result<SocketAddr> {
     found.next().ok_or_else(|| io::Error::new(ErrorKind::NotFound, "the name has no address"))
 }
 
-fn invocation(how: &str, script: &str, keys: &[String], args: &[String]) -> Cmd {
-    let mut call = cmd(how);
-    call.arg(script).arg(keys.len()).arg(keys).arg(args);
-    call
-}
-
-/// The script's KEYS and ARGV for a step. Keys that the event does not need are not named: each may be another shard.
+/// The call of the script for a step: `EVALSHA` with its SHA-1, or `EVAL` with its text, KEYS and ARGV.
+///
+/// Keys that the event does not need are not named: each may be on another shard.
 #[must_use]
-pub fn arguments(config: &Config, step: &Step) -> (Vec<String>, Vec<String>) {
+pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd {
     let fleet = &config.fleet;
     let Step { scope, session, event, .. } = step;
     let class = event.asks();
@@ -199,22 +201,20 @@ pub fn arguments(config: &Config, step: &Step) -> (Vec<String>, Vec<String>) {
     let (scope_quotas, fleet_quotas): (&[Quota], &[Quota]) =
         if stop { (&policy.stop.quotas, &policy.fleet_quotas) } else { (&[], &[]) };
 
-    let mut keys = vec![format!("frosty:{{{fleet}}}:session:{session}"), config.stream.clone()];
-    if event.touches_scope() {
-        keys.push(format!("frosty:{{{fleet}}}:scope:{scope}"));
-    }
-    if stop {
-        keys.push(format!("frosty:{{{fleet}}}:fleet"));
-    }
-    if !scope_quotas.is_empty() {
-        keys.push(format!("frosty:{{{fleet}}}:scope:{scope}:quota"));
-    }
-    if !fleet_quotas.is_empty() {
-        keys.push(format!("frosty:{{{fleet}}}:fleet:quota"));
+    let names = [
+        (true, format!("session:{session}")),
+        (event.touches_scope(), format!("scope:{scope}")),
+        (stop, "fleet".to_owned()),
+        (!scope_quotas.is_empty(), format!("scope:{scope}:quota")),
+        (!fleet_quotas.is_empty(), "fleet:quota".to_owned()),
+    ];
+    let mut call = Cmd::with_capacity(64, 1024);
+    call.arg(how).arg(script).arg(1 + names.iter().filter(|(named, _)| *named).count()).arg(&config.stream);
+    for (_, name) in names.iter().filter(|(named, _)| *named) {
+        call.arg(format!("frosty:{{{fleet}}}:{name}"));
     }
 
-    let mut args = Args(Vec::with_capacity(48));
-    args.event(event);
+    let mut args = Args(call);
     let (held, rest, failure, registered) = match event {
         Event::Ask { fence } => (Some(*fence), None, None, None),
         Event::Stop { rest } => (None, rest.as_ref(), None, None),
@@ -222,15 +222,19 @@ pub fn arguments(config: &Config, step: &Step) -> (Vec<String>, Vec<String>) {
         Event::SessionStart { name, label } => (None, None, None, Some((name, label))),
         _ => (None, None, None, None),
     };
-    args.maybe(held).flag(step.paced).int(step.host_ms).text(&step.host).int(step.r.into()).text(&step.id);
+    args.text(code(event)).maybe(held).flag(step.paced);
+    args.int(step.host_ms).text(&step.host).int(step.r.into()).text(&step.id);
     args.text(scope).text(session);
     args.text(registered.map_or("", |(name, _)| name)).text(registered.map_or("", |(_, label)| label));
     args.text(rest.map_or("", |r| r.kind.code())).maybe(rest.and_then(|r| r.lasting).map(millis));
     args.text(rest.map_or("", |r| &r.topic));
     args.text(failure.map_or("", |f| f.class.code()));
-    let reset = failure.and_then(|f| f.reset);
-    args.maybe(reset.and_then(|r| if let Reset::At(at) = r { Some(at.max(0)) } else { None }));
-    args.maybe(reset.and_then(|r| if let Reset::After(after) = r { Some(millis(after)) } else { None }));
+    let (at, after) = match failure.and_then(|f| f.reset) {
+        Some(Reset::At(at)) => (Some(at), None),
+        Some(Reset::After(after)) => (None, Some(millis(after))),
+        None => (None, None),
+    };
+    args.maybe(at).maybe(after);
     args.flag(failure.is_some_and(|f| f.too_long)).text(failure.map_or("", |f| &f.cure));
     args.text(&step.event_name).text(&step.detail).text(fleet).text(NAME);
     args.int(config.journal_max.into()).int(keep(config));
@@ -243,57 +247,59 @@ pub fn arguments(config: &Config, step: &Step) -> (Vec<String>, Vec<String>) {
     let api = &policy.api_error;
     args.int(millis(api.base)).int(api.factor.into()).int(millis(api.max));
     args.quotas(scope_quotas).quotas(fleet_quotas);
-    (keys, args.0)
+    args.0
+}
+
+/// The event as the script knows it.
+fn code(event: &Event) -> &'static str {
+    match event {
+        Event::Stop { .. } => "stop",
+        Event::Ask { .. } => "ask",
+        Event::StopFailure(_) => "failure",
+        Event::PreCompactAuto => "compact",
+        Event::PersonPrompt => "prompt",
+        Event::ClientPrompt => "client_prompt",
+        Event::SessionStart { .. } => "start",
+        Event::SessionEnd => "end",
+        Event::NeedsYou => "needs_you",
+        Event::Other => "other",
+    }
 }
 
 /// How long a scope's key must outlive its furthest end.
 fn keep(config: &Config) -> Ms {
     let classes = [&config.policy.stop, &config.policy.compact];
-    let longest = |c: &&crate::throttle::policy::ClassPolicy| {
-        c.min_interval.max(c.cooldown.calm).max(c.burst.map_or(Duration::ZERO, |b| b.window))
-    };
+    let longest =
+        |c: &&ClassPolicy| c.min_interval.max(c.cooldown.calm).max(c.burst.map_or(Duration::ZERO, |b| b.window));
     millis(KEEP) + millis(classes.iter().map(longest).max().unwrap_or_default())
 }
 
-struct Args(Vec<String>);
+struct Args(Cmd);
 
 impl Args {
     fn text(&mut self, value: &str) -> &mut Self {
-        self.0.push(value.to_owned());
+        self.0.arg(value);
         self
     }
 
     fn int(&mut self, value: Ms) -> &mut Self {
-        self.0.push(value.to_string());
+        self.0.arg(value);
         self
     }
 
     fn maybe(&mut self, value: Option<Ms>) -> &mut Self {
-        self.0.push(value.map_or_else(String::new, |v| v.to_string()));
-        self
+        match value {
+            Some(value) => self.int(value),
+            None => self.text(""),
+        }
     }
 
     fn flag(&mut self, value: bool) -> &mut Self {
         self.text(if value { "1" } else { "0" })
     }
 
-    fn event(&mut self, event: &Event) -> &mut Self {
-        self.text(match event {
-            Event::Stop { .. } => "stop",
-            Event::Ask { .. } => "ask",
-            Event::StopFailure(_) => "failure",
-            Event::PreCompactAuto => "compact",
-            Event::PersonPrompt => "prompt",
-            Event::ClientPrompt => "client_prompt",
-            Event::SessionStart { .. } => "start",
-            Event::SessionEnd => "end",
-            Event::NeedsYou => "needs_you",
-            Event::Other => "other",
-        })
-    }
-
     fn quotas(&mut self, quotas: &[Quota]) -> &mut Self {
-        self.0.push(quotas.len().to_string());
+        self.0.arg(quotas.len());
         for quota in quotas {
             self.int(quota.limit.into()).int(millis(quota.per));
         }

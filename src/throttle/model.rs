@@ -68,7 +68,7 @@ fn recorded(scope: &ScopeState, event: &Event, now: Ms) -> Decision {
         let hold = scope.hold.as_ref().and_then(|h| h.until);
         let ends = [scope.api.map(|a| a.end), hold];
         let last = ends.into_iter().flatten().max().filter(|end| *end > now);
-        decided.retry_after = last.map(|end| duration(end - now));
+        decided.retry_after = last.map(|end| duration(end.saturating_sub(now)));
         decided.strikes = scope.api_strikes;
     }
     decided
@@ -102,7 +102,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     // 1. a hold of the scope or its fleet
     if let Some((by, until)) = held {
         answer.held = Some(by);
-        return refused(answer, Reason::Hold, until.map(|end| end - now));
+        return refused(answer, Reason::Hold, until.map(|end| end.saturating_sub(now)));
     }
     // 2. an open cooldown
     if let Some(left) = own.cooldown.and_then(|c| c.left(now)) {
@@ -116,12 +116,12 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         }
         // 4. a rest
         if let Some(rest) = session.rest.as_ref().filter(|r| r.lasts(now)) {
-            return refused(answer, rest_reason(rest.kind), rest.until.map(|end| end - now));
+            return refused(answer, rest_reason(rest.kind), rest.until.map(|end| end.saturating_sub(now)));
         }
     }
     // 5. the guard; only a paced ask that meets it closed leaves no mark
     let interval = millis(limits.min_interval);
-    let guard = own.admitted_at.map(|at| at.saturating_add(interval) - now).filter(|left| *left > 0);
+    let guard = own.admitted_at.map(|at| at.saturating_add(interval).saturating_sub(now)).filter(|left| *left > 0);
     if let (Some(left), true) = (guard, ask.paced) {
         return refused(answer, Reason::MinInterval, Some(left));
     }
@@ -201,14 +201,14 @@ fn forget_strikes(own: &mut ClassState, limits: &ClassPolicy, now: Ms) {
 
 fn in_window(own: &ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
     let Some(burst) = limits.burst else { return 0 };
-    let from = now - millis(burst.window);
+    let from = now.saturating_sub(millis(burst.window));
     size(own.attempts.iter().filter(|at| **at > from).count())
 }
 
 /// Notes an attempt and tells how many the window holds now.
 fn note(own: &mut ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
     let Some(burst) = limits.burst else { return 0 };
-    let from = now - millis(burst.window);
+    let from = now.saturating_sub(millis(burst.window));
     own.attempts.retain(|at| *at > from);
     own.attempts.push(now);
     let over = own.attempts.len().saturating_sub(burst.limit as usize);
@@ -235,7 +235,7 @@ fn used_up(log: &mut [Ms], quotas: &[Quota], now: Ms) -> Option<Ms> {
     log.iter_mut().for_each(|at| *at = (*at).min(now));
     let left = |quota: &Quota| {
         let oldest = log.len().checked_sub(quota.limit as usize)?;
-        let frees = log.get(oldest)?.saturating_add(millis(quota.per)) - now;
+        let frees = log.get(oldest)?.saturating_add(millis(quota.per)).saturating_sub(now);
         (frees > 0).then_some(frees)
     };
     quotas.iter().filter_map(left).max()
@@ -243,7 +243,7 @@ fn used_up(log: &mut [Ms], quotas: &[Quota], now: Ms) -> Option<Ms> {
 
 fn count(log: &mut Vec<Ms>, quotas: &[Quota], now: Ms) {
     if let Some(longest) = quotas.iter().map(|q| millis(q.per)).max() {
-        log.retain(|at| *at > now - longest);
+        log.retain(|at| *at > now.saturating_sub(longest));
         log.push(now);
     }
 }

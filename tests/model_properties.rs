@@ -1,0 +1,216 @@
+//! Properties of the policy over random histories.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/histories.rs"]
+mod histories;
+mod support;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::histories::{class, moves, policy, timed};
+use frosty::throttle::model::{self, State};
+use frosty::throttle::policy::{Class, Ms, Policy, millis};
+use frosty::throttle::step::{Event, R_RANGE, Step};
+use frosty::throttle::verdict::{Decision, Outcome};
+use proptest::prelude::*;
+use support::{T0, stop_step};
+
+/// Runs a history over as many scopes and sessions as it names.
+struct World {
+    policy: Policy,
+    fleet: frosty::throttle::state::FleetState,
+    scopes: HashMap<String, frosty::throttle::state::ScopeState>,
+    sessions: HashMap<String, frosty::throttle::state::SessionState>,
+}
+
+impl World {
+    fn new(policy: &Policy) -> Self {
+        Self { policy: policy.clone(), fleet: Default::default(), scopes: HashMap::new(), sessions: HashMap::new() }
+    }
+
+    fn tell(&mut self, step: &Step, now: Ms) -> Decision {
+        let mut state = State {
+            fleet: std::mem::take(&mut self.fleet),
+            scope: self.scopes.remove(&step.scope).unwrap_or_default(),
+            session: self.sessions.remove(&step.session).unwrap_or_default(),
+        };
+        let decided = model::step(&self.policy, &mut state, step, now);
+        self.fleet = state.fleet;
+        self.scopes.insert(step.scope.clone(), state.scope);
+        self.sessions.insert(step.session.clone(), state.session);
+        decided
+    }
+}
+
+fn longest_cooldown(policy: &Policy, class: Class) -> Ms {
+    let cooldown = &policy.class(class).cooldown;
+    let max = millis(cooldown.backoff.max);
+    max + max * Ms::from(cooldown.jitter) / 1000
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_two_admissions_closer_than_the_guard_nor_more_than_a_quota(policy in policy(), moves in moves(80, false)) {
+        let mut world = World::new(&policy);
+        let mut stops: HashMap<String, Vec<Ms>> = HashMap::new();
+        let mut all: Vec<Ms> = Vec::new();
+        for (step, now) in timed(&moves) {
+            let decided = world.tell(&step, now);
+            if decided.outcome != Outcome::Admit || step.event.asks() != Some(Class::Stop) {
+                continue;
+            }
+            let own = stops.entry(step.scope.clone()).or_default();
+            if let Some(last) = own.last() {
+                prop_assert!(now - last >= millis(policy.stop.min_interval), "{} after {}", now, last);
+            }
+            own.push(now);
+            all.push(now);
+            for quota in &policy.stop.quotas {
+                let used = own.iter().filter(|at| **at > now - millis(quota.per)).count();
+                prop_assert!(used <= quota.limit as usize, "{} in {:?}", used, quota);
+            }
+            for quota in &policy.fleet_quotas {
+                let used = all.iter().filter(|at| **at > now - millis(quota.per)).count();
+                prop_assert!(used <= quota.limit as usize, "{} in the fleet's {:?}", used, quota);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cooldown_has_its_length_and_is_never_shortened(policy in policy(), moves in moves(80, false)) {
+        let mut world = World::new(&policy);
+        let mut ends: HashMap<(String, &'static str), Ms> = HashMap::new();
+        for (step, now) in timed(&moves) {
+            let class = step.event.asks();
+            let decided = world.tell(&step, now);
+            let scope = &world.scopes[&step.scope];
+            for (name, own) in [("stop", &scope.stop), ("compact", &scope.compact)] {
+                let end = own.cooldown.map_or(0, |c| c.end);
+                let known = ends.insert((step.scope.clone(), name), end).unwrap_or(0);
+                let too_long = matches!(&step.event, Event::StopFailure(f) if f.too_long);
+                prop_assert!(end >= known || (name == "compact" && too_long && end == now), "{} became {}", known, end);
+            }
+            let api = ends.insert((step.scope.clone(), "api"), scope.api.map_or(0, |a| a.end)).unwrap_or(0);
+            prop_assert!(scope.api.map_or(0, |a| a.end) >= api);
+            let Some(class) = class else { continue };
+            if decided.reason.code() == "burst" {
+                let length = decided.retry_after.map(millis).unwrap();
+                prop_assert!(length >= millis(policy.class(class).cooldown.backoff.base));
+                prop_assert!(length <= longest_cooldown(&policy, class));
+            }
+            if decided.outcome == Outcome::Admit {
+                let own = if class == Class::Stop { &scope.stop } else { &scope.compact };
+                prop_assert!(own.cooldown.is_none_or(|c| c.end <= now), "admitted in an open cooldown");
+            }
+        }
+    }
+
+    /// The longest thing that may stand in the way is waited out; then an ask is admitted.
+    #[test]
+    fn silence_leads_to_an_admission(policy in policy(), moves in moves(60, false), r in 0..R_RANGE) {
+        let mut policy = policy;
+        let silence = longest_cooldown(&policy, Class::Stop) + millis(policy.stop.cooldown.calm);
+        // As the property demands: everything else that can be in the way is shorter.
+        let cap = |d: &mut Duration| *d = (*d).min(Duration::from_millis(u64::try_from(silence).unwrap()));
+        cap(&mut policy.stop.min_interval);
+        policy.stop.quotas.iter_mut().chain(&mut policy.fleet_quotas).for_each(|q| cap(&mut q.per));
+        cap(&mut policy.api_error.max);
+        cap(&mut policy.api_error.base);
+        let short = |step: &Step| match &step.event {
+            Event::Stop { rest: Some(rest) } => rest.lasting.is_some_and(|d| millis(d) <= silence),
+            Event::StopFailure(failure) => {
+                failure.reset.is_none() && failure.class == frosty::throttle::step::FailureClass::Passing
+            }
+            _ => true,
+        };
+        let mut world = World::new(&policy);
+        let mut last = T0;
+        for (step, now) in timed(&moves).iter().filter(|(step, _)| short(step)) {
+            world.tell(step, *now);
+            last = *now;
+        }
+        for scope in ["scope-0", "scope-1"] {
+            let mut calm = World { policy: policy.clone(), fleet: world.fleet.clone(),
+                scopes: world.scopes.clone(), sessions: world.sessions.clone() };
+            let now = last + silence;
+            let ask = Step { scope: scope.to_owned(), session: "session-0".to_owned(), r, host_ms: now, ..stop_step() };
+            let decided = calm.tell(&ask, now);
+            prop_assert_eq!(decided.outcome, Outcome::Admit, "{:?}", decided);
+        }
+    }
+
+    /// A clock step of up to a day, with burst off and no quota: one ask early at most, one guard at most.
+    #[test]
+    fn a_clock_step_admits_one_early_and_closes_the_guard_once(
+        stop in class(false), gaps in prop::collection::vec(1i64..40_000, 40), step_by in -86_400_000i64..=86_400_000,
+        when in 5usize..35,
+    ) {
+        let mut policy = Policy::default();
+        policy.stop.min_interval = stop.min_interval;
+        policy.stop.burst = None;
+        let interval = millis(policy.stop.min_interval);
+        let mut world = World::new(&policy);
+        // `real` is true time; the store's clock is off by `off` from the step on.
+        let (mut real, mut off, mut early) = (T0, 0, 0);
+        let mut last: Option<Ms> = None;
+        let mut closed_since: Option<Ms> = None;
+        for (i, gap) in gaps.iter().enumerate() {
+            real += gap;
+            if i == when {
+                off = step_by;
+            }
+            let decided = world.tell(&stop_step(), real + off);
+            if decided.outcome == Outcome::Admit {
+                if last.is_some_and(|at| real - at < interval) {
+                    early += 1;
+                }
+                last = Some(real);
+                closed_since = None;
+            } else if i >= when {
+                let since = *closed_since.get_or_insert(real);
+                prop_assert!(real - since < interval, "closed for {} of {}", real - since, interval);
+            }
+        }
+        prop_assert!(early <= 1, "{} early", early);
+    }
+
+    /// Stepped back, no cooldown or hold lasts longer than its stored length from the step.
+    #[test]
+    fn stepped_back_nothing_lasts_longer_than_its_length(back in 1i64..=86_400_000, r in 0..R_RANGE, hold in 1i64..600_000) {
+        let policy = Policy::default();
+        let mut world = World::new(&policy);
+        for at in [0, 1, 2] {
+            world.tell(&Step { r, ..stop_step() }, T0 + at);
+        }
+        let scope = world.scopes.get_mut("scope").unwrap();
+        let length = scope.stop.cooldown.map(|c| c.end - c.start).unwrap();
+        scope.hold = Some(frosty::throttle::state::Hold {
+            reason: String::new(), by: "ann".into(), since: T0 + 2, until: Some(T0 + 2 + hold),
+        });
+        let stepped = T0 + 3 - back;
+        prop_assert_eq!(world.tell(&stop_step(), stepped).reason.code(), "hold");
+        let longest = length.max(hold);
+        let decided = world.tell(&stop_step(), stepped + longest);
+        // Booked ends were rebased at the first ask after the step.
+        prop_assert!(decided.outcome == Outcome::Admit || decided.reason.code() == "min_interval", "{:?}", decided);
+    }
+
+    #[test]
+    fn whatever_the_state_and_the_times_nothing_panics(
+        policy in policy(), moves in moves(20, true), times in prop::collection::vec(any::<i64>(), 12), now in any::<i64>(),
+    ) {
+        let mut state = State::default();
+        state.scope.stop.admitted_at = Some(times[0]);
+        state.scope.stop.attempts = times[1..4].to_vec();
+        state.scope.stop.cooldown = Some(frosty::throttle::state::Span { start: times[4], end: times[5] });
+        state.scope.api = Some(frosty::throttle::state::Span { start: times[6], end: times[7] });
+        state.scope.quota = times[8..10].to_vec();
+        state.session.fence = Some(times[10]);
+        for step in moves {
+            model::step(&policy, &mut state, &step.step, now.saturating_add(step.ahead));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Random policies and histories of events, for the property tests.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::time::Duration;
+
+use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, Ms, Policy, Quota};
+use frosty::throttle::state::RestKind;
+use frosty::throttle::step::{Event, Failure, FailureClass, R_RANGE, Reset, RestRequest, Step};
+use proptest::prelude::*;
+
+use crate::support::{T0, step};
+
+fn secs(range: std::ops::RangeInclusive<u64>) -> impl Strategy<Value = Duration> + Clone {
+    range.prop_map(Duration::from_secs)
+}
+
+fn cooldown() -> impl Strategy<Value = Cooldown> {
+    (secs(1..=90), 0u64..=900, 1000u32..=3000, 0u32..=1000, secs(0..=900)).prop_map(
+        |(base, more, factor, jitter, calm)| Cooldown {
+            backoff: Backoff { base, factor, max: base + Duration::from_secs(more) },
+            jitter,
+            calm,
+        },
+    )
+}
+
+pub fn class(quotas: bool) -> impl Strategy<Value = ClassPolicy> {
+    let interval = prop_oneof![1 => Just(Duration::ZERO), 4 => secs(1..=40), 1 => Just(Duration::from_secs(3600))];
+    let burst = prop_oneof![
+        1 => Just(None),
+        5 => (2u32..=5, secs(1..=60)).prop_map(|(limit, window)| Some(Burst { limit, window })),
+    ];
+    let quota = (1u32..=6, secs(5..=300)).prop_map(|(limit, per)| Quota { limit, per });
+    let most = if quotas { 2 } else { 0 };
+    (interval, burst, cooldown(), prop::collection::vec(quota, 0..=most))
+        .prop_map(|(min_interval, burst, cooldown, quotas)| ClassPolicy { min_interval, burst, cooldown, quotas })
+}
+
+pub fn policy() -> impl Strategy<Value = Policy> {
+    let fleet = (1u32..=8, secs(5..=300)).prop_map(|(limit, per)| Quota { limit, per });
+    let api = (secs(1..=60), 0u64..=600, 1000u32..=3000).prop_map(|(base, more, factor)| Backoff {
+        base,
+        factor,
+        max: base + Duration::from_secs(more),
+    });
+    (class(true), class(false), api, prop::collection::vec(fleet, 0..=1))
+        .prop_map(|(stop, compact, api_error, fleet_quotas)| Policy { stop, compact, api_error, fleet_quotas })
+}
+
+/// One event of a history and how far the clock moves before it.
+#[derive(Debug, Clone)]
+pub struct Move {
+    pub ahead: Ms,
+    pub step: Step,
+}
+
+fn rest() -> impl Strategy<Value = RestRequest> {
+    let kind = prop::sample::select(RestKind::ALL.to_vec());
+    (kind, prop::option::weighted(0.8, secs(1..=120)), "[a-z]{0,4}").prop_map(|(kind, lasting, topic)| RestRequest {
+        kind,
+        lasting,
+        topic,
+    })
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    let class = prop::sample::select(vec![FailureClass::Passing, FailureClass::Request, FailureClass::Person]);
+    let reset = prop_oneof![
+        3 => Just(None),
+        1 => secs(0..=900).prop_map(|d| Some(Reset::After(d))),
+        1 => (-100_000i64..=900_000).prop_map(|ms| Some(Reset::At(T0 + ms))),
+    ];
+    (class, reset, any::<bool>()).prop_map(|(class, reset, too_long)| Failure {
+        class,
+        reset,
+        too_long,
+        cure: "mend it".to_owned(),
+    })
+}
+
+pub fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        20 => Just(Event::Stop { rest: None }),
+        2 => rest().prop_map(|r| Event::Stop { rest: Some(r) }),
+        // Fences around those that a stop at this time begins, older and newer.
+        6 => (-300_000i64..=300_000).prop_map(|ms| Event::Ask { fence: T0 + ms }),
+        3 => failure().prop_map(Event::StopFailure),
+        4 => Just(Event::PreCompactAuto),
+        1 => Just(Event::PersonPrompt),
+        1 => Just(Event::ClientPrompt),
+        1 => Just(Event::SessionEnd),
+        1 => Just(Event::NeedsYou),
+        1 => Just(Event::Other),
+        1 => ("[a-z]{0,3}", "[a-z]{0,3}").prop_map(|(name, label)| Event::SessionStart { name, label }),
+    ]
+}
+
+/// How far the clock moves: mostly a little, sometimes far ahead, sometimes back.
+pub fn ahead(steps_back: bool) -> impl Strategy<Value = Ms> {
+    let back = u32::from(steps_back);
+    prop_oneof![
+        3 => Just(0i64),
+        20 => 1i64..=5_000,
+        8 => 5_000i64..=60_000,
+        2 => 60_000i64..=4_000_000,
+        back => -90_000_000i64..=-1,
+    ]
+}
+
+pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
+    let one = (ahead(steps_back), event(), any::<bool>(), 0..R_RANGE, 0u8..3, 0u8..2, -60_000i64..60_000).prop_map(
+        |(ahead, event, paced, r, session, scope, skew)| Move {
+            ahead,
+            step: Step {
+                paced,
+                r,
+                session: format!("session-{session}"),
+                scope: format!("scope-{scope}"),
+                host_ms: T0 + skew,
+                ..step(event)
+            },
+        },
+    );
+    prop::collection::vec(one, len..=len)
+}
+
+/// The moves as (step, time): the host's clock follows the store's, ids are distinct.
+pub fn timed(moves: &[Move]) -> Vec<(Step, Ms)> {
+    let mut now = T0;
+    let mut out = Vec::new();
+    for (i, m) in moves.iter().enumerate() {
+        now += m.ahead;
+        let step = Step { host_ms: m.step.host_ms + now - T0, id: format!("{i:016x}"), ..m.step.clone() };
+        out.push((step, now));
+    }
+    out
+}

@@ -1,0 +1,228 @@
+//! What the tests share: a real server, the built binary in a clean environment, steps.
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use frosty::throttle::policy::{Ms, Policy};
+use frosty::throttle::step::{Event, Step};
+use tempfile::TempDir;
+
+/// A redis-server of the test's own, ended with it.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+    _dir: TempDir,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts `redis-server` with further options.
+    pub fn start_with(options: &[&str]) -> Self {
+        let dir = TempDir::new().unwrap();
+        let port = free_port();
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(options)
+            .current_dir(&dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server must be installed: ./tests/run.sh does it");
+        let server = Self { child, port, _dir: dir };
+        let end = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < end, "redis-server did not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn connection(&self) -> redis::Connection {
+        redis::Client::open(self.url()).unwrap().get_connection().unwrap()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The built binary in an environment that holds nothing but a scratch home.
+pub struct Frosty {
+    pub home: TempDir,
+    vars: Vec<(String, String)>,
+}
+
+impl Frosty {
+    pub fn new() -> Self {
+        let home = TempDir::new().unwrap();
+        fs::create_dir_all(home.path().join("project/.claude")).unwrap();
+        fs::create_dir_all(home.path().join(".claude")).unwrap();
+        Self { home, vars: Vec::new() }
+    }
+
+    pub fn embedded() -> Self {
+        Self::new().var("FROSTY_STORE", "embedded")
+    }
+
+    pub fn on(server: &Server) -> Self {
+        Self::new().var("FROSTY_STORE", &server.url())
+    }
+
+    pub fn var(mut self, name: &str, value: &str) -> Self {
+        self.vars.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes the user's configuration.
+    pub fn config(self, json: &str) -> Self {
+        fs::write(self.home.path().join(".claude/frosty.json"), json).unwrap();
+        self
+    }
+
+    /// Writes the project's configuration.
+    pub fn project_config(self, json: &str) -> Self {
+        fs::write(self.project().join(".claude/frosty.json"), json).unwrap();
+        self
+    }
+
+    pub fn project(&self) -> PathBuf {
+        self.home.path().join("project")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.home.path().join(".local/state/frosty")
+    }
+
+    pub fn journal(&self) -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(self.state().join("default/journal.jsonl")).unwrap_or_default();
+        text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_frosty")), args)
+    }
+
+    pub fn command_of(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(args).env_clear().current_dir(self.project());
+        command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("HOME", self.home.path());
+        command.env("CLAUDE_PROJECT_DIR", self.project());
+        command.envs(self.vars.iter().map(|(k, v)| (k, v)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `frosty <args>` with this on stdin.
+    pub fn run(&self, args: &[&str], stdin: &[u8]) -> Answer {
+        feed(self.command(args), stdin)
+    }
+
+    /// Runs `frosty hook` on a payload.
+    pub fn hook(&self, payload: &str) -> Answer {
+        self.run(&["hook"], payload.as_bytes())
+    }
+}
+
+/// Runs a command with this on stdin.
+pub fn feed(mut command: Command, stdin: &[u8]) -> Answer {
+    let started = Instant::now();
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    // A command that does not read its input closes the pipe.
+    let _ = child.stdin.take().unwrap().write_all(stdin);
+    Answer::of(child.wait_with_output().unwrap(), started.elapsed())
+}
+
+/// What a run answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Answer {
+    pub fn of(output: Output, took: Duration) -> Self {
+        Self {
+            code: output.status.code(),
+            signal: output.status.signal(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            took,
+        }
+    }
+
+    /// Exit 0 and one line on stderr that holds all of these words.
+    #[track_caller]
+    pub fn stands_down_saying(&self, words: &[&str]) {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "no {word:?} in {self:?}");
+        }
+    }
+}
+
+pub fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hook").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The payload of a stop.
+pub fn stop(session: &str) -> String {
+    serde_json::json!({"session_id": session, "hook_event_name": "Stop", "stop_hook_active": false}).to_string()
+}
+
+/// A time to start from.
+pub const T0: Ms = 1_800_000_000_000;
+
+pub fn step(event: Event) -> Step {
+    Step {
+        event_name: "Test".to_owned(),
+        detail: String::new(),
+        scope: "scope".to_owned(),
+        session: "session".to_owned(),
+        paced: false,
+        host: "host".to_owned(),
+        host_ms: T0,
+        r: 0,
+        id: "id".to_owned(),
+        event,
+    }
+}
+
+pub fn stop_step() -> Step {
+    step(Event::Stop { rest: None })
+}
+
+pub fn policy(change: impl FnOnce(&mut Policy)) -> Policy {
+    let mut policy = Policy::default();
+    change(&mut policy);
+    policy
+}
