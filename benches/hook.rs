@@ -1,2 +1,300 @@
-//! Placeholder.
-fn main() {}
+//! What a stop costs, as whole processes: `cargo bench`.
+//!
+//! Programs are run in turn, round after round; a figure is the median of the per-round ratios, so that a busy machine
+//! disturbs both sides of it. One program is listed twice: its ratio to itself tells how far the others can be believed.
+//! `FROSTY_BENCH_ROUNDS` (default 400) sets the rounds.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::disallowed_methods, reason = "a bench is no part of the product")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use frosty::config::Config;
+use frosty::store::dragonfly::{SCRIPT, SCRIPT_SHA, invocation};
+use redis::ConnectionLike;
+use support::{Frosty, Server, step};
+
+const MUSL: &str = "x86_64-unknown-linux-musl";
+
+struct Built {
+    frosty: PathBuf,
+    limit: PathBuf,
+    noop: PathBuf,
+    target: String,
+}
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = tempfile::TempDir::new().unwrap();
+    let built = build(root, dir.path());
+    let server = Server::start();
+    println!("target {}, {} cores", built.target, std::thread::available_parallelism().map_or(0, usize::from));
+    let stop = root.join("fixtures/hook/Stop-first.json");
+
+    // The same question that frosty asks, as bytes.
+    let request = dir.path().join("request");
+    fs::write(&request, ask("38c79028-99e5-4fc5-b9b4-a816cb640910").get_packed_command()).unwrap();
+    let on_server = Frosty::on(&server);
+    let embedded = Frosty::embedded();
+    let port = server.port.to_string();
+    let old = root.join("benches/programs/old_hook.sh");
+    let programs: Vec<(&str, Command)> = vec![
+        ("limit", on_server.command_of(&built.limit, &[&port, request.to_str().unwrap()])),
+        ("limit again", on_server.command_of(&built.limit, &[&port, request.to_str().unwrap()])),
+        ("no-op", on_server.command_of(&built.noop, &[])),
+        ("frosty, server", on_server.command_of(&built.frosty, &["hook"])),
+        ("frosty, embedded", embedded.command_of(&built.frosty, &["hook"])),
+        ("the bash", on_server.command_of(&old, &[&port])),
+    ];
+    // Loads the script.
+    support::feed(on_server.command_of(&built.frosty, &["hook"]), &fs::read(&stop).unwrap());
+    let times = interleaved(programs, &stop);
+    let ratio = |a: usize, b: usize| {
+        let mut ratios: Vec<f64> = times[a].iter().zip(&times[b]).map(|(a, b)| a / b).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios[ratios.len() / 2]
+    };
+    let median = |a: usize| {
+        let mut t = times[a].clone();
+        t.sort_by(f64::total_cmp);
+        t[t.len() / 2] * 1e3
+    };
+    let row = |what: &str, goal: &str, measured: String| println!("| {what:<58} | {goal:<16} | {measured:<22} |");
+    println!();
+    row("whole process, interleaved, median of per-round ratios", "goal", "measured".into());
+    row("---", "---", "---".into());
+    row("limit ÷ limit (control)", "1.00", format!("{:.3}", ratio(1, 0)));
+    row("`frosty hook` on Stop, warm script ÷ limit", "≤ 1.20", format!("{:.2} ({:.2} ms)", ratio(3, 0), median(3)));
+    row("`frosty hook` ÷ no-op", "≤ 2.3", format!("{:.2} ({:.2} ms)", ratio(3, 2), median(2)));
+    row("the bash it replaces ÷ frosty", "≥ 60", format!("{:.0} ({:.1} ms)", ratio(5, 3), median(5)));
+    row("embedded store ÷ limit", "≤ 1.30", format!("{:.2} ({:.2} ms)", ratio(4, 0), median(4)));
+    let (warm, cold) = round_trips(&server, &built.frosty, &stop);
+    row("round trips after connect, warm / cold script", "1 / 2", format!("{warm} / {cold}"));
+    for (name, frosty) in [("server path", &on_server), ("embedded path", &embedded)] {
+        let (calls, outside) = system_calls(frosty, &built.frosty, &stop);
+        row(&format!("system calls, {name}"), if name == "server path" { "≤ 60" } else { "–" }, calls.to_string());
+        row(&format!("files opened outside its own config and state, {name}"), "0", outside.to_string());
+        let faults = faults(frosty.command_of(&built.frosty, &["hook"]), &stop);
+        let floor = faults_of_noop(&on_server, &built.noop, &stop);
+        row(
+            &format!("page faults, {name} (of them the no-op's {floor})"),
+            if name == "server path" { "≤ 36" } else { "–" },
+            faults.to_string(),
+        );
+    }
+    let size = fs::metadata(&built.frosty).unwrap().len() as f64 / 1e6;
+    row("stripped binary", "≤ 1.3 MB", format!("{size:.2} MB"));
+    let rate = server_rate(&server);
+    row("verdicts/s of this redis-server, 16 connections, one scope", "≥ 4,500", format!("{rate:.0}"));
+    println!();
+    for processes in [1, 8, 64] {
+        for name in ["server", "embedded"] {
+            let frosty = if name == "server" { Frosty::on(&server) } else { Frosty::embedded() };
+            let frosty = frosty.config(
+                r#"{"budget": "1s", "fleet": "storm", "stop": {"min_interval": "0s", "burst": null,
+                    "quotas": [{"limit": 50, "per": "1h"}]}}"#,
+            );
+            let (asks, twos, took) = storm(&frosty, &built.frosty, processes);
+            let rate = f64::from(asks) / took.as_secs_f64();
+            let beyond = twos.saturating_sub(50);
+            println!(
+                "{name:>8}, {processes:>2} processes on one scope: {rate:>5.0} verdicts/s, {asks} asks, {twos} admitted of 50, {beyond} beyond policy"
+            );
+            redis::cmd("FLUSHALL").query::<()>(&mut server.connection()).unwrap();
+        }
+    }
+}
+
+fn rounds() -> usize {
+    std::env::var("FROSTY_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(400)
+}
+
+/// The release binary and its two companions, all of one target.
+fn build(root: &Path, dir: &Path) -> Built {
+    let has_musl = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", MUSL])
+        .output()
+        .is_ok_and(|o| o.status.success() && Path::new(String::from_utf8_lossy(&o.stdout).trim()).exists());
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root).args(["build", "--release", "--quiet", "--bin", "frosty"]);
+    let mut folder = root.join("target");
+    let mut flags = vec!["-O", "-C", "panic=abort", "-C", "strip=symbols", "-C", "lto=fat", "--edition", "2024"];
+    if has_musl {
+        cargo.args(["--target", MUSL]);
+        folder.push(MUSL);
+        flags.extend(["--target", MUSL, "-C", "relocation-model=static", "-C", "target-feature=+crt-static"]);
+    }
+    assert!(cargo.status().unwrap().success());
+    let program = |name: &str| {
+        let out = dir.join(name);
+        let source = root.join(format!("benches/programs/{name}.rs"));
+        assert!(Command::new("rustc").args(&flags).arg(source).arg("-o").arg(&out).status().unwrap().success());
+        out
+    };
+    let target = if has_musl { MUSL.to_owned() } else { "native".to_owned() };
+    Built { frosty: folder.join("release/frosty"), limit: program("limit"), noop: program("noop"), target }
+}
+
+fn ask(session: &str) -> redis::Cmd {
+    let step = frosty::throttle::step::Step {
+        session: session.to_owned(),
+        scope: session.to_owned(),
+        event_name: "Stop".to_owned(),
+        ..step(frosty::throttle::step::Event::Stop { rest: None })
+    };
+    invocation("EVALSHA", SCRIPT_SHA, &Config::default(), &step)
+}
+
+/// Seconds of each program, a list per program, one entry per round.
+fn interleaved(mut programs: Vec<(&str, Command)>, stdin: &Path) -> Vec<Vec<f64>> {
+    let mut times = vec![Vec::new(); programs.len()];
+    for round in 0..rounds() {
+        for (i, (name, command)) in programs.iter_mut().enumerate() {
+            // The bash is so much slower that a few rounds of it tell all.
+            if *name == "the bash" && round % 20 != 0 {
+                let last = times[i].last().copied().unwrap_or(f64::NAN);
+                times[i].push(last);
+                continue;
+            }
+            command.stdin(File::open(stdin).unwrap()).stdout(Stdio::null()).stderr(Stdio::null());
+            let started = Instant::now();
+            let status = command.spawn().unwrap().wait().unwrap();
+            times[i].push(started.elapsed().as_secs_f64());
+            assert!(matches!(status.code(), Some(0 | 2)), "{name}: {status}");
+        }
+    }
+    times
+}
+
+/// Round trips of one stop, counted by a proxy: each time the client sends after the server spoke.
+fn round_trips(server: &Server, program: &Path, stdin: &Path) -> (u32, u32) {
+    let trips = Arc::new(AtomicU32::new(0));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let (counted, port) = (Arc::clone(&trips), server.port);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let upstream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let server_spoke = Arc::new(AtomicBool::new(true));
+            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            let (spoke, counted) = (Arc::clone(&server_spoke), Arc::clone(&counted));
+            std::thread::spawn(move || {
+                let mut bytes = [0; 65536];
+                while let Ok(n @ 1..) = from.read(&mut bytes) {
+                    if spoke.swap(false, Ordering::SeqCst) {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                    }
+                    to.write_all(&bytes[..n]).unwrap();
+                }
+                let _ = to.shutdown(std::net::Shutdown::Both);
+            });
+            let (mut from, mut to) = (upstream, client);
+            std::thread::spawn(move || {
+                let mut bytes = [0; 65536];
+                while let Ok(n @ 1..) = from.read(&mut bytes) {
+                    server_spoke.store(true, Ordering::SeqCst);
+                    if to.write_all(&bytes[..n]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let frosty = Frosty::new().var("FROSTY_STORE", &url);
+    let payload = fs::read(stdin).unwrap();
+    let one = || {
+        trips.store(0, Ordering::SeqCst);
+        support::feed(frosty.command_of(program, &["hook"]), &payload);
+        trips.load(Ordering::SeqCst)
+    };
+    redis::cmd("SCRIPT").arg("FLUSH").query::<()>(&mut server.connection()).unwrap();
+    let cold = one();
+    (one(), cold)
+}
+
+/// System calls of one warm stop, and files opened that are neither configuration nor state.
+fn system_calls(frosty: &Frosty, program: &Path, stdin: &Path) -> (usize, usize) {
+    let trace = frosty.home.path().join("trace");
+    let args = ["-f", "-o", trace.to_str().unwrap(), program.to_str().unwrap(), "hook"];
+    let payload = fs::read(stdin).unwrap();
+    for _ in 0..4 {
+        support::feed(frosty.command_of(Path::new("strace"), &args), &payload);
+    }
+    let text = fs::read_to_string(&trace).unwrap();
+    let home = frosty.home.path().to_str().unwrap();
+    let opened = |l: &&str| l.contains(" open(") || l.contains(" openat(");
+    let outside = text.lines().filter(opened).filter(|l| !l.contains(home)).count();
+    (text.lines().filter(|l| l.contains('(')).count(), outside)
+}
+
+/// Minor page faults of one warm stop, the median of a few.
+fn faults(mut command: Command, stdin: &Path) -> u64 {
+    let mut all: Vec<u64> = (0..9)
+        .map(|_| {
+            command.stdin(File::open(stdin).unwrap()).stdout(Stdio::null()).stderr(Stdio::null());
+            let before = children_faults();
+            command.spawn().unwrap().wait().unwrap();
+            children_faults() - before
+        })
+        .collect();
+    all.sort_unstable();
+    all[all.len() / 2]
+}
+
+fn faults_of_noop(frosty: &Frosty, noop: &Path, stdin: &Path) -> u64 {
+    faults(frosty.command_of(noop, &[]), stdin)
+}
+
+/// `cminflt` of this process: minor faults of the children it has waited for.
+fn children_faults() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    after_name.split_whitespace().nth(8).unwrap().parse().unwrap()
+}
+
+fn server_rate(server: &Server) -> f64 {
+    redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query::<String>(&mut server.connection()).unwrap();
+    let done = AtomicU64::new(0);
+    let started = Instant::now();
+    std::thread::scope(|threads| {
+        for _ in 0..16 {
+            threads.spawn(|| {
+                let mut con = server.connection();
+                let call = ask("rate");
+                while started.elapsed() < Duration::from_secs(3) {
+                    con.req_command(&call).unwrap();
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    done.into_inner() as f64 / started.elapsed().as_secs_f64()
+}
+
+/// So many processes at a time, all on one scope, for three seconds.
+fn storm(frosty: &Frosty, program: &Path, processes: u32) -> (u32, u32, Duration) {
+    let (asks, twos) = (AtomicU32::new(0), AtomicU32::new(0));
+    let started = Instant::now();
+    std::thread::scope(|threads| {
+        for _ in 0..processes {
+            threads.spawn(|| {
+                while started.elapsed() < Duration::from_secs(3) {
+                    let answer = support::feed(frosty.command_of(program, &["hook"]), support::stop("s").as_bytes());
+                    asks.fetch_add(1, Ordering::Relaxed);
+                    twos.fetch_add(u32::from(answer.code == Some(2)), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    (asks.into_inner(), twos.into_inner(), started.elapsed())
+}

@@ -110,7 +110,7 @@ fn a_damaged_state_file_is_a_cooldown_and_never_a_clean_slate() {
             fs::write(p, &text[..text.len() / 2]).unwrap();
         }),
         ("emptied", |p| fs::write(p, "").unwrap()),
-        ("noise", |p| fs::write(p, (0..3000u32).map(|i| (i * 7919 >> 3) as u8).collect::<Vec<_>>()).unwrap()),
+        ("noise", |p| fs::write(p, (0..3000u32).map(|i| ((i * 7919) >> 3) as u8).collect::<Vec<_>>()).unwrap()),
         ("not an object", |p| fs::write(p, "[]").unwrap()),
         ("an empty object", |p| fs::write(p, "{}").unwrap()),
         ("another version", |p| {

@@ -63,7 +63,9 @@ impl<'a> Dragonfly<'a> {
         self.wire.send(&bytes).map_err(|e| failed(self.server, self.config.budget, &e))?;
         for command in head {
             let value = self.read()?;
-            if let (Value::ServerError(e), true) = (&value, decides(command)) {
+            if let Value::ServerError(e) = &value
+                && decides(command, e)
+            {
                 return Err(refused(self.server, &error_text(e)));
             }
         }
@@ -174,10 +176,11 @@ impl Read for Wire {
     }
 }
 
-/// Whether an error of this command decides the call. The indexes only list: one of another type harms no verdict.
-fn decides(command: &Cmd) -> bool {
+/// Whether this error of a command at the head ends the call. The indexes only list, so that one of another type harms
+/// no verdict; but a server that wants a login says so there, and of the longer call that follows only that it is long.
+fn decides(command: &Cmd, e: &redis::ServerError) -> bool {
     let name = command.args_iter().next();
-    matches!(name, Some(redis::Arg::Simple(b"AUTH" | b"SELECT")))
+    matches!(name, Some(redis::Arg::Simple(b"AUTH" | b"SELECT"))) || e.code() == "NOAUTH"
 }
 
 fn resolve(server: &Server) -> io::Result<SocketAddr> {

@@ -1,0 +1,3 @@
+//! The no-op: what any process of the same target costs.
+
+fn main() {}

@@ -1,0 +1,201 @@
+//! A server that cannot decide: every answer but a verdict ends in exit 0, in time, with a line that names the cure.
+//! Real servers where a real server can be brought to say it; a plain socket for what no server says.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use support::{Answer, Frosty, Server, free_port, stop};
+
+fn told(answer: &Answer, words: &[&str]) {
+    answer.stands_down_saying(&[&["store_down"], words].concat());
+    assert_eq!(answer.stdout, "");
+    assert!(answer.took < Duration::from_millis(1_000), "{answer:?}");
+}
+
+/// Answers every connection with these bytes, piece by piece, and keeps it open.
+fn says(pieces: &'static [&'static [u8]], pause: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                for piece in pieces {
+                    if stream.write_all(piece).is_err() {
+                        return;
+                    }
+                    std::thread::sleep(pause);
+                }
+                let _ = stream.read(&mut [0; 4096]);
+            });
+        }
+    });
+    url
+}
+
+fn asked(url: &str) -> Answer {
+    Frosty::new().var("FROSTY_STORE", url).hook(&stop("s"))
+}
+
+#[test]
+fn errors_of_a_real_server() {
+    let server = Server::start_with(&["--requirepass", "hunter2secret"]);
+    told(&asked(&server.url()), &["NOAUTH", "FROSTY_STORE_PASSWORD_FILE"]);
+    let wrong = format!("redis://:wrong@127.0.0.1:{}", server.port);
+    let answer = asked(&wrong);
+    told(&answer, &["WRONGPASS", "FROSTY_STORE_PASSWORD_FILE"]);
+    assert!(!format!("{answer:?}").contains("wrong@"), "{answer:?}");
+    let right = format!("redis://:hunter2secret@127.0.0.1:{}", server.port);
+    assert_eq!(asked(&right).code, Some(2));
+
+    let server = Server::start();
+    let mut con = server.connection();
+    for key in ["frosty:{default}:scope:s", "frosty:{default}:session:s", "frosty:{default}:fleet"] {
+        redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
+        redis::cmd("SET").arg(key).arg("no hash").query::<()>(&mut con).unwrap();
+        told(&asked(&server.url()), &["WRONGTYPE", "--scan --pattern 'frosty:*'"]);
+    }
+    redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
+    // The two indexes only list: one of another type harms no verdict.
+    redis::cmd("SET").arg("frosty:{default}:scopes").arg("no set").query::<()>(&mut con).unwrap();
+    assert_eq!(asked(&server.url()).code, Some(2));
+
+    redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
+    redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("1").query::<()>(&mut con).unwrap();
+    told(&asked(&server.url()), &["OOM", "maxmemory"]);
+
+    let replica = Server::start_with(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
+    told(&asked(&replica.url()), &["READONLY", "primary"]);
+}
+
+#[test]
+fn errors_that_are_spoken_by_a_socket() {
+    // Dragonfly's way of naming an error inside a script.
+    let url = says(
+        &[b":0\r\n:0\r\n-ERR Error running script (call to f_1): -WRONGTYPE Operation against a key\r\n"],
+        Duration::ZERO,
+    );
+    told(&asked(&url), &["WRONGTYPE", "--scan"]);
+    for (bytes, word) in [
+        (&[b":0\r\n:0\r\n-ERR something else\r\n" as &[u8]] as &'static [&'static [u8]], "something else"),
+        (&[b":0\r\n:0\r\n-OOM command not allowed\r\n"], "OOM"),
+        (&[b":0\r\n:0\r\n-NOAUTH Authentication required.\r\n"], "NOAUTH"),
+        (&[b":0\r\n:0\r\n-READONLY You can't write\r\n"], "READONLY"),
+    ] {
+        told(&asked(&says(bytes, Duration::ZERO)), &[word]);
+    }
+}
+
+#[test]
+fn what_is_no_verdict() {
+    const BIG: &[u8] = &[b'x'; 40_000];
+    for pieces in [
+        &[b"HTTP/1.1 400 Bad Request\r\n\r\n" as &[u8]] as &'static [&'static [u8]],
+        &[b"\x16\x03\x01\x00\xa5\xff\xfe garbage"],
+        &[b":0\r\n:0\r\n:2\r\n"],
+        &[b":0\r\n:0\r\n+OK\r\n"],
+        &[b":0\r\n:0\r\n$-1\r\n"],
+        &[b":0\r\n:0\r\n*2\r\n$5\r\nadmit\r\n$8\r\nadmitted\r\n"],
+        &[b":0\r\n:0\r\n*1\r\n$5\r\nadmit\r\n"],
+        &[b"*99999999999\r\n"],
+        &[b"%99999999999\r\n"],
+        &[b"|9223372036854775807\r\n"],
+        &[b"~-5\r\n"],
+        &[b"$-99\r\n:0\r\n"],
+        &[b"$99999999999999\r\nx"],
+        &[b"+", BIG, BIG, BIG, BIG],
+    ] {
+        let answer = asked(&says(pieces, Duration::from_millis(1)));
+        told(&answer, &["expected", "found", "redis-cli -u redis://127.0.0.1:"]);
+    }
+}
+
+#[test]
+fn silence_and_a_drip_end_at_the_budget() {
+    let url = says(&[], Duration::ZERO);
+    told(&asked(&url), &["within 250 ms", "found none"]);
+    const DRIP: [&[u8]; 60] = [b"+"; 60];
+    let answer = asked(&says(&DRIP, Duration::from_millis(20)));
+    told(&answer, &["within 250 ms"]);
+}
+
+#[test]
+fn a_server_that_hangs_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            drop(stream.unwrap());
+        }
+    });
+    let answer = asked(&url);
+    answer.stands_down_saying(&["store_down", "redis-cli -u"]);
+}
+
+#[test]
+fn nobody_listens() {
+    let url = format!("redis://127.0.0.1:{}", free_port());
+    let frosty = Frosty::new().var("FROSTY_STORE", &url);
+    let answer = frosty.hook(&stop("s"));
+    told(&answer, &["nobody listening", "FROSTY_STORE=embedded"]);
+    let entry = &frosty.journal()[0];
+    assert_eq!((entry["reason"].as_str(), entry["status"].as_str()), (Some("store_down"), Some("STANDING_DOWN")));
+    // A compaction passes: every failure on PreCompact does.
+    assert_eq!(frosty.hook(&support::fixture("PreCompact-auto.json")).code, Some(0));
+}
+
+#[test]
+fn a_password_file() {
+    let server = Server::start_with(&["--requirepass", "hunter2secret"]);
+    let frosty = Frosty::on(&server);
+    let file = frosty.home.path().join("password");
+    std::fs::write(&file, "hunter2secret\n").unwrap();
+    let frosty = frosty.var("FROSTY_STORE_PASSWORD_FILE", file.to_str().unwrap());
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    assert!(!frosty.hook(&stop("s")).stdout.contains("hunter2"));
+    std::fs::remove_file(&file).unwrap();
+    told(&frosty.hook(&stop("s")), &["password", "chmod 600"]);
+    let journal = std::fs::read_to_string(frosty.state().join("default/journal.jsonl")).unwrap();
+    assert!(!journal.contains("hunter2secret"));
+}
+
+/// `auto`: nobody on port 18000 and none ever reached is the embedded store, quietly; afterwards it is a fault.
+///
+/// The port is the product's own, so the test runs in a network namespace where nothing else can have it.
+#[test]
+fn auto_is_embedded_until_a_server_was_reached() {
+    let frosty = Frosty::new();
+    let dir = tempfile::TempDir::new().unwrap();
+    let script = dir.path().join("story.sh");
+    let text = r#"#!/bin/bash
+set -u
+ip link set lo up
+ask() { "$FROSTY" hook <<<"{\"session_id\":\"$1\",\"hook_event_name\":\"Stop\"}" >/dev/null 2>"$DIR/err"; echo "$1 $? $(head -c 20 "$DIR/err")"; }
+ask first
+test -e "$HOME/.local/state/frosty/server.json" && echo "reached too early"
+redis-server --port 18000 --save '' --dir "$DIR" >/dev/null & pid=$!
+for _ in $(seq 200); do redis-cli -p 18000 PING >/dev/null 2>&1 && break; sleep 0.05; done
+ask second
+redis-cli -p 18000 EXISTS 'frosty:{default}:scope:second'
+kill $pid; wait $pid
+ask third
+"#;
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = frosty.command_of(std::path::Path::new("unshare"), &["-rn", script.to_str().unwrap()]);
+    command.env("FROSTY", env!("CARGO_BIN_EXE_frosty")).env("DIR", dir.path());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{output:?}");
+    assert!(lines[0].starts_with("first 2 Frosty, the thro"), "{lines:?}");
+    assert!(lines[1].starts_with("second 2 Frosty, the thro"), "{lines:?}");
+    assert_eq!(lines[2], "1");
+    assert!(lines[3].starts_with("third 0 frosty: store_down"), "{lines:?}");
+}
