@@ -20,6 +20,7 @@ fn main() {
     let Ok(port) = port.parse::<u16>() else { std::process::exit(64) };
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)) else { std::process::exit(1) };
     let _ = server.set_nodelay(true);
+    let _ = server.set_read_timeout(Some(std::time::Duration::from_secs(1)));
     if server.write_all(&request).is_err() {
         std::process::exit(1);
     }

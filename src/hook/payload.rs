@@ -149,7 +149,7 @@ fn slurp(stdin: impl AsFd, within: Duration) -> Result<Vec<u8>, BadInput> {
             Err(e) => return Err(BadInput::Unreadable(e.into())),
         }
         if filled == bytes.len() {
-            bytes.resize((bytes.len() * 2).clamp(4096, LARGEST + 1), 0);
+            bytes.resize((bytes.len() * 4).clamp(2000, LARGEST + 1), 0);
         }
         match rustix::io::read(&stdin, bytes.get_mut(filled..).unwrap_or_default()) {
             Ok(0) => break,

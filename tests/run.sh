@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The whole test command: installs what the tests need by package name, then runs everything.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ -x "$HOME/.cargo/bin/cargo" ] && PATH=$HOME/.cargo/bin:$PATH
+
+# ---- what the tests need ------------------------------------------------------------------------------------------
+missing=()
+need() { command -v "$1" >/dev/null || missing+=("$2"); }
+need redis-server redis-server
+need redis-cli redis-tools
+need strace strace
+need tmux tmux
+need unshare util-linux
+need ip iproute2
+need cc gcc
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "installing: ${missing[*]}" >&2
+  sudo=
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  export DEBIAN_FRONTEND=noninteractive
+  $sudo apt-get update -qq
+  # Debian's redis-server starts a server of its own; the tests start theirs on ports of their own.
+  $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# ---- format, lints, tests -----------------------------------------------------------------------------------------
+cargo fmt --check
+cargo clippy --all-targets --quiet -- -D warnings
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+cargo test --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
+
+# ---- the count ----------------------------------------------------------------------------------------------------
+count() { grep -E '^test result:' "$log" | grep -Eo "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'; }
+passed=$(count passed)
+failed=$(count failed)
+skipped=$(count ignored)
+# The tests that hold a real server against the model must have run: without them green says little.
+for name in same_verdicts_counts_and_state guard_on_the_server every_captured_payload_on_both_stores; do
+  if ! grep -Eq "^test $name \.\.\. ok" "$log"; then
+    echo "tests/run.sh: the server-backed test $name did not pass" >&2
+    status=1
+  fi
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$status" = 0 ] && [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
