@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::histories::{moves, policy, timed};
+use crate::histories::{moves, play, policy};
 use frosty::config::Config;
 use frosty::store::dragonfly::{SCRIPT, decision, invocation};
 use frosty::throttle::model::{self, State};
@@ -167,24 +167,25 @@ fn same_verdicts_counts_and_state() {
         let mut both = both.borrow_mut();
         both.reset();
         let config = config(&policy);
-        for (i, (step, now)) in timed(&moves).iter().enumerate() {
+        play(&policy, &moves, |i, step, now| {
             // Holds and wake-ups come from outside the step: plant them in both.
             if i == usize::from(hold) % 100 {
-                both.plant_hold(&step.scope, *now, Some(*now + 30_000));
+                both.plant_hold(&step.scope, now, Some(now + 30_000));
             }
             if i == usize::from(fleet_hold) % 200 {
-                both.plant_fleet_hold(*now, Some(*now + 20_000));
+                both.plant_fleet_hold(now, Some(now + 20_000));
             }
             if i == usize::from(woken) % 60 {
                 both.plant_wake(&step.session);
             }
-            let by_model = both.model(&policy, step, *now);
-            let by_script = both.script(&config, step, *now);
-            prop_assert_eq!(&by_model, &by_script, "event {} at {}: {:?}", i, now, step);
+            let by_model = both.model(&policy, step, now);
+            let by_script = both.script(&config, step, now);
+            assert_eq!(by_model, by_script, "event {i} at {now}: {step:?}");
             asked.set(asked.get() + 1);
             admitted.set(admitted.get() + u32::from(by_model.reason.code() == "admitted"));
             reasons.borrow_mut().insert(by_model.reason.code());
-        }
+            by_model
+        });
         both.same_state();
         Ok(())
     });

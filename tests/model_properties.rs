@@ -8,7 +8,7 @@ mod support;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::histories::{class, moves, policy, timed};
+use crate::histories::{class, moves, play, policy};
 use frosty::throttle::model::{self, State};
 use frosty::throttle::policy::{Class, Ms, Policy, millis};
 use frosty::throttle::step::{Event, R_RANGE, Step};
@@ -57,55 +57,57 @@ proptest! {
         let mut world = World::new(&policy);
         let mut stops: HashMap<String, Vec<Ms>> = HashMap::new();
         let mut all: Vec<Ms> = Vec::new();
-        for (step, now) in timed(&moves) {
-            let decided = world.tell(&step, now);
+        play(&policy, &moves, |_, step, now| {
+            let decided = world.tell(step, now);
             if decided.outcome != Outcome::Admit || step.event.asks() != Some(Class::Stop) {
-                continue;
+                return decided;
             }
             let own = stops.entry(step.scope.clone()).or_default();
             if let Some(last) = own.last() {
-                prop_assert!(now - last >= millis(policy.stop.min_interval), "{} after {}", now, last);
+                assert!(now - last >= millis(policy.stop.min_interval), "{now} after {last}");
             }
             own.push(now);
             all.push(now);
             for quota in &policy.stop.quotas {
                 let used = own.iter().filter(|at| **at > now - millis(quota.per)).count();
-                prop_assert!(used <= quota.limit as usize, "{} in {:?}", used, quota);
+                assert!(used <= quota.limit as usize, "{used} in {quota:?}");
             }
             for quota in &policy.fleet_quotas {
                 let used = all.iter().filter(|at| **at > now - millis(quota.per)).count();
-                prop_assert!(used <= quota.limit as usize, "{} in the fleet's {:?}", used, quota);
+                assert!(used <= quota.limit as usize, "{used} in the fleet's {quota:?}");
             }
-        }
+            decided
+        });
     }
 
     #[test]
     fn a_cooldown_has_its_length_and_is_never_shortened(policy in policy(), moves in moves(80, false)) {
         let mut world = World::new(&policy);
         let mut ends: HashMap<(String, &'static str), Ms> = HashMap::new();
-        for (step, now) in timed(&moves) {
+        play(&policy, &moves, |_, step, now| {
             let class = step.event.asks();
-            let decided = world.tell(&step, now);
+            let decided = world.tell(step, now);
             let scope = &world.scopes[&step.scope];
             for (name, own) in [("stop", &scope.stop), ("compact", &scope.compact)] {
                 let end = own.cooldown.map_or(0, |c| c.end);
                 let known = ends.insert((step.scope.clone(), name), end).unwrap_or(0);
                 let too_long = matches!(&step.event, Event::StopFailure(f) if f.too_long);
-                prop_assert!(end >= known || (name == "compact" && too_long && end == now), "{} became {}", known, end);
+                assert!(end >= known || (name == "compact" && too_long && end == now), "{known} became {end}");
             }
             let api = ends.insert((step.scope.clone(), "api"), scope.api.map_or(0, |a| a.end)).unwrap_or(0);
-            prop_assert!(scope.api.map_or(0, |a| a.end) >= api);
-            let Some(class) = class else { continue };
+            assert!(scope.api.map_or(0, |a| a.end) >= api);
+            let Some(class) = class else { return decided };
             if decided.reason.code() == "burst" {
                 let length = decided.retry_after.map(millis).unwrap();
-                prop_assert!(length >= millis(policy.class(class).cooldown.backoff.base));
-                prop_assert!(length <= longest_cooldown(&policy, class));
+                assert!(length >= millis(policy.class(class).cooldown.backoff.base));
+                assert!(length <= longest_cooldown(&policy, class));
             }
             if decided.outcome == Outcome::Admit {
                 let own = if class == Class::Stop { &scope.stop } else { &scope.compact };
-                prop_assert!(own.cooldown.is_none_or(|c| c.end <= now), "admitted in an open cooldown");
+                assert!(own.cooldown.is_none_or(|c| c.end <= now), "admitted in an open cooldown");
             }
-        }
+            decided
+        });
     }
 
     /// The longest thing that may stand in the way is waited out; then an ask is admitted.
@@ -128,10 +130,11 @@ proptest! {
         };
         let mut world = World::new(&policy);
         let mut last = T0;
-        for (step, now) in timed(&moves).iter().filter(|(step, _)| short(step)) {
-            world.tell(step, *now);
-            last = *now;
-        }
+        let kept: Vec<_> = moves.iter().filter(|m| short(&m.step)).cloned().collect();
+        play(&policy, &kept, |_, step, now| {
+            last = now;
+            world.tell(step, now)
+        });
         for scope in ["scope-0", "scope-1"] {
             let mut calm = World { policy: policy.clone(), fleet: world.fleet.clone(),
                 scopes: world.scopes.clone(), sessions: world.sessions.clone() };
@@ -209,8 +212,8 @@ proptest! {
         state.scope.api = Some(frosty::throttle::state::Span { start: times[6], end: times[7] });
         state.scope.quota = times[8..10].to_vec();
         state.session.fence = Some(times[10]);
-        for step in moves {
-            model::step(&policy, &mut state, &step.step, now.saturating_add(step.ahead));
+        for (i, m) in moves.iter().enumerate() {
+            model::step(&policy, &mut state, &m.step, now.saturating_add(times[i % times.len()] / 1000));
         }
     }
 }

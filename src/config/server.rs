@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
-
-use crate::store::StoreError;
 
 /// A server.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,11 +83,8 @@ impl Server {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn password(&self) -> Result<Option<String>, StoreError> {
+    pub fn password(&self) -> io::Result<Option<String>> {
         let Some(path) = &self.password_file else { return Ok(self.password.clone()) };
-        match fs::read_to_string(path) {
-            Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
-            Err(e) => Err(StoreError::Password { path: path.clone(), cause: e.to_string() }),
-        }
+        Ok(Some(fs::read_to_string(path)?.trim_end_matches(['\r', '\n']).to_owned()))
     }
 }

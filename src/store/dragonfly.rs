@@ -86,7 +86,7 @@ impl<'a> Dragonfly<'a> {
     /// What must stand before the step in the same write: the login, the database, and the two indexes.
     fn head(&self, step: &Step) -> Result<Vec<Cmd>, StoreError> {
         let mut head = Vec::with_capacity(4);
-        if let Some(password) = self.server.password()? {
+        if let Some(password) = self.server.password().map_err(|e| no_password(self.server, &e))? {
             let mut auth = cmd("AUTH");
             if let Some(user) = &self.server.username {
                 auth.arg(user);
@@ -348,6 +348,10 @@ fn failed(server: &Server, budget: Duration, e: &io::Error) -> StoreError {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => timed_out(server, budget),
         _ => StoreError::Unreachable { at, cause: e.to_string() },
     }
+}
+
+fn no_password(server: &Server, e: &io::Error) -> StoreError {
+    StoreError::Password { path: server.password_file.clone().unwrap_or_default(), cause: e.to_string() }
 }
 
 fn timed_out(server: &Server, budget: Duration) -> StoreError {

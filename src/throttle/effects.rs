@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use super::model::MOST_STRIKES;
-use super::policy::{Backoff, Ms, millis};
+use super::policy::{Backoff, MOST_STRIKES, Ms, millis};
 use super::state::{Hold, Rest, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, Failure, FailureClass, Reset, RestRequest, Step};
 

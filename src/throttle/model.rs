@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use super::effects;
-use super::policy::{Class, ClassPolicy, Ms, Policy, Quota, millis};
+use super::policy::{Class, ClassPolicy, MOST_STRIKES, Ms, Policy, Quota, millis};
 use super::state::{ClassState, FleetState, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, R_RANGE, Step};
 use super::verdict::{Decision, Held, Outcome, Reason};
-
-/// Strikes are counted no further than this; every loop over them is bounded by it.
-pub const MOST_STRIKES: u32 = 1000;
 
 /// What one step reads and writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

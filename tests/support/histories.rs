@@ -1,11 +1,13 @@
 //! Random policies and histories of events, for the property tests.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, Ms, Policy, Quota};
+use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, Ms, Policy, Quota, millis};
 use frosty::throttle::state::RestKind;
 use frosty::throttle::step::{Event, Failure, FailureClass, R_RANGE, Reset, RestRequest, Step};
+use frosty::throttle::verdict::Decision;
 use proptest::prelude::*;
 
 use crate::support::{T0, step};
@@ -47,11 +49,48 @@ pub fn policy() -> impl Strategy<Value = Policy> {
         .prop_map(|(stop, compact, api_error, fleet_quotas)| Policy { stop, compact, api_error, fleet_quotas })
 }
 
-/// One event of a history and how far the clock moves before it.
+/// How the clock moves before an event.
+#[derive(Debug, Clone, Copy)]
+pub enum Ahead {
+    /// By so much.
+    By(Ms),
+    /// To the moment that the last answer named (give or take a millisecond), where the rules change their mind.
+    ToRetry(Ms),
+    /// To where the strikes of the last answer's cooldown are forgotten, give or take a millisecond.
+    ToCalm(Ms),
+}
+
+/// One event of a history and how the clock moves before it.
 #[derive(Debug, Clone)]
 pub struct Move {
-    pub ahead: Ms,
+    pub ahead: Ahead,
     pub step: Step,
+    /// An `Ask` holds the fence that its session was last given, and not one at random.
+    pub own_fence: bool,
+}
+
+/// Plays a history: each event's time and fence may hang on the answers before it.
+pub fn play(policy: &Policy, moves: &[Move], mut tell: impl FnMut(usize, &Step, Ms) -> Decision) {
+    let mut now = T0;
+    let mut last: Option<Decision> = None;
+    let mut fences: HashMap<String, i64> = HashMap::new();
+    for (i, m) in moves.iter().enumerate() {
+        let retry = last.as_ref().and_then(|d| d.retry_after).map_or(0, millis).min(4_000_000);
+        now += match m.ahead {
+            Ahead::By(ms) => ms,
+            Ahead::ToRetry(off) => (retry + off).max(0),
+            Ahead::ToCalm(off) => (retry + millis(policy.stop.cooldown.calm) + off).max(0),
+        };
+        let mut step = Step { host_ms: m.step.host_ms + now - T0, id: format!("{i:016x}"), ..m.step.clone() };
+        if let (true, Event::Ask { fence }, Some(own)) = (m.own_fence, &mut step.event, fences.get(&step.session)) {
+            *fence = *own;
+        }
+        let decided = tell(i, &step, now);
+        if let Some(fence) = decided.fence {
+            fences.insert(step.session.clone(), fence);
+        }
+        last = Some(decided);
+    }
 }
 
 fn rest() -> impl Strategy<Value = RestRequest> {
@@ -64,7 +103,13 @@ fn rest() -> impl Strategy<Value = RestRequest> {
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
-    let class = prop::sample::select(vec![FailureClass::Passing, FailureClass::Request, FailureClass::Person]);
+    let class = prop::sample::select(vec![
+        FailureClass::Passing,
+        FailureClass::Request,
+        FailureClass::Request,
+        FailureClass::Request,
+        FailureClass::Person,
+    ]);
     let reset = prop_oneof![
         3 => Just(None),
         1 => secs(0..=900).prop_map(|d| Some(Reset::After(d))),
@@ -84,7 +129,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         2 => rest().prop_map(|r| Event::Stop { rest: Some(r) }),
         // Fences around those that a stop at this time begins, older and newer.
         6 => (-300_000i64..=300_000).prop_map(|ms| Event::Ask { fence: T0 + ms }),
-        3 => failure().prop_map(Event::StopFailure),
+        8 => failure().prop_map(Event::StopFailure),
         4 => Just(Event::PreCompactAuto),
         1 => Just(Event::PersonPrompt),
         1 => Just(Event::ClientPrompt),
@@ -96,21 +141,28 @@ pub fn event() -> impl Strategy<Value = Event> {
 }
 
 /// How far the clock moves: mostly a little, sometimes far ahead, sometimes back.
-pub fn ahead(steps_back: bool) -> impl Strategy<Value = Ms> {
+pub fn ahead(steps_back: bool) -> impl Strategy<Value = Ahead> {
     let back = u32::from(steps_back);
-    prop_oneof![
+    let by = prop_oneof![
         3 => Just(0i64),
-        20 => 1i64..=5_000,
+        14 => 1i64..=5_000,
+        6 => (1i64..=60).prop_map(|s| s * 1000),
         8 => 5_000i64..=60_000,
         2 => 60_000i64..=4_000_000,
         back => -90_000_000i64..=-1,
+    ];
+    prop_oneof![
+        30 => by.prop_map(Ahead::By),
+        6 => (-1i64..=1).prop_map(Ahead::ToRetry),
+        1 => (-1i64..=1).prop_map(Ahead::ToCalm),
     ]
 }
 
 pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
-    let one = (ahead(steps_back), event(), any::<bool>(), 0..R_RANGE, 0u8..3, 0u8..2, -60_000i64..60_000).prop_map(
-        |(ahead, event, paced, r, session, scope, skew)| Move {
+    let one = (ahead(steps_back), event(), any::<[bool; 2]>(), 0..R_RANGE, 0u8..3, 0u8..2, -60_000i64..60_000)
+        .prop_map(|(ahead, event, [paced, own_fence], r, session, scope, skew)| Move {
             ahead,
+            own_fence,
             step: Step {
                 paced,
                 r,
@@ -119,19 +171,6 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
                 host_ms: T0 + skew,
                 ..step(event)
             },
-        },
-    );
+        });
     prop::collection::vec(one, len..=len)
-}
-
-/// The moves as (step, time): the host's clock follows the store's, ids are distinct.
-pub fn timed(moves: &[Move]) -> Vec<(Step, Ms)> {
-    let mut now = T0;
-    let mut out = Vec::new();
-    for (i, m) in moves.iter().enumerate() {
-        now += m.ahead;
-        let step = Step { host_ms: m.step.host_ms + now - T0, id: format!("{i:016x}"), ..m.step.clone() };
-        out.push((step, now));
-    }
-    out
 }
