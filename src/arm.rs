@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{Arm, ConfigError, Env, encoded};
+use crate::config::{ConfigError, Env, encoded};
 
 /// What a switch applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Target {
     /// # Errors
     /// When the id is empty or too long.
     pub fn session(id: &str) -> Result<Self, ConfigError> {
-        encoded(id, "the session", "id").map(Self::Session)
+        encoded(id, "the command line", "--session").map(Self::Session)
     }
 
     /// The switch's file in the state folder.
@@ -63,15 +63,15 @@ pub fn switch(file: &Path, on: bool) -> io::Result<()> {
 /// Whether the session is armed, or `None` when only the configuration's `arm` can tell.
 ///
 /// # Errors
-/// When `FROSTY_ON` has a value that means nothing.
+/// When `FROSTY_ON` or a switch has a value that means nothing, or a switch cannot be read.
 pub fn told(env: &Env, session: Option<&str>, project: Option<&Path>) -> Result<Option<bool>, ConfigError> {
     if let Some(state) = env.state_dir()
-        && state.join("arm").try_exists().unwrap_or(true)
+        && is_there(&state.join("arm"))?
     {
         let session = session.map(|id| Target::Session(id.to_owned()));
         let project = project.map(|dir| Target::Project(dir.to_owned()));
         for target in [session, project].into_iter().flatten() {
-            if let Some(on) = read(&target, &state) {
+            if let Some(on) = read(&target, &state)? {
                 return Ok(Some(on));
             }
         }
@@ -90,17 +90,38 @@ pub fn told(env: &Env, session: Option<&str>, project: Option<&Path>) -> Result<
     }
 }
 
-/// A switch that cannot be read counts as off: nobody is continued by mistake.
-fn read(target: &Target, state: &Path) -> Option<bool> {
-    match target.file(state).and_then(fs::read_to_string) {
-        Ok(text) => Some(text.trim() == "on"),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(_) => Some(false),
+/// A switch that cannot be read is an error and not a guess.
+fn read(target: &Target, state: &Path) -> Result<Option<bool>, ConfigError> {
+    let file = match target.file(state) {
+        Ok(file) => file,
+        // A project folder that is gone has no switch.
+        Err(_) => return Ok(None),
+    };
+    match crate::read::text(&file) {
+        Ok(text) if text.trim() == "on" => Ok(Some(true)),
+        Ok(text) if text.trim() == "off" => Ok(Some(false)),
+        Ok(text) => Err(ConfigError::Value {
+            place: crate::text::path(&file),
+            key: "the switch".to_owned(),
+            found: format!("\"{}\"", crate::text::line(&text)),
+            allowed: "on or off".to_owned(),
+            cure: "write it anew: frosty off".to_owned(),
+        }),
+        Err(e) => absent(&file, e).map(|()| None),
     }
 }
 
-/// Whether a session is armed by its registration alone.
-#[must_use]
-pub fn by_registration(arm: Arm) -> bool {
-    arm == Arm::Always
+fn is_there(folder: &Path) -> Result<bool, ConfigError> {
+    match fs::metadata(folder) {
+        Ok(_) => Ok(true),
+        Err(e) => absent(folder, e).map(|()| false),
+    }
+}
+
+/// Nothing there, or an error that says so.
+fn absent(path: &Path, e: io::Error) -> Result<(), ConfigError> {
+    match e.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(()),
+        _ => Err(ConfigError::unreadable(path, &e)),
+    }
 }

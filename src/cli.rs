@@ -12,7 +12,7 @@ use crate::config::Flags;
 
 /// Admission control for Claude Code agents that keep going by themselves.
 #[derive(Debug, Parser)]
-#[command(name = "frosty", version, about, long_about = None, after_help = EXIT_CODES)]
+#[command(name = "frosty", version, about, long_about = None, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

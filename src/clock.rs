@@ -1,15 +1,28 @@
-//! This machine's clock and chance. The store's clock is the one that decides; this one is the embedded store's, and
+//! This machine's clock, name and chance. The store's clock is the one that decides; this one is the embedded store's, and
 //! the first number of a fence.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::text;
 use crate::throttle::policy::Ms;
 
 /// This machine's clock, in milliseconds since the Unix epoch.
 #[must_use]
 pub fn host_ms() -> Ms {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| Ms::try_from(d.as_millis()).unwrap_or(Ms::MAX))
+}
+
+/// This machine's name.
+#[must_use]
+pub fn host() -> String {
+    text::line(&rustix::system::uname().nodename().to_string_lossy())
+}
+
+/// A random id, sixteen digits.
+#[must_use]
+pub fn id() -> String {
+    format!("{:016x}", chance())
 }
 
 /// A random number, distinct from call to call and process to process. Not for secrets.

@@ -48,8 +48,8 @@ pub struct Entry<'a> {
     pub strikes: u32,
     /// Which store decided: `dragonfly`, `embedded`, or `none`.
     pub store: &'static str,
-    /// Whether a stand-in decided.
-    pub degraded: bool,
+    /// 1 when a stand-in decided, else 0.
+    pub degraded: u8,
     /// The asking machine.
     pub host: &'a str,
     /// What more there is to say; empty for nothing.
@@ -84,7 +84,7 @@ impl<'a> Entry<'a> {
             attempts: decided.attempts,
             strikes: decided.strikes,
             store,
-            degraded: false,
+            degraded: 0,
             host: &step.host,
             detail: &step.detail,
             ms: decided.now,

@@ -11,6 +11,7 @@ pub mod config;
 pub mod duration;
 pub mod hook;
 pub mod journal;
+pub mod read;
 pub mod scope;
 pub mod store;
 pub mod text;

@@ -47,9 +47,12 @@ fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
         let lines = e.to_string();
         let found = lines.lines().find(|l| !l.is_empty()).unwrap_or("a wrong command line");
         let found = found.strip_prefix("error: ").unwrap_or(found);
-        return hook::bad_usage(&format!(
-            "expected `frosty hook` with its flags, found: {found}; see: frosty hook --help"
-        ));
+        // What of the line can still be understood is who may hear of it.
+        let manual = args.iter().any(|a| a == "manual" || a == "--arm=manual");
+        return hook::bad_usage(
+            &format!("expected the flags of `frosty hook`, but: {found}; see: frosty hook --help"),
+            manual,
+        );
     }
     let _ = e.print();
     ExitCode::from(USAGE)

@@ -1,10 +1,8 @@
 //! Who is asking: the scope (one agent's seat), and the window label that people know it by.
 
-use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::{Config, ConfigError, Env, encoded};
 use crate::text;
@@ -20,7 +18,7 @@ const TMUX_ANSWERS: Duration = Duration::from_millis(500);
 /// When the name is too long.
 pub fn resolve(config: &Config, env: &Env, session: &str) -> Result<String, ConfigError> {
     if let Some(scope) = &config.scope {
-        return encoded(scope, "the merged configuration", "scope");
+        return Ok(scope.clone());
     }
     match pane(env) {
         Some(name) => encoded(&name, "the environment", "TMUX"),
@@ -49,20 +47,11 @@ pub fn label(env: &Env) -> Option<String> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let deadline = Instant::now() + TMUX_ANSWERS;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => break,
-            Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(2)),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return None;
-            }
-        }
-    }
-    let mut label = String::new();
-    child.stdout.take()?.take(1024).read_to_string(&mut label).ok()?;
+    // Read first: whoever holds the pipe open for longer than that is not waited for.
+    let told = child.stdout.take().and_then(|out| crate::read::to_end(out, TMUX_ANSWERS, 1024).ok());
+    let _ = child.kill();
+    let _ = child.wait();
+    let label = String::from_utf8(told?).ok()?;
     let label: String = text::line(&label).chars().take(text::LONGEST_NAME).collect();
     (!label.is_empty()).then_some(label)
 }

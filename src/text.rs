@@ -16,6 +16,20 @@ pub fn line_of(raw: &str, most: usize) -> String {
     clean.take(most).collect::<String>().trim().to_owned()
 }
 
+/// A path as it can be pasted into a shell, on one line.
+#[must_use]
+pub fn path(path: &std::path::Path) -> String {
+    let shown = line_of(&path.display().to_string(), 1000);
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=@%:,~".contains(c);
+    if shown.chars().all(plain) { shown } else { format!("'{}'", shown.replace('\'', "'\\''")) }
+}
+
+/// The nearest folder above a path that exists.
+#[must_use]
+pub fn standing(path: &std::path::Path) -> &std::path::Path {
+    path.ancestors().skip(1).find(|p| p.is_dir()).unwrap_or(path)
+}
+
 /// A prompt: control characters but newline and tab stripped, at most `most` characters.
 #[must_use]
 pub fn prompt(raw: &str, most: usize) -> String {
@@ -41,6 +55,9 @@ pub fn encode(name: &str) -> String {
     }
     out
 }
+
+/// The longest continuation prompt, in characters.
+pub const LONGEST_PROMPT: usize = 10_000;
 
 /// No encoded name is longer: it must fit a file name.
 pub const LONGEST_NAME: usize = 128;

@@ -27,6 +27,14 @@ fn an_unarmed_session_is_silent_and_touches_no_store() {
         assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""));
     }
     assert!(!broken.state().exists());
+    // Nor a project's broken file, where the user's own configuration leaves its sessions alone.
+    let projects = Frosty::embedded().config(r#"{"arm": "manual"}"#).project_config("{");
+    for stdin in [stop("s").as_bytes(), b"garbage"] {
+        let answer = projects.hook(std::str::from_utf8(stdin).unwrap());
+        assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""));
+    }
+    let usage = frosty.run(&["hook", "--arm", "manual", "--wat"], b"");
+    assert_eq!((usage.code, usage.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]
@@ -82,14 +90,22 @@ fn a_project_is_its_real_path() {
 }
 
 #[test]
-fn a_switch_that_cannot_be_read_is_off() {
+fn a_switch_that_cannot_be_read_is_told_and_continues_nobody() {
     let frosty = Frosty::embedded();
     frosty.run(&["on", "--session", "s"], b"");
     fs::write(frosty.state().join("arm/session-s"), "who knows").unwrap();
-    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    frosty.hook(&stop("s")).stands_down_saying(&["bad_config", "arm/session-s", "on or off", "who knows"]);
     fs::remove_file(frosty.state().join("arm/session-s")).unwrap();
     fs::create_dir(frosty.state().join("arm/session-s")).unwrap();
-    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    frosty.hook(&stop("s")).stands_down_saying(&["bad_config", "arm/session-s", "ls -ld"]);
+}
+
+/// A state folder that is no folder: told by the store, and no reason to take the session for unarmed.
+#[test]
+fn a_file_where_the_state_folder_belongs() {
+    let frosty = Frosty::embedded();
+    fs::write(frosty.home.path().join(".local"), "").unwrap();
+    frosty.hook(&stop("s")).stands_down_saying(&["store_down", ".local/state/frosty", "namei"]);
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn a_project_may_tighten_and_name() {
     let tighter = r#"{"scope": "s", "name": "n", "stop": {"min_interval": "16s", "burst": {"limit": 2, "window": "30s"},
         "cooldown": {"base": "61s", "factor": 2.5, "max": "16m", "jitter": 0.3, "calm": "11m"},
         "quotas": [{"limit": 100, "per": "1h"}], "prompt": "p"},
-        "compact": {"min_interval": "1s"}, "api_error": {"base": "2m", "factor": 3, "max": "2h"}}"#;
+        "compact": {"min_interval": "10m"}, "api_error": {"base": "2m", "factor": 3, "max": "2h"}}"#;
     apply(&mut config, tighter, "project", Trust::Project).unwrap();
     assert_eq!(config.policy.stop.quotas.len(), 2, "a project's quotas come on top");
     assert_eq!(config.policy.stop.cooldown.backoff.factor, 2500);
@@ -107,6 +107,9 @@ fn a_project_may_not_loosen() {
         (r#"{"stop": {"cooldown": {"calm": "9m"}}}"#, "stop.cooldown.calm"),
         (r#"{"compact": {"burst": {"limit": 5}}}"#, "compact.burst.limit"),
         (r#"{"api_error": {"max": "59m"}}"#, "api_error.max"),
+        // A guard in place of none would take the bang window's place, and admit more.
+        (r#"{"compact": {"min_interval": "1ms"}}"#, "compact.min_interval"),
+        (r#"{"fleet_quotas": [{"limit": 1, "per": "1h"}]}"#, "fleet_quotas"),
         (r#"{"store": "embedded"}"#, "store"),
         (r#"{"stream": "x"}"#, "stream"),
         (r#"{"fleet": "x"}"#, "fleet"),
@@ -153,6 +156,8 @@ fn errors_name_file_key_found_allowed_and_cure() {
         (r#"{"notify": ["x"]}"#, &["notify"]),
         (r#"{"budget": "1ms"}"#, &["budget", "20ms to 1s"]),
         (r#"{"scope": 5}"#, &["scope", "found 5"]),
+        (r#"{"store": "redis://h:99999"}"#, &["1 to 65535"]),
+        (r#"{"fleet": "arm"}"#, &["fleet", "\"arm\""]),
     ] {
         let error = apply(&mut Config::default(), json, "/u/frosty.json", Trust::Own).unwrap_err().to_string();
         for word in words.iter().chain(&["/u/frosty.json", "expected", "edit it: \"${EDITOR:-vi}\""]) {
@@ -178,7 +183,7 @@ fn what_only_the_whole_shows_to_be_impossible() {
 fn in_the_hook_every_fault_is_bad_config_and_exit_0() {
     let unreadable = Frosty::embedded();
     fs::create_dir(unreadable.home.path().join(".claude/frosty.json")).unwrap();
-    unreadable.hook(&stop("s")).stands_down_saying(&["bad_config", ".claude/frosty.json", "chmod"]);
+    unreadable.hook(&stop("s")).stands_down_saying(&["bad_config", ".claude/frosty.json", "ls -ld"]);
 
     let looser = Frosty::embedded().project_config(r#"{"stop": {"min_interval": "1s"}}"#);
     looser.hook(&stop("s")).stands_down_saying(&["bad_config", "project/.claude/frosty.json", "stop.min_interval"]);
@@ -201,6 +206,20 @@ fn in_the_hook_every_fault_is_bad_config_and_exit_0() {
     let long = "x".repeat(129);
     Frosty::embedded().var("FROSTY_SCOPE", &long).hook(&stop("s")).stands_down_saying(&["bad_config", "128"]);
     Frosty::embedded().hook(&stop(&long)).stands_down_saying(&["bad_config", "session_id", "128"]);
+}
+
+/// A cloned repository may hold anything at that place.
+#[test]
+fn what_is_no_regular_file_is_told_and_not_waited_for() {
+    for make in ["mkfifo \"$0\"", "ln -s /dev/zero \"$0\"", "head -c 2000000 /dev/zero > \"$0\""] {
+        let frosty = Frosty::embedded();
+        let path = frosty.project().join(".claude/frosty.json");
+        let made = std::process::Command::new("sh").args(["-c", make, path.to_str().unwrap()]).status().unwrap();
+        assert!(made.success());
+        let answer = frosty.hook(&stop("s"));
+        answer.stands_down_saying(&["bad_config", "project/.claude/frosty.json", "ls -ld"]);
+        assert!(answer.took < Duration::from_secs(1), "{answer:?}");
+    }
 }
 
 #[test]

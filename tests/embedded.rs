@@ -227,7 +227,7 @@ fn a_held_lock_ends_in_exit_0_within_the_budget() {
     lock.lock().unwrap();
     let answer = frosty.hook(&stop("other"));
     answer.stands_down_saying(&["store_down", "default/lock", "250 ms", "fuser"]);
-    assert!(answer.took.as_millis() >= 250, "{answer:?}");
+    assert!((250..400).contains(&answer.took.as_millis()), "{answer:?}");
     drop(lock);
     assert_eq!(frosty.hook(&stop("other")).code, Some(2));
 }
@@ -235,7 +235,15 @@ fn a_held_lock_ends_in_exit_0_within_the_budget() {
 #[test]
 fn a_state_folder_that_cannot_be_made_ends_in_exit_0() {
     let frosty = Frosty::embedded().var("XDG_STATE_HOME", "/proc/nowhere");
-    frosty.hook(&stop("s")).stands_down_saying(&["store_down", "/proc/nowhere/frosty/default", "chmod"]);
+    frosty.hook(&stop("s")).stands_down_saying(&["store_down", "/proc/nowhere/frosty/default", "namei"]);
+}
+
+#[test]
+fn a_folder_that_somebody_removed_comes_back() {
+    let frosty = Frosty::embedded();
+    frosty.hook(&stop("s"));
+    fs::remove_dir_all(frosty.state().join("default/scopes")).unwrap();
+    assert_eq!(frosty.hook(&stop("t")).code, Some(2));
 }
 
 /// A line that a crash left unfinished is cut off, and what was pending is written whole.
@@ -287,4 +295,11 @@ fn the_journal_is_rotated_by_size() {
     let reasons: Vec<String> = frosty.journal().iter().map(|e| e["reason"].as_str().unwrap().to_owned()).collect();
     assert_eq!(reasons, ["admitted", "min_interval", "burst"]);
     assert_eq!(fs::metadata(frosty.state().join("default/journal.1.jsonl")).unwrap().len(), 34 * line.len() as u64);
+
+    // Rotated away altogether while its scope was silent: it is not written a second time.
+    let later = format!("{{\"ms\":{}}}\n", i64::MAX);
+    fs::write(frosty.state().join("default/journal.1.jsonl"), &later).unwrap();
+    fs::write(&path, &later).unwrap();
+    frosty.hook(&stop("s"));
+    assert_eq!(frosty.journal().len(), 2);
 }

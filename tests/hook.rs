@@ -259,6 +259,50 @@ fn a_large_message_is_no_obstacle() {
     assert_eq!(frosty.hook(&payload.to_string()).code, Some(2));
 }
 
+/// Half a surrogate pair (text cut by the client in the middle of a character) and types that nobody expects.
+#[test]
+fn a_field_that_is_not_needed_keeps_no_agent_from_its_verdict() {
+    for fields in [
+        r#""last_assistant_message":"cut \ud83d""#,
+        r#""prompt":[],"trigger":7,"cwd":null,"error":{},"notification_type":false"#,
+        r#""agent_id":null"#,
+    ] {
+        let frosty = Frosty::embedded();
+        let payload = format!("{{\"session_id\":\"s\",\"hook_event_name\":\"Stop\",{fields}}}");
+        assert_eq!(frosty.hook(&payload).code, Some(2), "{fields}");
+    }
+    let frosty = Frosty::embedded();
+    frosty.hook(&stop("s"));
+    let prompt = r#"{"session_id":"s","hook_event_name":"UserPromptSubmit","prompt":"<task-notification>\ud83d"}"#;
+    assert_eq!(frosty.hook(prompt).code, Some(0));
+    let state = fs::read_to_string(frosty.state().join("default/scopes/s.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    assert!(state["sessions"]["s"]["fence"].as_i64().is_some());
+    assert_eq!(frosty.journal()[1]["event"], "UserPromptSubmit");
+}
+
+/// In print mode the client sends SIGTERM about 25 ms after a `StopFailure` hook started: the failure is committed first.
+#[test]
+fn a_failed_turn_is_committed_under_sigterm() {
+    let frosty = Frosty::embedded().config(r#"{"budget": "1s"}"#);
+    frosty.hook(&stop("other"));
+    // The lock is held, so that the signal comes while the hook waits for it.
+    let lock = fs::OpenOptions::new().write(true).open(frosty.state().join("default/lock")).unwrap();
+    lock.lock().unwrap();
+    let mut child = frosty.command(&["hook"]).stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), fixture("StopFailure-rate_limit.json").as_bytes())
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    let killed = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    std::thread::sleep(Duration::from_millis(50));
+    drop(lock);
+    let answer = Answer::of(child.wait_with_output().unwrap(), Duration::ZERO);
+    assert_eq!((answer.code, answer.signal), (Some(0), None), "{answer:?}");
+    let entry = frosty.journal().pop().unwrap();
+    assert_eq!((entry["event"].as_str(), entry["detail"].as_str()), (Some("StopFailure"), Some("rate_limit")));
+}
+
 // ---- usage and broken outputs -----------------------------------------------------------------------------------
 
 #[test]
@@ -307,7 +351,7 @@ fn no_usage_error_is_exit_2() {
 /// Stdout closed from the start, closed by its reader, and full: no exit 2 anywhere, not even for an admission.
 #[test]
 fn a_closed_stdout_is_never_exit_2() {
-    for redirect in [">&-", "| true", ">/dev/full"] {
+    for redirect in [">&-", "| true", ">/dev/full", "2>&-", "2>/dev/full"] {
         for args in
             [&["hook"] as &[&str], &["on"], &["off"], &["--help"], &["--version"], &["--wat"], &["hook", "--wat"], &[]]
         {
@@ -378,10 +422,10 @@ fn no_home_is_told() {
 #[test]
 fn the_prompt_is_the_configured_one_without_control_characters() {
     let frosty = Frosty::embedded().config(
-        &serde_json::json!({"stop": {"prompt": format!("go\u{1b}[31m on\nnow{}", "x".repeat(20_000))}}).to_string(),
+        &serde_json::json!({"stop": {"prompt": format!("go\u{1b}[31m on\nnow{}", "x".repeat(9_985))}}).to_string(),
     );
     let answer = frosty.hook(&stop("s"));
     assert_eq!(answer.code, Some(2));
     assert!(answer.stderr.starts_with("go[31m on\nnowxxx"), "{}", &answer.stderr[..40]);
-    assert_eq!(answer.stderr.trim_end().chars().count(), 10_000);
+    assert_eq!(answer.stderr.trim_end().chars().count(), "go[31m on\nnow".len() + 9_985);
 }

@@ -105,7 +105,8 @@ impl Both {
             assert_eq!(number("hold_until"), scope.hold.as_ref().and_then(|h| h.until));
             assert_eq!(stored.get("hold_by"), scope.hold.as_ref().map(|h| &h.by));
             assert_eq!(number("released"), scope.released);
-            self.same_log(&format!("frosty:{{default}}:scope:{name}:quota"), &scope.quota);
+            self.same_log(&format!("frosty:{{default}}:scope:{name}:quota"), &scope.quota.admitted);
+            assert_eq!(number("quota_keep").unwrap_or(0), scope.quota.keep);
         }
         for (name, session) in self.sessions.clone() {
             let stored = self.hash(&format!("frosty:{{default}}:session:{name}"));
@@ -125,7 +126,7 @@ impl Both {
         }
         let fleet = self.fleet.clone();
         assert_eq!(self.hash("frosty:{default}:fleet").get("born").cloned().unwrap_or_default(), fleet.born);
-        self.same_log("frosty:{default}:fleet:quota", &fleet.quota);
+        self.same_log("frosty:{default}:fleet:quota", &fleet.quota.admitted);
     }
 
     fn same_log(&mut self, key: &str, log: &[Ms]) {
@@ -259,7 +260,7 @@ fn every_key_is_declared() {
         );
     }
     for part in SCRIPT.split("quota_add(").skip(1) {
-        assert!(part.starts_with("key, longest)") || part.starts_with("quota[1], quota[2])"));
+        assert!(part.starts_with("key, kept)") || part.starts_with("quota[1], quota[2])"));
     }
     for part in SCRIPT.split("quota_puts + 1] = { ").skip(1) {
         assert!(part.starts_with("K_SCOPE_QUOTA,") || part.starts_with("K_FLEET_QUOTA,"));

@@ -210,7 +210,8 @@ proptest! {
         state.scope.stop.attempts = times[1..4].to_vec();
         state.scope.stop.cooldown = Some(frosty::throttle::state::Span { start: times[4], end: times[5] });
         state.scope.api = Some(frosty::throttle::state::Span { start: times[6], end: times[7] });
-        state.scope.quota = times[8..10].to_vec();
+        state.scope.quota.admitted = times[8..10].to_vec();
+        state.scope.quota.keep = times[11];
         state.session.fence = Some(times[10]);
         for (i, m) in moves.iter().enumerate() {
             model::step(&policy, &mut state, &m.step, now.saturating_add(times[i % times.len()] / 1000));

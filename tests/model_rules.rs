@@ -216,6 +216,23 @@ fn the_longest_wait_of_all_used_up_quotas_counts() {
     assert_eq!(after(&story.stop(45 * S)), 255 * S);
 }
 
+/// Two projects share a fleet, one with a short quota and one with a long one.
+#[test]
+fn an_asker_with_a_shorter_period_forgets_nothing_that_another_counts() {
+    let fleet = |limit, secs| {
+        policy(|p| {
+            p.stop.min_interval = Duration::ZERO;
+            p.stop.burst = None;
+            p.fleet_quotas = vec![Quota { limit, per: Duration::from_secs(secs) }];
+        })
+    };
+    let (long, short) = (fleet(2, 3600), fleet(100, 1));
+    let mut state = State::default();
+    let mut ask = |policy: &Policy, at| model::step(policy, &mut state, &stop_step(), T0 + at).reason.code();
+    assert_eq!([ask(&long, 0), ask(&short, 5 * S), ask(&short, 60 * S)], ["admitted"; 3]);
+    assert_eq!([ask(&long, 61 * S), ask(&long, 120 * S)], ["quota"; 2]);
+}
+
 #[test]
 fn one_token_per_quarter_hour() {
     let mut story = Story::new(policy(|p| {

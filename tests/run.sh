@@ -13,6 +13,7 @@ need strace strace
 need tmux tmux
 need unshare util-linux
 need ip iproute2
+need python3 python3
 need cc gcc
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing: ${missing[*]}" >&2

@@ -54,6 +54,15 @@ fn errors_of_a_real_server() {
     let right = format!("redis://:hunter2secret@127.0.0.1:{}", server.port);
     assert_eq!(asked(&right).code, Some(2));
 
+    // Nothing is decided as somebody else or somewhere else: a login or a database that fails ends the call.
+    let open = Server::start();
+    told(&asked(&format!("redis://:secret@127.0.0.1:{}", open.port)), &["without any password", "unset"]);
+    told(&asked(&format!("redis://127.0.0.1:{}/99", open.port)), &["DB index", "/0"]);
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut open.connection()).unwrap();
+    assert_eq!(keys, Vec::<String>::new());
+    assert_eq!(asked(&format!("redis://127.0.0.1:{}/3", open.port)).code, Some(2));
+    assert_eq!(asked(&format!("redis://localhost:{}", open.port)).code, Some(2));
+
     let server = Server::start();
     let mut con = server.connection();
     for key in ["frosty:{default}:scope:s", "frosty:{default}:session:s", "frosty:{default}:fleet"] {
@@ -146,8 +155,13 @@ fn nobody_listens() {
     told(&answer, &["nobody listening", "FROSTY_STORE=embedded"]);
     let entry = &frosty.journal()[0];
     assert_eq!((entry["reason"].as_str(), entry["status"].as_str()), (Some("store_down"), Some("STANDING_DOWN")));
-    // A compaction passes: every failure on PreCompact does.
-    assert_eq!(frosty.hook(&support::fixture("PreCompact-auto.json")).code, Some(0));
+    // A compaction passes: every failure on PreCompact does. It and every event are recorded, not refused.
+    for event in ["PreCompact-auto.json", "SessionStart-startup.json"] {
+        assert_eq!(frosty.hook(&support::fixture(event)).code, Some(0));
+        let entry = frosty.journal().pop().unwrap();
+        let said = (entry["reason"].as_str(), entry["status"].as_str(), entry["verdict"].as_str());
+        assert_eq!(said, (Some("store_down"), Some("RECORDED"), Some("record")), "{event}");
+    }
 }
 
 #[test]
@@ -160,7 +174,7 @@ fn a_password_file() {
     assert_eq!(frosty.hook(&stop("s")).code, Some(2));
     assert!(!frosty.hook(&stop("s")).stdout.contains("hunter2"));
     std::fs::remove_file(&file).unwrap();
-    told(&frosty.hook(&stop("s")), &["password", "chmod 600"]);
+    told(&frosty.hook(&stop("s")), &["password", "FROSTY_STORE_PASSWORD_FILE"]);
     let journal = std::fs::read_to_string(frosty.state().join("default/journal.jsonl")).unwrap();
     assert!(!journal.contains("hunter2secret"));
 }
@@ -178,10 +192,13 @@ set -u
 ip link set lo up
 ask() { "$FROSTY" hook <<<"{\"session_id\":\"$1\",\"hook_event_name\":\"Stop\"}" >/dev/null 2>"$DIR/err"; echo "$1 $? $(head -c 20 "$DIR/err")"; }
 ask first
+# Somebody else's server on the port is no store, and none was reached.
+python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 18000)); print(flush=True); s.accept()[0].sendall(b"HTTP/1.1 400 Bad\r\n\r\n")' | { read -r; ask stranger; }
+ask fourth
 test -e "$HOME/.local/state/frosty/server.json" && echo "reached too early"
 redis-server --port 18000 --save '' --dir "$DIR" >/dev/null & pid=$!
 for _ in $(seq 200); do redis-cli -p 18000 PING >/dev/null 2>&1 && break; sleep 0.05; done
-ask second
+FROSTY_STORE=redis://127.0.0.1:18000 ask second
 redis-cli -p 18000 EXISTS 'frosty:{default}:scope:second'
 kill $pid; wait $pid
 ask third
@@ -193,9 +210,11 @@ ask third
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 4, "{output:?}");
+    assert_eq!(lines.len(), 6, "{output:?}");
     assert!(lines[0].starts_with("first 2 Frosty, the thro"), "{lines:?}");
-    assert!(lines[1].starts_with("second 2 Frosty, the thro"), "{lines:?}");
-    assert_eq!(lines[2], "1");
-    assert!(lines[3].starts_with("third 0 frosty: store_down"), "{lines:?}");
+    assert!(lines[1].starts_with("stranger 0 frosty: store_down"), "{lines:?}");
+    assert!(lines[2].starts_with("fourth 2 Frosty, the thro"), "{lines:?}");
+    assert!(lines[3].starts_with("second 2 Frosty, the thro"), "{lines:?}");
+    assert_eq!(lines[4], "1");
+    assert!(lines[5].starts_with("third 0 frosty: store_down"), "{lines:?}");
 }

@@ -27,7 +27,7 @@ pub enum SwitchError {
         cause: io::Error,
     },
     /// The switch cannot be written.
-    #[error("expected to write {file}, found: {cause}; mend it with: chmod -R u+rwX {dir}")]
+    #[error("expected to write {file}, found: {cause}; see who may write there: namei -l {dir}")]
     Unwritten {
         /// The file.
         file: String,
@@ -57,6 +57,12 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), SwitchError> {
         cause,
     })?;
     let armed = if on { "armed: Frosty continues it" } else { "disarmed: Frosty leaves it alone" };
+    if env.disabled() {
+        let _ = writeln!(
+            io::stderr(),
+            "frosty: FROSTY_DISABLE is set, so nothing is continued until you: unset FROSTY_DISABLE"
+        );
+    }
     // A reader that has gone away is no failure of the switch.
     let _ = writeln!(io::stdout(), "{what} {shown} {armed}");
     Ok(())

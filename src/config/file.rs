@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::error::ConfigError;
-use super::{Arm, Config};
+use super::{Arm, Config, encoded};
 use crate::duration;
 use crate::text;
-use crate::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Quota};
+use crate::throttle::policy::{Backoff, Burst, Class, ClassPolicy, Cooldown, LONGEST, Quota};
 
 /// How far a file is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +39,14 @@ pub fn apply(config: &mut Config, json: &str, file: &str, trust: Trust) -> Resul
     let value: Value =
         serde_json::from_str(json).map_err(|e| ConfigError::NotJson { file: file.to_owned(), cause: e.to_string() })?;
     let reader = Reader { file, trust };
+    let before = config.policy.clone();
     for (key, value) in reader.object("the file", &value)? {
         reader.top(config, key, value)?;
+    }
+    if trust == Trust::Project {
+        for class in [Class::Stop, Class::Compact] {
+            reader.keeps_the_window(class, before.class(class), config.policy.class(class))?;
+        }
     }
     Ok(())
 }
@@ -54,7 +60,10 @@ impl Reader<'_> {
     fn top(&self, config: &mut Config, key: &str, v: &Value) -> Result<(), ConfigError> {
         let place = || self.file.to_owned();
         match key {
-            "scope" => config.scope = self.maybe_text(key, v)?,
+            "scope" => {
+                let scope = self.maybe_text(key, v)?;
+                config.scope = scope.map(|name| encoded(&name, self.file, key)).transpose()?;
+            }
             "name" => config.name = self.maybe_text(key, v)?,
             "stop" => {
                 let mut prompt = config.prompt.take();
@@ -70,9 +79,8 @@ impl Reader<'_> {
                     }
                 }
             }
-            "fleet_quotas" => self.quotas(&mut config.policy.fleet_quotas, key, v)?,
-            "store" | "stream" | "fleet" | "arm" | "notify" | "mode" | "park_max" | "print_wait" | "budget"
-            | "journal_max" | "hold_after_strikes"
+            "fleet_quotas" | "store" | "stream" | "fleet" | "arm" | "notify" | "mode" | "park_max" | "print_wait"
+            | "budget" | "journal_max" | "hold_after_strikes"
                 if self.trust == Trust::Project =>
             {
                 return Err(ConfigError::Value {
@@ -84,6 +92,7 @@ impl Reader<'_> {
                     cure: self.cure(),
                 });
             }
+            "fleet_quotas" => self.quotas(&mut config.policy.fleet_quotas, key, v)?,
             "store" => config.set_store(&self.text(key, v)?, &place(), key)?,
             "stream" => config.set_stream(&self.text(key, v)?, &place(), key)?,
             "fleet" => config.set_fleet(&self.text(key, v)?, &place(), key)?,
@@ -131,7 +140,12 @@ impl Reader<'_> {
                 ("burst", _) => self.burst(&mut class.burst, &dotted, v)?,
                 ("cooldown", _) => self.cooldown(&mut class.cooldown, &dotted, v)?,
                 ("quotas", Some(_)) => self.quotas(&mut class.quotas, &dotted, v)?,
-                ("prompt", Some(prompt)) => **prompt = self.maybe_text(&dotted, v)?,
+                ("prompt", Some(prompt)) => {
+                    **prompt = self.maybe_text(&dotted, v)?;
+                    if prompt.as_ref().is_some_and(|p| p.chars().count() > text::LONGEST_PROMPT) {
+                        return Err(self.value(&dotted, v, "a text of at most 10,000 characters"));
+                    }
+                }
                 (_, Some(_)) => {
                     return Err(self.unknown(&dotted, "min_interval, burst, cooldown, quotas, prompt"));
                 }
@@ -238,6 +252,18 @@ impl Reader<'_> {
         }
         if quotas.len() > MOST_QUOTAS {
             return Err(self.value(key, v, "at most 8 quotas in all"));
+        }
+        Ok(())
+    }
+
+    /// Where there is no guard, the bang window alone limits; a guard shorter than the window would take its place and
+    /// admit more, though it is "longer".
+    fn keeps_the_window(&self, class: Class, before: &ClassPolicy, after: &ClassPolicy) -> Result<(), ConfigError> {
+        let Some(burst) = before.burst else { return Ok(()) };
+        let guard = after.min_interval;
+        if before.min_interval.is_zero() && !guard.is_zero() && guard < burst.window {
+            let key = format!("{}.min_interval", class.name());
+            return Err(self.looser(&key, &Value::String(duration::show(guard))));
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 //! Later wins: built-in defaults, the user's file, the project's file (which may only name and tighten), the file of
 //! `FROSTY_CONFIG`, the other `FROSTY_*` variables, the flags.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +17,7 @@ pub use error::ConfigError;
 pub use file::{Trust, apply};
 pub use server::Server;
 
+use crate::read;
 use crate::text;
 use crate::throttle::policy::Policy;
 
@@ -73,7 +73,7 @@ pub struct Config {
     pub store: StoreChoice,
     /// The fleet's name, encoded.
     pub fleet: String,
-    /// The scope's name as given, if any.
+    /// The scope's name, encoded, if one is set.
     pub scope: Option<String>,
     /// The session's name as given, if any.
     pub name: Option<String>,
@@ -144,18 +144,27 @@ impl Config {
         }
         config.environment(env)?;
         config.flags(flags)?;
-        config.check()?;
+        if let (StoreChoice::Auto(server) | StoreChoice::Server(server), Some(path)) =
+            (&mut config.store, &env.store_password_file)
+        {
+            server.password_file = Some(path.clone());
+        }
         Ok(config)
     }
 
     /// Lays a file over the configuration; tells whether there was one.
     fn layer(&mut self, path: &Path, trust: Trust, required: bool) -> Result<bool, ConfigError> {
-        let name = text::line(&path.display().to_string());
-        match fs::read_to_string(path) {
-            Ok(json) => apply(self, &json, &name, trust).map(|()| true),
+        let name = text::path(path);
+        match read::text(path) {
+            Ok(json) => apply(self, &json, &name, trust).and_then(|()| self.check(&name)).map(|()| true),
             // A folder that is no folder holds no file either.
             Err(e) if !required && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
-            Err(e) => Err(ConfigError::Unreadable { file: name, cause: e.to_string() }),
+            Err(e) if required && e.kind() == ErrorKind::NotFound => Err(ConfigError::Unreadable {
+                file: name,
+                cause: e.to_string(),
+                cure: "unset FROSTY_CONFIG".to_owned(),
+            }),
+            Err(e) => Err(ConfigError::unreadable(path, &e)),
         }
     }
 
@@ -174,15 +183,10 @@ impl Config {
             Self::check_mode(mode, place, "FROSTY_MODE")?;
         }
         if let Some(scope) = &env.scope {
-            self.scope = Some(scope.clone());
+            self.scope = Some(encoded(scope, place, "FROSTY_SCOPE")?);
         }
         if let Some(name) = &env.name {
             self.name = Some(name.clone());
-        }
-        if let (StoreChoice::Auto(server) | StoreChoice::Server(server), Some(path)) =
-            (&mut self.store, &env.store_password_file)
-        {
-            server.password_file = Some(path.clone());
         }
         Ok(())
     }
@@ -193,27 +197,19 @@ impl Config {
             self.arm = Arm::from_name(arm).ok_or_else(|| wrong(place, "--arm", arm, "always or manual"))?;
         }
         if let Some(store) = &flags.store {
-            let password_file = match &mut self.store {
-                StoreChoice::Auto(server) | StoreChoice::Server(server) => server.password_file.take(),
-                StoreChoice::Embedded => None,
-            };
             self.set_store(store, place, "--store")?;
-            if let StoreChoice::Auto(server) | StoreChoice::Server(server) = &mut self.store {
-                server.password_file = password_file;
-            }
         }
         if let Some(fleet) = &flags.fleet {
             self.set_fleet(fleet, place, "--fleet")?;
         }
         if let Some(scope) = &flags.scope {
-            self.scope = Some(scope.clone());
+            self.scope = Some(encoded(scope, place, "--scope")?);
         }
         Ok(())
     }
 
-    /// What no single key shows to be impossible.
-    fn check(&self) -> Result<(), ConfigError> {
-        let place = "the merged configuration";
+    /// What no single key shows to be impossible, after this file was laid over the others.
+    fn check(&self, place: &str) -> Result<(), ConfigError> {
         for (name, class) in [("stop", &self.policy.stop), ("compact", &self.policy.compact)] {
             let backoff = class.cooldown.backoff;
             if backoff.base > backoff.max {
@@ -250,6 +246,10 @@ impl Config {
     }
 
     fn set_fleet(&mut self, value: &str, place: &str, key: &str) -> Result<(), ConfigError> {
+        // The names of other files in the state folder.
+        if matches!(value, "arm" | "server.json") {
+            return Err(wrong(place, key, value, "a name other than arm and server.json"));
+        }
         self.fleet = encoded(value, place, key)?;
         Ok(())
     }
@@ -289,9 +289,15 @@ pub fn encoded(name: &str, place: &str, key: &str) -> Result<String, ConfigError
 fn wrong(place: &str, key: &str, found: &str, allowed: &str) -> ConfigError {
     let cure = if key.starts_with("FROSTY_") {
         format!("unset {key}")
-    } else if key.starts_with("--") {
+    } else if key.starts_with("--") && key != "--session" {
         "see: frosty hook --help".to_owned()
-    } else if std::path::Path::new(place).is_absolute() {
+    } else if key == "session_id" {
+        "see what the client sends: frosty hook < payload.json".to_owned()
+    } else if key == "TMUX" {
+        "name the scope yourself: export FROSTY_SCOPE=<name>".to_owned()
+    } else if key == "--session" {
+        "see: frosty on --help".to_owned()
+    } else if place.starts_with(['/', '\'']) {
         format!("edit it: \"${{EDITOR:-vi}}\" {place}")
     } else {
         "edit it: \"${EDITOR:-vi}\" ~/.claude/frosty.json".to_owned()

@@ -1,7 +1,6 @@
 //! A Redis-protocol server's address, as a URL gives it. Its password is kept out of every text that is shown.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -52,7 +51,8 @@ impl Server {
     /// # Errors
     /// What was found (without its password) and what is allowed.
     pub fn parse(url: &str) -> Result<Self, (String, &'static str)> {
-        const ALLOWED: &str = "auto, embedded, or redis://[user:password@]host[:port][/database]";
+        const ALLOWED: &str =
+            "auto, embedded, or redis://[user:password@]host[:port][/database] with a port from 1 to 65535";
         let found = || url.rsplit_once('@').map_or(url, |(_, host)| host).to_owned();
         if url.starts_with("rediss://") {
             return Err((found(), "redis://… (this build speaks no TLS)"));
@@ -85,6 +85,6 @@ impl Server {
     /// When the file cannot be read.
     pub fn password(&self) -> io::Result<Option<String>> {
         let Some(path) = &self.password_file else { return Ok(self.password.clone()) };
-        Ok(Some(fs::read_to_string(path)?.trim_end_matches(['\r', '\n']).to_owned()))
+        Ok(Some(crate::read::text(path)?.trim_end_matches(['\r', '\n']).to_owned()))
     }
 }

@@ -10,11 +10,11 @@ use crate::throttle::step::{Failure, FailureClass, Reset};
 
 /// Reads the failure out of the payload. Every error that is not listed here may pass by itself.
 #[must_use]
-pub fn of(payload: &Payload) -> Failure {
-    let error = payload.error.as_deref().unwrap_or("unknown");
-    let texts = [payload.error_details.as_deref(), payload.last_assistant_message.as_deref()];
+pub fn of(payload: &Payload<'_>) -> Failure {
+    let error = payload.error().unwrap_or_else(|| "unknown".to_owned());
+    let texts = payload.error_texts();
     let too_long = texts.iter().flatten().any(|t| t.to_lowercase().contains("prompt is too long"));
-    let (class, cure) = match error {
+    let (class, cure) = match error.as_str() {
         "authentication_failed" => (FailureClass::Person, "log in again (/login) or mend the API key"),
         "oauth_org_not_allowed" => (FailureClass::Person, "log in (/login) with an account of an allowed organisation"),
         "billing_error" => (FailureClass::Person, "add credit or mend the payment method of the account"),

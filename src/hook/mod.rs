@@ -9,19 +9,21 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 mod failure;
+mod local;
 pub mod payload;
 pub mod reply;
-mod stdout;
+mod signals;
+mod streams;
 
 use crate::arm;
 use crate::clock;
 use crate::config::{Arm, Config, ConfigError, Env, Flags, encoded};
-use crate::journal::{self, Entry};
 use crate::scope;
-use crate::store::{self, embedded, local_journal::LocalJournal};
+use crate::store;
 use crate::text;
 use crate::throttle::step::{Event, R_RANGE, Step};
 use crate::throttle::verdict::{Reason, Verdict};
+use local::Known;
 use payload::Payload;
 use reply::Streams;
 
@@ -32,33 +34,38 @@ pub fn run(flags: &Flags) -> ExitCode {
     if env.disabled() {
         return ExitCode::SUCCESS;
     }
-    let payload = match payload::read(io::stdin()) {
-        Ok(payload) => payload,
+    let bytes = payload::read(io::stdin());
+    let payload = match bytes.as_deref().map(payload::parse) {
+        Ok(Ok(payload)) => payload,
+        Ok(Err(e)) => return unread(&env, flags, Reason::BadInput, &e.to_string()),
         Err(e) => return unread(&env, flags, Reason::BadInput, &e.to_string()),
     };
-    let project = project(&env, payload.cwd.as_deref());
-    match ask(&env, flags, &payload, project.as_deref()) {
+    let project = project(&env, payload.cwd());
+    let mut known = Known { event: payload.hook_event_name.clone(), ..Known::default() };
+    match ask(&env, flags, &payload, project.as_deref(), &mut known) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(Answer { event, verdict, prompt })) => {
             let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr());
-            let out = Streams { stdout: &mut stdout, stderr: &mut stderr };
-            reply::answer(&event, verdict, prompt.as_deref(), out)
+            let streams = Streams { stdout: &mut stdout, stderr: &mut stderr };
+            reply::answer(&event, verdict, prompt.as_deref(), streams)
         }
-        Err(Failure { reason, why, journal }) => {
-            journal.write(&env, reason, &why, &payload.hook_event_name);
+        Err((reason, why)) => {
+            known.journal(&env, reason, &why);
             reply::failed(reason, &why)
         }
     }
 }
 
-/// Answers a command line under `hook` that is wrong: journaled locally, exit 0.
+/// Answers a command line under `hook` that is wrong: journaled locally, exit 0. `manual` tells whether it still says
+/// that only an armed session is concerned.
 #[must_use]
-pub fn bad_usage(why: &str) -> ExitCode {
+pub fn bad_usage(why: &str, manual: bool) -> ExitCode {
     let env = Env::read();
     if env.disabled() {
         return ExitCode::SUCCESS;
     }
-    unread(&env, &Flags::default(), Reason::BadUsage, why)
+    let flags = Flags { arm: manual.then(|| "manual".to_owned()), ..Flags::default() };
+    unread(&env, &flags, Reason::BadUsage, why)
 }
 
 struct Answer {
@@ -67,59 +74,59 @@ struct Answer {
     prompt: Option<String>,
 }
 
-struct Failure {
-    reason: Reason,
-    why: String,
-    journal: FailureEntry,
-}
-
-/// Asks the store; `None` for a session that is not armed.
-fn ask(env: &Env, flags: &Flags, payload: &Payload, project: Option<&Path>) -> Result<Option<Answer>, Failure> {
-    let mut at = FailureEntry::default();
-    let bad_config = |at: &FailureEntry, e: ConfigError| Failure {
-        reason: Reason::BadConfig,
-        why: e.to_string(),
-        journal: at.clone(),
+/// Asks the store; `None` for a session that is not armed. What is found out on the way is left in `known`.
+fn ask(
+    env: &Env,
+    flags: &Flags,
+    payload: &Payload<'_>,
+    project: Option<&Path>,
+    known: &mut Known,
+) -> Result<Option<Answer>, (Reason, String)> {
+    let bad_config = |e: ConfigError| (Reason::BadConfig, e.to_string());
+    let session = encoded(&payload.session_id, "the payload", "session_id").map_err(bad_config)?;
+    known.session.clone_from(&session);
+    known.asked_to_go_on = payload.hook_event_name == "Stop" && !payload.is_subagents();
+    let told = arm::told(env, Some(&session), project).map_err(bad_config)?;
+    if told.or(by_flag(flags)) == Some(false) {
+        return Ok(None);
+    }
+    let config = match Config::load(env, project, flags) {
+        Ok(config) => config,
+        // A project's broken file must not be heard in a session that the user's own configuration leaves alone.
+        Err(_) if told.or_else(|| by_own_configuration(env, flags)) == Some(false) => return Ok(None),
+        Err(e) => return Err(bad_config(e)),
     };
-    let session = encoded(&payload.session_id, "the payload", "session_id").map_err(|e| bad_config(&at, e))?;
-    at.session.clone_from(&session);
-    let told = arm::told(env, Some(&session), project).map_err(|e| bad_config(&at, e))?;
-    // The flag is stronger than every file: a session that it leaves unarmed needs no configuration.
-    let flag = flags.arm.as_deref().and_then(Arm::from_name).map(arm::by_registration);
-    if told.or(flag) == Some(false) {
+    if !told.unwrap_or(config.arm == Arm::Always) {
         return Ok(None);
     }
-    let config = Config::load(env, project, flags).map_err(|e| bad_config(&at, e))?;
-    if !told.unwrap_or(arm::by_registration(config.arm)) {
-        return Ok(None);
-    }
-    at.fleet.clone_from(&config.fleet);
-    let scope = scope::resolve(&config, env, &session).map_err(|e| bad_config(&at, e))?;
-    at.scope.clone_from(&scope);
+    known.fleet.clone_from(&config.fleet);
+    let scope = scope::resolve(&config, env, &session).map_err(bad_config)?;
+    known.scope.clone_from(&scope);
     let event = event(payload, &config, env);
+    if matches!(event, Event::StopFailure(_)) {
+        signals::ignore_termination();
+    }
     let step = Step {
         event_name: text::line(&payload.hook_event_name),
-        detail: payload.error.as_deref().map(text::line).unwrap_or_default(),
+        detail: payload.error().as_deref().map(text::line).unwrap_or_default(),
         scope,
         session,
         paced: false,
-        host: host(),
+        host: clock::host(),
         host_ms: clock::host_ms(),
         r: u32::try_from(clock::chance() % u64::from(R_RANGE)).unwrap_or(0),
-        id: format!("{:016x}", clock::chance()),
+        id: clock::id(),
         event,
     };
     let deadline = Instant::now() + config.budget;
-    let verdict = store::open(&config, deadline).and_then(|mut store| store.step(&step)).map_err(|e| Failure {
-        reason: Reason::StoreDown,
-        why: e.to_string(),
-        journal: at,
-    })?;
+    let verdict = store::open(&config, deadline)
+        .and_then(|mut store| store.step(&step))
+        .map_err(|e| (Reason::StoreDown, e.to_string()))?;
     Ok(Some(Answer { event: step.event, verdict, prompt: config.prompt }))
 }
 
 /// The client's event in the policy's terms.
-fn event(payload: &Payload, config: &Config, env: &Env) -> Event {
+fn event(payload: &Payload<'_>, config: &Config, env: &Env) -> Event {
     if payload.is_subagents() {
         return Event::Other;
     }
@@ -127,7 +134,7 @@ fn event(payload: &Payload, config: &Config, env: &Env) -> Event {
         "Stop" => Event::Stop { rest: None },
         "StopFailure" => Event::StopFailure(failure::of(payload)),
         // Every trigger but a person's counts against the limits.
-        "PreCompact" if payload.trigger.as_deref() != Some("manual") => Event::PreCompactAuto,
+        "PreCompact" if !payload.is_manual() => Event::PreCompactAuto,
         "UserPromptSubmit" if payload.is_client_prompt() => Event::ClientPrompt,
         "UserPromptSubmit" => Event::PersonPrompt,
         "SessionStart" => Event::SessionStart {
@@ -135,82 +142,36 @@ fn event(payload: &Payload, config: &Config, env: &Env) -> Event {
             label: scope::label(env).unwrap_or_default(),
         },
         "SessionEnd" => Event::SessionEnd,
-        "Notification" if payload.notification_type.as_deref() == Some("permission_prompt") => Event::NeedsYou,
+        "Notification" if payload.needs_permission() => Event::NeedsYou,
         _ => Event::Other,
     }
 }
 
 /// The project: what the client says, else the payload's working folder.
-fn project(env: &Env, cwd: Option<&str>) -> Option<PathBuf> {
+fn project(env: &Env, cwd: Option<String>) -> Option<PathBuf> {
     env.claude_project_dir.clone().or_else(|| cwd.map(PathBuf::from))
 }
 
-fn host() -> String {
-    text::line(&rustix::system::uname().nodename().to_string_lossy())
+/// Whether the registration itself says who is armed. It is stronger than every file.
+fn by_flag(flags: &Flags) -> Option<bool> {
+    Some(Arm::from_name(flags.arm.as_deref()?)? == Arm::Always)
+}
+
+/// Whether the configuration without the project's file arms; `None` when it cannot be read either.
+fn by_own_configuration(env: &Env, flags: &Flags) -> Option<bool> {
+    Some(Config::load(env, None, flags).ok()?.arm == Arm::Always)
 }
 
 /// A hook call whose payload is not known: the environment tells what can be told.
 fn unread(env: &Env, flags: &Flags, reason: Reason, why: &str) -> ExitCode {
     let session = env.claude_session_id.as_deref().and_then(|id| encoded(id, "", "").ok());
     let project = project(env, None);
-    let flag = flags.arm.as_deref().and_then(Arm::from_name).map(arm::by_registration);
-    let told = arm::told(env, session.as_deref(), project.as_deref()).unwrap_or(None);
-    if told.or(flag) == Some(false) {
+    let told = arm::told(env, session.as_deref(), project.as_deref()).unwrap_or(None).or(by_flag(flags));
+    if told.or_else(|| by_own_configuration(env, flags)) == Some(false) {
         return ExitCode::SUCCESS;
     }
-    let mut at = FailureEntry { session: session.unwrap_or_default(), ..FailureEntry::default() };
-    if let Ok(config) = Config::load(env, project.as_deref(), flags) {
-        if !told.unwrap_or(arm::by_registration(config.arm)) {
-            return ExitCode::SUCCESS;
-        }
-        at.fleet.clone_from(&config.fleet);
-    }
-    at.write(env, reason, why, "");
+    let fleet = Config::load(env, project.as_deref(), flags).map(|c| c.fleet).unwrap_or_default();
+    let known = Known { fleet, session: session.unwrap_or_default(), ..Known::default() };
+    known.journal(env, reason, why);
     reply::failed(reason, why)
-}
-
-/// Where a failure is journaled: only on this machine, since no store may be at hand.
-#[derive(Debug, Clone, Default)]
-struct FailureEntry {
-    fleet: String,
-    scope: String,
-    session: String,
-}
-
-impl FailureEntry {
-    fn write(&self, env: &Env, reason: Reason, why: &str, event: &str) {
-        let Some(state) = env.state_dir() else { return };
-        let fleet = if self.fleet.is_empty() { "default" } else { &self.fleet };
-        let dir = state.join(fleet);
-        let budget = Config::default().budget;
-        let Ok(_lock) = embedded::lock(&dir, Instant::now() + budget, budget) else { return };
-        let now = clock::host_ms();
-        let (host, id) = (host(), format!("{:016x}", clock::chance()));
-        let entry = Entry {
-            timestamp: journal::stamp(now),
-            window: &self.scope,
-            status: journal::status(reason),
-            next_action: "NONE",
-            infrastructure_mode: journal::MODE,
-            v: 1,
-            scope: &self.scope,
-            fleet,
-            session: &self.session,
-            event: &text::line(event),
-            verdict: "refuse",
-            reason: reason.code(),
-            retry_after_ms: None,
-            attempts: 0,
-            strikes: 0,
-            store: "none",
-            degraded: false,
-            host: &host,
-            detail: &text::line(why),
-            ms: now,
-            id: &id,
-        };
-        if let Ok(mut journal) = LocalJournal::open(&dir) {
-            let _ = journal.append(&entry.line());
-        }
-    }
 }

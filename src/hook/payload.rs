@@ -1,12 +1,15 @@
 //! What the client sends: one JSON object on stdin (client 2.1.331). Unknown fields and events pass through.
 
+use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, Visitor};
+use serde::{Deserialize, Deserializer as _};
+use serde_json::value::RawValue;
+
+use crate::read::Unended;
 
 /// How long stdin may take until its end.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -16,51 +19,95 @@ const LARGEST: usize = 8 * 1024 * 1024;
 /// How the client's own wake-ups begin, where a person's prompts do not.
 const CLIENT_PROMPT: &str = "<task-notification>";
 
-/// The fields that Frosty reads.
+/// The fields that Frosty reads. Only the two that name the event and the session must be what they are; whatever else
+/// has another type, or text cut in the middle of a character, must not keep an agent from its verdict.
 #[derive(Debug, Deserialize)]
-pub struct Payload {
+pub struct Payload<'a> {
     /// The event.
     pub hook_event_name: String,
     /// The session.
     pub session_id: String,
-    /// The working folder.
-    #[serde(default)]
-    pub cwd: Option<String>,
+    #[serde(default, borrow)]
+    cwd: Text<'a>,
     /// Present in every event of a subagent.
     #[serde(default)]
     agent_id: Option<IgnoredAny>,
-    /// `PreCompact`: `auto` or `manual`.
-    #[serde(default)]
-    pub trigger: Option<String>,
-    /// `UserPromptSubmit`: the prompt.
-    #[serde(default)]
-    prompt: Option<String>,
-    /// `Notification`: its kind.
-    #[serde(default)]
-    pub notification_type: Option<String>,
-    /// `StopFailure`: the error's name.
-    #[serde(default)]
-    pub error: Option<String>,
-    /// `StopFailure`: the API's own words.
-    #[serde(default)]
-    pub error_details: Option<String>,
-    /// `Stop`, `StopFailure`: the last message.
-    #[serde(default)]
-    pub last_assistant_message: Option<String>,
+    #[serde(default, borrow)]
+    trigger: Text<'a>,
+    #[serde(default, borrow)]
+    prompt: Text<'a>,
+    #[serde(default, borrow)]
+    notification_type: Text<'a>,
+    #[serde(default, borrow)]
+    error: Text<'a>,
+    #[serde(default, borrow)]
+    error_details: Text<'a>,
+    #[serde(default, borrow)]
+    last_assistant_message: Text<'a>,
 }
 
-impl Payload {
+/// A value that is decoded only when it is asked for, and only if it is a string.
+type Text<'a> = Option<&'a RawValue>;
+
+impl Payload<'_> {
     /// Whether the event is a subagent's: then it is journaled only.
     #[must_use]
     pub fn is_subagents(&self) -> bool {
         self.agent_id.is_some() || self.hook_event_name == "SubagentStop"
     }
 
-    /// Whether a submitted prompt is the client's own wake-up.
+    /// The working folder.
+    #[must_use]
+    pub fn cwd(&self) -> Option<String> {
+        text(self.cwd)
+    }
+
+    /// `PreCompact`: whether a person asked for it.
+    #[must_use]
+    pub fn is_manual(&self) -> bool {
+        text(self.trigger).as_deref() == Some("manual")
+    }
+
+    /// `UserPromptSubmit`: whether the prompt is the client's own wake-up.
     #[must_use]
     pub fn is_client_prompt(&self) -> bool {
-        self.prompt.as_deref().is_some_and(|p| p.starts_with(CLIENT_PROMPT))
+        text(self.prompt).is_some_and(|p| p.starts_with(CLIENT_PROMPT))
     }
+
+    /// `Notification`: whether the session stands at a permission dialog.
+    #[must_use]
+    pub fn needs_permission(&self) -> bool {
+        text(self.notification_type).as_deref() == Some("permission_prompt")
+    }
+
+    /// `StopFailure`: the error's name.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        text(self.error)
+    }
+
+    /// `StopFailure`: the API's words, and the last message that the client made of them.
+    #[must_use]
+    pub fn error_texts(&self) -> [Option<String>; 2] {
+        [text(self.error_details), text(self.last_assistant_message)]
+    }
+}
+
+/// The string that a raw value holds; half a surrogate pair becomes the replacement character.
+fn text(raw: Text<'_>) -> Option<String> {
+    struct Lossy;
+    impl Visitor<'_> for Lossy {
+        type Value = String;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<String, E> {
+            Ok(String::from_utf8_lossy(bytes).into_owned())
+        }
+    }
+    let raw = raw?.get();
+    // As bytes, since as text the parser refuses half a surrogate pair.
+    raw.starts_with('"').then(|| serde_json::Deserializer::from_str(raw).deserialize_bytes(Lossy).ok())?
 }
 
 /// Why the input is no payload.
@@ -97,21 +144,31 @@ pub enum BadInput {
     Unreadable(io::Error),
 }
 
+impl From<Unended> for BadInput {
+    fn from(e: Unended) -> Self {
+        match e {
+            Unended::Late(bytes) => Self::Late { bytes },
+            Unended::TooLarge => Self::TooLarge,
+            Unended::Failed(e) => Self::Unreadable(e),
+        }
+    }
+}
+
 const CURE: &str = "try it by hand: frosty hook < payload.json";
 
-/// Reads stdin to its end and takes it for a payload.
+/// Reads stdin to its end.
 ///
 /// # Errors
-/// When it is late, too large, or no payload.
-pub fn read(stdin: impl AsFd) -> Result<Payload, BadInput> {
-    parse(&slurp(stdin, DEADLINE)?)
+/// When it is late or too large.
+pub fn read(stdin: impl AsFd) -> Result<Vec<u8>, BadInput> {
+    crate::read::to_end(stdin, DEADLINE, LARGEST).map_err(BadInput::from)
 }
 
 /// Takes bytes for a payload.
 ///
 /// # Errors
 /// When they are none.
-pub fn parse(bytes: &[u8]) -> Result<Payload, BadInput> {
+pub fn parse(bytes: &[u8]) -> Result<Payload<'_>, BadInput> {
     let text = std::str::from_utf8(bytes).map_err(|e| BadInput::NotUtf8 { at: e.valid_up_to() })?;
     let text = text.trim_start_matches('\u{feff}');
     if text.trim().is_empty() {
@@ -122,45 +179,10 @@ pub fn parse(bytes: &[u8]) -> Result<Payload, BadInput> {
         let found = "JSON or text that is no object".to_owned();
         return Err(BadInput::NotAPayload { found });
     }
-    let payload: Payload =
+    let payload: Payload<'_> =
         serde_json::from_str(text).map_err(|e| BadInput::NotAPayload { found: crate::text::line(&e.to_string()) })?;
     if payload.session_id.is_empty() || payload.hook_event_name.is_empty() {
         return Err(BadInput::NotAPayload { found: "an empty session_id or hook_event_name".to_owned() });
     }
     Ok(payload)
-}
-
-/// Reads without a buffer between: the standard one would cost a stop three more system calls.
-fn slurp(stdin: impl AsFd, within: Duration) -> Result<Vec<u8>, BadInput> {
-    let deadline = Instant::now() + within;
-    let mut bytes = Vec::new();
-    let mut filled = 0;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let late = BadInput::Late { bytes: filled };
-        if left.is_zero() {
-            return Err(late);
-        }
-        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => return Err(late),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(e) => return Err(BadInput::Unreadable(e.into())),
-        }
-        if filled == bytes.len() {
-            bytes.resize((bytes.len() * 4).clamp(2000, LARGEST + 1), 0);
-        }
-        match rustix::io::read(&stdin, bytes.get_mut(filled..).unwrap_or_default()) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(BadInput::Unreadable(e.into())),
-        }
-        if filled > LARGEST {
-            return Err(BadInput::TooLarge);
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }

@@ -11,15 +11,12 @@ use std::process::ExitCode;
 
 use chrono::DateTime;
 
-use super::stdout;
+use super::streams::were_missing;
 use crate::duration;
 use crate::text;
 use crate::throttle::policy::{Class, Ms, millis};
 use crate::throttle::step::Event;
 use crate::throttle::verdict::{Admission, Decision, Outcome, Reason, Verdict};
-
-/// The longest continuation prompt.
-const LONGEST_PROMPT: usize = 10_000;
 
 const DEFAULT_PROMPT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where \
 you stopped. If nothing is left to do, say so in one line and stop.";
@@ -34,19 +31,19 @@ enum Two {
 
 /// Answers the client and tells the exit code.
 #[must_use]
-pub fn answer(event: &Event, verdict: Verdict, prompt: Option<&str>, out: Streams) -> ExitCode {
+pub fn answer(event: &Event, verdict: Verdict, prompt: Option<&str>, streams: Streams) -> ExitCode {
     let Verdict { decision, admission, notes } = verdict;
-    let Streams { stdout: out, stderr: err } = out;
+    let Streams { stdout: out, stderr: err } = streams;
     for note in &notes {
         let _ = writeln!(err, "frosty: {}", text::line_of(note, 2000));
     }
     match (event.asks(), decision.outcome) {
         (Some(Class::Stop), Outcome::Admit) => {
             let Some(admission) = admission else { return ExitCode::SUCCESS };
-            if stdout::was_missing() {
+            if were_missing() {
                 return ExitCode::SUCCESS;
             }
-            let prompt = text::prompt(prompt.unwrap_or(DEFAULT_PROMPT), LONGEST_PROMPT);
+            let prompt = text::prompt(prompt.unwrap_or(DEFAULT_PROMPT), text::LONGEST_PROMPT);
             // Exit 2 with an empty stdout can be ignored by the client: what cannot be said is not done, and burnt.
             let said = writeln!(out, "{{\"suppressOutput\":true}}")
                 .and_then(|()| out.flush())

@@ -134,7 +134,7 @@ local scope, furthest, endless = {}, now, false
 local own, other = event == 'compact' and 'compact' or 'stop', event == 'compact' and 'stop' or 'compact'
 local admitted_at, attempts, cooldown_start, cooldown_end, strikes
 local other_start, other_end
-local hold, api_start, api_end, api_strikes
+local hold, api_start, api_end, api_strikes, scope_keep
 
 local function unpacked(list)
   local times, changed = {}, false
@@ -208,7 +208,7 @@ if not superseded and (asks or event == 'failure') then
     own .. '_admitted_at', own .. '_attempts', own .. '_cooldown_start', own .. '_cooldown_end', own .. '_strikes',
     other .. '_admitted_at', other .. '_attempts', other .. '_cooldown_start', other .. '_cooldown_end',
     'hold_reason', 'hold_by', 'hold_since', 'hold_until',
-    'api_start', 'api_end', 'api_strikes', 'api_row', 'api_holds')
+    'api_start', 'api_end', 'api_strikes', 'api_row', 'api_holds', 'quota_keep')
   local moved
   local function past(field, value)
     local t = int(value)
@@ -242,6 +242,7 @@ if not superseded and (asks or event == 'failure') then
   api_start, api_end = span('api', f[14], f[15])
   api_strikes = count_of(f[16])
   local api_row, api_holds = count_of(f[17]), count_of(f[18])
+  scope_keep = count_of(f[19])
 
   if event == 'stop' then
     if api_strikes > 0 or api_row > 0 or api_holds > 0 then
@@ -286,16 +287,18 @@ local function quota_left(key, list)
   end
   return left
 end
-local function quota_add(key, longest)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', fmt(now - longest))
+local function quota_add(key, kept)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', fmt(now - kept))
   redis.call('ZADD', key, fmt(now), fmt(now) .. '-' .. id)
-  redis.call('PEXPIRE', key, fmt(longest + DAY))
+  redis.call('PEXPIRE', key, fmt(kept + DAY))
 end
 
 local function decide()
-  local fleet_hold
+  local fleet_hold, fleet_keep
   if stop then
-    local f = redis.call('HMGET', K_FLEET, 'born', 'hold_reason', 'hold_by', 'hold_since', 'hold_until')
+    local f = redis.call('HMGET', K_FLEET, 'born', 'hold_reason', 'hold_by', 'hold_since', 'hold_until',
+      'quota_keep')
+    fleet_keep = count_of(f[6])
     if text(f[1]) == '' then put(fleet, 'born', id) end
     local moved
     fleet_hold, moved = hold_of(f[2], f[3], f[4], f[5])
@@ -371,8 +374,18 @@ local function decide()
     local a = K_SCOPE_QUOTA and quota_left(K_SCOPE_QUOTA, scope_quotas)
     local b = K_FLEET_QUOTA and quota_left(K_FLEET_QUOTA, fleet_quotas)
     if a or b then return refuse('quota', math.max(a or 0, b or 0)) end
-    if K_SCOPE_QUOTA then quota_puts[#quota_puts + 1] = { K_SCOPE_QUOTA, scope_longest } end
-    if K_FLEET_QUOTA then quota_puts[#quota_puts + 1] = { K_FLEET_QUOTA, fleet_longest } end
+    -- Kept as long as the longest period that anybody asked with: a shorter one must not forget what another counts.
+    local function keep_for(into, stored, longest)
+      local kept = math.min(math.max(stored, longest), 31 * DAY)
+      if kept ~= stored then put(into, 'quota_keep', fmt(kept)) end
+      return kept
+    end
+    if K_SCOPE_QUOTA then
+      quota_puts[#quota_puts + 1] = { K_SCOPE_QUOTA, keep_for(scope, scope_keep, scope_longest) }
+    end
+    if K_FLEET_QUOTA then
+      quota_puts[#quota_puts + 1] = { K_FLEET_QUOTA, keep_for(fleet, fleet_keep, fleet_longest) }
+    end
     if woken then put(session, 'woken', '') end
   end
   -- 9. admitted

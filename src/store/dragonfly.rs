@@ -3,11 +3,13 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Parser, Value, cmd};
 
-use super::{CONNECT, Store, StoreError};
+use super::{CONNECT, Store, StoreError, reached};
 use crate::config::{Config, Server};
 use crate::text;
 use crate::throttle::policy::{Class, ClassPolicy, Ms, Quota, millis};
@@ -40,16 +42,13 @@ pub struct Dragonfly<'a> {
 }
 
 impl<'a> Dragonfly<'a> {
-    /// Connects within [`CONNECT`] and the deadline. Nothing is sent yet: what a login needs travels with the step.
+    /// Connects within [`CONNECT`] and the deadline. Nothing is sent yet.
     ///
     /// # Errors
     /// When the server cannot be reached.
     pub fn connect(config: &'a Config, server: &'a Server, deadline: Instant) -> Result<Self, StoreError> {
         let left = deadline.saturating_duration_since(Instant::now()).min(CONNECT);
-        let stream = resolve(server)
-            .and_then(|address| TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))))
-            .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-            .map_err(|e| failed(server, config.budget, &e))?;
+        let stream = reach(server, Instant::now() + left).map_err(|e| failed(server, config.budget, &e))?;
         let wire = Wire { stream, deadline, left: LARGEST_REPLY };
         Ok(Self { config, server, wire, parser: Parser::new() })
     }
@@ -61,12 +60,13 @@ impl<'a> Dragonfly<'a> {
             command.write_packed_command(&mut bytes);
         }
         self.wire.send(&bytes).map_err(|e| failed(self.server, self.config.budget, &e))?;
-        for command in head {
-            let value = self.read()?;
-            if let Value::ServerError(e) = &value
-                && decides(command, e)
+        for _ in head {
+            // The indexes only list, so that one of another type harms no verdict. But a server that wants a login says
+            // so there, and of the longer call that follows only that it is long.
+            if let Value::ServerError(e) = self.read()?
+                && e.code() == "NOAUTH"
             {
-                return Err(refused(self.server, &error_text(e)));
+                return Err(refused(self.server, &error_text(&e)));
             }
         }
         self.read()
@@ -83,22 +83,34 @@ impl<'a> Dragonfly<'a> {
         })
     }
 
-    /// What must stand before the step in the same write: the login, the database, and the two indexes.
-    fn head(&self, step: &Step) -> Result<Vec<Cmd>, StoreError> {
-        let mut head = Vec::with_capacity(4);
+    /// Logs in and selects the database, where either is configured: a round trip before the step, which must not run
+    /// as somebody else or somewhere else when they fail.
+    fn log_in(&mut self) -> Result<(), StoreError> {
+        let mut calls = Vec::new();
         if let Some(password) = self.server.password().map_err(|e| no_password(self.server, &e))? {
             let mut auth = cmd("AUTH");
             if let Some(user) = &self.server.username {
                 auth.arg(user);
             }
             auth.arg(password);
-            head.push(auth);
+            calls.push(auth);
         }
         if self.server.database != 0 {
             let mut select = cmd("SELECT");
             select.arg(self.server.database);
-            head.push(select);
+            calls.push(select);
         }
+        for call in calls {
+            if let Value::ServerError(e) = self.call(&[], &call)? {
+                return Err(refused(self.server, &error_text(&e)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The two indexes, in the same write as the step.
+    fn indexes(&self, step: &Step) -> Vec<Cmd> {
+        let mut head = Vec::with_capacity(4);
         for (index, member) in [("scopes", &step.scope), ("sessions", &step.session)] {
             let key = format!("frosty:{{{}}}:{index}", self.config.fleet);
             let mut add = cmd("ZADD");
@@ -110,21 +122,25 @@ impl<'a> Dragonfly<'a> {
                 head.push(forget);
             }
         }
-        Ok(head)
+        head
     }
 }
 
 impl Store for Dragonfly<'_> {
     fn step(&mut self, step: &Step) -> Result<Verdict, StoreError> {
-        let head = self.head(step)?;
-        let mut answer = self.call(&head, &invocation("EVALSHA", SCRIPT_SHA, self.config, step))?;
+        self.log_in()?;
+        let mut answer = self.call(&self.indexes(step), &invocation("EVALSHA", SCRIPT_SHA, self.config, step))?;
         if matches!(&answer, Value::ServerError(e) if e.code() == "NOSCRIPT") {
             answer = self.call(&[], &invocation("EVAL", SCRIPT, self.config, step))?;
         }
         match answer {
             Value::ServerError(e) => Err(refused(self.server, &error_text(&e))),
             answer => match decision(&answer) {
-                Some(decided) => Ok(Verdict::committed(decided, Vec::new())),
+                Some(decided) => {
+                    // Only a verdict shows that this is a server; an open port may be anybody's.
+                    reached::remember(self.config, self.server);
+                    Ok(Verdict::committed(decided, Vec::new()))
+                }
                 None => Err(StoreError::Nonsense {
                     at: self.server.shown.clone(),
                     found: text::line(&format!("{answer:?}")),
@@ -176,19 +192,38 @@ impl Read for Wire {
     }
 }
 
-/// Whether this error of a command at the head ends the call. The indexes only list, so that one of another type harms
-/// no verdict; but a server that wants a login says so there, and of the longer call that follows only that it is long.
-fn decides(command: &Cmd, e: &redis::ServerError) -> bool {
-    let name = command.args_iter().next();
-    matches!(name, Some(redis::Arg::Simple(b"AUTH" | b"SELECT"))) || e.code() == "NOAUTH"
+/// A connection to the first of the server's addresses that answers in time.
+fn reach(server: &Server, deadline: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(ErrorKind::TimedOut);
+    for address in resolve(server, deadline)? {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => return stream.set_nodelay(true).map(|()| stream),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
 }
 
-fn resolve(server: &Server) -> io::Result<SocketAddr> {
+/// The server's addresses. A name is looked up beside us, since a resolver may take ten seconds.
+fn resolve(server: &Server, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = server.host.parse() {
-        return Ok(SocketAddr::new(ip, server.port));
+        return Ok(vec![SocketAddr::new(ip, server.port)]);
     }
-    let mut found = (server.host.as_str(), server.port).to_socket_addrs()?;
-    found.next().ok_or_else(|| io::Error::new(ErrorKind::NotFound, "the name has no address"))
+    let (told, answer) = mpsc::channel();
+    let (host, port) = (server.host.clone(), server.port);
+    let look = move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(|all| all.collect::<Vec<_>>());
+        let _ = told.send(found);
+    };
+    thread::Builder::new().spawn(look)?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    answer
+        .recv_timeout(left)
+        .unwrap_or_else(|_| Err(io::Error::new(ErrorKind::TimedOut, "the name was not resolved in time")))
 }
 
 /// The call of the script for a step: `EVALSHA` with its SHA-1, or `EVAL` with its text, KEYS and ARGV.
@@ -366,8 +401,12 @@ fn refused(server: &Server, said: &str) -> StoreError {
     let at = server.shown.clone();
     let said = text::line(said);
     let has = |code: &str| said.contains(code);
-    let cure = if has("NOAUTH") || has("WRONGPASS") || has("invalid username-password") {
-        "give it a password: export FROSTY_STORE_PASSWORD_FILE=<file>".to_owned()
+    let cure = if has("without any password") {
+        "it wants no password: unset FROSTY_STORE_PASSWORD_FILE (and take it out of the URL)".to_owned()
+    } else if has("DB index") {
+        "name a database that it has: FROSTY_STORE=redis://host:port/0".to_owned()
+    } else if has("NOAUTH") || has("WRONGPASS") || has("invalid username-password") {
+        "give it the right password: export FROSTY_STORE_PASSWORD_FILE=<file>".to_owned()
     } else if has("NOPERM") {
         format!("let the user run EVAL, EVALSHA, ZADD and the keys frosty:*: redis-cli -u {at} ACL WHOAMI")
     } else if has("READONLY") {

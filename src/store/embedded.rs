@@ -62,7 +62,7 @@ impl<'a> Embedded<'a> {
         let now = clock();
         let mut notes = Vec::new();
         let path = self.dir.join("scopes").join(format!("{}.json", step.scope));
-        let mut file = match state_file::read::<ScopeFile>(&path, now)? {
+        let mut file = match state_file::load::<ScopeFile>(&path, now)? {
             Found::State(file) => file,
             Found::Nothing => ScopeFile::new(ScopeState::default()),
             Found::SetAside(note) => {
@@ -122,7 +122,7 @@ impl<'a> Embedded<'a> {
     }
 
     fn fleet(&self, now: Ms, notes: &mut Vec<String>) -> Result<Option<FleetState>, StoreError> {
-        Ok(match state_file::read::<FleetFile>(&self.dir.join("fleet.json"), now)? {
+        Ok(match state_file::load::<FleetFile>(&self.dir.join("fleet.json"), now)? {
             Found::State(file) => Some(file.fleet),
             Found::Nothing => None,
             Found::SetAside(note) => {

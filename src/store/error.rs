@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::text;
+
 /// Why a store gave no verdict. Nothing is admitted then.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -50,7 +52,7 @@ pub enum StoreError {
         found: String,
     },
     /// The password file cannot be used.
-    #[error("expected a password in {path} (FROSTY_STORE_PASSWORD_FILE), found: {cause}; mend it with: chmod 600 {path}", path = path.display())]
+    #[error("expected a password in {path} (FROSTY_STORE_PASSWORD_FILE), found: {cause}; mend it with: export FROSTY_STORE_PASSWORD_FILE=<a file you can read>", path = text::path(path))]
     Password {
         /// The file.
         path: PathBuf,
@@ -63,7 +65,7 @@ pub enum StoreError {
     )]
     NoStateFolder,
     /// Another process holds the lock for too long.
-    #[error("expected the lock {path} within {within_ms} ms, found it held; see who holds it: fuser -v {path}", path = path.display())]
+    #[error("expected the lock {path} within {within_ms} ms, found it held; see who holds it: fuser -v {path}", path = text::path(path))]
     Locked {
         /// The lock file.
         path: PathBuf,
@@ -71,7 +73,7 @@ pub enum StoreError {
         within_ms: u128,
     },
     /// A file or folder of the embedded store cannot be used.
-    #[error("expected to {doing} {path}, found: {cause}; mend it with: chmod -R u+rwX {path} (and check: df {path})", path = path.display())]
+    #[error("expected to {doing} {path}, found: {cause}; see who may write there and how full it is: namei -l {path}; df {dir}", path = text::path(path), dir = text::path(crate::text::standing(path)))]
     Files {
         /// What was tried.
         doing: &'static str,

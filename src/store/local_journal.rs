@@ -5,6 +5,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
+use crate::throttle::policy::Ms;
+
 /// A journal longer than this is renamed to `journal.1.jsonl` before the next entry; one old journal is kept.
 const ROTATE_AT: u64 = 32 * 1024 * 1024;
 
@@ -68,8 +72,13 @@ impl LocalJournal {
             return Ok(true);
         }
         for path in [current(&self.dir), previous(&self.dir)] {
-            match fs::read(path) {
+            match fs::read(&path) {
                 Ok(all) => {
+                    // Rotated away since: the journals begin after it, and writing it again would double it.
+                    let first = all.split(|b| *b == b'\n').next().and_then(written_at);
+                    if path == previous(&self.dir) && first > written_at(line.as_bytes()) {
+                        return Ok(true);
+                    }
                     if all.split_inclusive(|b| *b == b'\n').any(|l| l == line.as_bytes()) {
                         return Ok(true);
                     }
@@ -94,6 +103,15 @@ impl LocalJournal {
         self.len = whole;
         Ok(())
     }
+}
+
+/// The time of an entry's line.
+fn written_at(line: &[u8]) -> Option<Ms> {
+    #[derive(Deserialize)]
+    struct Written {
+        ms: Ms,
+    }
+    serde_json::from_slice::<Written>(line).ok().map(|w| w.ms)
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -11,7 +11,7 @@ pub mod dragonfly;
 pub mod embedded;
 mod error;
 pub mod local_journal;
-pub mod reached;
+mod reached;
 mod state_file;
 
 pub use error::StoreError;
@@ -39,10 +39,7 @@ pub fn open<'a>(config: &'a Config, deadline: Instant) -> Result<Box<dyn Store +
         StoreChoice::Embedded => Ok(Box::new(embedded::Embedded::new(config, deadline)?)),
         StoreChoice::Server(server) => Ok(Box::new(dragonfly::Dragonfly::connect(config, server, deadline)?)),
         StoreChoice::Auto(server) => match dragonfly::Dragonfly::connect(config, server, deadline) {
-            Ok(store) => {
-                reached::remember(config);
-                Ok(Box::new(store))
-            }
+            Ok(store) => Ok(Box::new(store)),
             Err(StoreError::NobodyListens { .. }) if !reached::ever(config) => {
                 Ok(Box::new(embedded::Embedded::new(config, deadline)?))
             }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Server};
 
 const FILE: &str = "server.json";
 
@@ -16,8 +16,13 @@ pub fn ever(config: &Config) -> bool {
     config.state.as_ref().is_some_and(|dir| dir.join(FILE).try_exists().unwrap_or(true))
 }
 
-/// Notes that the server was reached. That it could not be noted does not concern the verdict.
-pub fn remember(config: &Config) {
+/// Notes that the server of `auto` was reached, under whatever choice of store. That it could not be noted does not
+/// concern the verdict: a state folder that cannot be written holds no embedded store either.
+pub fn remember(config: &Config, server: &Server) {
+    let own = Server::default();
+    if (&server.host, server.port) != (&own.host, own.port) {
+        return;
+    }
     let Some(dir) = &config.state else { return };
     let path = dir.join(FILE);
     if path.exists() {

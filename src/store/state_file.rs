@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use crate::read;
+use crate::text;
 use crate::throttle::policy::Ms;
 use crate::throttle::state::{FleetState, ScopeState, SessionState};
 
 /// The version of the files' layout.
 const VERSION: u32 = 1;
+
+/// No state file is larger: 10,000 times of a quota are a fiftieth of it.
+const LARGEST: u64 = 8 * 1024 * 1024;
 
 /// `<fleet>/scopes/<scope>.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,8 +93,8 @@ impl Versioned for FleetFile {
 /// # Errors
 /// When it can neither be read nor renamed.
 #[allow(private_bounds, reason = "the two state files are the only ones")]
-pub(super) fn read<T: DeserializeOwned + Versioned>(path: &Path, now: Ms) -> Result<Found<T>, StoreError> {
-    let cause = match slurp(path) {
+pub(super) fn load<T: DeserializeOwned + Versioned>(path: &Path, now: Ms) -> Result<Found<T>, StoreError> {
+    let cause = match read::file(path, LARGEST) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(e) => e.to_string(),
         Ok(bytes) => match serde_json::from_slice::<T>(&bytes) {
@@ -106,17 +111,9 @@ pub(super) fn read<T: DeserializeOwned + Versioned>(path: &Path, now: Ms) -> Res
     aside.map_err(|cause| StoreError::Files { doing: "set aside", path: path.to_owned(), cause })?;
     Ok(Found::SetAside(format!(
         "the state in {} could not be read ({cause}); it was set aside, and its past is unknown: look at it with: less {}",
-        path.display(),
-        bad.display()
+        text::path(path),
+        text::path(&bad)
     )))
-}
-
-fn slurp(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = fs::File::open(path)?;
-    // A first guess that fits most files saves asking for the size.
-    let mut bytes = Vec::with_capacity(4096);
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Replaces a file atomically. The temporary name is fixed: the fleet's lock has one writer, and a crash leaves one file.
@@ -132,5 +129,13 @@ pub(super) fn replace<T: Serialize>(path: &Path, state: &T) -> Result<(), StoreE
         file.write_all(&bytes)?;
         fs::rename(&temporary, path)
     };
-    write().map_err(|cause| StoreError::Files { doing: "write", path: path.to_owned(), cause })
+    let written = match write() {
+        // Somebody removed the folder.
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(path);
+            DirBuilder::new().recursive(true).mode(0o700).create(folder).and_then(|()| write())
+        }
+        written => written,
+    };
+    written.map_err(|cause| StoreError::Files { doing: "write", path: path.to_owned(), cause })
 }

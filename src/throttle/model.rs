@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::effects;
-use super::policy::{Class, ClassPolicy, MOST_STRIKES, Ms, Policy, Quota, millis};
-use super::state::{ClassState, FleetState, RestKind, ScopeState, SessionState, Span};
+use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
+use super::state::{ClassState, FleetState, QuotaLog, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, R_RANGE, Step};
 use super::verdict::{Decision, Held, Outcome, Reason};
 
@@ -225,23 +225,24 @@ fn trip(own: &mut ClassState, limits: &ClassPolicy, r: u32, now: Ms) -> Ms {
 }
 
 /// How long until every used-up quota has a place, or `None` when none is used up.
-fn used_up(log: &mut [Ms], quotas: &[Quota], now: Ms) -> Option<Ms> {
+fn used_up(log: &mut QuotaLog, quotas: &[Quota], now: Ms) -> Option<Ms> {
     if quotas.is_empty() {
         return None;
     }
-    log.iter_mut().for_each(|at| *at = (*at).min(now));
+    log.admitted.iter_mut().for_each(|at| *at = (*at).min(now));
     let left = |quota: &Quota| {
-        let oldest = log.len().checked_sub(quota.limit as usize)?;
-        let frees = log.get(oldest)?.saturating_add(millis(quota.per)).saturating_sub(now);
+        let oldest = log.admitted.len().checked_sub(quota.limit as usize)?;
+        let frees = log.admitted.get(oldest)?.saturating_add(millis(quota.per)).saturating_sub(now);
         (frees > 0).then_some(frees)
     };
     quotas.iter().filter_map(left).max()
 }
 
-fn count(log: &mut Vec<Ms>, quotas: &[Quota], now: Ms) {
+fn count(log: &mut QuotaLog, quotas: &[Quota], now: Ms) {
     if let Some(longest) = quotas.iter().map(|q| millis(q.per)).max() {
-        log.retain(|at| *at > now.saturating_sub(longest));
-        log.push(now);
+        log.keep = log.keep.clamp(longest, millis(LONGEST));
+        log.admitted.retain(|at| *at > now.saturating_sub(log.keep));
+        log.admitted.push(now);
     }
 }
 

@@ -62,6 +62,25 @@ impl Hold {
     }
 }
 
+/// The admissions that quotas count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QuotaLog {
+    /// When, oldest first.
+    pub admitted: Vec<Ms>,
+    /// How long an admission is kept, in milliseconds: the longest period that anybody asked with. An asker with a
+    /// shorter one must not forget what another still counts.
+    pub keep: Ms,
+}
+
+impl QuotaLog {
+    /// Whether nothing was ever counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.admitted.is_empty()
+    }
+}
+
 /// One class of a scope.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -102,9 +121,9 @@ pub struct ScopeState {
     pub api_row: u32,
     /// Holds opened by API errors since the last good stop.
     pub api_holds: u32,
-    /// Admissions within the longest quota's period, oldest first; kept only where a quota is configured.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub quota: Vec<Ms>,
+    /// Admissions counted by the scope's quotas; kept only where one is configured.
+    #[serde(skip_serializing_if = "QuotaLog::is_empty")]
+    pub quota: QuotaLog,
 }
 
 impl ScopeState {
@@ -146,9 +165,9 @@ pub struct FleetState {
     /// When a hold was last lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub released: Option<Ms>,
-    /// Admissions within the longest fleet quota's period, oldest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub quota: Vec<Ms>,
+    /// Admissions counted by the fleet's quotas; kept only where one is configured.
+    #[serde(skip_serializing_if = "QuotaLog::is_empty")]
+    pub quota: QuotaLog,
 }
 
 /// Why a session rests.

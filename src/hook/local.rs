@@ -1,0 +1,64 @@
+//! What is journaled on this machine only: calls that came to no verdict.
+
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::config::Env;
+use crate::journal::{self, Entry};
+use crate::store::{embedded, local_journal::LocalJournal};
+use crate::text;
+use crate::throttle::verdict::{Outcome, Reason};
+
+/// How long an entry may wait for the fleet's lock: the ask may have spent its budget on it, and an entry is not worth
+/// another.
+const WAIT: Duration = Duration::from_millis(30);
+
+/// What is known of a call by the time it fails.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    pub(super) fleet: String,
+    pub(super) scope: String,
+    pub(super) session: String,
+    /// The client's name of the event; empty when the payload could not be read.
+    pub(super) event: String,
+    /// Whether a continuation was asked for.
+    pub(super) asked_to_go_on: bool,
+}
+
+impl Known {
+    /// Journals the failure, if there is a state folder that can be written.
+    pub(super) fn journal(&self, env: &Env, reason: Reason, why: &str) {
+        let Some(state) = env.state_dir() else { return };
+        let fleet = if self.fleet.is_empty() { "default" } else { &self.fleet };
+        let dir = state.join(fleet);
+        let Ok(_lock) = embedded::lock(&dir, Instant::now() + WAIT, WAIT) else { return };
+        let now = clock::host_ms();
+        let outcome = if self.asked_to_go_on { Outcome::Refuse } else { Outcome::Record };
+        let entry = Entry {
+            timestamp: journal::stamp(now),
+            window: &self.scope,
+            status: if self.asked_to_go_on { journal::status(reason) } else { "RECORDED" },
+            next_action: "NONE",
+            infrastructure_mode: journal::MODE,
+            v: 1,
+            scope: &self.scope,
+            fleet,
+            session: &self.session,
+            event: &text::line(&self.event),
+            verdict: outcome.code(),
+            reason: reason.code(),
+            retry_after_ms: None,
+            attempts: 0,
+            strikes: 0,
+            store: "none",
+            degraded: 0,
+            host: &clock::host(),
+            detail: &text::line(why),
+            ms: now,
+            id: &clock::id(),
+        };
+        if let Ok(mut journal) = LocalJournal::open(&dir) {
+            let _ = journal.append(&entry.line());
+        }
+    }
+}

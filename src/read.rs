@@ -1,0 +1,95 @@
+//! Reading that ends: what comes from elsewhere is bounded in time and size.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// The largest configuration, switch or password file.
+pub const SMALL: u64 = 1024 * 1024;
+
+/// Why a stream was not read to its end.
+#[derive(Debug)]
+pub enum Unended {
+    /// It was still open at the deadline, after so many bytes.
+    Late(usize),
+    /// It is longer than allowed.
+    TooLarge,
+    /// Reading failed.
+    Failed(io::Error),
+}
+
+/// Reads a stream to its end, unbuffered: the standard library's buffers would cost a stop three more system calls.
+///
+/// # Errors
+/// When it does not end within the time or the size, or cannot be read.
+pub fn to_end(stream: impl AsFd, within: Duration, most: usize) -> Result<Vec<u8>, Unended> {
+    let deadline = Instant::now() + within;
+    let mut bytes = Vec::new();
+    let mut filled = 0;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Unended::Late(filled));
+        }
+        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&stream, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return Err(Unended::Late(filled)),
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(e) => return Err(Unended::Failed(e.into())),
+        }
+        if filled == bytes.len() {
+            bytes.resize((bytes.len() * 4).max(2000).min(most + 1), 0);
+        }
+        match rustix::io::read(&stream, bytes.get_mut(filled..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(Unended::Failed(e.into())),
+        }
+        if filled > most {
+            return Err(Unended::TooLarge);
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Reads a regular file of at most `most` bytes. A pipe, a device or a folder in its place is an error and not a wait.
+///
+/// # Errors
+/// When it is no regular file, too large, or cannot be read.
+pub fn file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    #[allow(clippy::cast_possible_wrap, reason = "a flag, not a number")]
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    if about.len() > most {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1);
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// As [`file`], for text.
+///
+/// # Errors
+/// As [`file`], and when it is not UTF-8.
+pub fn text(path: &Path) -> io::Result<String> {
+    let bytes = file(path, SMALL)?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        io::Error::new(ErrorKind::InvalidData, format!("it is not UTF-8 at byte {at}"))
+    })
+}
