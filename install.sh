@@ -3,23 +3,43 @@
 #
 #   ./install.sh                 build, install into ~/.local/bin, print what to paste
 #   ./install.sh --bin-dir DIR   install into DIR instead
+#   ./install.sh --project DIR   look for old Stop hooks in that project instead of the folder you call it from
 #   ./install.sh --try           build, and show Frosty at work in a scratch folder; installs nothing
 set -euo pipefail
-cd "$(dirname "$0")"
+: "${HOME:?install.sh: expected HOME to be set; set it: export HOME=~}"
+called_from=$PWD
+CDPATH= cd -- "$(dirname -- "$0")"
 
 bin_dir=$HOME/.local/bin
+project=${CLAUDE_PROJECT_DIR:-$called_from}
 try=no
+# A folder as seen from where this was called.
+folder() {
+  case ${2:-} in
+    '' | -*) usage "$1 without a folder" ;;
+    /*) printf '%s' "$2" ;;
+    *) printf '%s/%s' "$called_from" "$2" ;;
+  esac
+}
 usage() {
-  sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
-  echo "install.sh: expected --bin-dir DIR or --try, found: $1; see the lines above" >&2
+  sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+  echo "install.sh: expected --bin-dir DIR, --project DIR or --try, found: $1; see the lines above" >&2
   exit 64
 }
 while [ $# -gt 0 ]; do
   case $1 in
-    --bin-dir) [ -n "${2:-}" ] || usage "--bin-dir without a folder"; bin_dir=$2; shift 2 ;;
-    --bin-dir=?*) bin_dir=${1#*=}; shift ;;
+    --bin-dir | --project)
+      value=$(folder "$1" "${2:-}") || exit 64
+      if [ "$1" = --project ]; then project=$value; else bin_dir=$value; fi
+      shift 2
+      ;;
+    --bin-dir=* | --project=*)
+      value=$(folder "${1%%=*}" "${1#*=}") || exit 64
+      case $1 in --project=*) project=$value ;; *) bin_dir=$value ;; esac
+      shift
+      ;;
     --try) try=yes; shift ;;
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) usage "$1" ;;
   esac
 done
@@ -99,7 +119,7 @@ mkdir -p "$bin_dir"
 # A running hook keeps its old file; the new one takes its place at once.
 cp "$binary" "$bin_dir/.frosty.new"
 mv -f "$bin_dir/.frosty.new" "$bin_dir/frosty"
-bin_dir=$(cd "$bin_dir" && pwd)
+bin_dir=$(CDPATH= cd -- "$bin_dir" && pwd)
 echo "Installed $("$bin_dir/frosty" --version) as $bin_dir/frosty."
 case :$PATH: in
   *:"$bin_dir":*) ;;
@@ -171,14 +191,23 @@ script_of() {
   return 0
 }
 user_dir=${CLAUDE_CONFIG_DIR:-$HOME/.claude}
-project=${CLAUDE_PROJECT_DIR:-$OLDPWD}
-found=$(for file in "$user_dir/settings.json" "$user_dir/settings.local.json" \
-  "$project/.claude/settings.json" "$project/.claude/settings.local.json"; do old_hooks "$file"; done | sort -u)
+settings=("$user_dir/settings.json" "$user_dir/settings.local.json" "$project/.claude/settings.json"
+  "$project/.claude/settings.local.json")
+found=$(for file in "${settings[@]}"; do old_hooks "$file"; done | sort -u)
+printf '\nLooked for Stop hooks of the old kind in %s and %s: ' "$user_dir" "$project/.claude"
 if [ -n "$found" ]; then
-  printf '\nFound a Stop hook of the old kind. Beside it nothing is throttled; take it out:\n'
+  printf 'found some.\nBeside one of them nothing is throttled; take out:\n'
   printf '%s\n' "$found" | sed 's/^/  /'
+else
+  printf 'none.\n'
 fi
 
 printf '\nTo register it, merge this into .claude/settings.json of the project whose agents should go on:\n\n'
-sed "s|\"frosty\"|\"$bin_dir/frosty\"|" hooks/settings.example.json
+# The path as a JSON string; awk, since sed would read an & or | in it as its own.
+path=$(printf '%s/frosty' "$bin_dir" | sed 's/\\/\\\\/g; s/"/\\"/g')
+PLACE="\"$path\"" awk '{
+  at = index($0, "\"frosty\"")
+  if (at) $0 = substr($0, 1, at - 1) ENVIRON["PLACE"] substr($0, at + 8)
+  print
+}' hooks/settings.example.json
 printf '\nThe README tells what each line does, and how to arm single sessions instead.\n'

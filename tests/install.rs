@@ -100,15 +100,23 @@ fn installing_twice_and_what_it_finds() {
         assert!(version.status.success());
         assert_eq!(fs::read_dir(home.path().join(".local/bin")).unwrap().count(), 1);
     }
-    let elsewhere = home.path().join("else where");
-    assert!(install(home.path(), &["--bin-dir", elsewhere.to_str().unwrap()]).status.success());
+    let elsewhere = home.path().join("else \"where\" a&b|c");
+    let output = install(home.path(), &["--bin-dir", elsewhere.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let pasted: serde_json::Value =
+        serde_json::from_str(&text[text.find("\n{").unwrap()..=text.rfind('}').unwrap()]).unwrap();
+    assert_eq!(pasted["hooks"]["Stop"][0]["hooks"][0]["command"], elsewhere.join("frosty").to_str().unwrap());
     assert!(elsewhere.join("frosty").exists());
+    let output = install(home.path(), &["--bin-dir=relative", "--project", "nowhere"]);
+    assert!(home.path().join("project/relative/frosty").exists(), "relative to where it was called from");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("nowhere/.claude") && text.contains("loop.sh"), "{text}");
 }
 
 #[test]
 fn a_wrong_argument_is_told() {
     let home = TempDir::new().unwrap();
-    for args in [&["--wat"] as &[&str], &["--bin-dir"]] {
+    for args in [&["--wat"] as &[&str], &["--bin-dir"], &["--bin-dir", "--try"], &["--project="]] {
         let output = install(home.path(), args);
         assert_eq!(output.status.code(), Some(64), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("found: --"), "{output:?}");

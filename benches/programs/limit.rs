@@ -19,7 +19,6 @@ fn main() {
     let request = std::fs::read(request).unwrap_or_default();
     let Ok(port) = port.parse::<u16>() else { std::process::exit(64) };
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)) else { std::process::exit(1) };
-    let _ = server.set_nodelay(true);
     let _ = server.set_read_timeout(Some(std::time::Duration::from_secs(1)));
     if server.write_all(&request).is_err() {
         std::process::exit(1);

@@ -201,7 +201,8 @@ fn reach(server: &Server, deadline: Instant) -> io::Result<TcpStream> {
             return Err(ErrorKind::TimedOut.into());
         }
         match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => return stream.set_nodelay(true).map(|()| stream),
+            // No TCP_NODELAY: there is never a second write before the first one's reply.
+            Ok(stream) => return Ok(stream),
             Err(e) => last = e,
         }
     }
