@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use frosty::config::Config;
-use frosty::store::dragonfly::{SCRIPT, SCRIPT_SHA, invocation};
+use frosty::store::script::{SCRIPT, SCRIPT_SHA, invocation};
 use redis::ConnectionLike;
 use support::{Frosty, Server, step};
 

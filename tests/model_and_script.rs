@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::histories::{moves, play, policy};
 use frosty::config::Config;
-use frosty::store::dragonfly::{SCRIPT, decision, invocation};
+use frosty::store::script::{SCRIPT, decision, invocation};
 use frosty::throttle::model::{self, State};
 use frosty::throttle::policy::{Class, Ms, Policy};
 use frosty::throttle::state::{FleetState, ScopeState, SessionState};

@@ -12,6 +12,7 @@ pub mod embedded;
 mod error;
 pub mod local_journal;
 mod reached;
+pub mod script;
 mod state_file;
 
 pub use error::StoreError;

@@ -1,0 +1,172 @@
+//! What the admission script is asked and what it answers: the one place that knows the order of its arguments besides
+//! the script's own head.
+
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+use crate::config::Config;
+use crate::throttle::policy::{Class, ClassPolicy, Ms, Quota, millis};
+use crate::throttle::step::{Event, Reset, Step};
+use crate::throttle::verdict::{Decision, Held, Outcome, Reason};
+
+/// The admission script.
+pub const SCRIPT: &str = include_str!("admit.lua");
+/// Its SHA-1, as `EVALSHA` wants it.
+pub const SCRIPT_SHA: &str = include_str!(concat!(env!("OUT_DIR"), "/admit.sha1"));
+
+/// The name of this store in the journal.
+pub const NAME: &str = "dragonfly";
+
+/// The longest a scope's key outlives its last fact: seven days of a release, and one more.
+const KEEP: Duration = Duration::from_secs(8 * 86_400);
+
+/// The call of the script for a step: `EVALSHA` with its SHA-1, or `EVAL` with its text, KEYS and ARGV.
+///
+/// Keys that the event does not need are not named: each may be on another shard.
+#[must_use]
+pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd {
+    let fleet = &config.fleet;
+    let Step { scope, session, event, .. } = step;
+    let class = event.asks();
+    let stop = class == Some(Class::Stop);
+    let policy = &config.policy;
+    let (scope_quotas, fleet_quotas): (&[Quota], &[Quota]) =
+        if stop { (&policy.stop.quotas, &policy.fleet_quotas) } else { (&[], &[]) };
+
+    let names = [
+        (true, format!("session:{session}")),
+        (event.touches_scope(), format!("scope:{scope}")),
+        (stop, "fleet".to_owned()),
+        (!scope_quotas.is_empty(), format!("scope:{scope}:quota")),
+        (!fleet_quotas.is_empty(), "fleet:quota".to_owned()),
+    ];
+    let mut call = Cmd::with_capacity(64, 1024);
+    call.arg(how).arg(script).arg(1 + names.iter().filter(|(named, _)| *named).count()).arg(&config.stream);
+    for (_, name) in names.iter().filter(|(named, _)| *named) {
+        call.arg(format!("frosty:{{{fleet}}}:{name}"));
+    }
+
+    let mut args = Args(call);
+    let (held, rest, failure, registered) = match event {
+        Event::Ask { fence } => (Some(*fence), None, None, None),
+        Event::Stop { rest } => (None, rest.as_ref(), None, None),
+        Event::StopFailure(failure) => (None, None, Some(failure), None),
+        Event::SessionStart { name, label } => (None, None, None, Some((name, label))),
+        _ => (None, None, None, None),
+    };
+    args.text(code(event)).maybe(held).flag(step.paced);
+    args.int(step.host_ms).text(&step.host).int(step.r.into()).text(&step.id);
+    args.text(scope).text(session);
+    args.text(registered.map_or("", |(name, _)| name)).text(registered.map_or("", |(_, label)| label));
+    args.text(rest.map_or("", |r| r.kind.code())).maybe(rest.and_then(|r| r.lasting).map(millis));
+    args.text(rest.map_or("", |r| &r.topic));
+    args.text(failure.map_or("", |f| f.class.code()));
+    let (at, after) = match failure.and_then(|f| f.reset) {
+        Some(Reset::At(at)) => (Some(at), None),
+        Some(Reset::After(after)) => (None, Some(millis(after))),
+        None => (None, None),
+    };
+    args.maybe(at).maybe(after);
+    args.flag(failure.is_some_and(|f| f.too_long)).text(failure.map_or("", |f| &f.cure));
+    args.text(&step.event_name).text(&step.detail).text(fleet).text(NAME);
+    args.int(config.journal_max.into()).int(keep(config));
+    let limits = policy.class(class.unwrap_or(Class::Stop));
+    let cooldown = &limits.cooldown;
+    args.int(millis(limits.min_interval));
+    args.int(limits.burst.map_or(0, |b| b.limit.into())).int(limits.burst.map_or(0, |b| millis(b.window)));
+    args.int(millis(cooldown.backoff.base)).int(cooldown.backoff.factor.into()).int(millis(cooldown.backoff.max));
+    args.int(cooldown.jitter.into()).int(millis(cooldown.calm));
+    let api = &policy.api_error;
+    args.int(millis(api.base)).int(api.factor.into()).int(millis(api.max));
+    args.quotas(scope_quotas).quotas(fleet_quotas);
+    args.0
+}
+
+/// The event as the script knows it.
+fn code(event: &Event) -> &'static str {
+    match event {
+        Event::Stop { .. } => "stop",
+        Event::Ask { .. } => "ask",
+        Event::StopFailure(_) => "failure",
+        Event::PreCompactAuto => "compact",
+        Event::PersonPrompt => "prompt",
+        Event::ClientPrompt => "client_prompt",
+        Event::SessionStart { .. } => "start",
+        Event::SessionEnd => "end",
+        Event::NeedsYou => "needs_you",
+        Event::Other => "other",
+    }
+}
+
+/// How long a scope's key must outlive its furthest end.
+fn keep(config: &Config) -> Ms {
+    let classes = [&config.policy.stop, &config.policy.compact];
+    let longest =
+        |c: &&ClassPolicy| c.min_interval.max(c.cooldown.calm).max(c.burst.map_or(Duration::ZERO, |b| b.window));
+    millis(KEEP) + millis(classes.iter().map(longest).max().unwrap_or_default())
+}
+
+struct Args(Cmd);
+
+impl Args {
+    fn text(&mut self, value: &str) -> &mut Self {
+        self.0.arg(value);
+        self
+    }
+
+    fn int(&mut self, value: Ms) -> &mut Self {
+        self.0.arg(value);
+        self
+    }
+
+    fn maybe(&mut self, value: Option<Ms>) -> &mut Self {
+        match value {
+            Some(value) => self.int(value),
+            None => self.text(""),
+        }
+    }
+
+    fn flag(&mut self, value: bool) -> &mut Self {
+        self.text(if value { "1" } else { "0" })
+    }
+
+    fn quotas(&mut self, quotas: &[Quota]) -> &mut Self {
+        self.0.arg(quotas.len());
+        for quota in quotas {
+            self.int(quota.limit.into()).int(millis(quota.per));
+        }
+        self
+    }
+}
+
+/// The script's answer: ten strings, an empty one where there is nothing to say.
+#[must_use]
+pub fn decision(answer: &Value) -> Option<Decision> {
+    let Value::Array(fields) = answer else { return None };
+    let text = |i: usize| match fields.get(i)? {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        _ => None,
+    };
+    let number = |i: usize| text(i).and_then(|t| if t.is_empty() { None } else { t.parse::<i64>().ok() });
+    let outcome = match text(0)? {
+        "admit" => Outcome::Admit,
+        "refuse" => Outcome::Refuse,
+        "record" => Outcome::Record,
+        _ => return None,
+    };
+    let reason = Reason::from_code(text(1)?)?;
+    let held = (reason == Reason::Hold)
+        .then(|| Held { by: text(8).unwrap_or_default().to_owned(), reason: text(9).unwrap_or_default().to_owned() });
+    Some(Decision {
+        outcome,
+        reason,
+        retry_after: number(2).map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),
+        attempts: u32::try_from(number(3)?).ok()?,
+        strikes: u32::try_from(number(4)?).ok()?,
+        fence: number(5),
+        reason_changed: text(6)? == "1",
+        held,
+        now: number(7)?,
+    })
+}
