@@ -10,12 +10,9 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use frosty::config::Config;
@@ -43,8 +40,9 @@ fn main() {
     // The same question that frosty asks, as bytes.
     let request = dir.path().join("request");
     fs::write(&request, ask("38c79028-99e5-4fc5-b9b4-a816cb640910").get_packed_command()).unwrap();
-    let on_server = Frosty::on(&server);
-    let embedded = Frosty::embedded();
+    // As a user has them: without a configuration.
+    let on_server = Frosty::bare().var("FROSTY_STORE", &server.url());
+    let embedded = Frosty::bare().var("FROSTY_STORE", "embedded");
     let port = server.port.to_string();
     let old = root.join("benches/programs/old_hook.sh");
     let programs: Vec<(&str, Command)> = vec![
@@ -174,41 +172,9 @@ fn interleaved(mut programs: Vec<(&str, Command)>, stdin: &Path) -> Vec<Vec<f64>
     times
 }
 
-/// Round trips of one stop, counted by a proxy: each time the client sends after the server spoke.
+/// Round trips of one stop with a warm and with a cold script.
 fn round_trips(server: &Server, program: &Path, stdin: &Path) -> (u32, u32) {
-    let trips = Arc::new(AtomicU32::new(0));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("redis://{}", listener.local_addr().unwrap());
-    let (counted, port) = (Arc::clone(&trips), server.port);
-    std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let client = client.unwrap();
-            let upstream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let server_spoke = Arc::new(AtomicBool::new(true));
-            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-            let (spoke, counted) = (Arc::clone(&server_spoke), Arc::clone(&counted));
-            std::thread::spawn(move || {
-                let mut bytes = [0; 65536];
-                while let Ok(n @ 1..) = from.read(&mut bytes) {
-                    if spoke.swap(false, Ordering::SeqCst) {
-                        counted.fetch_add(1, Ordering::SeqCst);
-                    }
-                    to.write_all(&bytes[..n]).unwrap();
-                }
-                let _ = to.shutdown(std::net::Shutdown::Both);
-            });
-            let (mut from, mut to) = (upstream, client);
-            std::thread::spawn(move || {
-                let mut bytes = [0; 65536];
-                while let Ok(n @ 1..) = from.read(&mut bytes) {
-                    server_spoke.store(true, Ordering::SeqCst);
-                    if to.write_all(&bytes[..n]).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-    });
+    let (url, trips) = support::counting_proxy(server);
     let frosty = Frosty::new().var("FROSTY_STORE", &url);
     let payload = fs::read(stdin).unwrap();
     let one = || {

@@ -62,14 +62,22 @@ pub fn to_end(stream: impl AsFd, within: Duration, most: usize) -> Result<Vec<u8
     Ok(bytes)
 }
 
+/// Options to open a file that do not wait for the other end, should a pipe lie in its place.
+#[must_use]
+pub fn at_once() -> OpenOptions {
+    #[allow(clippy::cast_possible_wrap, reason = "a flag, not a number")]
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let mut options = OpenOptions::new();
+    options.custom_flags(flags);
+    options
+}
+
 /// Reads a regular file of at most `most` bytes. A pipe, a device or a folder in its place is an error and not a wait.
 ///
 /// # Errors
 /// When it is no regular file, too large, or cannot be read.
 pub fn file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    #[allow(clippy::cast_possible_wrap, reason = "a flag, not a number")]
-    let flags = OFlags::NONBLOCK.bits() as i32;
-    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file: File = at_once().read(true).open(path)?;
     let about = file.metadata()?;
     if !about.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));

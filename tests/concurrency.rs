@@ -32,34 +32,51 @@ fn storm(frosty: &Frosty) -> (u32, u32) {
     (twos.into_inner(), zeros.into_inner())
 }
 
-const GUARD: &str = r#"{"scope": "one", "budget": "1s", "stop": {"min_interval": "1h"}}"#;
-const QUOTA: &str = r#"{"scope": "one", "budget": "1s",
+const GUARD: &str = r#"{"scope": "one", "stop": {"min_interval": "1h"}}"#;
+const QUOTA: &str = r#"{"scope": "one",
     "stop": {"min_interval": "0s", "burst": null, "quotas": [{"limit": 100, "per": "1h"}]}}"#;
+
+/// Exactly so many admissions were committed, and no exit 2 was given without one. (An answer that comes past its second
+/// on a stalled machine is burnt: committed, and exit 0.)
+fn held_to(limit: u32, committed: usize, (twos, zeros): (u32, u32)) {
+    println!("{committed} admissions committed, {twos} exits 2, {zeros} exits 0");
+    assert_eq!(committed, limit as usize);
+    assert!(twos <= limit, "{twos} exits 2 for {limit} admissions");
+    assert_eq!(twos + zeros, ASKS);
+}
+
+fn on_the_server(config: &str, limit: u32) {
+    let server = Server::start();
+    let storm = storm(&Frosty::on(&server).config(config));
+    let entries: Vec<(String, Vec<String>)> =
+        redis::cmd("XRANGE").arg("torch.continuous.ops").arg("-").arg("+").query(&mut server.connection()).unwrap();
+    let admitted = entries.iter().filter(|(_, fields)| fields.iter().any(|f| f == "CLAUDE_CODE_RESTART")).count();
+    held_to(limit, admitted, storm);
+}
+
+fn on_the_embedded_store(config: &str, limit: u32) {
+    let frosty = Frosty::embedded().config(config);
+    let storm = storm(&frosty);
+    let admitted = frosty.journal().iter().filter(|e| e["next_action"] == "CLAUDE_CODE_RESTART").count();
+    held_to(limit, admitted, storm);
+}
 
 #[test]
 fn guard_on_the_server() {
-    let server = Server::start();
-    assert_eq!(storm(&Frosty::on(&server).config(GUARD)), (1, ASKS - 1));
+    on_the_server(GUARD, 1);
 }
 
 #[test]
 fn quota_on_the_server() {
-    let server = Server::start();
-    assert_eq!(storm(&Frosty::on(&server).config(QUOTA)), (100, ASKS - 100));
+    on_the_server(QUOTA, 100);
 }
 
 #[test]
 fn guard_on_the_embedded_store() {
-    assert_eq!(storm(&Frosty::embedded().config(GUARD)), (1, ASKS - 1));
+    on_the_embedded_store(GUARD, 1);
 }
 
 #[test]
 fn quota_on_the_embedded_store() {
-    let frosty = Frosty::embedded().config(QUOTA);
-    let (twos, zeros) = storm(&frosty);
-    // An ask that waits for the lock past its budget stands down, so all that can be said is: no more than 100. They
-    // are reached as long as fewer than 9,900 of 10,000 give up.
-    assert_eq!((twos, zeros), (100, ASKS - 100));
-    let admitted = frosty.journal().iter().filter(|e| e["verdict"] == "admit").count();
-    assert_eq!(admitted, 100);
+    on_the_embedded_store(QUOTA, 100);
 }

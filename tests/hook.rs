@@ -190,6 +190,25 @@ fn a_journal_that_cannot_be_written_does_not_stop_the_verdict() {
 }
 
 #[test]
+fn a_warm_verdict_is_one_round_trip_and_a_cold_one_two() {
+    let server = Server::start();
+    let (url, trips) = support::counting_proxy(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &url);
+    let counted = |payload: &str| {
+        trips.store(0, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(frosty.hook(payload).code, Some(0));
+        trips.load(std::sync::atomic::Ordering::SeqCst)
+    };
+    assert_eq!(counted(&fixture("SessionStart-startup.json")), 2);
+    for event in ["PreCompact-auto.json", "StopFailure-rate_limit.json", "SessionEnd-other.json"] {
+        assert_eq!(counted(&fixture(event)), 1, "{event}");
+    }
+    // A stop after that failure's session is another scope's: admit it, then count a refused one.
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    assert_eq!(counted(&stop("s")), 1);
+}
+
+#[test]
 fn a_cold_script_is_loaded_and_another_script_flush_survived() {
     let server = Server::start();
     let frosty = Frosty::on(&server);
@@ -292,10 +311,19 @@ fn a_failed_turn_is_committed_under_sigterm() {
     let mut child = frosty.command(&["hook"]).stdin(Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), fixture("StopFailure-rate_limit.json").as_bytes())
         .unwrap();
-    std::thread::sleep(Duration::from_millis(150));
+    // Bit 14 of the ignored signals is SIGTERM.
+    let ignores = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:")).unwrap().trim();
+        u64::from_str_radix(mask, 16).unwrap() & (1 << 14) != 0
+    };
+    let end = Instant::now() + Duration::from_secs(5);
+    while !ignores() {
+        assert!(Instant::now() < end, "SIGTERM is not ignored");
+        std::thread::sleep(Duration::from_millis(2));
+    }
     let killed = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
-    std::thread::sleep(Duration::from_millis(50));
     drop(lock);
     let answer = Answer::of(child.wait_with_output().unwrap(), Duration::ZERO);
     assert_eq!((answer.code, answer.signal), (Some(0), None), "{answer:?}");

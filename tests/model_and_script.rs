@@ -164,32 +164,36 @@ fn same_verdicts_counts_and_state() {
         ..Runner::default()
     });
     let held = (any::<u8>(), any::<u8>(), any::<u8>());
-    let result = runner.run(&(policy(), moves(50, true), held), |(policy, moves, (hold, woken, fleet_hold))| {
-        let mut both = both.borrow_mut();
-        both.reset();
-        let config = config(&policy);
-        play(&policy, &moves, |i, step, now| {
-            // Holds and wake-ups come from outside the step: plant them in both.
-            if i == usize::from(hold) % 100 {
-                both.plant_hold(&step.scope, now, Some(now + 30_000));
-            }
-            if i == usize::from(fleet_hold) % 200 {
-                both.plant_fleet_hold(now, Some(now + 20_000));
-            }
-            if i == usize::from(woken) % 60 {
-                both.plant_wake(&step.session);
-            }
-            let by_model = both.model(&policy, step, now);
-            let by_script = both.script(&config, step, now);
-            assert_eq!(by_model, by_script, "event {i} at {now}: {step:?}");
-            asked.set(asked.get() + 1);
-            admitted.set(admitted.get() + u32::from(by_model.reason.code() == "admitted"));
-            reasons.borrow_mut().insert(by_model.reason.code());
-            by_model
+    // The policy changes midway: another asker of the same scope, or an edited configuration.
+    let policies = (policy(), policy());
+    let result =
+        runner.run(&(policies, moves(50, true), held), |((first, second), moves, (hold, woken, fleet_hold))| {
+            let mut both = both.borrow_mut();
+            both.reset();
+            let configs = [config(&first), config(&second)];
+            play(&first, &moves, |i, step, now| {
+                let config = &configs[i * 2 / moves.len()];
+                // Holds and wake-ups come from outside the step: plant them in both.
+                if i == usize::from(hold) % 100 {
+                    both.plant_hold(&step.scope, now, Some(now + 30_000));
+                }
+                if i == usize::from(fleet_hold) % 200 {
+                    both.plant_fleet_hold(now, Some(now + 20_000));
+                }
+                if i == usize::from(woken) % 60 {
+                    both.plant_wake(&step.session);
+                }
+                let by_model = both.model(&config.policy, step, now);
+                let by_script = both.script(config, step, now);
+                assert_eq!(by_model, by_script, "event {i} at {now}: {step:?}");
+                asked.set(asked.get() + 1);
+                admitted.set(admitted.get() + u32::from(by_model.reason.code() == "admitted"));
+                reasons.borrow_mut().insert(by_model.reason.code());
+                by_model
+            });
+            both.same_state();
+            Ok(())
         });
-        both.same_state();
-        Ok(())
-    });
     if let Err(e) = result {
         panic!("{e}");
     }
@@ -361,7 +365,8 @@ fn keys_outlive_their_facts_and_an_endless_hold_has_no_end() {
     let step = support::stop_step();
     both.script(&config, &step, support::T0);
     let ttl = |both: &mut Both, key: &str| -> i64 { redis::cmd("PTTL").arg(key).query(&mut both.con).unwrap() };
-    assert!(ttl(&mut both, "frosty:{default}:scope:scope") > 20 * 86_400_000);
+    // Longer than the longest limit that anybody else may ask the same scope with.
+    assert!(ttl(&mut both, "frosty:{default}:scope:scope") > 31 * 86_400_000);
     assert!(ttl(&mut both, "frosty:{default}:session:session") > 24 * 86_400_000);
     assert_eq!(ttl(&mut both, "frosty:{default}:fleet"), -1);
     assert_eq!(ttl(&mut both, "torch.continuous.ops"), -1);

@@ -25,6 +25,11 @@ if [ ${#missing[@]} -gt 0 ]; then
   $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
+if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+  echo "tests/run.sh: expected cargo with rustfmt and clippy; get Rust from https://rustup.rs, then: rustup component add rustfmt clippy" >&2
+  exit 1
+fi
+
 # ---- format, lints, tests -----------------------------------------------------------------------------------------
 cargo fmt --check
 cargo clippy --all-targets --quiet -- -D warnings
@@ -39,7 +44,8 @@ passed=$(count passed)
 failed=$(count failed)
 skipped=$(count ignored)
 # The tests that hold a real server against the model must have run: without them green says little.
-for name in same_verdicts_counts_and_state guard_on_the_server every_captured_payload_on_both_stores; do
+for name in same_verdicts_counts_and_state guard_on_the_server quota_on_the_server errors_of_a_real_server \
+  every_captured_payload_on_both_stores auto_is_embedded_until_a_server_was_reached; do
   if ! grep -Eq "^test $name \.\.\. ok" "$log"; then
     echo "tests/run.sh: the server-backed test $name did not pass" >&2
     status=1

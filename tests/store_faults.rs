@@ -6,7 +6,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use support::{Answer, Frosty, Server, free_port, stop};
@@ -14,7 +14,7 @@ use support::{Answer, Frosty, Server, free_port, stop};
 fn told(answer: &Answer, words: &[&str]) {
     answer.stands_down_saying(&[&["store_down"], words].concat());
     assert_eq!(answer.stdout, "");
-    assert!(answer.took < Duration::from_millis(1_000), "{answer:?}");
+    assert!(answer.took < Duration::from_millis(2_500), "{answer:?}");
 }
 
 /// Answers every connection with these bytes, piece by piece, and keeps it open.
@@ -127,8 +127,8 @@ fn what_is_no_verdict() {
 
 #[test]
 fn silence_and_a_drip_end_at_the_budget() {
-    let url = says(&[], Duration::ZERO);
-    told(&asked(&url), &["within 250 ms", "found none"]);
+    let asked = |url: &str| Frosty::bare().var("FROSTY_STORE", url).hook(&stop("s"));
+    told(&asked(&says(&[], Duration::ZERO)), &["within 250 ms", "found none"]);
     const DRIP: [&[u8]; 60] = [b"+"; 60];
     let answer = asked(&says(&DRIP, Duration::from_millis(20)));
     told(&answer, &["within 250 ms"]);
@@ -205,7 +205,10 @@ ask third
 "#;
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = frosty.command_of(std::path::Path::new("unshare"), &["-rn", script.to_str().unwrap()]);
+    // Root needs no user namespace, which a container may forbid.
+    let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let namespaces = if root { "-n" } else { "-rn" };
+    let mut command = frosty.command_of(std::path::Path::new("unshare"), &[namespaces, script.to_str().unwrap()]);
     command.env("FROSTY", env!("CARGO_BIN_EXE_frosty")).env("DIR", dir.path());
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

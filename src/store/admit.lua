@@ -11,7 +11,7 @@ local event, held_fence, paced, host_ms, host, r, id, scope_name, session_name, 
   api_base, api_factor, api_max = unpack(ARGV)
 local QUOTA_ARGS = 37
 
-local HIGHEST_FENCE, MOST_STRIKES, DAY = 999999999999999, 1000, 86400000
+local HIGHEST_FENCE, HIGHEST_QUOTA, MOST_STRIKES, DAY = 999999999999999, 10000, 1000, 86400000
 local stop = event == 'stop' or event == 'ask'
 local asks = stop or event == 'compact'
 
@@ -130,7 +130,7 @@ if not superseded then
 end
 
 ---- the scope -------------------------------------------------------------------------------------------------
-local scope, furthest, endless = {}, now, false
+local scope = {}
 local own, other = event == 'compact' and 'compact' or 'stop', event == 'compact' and 'stop' or 'compact'
 local admitted_at, attempts, cooldown_start, cooldown_end, strikes
 local other_start, other_end
@@ -267,13 +267,11 @@ end
 ---- the ask ---------------------------------------------------------------------------------------------------
 local fleet, quota_puts = {}, {}
 
--- Entries later than now are read as now and rewritten. Nothing older than the largest limit can decide.
+-- Entries later than now are read as now and rewritten; no quota is larger than the bound of that loop.
 local function quota_left(key, list)
   local newest = redis.call('ZRANGE', key, '-1', '-1', 'WITHSCORES')
   if newest[2] and math.floor(tonumber(newest[2])) > now then
-    local most = 0
-    for _, quota in ipairs(list) do most = math.max(most, quota.limit) end
-    local entries = redis.call('ZRANGE', key, fmt(-most), '-1', 'WITHSCORES')
+    local entries = redis.call('ZRANGE', key, fmt(-HIGHEST_QUOTA), '-1', 'WITHSCORES')
     for i = 1, #entries, 2 do
       if math.floor(tonumber(entries[i + 1])) > now then redis.call('ZADD', key, fmt(now), entries[i]) end
     end
@@ -411,7 +409,7 @@ if #scope > 0 then
   if hold and not hold.till then
     redis.call('PERSIST', K_SCOPE)
   else
-    furthest = math.max(now, cooldown_end or now, other_end or now, api_end or now, hold and hold.till or now)
+    local furthest = math.max(now, cooldown_end or now, other_end or now, api_end or now, hold and hold.till or now)
     redis.call('PEXPIRE', K_SCOPE, fmt(keep + furthest - now))
   end
 end

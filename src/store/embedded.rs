@@ -4,7 +4,7 @@
 //! and appends the entry. Whatever it is killed between, the next step on the scope finds either nothing done or the
 //! entry pending. Nothing is synced to the disk: a power cut that empties a file is read as an unknown past.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use super::{Store, StoreError};
 use crate::clock;
 use crate::config::Config;
 use crate::journal::Entry;
+use crate::read;
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::{Class, Ms, millis};
 use crate::throttle::state::{FleetState, Hold, ScopeState, Span};
@@ -179,7 +180,7 @@ fn is_kept(fleet: &FleetState) -> bool {
 pub fn lock(dir: &Path, deadline: Instant, budget: Duration) -> Result<File, StoreError> {
     let path = dir.join("lock");
     let files = |cause: io::Error| StoreError::Files { doing: "open", path: path.clone(), cause };
-    let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let open = || read::at_once().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = match open() {
         Err(e) if e.kind() == ErrorKind::NotFound => {
             let scopes = dir.join("scopes");

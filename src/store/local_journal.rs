@@ -1,12 +1,13 @@
 //! `journal.jsonl`: one whole line per entry, appended under the fleet's lock, rotated by size.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::read;
 use crate::throttle::policy::Ms;
 
 /// A journal longer than this is renamed to `journal.1.jsonl` before the next entry; one old journal is kept.
@@ -26,7 +27,11 @@ impl LocalJournal {
     /// When it cannot be opened or mended.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let mut file = open(&current(dir))?;
-        let mut len = file.metadata()?.len();
+        let about = file.metadata()?;
+        if !about.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the journal is no regular file"));
+        }
+        let mut len = about.len();
         if len > ROTATE_AT {
             fs::rename(current(dir), previous(dir))?;
             file = open(&current(dir))?;
@@ -72,7 +77,7 @@ impl LocalJournal {
             return Ok(true);
         }
         for path in [current(&self.dir), previous(&self.dir)] {
-            match fs::read(&path) {
+            match read::file(&path, 2 * ROTATE_AT) {
                 Ok(all) => {
                     // Rotated away since: the journals begin after it, and writing it again would double it.
                     let first = all.split(|b| *b == b'\n').next().and_then(written_at);
@@ -97,7 +102,7 @@ impl LocalJournal {
         if byte == *b"\n" {
             return Ok(());
         }
-        let all = fs::read(current(&self.dir))?;
+        let all = read::file(&current(&self.dir), 2 * ROTATE_AT)?;
         let whole = all.iter().rposition(|b| *b == b'\n').map_or(0, |i| i as u64 + 1);
         self.file.set_len(whole)?;
         self.len = whole;
@@ -115,7 +120,7 @@ fn written_at(line: &[u8]) -> Option<Ms> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
+    read::at_once().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
 fn current(dir: &Path) -> PathBuf {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use crate::config::Config;
-use crate::throttle::policy::{Class, ClassPolicy, Ms, Quota, millis};
+use crate::throttle::policy::{Class, LONGEST, Ms, Quota, millis};
 use crate::throttle::step::{Event, Reset, Step};
 use crate::throttle::verdict::{Decision, Held, Outcome, Reason};
 
@@ -18,8 +18,9 @@ pub const SCRIPT_SHA: &str = include_str!(concat!(env!("OUT_DIR"), "/admit.sha1"
 /// The name of this store in the journal.
 pub const NAME: &str = "dragonfly";
 
-/// The longest a scope's key outlives its last fact: seven days of a release, and one more.
-const KEEP: Duration = Duration::from_secs(8 * 86_400);
+/// How long a scope's key outlives its furthest end: longer than any limit that anybody may ask with, since another
+/// asker of the scope may have longer ones than this; and seven days of a release besides.
+const KEEP: Duration = LONGEST.saturating_add(Duration::from_secs(8 * 86_400));
 
 /// The call of the script for a step: `EVALSHA` with its SHA-1, or `EVAL` with its text, KEYS and ARGV.
 ///
@@ -70,7 +71,7 @@ pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd 
     args.maybe(at).maybe(after);
     args.flag(failure.is_some_and(|f| f.too_long)).text(failure.map_or("", |f| &f.cure));
     args.text(&step.event_name).text(&step.detail).text(fleet).text(NAME);
-    args.int(config.journal_max.into()).int(keep(config));
+    args.int(config.journal_max.into()).int(millis(KEEP));
     let limits = policy.class(class.unwrap_or(Class::Stop));
     let cooldown = &limits.cooldown;
     args.int(millis(limits.min_interval));
@@ -97,14 +98,6 @@ fn code(event: &Event) -> &'static str {
         Event::NeedsYou => "needs_you",
         Event::Other => "other",
     }
-}
-
-/// How long a scope's key must outlive its furthest end.
-fn keep(config: &Config) -> Ms {
-    let classes = [&config.policy.stop, &config.policy.compact];
-    let longest =
-        |c: &&ClassPolicy| c.min_interval.max(c.cooldown.calm).max(c.burst.map_or(Duration::ZERO, |b| b.window));
-    millis(KEEP) + millis(classes.iter().map(longest).max().unwrap_or_default())
 }
 
 struct Args(Cmd);

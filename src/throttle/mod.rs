@@ -1,7 +1,7 @@
 //! The policy, pure: state in, decision and new state out. No clock, no I/O, no randomness.
 //!
-//! `policy` holds the limits, `state` what is remembered, `step` what is asked, `effects` what an event does by itself, `model` the decision, `verdict` the
-//! answer.
+//! `policy` holds the limits, `state` what is remembered, `step` what is asked, `effects` what an event does by itself,
+//! `model` the decision, `verdict` the answer.
 
 mod effects;
 pub mod model;

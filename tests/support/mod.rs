@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use frosty::throttle::policy::{Ms, Policy};
@@ -67,6 +69,44 @@ impl Drop for Server {
     }
 }
 
+/// A proxy before a server that counts round trips: each time the client sends after the server spoke.
+pub fn counting_proxy(server: &Server) -> (String, Arc<AtomicU32>) {
+    let trips = Arc::new(AtomicU32::new(0));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let (counted, port) = (Arc::clone(&trips), server.port);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let upstream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let server_spoke = Arc::new(AtomicBool::new(true));
+            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            let (spoke, counted) = (Arc::clone(&server_spoke), Arc::clone(&counted));
+            std::thread::spawn(move || {
+                let mut bytes = [0; 65536];
+                while let Ok(n @ 1..) = from.read(&mut bytes) {
+                    if spoke.swap(false, Ordering::SeqCst) {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                    }
+                    to.write_all(&bytes[..n]).unwrap();
+                }
+                let _ = to.shutdown(std::net::Shutdown::Both);
+            });
+            let (mut from, mut to) = (upstream, client);
+            std::thread::spawn(move || {
+                let mut bytes = [0; 65536];
+                while let Ok(n @ 1..) = from.read(&mut bytes) {
+                    server_spoke.store(true, Ordering::SeqCst);
+                    if to.write_all(&bytes[..n]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    (url, trips)
+}
+
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -78,7 +118,13 @@ pub struct Frosty {
 }
 
 impl Frosty {
+    /// With a budget of a second, so that a stalled machine fails no test that is about something else.
     pub fn new() -> Self {
+        Self::bare().config("{}")
+    }
+
+    /// Without any configuration.
+    pub fn bare() -> Self {
         let home = TempDir::new().unwrap();
         fs::create_dir_all(home.path().join("project/.claude")).unwrap();
         fs::create_dir_all(home.path().join(".claude")).unwrap();
@@ -98,9 +144,14 @@ impl Frosty {
         self
     }
 
-    /// Writes the user's configuration.
+    /// Writes the user's configuration; with a budget of a second, unless it is broken or names one.
     pub fn config(self, json: &str) -> Self {
-        fs::write(self.home.path().join(".claude/frosty.json"), json).unwrap();
+        let mut text = json.to_owned();
+        if let Ok(serde_json::Value::Object(mut object)) = serde_json::from_str(json) {
+            object.entry("budget").or_insert("1s".into());
+            text = serde_json::Value::Object(object).to_string();
+        }
+        fs::write(self.home.path().join(".claude/frosty.json"), text).unwrap();
         self
     }
 
