@@ -1,6 +1,6 @@
 //! What a stop costs, as whole processes: `cargo bench`.
 //!
-//! Programs are run in turn, round after round; a figure is the median of the per-round ratios, so that a busy machine
+//! Programs are run in a new order each round; a figure is the median of the per-round ratios, so that a busy machine
 //! disturbs both sides of it. One program is listed twice: its ratio to itself tells how far the others can be believed.
 //! `FROSTY_BENCH_ROUNDS` (default 400) sets the rounds.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -152,9 +152,10 @@ fn ask(session: &str) -> redis::Cmd {
 fn interleaved(mut programs: Vec<(&str, Command)>, stdin: &Path) -> Vec<Vec<f64>> {
     let mut times = vec![Vec::new(); programs.len()];
     for round in 0..rounds() {
-        for turn in 0..programs.len() {
-            // Each round begins with another, since what ran before leaves its traces in the caches.
-            let i = (turn + round) % times.len();
+        // In an order of chance, since what ran before leaves its traces in the caches.
+        let mut order: Vec<usize> = (0..programs.len()).collect();
+        order.sort_by_key(|_| frosty::clock::chance());
+        for i in order {
             let (name, command) = &mut programs[i];
             // The bash is so much slower that a few rounds of it tell all.
             if *name == "the bash" && round % 20 != 0 && round > 0 {
