@@ -154,13 +154,15 @@ impl Config {
 
     /// Lays a file over the configuration; tells whether there was one.
     fn layer(&mut self, path: &Path, trust: Trust, required: bool) -> Result<bool, ConfigError> {
-        let name = text::path(path);
         match read::text(path) {
-            Ok(json) => apply(self, &json, &name, trust).and_then(|()| self.check(&name)).map(|()| true),
+            Ok(json) => {
+                let name = text::path(path);
+                apply(self, &json, &name, trust).and_then(|()| self.check(&name)).map(|()| true)
+            }
             // A folder that is no folder holds no file either.
             Err(e) if !required && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
             Err(e) if required && e.kind() == ErrorKind::NotFound => Err(ConfigError::Unreadable {
-                file: name,
+                file: text::path(path),
                 cause: e.to_string(),
                 cure: "unset FROSTY_CONFIG".to_owned(),
             }),

@@ -103,8 +103,9 @@ impl<'a> Dragonfly<'a> {
         let mut head = Vec::with_capacity(4);
         for (index, member) in [("scopes", &step.scope), ("sessions", &step.session)] {
             let key = format!("frosty:{{{}}}:{index}", self.config.fleet);
-            let mut add = cmd("ZADD");
-            add.arg(&key).arg(step.host_ms).arg(member);
+            // Room for all of it at once: growing piece by piece costs more than the rest.
+            let mut add = Cmd::with_capacity(4, 192);
+            add.arg("ZADD").arg(&key).arg(step.host_ms).arg(member);
             head.push(add);
             if matches!(step.event, Event::SessionStart { .. }) {
                 let mut forget = cmd("ZREMRANGEBYSCORE");

@@ -35,17 +35,27 @@ pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd 
     let (scope_quotas, fleet_quotas): (&[Quota], &[Quota]) =
         if stop { (&policy.stop.quotas, &policy.fleet_quotas) } else { (&[], &[]) };
 
-    let names = [
-        (true, format!("session:{session}")),
-        (event.touches_scope(), format!("scope:{scope}")),
-        (stop, "fleet".to_owned()),
-        (!scope_quotas.is_empty(), format!("scope:{scope}:quota")),
-        (!fleet_quotas.is_empty(), "fleet:quota".to_owned()),
-    ];
+    let touches = event.touches_scope();
+    let named = [true, touches, stop, !scope_quotas.is_empty(), !fleet_quotas.is_empty()];
+    let keys = 1 + named.into_iter().filter(|n| *n).count();
+    // Room for all of it at once: growing piece by piece costs more than the rest.
     let mut call = Cmd::with_capacity(64, 1024);
-    call.arg(how).arg(script).arg(1 + names.iter().filter(|(named, _)| *named).count()).arg(&config.stream);
-    for (_, name) in names.iter().filter(|(named, _)| *named) {
-        call.arg(format!("frosty:{{{fleet}}}:{name}"));
+    call.arg(how).arg(script).arg(keys).arg(&config.stream);
+    let mut key = |of: &str, name: &str, tail: &str| {
+        call.arg(["frosty:{", fleet, "}:", of, name, tail].concat());
+    };
+    key("session:", session, "");
+    if touches {
+        key("scope:", scope, "");
+    }
+    if stop {
+        key("fleet", "", "");
+    }
+    if !scope_quotas.is_empty() {
+        key("scope:", scope, ":quota");
+    }
+    if !fleet_quotas.is_empty() {
+        key("fleet", "", ":quota");
     }
 
     let mut args = Args(call);
