@@ -356,6 +356,27 @@ fn commands(con: &mut Connection) -> BTreeMap<String, u64> {
     text.lines().filter_map(line).collect()
 }
 
+/// A person may write a hold by hand, and forget half of it.
+#[test]
+fn half_a_hold_or_cooldown_still_refuses() {
+    let server = Server::start();
+    let mut both = Both::new(&server);
+    let config = Config::default();
+    let later = (support::T0 + 60_000).to_string();
+    for (key, field, value, reason) in [
+        ("scope:scope", "hold_reason", "lunch", "hold"),
+        ("scope:scope", "hold_by", "ann", "hold"),
+        ("fleet", "hold_since", "1", "hold"),
+        ("scope:scope", "stop_cooldown_end", later.as_str(), "cooldown"),
+        ("scope:scope", "api_end", later.as_str(), "api_error"),
+    ] {
+        both.reset();
+        let key = format!("frosty:{{default}}:{key}");
+        redis::cmd("HSET").arg(key).arg(field).arg(value).query::<()>(&mut both.con).unwrap();
+        assert_eq!(both.script(&config, &support::stop_step(), support::T0).reason.code(), reason, "{field}");
+    }
+}
+
 #[test]
 fn keys_outlive_their_facts_and_an_endless_hold_has_no_end() {
     let server = Server::start();

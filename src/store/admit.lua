@@ -160,8 +160,9 @@ local function put_hold()
   put(scope, 'hold_until', hold and fmt(hold.till) or '')
 end
 local function hold_of(reason, by, since, till)
-  if not since or since == '' then return nil, false end
-  local h, moved = { reason = text(reason), by = text(by), since = count_of(since), till = int(till) }, nil
+  -- Whatever is left of a hold holds: one without its start began now, one without its end has none.
+  if text(reason) == '' and text(by) == '' and text(since) == '' then return nil, false end
+  local h, moved = { reason = text(reason), by = text(by), since = int(since) or now, till = int(till) }, nil
   h.since, h.till, moved = rebase(h.since, h.till)
   return h, moved
 end
@@ -220,8 +221,8 @@ if not superseded and (asks or event == 'failure') then
   end
   local function span(prefix, from, to)
     local a, b = int(from), int(to)
-    if not a or not b then return nil, nil end
-    a, b, moved = rebase(a, b)
+    if not b then return nil, nil end
+    a, b, moved = rebase(a or math.min(now, b), b)
     if moved then
       put(scope, prefix .. '_start', fmt(a))
       put(scope, prefix .. '_end', fmt(b))
