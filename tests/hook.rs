@@ -57,7 +57,7 @@ fn three_stops_and_the_messages_of_the_refused() {
         let text = message["systemMessage"].as_str().unwrap();
         assert!(text.contains(&format!("({reason})")), "{text}");
         assert!(text.contains("UTC (in "), "{text}");
-        assert!(text.ends_with("Nothing will wake this session; type to go on."), "{text}");
+        assert!(text.ends_with("; nothing will wake this session; type to go on."), "{text}");
         assert_eq!(answer.stderr, "");
     }
     assert_eq!((fifth.code, fifth.stdout.as_str()), (Some(0), ""), "the reason did not change");

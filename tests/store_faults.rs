@@ -96,6 +96,10 @@ fn errors_that_are_spoken_by_a_socket() {
         (&[b":0\r\n:0\r\n-OOM command not allowed\r\n"], "OOM"),
         (&[b":0\r\n:0\r\n-NOAUTH Authentication required.\r\n"], "NOAUTH"),
         (&[b":0\r\n:0\r\n-READONLY You can't write\r\n"], "READONLY"),
+        // One word for all that was asked, and then silence.
+        (&[b"-LOADING Redis is loading the dataset in memory\r\n"], "LOADING"),
+        (&[b"-WRONGTYPE Operation against a key\r\n"], "WRONGTYPE"),
+        (&[b"-NOAUTH Authentication required.\r\n"], "NOAUTH"),
     ] {
         told(&asked(&says(bytes, Duration::ZERO)), &[word]);
     }

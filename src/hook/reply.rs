@@ -97,12 +97,12 @@ fn stand_down(decision: &Decision) -> String {
     let back = match decision.retry_after {
         Some(after) => {
             let at = decision.now.saturating_add(millis(after));
-            format!("It would be admitted from {} (in {}).", clock(at), duration::about(after))
+            format!("It would be admitted from {} (in {})", clock(at), duration::about(after))
         }
-        None => "No time ends it.".to_owned(),
+        None => "No time ends it".to_owned(),
     };
-    let nothing = "Nothing will wake this session; type to go on.";
-    format!("Frosty stands down ({}): {why}. {back} {nothing}", decision.reason.code())
+    let nothing = "nothing will wake this session; type to go on.";
+    format!("Frosty stands down ({}): {why}. {back}; {nothing}", decision.reason.code())
 }
 
 fn uncompacted(decision: &Decision) -> String {

@@ -50,16 +50,19 @@ impl<'a> Dragonfly<'a> {
             command.write_packed_command(&mut bytes);
         }
         self.wire.send(&bytes).map_err(|e| failed(self.server, self.config.budget, &e))?;
+        // The indexes only list, so that one of another type harms no verdict. But a server that wants a login says so
+        // there, and of the longer call that follows only that it is long.
+        let mut said = None;
         for _ in head {
-            // The indexes only list, so that one of another type harms no verdict. But a server that wants a login says
-            // so there, and of the longer call that follows only that it is long.
-            if let Value::ServerError(e) = self.read()?
-                && e.code() == "NOAUTH"
-            {
-                return Err(refused(self.server, &error_text(&e)));
+            match self.read() {
+                Ok(Value::ServerError(e)) if e.code() == "NOAUTH" => return Err(refused(self.server, &error_text(&e))),
+                Ok(Value::ServerError(e)) => said = Some(refused(self.server, &error_text(&e))),
+                Ok(_) => {}
+                Err(e) => return Err(said.unwrap_or(e)),
             }
         }
-        self.read()
+        // What it did say tells more than that it then fell silent.
+        self.read().map_err(|e| said.unwrap_or(e))
     }
 
     fn read(&mut self) -> Result<Value, StoreError> {
