@@ -2,6 +2,7 @@
 # The whole test command: installs what the tests need by package name, then runs everything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export HOME="${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}"
 [ -x "$HOME/.cargo/bin/cargo" ] && PATH=$HOME/.cargo/bin:$PATH
 
 # ---- what the tests need ------------------------------------------------------------------------------------------
