@@ -116,6 +116,8 @@ fn what_is_no_verdict() {
         &[b":0\r\n:0\r\n$-1\r\n"],
         &[b":0\r\n:0\r\n*2\r\n$5\r\nadmit\r\n$8\r\nadmitted\r\n"],
         &[b":0\r\n:0\r\n*1\r\n$5\r\nadmit\r\n"],
+        // Whole, but an admission for a refusal's reason.
+        &[b":0\r\n:0\r\n*10\r\n$5\r\nadmit\r\n$4\r\nhold\r\n$0\r\n\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n$0\r\n\r\n$0\r\n\r\n"],
         &[b"*99999999999\r\n"],
         &[b"%99999999999\r\n"],
         &[b"|9223372036854775807\r\n"],

@@ -48,12 +48,6 @@ impl LocalJournal {
         self.len
     }
 
-    /// Whether it holds nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Appends one line; on failure the journal is as it was.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::throttle::verdict::Verdict;
 pub mod dragonfly;
 pub mod embedded;
 mod error;
-pub mod local_journal;
+pub(crate) mod local_journal;
 mod reached;
 pub mod script;
 mod state_file;

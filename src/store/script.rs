@@ -159,6 +159,11 @@ pub fn decision(answer: &Value) -> Option<Decision> {
         _ => return None,
     };
     let reason = Reason::from_code(text(1)?)?;
+    // An admission whose reason is a refusal is nobody's verdict.
+    let admits = matches!(reason, Reason::Admitted | Reason::Probe);
+    if admits != (outcome == Outcome::Admit) {
+        return None;
+    }
     let held = (reason == Reason::Hold)
         .then(|| Held { by: text(8).unwrap_or_default().to_owned(), reason: text(9).unwrap_or_default().to_owned() });
     Some(Decision {
