@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::histories::{moves, play, policy};
+use crate::histories::{moves, play, policy, runner};
 use frosty::config::Config;
 use frosty::store::script::{SCRIPT, decision, invocation};
 use frosty::throttle::model::{self, State};
@@ -144,64 +144,56 @@ fn config(policy: &Policy) -> Config {
     Config { policy: policy.clone(), ..Config::default() }
 }
 
-/// The full run's size; `FROSTY_HISTORIES` is for a longer one.
-fn histories() -> u32 {
-    #[allow(clippy::disallowed_methods, reason = "a test's own knob")]
-    std::env::var("FROSTY_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000)
-}
-
 #[test]
 fn same_verdicts_counts_and_state() {
     let server = Server::start();
     let both = std::cell::RefCell::new(Both::new(&server));
     let (asked, admitted) = (std::cell::Cell::new(0u32), std::cell::Cell::new(0u32));
     let reasons = std::cell::RefCell::new(BTreeSet::new());
-    let mut runner = TestRunner::new(Runner {
-        cases: histories(),
+    let mut test = TestRunner::new(Runner {
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         source_file: Some(file!()),
         max_shrink_iters: 4_000,
-        ..Runner::default()
+        ..runner()
     });
     let held = (any::<u8>(), any::<u8>(), any::<u8>());
     // The policy changes midway: another asker of the same scope, or an edited configuration.
     let policies = (policy(), policy());
-    let result =
-        runner.run(&(policies, moves(50, true), held), |((first, second), moves, (hold, woken, fleet_hold))| {
-            let mut both = both.borrow_mut();
-            both.reset();
-            let configs = [config(&first), config(&second)];
-            play(&first, &moves, |i, step, now| {
-                let config = &configs[i * 2 / moves.len()];
-                // Holds and wake-ups come from outside the step: plant them in both.
-                if i == usize::from(hold) % 100 {
-                    both.plant_hold(&step.scope, now, Some(now + 30_000));
-                }
-                if i == usize::from(fleet_hold) % 200 {
-                    both.plant_fleet_hold(now, Some(now + 20_000));
-                }
-                if i == usize::from(woken) % 60 {
-                    both.plant_wake(&step.session);
-                }
-                let by_model = both.model(&config.policy, step, now);
-                let by_script = both.script(config, step, now);
-                assert_eq!(by_model, by_script, "event {i} at {now}: {step:?}");
-                asked.set(asked.get() + 1);
-                admitted.set(admitted.get() + u32::from(by_model.reason.code() == "admitted"));
-                reasons.borrow_mut().insert(by_model.reason.code());
-                by_model
-            });
-            both.same_state();
-            Ok(())
+    let result = test.run(&(policies, moves(50, true), held), |((first, second), moves, (hold, woken, fleet_hold))| {
+        let mut both = both.borrow_mut();
+        both.reset();
+        let configs = [config(&first), config(&second)];
+        play(&first, &moves, |i, step, now| {
+            let config = &configs[i * 2 / moves.len()];
+            // Holds and wake-ups come from outside the step: plant them in both.
+            if i == usize::from(hold) % 100 {
+                both.plant_hold(&step.scope, now, Some(now + 30_000));
+            }
+            if i == usize::from(fleet_hold) % 200 {
+                both.plant_fleet_hold(now, Some(now + 20_000));
+            }
+            if i == usize::from(woken) % 60 {
+                both.plant_wake(&step.session);
+            }
+            let by_model = both.model(&config.policy, step, now);
+            let by_script = both.script(config, step, now);
+            assert_eq!(by_model, by_script, "event {i} at {now}: {step:?}");
+            asked.set(asked.get() + 1);
+            admitted.set(admitted.get() + u32::from(by_model.reason.code() == "admitted"));
+            reasons.borrow_mut().insert(by_model.reason.code());
+            by_model
         });
+        both.same_state();
+        Ok(())
+    });
     if let Err(e) = result {
         panic!("{e}");
     }
-    println!("{} histories, {} events, {} admitted", histories(), asked.get(), admitted.get());
+    println!("{} histories, {} events, {} admitted", runner().cases, asked.get(), admitted.get());
     // Every rule was met, so the comparison says something of each.
     let all = ["admitted", "probe", "min_interval", "burst", "cooldown", "api_error", "hold", "rest", "done"];
     for reason in all.into_iter().chain(["blocked", "wait_for", "parked", "quota", "superseded", "event"]) {
-        assert!(histories() < 1_000 || reasons.borrow().contains(reason), "no history met {reason}");
+        assert!(runner().cases < 1_000 || reasons.borrow().contains(reason), "no history met {reason}");
     }
 }
 

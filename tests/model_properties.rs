@@ -8,7 +8,7 @@ mod support;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::histories::{class, moves, play, policy};
+use crate::histories::{class, moves, play, policy, runner};
 use frosty::throttle::model::{self, State};
 use frosty::throttle::policy::{Class, Ms, Policy, millis};
 use frosty::throttle::step::{Event, R_RANGE, Step};
@@ -50,7 +50,7 @@ fn longest_cooldown(policy: &Policy, class: Class) -> Ms {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(runner())]
 
     #[test]
     fn no_two_admissions_closer_than_the_guard_nor_more_than_a_quota(policy in policy(), moves in moves(80, false)) {
@@ -118,6 +118,10 @@ proptest! {
         // As the property demands: everything else that can be in the way is shorter.
         let cap = |d: &mut Duration| *d = (*d).min(Duration::from_millis(u64::try_from(silence).unwrap()));
         cap(&mut policy.stop.min_interval);
+        // Without a guard the bang window is the guard.
+        if let (true, Some(burst)) = (policy.stop.min_interval.is_zero(), &mut policy.stop.burst) {
+            cap(&mut burst.window);
+        }
         policy.stop.quotas.iter_mut().chain(&mut policy.fleet_quotas).for_each(|q| cap(&mut q.per));
         cap(&mut policy.api_error.max);
         cap(&mut policy.api_error.base);

@@ -9,8 +9,18 @@ use frosty::throttle::state::RestKind;
 use frosty::throttle::step::{Event, Failure, FailureClass, R_RANGE, Reset, RestRequest, Step};
 use frosty::throttle::verdict::Decision;
 use proptest::prelude::*;
+use proptest::test_runner::{Config as Runner, RngSeed};
 
 use crate::support::{T0, step};
+
+/// How random histories are drawn: the same 2,000 in every run, so that a change is what makes a run fail;
+/// `FROSTY_HISTORIES=<n>` draws that many new ones.
+pub fn runner() -> Runner {
+    #[allow(clippy::disallowed_methods, reason = "a test's own knob")]
+    let more = std::env::var("FROSTY_HISTORIES").ok().and_then(|n| n.parse().ok());
+    let (cases, rng_seed) = more.map_or((2_000, RngSeed::Fixed(1)), |n| (n, RngSeed::Random));
+    Runner { cases, rng_seed, ..Runner::default() }
+}
 
 fn secs(range: std::ops::RangeInclusive<u64>) -> impl Strategy<Value = Duration> + Clone {
     range.prop_map(Duration::from_secs)
