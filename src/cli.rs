@@ -5,10 +5,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flags;
+use crate::duration;
 
 /// Admission control for Claude Code agents that keep going by themselves.
 #[derive(Debug, Parser)]
@@ -31,6 +33,10 @@ pub enum Command {
     On(TargetArgs),
     /// Disarm a session or a project: Frosty leaves it alone
     Off(TargetArgs),
+    /// End a session's rest: the agent comes back as soon as its limits allow
+    Wake(WakeArgs),
+    /// Lift a hold before its end
+    Release(ReleaseArgs),
 }
 
 /// Flags of `frosty hook`; each overrides the configuration.
@@ -48,14 +54,81 @@ pub struct HookArgs {
     /// The fleet: all scopes that share one API key
     #[arg(long, value_name = "NAME")]
     pub fleet: Option<String>,
+    /// Wait out a refusal for this long instead of standing down, such as 20d; needs --timeout
+    #[arg(long, value_name = "DURATION", value_parser = wait)]
+    pub wait: Option<Duration>,
+    /// The "timeout" that the client's registration gives this hook, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
 }
 
 impl HookArgs {
     /// The flags as the configuration takes them.
     #[must_use]
     pub fn flags(self) -> Flags {
-        Flags { arm: self.arm, store: self.store, scope: self.scope, fleet: self.fleet }
+        Flags {
+            arm: self.arm,
+            store: self.store,
+            scope: self.scope,
+            fleet: self.fleet,
+            wait: self.wait.unwrap_or_default(),
+            timeout: self.timeout,
+        }
     }
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok_or_else(|| "expected a duration such as 20d, 12h or 1h30m".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let secs = if digits { text.parse().ok() } else { None };
+    secs.map(Duration::from_secs)
+        .ok_or_else(|| "expected whole seconds, as in the registration's \"timeout\"".to_owned())
+}
+
+/// Which store and fleet a command is about.
+#[derive(Debug, Args)]
+pub struct PlaceArgs {
+    /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+    /// The fleet: all scopes that share one API key
+    #[arg(long, value_name = "NAME")]
+    pub fleet: Option<String>,
+}
+
+/// Whom `wake` wakes.
+#[derive(Debug, Args)]
+#[group(id = "whom", required = true, multiple = false, args = ["target", "all", "topic"])]
+pub struct WakeArgs {
+    /// A session's id, a scope, a session's name, or a window's label
+    #[arg(value_name = "SESSION|SCOPE|NAME|LABEL")]
+    pub target: Option<String>,
+    /// Every session of the fleet that rests
+    #[arg(long)]
+    pub all: bool,
+    /// Every session that said `frosty: wait_for TOPIC`
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+    /// What the agent reads in its next prompt
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// What `release` lifts.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// A scope, or a session's id, name or window label; without it, the one scope that is held
+    #[arg(value_name = "SCOPE")]
+    pub target: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
 }
 
 /// What `on` and `off` apply to; by default the session of CLAUDE_CODE_SESSION_ID, else the project of
@@ -71,20 +144,28 @@ pub struct TargetArgs {
     pub session: Option<String>,
 }
 
-/// Reads the exact registered forms `hook` and `hook --arm always|manual`; `None` for every other command line.
+/// Reads the registered forms: `hook` with any of `--arm`, `--wait` and `--timeout`, each with its value as a word of its
+/// own. `None` for every other command line.
 #[must_use]
 pub fn exact(args: &[OsString]) -> Option<Flags> {
     let mut args = args.iter().skip(1).map(|a| a.to_str());
     if args.next()?? != "hook" {
         return None;
     }
-    let arm = match args.next() {
-        None => return Some(Flags::default()),
-        Some(flag) if flag? == "--arm" => args.next()??,
-        Some(_) => return None,
-    };
-    let known = matches!(arm, "always" | "manual");
-    (known && args.next().is_none()).then(|| Flags { arm: Some(arm.to_owned()), ..Flags::default() })
+    let (mut arm, mut waits, mut timeout) = (None, None, None);
+    while let Some(flag) = args.next() {
+        let (flag, value) = (flag?, args.next()??);
+        let twice = match flag {
+            "--arm" if matches!(value, "always" | "manual") => arm.replace(value.to_owned()).is_some(),
+            "--wait" => waits.replace(wait(value).ok()?).is_some(),
+            "--timeout" => timeout.replace(seconds(value).ok()?).is_some(),
+            _ => return None,
+        };
+        if twice {
+            return None;
+        }
+    }
+    Some(Flags { arm, wait: waits.unwrap_or_default(), timeout, ..Flags::default() })
 }
 
 #[cfg(test)]
@@ -93,7 +174,7 @@ mod tests {
 
     #[test]
     fn both_readings_agree() {
-        let lines: [&[&str]; 10] = [
+        let lines: [&[&str]; 17] = [
             &["hook"],
             &["hook", "--arm", "manual"],
             &["hook", "--arm", "always"],
@@ -102,6 +183,13 @@ mod tests {
             &["hook", "--arm=manual"],
             &["hook", "--arm", "manual", "--arm", "always"],
             &["hook", "extra"],
+            &["hook", "--wait", "20d", "--timeout", "1900000"],
+            &["hook", "--timeout", "1900000", "--wait", "20d"],
+            &["hook", "--arm", "manual", "--wait", "1h30m", "--timeout", "5400"],
+            &["hook", "--wait", "soon", "--timeout", "60"],
+            &["hook", "--wait", "1s", "--wait", "2s"],
+            &["hook", "--timeout", "+5"],
+            &["hook", "--wait"],
             &["on"],
             &[],
         ];
@@ -115,6 +203,6 @@ mod tests {
                 other => panic!("{line:?} is {other:?}"),
             }
         }
-        assert_eq!(read, 3);
+        assert_eq!(read, 6);
     }
 }

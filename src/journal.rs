@@ -117,6 +117,6 @@ pub fn status(reason: Reason) -> &'static str {
         Reason::Hold => "HOLD",
         Reason::Rest | Reason::Done | Reason::Blocked | Reason::WaitFor | Reason::Parked => "RESTING",
         Reason::MinInterval | Reason::Quota | Reason::Superseded | Reason::StoreDown => "STANDING_DOWN",
-        Reason::Event | Reason::BadConfig | Reason::BadInput | Reason::BadUsage => "RECORDED",
+        Reason::Event | Reason::WaiterExpired | Reason::BadConfig | Reason::BadInput | Reason::BadUsage => "RECORDED",
     }
 }

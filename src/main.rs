@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use frosty::cli::{self, Cli, Command};
-use frosty::cmd::switch;
+use frosty::cmd::{Failure, release, switch, wake};
 use frosty::hook;
 
 /// Something could not be done.
@@ -25,14 +25,16 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Hook(args) => return hook::run(&args.flags()),
-        Command::On(target) => switch::run(target, true),
-        Command::Off(target) => switch::run(target, false),
+        Command::On(target) => switch::run(target, true).map_err(Failure::from),
+        Command::Off(target) => switch::run(target, false).map_err(Failure::from),
+        Command::Wake(args) => wake::run(args),
+        Command::Release(args) => release::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             let _ = writeln!(io::stderr(), "frosty: {e}");
-            ExitCode::from(FAILED)
+            ExitCode::from(if e.is_usage() { USAGE } else { FAILED })
         }
     }
 }

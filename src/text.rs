@@ -59,5 +59,8 @@ pub fn encode(name: &str) -> String {
 /// The longest continuation prompt, in characters.
 pub const LONGEST_PROMPT: usize = 10_000;
 
+/// The longest note of a wake-up, in characters.
+pub const LONGEST_NOTE: usize = 1000;
+
 /// No encoded name is longer: it must fit a file name.
 pub const LONGEST_NAME: usize = 128;

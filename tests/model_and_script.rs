@@ -118,6 +118,9 @@ impl Both {
             assert_eq!(number("rest_until"), session.rest.as_ref().and_then(|r| r.until));
             assert_eq!(text("rest_topic"), session.rest.as_ref().map_or("", |r| &r.topic));
             assert_eq!(text("woken") == "1", session.woken);
+            assert_eq!(text("note"), session.note);
+            assert_eq!(number("count").unwrap_or(0), Ms::from(session.count));
+            assert_eq!(text("phase"), session.phase.code());
             assert_eq!(text("needs_you") == "1", session.needs_you);
             assert_eq!(text("last_reason"), session.last_reason);
             assert_eq!((text("name"), text("label")), (session.name, session.label));
@@ -240,7 +243,7 @@ fn every_key_is_declared() {
         }
         assert!(right.contains("KEYS["), "{line}");
     }
-    assert_eq!(names.len(), 6, "{names:?}");
+    assert_eq!(names.len(), 8, "{names:?}");
     for (i, line) in SCRIPT.lines().enumerate() {
         let assigned = names.iter().any(|n| line.contains(&format!("{n} =")) && !line.trim().starts_with("local K_"));
         assert!(!assigned || line.contains("=="), "line {}: {line}", i + 1);
@@ -257,6 +260,11 @@ fn every_key_is_declared() {
     }
     for part in SCRIPT.split("quota_add(").skip(1) {
         assert!(part.starts_with("key, kept)") || part.starts_with("quota[1], quota[2])"));
+    }
+    for part in SCRIPT.split("ring(").skip(1) {
+        assert!(
+            part.starts_with("key, what)") || part.starts_with("K_WAKE, event)") || part.starts_with("K_BELL, event)")
+        );
     }
     for part in SCRIPT.split("quota_puts + 1] = { ").skip(1) {
         assert!(part.starts_with("K_SCOPE_QUOTA,") || part.starts_with("K_FLEET_QUOTA,"));

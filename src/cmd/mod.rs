@@ -1,3 +1,45 @@
 //! The subcommands other than `hook`, one file each.
 
+use crate::cli::PlaceArgs;
+use crate::config::{Config, ConfigError, Env, Flags};
+use crate::store::StoreError;
+
+pub mod release;
 pub mod switch;
+pub mod target;
+pub mod wake;
+
+/// Why a command could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store cannot be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A switch was not written.
+    #[error(transparent)]
+    Switch(#[from] switch::SwitchError),
+    /// What was named is not there, or is several.
+    #[error(transparent)]
+    Target(#[from] target::TargetError),
+}
+
+impl Failure {
+    /// Whether another command line would have done it.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Target(e) if e.is_ambiguous())
+    }
+}
+
+/// The configuration as the hooks of the project here would see it.
+///
+/// # Errors
+/// When it is wrong.
+pub fn config(env: &Env, place: PlaceArgs) -> Result<Config, ConfigError> {
+    let project = env.claude_project_dir.clone().or_else(|| std::env::current_dir().ok());
+    let flags = Flags { store: place.store, fleet: place.fleet, ..Flags::default() };
+    Config::load(env, project.as_deref(), &flags)
+}

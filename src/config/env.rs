@@ -36,6 +36,12 @@ pub struct Env {
     pub claude_project_dir: Option<PathBuf>,
     /// `CLAUDE_CODE_SESSION_ID`: set by the client for its hooks and its shell.
     pub claude_session_id: Option<String>,
+    /// `CLAUDE_CODE_SESSION_ATTENDED`: whether a person sits before the client.
+    pub claude_attended: Option<String>,
+    /// `CLAUDE_CODE_ENTRYPOINT`: `cli` when a person sits before it, `sdk-cli` in print mode.
+    pub claude_entrypoint: Option<String>,
+    /// `CLAUDE_PID`: the client.
+    pub claude_pid: Option<String>,
     /// `TMUX`: the server's socket, its pid, the session.
     pub tmux: Option<String>,
     /// `TMUX_PANE`: the pane, `%3` say.
@@ -65,8 +71,20 @@ impl Env {
             claude_config_dir: path("CLAUDE_CONFIG_DIR"),
             claude_project_dir: path("CLAUDE_PROJECT_DIR"),
             claude_session_id: text("CLAUDE_CODE_SESSION_ID"),
+            claude_attended: text("CLAUDE_CODE_SESSION_ATTENDED"),
+            claude_entrypoint: text("CLAUDE_CODE_ENTRYPOINT"),
+            claude_pid: text("CLAUDE_PID"),
             tmux: text("TMUX"),
             tmux_pane: text("TMUX_PANE"),
+        }
+    }
+
+    /// Whether nobody sits before the client: print mode, or an SDK (client 2.1.331).
+    #[must_use]
+    pub fn unattended(&self) -> bool {
+        match (self.claude_attended.as_deref(), self.claude_entrypoint.as_deref()) {
+            (Some(attended), _) => attended == "0",
+            (None, entrypoint) => entrypoint.is_some_and(|e| e != "cli"),
         }
     }
 

@@ -64,7 +64,14 @@ pub struct Flags {
     pub scope: Option<String>,
     /// `--fleet`.
     pub fleet: Option<String>,
+    /// `--wait`: how long a waiting engine waits; zero is none.
+    pub wait: Duration,
+    /// `--timeout`: how long the client lets it.
+    pub timeout: Option<Duration>,
 }
+
+/// The client's timer overflows past this (2.1.331), and ends the hook at once.
+const LONGEST_TIMEOUT: Duration = Duration::from_millis(0x7fff_ffff);
 
 /// Everything that is configured, resolved.
 #[derive(Debug, Clone)]
@@ -85,7 +92,7 @@ pub struct Config {
     pub policy: Policy,
     /// When a session is armed without having been told.
     pub arm: Arm,
-    /// How long a session with its own background task counts as parked.
+    /// How long a waiting engine takes a session with a shell or monitor of its own in the background for parked.
     pub park_max: Duration,
     /// The longest wait in an unattended session.
     pub print_wait: Duration,
@@ -203,6 +210,29 @@ impl Config {
         }
         if let Some(fleet) = &flags.fleet {
             self.set_fleet(fleet, place, "--fleet")?;
+        }
+        if !flags.wait.is_zero() {
+            let shown = crate::duration::show(flags.wait);
+            match flags.timeout {
+                None => {
+                    let allowed = "it beside --timeout, the \"timeout\" of its registration in seconds";
+                    return Err(wrong(place, "--wait", &shown, allowed));
+                }
+                Some(timeout) if timeout > LONGEST_TIMEOUT => {
+                    let shown = timeout.as_secs().to_string();
+                    return Err(wrong(
+                        place,
+                        "--timeout",
+                        &shown,
+                        "at most 2147483 (the client's timer knows no more)",
+                    ));
+                }
+                Some(timeout) if flags.wait > timeout => {
+                    let allowed = format!("at most --timeout, {} here", crate::duration::show(timeout));
+                    return Err(wrong(place, "--wait", &shown, &allowed));
+                }
+                Some(_) => {}
+            }
         }
         if let Some(scope) = &flags.scope {
             self.scope = Some(encoded(scope, place, "--scope")?);

@@ -6,25 +6,34 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use chrono::Local;
+
+mod client;
+pub mod directive;
 mod failure;
 mod local;
+mod parked;
 pub mod payload;
+pub mod prompt;
 pub mod reply;
 mod signals;
 mod streams;
+mod wait;
 
 use crate::arm;
 use crate::clock;
 use crate::config::{Arm, Config, ConfigError, Env, Flags, encoded};
 use crate::scope;
-use crate::store;
+use crate::store::{self, StoreError};
 use crate::text;
+use crate::throttle::policy::Class;
 use crate::throttle::step::{Event, R_RANGE, Step};
 use crate::throttle::verdict::{Reason, Verdict};
 use local::Known;
 use payload::Payload;
+use prompt::Prompt;
 use reply::Streams;
 
 /// Answers one hook call.
@@ -42,18 +51,30 @@ pub fn run(flags: &Flags) -> ExitCode {
     };
     let project = project(&env, payload.cwd());
     let mut known = Known { event: payload.hook_event_name.clone(), ..Known::default() };
-    match ask(&env, flags, &payload, project.as_deref(), &mut known) {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(Answer { event, verdict, prompt })) => {
-            let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr());
-            let streams = Streams { stdout: &mut stdout, stderr: &mut stderr };
-            reply::answer(&event, verdict, prompt.as_deref(), streams)
-        }
-        Err((reason, why)) => {
-            known.journal(&env, reason, &why);
-            reply::failed(reason, &why)
-        }
+    let call = match prepare(&env, flags, &payload, project.as_deref(), &mut known) {
+        Ok(None) => return ExitCode::SUCCESS,
+        Ok(Some(call)) => call,
+        Err((reason, why)) => return failed(&env, &known, reason, &why),
+    };
+    if call.waits() {
+        // A payload may be large, and a wait long.
+        drop(bytes);
+        return wait_out(&env, &known, call);
     }
+    match ask(&call) {
+        Ok(verdict) => say(&call.step.event, verdict, &call.prompt),
+        Err(e) => failed(&env, &known, Reason::StoreDown, &e.to_string()),
+    }
+}
+
+fn failed(env: &Env, known: &Known, reason: Reason, why: &str) -> ExitCode {
+    known.journal(env, reason, why);
+    reply::failed(reason, why)
+}
+
+fn say(event: &Event, verdict: Verdict, prompt: &Prompt) -> ExitCode {
+    let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr());
+    reply::answer(event, verdict, prompt, Streams { stdout: &mut stdout, stderr: &mut stderr })
 }
 
 /// Answers a command line under `hook` that is wrong: journaled locally, exit 0. `manual` tells whether it still says
@@ -68,26 +89,41 @@ pub fn bad_usage(why: &str, manual: bool) -> ExitCode {
     unread(&env, &flags, Reason::BadUsage, why)
 }
 
-struct Answer {
-    event: Event,
-    verdict: Verdict,
-    prompt: Option<String>,
+/// One call of an armed session, ready to be asked.
+struct Call {
+    config: Config,
+    step: Step,
+    prompt: Prompt,
+    /// How long a refusal is waited out; zero for the plain engine.
+    wait: Duration,
+    unattended: bool,
 }
 
-/// Asks the store; `None` for a session that is not armed. What is found out on the way is left in `known`.
-fn ask(
+impl Call {
+    fn waits(&self) -> bool {
+        !self.wait.is_zero() && matches!(self.step.event, Event::Stop { .. } | Event::StopFailure(_))
+    }
+}
+
+/// Finds out who asks what; `None` for a session that is not armed. What is found out on the way is left in `known`.
+fn prepare(
     env: &Env,
     flags: &Flags,
     payload: &Payload<'_>,
     project: Option<&Path>,
     known: &mut Known,
-) -> Result<Option<Answer>, (Reason, String)> {
+) -> Result<Option<Call>, (Reason, String)> {
     let bad_config = |e: ConfigError| (Reason::BadConfig, e.to_string());
     let session = encoded(&payload.session_id, "the payload", "session_id").map_err(bad_config)?;
     known.session.clone_from(&session);
     known.asked_to_go_on = payload.hook_event_name == "Stop" && !payload.is_subagents();
     let told = arm::told(env, Some(&session), project).map_err(bad_config)?;
     if told.or(by_flag(flags)) == Some(false) {
+        return Ok(None);
+    }
+    // The client waits for an engine where nobody sits before it: that must have been meant.
+    let unattended = !flags.wait.is_zero() && env.unattended();
+    if unattended && env.on.as_deref() != Some("print") {
         return Ok(None);
     }
     let config = match Config::load(env, project, flags) {
@@ -102,46 +138,90 @@ fn ask(
     known.fleet.clone_from(&config.fleet);
     let scope = scope::resolve(&config, env, &session).map_err(bad_config)?;
     known.scope.clone_from(&scope);
-    let event = event(payload, &config, env);
-    if matches!(event, Event::StopFailure(_)) {
+    let mut prompt = Prompt { template: config.prompt.clone(), scope: scope.clone(), ..Prompt::default() };
+    let waits = !flags.wait.is_zero();
+    let event = event(payload, &config, env, waits, &mut prompt.answer);
+    if matches!(event, Event::StopFailure(_)) && !waits {
         signals::ignore_termination();
     }
-    let step = Step {
-        event_name: text::line(&payload.hook_event_name),
-        detail: payload.error().as_deref().map(text::line).unwrap_or_default(),
+    let detail = payload.error().as_deref().map(text::line).unwrap_or_else(|| prompt.answer.clone());
+    let paced = waits && event.asks() != Some(Class::Compact);
+    let name = config.name.as_deref().map(text::line).unwrap_or_default();
+    let step = Step { detail, paced, name, ..step_of(scope, session, &payload.hook_event_name, event) };
+    let wait = if unattended { flags.wait.min(config.print_wait) } else { flags.wait };
+    Ok(Some(Call { config, step, prompt, wait, unattended }))
+}
+
+/// A step of this session, now.
+pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) -> Step {
+    Step {
+        event_name: text::line(name),
+        detail: String::new(),
         scope,
         session,
+        name: String::new(),
         paced: false,
+        late: None,
         host: clock::host(),
         host_ms: clock::host_ms(),
         r: u32::try_from(clock::chance() % u64::from(R_RANGE)).unwrap_or(0),
         id: clock::id(),
         event,
-    };
-    let deadline = Instant::now() + config.budget;
-    let mut store = store::open(&config, deadline).map_err(|e| (Reason::StoreDown, e.to_string()))?;
-    let verdict = store.step(&step).map_err(|e| (Reason::StoreDown, e.to_string()))?;
+    }
+}
+
+/// Asks the store once.
+fn ask(call: &Call) -> Result<Verdict, StoreError> {
+    let deadline = Instant::now() + call.config.budget;
+    let mut store = store::open(&call.config, deadline)?;
+    let verdict = store.step(&call.step);
     // The process is about to end: giving back its memory piece by piece would only delay that.
     std::mem::forget(store);
-    Ok(Some(Answer { event: step.event, verdict, prompt: config.prompt.clone() }))
+    verdict
+}
+
+/// Waits until the session is admitted. Prints nothing when it is not.
+#[cold]
+#[inline(never)]
+fn wait_out(env: &Env, known: &Known, call: Call) -> ExitCode {
+    let Call { config, step, mut prompt, wait, unattended } = call;
+    let client = client::Client::now(env);
+    let signals = match signals::Signals::listen() {
+        Ok(signals) => signals,
+        Err(e) => return failed(env, known, Reason::StoreDown, &format!("expected a pipe to wait with, found: {e}")),
+    };
+    let now = Instant::now();
+    let renew_at = (!unattended).then(|| wait::renew_at(now, wait));
+    let engine = wait::Engine { config: &config, env, known, unattended, client, signals, until: now + wait, renew_at };
+    match engine.run(step) {
+        None => ExitCode::SUCCESS,
+        Some(admitted) => {
+            prompt.rest = admitted.paused.as_ref().map(prompt::why).unwrap_or_default();
+            prompt.renewed = admitted.renewed;
+            say(&Event::Stop { rest: None }, admitted.verdict, &prompt)
+        }
+    }
 }
 
 /// The client's event in the policy's terms.
-fn event(payload: &Payload<'_>, config: &Config, env: &Env) -> Event {
+///
+/// What the agent is to be told of its own directive is left in `answer`.
+fn event(payload: &Payload<'_>, config: &Config, env: &Env, waits: bool, answer: &mut String) -> Event {
     if payload.is_subagents() {
         return Event::Other;
     }
     match payload.hook_event_name.as_str() {
-        "Stop" => Event::Stop { rest: None },
+        "Stop" => {
+            let said = payload.last_message().map(|m| directive::read(&m, Local::now)).unwrap_or_default();
+            *answer = said.answer;
+            Event::Stop { rest: said.rest.or_else(|| parked::rest(payload, waits.then_some(config.park_max))) }
+        }
         "StopFailure" => Event::StopFailure(failure::of(payload)),
         // Every trigger but a person's counts against the limits.
         "PreCompact" if !payload.is_manual() => Event::PreCompactAuto,
         "UserPromptSubmit" if payload.is_client_prompt() => Event::ClientPrompt,
         "UserPromptSubmit" => Event::PersonPrompt,
-        "SessionStart" => Event::SessionStart {
-            name: config.name.as_deref().map(text::line).unwrap_or_default(),
-            label: scope::label(env).unwrap_or_default(),
-        },
+        "SessionStart" => Event::SessionStart { label: scope::label(env).unwrap_or_default() },
         "SessionEnd" => Event::SessionEnd,
         "Notification" if payload.needs_permission() => Event::NeedsYou,
         _ => Event::Other,

@@ -44,6 +44,19 @@ pub struct Payload<'a> {
     error_details: Text<'a>,
     #[serde(default, borrow)]
     last_assistant_message: Text<'a>,
+    #[serde(default, borrow)]
+    background_tasks: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    session_crons: Option<&'a RawValue>,
+}
+
+/// A task that the client runs beside the turn.
+#[derive(Debug, Deserialize)]
+struct Task<'a> {
+    #[serde(default, borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(default, borrow)]
+    status: Text<'a>,
 }
 
 /// A value that is decoded only when it is asked for, and only if it is a string.
@@ -78,6 +91,30 @@ impl Payload<'_> {
     #[must_use]
     pub fn needs_permission(&self) -> bool {
         text(self.notification_type).as_deref() == Some("permission_prompt")
+    }
+
+    /// `Stop`: the agent's last message.
+    #[must_use]
+    pub fn last_message(&self) -> Option<String> {
+        text(self.last_assistant_message)
+    }
+
+    /// `Stop`: the types of the background tasks that still run. Older clients send none.
+    #[must_use]
+    pub fn running_tasks(&self) -> Vec<String> {
+        let tasks = self.background_tasks.and_then(|raw| serde_json::from_str::<Vec<Task<'_>>>(raw.get()).ok());
+        let over = |t: &Task<'_>| {
+            matches!(text(t.status).as_deref(), Some("completed" | "failed" | "killed" | "stopped" | "cancelled"))
+        };
+        let running = tasks.into_iter().flatten().filter(|t| !over(t));
+        running.map(|t| text(t.kind).unwrap_or_default()).collect()
+    }
+
+    /// `Stop`: whether the session has a timer of its own in the client.
+    #[must_use]
+    pub fn has_crons(&self) -> bool {
+        let crons = self.session_crons.and_then(|raw| serde_json::from_str::<Vec<IgnoredAny>>(raw.get()).ok());
+        crons.is_some_and(|list| !list.is_empty())
     }
 
     /// `StopFailure`: the error's name.

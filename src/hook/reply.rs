@@ -9,17 +9,13 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use chrono::DateTime;
-
+use super::prompt::{Prompt, clock, why};
 use super::streams::were_missing;
 use crate::duration;
 use crate::text;
-use crate::throttle::policy::{Class, Ms, millis};
+use crate::throttle::policy::{Class, millis};
 use crate::throttle::step::Event;
 use crate::throttle::verdict::{Admission, Decision, Outcome, Reason, Verdict};
-
-const DEFAULT_PROMPT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where \
-you stopped. If nothing is left to do, say so in one line and stop.";
 
 /// What earns exit 2.
 enum Two {
@@ -31,7 +27,7 @@ enum Two {
 
 /// Answers the client and tells the exit code.
 #[must_use]
-pub fn answer(event: &Event, verdict: Verdict, prompt: Option<&str>, streams: Streams) -> ExitCode {
+pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams) -> ExitCode {
     let Verdict { decision, admission, notes } = verdict;
     let Streams { stdout: out, stderr: err } = streams;
     for note in &notes {
@@ -43,7 +39,7 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: Option<&str>, streams: St
             if were_missing() {
                 return ExitCode::SUCCESS;
             }
-            let prompt = text::prompt(prompt.unwrap_or(DEFAULT_PROMPT), text::LONGEST_PROMPT);
+            let prompt = prompt.render(&decision);
             // Exit 2 with an empty stdout can be ignored by the client: what cannot be said is not done, and burnt.
             let said = writeln!(out, "{{\"suppressOutput\":true}}")
                 .and_then(|()| out.flush())
@@ -111,32 +107,4 @@ fn uncompacted(decision: &Decision) -> String {
         format!(" It is allowed again from {} (in {}).", clock(at), duration::about(after))
     });
     format!("Frosty blocks this compaction ({}): {}.{back}", decision.reason.code(), why(decision))
-}
-
-fn why(decision: &Decision) -> String {
-    let Decision { attempts, strikes, .. } = decision;
-    match decision.reason {
-        Reason::MinInterval => "too soon after the last one".to_owned(),
-        Reason::Burst => format!("{attempts} attempts in a short time opened cooldown number {strikes}"),
-        Reason::Cooldown => "a cooldown is open".to_owned(),
-        Reason::ApiError => "the API failed, and its cooldown is open".to_owned(),
-        Reason::Hold => match &decision.held {
-            Some(held) => {
-                format!("held by {}: {}", text::line(&held.by), text::line(&held.reason))
-            }
-            None => "held".to_owned(),
-        },
-        Reason::Rest => "the agent rests".to_owned(),
-        Reason::Done => "the agent said it is done".to_owned(),
-        Reason::Blocked => "the agent waits for a person".to_owned(),
-        Reason::WaitFor => "the agent waits for a wake-up".to_owned(),
-        Reason::Parked => "the client will wake the session itself".to_owned(),
-        Reason::Quota => "a quota is used up".to_owned(),
-        Reason::Superseded => "a newer stop or prompt took over".to_owned(),
-        other => other.code().replace('_', " "),
-    }
-}
-
-fn clock(at: Ms) -> String {
-    DateTime::from_timestamp_millis(at).map_or_else(String::new, |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string())
 }

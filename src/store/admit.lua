@@ -5,13 +5,16 @@ local now = (function(t) return math.floor(tonumber(t[1])) * 1000 + math.floor(t
 
 local unpack = table.unpack or unpack
 local event, held_fence, paced, host_ms, host, r, id, scope_name, session_name, name, label,
-  rest_kind, rest_lasting, rest_topic, failure, reset_at, reset_after, too_long, cure,
+  rest_kind, rest_lasting, rest_topic, failure, reset_at, reset_after, too_long, cure, note,
   event_name, detail, fleet_name, store_name, journal_max, keep,
   min_interval, burst_limit, window, base, factor, max, jitter, calm,
   api_base, api_factor, api_max = unpack(ARGV)
-local QUOTA_ARGS = 37
+local QUOTA_ARGS = 38
 
 local HIGHEST_FENCE, HIGHEST_QUOTA, MOST_STRIKES, DAY = 999999999999999, 10000, 1000, 86400000
+local MOST_COUNTED, LONGEST_NOTES = 1000000000, 8000
+local renews = event == 'renew'
+if renews then event = 'ask' end
 local stop = event == 'stop' or event == 'ask'
 local asks = stop or event == 'compact'
 
@@ -51,6 +54,11 @@ local fleet_quotas, fleet_longest = quotas()
 local K_JOURNAL, K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local K_SCOPE_QUOTA = #scope_quotas > 0 and KEYS[5]
 local K_FLEET_QUOTA = #fleet_quotas > 0 and KEYS[#scope_quotas > 0 and 6 or 5]
+local begins = event == 'stop' or event == 'failure'
+local raises = begins or event == 'prompt' or event == 'client_prompt' or event == 'end'
+-- The last key, for those that an engine may have to hear of.
+local K_WAKE = (event == 'wake' or (raises and (not begins or paced == '1'))) and KEYS[#KEYS]
+local K_BELL = event == 'release' and KEYS[#KEYS]
 
 -- A length that starts later than now starts now and keeps its length.
 local function rebase(start, stop_at)
@@ -70,32 +78,52 @@ local function grown(first, by, most, strikes)
 end
 
 -- the answer, filled in as it is decided
-local answer = { outcome = 'record', reason = 'event', attempts = 0, strikes = 0, changed = '0', by = '', why = '' }
+local answer = { outcome = 'record', reason = 'event', attempts = 0, strikes = 0, changed = '0', by = '', why = '',
+  count = 0, note = '' }
 local function refuse(reason, left)
   answer.outcome, answer.reason, answer.left = 'refuse', reason, left
 end
 
 ---- the session -----------------------------------------------------------------------------------------------
-local s = redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since', 'rest_until', 'rest_topic',
-  'woken', 'last_reason')
-local fence, woken, last_reason = int(s[1]), s[8] == '1', text(s[9])
+local s = event == 'release' and {} or redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since',
+  'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count')
+local fence, woken, last_reason, notes, count = int(s[1]), s[8] == '1', text(s[9]), text(s[10]), count_of(s[11])
 local rest = s[4] and s[4] ~= '' and { kind = s[4], since = count_of(s[5]), till = int(s[6]), topic = text(s[7]) } or nil
-if event ~= 'start' then name, label = text(s[2]), text(s[3]) end
+local stored_name = text(s[2])
+if event ~= 'start' then label = text(s[3]) end
 local session = {}
 
-local superseded = false
-if event == 'ask' then
+-- An ask holds a fence; a stop or failure that is told again comes with the one that it is to begin with.
+local superseded, told = false, false
+local late = begins and int(held_fence)
+if event == 'ask' or late then
   held_fence = count_of(held_fence)
   if fence and fence > held_fence then
     superseded = true
+  elseif late and fence == held_fence then
+    told = true
   else
     fence = held_fence
     put(session, 'fence', fmt(fence))
   end
 end
 
-if not superseded then
-  if event == 'stop' or event == 'failure' or event == 'prompt' or event == 'client_prompt' or event == 'end' then
+if event == 'wake' then
+  put(session, 'woken', '1')
+  if note ~= '' then
+    notes = notes ~= '' and notes .. '\n' .. note or note
+    while #notes > LONGEST_NOTES do
+      local line_end = string.find(notes, '\n', 1, true)
+      if not line_end then break end
+      notes = string.sub(notes, line_end + 1)
+    end
+    put(session, 'note', notes)
+  end
+elseif event == 'expired' then
+  put(session, 'phase', 'expired')
+  answer.reason = 'waiter_expired'
+elseif event ~= 'release' and not superseded then
+  if raises and not late then
     fence = math.min(math.max(fence and fence + 1 or 0, host_ms), HIGHEST_FENCE)
     put(session, 'fence', fmt(fence))
   end
@@ -106,11 +134,20 @@ if not superseded then
     if moved then rest_before = false end
   end
   local lasting = rest and rest.kind ~= 'parked' and (not rest.till or rest.till > now)
-  if event == 'stop' and rest_kind ~= '' and not (rest_kind == 'parked' and lasting) then
+  local booked = event == 'stop' and rest_kind ~= ''
+  if told then
+    booked = false
+  elseif booked and not (rest_kind == 'parked' and lasting) then
     local length = int(rest_lasting)
     rest = { kind = rest_kind, since = now, till = length and now + length, topic = rest_topic }
-  elseif event == 'prompt' or event == 'end' or (event == 'client_prompt' and rest and rest.kind == 'parked') then
+  elseif event == 'prompt' or event == 'end' then
     rest = nil
+  elseif (event == 'client_prompt' or (event == 'stop' and not booked)) and rest and rest.kind == 'parked' then
+    rest = nil
+  end
+  if event == 'prompt' and count > 0 then
+    count = 0
+    put(session, 'count', '0')
   end
   if stop and woken then rest = nil end
   if rest ~= rest_before then
@@ -119,11 +156,12 @@ if not superseded then
     put(session, 'rest_until', rest and fmt(rest.till) or '')
     put(session, 'rest_topic', rest and rest.topic or '')
   end
-  if event == 'start' then
-    put(session, 'name', name)
-    put(session, 'label', label)
+  if event == 'start' then put(session, 'label', label) end
+  if name ~= stored_name and (event == 'start' or name ~= '') then put(session, 'name', name) end
+  if event ~= 'ask' then
+    put(session, 'needs_you', event == 'needs_you' and '1' or '')
+    put(session, 'phase', event == 'end' and 'ended' or '')
   end
-  if event ~= 'ask' then put(session, 'needs_you', event == 'needs_you' and '1' or '') end
   put(session, 'scope', scope_name)
   put(session, 'host', host)
   put(session, 'seen', fmt(now))
@@ -204,7 +242,7 @@ local function fail(api_row, api_holds)
   end
 end
 
-if not superseded and (asks or event == 'failure') then
+if not superseded and (asks or event == 'failure' or event == 'release') then
   local f = redis.call('HMGET', K_SCOPE,
     own .. '_admitted_at', own .. '_attempts', own .. '_cooldown_start', own .. '_cooldown_end', own .. '_strikes',
     other .. '_admitted_at', other .. '_attempts', other .. '_cooldown_start', other .. '_cooldown_end',
@@ -245,7 +283,14 @@ if not superseded and (asks or event == 'failure') then
   local api_row, api_holds = count_of(f[17]), count_of(f[18])
   scope_keep = count_of(f[19])
 
-  if event == 'stop' then
+  if event == 'release' then
+    if holds(hold) then answer.by, answer.why = hold.by, hold.reason end
+    if hold then
+      hold = nil
+      put_hold()
+    end
+    put(scope, 'released', fmt(now))
+  elseif event == 'stop' and not told then
     if api_strikes > 0 or api_row > 0 or api_holds > 0 then
       api_strikes = 0
       put(scope, 'api_strikes', '0')
@@ -258,7 +303,7 @@ if not superseded and (asks or event == 'failure') then
       put(scope, 'released', fmt(now))
     end
   elseif event == 'failure' then
-    fail(api_row, api_holds)
+    if not told then fail(api_row, api_holds) end
     local last = math.max(api_end or now, hold and hold.till or now)
     if last > now then answer.left = last - now end
     answer.strikes = api_strikes
@@ -337,7 +382,7 @@ local function decide()
       return refuse('api_error', api_end - now)
     end
     -- 4. a rest
-    if rest and (not rest.till or rest.till > now) then return refuse(rest.kind, rest.till and rest.till - now) end
+    if rest and not renews and (not rest.till or rest.till > now) then return refuse(rest.kind, rest.till and rest.till - now) end
   end
   -- 5. the guard; only a paced ask that meets it closed leaves no mark
   local guard = admitted_at and admitted_at + min_interval - now or 0
@@ -386,6 +431,10 @@ local function decide()
       quota_puts[#quota_puts + 1] = { K_FLEET_QUOTA, keep_for(fleet, fleet_keep, fleet_longest) }
     end
     if woken then put(session, 'woken', '') end
+    if notes ~= '' then put(session, 'note', '') end
+    count = math.min(count + 1, MOST_COUNTED)
+    put(session, 'count', fmt(count))
+    answer.count, answer.note = count, notes
   end
   -- 9. admitted
   local probes = cooldown_start and (not admitted_at or admitted_at <= cooldown_start)
@@ -420,6 +469,14 @@ if #session > 0 then
   redis.call('HSET', K_SESSION, unpack(session))
   redis.call('PEXPIRE', K_SESSION, fmt(30 * DAY + math.max(0, rest and rest.till and rest.till - now or 0)))
 end
+
+-- What a waiting engine listens to; it also looks by itself every few seconds.
+local function ring(key, what)
+  redis.call('XADD', key, 'MAXLEN', '16', '*', 'event', what)
+  redis.call('PEXPIRE', key, fmt(DAY))
+end
+if K_WAKE and not superseded then ring(K_WAKE, event) end
+if K_BELL then ring(K_BELL, event) end
 
 ---- the journal; one that cannot be written does not stop the verdict ------------------------------------------
 local STATUS = { admitted = 'RESTARTING', probe = 'RESTARTING', cooldown = 'COOLDOWN', burst = 'COOLDOWN',
@@ -466,4 +523,4 @@ if detail ~= '' then put(entry, 'detail', detail) end
 redis.pcall('XADD', K_JOURNAL, 'MAXLEN', '~', fmt(journal_max), '*', unpack(entry))
 
 return { answer.outcome, answer.reason, fmt(answer.left), fmt(answer.attempts), fmt(answer.strikes), fmt(fence),
-  answer.changed, fmt(now), answer.by, answer.why }
+  answer.changed, fmt(now), answer.by, answer.why, fmt(answer.count), answer.note }

@@ -1,109 +1,39 @@
 //! A Redis-protocol server as the store: one script, one round trip. Measured on Redis 7.0; the script keeps to what
 //! Dragonfly runs as well.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use redis::{Cmd, Parser, Value, cmd};
+use redis::{Cmd, Value, cmd};
 
+use super::link::{Link, error_text, refused};
 use super::script::{SCRIPT, SCRIPT_SHA, decision, invocation};
-use super::{CONNECT, Store, StoreError, reached};
-use crate::config::{Config, Server};
-use crate::text;
+use super::{Store, StoreError, reached};
+use crate::config::Config;
 use crate::throttle::policy::millis;
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::Verdict;
 
-/// The largest reply that is read: a verdict is a few hundred bytes.
-const LARGEST_REPLY: u64 = 64 * 1024;
-
 /// What a session's or scope's index forgets after this long.
 const INDEX_KEEP: Duration = Duration::from_secs(30 * 86_400);
 
-/// A connection to the server, good until its deadline.
+/// The server as a store: one connection for one verdict.
 pub struct Dragonfly<'a> {
     config: &'a Config,
-    server: &'a Server,
-    wire: Wire,
-    parser: Parser,
+    link: Link<'a>,
 }
 
 impl<'a> Dragonfly<'a> {
-    /// Connects within [`CONNECT`] and the deadline. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// When the server cannot be reached.
-    pub fn connect(config: &'a Config, server: &'a Server, deadline: Instant) -> Result<Self, StoreError> {
-        let left = deadline.saturating_duration_since(Instant::now()).min(CONNECT);
-        let stream = reach(server, Instant::now() + left).map_err(|e| failed(server, config.budget, &e))?;
-        let wire = Wire { stream, deadline, left: LARGEST_REPLY };
-        Ok(Self { config, server, wire, parser: Parser::new() })
-    }
-
-    /// Sends the commands in one write and returns the last one's reply.
-    fn call(&mut self, head: &[Cmd], last: &Cmd) -> Result<Value, StoreError> {
-        let mut bytes = Vec::with_capacity(2048);
-        for command in head.iter().chain([last]) {
-            command.write_packed_command(&mut bytes);
-        }
-        self.wire.send(&bytes).map_err(|e| failed(self.server, self.config.budget, &e))?;
-        // The indexes only list, so that one of another type harms no verdict. But a server that wants a login says so
-        // there, and of the longer call that follows only that it is long.
-        let mut said = None;
-        for _ in head {
-            match self.read() {
-                Ok(Value::ServerError(e)) if e.code() == "NOAUTH" => return Err(refused(self.server, &error_text(&e))),
-                Ok(Value::ServerError(e)) => said = Some(refused(self.server, &error_text(&e))),
-                Ok(_) => {}
-                Err(e) => return Err(said.unwrap_or(e)),
-            }
-        }
-        // What it did say tells more than that it then fell silent.
-        self.read().map_err(|e| said.unwrap_or(e))
-    }
-
-    fn read(&mut self) -> Result<Value, StoreError> {
-        self.parser.parse_value(&mut self.wire).map_err(|e| match e.kind() {
-            redis::ErrorKind::Io if self.wire.late() => timed_out(self.server, self.config.budget),
-            redis::ErrorKind::Io => StoreError::Nonsense {
-                at: self.server.shown.clone(),
-                found: format!("a connection that ended early ({})", text::line(&e.to_string())),
-            },
-            _ => StoreError::Nonsense { at: self.server.shown.clone(), found: text::line(&e.to_string()) },
-        })
-    }
-
-    /// Logs in and selects the database, where either is configured: a round trip before the step, which must not run
-    /// as somebody else or somewhere else when they fail.
-    fn log_in(&mut self) -> Result<(), StoreError> {
-        let mut calls = Vec::new();
-        if let Some(password) = self.server.password().map_err(|e| no_password(self.server, &e))? {
-            let mut auth = cmd("AUTH");
-            if let Some(user) = &self.server.username {
-                auth.arg(user);
-            }
-            auth.arg(password);
-            calls.push(auth);
-        }
-        if self.server.database != 0 {
-            let mut select = cmd("SELECT");
-            select.arg(self.server.database);
-            calls.push(select);
-        }
-        for call in calls {
-            if let Value::ServerError(e) = self.call(&[], &call)? {
-                return Err(refused(self.server, &error_text(&e)));
-            }
-        }
-        Ok(())
+    /// A store over an open connection.
+    pub(crate) fn new(config: &'a Config, link: Link<'a>) -> Self {
+        Self { config, link }
     }
 
     /// The two indexes, in the same write as the step.
     fn indexes(&self, step: &Step) -> Vec<Cmd> {
         let mut head = Vec::with_capacity(4);
+        if !step.event.is_clients() {
+            return head;
+        }
         for (index, member) in [("scopes", &step.scope), ("sessions", &step.session)] {
             let key = format!("frosty:{{{}}}:{index}", self.config.fleet);
             // Room for all of it at once: growing piece by piece costs more than the rest.
@@ -122,151 +52,21 @@ impl<'a> Dragonfly<'a> {
 
 impl Store for Dragonfly<'_> {
     fn step(&mut self, step: &Step) -> Result<Verdict, StoreError> {
-        self.log_in()?;
-        let mut answer = self.call(&self.indexes(step), &invocation("EVALSHA", SCRIPT_SHA, self.config, step))?;
+        self.link.log_in()?;
+        let mut answer = self.link.call(&self.indexes(step), &invocation("EVALSHA", SCRIPT_SHA, self.config, step))?;
         if matches!(&answer, Value::ServerError(e) if e.code() == "NOSCRIPT") {
-            answer = self.call(&[], &invocation("EVAL", SCRIPT, self.config, step))?;
+            answer = self.link.call(&[], &invocation("EVAL", SCRIPT, self.config, step))?;
         }
         match answer {
-            Value::ServerError(e) => Err(refused(self.server, &error_text(&e))),
+            Value::ServerError(e) => Err(refused(self.link.server(), &error_text(&e))),
             answer => match decision(&answer) {
                 Some(decided) => {
                     // Only a verdict shows that this is a server; an open port may be anybody's.
-                    reached::remember(self.config, self.server);
+                    reached::remember(self.config, self.link.server());
                     Ok(Verdict::committed(decided, Vec::new()))
                 }
-                None => Err(StoreError::Nonsense {
-                    at: self.server.shown.clone(),
-                    found: text::line(&format!("{answer:?}")),
-                }),
+                None => Err(self.link.nonsense(&answer)),
             },
         }
     }
-}
-
-/// Reads and writes that end at the deadline, whatever the pace of the other side.
-struct Wire {
-    stream: TcpStream,
-    deadline: Instant,
-    left: u64,
-}
-
-impl Wire {
-    fn remaining(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
-    }
-
-    fn late(&self) -> bool {
-        // A timeout of the socket may fire a moment before the deadline.
-        self.deadline.saturating_duration_since(Instant::now()) < Duration::from_millis(5)
-    }
-
-    fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.left = LARGEST_REPLY;
-        self.stream.set_write_timeout(Some(self.remaining()?))?;
-        while !bytes.is_empty() {
-            self.remaining()?;
-            let n = self.stream.write(bytes)?;
-            bytes = bytes.get(n..).unwrap_or_default();
-        }
-        Ok(())
-    }
-}
-
-impl Read for Wire {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(self.remaining()?))?;
-        if self.left == 0 {
-            return Err(io::Error::new(ErrorKind::InvalidData, "the reply is too long to be a verdict"));
-        }
-        let n = self.stream.read(into)?;
-        self.left = self.left.saturating_sub(n as u64);
-        Ok(n)
-    }
-}
-
-/// A connection to the first of the server's addresses that answers in time.
-fn reach(server: &Server, deadline: Instant) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(ErrorKind::TimedOut);
-    for address in resolve(server, deadline)? {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        match TcpStream::connect_timeout(&address, left) {
-            // No TCP_NODELAY: there is never a second write before the first one's reply.
-            Ok(stream) => return Ok(stream),
-            Err(e) => last = e,
-        }
-    }
-    Err(last)
-}
-
-/// The server's addresses. A name is looked up beside us, since a resolver may take ten seconds.
-fn resolve(server: &Server, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(ip) = server.host.parse() {
-        return Ok(vec![SocketAddr::new(ip, server.port)]);
-    }
-    let (told, answer) = mpsc::channel();
-    let (host, port) = (server.host.clone(), server.port);
-    let look = move || {
-        let found = (host.as_str(), port).to_socket_addrs().map(|all| all.collect::<Vec<_>>());
-        let _ = told.send(found);
-    };
-    thread::Builder::new().spawn(look)?;
-    let left = deadline.saturating_duration_since(Instant::now());
-    answer
-        .recv_timeout(left)
-        .unwrap_or_else(|_| Err(io::Error::new(ErrorKind::TimedOut, "the name was not resolved in time")))
-}
-
-fn failed(server: &Server, budget: Duration, e: &io::Error) -> StoreError {
-    let at = server.shown.clone();
-    match e.kind() {
-        ErrorKind::ConnectionRefused => StoreError::NobodyListens { at },
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => timed_out(server, budget),
-        _ => StoreError::Unreachable { at, cause: e.to_string() },
-    }
-}
-
-fn no_password(server: &Server, e: &io::Error) -> StoreError {
-    StoreError::Password { path: server.password_file.clone().unwrap_or_default(), cause: e.to_string() }
-}
-
-fn timed_out(server: &Server, budget: Duration) -> StoreError {
-    StoreError::TimedOut { at: server.shown.clone(), within_ms: budget.as_millis() }
-}
-
-fn error_text(e: &redis::ServerError) -> String {
-    format!("{} {}", e.code(), e.details().unwrap_or_default())
-}
-
-fn refused(server: &Server, said: &str) -> StoreError {
-    let at = server.shown.clone();
-    let said = text::line(said);
-    let has = |code: &str| said.contains(code);
-    let cure = if has("without any password") {
-        "it wants no password: unset FROSTY_STORE_PASSWORD_FILE (and take it out of the URL)".to_owned()
-    } else if has("DB index") {
-        "name a database that it has: FROSTY_STORE=redis://host:port/0".to_owned()
-    } else if has("NOAUTH") || has("WRONGPASS") || has("invalid username-password") {
-        "give it the right password: export FROSTY_STORE_PASSWORD_FILE=<file>".to_owned()
-    } else if has("NOPERM") {
-        format!("let the user run EVAL, EVALSHA, ZADD and the keys frosty:*: redis-cli -u {at} ACL WHOAMI")
-    } else if has("READONLY") {
-        "this is a replica: point FROSTY_STORE at the primary".to_owned()
-    } else if has("OOM") {
-        format!("its memory is full; give it more: redis-cli -u {at} CONFIG SET maxmemory <bytes>")
-    } else if has("WRONGTYPE") {
-        format!(
-            "a key of Frosty's holds another type; find it and delete it: redis-cli -u {at} --scan --pattern 'frosty:*'"
-        )
-    } else if has("CROSSSLOT") {
-        "in a cluster the journal must share the fleet's slot: set \"stream\" to \"torch.continuous.ops{<fleet>}\""
-            .to_owned()
-    } else {
-        format!("check it with: redis-cli -u {at} PING")
-    };
-    StoreError::Refused { at, said, cure }
 }

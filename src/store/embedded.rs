@@ -21,7 +21,7 @@ use crate::read;
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::{Class, Ms, millis};
 use crate::throttle::state::{FleetState, Hold, ScopeState, Span};
-use crate::throttle::step::Step;
+use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::Verdict;
 
 /// The name of this store in the journal.
@@ -62,7 +62,7 @@ impl<'a> Embedded<'a> {
         // Only under the lock: a time read before it may lie before another's admission.
         let now = clock();
         let mut notes = Vec::new();
-        let path = self.dir.join("scopes").join(format!("{}.json", step.scope));
+        let path = state_file::scope(&self.dir, &step.scope);
         let mut file = match state_file::load::<ScopeFile>(&path, now)? {
             Found::State(file) => file,
             Found::Nothing => ScopeFile::new(ScopeState::default()),
@@ -94,7 +94,9 @@ impl<'a> Embedded<'a> {
         }
         file.scope = state.scope;
         file.sessions.retain(|_, s| s.seen > now - millis(SESSION_KEEP));
-        file.sessions.insert(step.session.clone(), state.session);
+        if !matches!(step.event, Event::Release) {
+            file.sessions.insert(step.session.clone(), state.session);
+        }
         file.pending = pending;
         state_file::replace(&path, &file)?;
         if let (Some(journal), Some(entry)) = (&mut journal, file.pending.last())
@@ -123,7 +125,7 @@ impl<'a> Embedded<'a> {
     }
 
     fn fleet(&self, now: Ms, notes: &mut Vec<String>) -> Result<Option<FleetState>, StoreError> {
-        Ok(match state_file::load::<FleetFile>(&self.dir.join("fleet.json"), now)? {
+        Ok(match state_file::load::<FleetFile>(&state_file::fleet(&self.dir), now)? {
             Found::State(file) => Some(file.fleet),
             Found::Nothing => None,
             Found::SetAside(note) => {
@@ -142,7 +144,7 @@ impl<'a> Embedded<'a> {
 
     /// A fleet file stands only while a fleet hold or quota exists.
     fn keep_fleet(&self, fleet: FleetState) -> Result<(), StoreError> {
-        let path = self.dir.join("fleet.json");
+        let path = state_file::fleet(&self.dir);
         if is_kept(&fleet) {
             return state_file::replace(&path, &FleetFile::new(fleet));
         }

@@ -10,8 +10,11 @@ use crate::throttle::verdict::Verdict;
 pub mod dragonfly;
 pub mod embedded;
 mod error;
+pub(crate) mod link;
+pub mod listen;
 pub(crate) mod local_journal;
 mod reached;
+pub mod roll;
 pub mod script;
 mod state_file;
 
@@ -29,22 +32,39 @@ pub trait Store {
     fn step(&mut self, step: &Step) -> Result<Verdict, StoreError>;
 }
 
-/// Opens the store that the configuration names; the verdict must be there by `deadline`.
+/// Where the state of a configuration lives, and the connection to it.
+pub(crate) enum Place<'a> {
+    /// On a server.
+    Server(link::Link<'a>),
+    /// In files on this machine.
+    Files,
+}
+
+/// Finds the place that the configuration names.
 ///
-/// `auto` is the server on port 18000; where nobody listens and none was ever reached, the embedded store.
+/// `auto` is the server on port 18000; where nobody listens and none was ever reached, files.
+///
+/// # Errors
+/// When the server cannot be reached.
+pub(crate) fn place<'a>(config: &'a Config, deadline: Instant) -> Result<Place<'a>, StoreError> {
+    match &config.store {
+        StoreChoice::Embedded => Ok(Place::Files),
+        StoreChoice::Server(server) => link::Link::connect(config, server, deadline).map(Place::Server),
+        StoreChoice::Auto(server) => match link::Link::connect(config, server, deadline) {
+            Ok(link) => Ok(Place::Server(link)),
+            Err(StoreError::NobodyListens { .. }) if !reached::ever(config) => Ok(Place::Files),
+            Err(e) => Err(e),
+        },
+    }
+}
+
+/// Opens the store that the configuration names; the verdict must be there by `deadline`.
 ///
 /// # Errors
 /// When the server cannot be reached or there is no state folder.
 pub fn open<'a>(config: &'a Config, deadline: Instant) -> Result<Box<dyn Store + 'a>, StoreError> {
-    match &config.store {
-        StoreChoice::Embedded => Ok(Box::new(embedded::Embedded::new(config, deadline)?)),
-        StoreChoice::Server(server) => Ok(Box::new(dragonfly::Dragonfly::connect(config, server, deadline)?)),
-        StoreChoice::Auto(server) => match dragonfly::Dragonfly::connect(config, server, deadline) {
-            Ok(store) => Ok(Box::new(store)),
-            Err(StoreError::NobodyListens { .. }) if !reached::ever(config) => {
-                Ok(Box::new(embedded::Embedded::new(config, deadline)?))
-            }
-            Err(e) => Err(e),
-        },
-    }
+    Ok(match place(config, deadline)? {
+        Place::Server(link) => Box::new(dragonfly::Dragonfly::new(config, link)),
+        Place::Files => Box::new(embedded::Embedded::new(config, deadline)?),
+    })
 }

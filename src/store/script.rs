@@ -36,7 +36,8 @@ pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd 
         if stop { (&policy.stop.quotas, &policy.fleet_quotas) } else { (&[], &[]) };
 
     let touches = event.touches_scope();
-    let named = [true, touches, stop, !scope_quotas.is_empty(), !fleet_quotas.is_empty()];
+    let (wakes, rings) = (writes_wake_stream(step), matches!(event, Event::Release));
+    let named = [true, touches, stop, !scope_quotas.is_empty(), !fleet_quotas.is_empty(), wakes, rings];
     let keys = 1 + named.into_iter().filter(|n| *n).count();
     // Room for all of it at once: growing piece by piece costs more than the rest.
     let mut call = Cmd::with_capacity(64, 1024);
@@ -57,19 +58,25 @@ pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd 
     if !fleet_quotas.is_empty() {
         key("fleet", "", ":quota");
     }
+    if wakes {
+        key("session:", session, ":wake");
+    }
+    if rings {
+        key("scope:", scope, ":bell");
+    }
 
     let mut args = Args(call);
     let (held, rest, failure, registered) = match event {
-        Event::Ask { fence } => (Some(*fence), None, None, None),
-        Event::Stop { rest } => (None, rest.as_ref(), None, None),
-        Event::StopFailure(failure) => (None, None, Some(failure), None),
-        Event::SessionStart { name, label } => (None, None, None, Some((name, label))),
+        Event::Ask { fence, .. } => (Some(*fence), None, None, None),
+        Event::Stop { rest } => (step.late, rest.as_ref(), None, None),
+        Event::StopFailure(failure) => (step.late, None, Some(failure), None),
+        Event::SessionStart { label } => (None, None, None, Some(label.as_str())),
         _ => (None, None, None, None),
     };
     args.text(code(event)).maybe(held).flag(step.paced);
     args.int(step.host_ms).text(&step.host).int(step.r.into()).text(&step.id);
     args.text(scope).text(session);
-    args.text(registered.map_or("", |(name, _)| name)).text(registered.map_or("", |(_, label)| label));
+    args.text(&step.name).text(registered.unwrap_or_default());
     args.text(rest.map_or("", |r| r.kind.code())).maybe(rest.and_then(|r| r.lasting).map(millis));
     args.text(rest.map_or("", |r| &r.topic));
     args.text(failure.map_or("", |f| f.class.code()));
@@ -80,6 +87,10 @@ pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd 
     };
     args.maybe(at).maybe(after);
     args.flag(failure.is_some_and(|f| f.too_long)).text(failure.map_or("", |f| &f.cure));
+    args.text(match event {
+        Event::Wake { note } => note,
+        _ => "",
+    });
     args.text(&step.event_name).text(&step.detail).text(fleet).text(NAME);
     args.int(config.journal_max.into()).int(millis(KEEP));
     let limits = policy.class(class.unwrap_or(Class::Stop));
@@ -94,11 +105,22 @@ pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd 
     args.0
 }
 
+/// Whether a waiting engine may have to hear of the step. A stop that does not wait has no engine beside it, and is spared
+/// the key.
+fn writes_wake_stream(step: &Step) -> bool {
+    match step.event {
+        Event::Stop { .. } | Event::StopFailure(_) => step.paced,
+        Event::Wake { .. } => true,
+        _ => step.event.raises_fence(),
+    }
+}
+
 /// The event as the script knows it.
 fn code(event: &Event) -> &'static str {
     match event {
         Event::Stop { .. } => "stop",
-        Event::Ask { .. } => "ask",
+        Event::Ask { renew: false, .. } => "ask",
+        Event::Ask { renew: true, .. } => "renew",
         Event::StopFailure(_) => "failure",
         Event::PreCompactAuto => "compact",
         Event::PersonPrompt => "prompt",
@@ -106,6 +128,9 @@ fn code(event: &Event) -> &'static str {
         Event::SessionStart { .. } => "start",
         Event::SessionEnd => "end",
         Event::NeedsYou => "needs_you",
+        Event::Wake { .. } => "wake",
+        Event::Release => "release",
+        Event::Expired => "expired",
         Event::Other => "other",
     }
 }
@@ -143,7 +168,7 @@ impl Args {
     }
 }
 
-/// The script's answer: ten strings, an empty one where there is nothing to say.
+/// The script's answer: twelve strings, an empty one where there is nothing to say.
 #[must_use]
 pub fn decision(answer: &Value) -> Option<Decision> {
     let Value::Array(fields) = answer else { return None };
@@ -164,7 +189,7 @@ pub fn decision(answer: &Value) -> Option<Decision> {
     if admits != (outcome == Outcome::Admit) {
         return None;
     }
-    let held = (reason == Reason::Hold)
+    let held = (reason == Reason::Hold || text(8).is_some_and(|by| !by.is_empty()))
         .then(|| Held { by: text(8).unwrap_or_default().to_owned(), reason: text(9).unwrap_or_default().to_owned() });
     Some(Decision {
         outcome,
@@ -175,6 +200,8 @@ pub fn decision(answer: &Value) -> Option<Decision> {
         fence: number(5),
         reason_changed: text(6)? == "1",
         held,
+        count: u32::try_from(number(10)?).ok()?,
+        note: text(11)?.to_owned(),
         now: number(7)?,
     })
 }

@@ -116,6 +116,23 @@ pub(super) fn load<T: DeserializeOwned + Versioned>(path: &Path, now: Ms) -> Res
     )))
 }
 
+/// Where a scope's file is in the fleet's folder.
+pub(super) fn scope(dir: &Path, scope: &str) -> PathBuf {
+    dir.join("scopes").join(format!("{scope}.json"))
+}
+
+/// Where the fleet's file is.
+pub(super) fn fleet(dir: &Path) -> PathBuf {
+    dir.join("fleet.json")
+}
+
+/// Reads a state file without the lock and without a word about one that cannot be read: for looking, not for deciding.
+#[allow(private_bounds, reason = "the two state files are the only ones")]
+pub(super) fn peek<T: DeserializeOwned + Versioned>(path: &Path) -> Option<T> {
+    let bytes = read::file(path, LARGEST).ok()?;
+    serde_json::from_slice::<T>(&bytes).ok().filter(|state| state.version() == VERSION)
+}
+
 /// Replaces a file atomically. The temporary name is fixed: the fleet's lock has one writer, and a crash leaves one file.
 ///
 /// # Errors

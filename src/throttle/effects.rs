@@ -4,14 +4,18 @@
 use std::time::Duration;
 
 use super::policy::{Backoff, MOST_STRIKES, Ms, millis};
-use super::state::{Hold, Rest, RestKind, ScopeState, SessionState, Span};
+use super::state::{Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, Failure, FailureClass, Reset, RestRequest, Step};
+use super::verdict::Held;
 
 /// Who opens the holds of API errors; a good stop lifts these and no others.
 pub const BY_API: &str = "api";
 
 /// No fence is larger: it stays a whole number of at most fifteen digits in every store.
 pub const HIGHEST_FENCE: i64 = 999_999_999_999_999;
+
+/// No more of a session's notes is kept, in bytes; each is a line of at most 1,000 characters.
+const LONGEST_NOTES: usize = 8000;
 
 /// A reset time further away than this is not believed.
 const FURTHEST_RESET: Duration = Duration::from_secs(7 * 86_400);
@@ -21,15 +25,35 @@ const LONGEST_API_HOLD: Duration = Duration::from_secs(4 * 3600);
 /// `invalid_request` and `max_output_tokens` in a row that only lengthen the cooldown.
 const PASSING_IN_A_ROW: u32 = 3;
 
-/// Whether an ask that holds `fence` is still the session's own; then the session remembers it.
-pub(super) fn keeps_fence(session: &mut SessionState, fence: i64) -> bool {
+/// How an event that comes with a fence stands to the session's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is the session's own, or begins a new one.
+    Own,
+    /// A late event that the session knows already: nothing of it is done twice.
+    Told,
+    /// A newer stop, prompt or end has taken over.
+    Superseded,
+}
+
+/// Holds the fence that an event brings against the session's, which then remembers it.
+pub(super) fn standing(session: &mut SessionState, ask: &Step) -> Standing {
+    let late = ask.late.filter(|_| begins(&ask.event));
+    let brought = match ask.event {
+        Event::Ask { fence, .. } => Some(fence),
+        _ => late,
+    };
+    let Some(fence) = brought else { return Standing::Own };
     match stored(session) {
-        Some(newer) if newer > fence => false,
-        _ => {
-            session.fence = Some(fence.clamp(0, HIGHEST_FENCE));
-            true
-        }
+        Some(newer) if newer > fence => return Standing::Superseded,
+        Some(same) if same == fence && late.is_some() => return Standing::Told,
+        _ => session.fence = Some(fence.clamp(0, HIGHEST_FENCE)),
     }
+    Standing::Own
+}
+
+fn begins(event: &Event) -> bool {
+    matches!(event, Event::Stop { .. } | Event::StopFailure(_))
 }
 
 fn stored(session: &SessionState) -> Option<i64> {
@@ -37,8 +61,19 @@ fn stored(session: &SessionState) -> Option<i64> {
 }
 
 /// The event's effects on its session.
-pub(super) fn on_session(session: &mut SessionState, ask: &Step, now: Ms) {
-    if ask.event.raises_fence() {
+pub(super) fn on_session(session: &mut SessionState, ask: &Step, standing: Standing, now: Ms) {
+    match &ask.event {
+        Event::Wake { note } => {
+            session.woken = true;
+            add_note(&mut session.note, note);
+        }
+        Event::Expired => session.phase = Phase::Expired,
+        _ => {}
+    }
+    if !ask.event.is_clients() {
+        return;
+    }
+    if ask.event.raises_fence() && !(begins(&ask.event) && ask.late.is_some()) {
         let next = stored(session).map_or(0, |f| f + 1);
         session.fence = Some(next.max(ask.host_ms).clamp(0, HIGHEST_FENCE));
     }
@@ -46,23 +81,52 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, now: Ms) {
         rest.rebase(now);
     }
     match &ask.event {
+        Event::Stop { .. } if standing == Standing::Told => {}
         Event::Stop { rest: Some(rest) } => book(session, rest, now),
-        Event::PersonPrompt | Event::SessionEnd => session.rest = None,
-        Event::ClientPrompt => session.rest = session.rest.take().filter(|r| r.kind != RestKind::Parked),
-        Event::SessionStart { name, label } => {
-            session.name.clone_from(name);
+        // Nothing is left that would wake it.
+        Event::Stop { rest: None } => end_parked(session),
+        Event::PersonPrompt => {
+            session.rest = None;
+            session.count = 0;
+        }
+        Event::SessionEnd => session.rest = None,
+        Event::ClientPrompt => end_parked(session),
+        Event::SessionStart { label } => {
+            session.name.clone_from(&ask.name);
             session.label.clone_from(label);
         }
         _ => {}
     }
-    match ask.event {
-        Event::Ask { .. } => {}
-        Event::NeedsYou => session.needs_you = true,
-        _ => session.needs_you = false,
+    if !matches!(ask.event, Event::Ask { .. }) {
+        session.needs_you = matches!(ask.event, Event::NeedsYou);
+        session.phase = if matches!(ask.event, Event::SessionEnd) { Phase::Ended } else { Phase::Open };
+    }
+    if !ask.name.is_empty() {
+        session.name.clone_from(&ask.name);
     }
     session.scope.clone_from(&ask.scope);
     session.host.clone_from(&ask.host);
     session.seen = now;
+}
+
+fn end_parked(session: &mut SessionState) {
+    session.rest = session.rest.take().filter(|r| r.kind != RestKind::Parked);
+}
+
+/// Notes are lines; beyond [`LONGEST_NOTES`] bytes the oldest go.
+fn add_note(notes: &mut String, note: &str) {
+    if note.is_empty() {
+        return;
+    }
+    if !notes.is_empty() {
+        notes.push('\n');
+    }
+    notes.push_str(note);
+    while notes.len() > LONGEST_NOTES
+        && let Some(end) = notes.find('\n')
+    {
+        notes.drain(..=end);
+    }
 }
 
 fn book(session: &mut SessionState, rest: &RestRequest, now: Ms) {
@@ -80,8 +144,15 @@ fn book(session: &mut SessionState, rest: &RestRequest, now: Ms) {
 }
 
 /// The event's effects on its scope, which is already rebased to `now`.
-pub(super) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Event, now: Ms) {
+///
+/// Returns the hold that a release lifted.
+pub(super) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Event, now: Ms) -> Option<Held> {
     match event {
+        Event::Release => {
+            let lifted = scope.hold.take().filter(|h| h.holds(now));
+            scope.released = Some(now);
+            return lifted.map(|h| Held { by: h.by, reason: h.reason });
+        }
         Event::Stop { .. } => {
             scope.api_strikes = 0;
             scope.api_row = 0;
@@ -94,6 +165,7 @@ pub(super) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Even
         Event::StopFailure(failure) => fail(scope, api_error, failure, now),
         _ => {}
     }
+    None
 }
 
 fn fail(scope: &mut ScopeState, api_error: &Backoff, failure: &Failure, now: Ms) {

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use super::effects;
+use super::effects::{self, Standing};
 use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
 use super::state::{ClassState, FleetState, QuotaLog, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, R_RANGE, Step};
 use super::verdict::{Decision, Held, Outcome, Reason};
+
+/// Continuations in a row are not counted further.
+const MOST_COUNTED: u32 = 1_000_000_000;
 
 /// What one step reads and writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,21 +26,23 @@ pub struct State {
 ///
 /// First the event's effects, then the rules in their order; the first that refuses decides.
 pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision {
-    if let Event::Ask { fence } = ask.event
-        && !effects::keeps_fence(&mut state.session, fence)
-    {
+    let standing = effects::standing(&mut state.session, ask);
+    if standing == Standing::Superseded {
         return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
     }
-    effects::on_session(&mut state.session, ask, now);
+    effects::on_session(&mut state.session, ask, standing, now);
+    let mut lifted = None;
     if ask.event.touches_scope() {
         state.scope.rebase(now);
-        effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, now);
+        if standing != Standing::Told {
+            lifted = effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, now);
+        }
     }
     let mut decided = match ask.event.asks() {
         Some(class) => decide(policy, state, ask, class, now),
-        None => recorded(&state.scope, &ask.event, now),
+        None => Decision { held: lifted, ..recorded(&state.scope, &ask.event, now) },
     };
-    decided.fence = state.session.fence;
+    decided.fence = if matches!(ask.event, Event::Release) { None } else { state.session.fence };
     if ask.event.asks() == Some(Class::Stop) {
         decided.reason_changed = state.session.last_reason != decided.reason.code();
         state.session.last_reason = decided.reason.code().to_owned();
@@ -55,12 +60,15 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         fence: None,
         reason_changed: false,
         held: None,
+        count: 0,
+        note: String::new(),
         now,
     }
 }
 
 fn recorded(scope: &ScopeState, event: &Event, now: Ms) -> Decision {
-    let mut decided = decision(Outcome::Record, Reason::Event, now);
+    let reason = if matches!(event, Event::Expired) { Reason::WaiterExpired } else { Reason::Event };
+    let mut decided = decision(Outcome::Record, reason, now);
     if matches!(event, Event::StopFailure(_)) {
         let hold = scope.hold.as_ref().and_then(|h| h.until);
         let ends = [scope.api.map(|a| a.end), hold];
@@ -112,7 +120,8 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
             return refused(answer, Reason::ApiError, Some(left));
         }
         // 4. a rest
-        if let Some(rest) = session.rest.as_ref().filter(|r| r.lasts(now)) {
+        let renews = matches!(ask.event, Event::Ask { renew: true, .. });
+        if let Some(rest) = session.rest.as_ref().filter(|r| !renews && r.lasts(now)) {
             return refused(answer, rest_reason(rest.kind), rest.until.map(|end| end.saturating_sub(now)));
         }
     }
@@ -146,6 +155,9 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         count(&mut scope.quota, &limits.quotas, now);
         count(&mut fleet.quota, &policy.fleet_quotas, now);
         session.woken = false;
+        session.count = session.count.saturating_add(1).min(MOST_COUNTED);
+        answer.count = session.count;
+        answer.note = std::mem::take(&mut session.note);
     }
     // 9. admitted
     let own = scope.class_mut(class);

@@ -190,6 +190,12 @@ impl RestKind {
     /// Every kind.
     pub const ALL: [Self; 5] = [Self::Rest, Self::Done, Self::Blocked, Self::WaitFor, Self::Parked];
 
+    /// The kind with this code, if there is one.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.code() == code)
+    }
+
     /// The stored code; it is also the reason code of a refusal.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -236,6 +242,46 @@ impl Rest {
     }
 }
 
+/// Whether a session can be continued at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It is there.
+    #[default]
+    Open,
+    /// The client ended it.
+    Ended,
+    /// Its waiting engine reached the end of its wait.
+    Expired,
+}
+
+impl Phase {
+    /// The stored code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Open => "",
+            Self::Ended => "ended",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The phase with this code; what is not known is taken for open.
+    #[must_use]
+    pub fn from_code(code: &str) -> Self {
+        [Self::Ended, Self::Expired].into_iter().find(|p| p.code() == code).unwrap_or_default()
+    }
+
+    fn is_open(&self) -> bool {
+        *self == Self::Open
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
 /// One conversation of the client.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -257,6 +303,15 @@ pub struct SessionState {
     /// A wake-up that no admission has answered yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub woken: bool,
+    /// What came with the wake-ups, one line each, oldest first; the next admission hands it out.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// Continuations since a person's last prompt.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub count: u32,
+    /// Whether anybody is there to be woken.
+    #[serde(skip_serializing_if = "Phase::is_open")]
+    pub phase: Phase,
     /// The session stands at a permission dialog.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub needs_you: bool,

@@ -20,6 +20,8 @@ pub enum Event {
     Ask {
         /// The fence the waiter holds.
         fence: i64,
+        /// The waiter's time is nearly over and it asks for another: a rest does not stand in the way, and goes on.
+        renew: bool,
     },
     /// The turn ended on an API error: begins a new fence and books the failure. Not an ask.
     StopFailure(Failure),
@@ -31,8 +33,6 @@ pub enum Event {
     ClientPrompt,
     /// A session began or was resumed: registers its name and label.
     SessionStart {
-        /// The configured name; empty for none.
-        name: String,
         /// The window label; empty for none.
         label: String,
     },
@@ -40,6 +40,15 @@ pub enum Event {
     SessionEnd,
     /// The session stands at a permission dialog.
     NeedsYou,
+    /// Somebody wakes the session: ends its rest, now or when it next asks. Not an event of the client.
+    Wake {
+        /// What the agent is told in its next prompt; empty for nothing.
+        note: String,
+    },
+    /// Somebody lifts the scope's hold. Concerns no session.
+    Release,
+    /// The session's waiting engine reached the end of its wait.
+    Expired,
     /// Anything else: journaled only.
     Other,
 }
@@ -67,7 +76,13 @@ impl Event {
     /// Whether the event reads or writes its scope's state.
     #[must_use]
     pub fn touches_scope(&self) -> bool {
-        self.asks().is_some() || matches!(self, Self::StopFailure(_))
+        self.asks().is_some() || matches!(self, Self::StopFailure(_) | Self::Release)
+    }
+
+    /// Whether the client itself sent the event: then the session was seen.
+    #[must_use]
+    pub fn is_clients(&self) -> bool {
+        !matches!(self, Self::Wake { .. } | Self::Release | Self::Expired)
     }
 }
 
@@ -140,8 +155,13 @@ pub struct Step {
     pub scope: String,
     /// The session, encoded.
     pub session: String,
+    /// The session's configured name; empty for none.
+    pub name: String,
     /// Whether the caller waits out a refusal.
     pub paced: bool,
+    /// For a `Stop` or `StopFailure` told again after no answer came: the fence that it is to begin with. If the store
+    /// knows a newer one the event is `superseded`; if it knows this one, its effects are in already.
+    pub late: Option<i64>,
     /// The asking machine's name.
     pub host: String,
     /// The asking machine's clock.

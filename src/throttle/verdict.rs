@@ -37,6 +37,8 @@ pub enum Reason {
     Superseded,
     /// Nothing was asked: an event was journaled.
     Event,
+    /// A waiting engine reached the end of its wait; nobody wakes the session any more.
+    WaiterExpired,
     /// The store could not be asked.
     StoreDown,
     /// The configuration cannot be read or is impossible.
@@ -48,8 +50,14 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the session itself rests: what a wake-up ends.
+    #[must_use]
+    pub fn is_rest(self) -> bool {
+        matches!(self, Self::Rest | Self::Done | Self::Blocked | Self::WaitFor | Self::Parked)
+    }
+
     /// Every reason, in the order above.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Admitted,
         Self::Probe,
         Self::MinInterval,
@@ -65,6 +73,7 @@ impl Reason {
         Self::Quota,
         Self::Superseded,
         Self::Event,
+        Self::WaiterExpired,
         Self::StoreDown,
         Self::BadConfig,
         Self::BadInput,
@@ -90,6 +99,7 @@ impl Reason {
             Self::Quota => "quota",
             Self::Superseded => "superseded",
             Self::Event => "event",
+            Self::WaiterExpired => "waiter_expired",
             Self::StoreDown => "store_down",
             Self::BadConfig => "bad_config",
             Self::BadInput => "bad_input",
@@ -144,8 +154,12 @@ pub struct Decision {
     pub fence: Option<i64>,
     /// Whether the session's last ask was answered with another reason.
     pub reason_changed: bool,
-    /// Who holds, and why, where `reason` is [`Reason::Hold`].
+    /// Who holds, and why, where `reason` is [`Reason::Hold`]; after a release, what was lifted.
     pub held: Option<Held>,
+    /// On an admission: how many continuations in a row it is, since a person's last prompt.
+    pub count: u32,
+    /// On an admission: what came with the wake-ups, one line each; empty for nothing.
+    pub note: String,
     /// The store's clock when it was decided.
     pub now: Ms,
 }

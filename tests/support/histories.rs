@@ -92,7 +92,9 @@ pub fn play(policy: &Policy, moves: &[Move], mut tell: impl FnMut(usize, &Step, 
             Ahead::ToCalm(off) => (retry + millis(policy.stop.cooldown.calm) + off).max(0),
         };
         let mut step = Step { host_ms: m.step.host_ms + now - T0, id: format!("{i:016x}"), ..m.step.clone() };
-        if let (true, Event::Ask { fence }, Some(own)) = (m.own_fence, &mut step.event, fences.get(&step.session)) {
+        let own = fences.get(&step.session).copied();
+        step.late = step.late.map(|off| own.unwrap_or(now) + if m.own_fence { 0 } else { off });
+        if let (true, Event::Ask { fence, .. }, Some(own)) = (m.own_fence, &mut step.event, fences.get(&step.session)) {
             *fence = *own;
         }
         let decided = tell(i, &step, now);
@@ -138,7 +140,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         20 => Just(Event::Stop { rest: None }),
         2 => rest().prop_map(|r| Event::Stop { rest: Some(r) }),
         // Fences around those that a stop at this time begins, older and newer.
-        6 => (-300_000i64..=300_000).prop_map(|ms| Event::Ask { fence: T0 + ms }),
+        6 => (-300_000i64..=300_000, prop::bool::weighted(0.2)).prop_map(|(ms, renew)| Event::Ask { fence: T0 + ms, renew }),
         8 => failure().prop_map(Event::StopFailure),
         4 => Just(Event::PreCompactAuto),
         1 => Just(Event::PersonPrompt),
@@ -146,7 +148,10 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::SessionEnd),
         1 => Just(Event::NeedsYou),
         1 => Just(Event::Other),
-        1 => ("[a-z]{0,3}", "[a-z]{0,3}").prop_map(|(name, label)| Event::SessionStart { name, label }),
+        1 => "[a-z]{0,4}".prop_map(|note| Event::Wake { note: note.repeat(900) }),
+        1 => Just(Event::Release),
+        1 => Just(Event::Expired),
+        1 => "[a-z]{0,3}".prop_map(|label| Event::SessionStart { label }),
     ]
 }
 
@@ -169,12 +174,24 @@ pub fn ahead(steps_back: bool) -> impl Strategy<Value = Ahead> {
 }
 
 pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
-    let one = (ahead(steps_back), event(), any::<[bool; 2]>(), 0..R_RANGE, 0u8..3, 0u8..2, -60_000i64..60_000)
-        .prop_map(|(ahead, event, [paced, own_fence], r, session, scope, skew)| Move {
+    // A fence to begin late with: one that is known already, an older or a newer one.
+    let late = prop::option::weighted(0.1, -2_000i64..=2_000);
+    let one = (
+        ahead(steps_back),
+        event(),
+        any::<[bool; 2]>(),
+        0..R_RANGE,
+        0u8..3,
+        0u8..2,
+        (-60_000i64..60_000, late, "[a-c]{0,1}"),
+    )
+        .prop_map(|(ahead, event, [paced, own_fence], r, session, scope, (skew, late, name))| Move {
             ahead,
             own_fence,
             step: Step {
                 paced,
+                late,
+                name,
                 r,
                 session: format!("session-{session}"),
                 scope: format!("scope-{scope}"),

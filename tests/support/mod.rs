@@ -30,8 +30,16 @@ impl Server {
 
     /// Starts `redis-server` with further options.
     pub fn start_with(options: &[&str]) -> Self {
+        Self::launch(free_port(), options)
+    }
+
+    /// Starts `redis-server` on a port that was free a moment ago.
+    pub fn start_on(port: u16) -> Self {
+        Self::launch(port, &[])
+    }
+
+    fn launch(port: u16, options: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
-        let port = free_port();
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(options)
@@ -199,6 +207,58 @@ impl Frosty {
     }
 }
 
+/// A waiting engine, killed with the test.
+pub struct Engine {
+    child: Option<Child>,
+}
+
+impl Engine {
+    /// Starts `frosty hook --wait 20d --timeout 1900000` on a payload.
+    pub fn start(frosty: &Frosty, payload: &str) -> Self {
+        Self::of(frosty.command(&["hook", "--wait", "20d", "--timeout", "1900000"]), payload)
+    }
+
+    pub fn of(mut command: Command, payload: &str) -> Self {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(payload.as_bytes());
+        Self { child: Some(child) }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    pub fn is_waiting(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_none()
+    }
+
+    /// What it answers; it must be over within 20 s.
+    pub fn answer(mut self) -> Answer {
+        let started = Instant::now();
+        eventually("the engine ends", || !self.is_waiting());
+        Answer::of(self.child.take().unwrap().wait_with_output().unwrap(), started.elapsed())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Waits for something, for 20 s at most.
+#[track_caller]
+pub fn eventually(what: &str, mut happens: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !happens() {
+        assert!(Instant::now() < end, "within 20 s it never came that {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Runs a command with this on stdin.
 pub fn feed(mut command: Command, stdin: &[u8]) -> Answer {
     let started = Instant::now();
@@ -250,6 +310,11 @@ pub fn stop(session: &str) -> String {
     serde_json::json!({"session_id": session, "hook_event_name": "Stop", "stop_hook_active": false}).to_string()
 }
 
+/// The payload of a stop whose last message is this.
+pub fn stop_saying(session: &str, message: &str) -> String {
+    serde_json::json!({"session_id": session, "hook_event_name": "Stop", "last_assistant_message": message}).to_string()
+}
+
 /// A time to start from.
 pub const T0: Ms = 1_800_000_000_000;
 
@@ -259,7 +324,9 @@ pub fn step(event: Event) -> Step {
         detail: String::new(),
         scope: "scope".to_owned(),
         session: "session".to_owned(),
+        name: String::new(),
         paced: false,
+        late: None,
         host: "host".to_owned(),
         host_ms: T0,
         r: 0,

@@ -1,0 +1,88 @@
+//! Who is meant by a word: a session's id, a scope, a session's name, or a window's label.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use crate::store::roll::Session;
+use crate::text;
+use crate::throttle::state::Phase;
+
+/// Why a word names nobody, or too many.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// Nobody.
+    #[error(
+        "expected a session's id, a scope, a name or a window's label, found \"{word}\", which is none of them; {there}"
+    )]
+    Nobody {
+        /// What was given.
+        word: String,
+        /// Who is there.
+        there: String,
+    },
+    /// Several.
+    #[error("expected one, found several that \"{word}\" may mean; name one of these:\n{list}")]
+    Several {
+        /// What was given.
+        word: String,
+        /// One per line.
+        list: String,
+    },
+    /// Several scopes are held and none was named.
+    #[error("expected the scope to release, found several that are held; name one of these:\n{list}")]
+    SeveralHeld {
+        /// One per line.
+        list: String,
+    },
+}
+
+impl TargetError {
+    /// Whether a more exact word would do.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        !matches!(self, Self::Nobody { .. })
+    }
+}
+
+/// The one session that a word means: by its id, else the last one seen that is still open in the scope that it names.
+///
+/// # Errors
+/// When there is none, or the word may mean several scopes.
+pub fn one<'s>(sessions: &'s [Session], word: &str) -> Result<&'s Session, TargetError> {
+    let encoded = text::encode(word);
+    if let Some(session) = sessions.iter().find(|(id, _)| *id == encoded) {
+        return Ok(session);
+    }
+    let means = |(_, s): &&Session| s.scope == encoded || s.scope == word || s.name == word || s.label == word;
+    let open: Vec<&Session> = sessions.iter().filter(|(_, s)| s.phase != Phase::Ended).filter(means).collect();
+    let scopes: BTreeSet<&str> = open.iter().map(|(_, s)| s.scope.as_str()).collect();
+    // The last seen comes first: whoever sat there before is gone.
+    match (open.first(), scopes.len()) {
+        (Some(session), 1) => Ok(session),
+        (None, _) => Err(TargetError::Nobody { word: text::line(word), there: there(sessions) }),
+        _ => Err(TargetError::Several { word: text::line(word), list: list(open) }),
+    }
+}
+
+fn there(sessions: &[Session]) -> String {
+    let open: Vec<&Session> = sessions.iter().filter(|(_, s)| s.phase != Phase::Ended).take(20).collect();
+    if open.is_empty() {
+        return "no session is known in this store and fleet; see which are set: env | grep FROSTY_".to_owned();
+    }
+    format!("these are there:\n{}", list(open))
+}
+
+/// One line for each session.
+fn list(sessions: Vec<&Session>) -> String {
+    let mut out = String::new();
+    for (id, s) in sessions {
+        let _ = write!(out, "  {id}  scope {}", s.scope);
+        for (what, value) in [("name", &s.name), ("label", &s.label)] {
+            if !value.is_empty() {
+                let _ = write!(out, "  {what} {}", text::line(value));
+            }
+        }
+        out.push('\n');
+    }
+    out.trim_end().to_owned()
+}

@@ -1,0 +1,50 @@
+//! `frosty wake`: ends a rest, and nothing else.
+
+use std::io::{self, Write};
+use std::time::Instant;
+
+use super::{Failure, target};
+use crate::cli::WakeArgs;
+use crate::config::Env;
+use crate::hook;
+use crate::store::{self, roll};
+use crate::text;
+use crate::throttle::state::{Phase, RestKind};
+use crate::throttle::step::Event;
+
+/// Wakes whom the arguments name.
+///
+/// # Errors
+/// When nobody or several are meant, or the store cannot be asked.
+pub fn run(args: WakeArgs) -> Result<(), Failure> {
+    let env = Env::read();
+    let config = super::config(&env, args.place)?;
+    let note = args.note.map(|n| text::line_of(&n, text::LONGEST_NOTE)).unwrap_or_default();
+    let sessions = roll::sessions(&config)?;
+    let chosen: Vec<_> = match (&args.target, &args.topic) {
+        (Some(word), _) => vec![target::one(&sessions, word)?],
+        (None, topic) => {
+            let waits = |rest: &crate::throttle::state::Rest| match topic {
+                Some(topic) => rest.kind == RestKind::WaitFor && rest.topic == text::line(topic),
+                None => true,
+            };
+            let rests = |s: &&roll::Session| s.1.phase != Phase::Ended && s.1.rest.as_ref().is_some_and(waits);
+            sessions.iter().filter(rests).collect()
+        }
+    };
+    let mut out = io::stdout().lock();
+    for (id, session) in &chosen {
+        let event = Event::Wake { note: note.clone() };
+        let step = hook::step_of(session.scope.clone(), id.clone(), "Wake", event);
+        store::open(&config, Instant::now() + config.budget)?.step(&step)?;
+        let _ = match session.phase {
+            Phase::Open => writeln!(out, "woke {id} in {}", session.scope),
+            Phase::Ended => writeln!(out, "{id} has ended: it hears of this if it is resumed"),
+            Phase::Expired => writeln!(out, "{id} has no engine that waits: it hears of this at its next stop"),
+        };
+    }
+    if chosen.is_empty() {
+        let _ = writeln!(out, "nobody rests{}", if args.topic.is_some() { " for that topic" } else { "" });
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! What the agent says of its own rest: a whole line among the last five of its last message, outside code.
+//!
+//! `frosty: done`, `frosty: next_check 20m` (or `14:30`, or `tomorrow 09:00`), `frosty: wait_for <topic>`,
+//! `frosty: blocked <on whom>`. It can only make Frosty admit later.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Days, NaiveTime, TimeDelta, TimeZone, Utc};
+
+use crate::duration;
+use crate::text;
+use crate::throttle::state::RestKind;
+use crate::throttle::step::RestRequest;
+
+/// No rest that ends by time is longer.
+pub const LONGEST_REST: Duration = Duration::from_secs(24 * 3600);
+
+const LINES: usize = 5;
+const LONGEST_TOPIC: usize = 200;
+
+/// What the agent's message says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The rest it asks for.
+    pub rest: Option<RestRequest>,
+    /// What the agent is told of it in its next prompt; empty for nothing.
+    pub answer: String,
+}
+
+/// Reads the last directive in a message. `now` tells the machine's clock in its own time zone; it is asked only when there is one.
+#[must_use]
+pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Said {
+    let mut outside = true;
+    let mut lines = Vec::new();
+    for line in message.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        let fence = line.starts_with("```") || line.starts_with("~~~");
+        outside ^= fence;
+        lines.push((line, outside && !fence));
+    }
+    let last = lines.iter().rev().take(LINES).filter(|(_, outside)| *outside);
+    let directive = last.map(|(line, _)| line).find_map(|line| {
+        let (head, tail) = line.split_at_checked("frosty:".len())?;
+        head.eq_ignore_ascii_case("frosty:").then(|| tail.trim())
+    });
+    directive.map(|words| understand(words, &now())).unwrap_or_default()
+}
+
+#[cold]
+#[inline(never)]
+fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> Said {
+    let (verb, rest) = words.split_once(char::is_whitespace).unwrap_or((words, ""));
+    let rest = rest.trim();
+    let request =
+        |kind, lasting, topic: &str| RestRequest { kind, lasting, topic: text::line_of(topic, LONGEST_TOPIC) };
+    let booked = |request| Said { rest: Some(request), answer: String::new() };
+    match verb {
+        "done" if rest.is_empty() => booked(request(RestKind::Done, None, "")),
+        "wait_for" if !rest.is_empty() => booked(request(RestKind::WaitFor, Some(LONGEST_REST), rest)),
+        "blocked" if !rest.is_empty() => booked(request(RestKind::Blocked, Some(LONGEST_REST), rest)),
+        "next_check" => match until(rest, now) {
+            Some(asked) => {
+                let lasting = asked.min(LONGEST_REST);
+                let at = now.to_utc() + TimeDelta::from_std(lasting).unwrap_or_default();
+                let kept = if asked > LONGEST_REST { " (a rest is at most 24h)" } else { "" };
+                let answer = format!(
+                    "Your next_check {} was taken as {}{kept}.",
+                    text::line_of(rest, 40),
+                    at.format("%Y-%m-%d %H:%M:%S UTC")
+                );
+                Said { rest: Some(request(RestKind::Rest, Some(lasting), "")), answer }
+            }
+            None => not_understood(words),
+        },
+        _ => not_understood(words),
+    }
+}
+
+fn not_understood(words: &str) -> Said {
+    let answer = format!(
+        "Frosty did not understand your line \"frosty: {}\": expected done, next_check 20m (or 14:30, or tomorrow 09:00), \
+wait_for <topic>, or blocked <on whom>.",
+        text::line_of(words, 80)
+    );
+    Said { rest: None, answer }
+}
+
+/// How long from now until what was said.
+fn until<Tz: TimeZone>(said: &str, now: &DateTime<Tz>) -> Option<Duration> {
+    if let Some(length) = duration::parse(said) {
+        return Some(length);
+    }
+    let (tomorrow, clock) = match said.split_once(char::is_whitespace) {
+        Some(("tomorrow", clock)) => (true, clock.trim()),
+        Some(_) => return None,
+        None => (false, said),
+    };
+    let time = NaiveTime::parse_from_str(clock, "%H:%M").ok()?;
+    let today = now.date_naive();
+    let first = if tomorrow { today.checked_add_days(Days::new(1))? } else { today };
+    let at = |date: chrono::NaiveDate| -> Option<DateTime<Utc>> {
+        let local = date.and_time(time);
+        // A time that the clocks skip is taken an hour later.
+        let zone = now.timezone();
+        let found = zone.from_local_datetime(&local).earliest();
+        let found = found.or_else(|| zone.from_local_datetime(&(local + TimeDelta::hours(1))).earliest());
+        Some(found?.to_utc())
+    };
+    let now = now.to_utc();
+    let mut then = at(first)?;
+    if then <= now {
+        then = at(first.checked_add_days(Days::new(1))?)?;
+    }
+    (then - now).to_std().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::FixedOffset;
+
+    /// 2026-11-24 13:00 at UTC+1.
+    fn noon() -> DateTime<FixedOffset> {
+        DateTime::parse_from_rfc3339("2026-11-24T13:00:00+01:00").unwrap()
+    }
+
+    fn rest(message: &str) -> Option<(&'static str, Option<u64>, String)> {
+        let said = read(message, noon);
+        said.rest.map(|r| (r.kind.code(), r.lasting.map(|d| d.as_secs()), r.topic))
+    }
+
+    #[test]
+    fn each_directive() {
+        let hour = 3600;
+        for (line, expected) in [
+            ("frosty: done", ("done", None, "")),
+            ("  Frosty:done  ", ("done", None, "")),
+            ("frosty: next_check 20m", ("rest", Some(1200), "")),
+            ("frosty: next_check 1h30m", ("rest", Some(5400), "")),
+            ("frosty: next_check 14:30", ("rest", Some(5400), "")),
+            ("frosty: next_check 12:00", ("rest", Some(23 * hour), "")),
+            ("frosty: next_check 13:00", ("rest", Some(24 * hour), "")),
+            ("frosty: next_check tomorrow 09:00", ("rest", Some(20 * hour), "")),
+            ("frosty: next_check tomorrow 14:00", ("rest", Some(24 * hour), "")),
+            ("frosty: next_check 3d", ("rest", Some(24 * hour), "")),
+            ("frosty: wait_for the build", ("wait_for", Some(24 * hour), "the build")),
+            ("frosty: blocked Ann's review", ("blocked", Some(24 * hour), "Ann's review")),
+        ] {
+            let (kind, lasting, topic) = expected;
+            assert_eq!(rest(line), Some((kind, lasting, topic.to_owned())), "{line}");
+        }
+        let said = read("frosty: next_check 14:30", noon);
+        assert_eq!(said.answer, "Your next_check 14:30 was taken as 2026-11-24 13:30:00 UTC.");
+        assert!(read("frosty: next_check 3d", noon).answer.contains("at most 24h"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_answered_and_books_nothing() {
+        for words in [
+            "",
+            "nap",
+            "done now",
+            "next_check",
+            "next_check soon",
+            "next_check 25:00",
+            "wait_for",
+            "blocked ",
+            "next_check tomorrow",
+            "next_check yesterday 09:00",
+            "next_check -5m",
+            "next_check 99999999999999999999d",
+        ] {
+            let said = read(&format!("I am at it.\nfrosty: {words}"), noon);
+            assert_eq!(said.rest, None, "{words}");
+            assert!(said.answer.contains("did not understand") && said.answer.contains("next_check 20m"), "{words}");
+        }
+    }
+
+    #[test]
+    fn only_whole_lines_near_the_end_and_outside_code() {
+        for message in [
+            "I could say frosty: done",
+            "`frosty: done`",
+            "frosty : done",
+            "frosty: done\n1\n2\n3\n4\n5",
+            "```\nfrosty: done\n```",
+            "~~~text\nfrosty: done",
+            "fros\u{00e9}\u{00e9}",
+            "",
+        ] {
+            assert_eq!(read(message, noon), Said::default(), "{message}");
+        }
+        assert!(rest("frosty: done\n\n1\n\n2\n3\n\n4\n").is_some());
+        assert!(rest("```\ncode\n```\nfrosty: done").is_some());
+        assert_eq!(rest("frosty: done\nfrosty: next_check 5s").unwrap().0, "rest", "the last one counts");
+    }
+}

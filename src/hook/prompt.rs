@@ -1,0 +1,174 @@
+//! The continuation prompt: a template with a few fields, and what the agent must hear besides.
+//!
+//! `{count}` continuations since a person's last prompt, this one included · `{time}` the store's clock, UTC · `{scope}` ·
+//! `{rest}` why the session paused, or nothing · `{note}` what came with a wake-up, or nothing.
+
+use chrono::DateTime;
+
+use crate::text;
+use crate::throttle::policy::Ms;
+use crate::throttle::verdict::{Decision, Reason};
+
+const DEFAULT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where you \
+stopped. If nothing is left to do, end your answer with the line `frosty: done`; to be continued later, end it with \
+`frosty: next_check 20m`.";
+
+const RENEWED: &str = "Frosty renews its wait; nothing is to be done: answer with one short line and stop.";
+
+/// What a prompt is made of.
+#[derive(Debug, Default)]
+pub struct Prompt {
+    /// The configured template, if any.
+    pub template: Option<String>,
+    /// The scope, encoded.
+    pub scope: String,
+    /// Why the session paused before it was admitted; empty when it did not.
+    pub rest: String,
+    /// What is answered to the agent's own directive; empty for nothing.
+    pub answer: String,
+    /// Nothing is to be done but to stop again.
+    pub renewed: bool,
+}
+
+impl Prompt {
+    /// The prompt of an admission: at most 10,000 characters, no control characters but newline and tab.
+    #[must_use]
+    pub fn render(&self, admitted: &Decision) -> String {
+        if self.renewed {
+            return RENEWED.to_owned();
+        }
+        let template = self.template.as_deref().unwrap_or(DEFAULT);
+        let fields = [
+            ("count", admitted.count.to_string()),
+            ("time", clock(admitted.now)),
+            ("scope", self.scope.clone()),
+            ("rest", self.rest.clone()),
+            ("note", admitted.note.clone()),
+        ];
+        let mut out = fill(template, &fields);
+        let mut add = |head: &str, field: &str, words: &str| {
+            // A template that names the field has said it already.
+            let has = !field.is_empty() && template.contains(field);
+            if !words.is_empty() && !has {
+                out.push('\n');
+                out.push_str(head);
+                out.push_str(words);
+            }
+        };
+        if self.template.is_none() {
+            add("You paused: ", "{rest}", &self.rest);
+        }
+        add("You were woken with this note: ", "{note}", &admitted.note);
+        add("", "", &self.answer);
+        text::prompt(&out, text::LONGEST_PROMPT)
+    }
+}
+
+/// Puts the fields in; braces that name none stay as they are. What was put in is not read again.
+fn fill(template: &str, fields: &[(&str, String)]) -> String {
+    let mut out = String::with_capacity(template.len());
+    let mut left = template;
+    while let Some((before, after)) = left.split_once('{') {
+        out.push_str(before);
+        let known = fields.iter().find_map(|(name, value)| Some((value, after.strip_prefix(name)?.strip_prefix('}')?)));
+        match known {
+            Some((value, rest)) => {
+                out.push_str(value);
+                left = rest;
+            }
+            None => {
+                out.push('{');
+                left = after;
+            }
+        }
+    }
+    out.push_str(left);
+    out
+}
+
+/// Why an ask was refused, in a few words.
+#[must_use]
+pub fn why(decision: &Decision) -> String {
+    let Decision { attempts, strikes, .. } = decision;
+    match decision.reason {
+        Reason::MinInterval => "too soon after the last one".to_owned(),
+        Reason::Burst => format!("{attempts} attempts in a short time opened cooldown number {strikes}"),
+        Reason::Cooldown => "a cooldown is open".to_owned(),
+        Reason::ApiError => "the API failed, and its cooldown is open".to_owned(),
+        Reason::Hold => match &decision.held {
+            Some(held) => format!("held by {}: {}", text::line(&held.by), text::line(&held.reason)),
+            None => "held".to_owned(),
+        },
+        Reason::Rest => "the agent rests".to_owned(),
+        Reason::Done => "the agent said it is done".to_owned(),
+        Reason::Blocked => "the agent waits for a person".to_owned(),
+        Reason::WaitFor => "the agent waits for a wake-up".to_owned(),
+        Reason::Parked => "the client will wake the session itself".to_owned(),
+        Reason::Quota => "a quota is used up".to_owned(),
+        Reason::Superseded => "a newer stop or prompt took over".to_owned(),
+        other => other.code().replace('_', " "),
+    }
+}
+
+/// The time in words, UTC.
+#[must_use]
+pub fn clock(at: Ms) -> String {
+    DateTime::from_timestamp_millis(at).map_or_else(String::new, |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throttle::verdict::Outcome;
+
+    fn admitted(count: u32, note: &str) -> Decision {
+        Decision {
+            outcome: Outcome::Admit,
+            reason: Reason::Admitted,
+            retry_after: None,
+            attempts: 1,
+            strikes: 0,
+            fence: Some(1),
+            reason_changed: false,
+            held: None,
+            count,
+            note: note.to_owned(),
+            now: 1_795_532_400_000,
+        }
+    }
+
+    fn prompt(template: &str) -> Prompt {
+        Prompt { template: Some(template.to_owned()), scope: "nova".to_owned(), ..Prompt::default() }
+    }
+
+    #[test]
+    fn every_field() {
+        let prompt = Prompt { rest: "done".into(), ..prompt("{count} {time} {scope} {rest} {note} {other} {") };
+        assert_eq!(prompt.render(&admitted(7, "hello")), "7 2026-11-24 15:00:00 UTC nova done hello {other} {");
+    }
+
+    #[test]
+    fn what_the_template_leaves_out_is_added() {
+        let prompt = Prompt { rest: "a cooldown is open".into(), answer: "Not understood.".into(), ..prompt("Go on.") };
+        assert_eq!(
+            prompt.render(&admitted(1, "the build is green")),
+            "Go on.\nYou were woken with this note: the build is green\nNot understood."
+        );
+        let default = Prompt { rest: "a cooldown is open".into(), ..Prompt::default() };
+        let said = default.render(&admitted(1, ""));
+        assert!(said.contains("frosty: done") && said.ends_with("You paused: a cooldown is open"), "{said}");
+    }
+
+    #[test]
+    fn a_note_is_text_and_no_template() {
+        assert_eq!(prompt("{note}").render(&admitted(1, "{count}\u{1b}[31m\nred")), "{count}[31m\nred");
+        let long = prompt("{note}").render(&admitted(1, &"é".repeat(20_000)));
+        assert_eq!(long.chars().count(), text::LONGEST_PROMPT);
+    }
+
+    #[test]
+    fn a_renewed_wait_asks_for_one_line() {
+        let prompt = Prompt { renewed: true, ..prompt("{note}") };
+        assert_eq!(prompt.render(&admitted(1, "")).lines().count(), 1);
+    }
+}

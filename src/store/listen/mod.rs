@@ -1,0 +1,172 @@
+//! What a waiting engine hears between two asks. It decides nothing: whatever is heard only makes the engine ask again.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+mod files;
+mod server;
+
+use super::{Place, StoreError, place};
+use crate::config::Config;
+use crate::throttle::policy::{Ms, millis};
+use crate::throttle::state::Hold;
+use crate::throttle::verdict::{Decision, Reason};
+
+/// No single wait is longer: a lost signal is then seen by looking.
+pub const LONGEST: Duration = Duration::from_secs(5);
+
+/// Whom a waiting engine listens for.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Its scope, encoded.
+    pub scope: String,
+    /// Its session, encoded.
+    pub session: String,
+    /// The session's name; empty for none.
+    pub name: String,
+}
+
+/// What the store says of the session and of the holds over it.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// The session's fence.
+    pub fence: Option<i64>,
+    /// A wake-up that no admission has answered.
+    pub woken: bool,
+    /// The holds of the scope and of its fleet, in force or over.
+    pub holds: Vec<Hold>,
+    /// The store's clock.
+    pub now: Ms,
+}
+
+impl Look {
+    /// Whether a new ask could be answered otherwise than `refused` was, before its `retry_after` is over.
+    #[must_use]
+    pub fn contradicts(&self, refused: &Decision, fence: i64) -> bool {
+        if self.fence.is_some_and(|f| f > fence) || (self.woken && refused.reason.is_rest()) {
+            return true;
+        }
+        refused.reason == Reason::Hold && self.held_until(refused.now) != Some(end_of(refused))
+    }
+
+    /// When the last hold in force at `now` ends: `None` when nothing holds, `Some(None)` when no time ends it.
+    fn held_until(&self, now: Ms) -> Option<Option<Ms>> {
+        let ends = self.holds.iter().filter(|h| h.holds(now)).map(|h| h.until);
+        ends.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)))
+    }
+}
+
+/// When a refusal ends, by the store's clock.
+#[must_use]
+pub fn end_of(refused: &Decision) -> Option<Ms> {
+    refused.retry_after.map(|left| refused.now.saturating_add(millis(left)))
+}
+
+/// What ended a wait.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Its time was over, or something stirred: look again.
+    Stirred,
+    /// Somebody's plain `PUBLISH`, and what it said: a wake-up that the store does not know of yet.
+    Word(String),
+}
+
+/// The ears of one waiting engine.
+pub trait Ears {
+    /// Looks at the session and the holds.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    fn look(&mut self) -> Result<Look, StoreError>;
+
+    /// Waits until something stirs, for at most `most` (and [`LONGEST`]), or until `interrupt` can be read.
+    ///
+    /// # Errors
+    /// When the store is gone.
+    fn wait(&mut self, most: Duration, interrupt: BorrowedFd<'_>) -> Result<Heard, StoreError>;
+}
+
+/// Opens ears at the place that the configuration names.
+///
+/// # Errors
+/// When the server cannot be reached or there is no state folder.
+pub fn open<'a>(config: &'a Config, listener: &Listener) -> Result<Box<dyn Ears + 'a>, StoreError> {
+    let deadline = Instant::now() + config.budget;
+    Ok(match place(config, deadline)? {
+        Place::Server(link) => Box::new(server::ServerEars::open(config, link, listener)?),
+        Place::Files => Box::new(files::FileEars::open(config, listener)?),
+    })
+}
+
+/// Sleeps until `interrupt` can be read.
+pub fn pause(most: Duration, interrupt: BorrowedFd<'_>) {
+    let _ = poll([interrupt], most);
+}
+
+/// Waits for one of these to be readable; tells which are.
+fn poll<const N: usize>(of: [BorrowedFd<'_>; N], most: Duration) -> [bool; N] {
+    use rustix::event::{PollFd, PollFlags, Timespec};
+    let mut fds = of.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let timeout = Timespec::try_from(most).ok();
+    match rustix::event::poll(&mut fds, timeout.as_ref()) {
+        Ok(_) => fds.map(|fd| !fd.revents().is_empty()),
+        // Interrupted by a signal: whoever waits looks again.
+        Err(_) => [false; N],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throttle::verdict::{Held, Outcome};
+
+    fn refused(reason: Reason, retry_after: Option<u64>) -> Decision {
+        Decision {
+            outcome: Outcome::Refuse,
+            reason,
+            retry_after: retry_after.map(Duration::from_millis),
+            attempts: 0,
+            strikes: 0,
+            fence: Some(7),
+            reason_changed: false,
+            held: Some(Held { by: String::new(), reason: String::new() }),
+            count: 0,
+            note: String::new(),
+            now: 1000,
+        }
+    }
+
+    fn hold(until: Option<Ms>) -> Hold {
+        Hold { reason: String::new(), by: "ann".into(), since: 0, until }
+    }
+
+    #[test]
+    fn only_what_could_change_the_answer_makes_it_ask() {
+        let look = |fence, woken, holds: &[Option<Ms>]| Look {
+            fence: Some(fence),
+            woken,
+            holds: holds.iter().map(|u| hold(*u)).collect(),
+            now: 1000,
+        };
+        for (look, refused, asks) in [
+            (look(7, false, &[]), refused(Reason::Rest, Some(50)), false),
+            (look(6, false, &[]), refused(Reason::Rest, Some(50)), false),
+            (look(8, false, &[]), refused(Reason::Rest, Some(50)), true),
+            (look(7, true, &[]), refused(Reason::Done, None), true),
+            (look(7, true, &[]), refused(Reason::Cooldown, Some(50)), false),
+            (look(7, true, &[]), refused(Reason::Quota, Some(50)), false),
+            (look(7, false, &[Some(1050)]), refused(Reason::Hold, Some(50)), false),
+            (look(7, false, &[Some(1050), Some(900)]), refused(Reason::Hold, Some(50)), false),
+            (look(7, false, &[Some(1040)]), refused(Reason::Hold, Some(50)), true),
+            (look(7, false, &[]), refused(Reason::Hold, Some(50)), true),
+            (look(7, false, &[]), refused(Reason::Hold, None), true),
+            (look(7, false, &[None, Some(1050)]), refused(Reason::Hold, None), false),
+            (look(7, true, &[None]), refused(Reason::Hold, None), false),
+            (look(7, false, &[None]), refused(Reason::Cooldown, Some(50)), false),
+        ] {
+            assert_eq!(look.contradicts(&refused, 7), asks, "{look:?} {refused:?}");
+        }
+        let lost = Look { fence: None, ..look(0, false, &[]) };
+        assert!(!lost.contradicts(&refused(Reason::Rest, Some(50)), 7), "a server that lost its data");
+    }
+}

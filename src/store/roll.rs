@@ -1,0 +1,141 @@
+//! Who is there: every session and every held scope of a fleet, for the commands that people use.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, FromRedisValue, Value, cmd};
+
+use super::link::Link;
+use super::state_file::{self, ScopeFile};
+use super::{Place, StoreError, place};
+use crate::config::Config;
+use crate::throttle::policy::Ms;
+use crate::throttle::state::{Hold, Phase, Rest, RestKind, SessionState};
+
+/// How long the whole list may take.
+const WITHIN: Duration = Duration::from_secs(5);
+/// How many are asked for in one write.
+const AT_ONCE: usize = 500;
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// A session and its id, encoded.
+pub type Session = (String, SessionState);
+
+/// Every session that is remembered, the last seen first.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub fn sessions(config: &Config) -> Result<Vec<Session>, StoreError> {
+    let mut all: Vec<Session> = match open(config)? {
+        Place::Files => {
+            let files = scope_files(config)?;
+            files.into_iter().flat_map(|(_, file)| file.sessions).collect()
+        }
+        Place::Server(mut link) => {
+            let fields = ["scope", "name", "label", "rest", "rest_since", "rest_until", "rest_topic", "seen", "phase"];
+            hashes(config, &mut link, "session", &fields)?.into_iter().map(|(id, f)| (id, session(&f))).collect()
+        }
+    };
+    all.retain(|(_, s): &Session| s.seen > 0);
+    all.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
+    Ok(all)
+}
+
+/// Every scope with a hold, in force or over.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub fn holds(config: &Config) -> Result<Vec<(String, Hold)>, StoreError> {
+    match open(config)? {
+        Place::Files => {
+            let files = scope_files(config)?;
+            Ok(files.into_iter().filter_map(|(scope, file)| Some((scope, file.scope.hold?))).collect())
+        }
+        Place::Server(mut link) => {
+            let all = hashes(config, &mut link, "scope", &["hold_reason", "hold_by", "hold_since", "hold_until"])?;
+            let hold = |fields: &[String]| {
+                let text = |i: usize| fields.get(i).cloned().unwrap_or_default();
+                let there = (0..3).any(|i| !text(i).is_empty());
+                there.then(|| Hold { reason: text(0), by: text(1), since: time(&text(2)), until: text(3).parse().ok() })
+            };
+            Ok(all.into_iter().filter_map(|(scope, fields)| Some((scope, hold(&fields)?))).collect())
+        }
+    }
+}
+
+fn open(config: &Config) -> Result<Place<'_>, StoreError> {
+    let mut place = place(config, Instant::now() + config.budget)?;
+    if let Place::Server(link) = &mut place {
+        link.until(Instant::now() + WITHIN);
+        link.log_in()?;
+        link.take_up_to(LARGEST);
+    }
+    Ok(place)
+}
+
+fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, StoreError> {
+    let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
+    let folder = dir.join("scopes");
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(StoreError::Files { doing: "read", path: folder, cause }),
+    };
+    let scope = |entry: fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().strip_suffix(".json")?.to_owned();
+        let file = state_file::peek(&state_file::scope(&dir, &name))?;
+        Some((name, file))
+    };
+    Ok(entries.flatten().filter_map(scope).collect())
+}
+
+/// These fields of every hash of a kind that its index names.
+fn hashes(
+    config: &Config,
+    link: &mut Link<'_>,
+    kind: &str,
+    fields: &[&str],
+) -> Result<Vec<(String, Vec<String>)>, StoreError> {
+    let mut index = cmd("ZRANGE");
+    index.arg(format!("frosty:{{{}}}:{kind}s", config.fleet)).arg(0).arg(-1);
+    let names = link.ask(&[index])?.pop().unwrap_or(Value::Nil);
+    let names = Vec::<String>::from_redis_value(names).unwrap_or_default();
+    let mut all = Vec::with_capacity(names.len());
+    for names in names.chunks(AT_ONCE) {
+        let get = |name: &String| -> Cmd {
+            let mut get = cmd("HMGET");
+            get.arg(format!("frosty:{{{}}}:{kind}:{name}", config.fleet)).arg(fields);
+            get
+        };
+        let answers = link.ask(&names.iter().map(get).collect::<Vec<_>>())?;
+        for (name, answer) in names.iter().zip(answers) {
+            let values = Vec::<Option<String>>::from_redis_value(answer).unwrap_or_default();
+            all.push((name.clone(), values.into_iter().map(Option::unwrap_or_default).collect()));
+        }
+    }
+    Ok(all)
+}
+
+fn session(fields: &[String]) -> SessionState {
+    let text = |i: usize| fields.get(i).cloned().unwrap_or_default();
+    let rest = RestKind::from_code(&text(3)).map(|kind| Rest {
+        kind,
+        since: time(&text(4)),
+        until: text(5).parse().ok(),
+        topic: text(6),
+    });
+    SessionState {
+        scope: text(0),
+        name: text(1),
+        label: text(2),
+        rest,
+        seen: time(&text(7)),
+        phase: Phase::from_code(&text(8)),
+        ..SessionState::default()
+    }
+}
+
+fn time(text: &str) -> Ms {
+    text.parse().unwrap_or(0)
+}

@@ -1,0 +1,508 @@
+//! The waiting engine as a process, on both stores: what it waits for, what ends its wait, and what it leaves behind.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::collections::HashMap;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{Answer, Engine, Frosty, Server, eventually, stop, stop_saying};
+
+const POLICY: &str = r#"{"stop": {"min_interval": "1s"}, "api_error": {"base": "1s", "max": "4s"}}"#;
+
+/// A store of its own for one test.
+struct Place {
+    frosty: Frosty,
+    server: Option<Server>,
+}
+
+impl Place {
+    fn both() -> [Self; 2] {
+        let server = Server::start();
+        let on_server = Frosty::on(&server).config(POLICY);
+        [
+            Self { frosty: on_server, server: Some(server) },
+            Self { frosty: Frosty::embedded().config(POLICY), server: None },
+        ]
+    }
+
+    fn var(mut self, name: &str, value: &str) -> Self {
+        self.frosty = self.frosty.var(name, value);
+        self
+    }
+
+    fn wait(&self, session: &str, message: &str) -> Engine {
+        Engine::start(&self.frosty, &stop_saying(session, message))
+    }
+
+    /// Starts an engine and waits until its refusal is journaled.
+    fn resting(&self, session: &str, message: &str) -> Engine {
+        let before = self.journal().len();
+        let engine = self.wait(session, message);
+        eventually("the stop is refused", || {
+            self.journal().iter().skip(before).any(|e| e["session"] == session && e["verdict"] == "refuse")
+        });
+        engine
+    }
+
+    fn run(&self, args: &[&str]) -> Answer {
+        self.frosty.run(args, b"")
+    }
+
+    fn event(&self, session: &str, event: &str, more: &str) {
+        let payload = format!(r#"{{"session_id":"{session}","hook_event_name":"{event}"{more}}}"#);
+        assert_eq!(self.frosty.hook(&payload).code, Some(0));
+    }
+
+    /// Every entry, the store's time as `ms`.
+    fn journal(&self) -> Vec<Value> {
+        let Some(server) = &self.server else { return self.frosty.journal() };
+        let mut con = server.connection();
+        let entries: Vec<(String, HashMap<String, String>)> =
+            redis::cmd("XRANGE").arg("torch.continuous.ops").arg("-").arg("+").query(&mut con).unwrap();
+        let value = |(id, fields): (String, HashMap<String, String>)| {
+            let mut value = serde_json::to_value(fields).unwrap();
+            value["ms"] = id.split('-').next().unwrap().parse::<i64>().unwrap().into();
+            value
+        };
+        entries.into_iter().map(value).collect()
+    }
+
+    fn reasons(&self, session: &str) -> Vec<String> {
+        let own = |e: &Value| (e["session"] == session).then(|| e["reason"].as_str().unwrap().to_owned());
+        self.journal().iter().filter_map(own).collect()
+    }
+
+    fn admissions(&self) -> Vec<i64> {
+        let all = self.journal();
+        all.iter().filter(|e| e["next_action"] == "CLAUDE_CODE_RESTART").map(|e| e["ms"].as_i64().unwrap()).collect()
+    }
+}
+
+#[track_caller]
+fn goes_on(answer: &Answer) {
+    assert_eq!((answer.code, answer.stdout.as_str()), (Some(2), "{\"suppressOutput\":true}\n"), "{answer:?}");
+}
+
+#[track_caller]
+fn leaves_silently(answer: &Answer) {
+    assert_eq!((answer.code, answer.stdout.as_str(), answer.stderr.as_str()), (Some(0), "", ""), "{answer:?}");
+}
+
+#[test]
+fn a_loop_of_engines_keeps_the_guard_and_never_trips() {
+    for place in Place::both() {
+        for _ in 0..4 {
+            goes_on(&place.wait("s", "on it").answer());
+        }
+        let admitted = place.admissions();
+        assert_eq!(admitted.len(), 4);
+        for pair in admitted.windows(2) {
+            assert!(pair[1] - pair[0] >= 1000, "{admitted:?}");
+        }
+        assert!(place.reasons("s").iter().all(|r| r == "admitted" || r == "min_interval"), "{:?}", place.reasons("s"));
+    }
+}
+
+#[test]
+fn a_next_check_is_kept_to_the_millisecond_and_said_back() {
+    for place in Place::both() {
+        let answer = place.wait("s", "Tests run.\nfrosty: next_check 2s").answer();
+        goes_on(&answer);
+        assert!(answer.stderr.contains("next_check 2s was taken as 20") && answer.stderr.contains("UTC"), "{answer:?}");
+        let all = place.journal();
+        assert_eq!(place.reasons("s"), ["rest", "admitted"]);
+        let waited = all[1]["ms"].as_i64().unwrap() - all[0]["ms"].as_i64().unwrap();
+        assert!((2000..10_000).contains(&waited), "{waited}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_answered_in_the_prompt() {
+    for place in Place::both() {
+        let answer = place.wait("s", "frosty: take a nap").answer();
+        goes_on(&answer);
+        assert!(answer.stderr.contains("did not understand your line \"frosty: take a nap\""), "{answer:?}");
+    }
+}
+
+#[test]
+fn wake_by_session_scope_and_name_with_its_notes() {
+    for place in Place::both() {
+        let place = place.var("FROSTY_NAME", "willy").var("FROSTY_SCOPE", "seat 1");
+        for whom in ["s", "seat 1", "seat%201", "willy"] {
+            let engine = place.resting("s", "frosty: done");
+            let woke = place.run(&["wake", whom, "--note", "the build\u{1b}[31m is green"]);
+            assert_eq!((woke.code, woke.stdout.as_str()), (Some(0), "woke s in seat%201\n"), "{woke:?}");
+            let answer = engine.answer();
+            goes_on(&answer);
+            assert!(
+                answer.stderr.contains("with this note: the build [31m is green\n")
+                    || answer.stderr.ends_with("is green\n")
+            );
+            assert!(!answer.stderr.contains('\u{1b}'));
+        }
+        assert_eq!(place.admissions().len(), 4);
+    }
+}
+
+#[test]
+fn a_wake_up_before_the_rest_is_not_lost_even_if_the_turn_says_done() {
+    for place in Place::both() {
+        goes_on(&place.wait("s", "on it").answer());
+        for note in ["one", "two"] {
+            assert_eq!(place.run(&["wake", "s", "--note", note]).code, Some(0));
+        }
+        let answer = place.wait("s", "frosty: done").answer();
+        goes_on(&answer);
+        assert!(answer.stderr.ends_with("with this note: one\ntwo\n"), "{answer:?}");
+        // The admission answered it.
+        let mut engine = place.resting("s", "frosty: done");
+        assert!(engine.is_waiting());
+    }
+}
+
+#[test]
+fn topics_and_all() {
+    for place in Place::both() {
+        let builds = place.resting("a", "frosty: wait_for the build");
+        let mut deploys = place.resting("b", "frosty: wait_for the deploy");
+        let mut blocked = place.resting("c", "frosty: blocked Ann");
+        let woke = place.run(&["wake", "--topic", "the build", "--note", "it is green"]);
+        assert_eq!(woke.stdout, "woke a in a\n");
+        goes_on(&builds.answer());
+        assert!(deploys.is_waiting() && blocked.is_waiting());
+        assert_eq!(place.run(&["wake", "--topic", "nothing"]).stdout, "nobody rests for that topic\n");
+        assert_eq!(place.run(&["wake", "--all"]).code, Some(0));
+        goes_on(&deploys.answer());
+        goes_on(&blocked.answer());
+    }
+}
+
+#[test]
+fn an_ambiguous_word_lists_and_a_wrong_one_tells_who_is_there() {
+    for place in Place::both() {
+        let place = place.var("FROSTY_NAME", "twins");
+        place.event("a", "SessionStart", "");
+        place.event("b", "SessionStart", "");
+        let several = place.run(&["wake", "twins"]);
+        assert_eq!(several.code, Some(64));
+        assert!(
+            several.stderr.contains("a  scope a  name twins") && several.stderr.contains("b  scope b"),
+            "{several:?}"
+        );
+        let nobody = place.run(&["wake", "nova"]);
+        assert_eq!(nobody.code, Some(1));
+        assert!(nobody.stderr.contains("found \"nova\"") && nobody.stderr.contains("a  scope a"), "{nobody:?}");
+        place.event("b", "SessionEnd", "");
+        assert_eq!(place.run(&["wake", "twins"]).stdout, "woke a in a\n");
+        for args in [&["wake"][..], &["wake", "a", "--all"], &["wake", "--al"], &["release", "--x"]] {
+            assert_eq!(place.run(args).code, Some(64), "{args:?}");
+        }
+    }
+}
+
+#[test]
+fn a_plain_publish_wakes_with_its_text() {
+    let [place, _] = Place::both();
+    let place = place.var("FROSTY_NAME", "willy").var("FROSTY_SCOPE", "seat");
+    let mut con = place.server.as_ref().unwrap().connection();
+    for channel in ["trigger.nova.willy", "trigger.nova.seat", "frosty.wake.seat"] {
+        let engine = place.resting("s", "frosty: done");
+        eventually("somebody hears", || {
+            redis::cmd("PUBLISH").arg(channel).arg("come\x07 back").query::<u32>(&mut con).unwrap() > 0
+        });
+        let answer = engine.answer();
+        goes_on(&answer);
+        assert!(answer.stderr.contains("come  back"), "{answer:?}");
+    }
+    assert_eq!(place.admissions().len(), 3);
+}
+
+#[test]
+fn a_wake_up_ends_no_cooldown_and_no_hold() {
+    for place in Place::both() {
+        // Two plain stops at once and a third: a cooldown of a minute.
+        for _ in 0..3 {
+            place.frosty.hook(&stop("s"));
+        }
+        let mut engine = place.resting("s", "frosty: done");
+        assert_eq!(place.reasons("s").last().unwrap(), "cooldown");
+        place.run(&["wake", "s"]);
+        std::thread::sleep(Duration::from_millis(1500));
+        assert!(engine.is_waiting());
+        assert_eq!(place.admissions().len(), 1);
+    }
+}
+
+#[test]
+fn a_prompt_a_newer_stop_and_the_sessions_end_retire_it() {
+    for place in Place::both() {
+        type Retire = fn(&Place);
+        let ways: [(&str, Retire); 4] = [
+            ("prompt", |p| p.event("s", "UserPromptSubmit", r#","prompt":"hi""#)),
+            ("client", |p| p.event("s", "UserPromptSubmit", r#","prompt":"<task-notification>""#)),
+            ("end", |p| p.event("s", "SessionEnd", r#","reason":"clear""#)),
+            ("stop", |p| goes_on(&p.wait("s", "frosty: next_check 1s").answer())),
+        ];
+        for (way, retire) in ways {
+            let engine = place.resting("s", "frosty: next_check 1h");
+            let admitted = place.admissions().len();
+            retire(&place);
+            leaves_silently(&engine.answer());
+            assert_eq!(place.admissions().len(), admitted + usize::from(way == "stop"), "{way}");
+        }
+        assert_eq!(place.reasons("s").iter().filter(|r| *r == "superseded").count(), 4);
+    }
+}
+
+#[test]
+fn sigterm_ends_it_at_once_and_leaves_nothing() {
+    for place in Place::both() {
+        let engine = place.resting("s", "frosty: next_check 1h");
+        let before = place.journal().len();
+        assert!(Command::new("kill").arg(engine.pid().to_string()).status().unwrap().success());
+        leaves_silently(&engine.answer());
+        assert_eq!(place.journal().len(), before);
+        // Nothing but the state, the lock and the journal.
+        if place.server.is_none() {
+            let names = |dir: &str| {
+                let entries = std::fs::read_dir(place.frosty.state().join(dir)).unwrap();
+                let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+                names.sort();
+                names
+            };
+            assert_eq!(names("default"), ["journal.jsonl", "lock", "scopes"]);
+            assert_eq!(names("default/scopes"), ["s.json"]);
+        }
+    }
+}
+
+/// A parent that dies by SIGKILL: the engine goes without an ask.
+#[test]
+fn it_does_not_outlive_its_parent() {
+    for place in Place::both() {
+        let frosty = env!("CARGO_BIN_EXE_frosty");
+        let script = format!("{frosty} hook --wait 20d --timeout 1900000 & echo $!; wait");
+        let mut command = place.frosty.command_of(std::path::Path::new("sh"), &["-c", &script]);
+        command.stdin(Stdio::piped());
+        // A shell gives what it starts in the background no stdin of its own.
+        let script = format!("exec 3<&0; {frosty} hook --wait 20d --timeout 1900000 <&3 & echo $!; wait");
+        let mut command = {
+            drop(command);
+            place.frosty.command_of(std::path::Path::new("sh"), &["-c", &script])
+        };
+        let mut parent = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(
+            &mut parent.stdin.take().unwrap(),
+            stop_saying("s", "frosty: next_check 3s").as_bytes(),
+        )
+        .unwrap();
+        eventually("the stop is refused", || place.reasons("s") == ["rest"]);
+        let mut line = [0; 16];
+        let n = std::io::Read::read(parent.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let pid: u32 = std::str::from_utf8(&line[..n]).unwrap().trim().parse().unwrap();
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        let gone = || !std::path::Path::new(&format!("/proc/{pid}/exe")).exists();
+        eventually("the engine is gone", gone);
+        assert_eq!(place.reasons("s"), ["rest"], "and no ask after its parent's death");
+    }
+}
+
+#[test]
+fn it_does_not_outlive_the_client_that_the_environment_names() {
+    for place in Place::both() {
+        let mut client = Command::new("sleep").arg("60").spawn().unwrap();
+        let place = place.var("CLAUDE_PID", &client.id().to_string());
+        let engine = place.resting("s", "frosty: next_check 2s");
+        client.kill().unwrap();
+        client.wait().unwrap();
+        leaves_silently(&engine.answer());
+        assert_eq!(place.reasons("s"), ["rest"]);
+    }
+}
+
+#[test]
+fn an_api_error_is_waited_out_and_three_in_a_row_grow() {
+    for place in Place::both() {
+        let failure = r#"{"session_id":"s","hook_event_name":"StopFailure","error":"rate_limit"}"#;
+        for _ in 0..3 {
+            goes_on(&Engine::start(&place.frosty, failure).answer());
+        }
+        let waits: Vec<_> = place
+            .journal()
+            .iter()
+            .filter(|e| e["reason"] == "api_error")
+            .map(|e| e["retry_after_ms"].as_i64().or_else(|| e["retry_after_ms"].as_str()?.parse().ok()).unwrap())
+            .collect();
+        assert_eq!(waits.len(), 3, "{waits:?}");
+        for (waited, length) in waits.iter().zip([1000, 2000, 4000]) {
+            assert!((length - 900..=length).contains(waited), "{waits:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hold_is_waited_for_and_released() {
+    for place in Place::both() {
+        let failure = r#"{"session_id":"s","hook_event_name":"StopFailure","error":"authentication_failed"}"#;
+        let engine = Engine::start(&place.frosty, failure);
+        eventually("it is held", || place.reasons("s").contains(&"hold".to_owned()));
+        let released = place.run(&["release"]);
+        assert_eq!(released.code, Some(0));
+        assert!(released.stdout.contains("released s: it was held by api: authentication_failed: log in again"));
+        let answer = engine.answer();
+        goes_on(&answer);
+        assert!(answer.stderr.contains("held by api: authentication_failed: log in again"), "{answer:?}");
+        assert_eq!(place.run(&["release"]).stdout, "nothing is held\n");
+        assert_eq!(place.run(&["release", "s"]).stdout, "s was not held\n");
+        assert_eq!(place.run(&["release", "nobody"]).code, Some(1));
+    }
+}
+
+#[test]
+fn parked_by_what_runs_beside_the_turn() {
+    for place in Place::both() {
+        let place = Place {
+            frosty: place.frosty.config(r#"{"stop": {"min_interval": "1s"}, "park_max": "2s"}"#),
+            server: place.server,
+        };
+        let shell =
+            r#"{"session_id":"s","hook_event_name":"Stop","background_tasks":[{"type":"shell","status":"running"}]}"#;
+        goes_on(&Engine::start(&place.frosty, shell).answer());
+        let all = place.journal();
+        assert_eq!(place.reasons("s"), ["parked", "admitted"]);
+        assert!(all[1]["ms"].as_i64().unwrap() - all[0]["ms"].as_i64().unwrap() >= 2000);
+        // Without an engine a shell is no reason to rest, a timer is.
+        goes_on(&place.frosty.hook(&shell.replace("\"s\"", "\"plain\"")));
+        let cron = r#"{"session_id":"c","hook_event_name":"Stop","session_crons":[{"id":"1"}]}"#;
+        assert_eq!(place.frosty.hook(cron).code, Some(0));
+        assert_eq!(place.reasons("c"), ["parked"]);
+        // The client wakes the session itself.
+        place.event("c", "UserPromptSubmit", r#","prompt":"<task-notification>it rang""#);
+        goes_on(&place.frosty.hook(&stop("c")));
+    }
+}
+
+#[test]
+fn unattended_sessions_are_left_alone_unless_they_ask_for_it() {
+    for place in Place::both() {
+        for (name, value) in [("CLAUDE_CODE_SESSION_ATTENDED", "0"), ("CLAUDE_CODE_ENTRYPOINT", "sdk-cli")] {
+            for on in [None, Some("1")] {
+                let mut command = place.frosty.command(&["hook", "--wait", "20d", "--timeout", "1900000"]);
+                command.env(name, value);
+                on.map(|on| command.env("FROSTY_ON", on));
+                leaves_silently(&Engine::of(command, &stop_saying("s", "frosty: done")).answer());
+            }
+        }
+        assert!(place.journal().is_empty());
+        let place = Place {
+            frosty: place.frosty.config(r#"{"stop": {"min_interval": "1s"}, "print_wait": "2s"}"#),
+            server: place.server,
+        };
+        let place = place.var("FROSTY_ON", "print").var("CLAUDE_CODE_SESSION_ATTENDED", "0");
+        goes_on(&place.wait("s", "on it").answer());
+        // Nobody waits for an agent that is done, and no longer than print_wait for any other.
+        leaves_silently(&place.wait("s", "frosty: done").answer());
+        place.event("s", "UserPromptSubmit", r#","prompt":"hi""#);
+        leaves_silently(&place.wait("s", "frosty: next_check 1h").answer());
+        assert_eq!(place.reasons("s").last().unwrap(), "waiter_expired");
+    }
+}
+
+#[test]
+fn before_its_end_a_wait_is_renewed_or_journaled() {
+    for place in Place::both() {
+        let short = |session: &str, message: &str| {
+            let command = place.frosty.command(&["hook", "--wait", "2s", "--timeout", "10"]);
+            Engine::of(command, &stop_saying(session, message))
+        };
+        let answer = short("s", "frosty: done").answer();
+        goes_on(&answer);
+        assert!(answer.stderr.lines().count() == 1 && answer.stderr.contains("renews its wait"), "{answer:?}");
+        // The rest goes on.
+        let mut engine = place.resting("s", "nothing to do");
+        assert_eq!(place.reasons("s").last().unwrap(), "done");
+        assert!(engine.is_waiting());
+        // A hold is not renewed through.
+        let failure = r#"{"session_id":"h","hook_event_name":"StopFailure","error":"billing_error"}"#;
+        let command = place.frosty.command(&["hook", "--wait", "2s", "--timeout", "10"]);
+        leaves_silently(&Engine::of(command, failure).answer());
+        assert_eq!(place.reasons("h").last().unwrap(), "waiter_expired");
+        assert!(place.run(&["wake", "h"]).stdout.contains("has no engine that waits"));
+    }
+}
+
+#[test]
+fn a_wait_that_the_client_would_cut_short_is_an_error() {
+    let frosty = Frosty::embedded();
+    for (args, words) in [
+        (&["hook", "--wait", "20d"][..], &["--wait", "--timeout"][..]),
+        (&["hook", "--wait", "2h", "--timeout", "60"], &["at most --timeout", "2h"]),
+        (&["hook", "--wait", "20d", "--timeout", "2592000"], &["2147483", "2592000"]),
+        (&["hook", "--wait", "soon", "--timeout", "60"], &["soon"]),
+    ] {
+        frosty.run(args, stop("s").as_bytes()).stands_down_saying(words);
+    }
+}
+
+#[test]
+fn a_server_that_goes_and_comes_back_is_ridden_out() {
+    let port = support::free_port();
+    let server = Server::start_on(port);
+    let url = server.url();
+    let frosty = Frosty::new().config(POLICY).var("FROSTY_STORE", &url);
+    let place = Place { frosty, server: Some(server) };
+    let mut engine = place.resting("s", "frosty: next_check 2s");
+    let Place { frosty, server } = place;
+    drop(server);
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(engine.is_waiting());
+    // It comes back without its data.
+    let place = Place { frosty, server: Some(Server::start_on(port)) };
+    goes_on(&engine.answer());
+    assert_eq!(place.admissions().len(), 1);
+}
+
+/// A begin whose answer was lost is told again without taking the session from whoever came later.
+#[test]
+fn a_server_that_is_away_at_the_stop() {
+    let port = support::free_port();
+    let frosty = Frosty::new().config(POLICY).var("FROSTY_STORE", &format!("redis://127.0.0.1:{port}"));
+    let mut first = Engine::start(&frosty, &stop_saying("s", "frosty: next_check 1s"));
+    std::thread::sleep(Duration::from_millis(500));
+    let mut second = Engine::start(&frosty, &stop_saying("s", "frosty: next_check 1s"));
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(first.is_waiting() && second.is_waiting());
+    let place = Place { frosty, server: Some(Server::start_on(port)) };
+    leaves_silently(&first.answer());
+    goes_on(&second.answer());
+    let reasons = place.reasons("s");
+    assert_eq!(place.admissions().len(), 1, "{reasons:?}");
+    assert!(reasons.contains(&"rest".to_owned()), "the directive was kept: {reasons:?}");
+}
+
+#[test]
+fn it_holds_two_connections_and_looks_at_most_once_a_second() {
+    let [place, _] = Place::both();
+    let mut engine = place.resting("s", "frosty: done");
+    let mut con = place.server.as_ref().unwrap().connection();
+    let mut clients = || -> String { redis::cmd("CLIENT").arg("LIST").query(&mut con).unwrap() };
+    eventually("it listens", || clients().lines().filter(|l| l.contains("cmd=xread")).count() == 1);
+    let list = clients();
+    assert_eq!(list.lines().count(), 3, "two of the engine, one of the test: {list}");
+    let mut con = place.server.as_ref().unwrap().connection();
+    let mut looks = || -> u64 {
+        let info: String = redis::cmd("INFO").arg("commandstats").query(&mut con).unwrap();
+        let line = info.lines().find(|l| l.starts_with("cmdstat_time:")).unwrap();
+        line.split(['=', ',']).nth(1).unwrap().parse().unwrap()
+    };
+    let before = looks();
+    std::thread::sleep(Duration::from_secs(6));
+    let more = looks() - before;
+    assert!((1..=6).contains(&more), "{more} looks in 6 s");
+    assert!(engine.is_waiting());
+}
