@@ -210,4 +210,4 @@ PLACE="\"$path\"" awk '{
   if (at) $0 = substr($0, 1, at - 1) ENVIRON["PLACE"] substr($0, at + 8)
   print
 }' hooks/settings.example.json
-printf '\nThe README tells what each line does, and how to arm single sessions instead.\n'
+printf '\nSo a refused stop ends the turn. For agents that come back by themselves merge hooks/continuous.example.json instead,\nwith the same path for "frosty".\nThe README tells what each line does, and how to arm single sessions instead.\n'

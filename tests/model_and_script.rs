@@ -120,7 +120,7 @@ impl Both {
             assert_eq!(text("woken") == "1", session.woken);
             assert_eq!(text("note"), session.note);
             assert_eq!(number("count").unwrap_or(0), Ms::from(session.count));
-            assert_eq!(text("phase"), session.phase.code());
+            assert_eq!(text("state"), session.phase.code());
             assert_eq!(text("needs_you") == "1", session.needs_you);
             assert_eq!(text("last_reason"), session.last_reason);
             assert_eq!((text("name"), text("label")), (session.name, session.label));

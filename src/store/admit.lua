@@ -120,7 +120,7 @@ if event == 'wake' then
     put(session, 'note', notes)
   end
 elseif event == 'expired' then
-  put(session, 'phase', 'expired')
+  put(session, 'state', 'expired')
   answer.reason = 'waiter_expired'
 elseif event ~= 'release' and not superseded then
   if raises and not late then
@@ -160,7 +160,7 @@ elseif event ~= 'release' and not superseded then
   if name ~= stored_name and (event == 'start' or name ~= '') then put(session, 'name', name) end
   if event ~= 'ask' then
     put(session, 'needs_you', event == 'needs_you' and '1' or '')
-    put(session, 'phase', event == 'end' and 'ended' or '')
+    put(session, 'state', event == 'end' and 'ended' or '')
   end
   put(session, 'scope', scope_name)
   put(session, 'host', host)

@@ -1,5 +1,6 @@
 //! Who is there: every session and every held scope of a fleet, for the commands that people use.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -33,12 +34,15 @@ pub fn sessions(config: &Config) -> Result<Vec<Session>, StoreError> {
             files.into_iter().flat_map(|(_, file)| file.sessions).collect()
         }
         Place::Server(mut link) => {
-            let fields = ["scope", "name", "label", "rest", "rest_since", "rest_until", "rest_topic", "seen", "phase"];
+            let fields = ["scope", "name", "label", "rest", "rest_since", "rest_until", "rest_topic", "seen", "state"];
             hashes(config, &mut link, "session", &fields)?.into_iter().map(|(id, f)| (id, session(&f))).collect()
         }
     };
     all.retain(|(_, s): &Session| s.seen > 0);
     all.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
+    // In files a session that moved to another seat has left its old state behind.
+    let mut known = HashSet::new();
+    all.retain(|(id, _)| known.insert(id.clone()));
     Ok(all)
 }
 

@@ -310,7 +310,7 @@ pub struct SessionState {
     #[serde(skip_serializing_if = "is_zero")]
     pub count: u32,
     /// Whether anybody is there to be woken.
-    #[serde(skip_serializing_if = "Phase::is_open")]
+    #[serde(rename = "state", skip_serializing_if = "Phase::is_open")]
     pub phase: Phase,
     /// The session stands at a permission dialog.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
