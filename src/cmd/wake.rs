@@ -5,12 +5,22 @@ use std::time::Instant;
 
 use super::{Failure, target};
 use crate::cli::WakeArgs;
+use crate::clock;
 use crate::config::Env;
 use crate::hook;
 use crate::store::{self, roll};
 use crate::text;
-use crate::throttle::state::{Phase, RestKind};
+use crate::throttle::state::{Phase, RestKind, SessionState};
 use crate::throttle::step::Event;
+
+/// Whether an engine waits for the session; of another machine's is only known that one did.
+fn waits(session: &SessionState) -> bool {
+    let alive = |pid: u32| {
+        let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+        pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+    };
+    session.pid.is_some_and(|pid| session.host != clock::host() || alive(pid))
+}
 
 /// Wakes whom the arguments name.
 ///
@@ -38,9 +48,9 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
         let step = hook::step_of(session.scope.clone(), id.clone(), "Wake", event);
         store::open(&config, Instant::now() + config.budget)?.step(&step)?;
         let _ = match session.phase {
-            Phase::Open => writeln!(out, "woke {id} in {}", session.scope),
             Phase::Ended => writeln!(out, "{id} has ended: it hears of this if it is resumed"),
-            Phase::Expired => writeln!(out, "{id} has no engine that waits: it hears of this at its next stop"),
+            Phase::Open if waits(session) => writeln!(out, "woke {id} in {}", session.scope),
+            _ => writeln!(out, "{id} has no engine that waits: it hears of this at its next stop"),
         };
     }
     if chosen.is_empty() {

@@ -147,7 +147,8 @@ fn prepare(
     let detail = payload.error().as_deref().map(text::line).unwrap_or_else(|| prompt.answer.clone());
     let paced = waits && event.asks() != Some(Class::Compact);
     let name = config.name.as_deref().map(text::line).unwrap_or_default();
-    let step = Step { detail, paced, name, ..step_of(scope, session, &payload.hook_event_name, event) };
+    let pid = waits.then(std::process::id);
+    let step = Step { detail, paced, pid, name, ..step_of(scope, session, &payload.hook_event_name, event) };
     let wait = if unattended { flags.wait.min(config.print_wait) } else { flags.wait };
     Ok(Some(Call { config, step, prompt, wait, unattended }))
 }
@@ -161,6 +162,7 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
         session,
         name: String::new(),
         paced: false,
+        pid: None,
         late: None,
         host: clock::host(),
         host_ms: clock::host_ms(),

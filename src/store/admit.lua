@@ -5,11 +5,11 @@ local now = (function(t) return math.floor(tonumber(t[1])) * 1000 + math.floor(t
 
 local unpack = table.unpack or unpack
 local event, held_fence, paced, host_ms, host, r, id, scope_name, session_name, name, label,
-  rest_kind, rest_lasting, rest_topic, failure, reset_at, reset_after, too_long, cure, note,
+  rest_kind, rest_lasting, rest_topic, failure, reset_at, reset_after, too_long, cure, pid, note,
   event_name, detail, fleet_name, store_name, journal_max, keep,
   min_interval, burst_limit, window, base, factor, max, jitter, calm,
   api_base, api_factor, api_max = unpack(ARGV)
-local QUOTA_ARGS = 38
+local QUOTA_ARGS = 39
 
 local HIGHEST_FENCE, HIGHEST_QUOTA, MOST_STRIKES, DAY = 999999999999999, 10000, 1000, 86400000
 local MOST_COUNTED, LONGEST_NOTES = 1000000000, 8000
@@ -86,7 +86,7 @@ end
 
 ---- the session -----------------------------------------------------------------------------------------------
 local s = event == 'release' and {} or redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since',
-  'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count')
+  'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count', 'pid')
 local fence, woken, last_reason, notes, count = int(s[1]), s[8] == '1', text(s[9]), text(s[10]), count_of(s[11])
 local rest = s[4] and s[4] ~= '' and { kind = s[4], since = count_of(s[5]), till = int(s[6]), topic = text(s[7]) } or nil
 local stored_name = text(s[2])
@@ -162,6 +162,7 @@ elseif event ~= 'release' and not superseded then
     put(session, 'needs_you', event == 'needs_you' and '1' or '')
     put(session, 'state', event == 'end' and 'ended' or '')
   end
+  if begins and pid ~= text(s[12]) then put(session, 'pid', pid) end
   put(session, 'scope', scope_name)
   put(session, 'host', host)
   put(session, 'seen', fmt(now))

@@ -34,7 +34,19 @@ pub fn sessions(config: &Config) -> Result<Vec<Session>, StoreError> {
             files.into_iter().flat_map(|(_, file)| file.sessions).collect()
         }
         Place::Server(mut link) => {
-            let fields = ["scope", "name", "label", "rest", "rest_since", "rest_until", "rest_topic", "seen", "state"];
+            let fields = [
+                "scope",
+                "name",
+                "label",
+                "rest",
+                "rest_since",
+                "rest_until",
+                "rest_topic",
+                "seen",
+                "state",
+                "pid",
+                "host",
+            ];
             hashes(config, &mut link, "session", &fields)?.into_iter().map(|(id, f)| (id, session(&f))).collect()
         }
     };
@@ -136,6 +148,8 @@ fn session(fields: &[String]) -> SessionState {
         rest,
         seen: time(&text(7)),
         phase: Phase::from_code(&text(8)),
+        pid: text(9).parse().ok(),
+        host: text(10),
         ..SessionState::default()
     }
 }

@@ -87,6 +87,7 @@ pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd 
     };
     args.maybe(at).maybe(after);
     args.flag(failure.is_some_and(|f| f.too_long)).text(failure.map_or("", |f| &f.cure));
+    args.maybe(step.pid.map(Ms::from));
     args.text(match event {
         Event::Wake { note } => note,
         _ => "",

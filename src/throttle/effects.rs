@@ -104,6 +104,9 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, standing: Stand
     if !ask.name.is_empty() {
         session.name.clone_from(&ask.name);
     }
+    if begins(&ask.event) {
+        session.pid = ask.pid;
+    }
     session.scope.clone_from(&ask.scope);
     session.host.clone_from(&ask.host);
     session.seen = now;

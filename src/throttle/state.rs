@@ -315,6 +315,9 @@ pub struct SessionState {
     /// The session stands at a permission dialog.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub needs_you: bool,
+    /// The process that waits for it since its last stop, on its machine; `None` when none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
     /// The machine it was last seen on.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,

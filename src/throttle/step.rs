@@ -159,6 +159,8 @@ pub struct Step {
     pub name: String,
     /// Whether the caller waits out a refusal.
     pub paced: bool,
+    /// The process that waits for the session after this stop, if one does.
+    pub pid: Option<u32>,
     /// For a `Stop` or `StopFailure` told again after no answer came: the fence that it is to begin with. If the store
     /// knows a newer one the event is `superseded`; if it knows this one, its effects are in already.
     pub late: Option<i64>,

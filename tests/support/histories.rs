@@ -192,6 +192,7 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
                 paced,
                 late,
                 name,
+                pid: (r % 2 == 0).then_some(r),
                 r,
                 session: format!("session-{session}"),
                 scope: format!("scope-{scope}"),

@@ -326,6 +326,7 @@ pub fn step(event: Event) -> Step {
         session: "session".to_owned(),
         name: String::new(),
         paced: false,
+        pid: None,
         late: None,
         host: "host".to_owned(),
         host_ms: T0,
