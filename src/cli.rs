@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flags;
@@ -104,7 +105,7 @@ pub struct PlaceArgs {
 #[group(id = "whom", required = true, multiple = false, args = ["target", "all", "topic"])]
 pub struct WakeArgs {
     /// A session's id, a scope, a session's name, or a window's label
-    #[arg(value_name = "SESSION|SCOPE|NAME|LABEL")]
+    #[arg(value_name = "SESSION|SCOPE|NAME|LABEL", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
     /// Every session of the fleet that rests
     #[arg(long)]
@@ -124,7 +125,7 @@ pub struct WakeArgs {
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
     /// A scope, or a session's id, name or window label; without it, the one scope that is held
-    #[arg(value_name = "SCOPE")]
+    #[arg(value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
     /// Where.
     #[command(flatten)]

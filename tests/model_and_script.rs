@@ -119,6 +119,9 @@ impl Both {
             assert_eq!(text("rest_topic"), session.rest.as_ref().map_or("", |r| &r.topic));
             assert_eq!(text("woken") == "1", session.woken);
             assert_eq!(text("note"), session.note);
+            assert_eq!(text("given"), session.given);
+            let begun = session.begun.as_ref().map(|b| format!("{} {}", b.at, b.id)).unwrap_or_default();
+            assert_eq!(text("begun"), begun);
             assert_eq!(number("pid"), session.pid.map(Ms::from));
             assert_eq!(number("count").unwrap_or(0), Ms::from(session.count));
             assert_eq!(text("state"), session.phase.code());

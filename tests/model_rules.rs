@@ -438,6 +438,45 @@ fn a_wake_up_ends_a_rest_even_one_booked_later_and_nothing_else() {
     assert!(state.session.woken, "a refusal keeps it");
 }
 
+#[test]
+fn a_note_is_handed_out_again_until_the_next_stop() {
+    let mut story = default();
+    let note = |words: &str| Event::Wake { note: words.to_owned() };
+    story.event(0, note("one"));
+    assert_eq!(story.stop(1).note, "one");
+    // The answer was lost: the engine asks again.
+    let fence = story.state.session.fence.unwrap();
+    story.event(2, note("two"));
+    let ask = Event::Ask { fence, renew: false };
+    assert_eq!(story.event(60 * S, ask).note, "one\ntwo");
+    assert_eq!(story.stop(120 * S).note, "");
+}
+
+#[test]
+fn a_stop_told_again_is_known_by_its_id_and_a_late_one_does_not_unseat_a_newer() {
+    let policy = Policy::default();
+    let mut state = State::default();
+    let stop = |id: &str, late: Option<u64>, host_ms| Step {
+        id: id.to_owned(),
+        late: late.map(Duration::from_millis),
+        host_ms,
+        paced: true,
+        ..stop_step()
+    };
+    let first = model::step(&policy, &mut state, &stop("a", None, T0), T0);
+    // Again, whatever the clock: the same fence.
+    let again = model::step(&policy, &mut state, &stop("a", Some(5000), T0 - 9_000_000), T0 + 5000);
+    assert_eq!((again.fence, again.reason.code()), (first.fence, "min_interval"));
+    // One that was never heard, first told before a newer one began.
+    model::step(&policy, &mut state, &stop("b", None, T0), T0 + 6000);
+    let late = model::step(&policy, &mut state, &stop("c", Some(1000), T0), T0 + 6500);
+    assert_eq!(late.reason.code(), "superseded");
+    // And one first told after it.
+    let later = model::step(&policy, &mut state, &stop("d", Some(300), T0 - 9_000_000), T0 + 6500);
+    assert_eq!(later.reason.code(), "min_interval");
+    assert!(later.fence > first.fence);
+}
+
 // ---- API errors -------------------------------------------------------------------------------------------------
 
 #[test]

@@ -199,7 +199,14 @@ fn an_ambiguous_word_lists_and_a_wrong_one_tells_who_is_there() {
         place.event("b", "SessionEnd", "");
         let woke = place.run(&["wake", "twins"]);
         assert_eq!(woke.stdout, "a has no engine that waits: it hears of this at its next stop\n");
-        for args in [&["wake"][..], &["wake", "a", "--all"], &["wake", "--al"], &["release", "--x"]] {
+        for args in [
+            &["wake"][..],
+            &["wake", "a", "--all"],
+            &["wake", "--al"],
+            &["release", "--x"],
+            &["wake", ""],
+            &["release", ""],
+        ] {
             assert_eq!(place.run(args).code, Some(64), "{args:?}");
         }
     }

@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::target::TargetError;
 use super::{Failure, target};
 use crate::cli::ReleaseArgs;
-use crate::clock;
 use crate::config::Env;
 use crate::hook;
 use crate::store::{self, roll};
@@ -20,8 +19,7 @@ use crate::throttle::step::Event;
 pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let env = Env::read();
     let config = super::config(&env, args.place)?;
-    let now = clock::host_ms();
-    let held: Vec<_> = roll::holds(&config)?.into_iter().filter(|(_, h)| h.holds(now)).collect();
+    let held = roll::holds(&config)?;
     let mut out = io::stdout().lock();
     let scope = match (args.target, held.as_slice()) {
         (Some(word), held) => match held.iter().find(|(scope, _)| *scope == word || *scope == text::encode(&word)) {

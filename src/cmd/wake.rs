@@ -7,7 +7,7 @@ use super::{Failure, target};
 use crate::cli::WakeArgs;
 use crate::clock;
 use crate::config::Env;
-use crate::hook;
+use crate::hook::{self, directive};
 use crate::store::{self, roll};
 use crate::text;
 use crate::throttle::state::{Phase, RestKind, SessionState};
@@ -35,7 +35,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
         (Some(word), _) => vec![target::one(&sessions, word)?],
         (None, topic) => {
             let waits = |rest: &crate::throttle::state::Rest| match topic {
-                Some(topic) => rest.kind == RestKind::WaitFor && rest.topic == text::line(topic),
+                Some(topic) => rest.kind == RestKind::WaitFor && rest.topic == directive::topic(topic),
                 None => true,
             };
             let rests = |s: &&roll::Session| s.1.phase != Phase::Ended && s.1.rest.as_ref().is_some_and(waits);
@@ -43,10 +43,17 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
         }
     };
     let mut out = io::stdout().lock();
+    let mut failed = None;
     for (id, session) in &chosen {
         let event = Event::Wake { note: note.clone() };
         let step = hook::step_of(session.scope.clone(), id.clone(), "Wake", event);
-        store::open(&config, Instant::now() + config.budget)?.step(&step)?;
+        let told = store::open(&config, Instant::now() + config.budget).and_then(|mut store| store.step(&step));
+        if let Err(e) = told {
+            // The others are woken all the same.
+            failed = Some(e);
+            let _ = writeln!(out, "{id} could not be told");
+            continue;
+        }
         let _ = match session.phase {
             Phase::Ended => writeln!(out, "{id} has ended: it hears of this if it is resumed"),
             Phase::Open if waits(session) => writeln!(out, "woke {id} in {}", session.scope),
@@ -56,5 +63,5 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     if chosen.is_empty() {
         let _ = writeln!(out, "nobody rests{}", if args.topic.is_some() { " for that topic" } else { "" });
     }
-    Ok(())
+    failed.map_or(Ok(()), |e| Err(e.into()))
 }

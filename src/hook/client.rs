@@ -13,7 +13,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn now(env: &Env) -> Self {
-        let named = env.claude_pid.as_ref().and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        let named = env.claude_pid.as_ref().and_then(|pid| Pid::from_raw(pid.parse().ok().filter(|pid| *pid > 0)?));
         Self { parent: process::getppid(), named: named.map(|pid| (pid, started(pid))) }
     }
 

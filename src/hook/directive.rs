@@ -30,12 +30,15 @@ pub struct Said {
 /// Reads the last directive in a message. `now` tells the machine's clock in its own time zone; it is asked only when there is one.
 #[must_use]
 pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Said {
-    let mut outside = true;
+    let mut code: Option<(char, usize)> = None;
     let mut lines = Vec::new();
     for line in message.lines().map(str::trim).filter(|l| !l.is_empty()) {
-        let fence = line.starts_with("```") || line.starts_with("~~~");
-        outside ^= fence;
-        lines.push((line, outside && !fence));
+        let before = code;
+        code = match before {
+            None => opens(line),
+            Some(open) => Some(open).filter(|open| !closes(line, *open)),
+        };
+        lines.push((line, before.is_none() && code.is_none()));
     }
     let last = lines.iter().rev().take(LINES).filter(|(_, outside)| *outside);
     let directive = last.map(|(line, _)| line).find_map(|line| {
@@ -43,6 +46,19 @@ pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Said
         head.eq_ignore_ascii_case("frosty:").then(|| tail.trim())
     });
     directive.map(|words| understand(words, &now())).unwrap_or_default()
+}
+
+/// The fence of a code block that the line opens: its character and length (CommonMark's rule).
+fn opens(line: &str) -> Option<(char, usize)> {
+    let mark = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;
+    let info = line.trim_start_matches(mark);
+    let length = line.len() - info.len();
+    (length >= 3 && !(mark == '`' && info.contains('`'))).then_some((mark, length))
+}
+
+/// Whether the line closes such a block.
+fn closes(line: &str, (mark, length): (char, usize)) -> bool {
+    line.len() >= length && line.chars().all(|c| c == mark)
 }
 
 #[cold]
@@ -82,6 +98,12 @@ wait_for <topic>, or blocked <on whom>.",
         text::line_of(words, 80)
     );
     Said { rest: None, answer }
+}
+
+/// A topic as it is kept and compared.
+#[must_use]
+pub fn topic(said: &str) -> String {
+    text::line_of(said, LONGEST_TOPIC)
 }
 
 /// How long from now until what was said.
@@ -184,12 +206,15 @@ mod tests {
             "frosty: done\n1\n2\n3\n4\n5",
             "```\nfrosty: done\n```",
             "~~~text\nfrosty: done",
+            "````\n```\nfrosty: done\n```\n````",
+            "```\n~~~\nfrosty: done",
             "fros\u{00e9}\u{00e9}",
             "",
         ] {
             assert_eq!(read(message, noon), Said::default(), "{message}");
         }
         assert!(rest("frosty: done\n\n1\n\n2\n3\n\n4\n").is_some());
+        assert!(rest("```js``` is it\nfrosty: done").is_some());
         assert!(rest("```\ncode\n```\nfrosty: done").is_some());
         assert_eq!(rest("frosty: done\nfrosty: next_check 5s").unwrap().0, "rest", "the last one counts");
     }

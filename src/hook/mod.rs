@@ -43,6 +43,9 @@ pub fn run(flags: &Flags) -> ExitCode {
     if env.disabled() {
         return ExitCode::SUCCESS;
     }
+    // Before anything takes time: who started this, and whether it is told to end.
+    let waiter =
+        if flags.wait.is_zero() { None } else { Some((client::Client::now(&env), signals::Signals::listen())) };
     let bytes = payload::read(io::stdin());
     let payload = match bytes.as_deref().map(payload::parse) {
         Ok(Ok(payload)) => payload,
@@ -56,14 +59,22 @@ pub fn run(flags: &Flags) -> ExitCode {
         Ok(Some(call)) => call,
         Err((reason, why)) => return failed(&env, &known, reason, &why),
     };
-    if call.waits() {
+    if let (Some((client, signals)), true) = (waiter, call.waits()) {
         // A payload may be large, and a wait long.
         drop(bytes);
-        return wait_out(&env, &known, call);
+        return match signals {
+            Ok(signals) => wait_out(&env, &known, call, client, signals),
+            Err(e) => failed(&env, &known, Reason::StoreDown, &format!("expected a pipe to wait with, found: {e}")),
+        };
     }
     match ask(&call) {
         Ok(verdict) => say(&call.step.event, verdict, &call.prompt),
-        Err(e) => failed(&env, &known, Reason::StoreDown, &e.to_string()),
+        Err(e) => {
+            if matches!(call.step.event, Event::PersonPrompt | Event::ClientPrompt | Event::SessionEnd) {
+                store::marks::take_over(&call.config, &call.step.session, call.step.host_ms);
+            }
+            failed(&env, &known, Reason::StoreDown, &e.to_string())
+        }
     }
 }
 
@@ -185,21 +196,26 @@ fn ask(call: &Call) -> Result<Verdict, StoreError> {
 /// Waits until the session is admitted. Prints nothing when it is not.
 #[cold]
 #[inline(never)]
-fn wait_out(env: &Env, known: &Known, call: Call) -> ExitCode {
+fn wait_out(env: &Env, known: &Known, call: Call, client: client::Client, signals: signals::Signals) -> ExitCode {
     let Call { config, step, mut prompt, wait, unattended } = call;
-    let client = client::Client::now(env);
-    let signals = match signals::Signals::listen() {
-        Ok(signals) => signals,
-        Err(e) => return failed(env, known, Reason::StoreDown, &format!("expected a pipe to wait with, found: {e}")),
-    };
     let now = Instant::now();
-    let renew_at = (!unattended).then(|| wait::renew_at(now, wait));
-    let engine = wait::Engine { config: &config, env, known, unattended, client, signals, until: now + wait, renew_at };
-    match engine.run(step) {
+    let engine = wait::Engine {
+        config: &config,
+        env,
+        known,
+        unattended,
+        client,
+        signals,
+        begin: step,
+        since: now,
+        until: now + wait,
+        renew_at: (!unattended).then(|| wait::renew_at(now, wait)),
+        hearing: wait::Hearing::default(),
+    };
+    match engine.run() {
         None => ExitCode::SUCCESS,
         Some(admitted) => {
             prompt.rest = admitted.paused.as_ref().map(prompt::why).unwrap_or_default();
-            prompt.renewed = admitted.renewed;
             say(&Event::Stop { rest: None }, admitted.verdict, &prompt)
         }
     }

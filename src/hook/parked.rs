@@ -42,6 +42,7 @@ mod tests {
             (r#"[{"type":"teammate"}]"#, "[]", minutes(60), minutes(60)),
             ("[]", r#"[{"id":"c1"}]"#, minutes(60), minutes(60)),
             (r#"[{"type":"subagent","status":"completed"}]"#, "[]", None, None),
+            (r#"[{"type":"subagent"},null,"x",7]"#, "[]", minutes(60), minutes(60)),
             (r#"[{"type":7}]"#, "null", None, minutes(10)),
             ("7", "{}", None, None),
             ("null", "null", None, None),

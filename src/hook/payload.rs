@@ -102,12 +102,13 @@ impl Payload<'_> {
     /// `Stop`: the types of the background tasks that still run. Older clients send none.
     #[must_use]
     pub fn running_tasks(&self) -> Vec<String> {
-        let tasks = self.background_tasks.and_then(|raw| serde_json::from_str::<Vec<Task<'_>>>(raw.get()).ok());
-        let over = |t: &Task<'_>| {
-            matches!(text(t.status).as_deref(), Some("completed" | "failed" | "killed" | "stopped" | "cancelled"))
-        };
-        let running = tasks.into_iter().flatten().filter(|t| !over(t));
-        running.map(|t| text(t.kind).unwrap_or_default()).collect()
+        const OVER: [&str; 9] =
+            ["completed", "done", "finished", "exited", "failed", "error", "killed", "stopped", "cancelled"];
+        let list = self.background_tasks.and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
+        // One by one: an odd one must not hide the others.
+        let tasks = list.into_iter().flatten().filter_map(|raw| serde_json::from_str::<Task<'_>>(raw.get()).ok());
+        let over = |t: &Task<'_>| text(t.status).is_some_and(|s| OVER.contains(&s.to_lowercase().as_str()));
+        tasks.filter(|t| !over(t)).map(|t| text(t.kind).unwrap_or_default()).collect()
     }
 
     /// `Stop`: whether the session has a timer of its own in the client.

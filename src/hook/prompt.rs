@@ -26,15 +26,13 @@ pub struct Prompt {
     pub rest: String,
     /// What is answered to the agent's own directive; empty for nothing.
     pub answer: String,
-    /// Nothing is to be done but to stop again.
-    pub renewed: bool,
 }
 
 impl Prompt {
     /// The prompt of an admission: at most 10,000 characters, no control characters but newline and tab.
     #[must_use]
     pub fn render(&self, admitted: &Decision) -> String {
-        if self.renewed {
+        if admitted.renewed {
             return RENEWED.to_owned();
         }
         let template = self.template.as_deref().unwrap_or(DEFAULT);
@@ -132,6 +130,7 @@ mod tests {
             reason_changed: false,
             held: None,
             count,
+            renewed: false,
             note: note.to_owned(),
             now: 1_795_532_400_000,
         }
@@ -168,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_renewed_wait_asks_for_one_line() {
-        let prompt = Prompt { renewed: true, ..prompt("{note}") };
-        assert_eq!(prompt.render(&admitted(1, "")).lines().count(), 1);
+        let renewed = Decision { renewed: true, ..admitted(1, "") };
+        assert_eq!(prompt("{note}").render(&renewed), RENEWED);
     }
 }

@@ -10,8 +10,9 @@ use super::local::Known;
 use super::signals::Signals;
 use crate::clock;
 use crate::config::{Config, Env};
-use crate::store::listen::{self, Ears, Heard, Listener, Look};
-use crate::store::{self, StoreError};
+use crate::store::listen::{self, Ears, Heard, Listener};
+use crate::store::{self, StoreError, marks};
+use crate::text;
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Decision, Outcome, Reason, Verdict};
 
@@ -20,14 +21,15 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const SLOWEST_RETRY: Duration = Duration::from_secs(10);
 /// A wait is renewed so long before its end, or a tenth of it before.
 const RENEW_BEFORE: Duration = Duration::from_secs(3600);
+/// Looks are so far apart, but for [`QUICK`] of them when something stirs.
+const PACE: Duration = Duration::from_secs(1);
+const QUICK: u32 = 3;
 
 /// How a wait ended with an admission.
 pub(super) struct Admitted {
     pub(super) verdict: Verdict,
     /// The last refusal that was more than a guard.
     pub(super) paused: Option<Decision>,
-    /// Only the wait is renewed.
-    pub(super) renewed: bool,
 }
 
 /// A waiting engine.
@@ -40,8 +42,25 @@ pub(super) struct Engine<'a> {
     pub(super) unattended: bool,
     pub(super) client: Client,
     pub(super) signals: Signals,
+    /// The event that it waits after.
+    pub(super) begin: Step,
+    pub(super) since: Instant,
     pub(super) until: Instant,
     pub(super) renew_at: Option<Instant>,
+    pub(super) hearing: Hearing<'a>,
+}
+
+/// What an engine hears with, and has heard.
+#[derive(Default)]
+pub(super) struct Hearing<'a> {
+    ears: Option<Box<dyn Ears + 'a>>,
+    /// What somebody published and the store has not been told yet.
+    word: Option<String>,
+    /// Looks in a row that came sooner than [`PACE`] after the one before.
+    quick: u32,
+    looked: Option<Instant>,
+    /// When a look last made it ask.
+    called: Option<Instant>,
 }
 
 /// When a wait that begins now is to be renewed.
@@ -52,67 +71,80 @@ pub(super) fn renew_at(now: Instant, wait: Duration) -> Instant {
 /// What a wait came to.
 enum Next {
     Ask,
-    Renew,
+    /// The store does not know the session any more.
+    Tell,
     Leave,
     Expire,
 }
 
+/// What a look says.
+enum Call {
+    Nothing,
+    Ask,
+    Tell,
+}
+
 impl<'a> Engine<'a> {
     /// Runs until the session is admitted; `None` when there is nobody or nothing left to wait for.
-    pub(super) fn run(mut self, begin: Step) -> Option<Admitted> {
-        let listener =
-            Listener { scope: begin.scope.clone(), session: begin.session.clone(), name: begin.name.clone() };
-        // Told again after no answer came, the event must not take the session from whoever came later.
-        let first_fence = begin.host_ms;
-        let mut ask = begin;
-        let mut ears: Option<Box<dyn Ears + 'a>> = None;
+    pub(super) fn run(mut self) -> Option<Admitted> {
+        let mut ask = self.begin.clone();
+        let mut fence = None;
         let mut away = Away::default();
         let mut paused = None;
         loop {
-            if self.leaves() {
+            self.signals.clear();
+            // A failure is committed first, whoever is there.
+            if (fence.is_some() || ask.event.asks().is_some()) && self.leaves() {
                 return None;
             }
+            self.hush();
             let verdict = match self.step(&ask) {
                 Ok(verdict) => verdict,
                 Err(e) => {
                     if ask.event.raises_fence() {
-                        ask.late = Some(first_fence);
+                        ask.late = Some(self.since.elapsed());
                     }
-                    ears = None;
-                    match self.ride_out(&mut away, &e) {
-                        Next::Ask => continue,
-                        _ => return self.expire(&ask),
+                    if Instant::now() >= self.until {
+                        return self.expire(fence);
                     }
+                    away.journal(&self, &e);
+                    self.hearing.ears = None;
+                    self.pause(away.next());
+                    continue;
                 }
             };
             away = Away::default();
             let refused = match verdict.decision.outcome {
                 Outcome::Admit if self.signals.terminated() => return None,
-                Outcome::Admit => {
-                    let renewed = matches!(ask.event, Event::Ask { renew: true, .. });
-                    return Some(Admitted { verdict, paused, renewed });
-                }
+                Outcome::Admit => return Some(Admitted { verdict, paused }),
                 Outcome::Refuse | Outcome::Record => verdict.decision,
             };
-            let fence = refused.fence.filter(|_| refused.reason != Reason::Superseded)?;
-            // The first turn of the loop told of a failure; now the agent is to be resumed.
-            let told = refused.outcome == Outcome::Record;
-            ask = again(&ask, fence, false);
-            if told {
-                continue;
-            }
-            if refused.reason != Reason::MinInterval {
-                paused = Some(refused.clone());
-            }
-            if self.unattended && refused.reason == Reason::Done {
+            if refused.reason == Reason::Superseded {
                 return None;
             }
-            match self.listen(&mut ears, &listener, &refused, fence) {
-                Next::Ask => {}
-                Next::Renew => ask = again(&ask, fence, true),
-                Next::Leave => return None,
-                Next::Expire => return self.expire(&ask),
+            let own = refused.fence?;
+            fence = Some(own);
+            // What only told of a failure asks now.
+            if refused.outcome == Outcome::Refuse {
+                if refused.reason != Reason::MinInterval {
+                    paused = Some(refused.clone());
+                }
+                if self.unattended && refused.reason == Reason::Done {
+                    return None;
+                }
+                match self.listen(&refused, own) {
+                    Next::Ask => {}
+                    Next::Tell => {
+                        ask = self.told_again();
+                        continue;
+                    }
+                    Next::Leave => return None,
+                    Next::Expire => return self.expire(fence),
+                }
             }
+            // From its renewal on it asks past a rest until it is admitted or its time is over.
+            let renew = self.renew_at.is_some_and(|at| Instant::now() >= at);
+            ask = of(&self.begin, Event::Ask { fence: own, renew });
         }
     }
 
@@ -122,51 +154,49 @@ impl<'a> Engine<'a> {
     }
 
     fn leaves(&self) -> bool {
-        self.signals.terminated() || !self.client.is_there()
+        let Step { session, host_ms, .. } = &self.begin;
+        self.signals.terminated() || !self.client.is_there() || marks::taken_over_since(self.config, session, *host_ms)
+    }
+
+    /// The begin once more, for a store that lost the session: with what is left of its rest.
+    fn told_again(&self) -> Step {
+        let mut step = Step { late: Some(self.since.elapsed()), ..self.begin.clone() };
+        if let Event::Stop { rest: Some(rest) } = &mut step.event {
+            rest.lasting = rest.lasting.map(|lasting| lasting.saturating_sub(self.since.elapsed()));
+        }
+        step
     }
 
     /// Waits until a new ask could be answered otherwise.
-    fn listen(
-        &mut self,
-        ears: &mut Option<Box<dyn Ears + 'a>>,
-        listener: &Listener,
-        refused: &Decision,
-        fence: i64,
-    ) -> Next {
+    fn listen(&mut self, refused: &Decision, fence: i64) -> Next {
         let since = Instant::now();
         let due = refused.retry_after.map(|left| since + left + Duration::from_millis(1));
+        let renew_at = self.renew_at.filter(|at| *at > since);
         let mut away = Away::default();
         loop {
+            self.signals.clear();
             if self.leaves() {
                 return Next::Leave;
             }
-            self.signals.clear();
             let now = Instant::now();
             if now >= self.until {
                 return Next::Expire;
             }
-            if self.renew_at.is_some_and(|at| now >= at) {
-                self.renew_at = None;
-                return Next::Renew;
-            }
-            if due.is_some_and(|at| now >= at) {
+            if [due, renew_at].into_iter().flatten().any(|at| now >= at) {
                 return Next::Ask;
             }
-            let ends = [due, self.renew_at, Some(self.until)];
+            let ends = [due, renew_at, Some(self.until)];
             let left = ends.into_iter().flatten().min().unwrap_or(self.until).saturating_duration_since(now);
-            let heard = self.hear(ears, listener, left, |look| {
-                let over = listen::end_of(refused).is_some_and(|end| look.now >= end);
-                over || look.contradicts(refused, fence)
-            });
-            match heard {
-                Ok(None) => return Next::Ask,
-                Ok(Some(Heard::Stirred)) => away = Away::default(),
-                Ok(Some(Heard::Word(note))) => {
-                    // One that cannot be told to the store is lost with it; who published it sees that nobody came.
-                    let _ = self.step(&woken(listener, note));
-                }
+            if let Some(wait) = self.too_quick() {
+                self.pause(wait.min(left));
+                continue;
+            }
+            match self.hear(left, refused, fence) {
+                Ok(Call::Ask) => return Next::Ask,
+                Ok(Call::Tell) => return Next::Tell,
+                Ok(Call::Nothing) => away = Away::default(),
                 Err(e) => {
-                    *ears = None;
+                    self.hearing.ears = None;
                     away.journal(self, &e);
                     self.pause(away.next().min(left));
                 }
@@ -174,43 +204,70 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Looks, and waits if nothing `calls`; `None` when something does.
-    fn hear(
-        &self,
-        ears: &mut Option<Box<dyn Ears + 'a>>,
-        listener: &Listener,
-        most: Duration,
-        calls: impl Fn(&Look) -> bool,
-    ) -> Result<Option<Heard>, StoreError> {
-        let ears = match ears {
-            Some(ears) => ears,
-            None => ears.insert(listen::open(self.config, listener)?),
-        };
-        if calls(&ears.look()?) {
-            return Ok(None);
-        }
-        ears.wait(most, self.signals.fd()).map(Some)
+    /// How long to hold still: a store that stirs without end must not be looked at without end.
+    fn too_quick(&mut self) -> Option<Duration> {
+        let looked = self.hearing.looked?;
+        let rest = PACE.checked_sub(looked.elapsed());
+        self.hearing.quick = if rest.is_some() { self.hearing.quick.saturating_add(1) } else { 0 };
+        rest.filter(|_| self.hearing.quick > QUICK)
     }
 
-    /// Waits for the store to come back, or for the end of the wait.
-    fn ride_out(&self, away: &mut Away, e: &StoreError) -> Next {
-        away.journal(self, e);
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Next::Expire;
+    /// Looks, and waits if nothing calls.
+    fn hear(&mut self, most: Duration, refused: &Decision, fence: i64) -> Result<Call, StoreError> {
+        self.hearing.looked = Some(Instant::now());
+        if let Some(note) = self.hearing.word.clone() {
+            self.hush();
+            let Step { scope, session, .. } = &self.begin;
+            self.step(&super::step_of(scope.clone(), session.clone(), "Wake", Event::Wake { note }))?;
+            self.hearing.word = None;
         }
-        self.pause(away.next().min(left));
-        Next::Ask
+        let ears = match &mut self.hearing.ears {
+            Some(ears) => ears,
+            None => {
+                let Step { scope, session, name, .. } = &self.begin;
+                let listener = Listener { scope: scope.clone(), session: session.clone(), name: name.clone() };
+                self.hearing.ears.insert(listen::open(self.config, &listener)?)
+            }
+        };
+        let look = ears.look()?;
+        let over = listen::end_of(refused).is_some_and(|end| look.now >= end);
+        if over || look.contradicts(refused, fence) {
+            // The same answer again and again must not be asked for without end.
+            let again = self.hearing.called.and_then(|at| PACE.checked_sub(at.elapsed()));
+            if let Some(wait) = again {
+                self.pause(wait.min(most));
+            }
+            self.hearing.called = Some(Instant::now());
+            return Ok(if look.fence.is_none_or(|stored| stored < fence) { Call::Tell } else { Call::Ask });
+        }
+        match ears.wait(most, self.signals.fd())? {
+            Heard::Stirred => {}
+            Heard::Word(said) => {
+                let before = self.hearing.word.take().filter(|w| !w.is_empty());
+                let words = before.into_iter().chain([said]).collect::<Vec<_>>().join(" / ");
+                self.hearing.word = Some(text::line_of(&words, text::LONGEST_NOTE));
+            }
+        }
+        Ok(Call::Nothing)
+    }
+
+    /// Gives the looking connection up, so that there are never more than two.
+    fn hush(&mut self) {
+        if let Some(ears) = &mut self.hearing.ears {
+            ears.hush();
+        }
     }
 
     /// Sleeps until a signal comes.
     fn pause(&self, most: Duration) {
-        listen::pause(most, self.signals.fd());
+        let left = self.until.saturating_duration_since(Instant::now());
+        listen::pause(most.min(left), self.signals.fd());
     }
 
     /// Nobody will wake the session any more: that is journaled.
-    fn expire(&self, ask: &Step) -> Option<Admitted> {
-        let expired = Step { event_name: "WaiterExpired".to_owned(), ..of(ask, Event::Expired) };
+    fn expire(&self, fence: Option<i64>) -> Option<Admitted> {
+        let fence = fence.unwrap_or(self.begin.host_ms);
+        let expired = Step { event_name: "WaiterExpired".to_owned(), ..of(&self.begin, Event::Expired { fence }) };
         if let Err(e) = self.step(&expired) {
             self.known.journal(self.env, Reason::WaiterExpired, &e.to_string());
         }
@@ -244,13 +301,4 @@ impl Away {
 /// A step of the same session, now.
 fn of(step: &Step, event: Event) -> Step {
     Step { event, late: None, detail: String::new(), host_ms: clock::host_ms(), id: clock::id(), ..step.clone() }
-}
-
-fn again(step: &Step, fence: i64, renew: bool) -> Step {
-    of(step, Event::Ask { fence, renew })
-}
-
-fn woken(listener: &Listener, note: String) -> Step {
-    let Listener { scope, session, .. } = listener;
-    super::step_of(scope.clone(), session.clone(), "Wake", Event::Wake { note })
 }

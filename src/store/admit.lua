@@ -79,51 +79,66 @@ end
 
 -- the answer, filled in as it is decided
 local answer = { outcome = 'record', reason = 'event', attempts = 0, strikes = 0, changed = '0', by = '', why = '',
-  count = 0, note = '' }
+  count = 0, note = '', renewed = '0' }
 local function refuse(reason, left)
   answer.outcome, answer.reason, answer.left = 'refuse', reason, left
 end
 
 ---- the session -----------------------------------------------------------------------------------------------
 local s = event == 'release' and {} or redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since',
-  'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count', 'pid')
+  'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count', 'pid', 'given', 'begun')
 local fence, woken, last_reason, notes, count = int(s[1]), s[8] == '1', text(s[9]), text(s[10]), count_of(s[11])
-local rest = s[4] and s[4] ~= '' and { kind = s[4], since = count_of(s[5]), till = int(s[6]), topic = text(s[7]) } or nil
+local given = text(s[13])
+local begun_at, begun_id = string.match(text(s[14]), '^(%d+) (.*)$')
+begun_at = int(begun_at)
+local RESTS = { rest = true, done = true, blocked = true, wait_for = true, parked = true }
+local rest = s[4] and RESTS[s[4]] and { kind = s[4], since = count_of(s[5]), till = int(s[6]), topic = text(s[7]) } or nil
 local stored_name = text(s[2])
 if event ~= 'start' then label = text(s[3]) end
 local session = {}
 
--- An ask holds a fence; a stop or failure that is told again comes with the one that it is to begin with.
+-- An ask holds a fence; a stop or failure is known by its id, and if it is told late, by how long ago it was told first.
 local superseded, told = false, false
-local late = begins and int(held_fence)
-if event == 'ask' or late then
+local age = begins and int(held_fence)
+if event == 'ask' or event == 'expired' then
   held_fence = count_of(held_fence)
   if fence and fence > held_fence then
     superseded = true
-  elseif late and fence == held_fence then
-    told = true
-  else
+  elseif event == 'ask' then
     fence = held_fence
     put(session, 'fence', fmt(fence))
   end
+elseif begins and begun_at then
+  if begun_id == id then
+    told = true
+  elseif age and begun_at <= now and begun_at > now - age then
+    superseded = true
+  end
+end
+local function joined(before, more)
+  if more == '' then return before end
+  local all = before ~= '' and before .. '\n' .. more or more
+  while #all > LONGEST_NOTES do
+    local line_end = string.find(all, '\n', 1, true)
+    if not line_end then break end
+    all = string.sub(all, line_end + 1)
+  end
+  return all
 end
 
 if event == 'wake' then
   put(session, 'woken', '1')
-  if note ~= '' then
-    notes = notes ~= '' and notes .. '\n' .. note or note
-    while #notes > LONGEST_NOTES do
-      local line_end = string.find(notes, '\n', 1, true)
-      if not line_end then break end
-      notes = string.sub(notes, line_end + 1)
-    end
-    put(session, 'note', notes)
-  end
-elseif event == 'expired' then
+  if note ~= '' then put(session, 'note', joined(notes, note)) end
+elseif event == 'expired' and not superseded then
   put(session, 'state', 'expired')
   answer.reason = 'waiter_expired'
 elseif event ~= 'release' and not superseded then
-  if raises and not late then
+  if raises and not told then
+    put(session, 'begun', fmt(now - (age or 0)) .. ' ' .. (begins and id or ''))
+    if begins and given ~= '' then
+      given = ''
+      put(session, 'given', '')
+    end
     fence = math.min(math.max(fence and fence + 1 or 0, host_ms), HIGHEST_FENCE)
     put(session, 'fence', fmt(fence))
   end
@@ -332,9 +347,10 @@ local function quota_left(key, list)
   end
   return left
 end
+-- A step told again bears the id of its first telling.
 local function quota_add(key, kept)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', fmt(now - kept))
-  redis.call('ZADD', key, fmt(now), fmt(now) .. '-' .. id)
+  redis.call('ZADD', key, fmt(now), fmt(now) .. '-' .. id .. (told and '-' .. fmt(count) or ''))
   redis.call('PEXPIRE', key, fmt(kept + DAY))
 end
 
@@ -432,10 +448,15 @@ local function decide()
       quota_puts[#quota_puts + 1] = { K_FLEET_QUOTA, keep_for(fleet, fleet_keep, fleet_longest) }
     end
     if woken then put(session, 'woken', '') end
-    if notes ~= '' then put(session, 'note', '') end
+    if notes ~= '' then
+      given = joined(given, notes)
+      put(session, 'given', given)
+      put(session, 'note', '')
+    end
     count = math.min(count + 1, MOST_COUNTED)
     put(session, 'count', fmt(count))
-    answer.count, answer.note = count, notes
+    answer.count, answer.note = count, given
+    if rest and (not rest.till or rest.till > now) then answer.renewed = '1' end
   end
   -- 9. admitted
   local probes = cooldown_start and (not admitted_at or admitted_at <= cooldown_start)
@@ -471,10 +492,10 @@ if #session > 0 then
   redis.call('PEXPIRE', K_SESSION, fmt(30 * DAY + math.max(0, rest and rest.till and rest.till - now or 0)))
 end
 
--- What a waiting engine listens to; it also looks by itself every few seconds.
+-- What a waiting engine listens to; it also looks by itself every few seconds, so that a failure costs no verdict.
 local function ring(key, what)
-  redis.call('XADD', key, 'MAXLEN', '16', '*', 'event', what)
-  redis.call('PEXPIRE', key, fmt(DAY))
+  redis.pcall('XADD', key, 'MAXLEN', '16', '*', 'event', what)
+  redis.pcall('PEXPIRE', key, fmt(DAY))
 end
 if K_WAKE and not superseded then ring(K_WAKE, event) end
 if K_BELL then ring(K_BELL, event) end
@@ -524,4 +545,5 @@ if detail ~= '' then put(entry, 'detail', detail) end
 redis.pcall('XADD', K_JOURNAL, 'MAXLEN', '~', fmt(journal_max), '*', unpack(entry))
 
 return { answer.outcome, answer.reason, fmt(answer.left), fmt(answer.attempts), fmt(answer.strikes), fmt(fence),
-  answer.changed, fmt(now), answer.by, answer.why, fmt(answer.count), answer.note }
+  answer.changed, fmt(now), answer.by, answer.why, fmt(answer.count), answer.note,
+  answer.renewed }

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::local_journal::LocalJournal;
+use super::marks;
 use super::state_file::{self, FleetFile, Found, Pending, ScopeFile};
 use super::{Store, StoreError};
 use crate::clock;
@@ -78,6 +79,10 @@ impl<'a> Embedded<'a> {
             scope: file.scope,
             session: file.sessions.remove(&step.session).unwrap_or_default(),
         };
+        // An engine in the seat that it came from has its fence from another file.
+        if step.event.is_clients() && state.session.seen == 0 && self.sits_elsewhere(step) {
+            marks::take_over(self.config, &step.session, step.host_ms);
+        }
         let had_fleet = is_kept(&state.fleet);
         let decided = model::step(&self.config.policy, &mut state, step, now);
         let window = if state.session.label.is_empty() { &step.scope } else { &state.session.label };
@@ -106,6 +111,16 @@ impl<'a> Embedded<'a> {
             let _ = journal.append(&entry.line);
         }
         Ok(Verdict::committed(decided, notes))
+    }
+
+    /// Whether another scope's file knows the session. Looked for once in a session's time in a seat.
+    fn sits_elsewhere(&self, step: &Step) -> bool {
+        let own = format!("{}.json", step.scope);
+        let files = fs::read_dir(self.dir.join("scopes")).into_iter().flatten().flatten();
+        let others = files.filter(|f| f.file_name() != *own && f.path().extension().is_some_and(|e| e == "json"));
+        others
+            .filter_map(|f| state_file::peek::<ScopeFile>(&f.path()))
+            .any(|file| file.sessions.contains_key(&step.session))
     }
 
     /// Opens the journal and appends what earlier steps left pending; returns what is still to be written.

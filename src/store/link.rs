@@ -45,6 +45,12 @@ impl<'a> Link<'a> {
     /// Sets another deadline, for a connection that lives longer than one call.
     pub(crate) fn until(&mut self, deadline: Instant) {
         self.wire.deadline = deadline;
+        self.wire.left = self.wire.most;
+    }
+
+    /// Whether a reply was given up because it was longer than is taken.
+    pub(crate) fn overran(&self) -> bool {
+        self.wire.left == 0
     }
 
     /// Takes replies of up to so many bytes from now on.
@@ -114,7 +120,11 @@ impl<'a> Link<'a> {
         self.read().map_err(|e| said.unwrap_or(e))
     }
 
-    fn read(&mut self) -> Result<Value, StoreError> {
+    /// The next reply, whatever it is.
+    ///
+    /// # Errors
+    /// When it does not come in time, or is none.
+    pub(crate) fn read(&mut self) -> Result<Value, StoreError> {
         self.parser.parse_value(&mut self.wire).map_err(|e| match e.kind() {
             redis::ErrorKind::Io if self.wire.late() => timed_out(self.server, self.config.budget),
             redis::ErrorKind::Io => StoreError::Nonsense {
@@ -184,7 +194,10 @@ impl Wire {
         self.stream.set_write_timeout(Some(self.remaining()?))?;
         while !bytes.is_empty() {
             self.remaining()?;
-            let n = self.stream.write(bytes)?;
+            let n = match self.stream.write(bytes) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                written => written?,
+            };
             bytes = bytes.get(n..).unwrap_or_default();
         }
         Ok(())
@@ -197,7 +210,15 @@ impl Read for Wire {
         if self.left == 0 {
             return Err(io::Error::new(ErrorKind::InvalidData, "the reply is too long to be a verdict"));
         }
-        let n = self.stream.read(into)?;
+        // A signal ends a read that has a timeout, and nobody starts it again.
+        let n = loop {
+            match self.stream.read(into) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {
+                    self.stream.set_read_timeout(Some(self.remaining()?))?;
+                }
+                read => break read?,
+            }
+        };
         self.left = self.left.saturating_sub(n as u64);
         Ok(n)
     }
@@ -272,7 +293,9 @@ pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
     } else if has("NOAUTH") || has("WRONGPASS") || has("invalid username-password") {
         "give it the right password: export FROSTY_STORE_PASSWORD_FILE=<file>".to_owned()
     } else if has("NOPERM") {
-        format!("let the user run EVAL, EVALSHA, ZADD and the keys frosty:*: redis-cli -u {at} ACL WHOAMI")
+        format!(
+            "let the user run EVAL, EVALSHA, HMGET, SUBSCRIBE, TIME, XADD, XREAD, XREVRANGE, ZADD, ZRANGE, on the journal, the keys frosty:* and the channels trigger.nova.* and frosty.wake.*: redis-cli -u {at} ACL WHOAMI"
+        )
     } else if has("READONLY") {
         "this is a replica: point FROSTY_STORE at the primary".to_owned()
     } else if has("OOM") {

@@ -13,6 +13,7 @@ mod error;
 pub(crate) mod link;
 pub mod listen;
 pub(crate) mod local_journal;
+pub(crate) mod marks;
 mod reached;
 pub mod roll;
 pub mod script;

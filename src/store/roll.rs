@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use super::link::Link;
+use super::script;
 use super::state_file::{self, ScopeFile};
 use super::{Place, StoreError, place};
+use crate::clock;
 use crate::config::Config;
 use crate::throttle::policy::Ms;
 use crate::throttle::state::{Hold, Phase, Rest, RestKind, SessionState};
@@ -58,22 +60,26 @@ pub fn sessions(config: &Config) -> Result<Vec<Session>, StoreError> {
     Ok(all)
 }
 
-/// Every scope with a hold, in force or over.
+/// Every scope with a hold that is not known to be over.
 ///
 /// # Errors
 /// When the store cannot be asked.
 pub fn holds(config: &Config) -> Result<Vec<(String, Hold)>, StoreError> {
     match open(config)? {
         Place::Files => {
-            let files = scope_files(config)?;
-            Ok(files.into_iter().filter_map(|(scope, file)| Some((scope, file.scope.hold?))).collect())
+            let now = clock::host_ms();
+            let files = scope_files(config)?.into_iter().filter_map(|(scope, file)| Some((scope, file.scope.hold?)));
+            Ok(files.filter(|(_, hold)| hold.holds(now)).collect())
         }
         Place::Server(mut link) => {
-            let all = hashes(config, &mut link, "scope", &["hold_reason", "hold_by", "hold_since", "hold_until"])?;
+            let all = hashes(config, &mut link, "scope", &script::HOLD)?;
+            // Its clock decides, not ours.
+            let clock = link.ask(&[cmd("TIME")])?.pop().unwrap_or(Value::Nil);
+            let clock = Vec::<String>::from_redis_value(clock).unwrap_or_default();
+            let now = clock.first().and_then(|secs| script::whole(secs)).unwrap_or(0).saturating_mul(1000);
             let hold = |fields: &[String]| {
-                let text = |i: usize| fields.get(i).cloned().unwrap_or_default();
-                let there = (0..3).any(|i| !text(i).is_empty());
-                there.then(|| Hold { reason: text(0), by: text(1), since: time(&text(2)), until: text(3).parse().ok() })
+                let text = |i: usize| fields.get(i).map_or("", String::as_str);
+                script::hold([text(0), text(1), text(2), text(3)]).filter(|hold| hold.holds(now))
             };
             Ok(all.into_iter().filter_map(|(scope, fields)| Some((scope, hold(&fields)?))).collect())
         }
@@ -124,9 +130,10 @@ fn hashes(
             get.arg(format!("frosty:{{{}}}:{kind}:{name}", config.fleet)).arg(fields);
             get
         };
-        let answers = link.ask(&names.iter().map(get).collect::<Vec<_>>())?;
-        for (name, answer) in names.iter().zip(answers) {
-            let values = Vec::<Option<String>>::from_redis_value(answer).unwrap_or_default();
+        link.send(&names.iter().map(get).collect::<Vec<_>>())?;
+        for name in names {
+            // One key of another type must not hide the others.
+            let Ok(values) = Vec::<Option<String>>::from_redis_value(link.read()?) else { continue };
             all.push((name.clone(), values.into_iter().map(Option::unwrap_or_default).collect()));
         }
     }
@@ -138,7 +145,7 @@ fn session(fields: &[String]) -> SessionState {
     let rest = RestKind::from_code(&text(3)).map(|kind| Rest {
         kind,
         since: time(&text(4)),
-        until: text(5).parse().ok(),
+        until: script::whole(&text(5)),
         topic: text(6),
     });
     SessionState {
@@ -155,5 +162,5 @@ fn session(fields: &[String]) -> SessionState {
 }
 
 fn time(text: &str) -> Ms {
-    text.parse().unwrap_or(0)
+    script::whole(text).unwrap_or(0)
 }

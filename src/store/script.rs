@@ -7,6 +7,7 @@ use redis::{Cmd, Value};
 
 use crate::config::Config;
 use crate::throttle::policy::{Class, LONGEST, Ms, Quota, millis};
+use crate::throttle::state::Hold;
 use crate::throttle::step::{Event, Reset, Step};
 use crate::throttle::verdict::{Decision, Held, Outcome, Reason};
 
@@ -68,8 +69,9 @@ pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd 
     let mut args = Args(call);
     let (held, rest, failure, registered) = match event {
         Event::Ask { fence, .. } => (Some(*fence), None, None, None),
-        Event::Stop { rest } => (step.late, rest.as_ref(), None, None),
-        Event::StopFailure(failure) => (step.late, None, Some(failure), None),
+        Event::Stop { rest } => (step.late.map(millis), rest.as_ref(), None, None),
+        Event::StopFailure(failure) => (step.late.map(millis), None, Some(failure), None),
+        Event::Expired { fence } => (Some(*fence), None, None, None),
         Event::SessionStart { label } => (None, None, None, Some(label.as_str())),
         _ => (None, None, None, None),
     };
@@ -131,7 +133,7 @@ fn code(event: &Event) -> &'static str {
         Event::NeedsYou => "needs_you",
         Event::Wake { .. } => "wake",
         Event::Release => "release",
-        Event::Expired => "expired",
+        Event::Expired { .. } => "expired",
         Event::Other => "other",
     }
 }
@@ -169,7 +171,27 @@ impl Args {
     }
 }
 
-/// The script's answer: twelve strings, an empty one where there is nothing to say.
+/// The fields of a hold, in the order of [`hold`].
+pub const HOLD: [&str; 4] = ["hold_reason", "hold_by", "hold_since", "hold_until"];
+
+/// A stored whole number as the script reads it: up to fifteen digits, and nothing else.
+#[must_use]
+pub fn whole(text: &str) -> Option<Ms> {
+    let digits = (1..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+/// A stored hold, by its reason, its author, its start and its end: as the script reads it, whatever is left of one holds.
+#[must_use]
+pub fn hold([reason, by, since, until]: [&str; 4]) -> Option<Hold> {
+    if reason.is_empty() && by.is_empty() && since.is_empty() {
+        return None;
+    }
+    let since = whole(since).unwrap_or(0);
+    Some(Hold { reason: reason.to_owned(), by: by.to_owned(), since, until: whole(until) })
+}
+
+/// The script's answer: thirteen strings, an empty one where there is nothing to say.
 #[must_use]
 pub fn decision(answer: &Value) -> Option<Decision> {
     let Value::Array(fields) = answer else { return None };
@@ -203,6 +225,7 @@ pub fn decision(answer: &Value) -> Option<Decision> {
         held,
         count: u32::try_from(number(10)?).ok()?,
         note: text(11)?.to_owned(),
+        renewed: text(12)? == "1",
         now: number(7)?,
     })
 }

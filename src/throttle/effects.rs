@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::policy::{Backoff, MOST_STRIKES, Ms, millis};
-use super::state::{Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
+use super::state::{Begun, Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, Failure, FailureClass, Reset, RestRequest, Step};
 use super::verdict::Held;
 
@@ -36,20 +36,29 @@ pub(super) enum Standing {
     Superseded,
 }
 
-/// Holds the fence that an event brings against the session's, which then remembers it.
-pub(super) fn standing(session: &mut SessionState, ask: &Step) -> Standing {
-    let late = ask.late.filter(|_| begins(&ask.event));
-    let brought = match ask.event {
-        Event::Ask { fence, .. } => Some(fence),
-        _ => late,
-    };
-    let Some(fence) = brought else { return Standing::Own };
-    match stored(session) {
-        Some(newer) if newer > fence => return Standing::Superseded,
-        Some(same) if same == fence && late.is_some() => return Standing::Told,
-        _ => session.fence = Some(fence.clamp(0, HIGHEST_FENCE)),
+/// Holds the fence that an event brings, or its id, against the session's.
+pub(super) fn standing(session: &mut SessionState, ask: &Step, now: Ms) -> Standing {
+    match ask.event {
+        Event::Ask { fence, .. } | Event::Expired { fence } if stored(session).is_some_and(|newer| newer > fence) => {
+            Standing::Superseded
+        }
+        Event::Ask { fence, .. } => {
+            session.fence = Some(fence.clamp(0, HIGHEST_FENCE));
+            Standing::Own
+        }
+        Event::Stop { .. } | Event::StopFailure(_) => {
+            let Some(begun) = &session.begun else { return Standing::Own };
+            let raised_since = |age: &Duration| begun.at <= now && begun.at > now.saturating_sub(millis(*age));
+            if begun.id == ask.id {
+                Standing::Told
+            } else if ask.late.as_ref().is_some_and(raised_since) {
+                Standing::Superseded
+            } else {
+                Standing::Own
+            }
+        }
+        _ => Standing::Own,
     }
-    Standing::Own
 }
 
 fn begins(event: &Event) -> bool {
@@ -67,13 +76,19 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, standing: Stand
             session.woken = true;
             add_note(&mut session.note, note);
         }
-        Event::Expired => session.phase = Phase::Expired,
+        Event::Expired { .. } => session.phase = Phase::Expired,
         _ => {}
     }
     if !ask.event.is_clients() {
         return;
     }
-    if ask.event.raises_fence() && !(begins(&ask.event) && ask.late.is_some()) {
+    if ask.event.raises_fence() && standing != Standing::Told {
+        let id = if begins(&ask.event) { ask.id.clone() } else { String::new() };
+        let age = ask.late.filter(|_| begins(&ask.event)).map_or(0, millis);
+        session.begun = Some(Begun { at: now.saturating_sub(age), id });
+        if begins(&ask.event) {
+            session.given.clear();
+        }
         let next = stored(session).map_or(0, |f| f + 1);
         session.fence = Some(next.max(ask.host_ms).clamp(0, HIGHEST_FENCE));
     }
@@ -114,6 +129,13 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, standing: Stand
 
 fn end_parked(session: &mut SessionState) {
     session.rest = session.rest.take().filter(|r| r.kind != RestKind::Parked);
+}
+
+/// What the wake-ups brought, and what an admission handed out since the last stop.
+pub(super) fn hand_out(session: &mut SessionState) -> String {
+    let note = std::mem::take(&mut session.note);
+    add_note(&mut session.given, &note);
+    session.given.clone()
 }
 
 /// Notes are lines; beyond [`LONGEST_NOTES`] bytes the oldest go.

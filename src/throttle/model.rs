@@ -26,7 +26,7 @@ pub struct State {
 ///
 /// First the event's effects, then the rules in their order; the first that refuses decides.
 pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision {
-    let standing = effects::standing(&mut state.session, ask);
+    let standing = effects::standing(&mut state.session, ask, now);
     if standing == Standing::Superseded {
         return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
     }
@@ -62,12 +62,13 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         held: None,
         count: 0,
         note: String::new(),
+        renewed: false,
         now,
     }
 }
 
 fn recorded(scope: &ScopeState, event: &Event, now: Ms) -> Decision {
-    let reason = if matches!(event, Event::Expired) { Reason::WaiterExpired } else { Reason::Event };
+    let reason = if matches!(event, Event::Expired { .. }) { Reason::WaiterExpired } else { Reason::Event };
     let mut decided = decision(Outcome::Record, reason, now);
     if matches!(event, Event::StopFailure(_)) {
         let hold = scope.hold.as_ref().and_then(|h| h.until);
@@ -157,7 +158,8 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         session.woken = false;
         session.count = session.count.saturating_add(1).min(MOST_COUNTED);
         answer.count = session.count;
-        answer.note = std::mem::take(&mut session.note);
+        answer.note = effects::hand_out(session);
+        answer.renewed = session.rest.as_ref().is_some_and(|r| r.lasts(now));
     }
     // 9. admitted
     let own = scope.class_mut(class);

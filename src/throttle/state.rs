@@ -242,6 +242,15 @@ impl Rest {
     }
 }
 
+/// What last raised a session's fence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// When it was told first.
+    pub at: Ms,
+    /// The id of the stop's or failure's step; empty for a prompt or the session's end.
+    pub id: String,
+}
+
 /// Whether a session can be continued at all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -306,6 +315,12 @@ pub struct SessionState {
     /// What came with the wake-ups, one line each, oldest first; the next admission hands it out.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// What the last admission handed out; kept until the next stop, should its answer have been lost.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub given: String,
+    /// When the fence was last raised, and by which stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Begun>,
     /// Continuations since a person's last prompt.
     #[serde(skip_serializing_if = "is_zero")]
     pub count: u32,

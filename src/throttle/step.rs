@@ -48,7 +48,10 @@ pub enum Event {
     /// Somebody lifts the scope's hold. Concerns no session.
     Release,
     /// The session's waiting engine reached the end of its wait.
-    Expired,
+    Expired {
+        /// The fence the waiter holds.
+        fence: i64,
+    },
     /// Anything else: journaled only.
     Other,
 }
@@ -82,7 +85,7 @@ impl Event {
     /// Whether the client itself sent the event: then the session was seen.
     #[must_use]
     pub fn is_clients(&self) -> bool {
-        !matches!(self, Self::Wake { .. } | Self::Release | Self::Expired)
+        !matches!(self, Self::Wake { .. } | Self::Release | Self::Expired { .. })
     }
 }
 
@@ -161,15 +164,15 @@ pub struct Step {
     pub paced: bool,
     /// The process that waits for the session after this stop, if one does.
     pub pid: Option<u32>,
-    /// For a `Stop` or `StopFailure` told again after no answer came: the fence that it is to begin with. If the store
-    /// knows a newer one the event is `superseded`; if it knows this one, its effects are in already.
-    pub late: Option<i64>,
+    /// For a `Stop` or `StopFailure` told again after no answer came: how long ago it was told first. A fence raised since
+    /// then is newer. (One that the store did hear is known by its [`Step::id`], and nothing of it is done twice.)
+    pub late: Option<Duration>,
     /// The asking machine's name.
     pub host: String,
     /// The asking machine's clock.
     pub host_ms: Ms,
     /// Chance for jitter, `0..R_RANGE`.
     pub r: u32,
-    /// A random id, distinct from step to step.
+    /// A random id, distinct from step to step, and the same when a step is told again.
     pub id: String,
 }

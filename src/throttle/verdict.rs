@@ -160,6 +160,8 @@ pub struct Decision {
     pub count: u32,
     /// On an admission: what came with the wake-ups, one line each; empty for nothing.
     pub note: String,
+    /// On an admission: the session's rest goes on, and only the wait for it is renewed.
+    pub renewed: bool,
     /// The store's clock when it was decided.
     pub now: Ms,
 }

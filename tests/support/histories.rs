@@ -84,6 +84,7 @@ pub fn play(policy: &Policy, moves: &[Move], mut tell: impl FnMut(usize, &Step, 
     let mut now = T0;
     let mut last: Option<Decision> = None;
     let mut fences: HashMap<String, i64> = HashMap::new();
+    let mut begun: HashMap<String, String> = HashMap::new();
     for (i, m) in moves.iter().enumerate() {
         let retry = last.as_ref().and_then(|d| d.retry_after).map_or(0, millis).min(4_000_000);
         now += match m.ahead {
@@ -92,9 +93,15 @@ pub fn play(policy: &Policy, moves: &[Move], mut tell: impl FnMut(usize, &Step, 
             Ahead::ToCalm(off) => (retry + millis(policy.stop.cooldown.calm) + off).max(0),
         };
         let mut step = Step { host_ms: m.step.host_ms + now - T0, id: format!("{i:016x}"), ..m.step.clone() };
-        let own = fences.get(&step.session).copied();
-        step.late = step.late.map(|off| own.unwrap_or(now) + if m.own_fence { 0 } else { off });
-        if let (true, Event::Ask { fence, .. }, Some(own)) = (m.own_fence, &mut step.event, fences.get(&step.session)) {
+        let begins = matches!(step.event, Event::Stop { .. } | Event::StopFailure(_));
+        if let (true, true, true, Some(id)) = (begins, m.own_fence, step.late.is_some(), begun.get(&step.session)) {
+            step.id.clone_from(id);
+        } else if begins {
+            begun.insert(step.session.clone(), step.id.clone());
+        }
+        if let (true, Event::Ask { fence, .. } | Event::Expired { fence }, Some(own)) =
+            (m.own_fence, &mut step.event, fences.get(&step.session))
+        {
             *fence = *own;
         }
         let decided = tell(i, &step, now);
@@ -150,7 +157,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Other),
         1 => "[a-z]{0,4}".prop_map(|note| Event::Wake { note: note.repeat(900) }),
         1 => Just(Event::Release),
-        1 => Just(Event::Expired),
+        1 => (-300_000i64..=300_000).prop_map(|ms| Event::Expired { fence: T0 + ms }),
         1 => "[a-z]{0,3}".prop_map(|label| Event::SessionStart { label }),
     ]
 }
@@ -174,8 +181,8 @@ pub fn ahead(steps_back: bool) -> impl Strategy<Value = Ahead> {
 }
 
 pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
-    // A fence to begin late with: one that is known already, an older or a newer one.
-    let late = prop::option::weighted(0.1, -2_000i64..=2_000);
+    // A stop or failure told again: the session's last one, or one that was never heard.
+    let late = prop::option::weighted(0.1, (0u64..=90_000).prop_map(Duration::from_millis));
     let one = (
         ahead(steps_back),
         event(),

@@ -40,10 +40,11 @@ pub struct Look {
 }
 
 impl Look {
-    /// Whether a new ask could be answered otherwise than `refused` was, before its `retry_after` is over.
+    /// Whether a new ask could be answered otherwise than `refused` was, before its `retry_after` is over. A session that
+    /// the store does not know, or knows an older fence of, is told of anew.
     #[must_use]
     pub fn contradicts(&self, refused: &Decision, fence: i64) -> bool {
-        if self.fence.is_some_and(|f| f > fence) || (self.woken && refused.reason.is_rest()) {
+        if self.fence != Some(fence) || (self.woken && refused.reason.is_rest()) {
             return true;
         }
         refused.reason == Reason::Hold && self.held_until(refused.now) != Some(end_of(refused))
@@ -84,6 +85,9 @@ pub trait Ears {
     /// # Errors
     /// When the store is gone.
     fn wait(&mut self, most: Duration, interrupt: BorrowedFd<'_>) -> Result<Heard, StoreError>;
+
+    /// Gives up the connection that looks, so that an ask may take its place.
+    fn hush(&mut self) {}
 }
 
 /// Opens ears at the place that the configuration names.
@@ -103,15 +107,14 @@ pub fn pause(most: Duration, interrupt: BorrowedFd<'_>) {
     let _ = poll([interrupt], most);
 }
 
-/// Waits for one of these to be readable; tells which are.
-fn poll<const N: usize>(of: [BorrowedFd<'_>; N], most: Duration) -> [bool; N] {
+/// Waits for one of these to be readable; tells which are. `None` when a signal came.
+fn poll<const N: usize>(of: [BorrowedFd<'_>; N], most: Duration) -> Option<[bool; N]> {
     use rustix::event::{PollFd, PollFlags, Timespec};
     let mut fds = of.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     let timeout = Timespec::try_from(most).ok();
     match rustix::event::poll(&mut fds, timeout.as_ref()) {
-        Ok(_) => fds.map(|fd| !fd.revents().is_empty()),
-        // Interrupted by a signal: whoever waits looks again.
-        Err(_) => [false; N],
+        Ok(_) => Some(fds.map(|fd| !fd.revents().is_empty())),
+        Err(_) => None,
     }
 }
 
@@ -131,6 +134,7 @@ mod tests {
             reason_changed: false,
             held: Some(Held { by: String::new(), reason: String::new() }),
             count: 0,
+            renewed: false,
             note: String::new(),
             now: 1000,
         }
@@ -150,7 +154,7 @@ mod tests {
         };
         for (look, refused, asks) in [
             (look(7, false, &[]), refused(Reason::Rest, Some(50)), false),
-            (look(6, false, &[]), refused(Reason::Rest, Some(50)), false),
+            (look(6, false, &[]), refused(Reason::Rest, Some(50)), true),
             (look(8, false, &[]), refused(Reason::Rest, Some(50)), true),
             (look(7, true, &[]), refused(Reason::Done, None), true),
             (look(7, true, &[]), refused(Reason::Cooldown, Some(50)), false),
@@ -167,6 +171,6 @@ mod tests {
             assert_eq!(look.contradicts(&refused, 7), asks, "{look:?} {refused:?}");
         }
         let lost = Look { fence: None, ..look(0, false, &[]) };
-        assert!(!lost.contradicts(&refused(Reason::Rest, Some(50)), 7), "a server that lost its data");
+        assert!(lost.contradicts(&refused(Reason::Rest, Some(50)), 7), "a server that lost its data");
     }
 }

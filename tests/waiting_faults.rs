@@ -1,0 +1,303 @@
+//! The waiting engine when something is wrong: a server that refuses, forgets, lies or is away, signals, odd keys.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use redis::Connection;
+use support::{Engine, Frosty, Server, eventually, stop_saying};
+
+const POLICY: &str = r#"{"stop": {"min_interval": "1s"}}"#;
+const DONE: &str = "frosty: done";
+
+fn frosty(url: &str) -> Frosty {
+    Frosty::new().config(POLICY).var("FROSTY_STORE", url)
+}
+
+fn reasons(con: &mut Connection, session: &str) -> Vec<String> {
+    let entries: Vec<(String, std::collections::HashMap<String, String>)> =
+        redis::cmd("XRANGE").arg("torch.continuous.ops").arg("-").arg("+").query(con).unwrap();
+    entries.into_iter().filter(|(_, e)| e["session"] == session).map(|(_, e)| e["reason"].clone()).collect()
+}
+
+/// Starts an engine that rests, and waits until the server knows.
+fn resting(frosty: &Frosty, con: &mut Connection, message: &str) -> Engine {
+    let engine = Engine::start(frosty, &stop_saying("s", message));
+    eventually("it rests", || matches!(reasons(con, "s").last().map(String::as_str), Some("done" | "rest")));
+    engine
+}
+
+fn calls(con: &mut Connection, command: &str) -> u64 {
+    let info: String = redis::cmd("INFO").arg("commandstats").query(con).unwrap();
+    let line = info.lines().find(|l| l.starts_with(&format!("cmdstat_{command}:")));
+    line.map_or(0, |l| l.split(['=', ',']).nth(1).unwrap().parse().unwrap())
+}
+
+/// The processor's time that a process has used, in hundredths of a second.
+fn used(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+fn set(con: &mut Connection, key: &str, field: &str, value: &str) {
+    redis::cmd("HSET").arg(key).arg(field).arg(value).query::<()>(con).unwrap();
+}
+
+fn wakes(frosty: &Frosty, engine: Engine) {
+    let woke = frosty.run(&["wake", "s", "--note", "hear me"], b"");
+    assert_eq!(woke.stdout, "woke s in s\n", "{woke:?}");
+    let answer = engine.answer();
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.stderr.contains("hear me"), "{answer:?}");
+}
+
+#[test]
+fn what_is_published_the_moment_it_listens_is_heard() {
+    let server = Server::start();
+    let mut con = server.connection();
+    for _ in 0..12 {
+        redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
+        let engine = Engine::start(&frosty(&server.url()), &stop_saying("s", DONE));
+        while redis::cmd("PUBLISH").arg("frosty.wake.s").arg("now").query::<u32>(&mut con).unwrap() == 0 {}
+        assert_eq!(engine.answer().code, Some(2));
+    }
+}
+
+#[test]
+fn a_message_too_long_to_read_wakes_all_the_same() {
+    let server = Server::start();
+    let mut con = server.connection();
+    let engine = resting(&frosty(&server.url()), &mut con, DONE);
+    let long = vec![b'x'; 3 << 20];
+    eventually("it listens", || {
+        redis::cmd("PUBLISH").arg("frosty.wake.s").arg(&long).query::<u32>(&mut con).unwrap() == 1
+    });
+    assert_eq!(engine.answer().code, Some(2));
+}
+
+#[test]
+fn a_user_who_may_not_subscribe_is_woken_by_the_streams_and_one_who_may_not_read_them_by_looking() {
+    let server = Server::start();
+    let mut con = server.connection();
+    for (user, rules) in [("quiet", &["resetchannels"][..]), ("slow", &["resetchannels", "-xread"])] {
+        redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
+        let mut acl = redis::cmd("ACL");
+        acl.arg("SETUSER").arg(user).arg(&["on", ">secret", "~*", "+@all"]).arg(rules);
+        acl.query::<()>(&mut con).unwrap();
+        let frosty = frosty(&format!("redis://{user}:secret@127.0.0.1:{}", server.port));
+        let engine = resting(&frosty, &mut con, DONE);
+        wakes(&frosty, engine);
+    }
+}
+
+#[test]
+fn a_server_that_lost_its_data_is_told_of_the_session_and_its_rest() {
+    let server = Server::start();
+    let mut con = server.connection();
+    let frosty = frosty(&server.url());
+    let engine = resting(&frosty, &mut con, DONE);
+    redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
+    eventually("it is known again", || reasons(&mut con, "s") == ["done"]);
+    wakes(&frosty, engine);
+}
+
+#[test]
+fn wrong_types_in_the_streams_cost_no_verdict() {
+    let server = Server::start();
+    let mut con = server.connection();
+    for key in ["frosty:{default}:session:s:wake", "frosty:{default}:scope:s:bell", "frosty:{default}:fleet:bell"] {
+        redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
+        redis::cmd("SET").arg(key).arg("x").query::<()>(&mut con).unwrap();
+        let frosty = frosty(&server.url());
+        let mut engine = resting(&frosty, &mut con, DONE);
+        let before = calls(&mut con, "time");
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(calls(&mut con, "time") - before <= 4);
+        assert!(engine.is_waiting());
+        wakes(&frosty, engine);
+    }
+}
+
+#[test]
+fn a_hold_with_an_end_that_is_none_is_not_asked_about_without_end() {
+    let server = Server::start();
+    let mut con = server.connection();
+    for until in ["9999999999999999", "-5", "+99", "soon"] {
+        redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
+        set(&mut con, "frosty:{default}:scope:s", "hold_by", "ann");
+        set(&mut con, "frosty:{default}:scope:s", "hold_until", until);
+        let mut engine = Engine::start(&frosty(&server.url()), &stop_saying("s", "on it"));
+        eventually("it is held", || reasons(&mut con, "s") == ["hold"]);
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(reasons(&mut con, "s").len() <= 3, "{until}: {:?}", reasons(&mut con, "s"));
+        assert!(engine.is_waiting());
+    }
+}
+
+#[test]
+fn a_stream_without_end_is_not_looked_at_without_end() {
+    let server = Server::start();
+    let mut con = server.connection();
+    set(&mut con, "frosty:{default}:scope:s", "hold_by", "ann");
+    let mut engine = Engine::start(&frosty(&server.url()), &stop_saying("s", "on it"));
+    eventually("it is held", || reasons(&mut con, "s") == ["hold"]);
+    let before = calls(&mut con, "time");
+    let end = std::time::Instant::now() + Duration::from_secs(4);
+    while std::time::Instant::now() < end {
+        redis::cmd("PUBLISH").arg("frosty.wake.s").arg("x").query::<()>(&mut con).unwrap();
+        let bell = "frosty:{default}:scope:s:bell";
+        redis::cmd("XADD").arg(bell).arg("MAXLEN").arg(16).arg("*").arg("a").arg("b").query::<()>(&mut con).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // One TIME for a look and one for each wake-up that was told.
+    let looks = calls(&mut con, "time") - before;
+    assert!((2..=24).contains(&looks), "{looks}");
+    assert!(engine.is_waiting());
+}
+
+/// Servers that answer at once, always the same: none is asked in haste.
+#[test]
+fn a_server_that_talks_nonsense_is_asked_ever_more_slowly() {
+    for answer in [
+        "+OK\r\n",
+        "*-1\r\n",
+        "-LOADING Redis is loading the dataset in memory\r\n",
+        "-NOAUTH no\r\n",
+        "HTTP/1.1 400\r\n\r\n",
+        "",
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let counted = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let count = std::sync::Arc::clone(&counted);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let mut client = client.unwrap();
+                count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                std::thread::spawn(move || {
+                    let mut bytes = [0; 65536];
+                    while !answer.is_empty() && matches!(client.read(&mut bytes), Ok(n) if n > 0) {
+                        if client.write_all(answer.repeat(8).as_bytes()).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        let mut engine = Engine::start(&frosty(&url), &stop_saying("s", DONE));
+        std::thread::sleep(Duration::from_millis(2500));
+        let asked = counted.load(std::sync::atomic::Ordering::SeqCst);
+        assert!((1..=6).contains(&asked), "{answer:?}: {asked} connections");
+        assert!(engine.is_waiting() && used(engine.pid()) < 50, "{answer:?}: {}", used(engine.pid()));
+    }
+}
+
+#[test]
+fn a_signal_while_the_store_is_away_does_not_make_it_spin() {
+    let port = support::free_port();
+    let mut engine = Engine::start(&frosty(&format!("redis://127.0.0.1:{port}")), &stop_saying("s", DONE));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(Command::new("kill").args(["-HUP", &engine.pid().to_string()]).status().unwrap().success());
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(engine.is_waiting() && used(engine.pid()) < 50, "{} hundredths", used(engine.pid()));
+}
+
+/// A server before which the first connection is cut, before or after what it sent reached the server.
+fn cutting(server: &Server, delivers: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (url, port) = (format!("redis://{}", listener.local_addr().unwrap()), server.port);
+    std::thread::spawn(move || {
+        for (i, client) in listener.incoming().enumerate() {
+            let mut client = client.unwrap();
+            let mut upstream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            if i == 0 {
+                let mut bytes = [0; 65536];
+                let n = client.read(&mut bytes).unwrap();
+                if delivers {
+                    // Unknown to the server as a digest: sent as the script itself, by the one who asks again.
+                    upstream.write_all(&bytes[..n]).unwrap();
+                    let _ = upstream.read(&mut bytes);
+                }
+                continue;
+            }
+            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            std::thread::spawn(move || std::io::copy(&mut upstream, &mut client));
+        }
+    });
+    url
+}
+
+#[test]
+fn a_stop_whose_answer_was_lost_keeps_its_engine_whatever_the_clocks_say() {
+    let server = Server::start();
+    let mut con = server.connection();
+    for delivers in [false, true] {
+        redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
+        // The script is known, so that what is delivered decides.
+        Frosty::on(&server).hook(r#"{"session_id":"other","hook_event_name":"Stop"}"#);
+        // A fence from a machine whose clock is an hour ahead.
+        let ahead = frosty::clock::host_ms() + 3_600_000;
+        set(&mut con, "frosty:{default}:session:s", "fence", &ahead.to_string());
+        let engine = Engine::start(&frosty(&cutting(&server, delivers)), &stop_saying("s", "frosty: next_check 3s"));
+        assert_eq!(engine.answer().code, Some(2));
+        let reasons = reasons(&mut con, "s");
+        assert_eq!(reasons.iter().filter(|r| *r == "superseded").count(), 0, "{reasons:?}");
+        let fence: i64 = redis::cmd("HGET").arg("frosty:{default}:session:s").arg("fence").query(&mut con).unwrap();
+        assert_eq!(fence, ahead + 1, "raised once");
+    }
+}
+
+#[test]
+fn a_session_that_ends_while_the_store_is_away_is_not_continued() {
+    for event in [r#""SessionEnd","reason":"clear""#, r#""UserPromptSubmit","prompt":"hi""#] {
+        let port = support::free_port();
+        let server = Server::start_on(port);
+        let frosty = frosty(&server.url());
+        let mut con = server.connection();
+        let engine = resting(&frosty, &mut con, "frosty: next_check 3s");
+        drop(server);
+        let ended = frosty.hook(&format!(r#"{{"session_id":"s","hook_event_name":{event}}}"#));
+        assert_eq!(ended.code, Some(0));
+        let _server = Server::start_on(port);
+        let answer = engine.answer();
+        assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), ""), "{answer:?}");
+    }
+}
+
+#[test]
+fn in_files_a_session_that_moves_to_another_seat_takes_its_engine_along() {
+    let old = Frosty::embedded().config(POLICY).var("FROSTY_SCOPE", "old");
+    let engine = Engine::start(&old, &stop_saying("s", "frosty: next_check 1h"));
+    eventually("it rests", || old.journal().iter().any(|e| e["reason"] == "rest"));
+    let mut prompt = old.command(&["hook", "--scope", "new"]);
+    prompt.env_remove("FROSTY_SCOPE");
+    support::feed(prompt, br#"{"session_id":"s","hook_event_name":"UserPromptSubmit","prompt":"hi"}"#);
+    assert_eq!(engine.answer().code, Some(0));
+}
+
+#[test]
+fn a_renewal_that_meets_the_guard_waits_for_it() {
+    let server = Server::start();
+    let frosty = Frosty::new().config(r#"{"stop": {"min_interval": "4s"}}"#).var("FROSTY_STORE", &server.url());
+    assert_eq!(Engine::start(&frosty, &stop_saying("s", "on it")).answer().code, Some(2));
+    let command = frosty.command(&["hook", "--wait", "5s", "--timeout", "10"]);
+    let _fresh = Engine::of(command, &stop_saying("s", "frosty: done")).answer();
+    let reasons = reasons(&mut server.connection(), "s");
+    assert_eq!(reasons.last().unwrap(), "admitted", "{reasons:?}");
+}
+
+#[test]
+fn a_client_of_an_impossible_number_is_nobody() {
+    let server = Server::start();
+    for pid in ["-1", "0", "x", ""] {
+        let frosty = frosty(&server.url()).var("CLAUDE_PID", pid);
+        let answer = Engine::start(&frosty, &stop_saying(&format!("s{pid}"), "on it")).answer();
+        assert_eq!(answer.code, Some(2), "{pid}: {answer:?}");
+    }
+}
