@@ -282,6 +282,23 @@ fn in_files_a_session_that_moves_to_another_seat_takes_its_engine_along() {
 }
 
 #[test]
+fn in_files_a_session_that_moves_keeps_what_it_was_told() {
+    let old = Frosty::embedded().config(POLICY).var("FROSTY_SCOPE", "old");
+    old.hook(&stop_saying("s", "on it"));
+    assert_eq!(old.run(&["wake", "s", "--note", "hear me"], b"").code, Some(0));
+    let new = |args: &[&str], payload: &str| {
+        let mut command = old.command(args);
+        command.env("FROSTY_SCOPE", "new");
+        support::feed(command, payload.as_bytes())
+    };
+    new(&["hook"], r#"{"session_id":"s","hook_event_name":"SessionStart","source":"resume"}"#);
+    let answer = new(&["hook"], &stop_saying("s", "frosty: done"));
+    assert!(answer.code == Some(2) && answer.stderr.contains("hear me"), "{answer:?}");
+    let file = |scope: &str| std::fs::read_to_string(old.state().join(format!("default/scopes/{scope}.json"))).unwrap();
+    assert!(!file("old").contains("\"s\":{") && file("new").contains("\"s\":{"), "{} {}", file("old"), file("new"));
+}
+
+#[test]
 fn a_renewal_that_meets_the_guard_waits_for_it() {
     let server = Server::start();
     let frosty = Frosty::new().config(r#"{"stop": {"min_interval": "4s"}}"#).var("FROSTY_STORE", &server.url());

@@ -155,7 +155,10 @@ fn prepare(
     if matches!(event, Event::StopFailure(_)) && !waits {
         signals::ignore_termination();
     }
-    let detail = payload.error().as_deref().map(text::line).unwrap_or_else(|| prompt.answer.clone());
+    let detail = match &event {
+        Event::StopFailure(failure) if !failure.cure.is_empty() => text::line(&failure.cure),
+        _ => payload.error().as_deref().map(text::line).unwrap_or_else(|| prompt.answer.clone()),
+    };
     let paced = waits && event.asks() != Some(Class::Compact);
     let name = config.name.as_deref().map(text::line).unwrap_or_default();
     let pid = waits.then(std::process::id);

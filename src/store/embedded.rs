@@ -79,10 +79,13 @@ impl<'a> Embedded<'a> {
             scope: file.scope,
             session: file.sessions.remove(&step.session).unwrap_or_default(),
         };
-        // An engine in the seat that it came from has its fence from another file.
-        if step.event.is_clients() && state.session.seen == 0 && self.sits_elsewhere(step) {
+        let moved = if step.event.is_clients() && state.session.seen == 0 { self.elsewhere(step) } else { None };
+        let left = moved.map(|(path, from)| {
+            state.session = from.sessions.get(&step.session).cloned().unwrap_or_default();
+            // An engine in that seat has its fence from the other file.
             marks::take_over(self.config, &step.session, step.host_ms);
-        }
+            (path, from)
+        });
         let had_fleet = is_kept(&state.fleet);
         let decided = model::step(&self.config.policy, &mut state, step, now);
         let window = if state.session.label.is_empty() { &step.scope } else { &state.session.label };
@@ -110,17 +113,22 @@ impl<'a> Embedded<'a> {
             // One that cannot be written stays pending and stops no verdict.
             let _ = journal.append(&entry.line);
         }
+        if let Some((path, mut from)) = left {
+            from.sessions.remove(&step.session);
+            // Left behind it does no harm: the seat where it was last seen counts.
+            let _ = state_file::replace(&path, &from);
+        }
         Ok(Verdict::committed(decided, notes))
     }
 
-    /// Whether another scope's file knows the session. Looked for once in a session's time in a seat.
-    fn sits_elsewhere(&self, step: &Step) -> bool {
-        let own = format!("{}.json", step.scope);
-        let files = fs::read_dir(self.dir.join("scopes")).into_iter().flatten().flatten();
-        let others = files.filter(|f| f.file_name() != *own && f.path().extension().is_some_and(|e| e == "json"));
-        others
-            .filter_map(|f| state_file::peek::<ScopeFile>(&f.path()))
-            .any(|file| file.sessions.contains_key(&step.session))
+    /// Another scope's file that holds the session: it came from that seat. Looked for once in a session's time in a seat.
+    fn elsewhere(&self, step: &Step) -> Option<(PathBuf, ScopeFile)> {
+        let own = state_file::scope(&self.dir, &step.scope);
+        let files = fs::read_dir(self.dir.join("scopes")).into_iter().flatten().flatten().map(|f| f.path());
+        let others = files.filter(|path| *path != own && path.extension().is_some_and(|e| e == "json"));
+        let all = others.filter_map(|path| Some((state_file::peek::<ScopeFile>(&path)?, path)));
+        let seen = |(file, _): &(ScopeFile, PathBuf)| file.sessions.get(&step.session).map(|s| s.seen);
+        all.filter(|f| seen(f).is_some()).max_by_key(seen).map(|(file, path)| (path, file))
     }
 
     /// Opens the journal and appends what earlier steps left pending; returns what is still to be written.
