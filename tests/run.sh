@@ -16,6 +16,8 @@ need unshare util-linux
 need ip iproute2
 need python3 python3
 need cc gcc
+need npm npm
+need timeout coreutils
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing: ${missing[*]}" >&2
   sudo=
@@ -38,6 +40,8 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
 cargo test --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
+# On the real client, after the rest: both want the machine. FROSTY_SKIP_CLIENT=1 goes without.
+tests/client/run.sh 2>&1 | tee -a "$log" || status=$?
 
 # ---- the count ----------------------------------------------------------------------------------------------------
 count() { grep -E '^test result:' "$log" | grep -Eo "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'; }

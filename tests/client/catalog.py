@@ -1,0 +1,9 @@
+"""Every scenario by its name."""
+import importlib
+
+FILES = ("scenarios_plain", "scenarios_storm", "scenarios_errors", "scenarios_rest", "scenarios_leave",
+         "scenarios_compact", "scenarios_server", "scenarios_time")
+
+ALL = {f.__name__: f for file in FILES for f in importlib.import_module(file).SCENARIOS}
+# What measures time runs by itself, after the others.
+ALONE = {name for name, f in ALL.items() if getattr(f, "alone", False)}
