@@ -4,6 +4,7 @@
 #   ./install.sh                 build, install into ~/.local/bin, print what to paste
 #   ./install.sh --bin-dir DIR   install into DIR instead
 #   ./install.sh --project DIR   look for old Stop hooks in that project instead of the folder you call it from
+#   ./install.sh --engine plain  print the plain engine's settings instead of the continuous one's
 #   ./install.sh --try           build, and show Frosty at work in a scratch folder; installs nothing
 set -euo pipefail
 : "${HOME:?install.sh: expected HOME to be set; set it: export HOME=~}"
@@ -13,6 +14,7 @@ CDPATH= cd -- "$(dirname -- "$0")"
 bin_dir=$HOME/.local/bin
 project=${CLAUDE_PROJECT_DIR:-$called_from}
 try=no
+engine=continuous
 # A folder as seen from where this was called.
 folder() {
   case ${2:-} in
@@ -22,8 +24,8 @@ folder() {
   esac
 }
 usage() {
-  sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
-  echo "install.sh: expected --bin-dir DIR, --project DIR or --try, found: $1; see the lines above" >&2
+  sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+  echo "install.sh: expected --bin-dir DIR, --project DIR, --engine continuous|plain or --try, found: $1; see the lines above" >&2
   exit 64
 }
 while [ $# -gt 0 ]; do
@@ -38,8 +40,12 @@ while [ $# -gt 0 ]; do
       case $1 in --project=*) project=$value ;; *) bin_dir=$value ;; esac
       shift
       ;;
+    --engine)
+      case ${2:-} in continuous | plain) engine=$2 ;; *) usage "$1 ${2:-}" ;; esac
+      shift 2
+      ;;
     --try) try=yes; shift ;;
-    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) usage "$1" ;;
   esac
 done
@@ -123,7 +129,7 @@ bin_dir=$(CDPATH= cd -- "$bin_dir" && pwd)
 echo "Installed $("$bin_dir/frosty" --version) as $bin_dir/frosty."
 case :$PATH: in
   *:"$bin_dir":*) ;;
-  *) echo "That folder is not on your PATH; the hooks below name it in full, so they work all the same." ;;
+  *) echo "That folder is not on your PATH; the hooks below name it in full, so they work all the same. For the commands: export PATH=$bin_dir:\$PATH" ;;
 esac
 
 # ---- old Stop hooks: beside one of them nothing is throttled ------------------------------------------------------
@@ -203,11 +209,18 @@ else
 fi
 
 printf '\nTo register it, merge this into .claude/settings.json of the project whose agents should go on:\n\n'
+example=continuous
+[ "$engine" = continuous ] || example=settings
 # The path as a JSON string; awk, since sed would read an & or | in it as its own.
 path=$(printf '%s/frosty' "$bin_dir" | sed 's/\\/\\\\/g; s/"/\\"/g')
 PLACE="\"$path\"" awk '{
   at = index($0, "\"frosty\"")
   if (at) $0 = substr($0, 1, at - 1) ENVIRON["PLACE"] substr($0, at + 8)
   print
-}' hooks/settings.example.json
-printf '\nSo a refused stop ends the turn. For agents that come back by themselves merge hooks/continuous.example.json instead,\nwith the same path for "frosty".\nThe README tells what each line does, and how to arm single sessions instead.\n'
+}' "hooks/$example.example.json"
+if [ "$engine" = plain ]; then
+  printf '\nA refused stop ends the turn, and a person types to go on. For agents that come back: ./install.sh --engine continuous\n'
+else
+  printf '\nA refused stop waits, and the agent comes back by itself. For the engine that does not wait: ./install.sh --engine plain\n'
+fi
+printf 'The README tells what each line does, and how to arm single sessions instead.\n'

@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flags;
 use crate::duration;
+use crate::text::LONGEST_NOTE;
 
 /// Admission control for Claude Code agents that keep going by themselves.
 #[derive(Debug, Parser)]
@@ -82,6 +83,14 @@ fn wait(text: &str) -> Result<Duration, String> {
     duration::parse(text).ok_or_else(|| "expected a duration such as 20d, 12h or 1h30m".to_owned())
 }
 
+fn note(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if length > LONGEST_NOTE {
+        return Err(format!("expected at most 1,000 characters, found {length}"));
+    }
+    Ok(text.to_owned())
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let secs = if digits { text.parse().ok() } else { None };
@@ -111,10 +120,10 @@ pub struct WakeArgs {
     #[arg(long)]
     pub all: bool,
     /// Every session that said `frosty: wait_for TOPIC`
-    #[arg(long, value_name = "TOPIC")]
+    #[arg(long, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new())]
     pub topic: Option<String>,
-    /// What the agent reads in its next prompt
-    #[arg(long, value_name = "TEXT")]
+    /// What the agent reads in its next prompt, at most 1,000 characters
+    #[arg(long, value_name = "TEXT", value_parser = note)]
     pub note: Option<String>,
     /// Where.
     #[command(flatten)]

@@ -47,8 +47,10 @@ fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
     }
     if args.get(1).is_some_and(|a| a == "hook") {
         let lines = e.to_string();
-        let found = lines.lines().find(|l| !l.is_empty()).unwrap_or("a wrong command line");
-        let found = found.strip_prefix("error: ").unwrap_or(found);
+        // Up to the first empty line: what is wrong, and what would be right.
+        let said: Vec<&str> = lines.lines().map(str::trim).take_while(|l| !l.is_empty()).collect();
+        let found = if said.is_empty() { "a wrong command line".to_owned() } else { said.join(" ") };
+        let found = found.strip_prefix("error: ").unwrap_or(&found);
         // What of the line can still be understood is who may hear of it.
         let manual = args.iter().any(|a| a == "manual" || a == "--arm=manual");
         return hook::bad_usage(

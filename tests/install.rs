@@ -127,18 +127,31 @@ fn a_wrong_argument_is_told() {
 fn the_registrations_are_exec_form_with_a_timeout_and_read_off_the_hot_path() {
     let read =
         |p: &str| -> serde_json::Value { serde_json::from_str(&fs::read_to_string(root().join(p)).unwrap()).unwrap() };
-    for (file, args) in
-        [("hooks/settings.example.json", &["hook"] as &[&str]), ("hooks/hooks.json", &["hook", "--arm", "manual"])]
-    {
+    const WAITS: [&str; 5] = ["hook", "--wait", "20d", "--timeout", "1900000"];
+    for (file, args, engine) in [
+        ("hooks/settings.example.json", &["hook"] as &[&str], &["hook"] as &[&str]),
+        ("hooks/hooks.json", &["hook", "--arm", "manual"], &["hook", "--arm", "manual"]),
+        ("hooks/continuous.example.json", &["hook"], &WAITS),
+    ] {
         let hooks = read(file)["hooks"].as_object().unwrap().clone();
         let mut events: Vec<&String> = hooks.keys().collect();
         events.sort();
-        assert_eq!(events, ["PreCompact", "SessionEnd", "SessionStart", "Stop", "StopFailure", "UserPromptSubmit"]);
+        assert_eq!(
+            events,
+            ["Notification", "PreCompact", "SessionEnd", "SessionStart", "Stop", "StopFailure", "UserPromptSubmit"]
+        );
         for (event, list) in &hooks {
             assert_eq!(list.as_array().unwrap().len(), 1, "{file} {event}");
             let hook = &list[0]["hooks"][0];
             assert_eq!(hook["command"], "frosty");
+            let waits = engine.len() == WAITS.len() && matches!(event.as_str(), "Stop" | "StopFailure");
+            let args = if waits { engine } else { args };
             assert_eq!(hook["args"], serde_json::json!(args), "{file} {event}");
+            assert_eq!(hook["asyncRewake"] == true, waits, "{file} {event}");
+            if waits {
+                // What the binary is told of the client's timer is what the client is told.
+                assert_eq!(hook["timeout"].to_string(), args[4]);
+            }
             assert!(hook["timeout"].as_u64().is_some_and(|t| t >= 5), "{file} {event}");
             let argv: Vec<_> = ["frosty"].iter().chain(args).map(std::ffi::OsString::from).collect();
             assert!(frosty::cli::exact(&argv).is_some(), "{file} is not read off the hot path");

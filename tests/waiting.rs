@@ -174,7 +174,9 @@ fn topics_and_all() {
         assert_eq!(woke.stdout, "woke a in a\n");
         goes_on(&builds.answer());
         assert!(deploys.is_waiting() && blocked.is_waiting());
-        assert_eq!(place.run(&["wake", "--topic", "nothing"]).stdout, "nobody rests for that topic\n");
+        let nobody = place.run(&["wake", "--topic", "the biuld"]);
+        assert!(nobody.code == Some(1) && nobody.stderr.contains("  the deploy"), "{nobody:?}");
+        assert_eq!(place.run(&["wake", "b", "--note", &"x".repeat(1001)]).code, Some(64));
         assert_eq!(place.run(&["wake", "--all"]).code, Some(0));
         goes_on(&deploys.answer());
         goes_on(&blocked.answer());

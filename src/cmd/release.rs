@@ -7,7 +7,7 @@ use super::target::TargetError;
 use super::{Failure, target};
 use crate::cli::ReleaseArgs;
 use crate::config::Env;
-use crate::hook;
+use crate::hook::{self, prompt::clock};
 use crate::store::{self, roll};
 use crate::text;
 use crate::throttle::step::Event;
@@ -27,7 +27,18 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
             None => target::one(&roll::sessions(&config)?, &word)?.1.scope.clone(),
         },
         (None, []) => {
-            let _ = writeln!(out, "nothing is held");
+            let _ = match roll::fleet_hold(&config)? {
+                None => writeln!(out, "nothing is held"),
+                Some(hold) => writeln!(
+                    out,
+                    "no scope is held, but the whole fleet {} is, by {}: {}; it ends {}",
+                    config.fleet,
+                    text::line(&hold.by),
+                    text::line(&hold.reason),
+                    hold.until
+                        .map_or_else(|| "when it is lifted".to_owned(), |at| format!("by itself at {}", clock(at)))
+                ),
+            };
             return Ok(());
         }
         (None, [(scope, _)]) => scope.clone(),

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use crate::store::roll::Session;
 use crate::text;
-use crate::throttle::state::Phase;
+use crate::throttle::policy::Ms;
+use crate::throttle::state::{Phase, RestKind, SessionState};
 
 /// Why a word names nobody, or too many.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,14 @@ pub enum TargetError {
         /// One per line.
         list: String,
     },
+    /// Nobody waits for the topic.
+    #[error("expected a topic that somebody waits for, found \"{topic}\"; {there}")]
+    NoTopic {
+        /// What was given.
+        topic: String,
+        /// What is waited for.
+        there: String,
+    },
     /// Several scopes are held and none was named.
     #[error("expected the scope to release, found several that are held; name one of these:\n{list}")]
     SeveralHeld {
@@ -40,7 +49,7 @@ impl TargetError {
     /// Whether a more exact word would do.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
-        !matches!(self, Self::Nobody { .. })
+        matches!(self, Self::Several { .. } | Self::SeveralHeld { .. })
     }
 }
 
@@ -62,6 +71,20 @@ pub fn one<'s>(sessions: &'s [Session], word: &str) -> Result<&'s Session, Targe
         (None, _) => Err(TargetError::Nobody { word: text::line(word), there: there(sessions) }),
         _ => Err(TargetError::Several { word: text::line(word), list: list(open) }),
     }
+}
+
+/// That nobody waits for a topic, and which are waited for.
+#[must_use]
+pub fn nobody_waits_for(sessions: &[Session], topic: &str, now: Ms) -> TargetError {
+    let waits = |s: &SessionState| s.rest.clone().filter(|r| r.kind == RestKind::WaitFor && r.lasts(now));
+    let topics: BTreeSet<String> =
+        sessions.iter().filter_map(|(_, s)| waits(s)).map(|r| format!("  {}", text::line(&r.topic))).collect();
+    let there = if topics.is_empty() {
+        "nobody waits for any; to wake whoever rests: frosty wake --all".to_owned()
+    } else {
+        format!("these are:\n{}", topics.into_iter().collect::<Vec<_>>().join("\n"))
+    };
+    TargetError::NoTopic { topic: text::line(topic), there }
 }
 
 fn there(sessions: &[Session]) -> String {

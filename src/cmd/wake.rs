@@ -10,8 +10,9 @@ use crate::config::Env;
 use crate::hook::{self, directive};
 use crate::store::{self, roll};
 use crate::text;
-use crate::throttle::state::{Phase, RestKind, SessionState};
-use crate::throttle::step::Event;
+use crate::throttle::state::{Phase, Rest, RestKind, SessionState};
+use crate::throttle::step::{Event, Step};
+use crate::throttle::verdict::Reason;
 
 /// Whether an engine waits for the session; of another machine's is only known that one did.
 fn waits(session: &SessionState) -> bool {
@@ -30,11 +31,13 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let env = Env::read();
     let config = super::config(&env, args.place)?;
     let note = args.note.map(|n| text::line_of(&n, text::LONGEST_NOTE)).unwrap_or_default();
+    let now = clock::host_ms();
     let sessions = roll::sessions(&config)?;
     let chosen: Vec<_> = match (&args.target, &args.topic) {
         (Some(word), _) => vec![target::one(&sessions, word)?],
         (None, topic) => {
-            let waits = |rest: &crate::throttle::state::Rest| match topic {
+            let waits = |rest: &Rest| match topic {
+                _ if !rest.lasts(now) => false,
                 Some(topic) => rest.kind == RestKind::WaitFor && rest.topic == directive::topic(topic),
                 None => true,
             };
@@ -46,7 +49,8 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let mut failed = None;
     for (id, session) in &chosen {
         let event = Event::Wake { note: note.clone() };
-        let step = hook::step_of(session.scope.clone(), id.clone(), "Wake", event);
+        let detail = text::line(&note);
+        let step = Step { detail, ..hook::step_of(session.scope.clone(), id.clone(), "Wake", event) };
         let told = store::open(&config, Instant::now() + config.budget).and_then(|mut store| store.step(&step));
         if let Err(e) = told {
             // The others are woken all the same.
@@ -56,12 +60,24 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
         }
         let _ = match session.phase {
             Phase::Ended => writeln!(out, "{id} has ended: it hears of this if it is resumed"),
-            Phase::Open if waits(session) => writeln!(out, "woke {id} in {}", session.scope),
+            Phase::Open if waits(session) => match Reason::from_code(&session.last_reason) {
+                Some(rest) if rest.is_rest() => writeln!(out, "woke {id} in {}", session.scope),
+                Some(Reason::Admitted | Reason::Probe) | None => {
+                    writeln!(out, "{id} does not rest: it hears of this at its next stop")
+                }
+                Some(other) => {
+                    writeln!(out, "{id} hears of this, but what it waits for is not a rest: {}", other.code())
+                }
+            },
             _ => writeln!(out, "{id} has no engine that waits: it hears of this at its next stop"),
         };
     }
-    if chosen.is_empty() {
-        let _ = writeln!(out, "nobody rests{}", if args.topic.is_some() { " for that topic" } else { "" });
+    match args.topic {
+        Some(topic) if chosen.is_empty() => return Err(target::nobody_waits_for(&sessions, &topic, now).into()),
+        None if chosen.is_empty() => {
+            let _ = writeln!(out, "nobody rests");
+        }
+        _ => {}
     }
     failed.map_or(Ok(()), |e| Err(e.into()))
 }

@@ -306,7 +306,8 @@ impl Reader<'_> {
     fn duration(&self, key: &str, v: &Value, least: Duration, most: Duration) -> Result<Duration, ConfigError> {
         v.as_str().and_then(duration::parse).filter(|d| (least..=most).contains(d)).ok_or_else(|| {
             let (least, most) = (duration::show(least), duration::show(most));
-            self.value(key, v, &format!("a duration from {least} to {most} such as \"15s\", \"10m\" or \"1h30m\""))
+            let such = if most == "1s" { "\"250ms\"" } else { "\"15s\", \"10m\" or \"1h30m\"" };
+            self.value(key, v, &format!("a duration from {least} to {most} such as {such}"))
         })
     }
 

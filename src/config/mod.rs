@@ -322,7 +322,7 @@ fn wrong(place: &str, key: &str, found: &str, allowed: &str) -> ConfigError {
     let cure = if key.starts_with("FROSTY_") {
         format!("unset {key}")
     } else if key.starts_with("--") && key != "--session" {
-        "see: frosty hook --help".to_owned()
+        "see the flags: frosty help hook".to_owned()
     } else if key == "session_id" {
         "see what the client sends: frosty hook < payload.json".to_owned()
     } else if key == "TMUX" {

@@ -42,10 +42,15 @@ pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Said
     }
     let last = lines.iter().rev().take(LINES).filter(|(_, outside)| *outside);
     let directive = last.map(|(line, _)| line).find_map(|line| {
-        let (head, tail) = line.split_at_checked("frosty:".len())?;
+        let (head, tail) = bare(line).split_at_checked("frosty:".len())?;
         head.eq_ignore_ascii_case("frosty:").then(|| tail.trim())
     });
     directive.map(|words| understand(words, &now())).unwrap_or_default()
+}
+
+/// The line without the marks that agents put around one that they are shown.
+fn bare(line: &str) -> &str {
+    line.trim_matches(['`', '*', '_']).trim_end_matches('.').trim()
 }
 
 /// The fence of a code block that the line opens: its character and length (CommonMark's rule).
@@ -69,7 +74,7 @@ fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> Said {
     let request =
         |kind, lasting, topic: &str| RestRequest { kind, lasting, topic: text::line_of(topic, LONGEST_TOPIC) };
     let booked = |request| Said { rest: Some(request), answer: String::new() };
-    match verb {
+    match verb.to_ascii_lowercase().as_str() {
         "done" if rest.is_empty() => booked(request(RestKind::Done, None, "")),
         "wait_for" if !rest.is_empty() => booked(request(RestKind::WaitFor, Some(LONGEST_REST), rest)),
         "blocked" if !rest.is_empty() => booked(request(RestKind::Blocked, Some(LONGEST_REST), rest)),
@@ -132,7 +137,11 @@ fn until<Tz: TimeZone>(said: &str, now: &DateTime<Tz>) -> Option<Duration> {
     if then <= now {
         then = at(first.checked_add_days(Days::new(1))?)?;
     }
-    (then - now).to_std().ok()
+    // Not a moment before it, though the store counts whole milliseconds.
+    (then - now)
+        .to_std()
+        .ok()
+        .map(|d| Duration::from_millis(u64::try_from(d.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -156,6 +165,9 @@ mod tests {
         for (line, expected) in [
             ("frosty: done", ("done", None, "")),
             ("  Frosty:done  ", ("done", None, "")),
+            ("`frosty: done`", ("done", None, "")),
+            ("**frosty: Done.**", ("done", None, "")),
+            ("frosty: next_check 20m.", ("rest", Some(1200), "")),
             ("frosty: next_check 20m", ("rest", Some(1200), "")),
             ("frosty: next_check 1h30m", ("rest", Some(5400), "")),
             ("frosty: next_check 14:30", ("rest", Some(5400), "")),
@@ -201,7 +213,7 @@ mod tests {
     fn only_whole_lines_near_the_end_and_outside_code() {
         for message in [
             "I could say frosty: done",
-            "`frosty: done`",
+            "> frosty: done",
             "frosty : done",
             "frosty: done\n1\n2\n3\n4\n5",
             "```\nfrosty: done\n```",

@@ -151,6 +151,7 @@ fn prepare(
     known.scope.clone_from(&scope);
     let mut prompt = Prompt { template: config.prompt.clone(), scope: scope.clone(), ..Prompt::default() };
     let waits = !flags.wait.is_zero();
+    prompt.waits = waits;
     let event = event(payload, &config, env, waits, &mut prompt.answer);
     if matches!(event, Event::StopFailure(_)) && !waits {
         signals::ignore_termination();
@@ -201,6 +202,10 @@ fn ask(call: &Call) -> Result<Verdict, StoreError> {
 #[inline(never)]
 fn wait_out(env: &Env, known: &Known, call: Call, client: client::Client, signals: signals::Signals) -> ExitCode {
     let Call { config, step, mut prompt, wait, unattended } = call;
+    let rest = match &step.event {
+        Event::Stop { rest } => rest.clone(),
+        _ => None,
+    };
     let now = Instant::now();
     let engine = wait::Engine {
         config: &config,
@@ -218,7 +223,7 @@ fn wait_out(env: &Env, known: &Known, call: Call, client: client::Client, signal
     match engine.run() {
         None => ExitCode::SUCCESS,
         Some(admitted) => {
-            prompt.rest = admitted.paused.as_ref().map(prompt::why).unwrap_or_default();
+            prompt.rest = admitted.paused.map(|refused| prompt::paused(&refused, rest.as_ref())).unwrap_or_default();
             say(&Event::Stop { rest: None }, admitted.verdict, &prompt)
         }
     }

@@ -7,11 +7,17 @@ use chrono::DateTime;
 
 use crate::text;
 use crate::throttle::policy::Ms;
+use crate::throttle::step::RestRequest;
 use crate::throttle::verdict::{Decision, Reason};
 
 const DEFAULT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where you \
-stopped. If nothing is left to do, end your answer with the line `frosty: done`; to be continued later, end it with \
-`frosty: next_check 20m`.";
+stopped.";
+
+/// What the agent may say, on a line of its own; only an engine that waits can keep the second.
+const SAY: [&str; 2] = [
+    "If nothing is left to do, make the last line of your answer\nfrosty: done",
+    "To be continued later, make it\nfrosty: next_check 20m",
+];
 
 const RENEWED: &str = "Frosty renews its wait; nothing is to be done: answer with one short line and stop.";
 
@@ -20,6 +26,8 @@ const RENEWED: &str = "Frosty renews its wait; nothing is to be done: answer wit
 pub struct Prompt {
     /// The configured template, if any.
     pub template: Option<String>,
+    /// Whether an engine waits, so that the agent may say when to be continued.
+    pub waits: bool,
     /// The scope, encoded.
     pub scope: String,
     /// Why the session paused before it was admitted; empty when it did not.
@@ -44,6 +52,10 @@ impl Prompt {
             ("note", admitted.note.clone()),
         ];
         let mut out = fill(template, &fields);
+        if self.template.is_none() {
+            let say = SAY.iter().take(if self.waits { 2 } else { 1 });
+            say.for_each(|line| out.extend(["\n", line]));
+        }
         let mut add = |head: &str, field: &str, words: &str| {
             // A template that names the field has said it already.
             let has = !field.is_empty() && template.contains(field);
@@ -82,6 +94,20 @@ fn fill(template: &str, fields: &[(&str, String)]) -> String {
     }
     out.push_str(left);
     out
+}
+
+/// Why the session paused, told to its agent. `rest` is what that asked for itself.
+#[must_use]
+pub fn paused(refused: &Decision, rest: Option<&RestRequest>) -> String {
+    let topic = rest.map_or("", |r| &r.topic);
+    match refused.reason {
+        Reason::Rest => "you asked to be continued later".to_owned(),
+        Reason::Done => "you said that you are done".to_owned(),
+        Reason::Blocked => format!("you said that you are blocked on {topic}"),
+        Reason::WaitFor => format!("you said that you wait for {topic}"),
+        Reason::Parked => "work of yours ran in the background".to_owned(),
+        _ => why(refused),
+    }
 }
 
 /// Why an ask was refused, in a few words.
@@ -153,8 +179,11 @@ mod tests {
             prompt.render(&admitted(1, "the build is green")),
             "Go on.\nYou were woken with this note: the build is green\nNot understood."
         );
-        let default = Prompt { rest: "a cooldown is open".into(), ..Prompt::default() };
+        let plain = Prompt::default().render(&admitted(1, ""));
+        assert!(plain.ends_with("\nfrosty: done"), "{plain}");
+        let default = Prompt { rest: "a cooldown is open".into(), waits: true, ..Prompt::default() };
         let said = default.render(&admitted(1, ""));
+        assert!(said.contains("\nfrosty: next_check 20m\n"), "{said}");
         assert!(said.contains("frosty: done") && said.ends_with("You paused: a cooldown is open"), "{said}");
     }
 

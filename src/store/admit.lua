@@ -456,7 +456,12 @@ local function decide()
     count = math.min(count + 1, MOST_COUNTED)
     put(session, 'count', fmt(count))
     answer.count, answer.note = count, given
-    if rest and (not rest.till or rest.till > now) then answer.renewed = '1' end
+    if rest and (not rest.till or rest.till > now) then
+      answer.renewed = '1'
+    elseif rest then
+      for _, field in ipairs({ 'rest', 'rest_since', 'rest_until', 'rest_topic' }) do put(session, field, '') end
+      rest = nil
+    end
   end
   -- 9. admitted
   local probes = cooldown_start and (not admitted_at or admitted_at <= cooldown_start)

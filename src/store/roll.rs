@@ -9,7 +9,7 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use super::link::Link;
 use super::script;
-use super::state_file::{self, ScopeFile};
+use super::state_file::{self, FleetFile, ScopeFile};
 use super::{Place, StoreError, place};
 use crate::clock;
 use crate::config::Config;
@@ -48,6 +48,7 @@ pub fn sessions(config: &Config) -> Result<Vec<Session>, StoreError> {
                 "state",
                 "pid",
                 "host",
+                "last_reason",
             ];
             hashes(config, &mut link, "session", &fields)?.into_iter().map(|(id, f)| (id, session(&f))).collect()
         }
@@ -84,6 +85,28 @@ pub fn holds(config: &Config) -> Result<Vec<(String, Hold)>, StoreError> {
             Ok(all.into_iter().filter_map(|(scope, fields)| Some((scope, hold(&fields)?))).collect())
         }
     }
+}
+
+/// The fleet's hold, if one is in force.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub fn fleet_hold(config: &Config) -> Result<Option<Hold>, StoreError> {
+    let hold = match open(config)? {
+        Place::Files => {
+            let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
+            state_file::peek::<FleetFile>(&state_file::fleet(&dir)).and_then(|file| file.fleet.hold)
+        }
+        Place::Server(mut link) => {
+            let mut get = cmd("HMGET");
+            get.arg(format!("frosty:{{{}}}:fleet", config.fleet)).arg(&script::HOLD);
+            let fields = link.ask(&[get])?.pop().unwrap_or(Value::Nil);
+            let fields = Vec::<Option<String>>::from_redis_value(fields).unwrap_or_default();
+            let text = |i: usize| fields.get(i).and_then(|f| f.as_deref()).unwrap_or_default();
+            script::hold([text(0), text(1), text(2), text(3)])
+        }
+    };
+    Ok(hold.filter(|hold| hold.holds(clock::host_ms())))
 }
 
 fn open(config: &Config) -> Result<Place<'_>, StoreError> {
@@ -157,6 +180,7 @@ fn session(fields: &[String]) -> SessionState {
         phase: Phase::from_code(&text(8)),
         pid: text(9).parse().ok(),
         host: text(10),
+        last_reason: text(11),
         ..SessionState::default()
     }
 }

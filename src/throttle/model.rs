@@ -159,7 +159,9 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         session.count = session.count.saturating_add(1).min(MOST_COUNTED);
         answer.count = session.count;
         answer.note = effects::hand_out(session);
-        answer.renewed = session.rest.as_ref().is_some_and(|r| r.lasts(now));
+        // One that is over is over; one that lasts is what a renewal leaves standing.
+        session.rest = session.rest.take().filter(|r| r.lasts(now));
+        answer.renewed = session.rest.is_some();
     }
     // 9. admitted
     let own = scope.class_mut(class);
