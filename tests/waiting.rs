@@ -1,95 +1,15 @@
 //! The waiting engine as a process, on both stores: what it waits for, what ends its wait, and what it leaves behind.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/place.rs"]
+mod place;
 mod support;
 
-use std::collections::HashMap;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
-use support::{Answer, Engine, Frosty, Server, eventually, stop, stop_saying};
-
-const POLICY: &str = r#"{"stop": {"min_interval": "1s"}, "api_error": {"base": "1s", "max": "4s"}}"#;
-
-/// A store of its own for one test.
-struct Place {
-    frosty: Frosty,
-    server: Option<Server>,
-}
-
-impl Place {
-    fn both() -> [Self; 2] {
-        let server = Server::start();
-        let on_server = Frosty::on(&server).config(POLICY);
-        [
-            Self { frosty: on_server, server: Some(server) },
-            Self { frosty: Frosty::embedded().config(POLICY), server: None },
-        ]
-    }
-
-    fn var(mut self, name: &str, value: &str) -> Self {
-        self.frosty = self.frosty.var(name, value);
-        self
-    }
-
-    fn wait(&self, session: &str, message: &str) -> Engine {
-        Engine::start(&self.frosty, &stop_saying(session, message))
-    }
-
-    /// Starts an engine and waits until its refusal is journaled.
-    fn resting(&self, session: &str, message: &str) -> Engine {
-        let before = self.journal().len();
-        let engine = self.wait(session, message);
-        eventually("the stop is refused", || {
-            self.journal().iter().skip(before).any(|e| e["session"] == session && e["verdict"] == "refuse")
-        });
-        engine
-    }
-
-    fn run(&self, args: &[&str]) -> Answer {
-        self.frosty.run(args, b"")
-    }
-
-    fn event(&self, session: &str, event: &str, more: &str) {
-        let payload = format!(r#"{{"session_id":"{session}","hook_event_name":"{event}"{more}}}"#);
-        assert_eq!(self.frosty.hook(&payload).code, Some(0));
-    }
-
-    /// Every entry, the store's time as `ms`.
-    fn journal(&self) -> Vec<Value> {
-        let Some(server) = &self.server else { return self.frosty.journal() };
-        let mut con = server.connection();
-        let entries: Vec<(String, HashMap<String, String>)> =
-            redis::cmd("XRANGE").arg("torch.continuous.ops").arg("-").arg("+").query(&mut con).unwrap();
-        let value = |(id, fields): (String, HashMap<String, String>)| {
-            let mut value = serde_json::to_value(fields).unwrap();
-            value["ms"] = id.split('-').next().unwrap().parse::<i64>().unwrap().into();
-            value
-        };
-        entries.into_iter().map(value).collect()
-    }
-
-    fn reasons(&self, session: &str) -> Vec<String> {
-        let own = |e: &Value| (e["session"] == session).then(|| e["reason"].as_str().unwrap().to_owned());
-        self.journal().iter().filter_map(own).collect()
-    }
-
-    fn admissions(&self) -> Vec<i64> {
-        let all = self.journal();
-        all.iter().filter(|e| e["next_action"] == "CLAUDE_CODE_RESTART").map(|e| e["ms"].as_i64().unwrap()).collect()
-    }
-}
-
-#[track_caller]
-fn goes_on(answer: &Answer) {
-    assert_eq!((answer.code, answer.stdout.as_str()), (Some(2), "{\"suppressOutput\":true}\n"), "{answer:?}");
-}
-
-#[track_caller]
-fn leaves_silently(answer: &Answer) {
-    assert_eq!((answer.code, answer.stdout.as_str(), answer.stderr.as_str()), (Some(0), "", ""), "{answer:?}");
-}
+use place::{POLICY, Place, goes_on, leaves_silently};
+use support::{Engine, Frosty, Server, eventually, stop, stop_saying};
 
 #[test]
 fn a_loop_of_engines_keeps_the_guard_and_never_trips() {
@@ -125,125 +45,6 @@ fn what_is_not_understood_is_answered_in_the_prompt() {
         let answer = place.wait("s", "frosty: take a nap").answer();
         goes_on(&answer);
         assert!(answer.stderr.contains("did not understand your line \"frosty: take a nap\""), "{answer:?}");
-    }
-}
-
-#[test]
-fn wake_by_session_scope_and_name_with_its_notes() {
-    for place in Place::both() {
-        let place = place.var("FROSTY_NAME", "willy").var("FROSTY_SCOPE", "seat 1");
-        for whom in ["s", "seat 1", "seat%201", "willy"] {
-            let engine = place.resting("s", "frosty: done");
-            let woke = place.run(&["wake", whom, "--note", "the build\u{1b}[31m is green"]);
-            assert_eq!((woke.code, woke.stdout.as_str()), (Some(0), "woke s in seat%201\n"), "{woke:?}");
-            let answer = engine.answer();
-            goes_on(&answer);
-            assert!(
-                answer.stderr.contains("with this note: the build [31m is green\n")
-                    || answer.stderr.ends_with("is green\n")
-            );
-            assert!(!answer.stderr.contains('\u{1b}'));
-        }
-        assert_eq!(place.admissions().len(), 4);
-    }
-}
-
-#[test]
-fn a_wake_up_before_the_rest_is_not_lost_even_if_the_turn_says_done() {
-    for place in Place::both() {
-        goes_on(&place.wait("s", "on it").answer());
-        for note in ["one", "two"] {
-            assert_eq!(place.run(&["wake", "s", "--note", note]).code, Some(0));
-        }
-        let answer = place.wait("s", "frosty: done").answer();
-        goes_on(&answer);
-        assert!(answer.stderr.ends_with("with this note: one\ntwo\n"), "{answer:?}");
-        // The admission answered it.
-        let mut engine = place.resting("s", "frosty: done");
-        assert!(engine.is_waiting());
-    }
-}
-
-#[test]
-fn topics_and_all() {
-    for place in Place::both() {
-        let builds = place.resting("a", "frosty: wait_for the build");
-        let mut deploys = place.resting("b", "frosty: wait_for the deploy");
-        let mut blocked = place.resting("c", "frosty: blocked Ann");
-        let woke = place.run(&["wake", "--topic", "the build", "--note", "it is green"]);
-        assert_eq!(woke.stdout, "woke a in a\n");
-        goes_on(&builds.answer());
-        assert!(deploys.is_waiting() && blocked.is_waiting());
-        let nobody = place.run(&["wake", "--topic", "the biuld"]);
-        assert!(nobody.code == Some(1) && nobody.stderr.contains("  the deploy"), "{nobody:?}");
-        assert_eq!(place.run(&["wake", "b", "--note", &"x".repeat(1001)]).code, Some(64));
-        assert_eq!(place.run(&["wake", "--all"]).code, Some(0));
-        goes_on(&deploys.answer());
-        goes_on(&blocked.answer());
-    }
-}
-
-#[test]
-fn an_ambiguous_word_lists_and_a_wrong_one_tells_who_is_there() {
-    for place in Place::both() {
-        let place = place.var("FROSTY_NAME", "twins");
-        place.event("a", "SessionStart", "");
-        place.event("b", "SessionStart", "");
-        let several = place.run(&["wake", "twins"]);
-        assert_eq!(several.code, Some(64));
-        assert!(
-            several.stderr.contains("a  scope a  name twins") && several.stderr.contains("b  scope b"),
-            "{several:?}"
-        );
-        let nobody = place.run(&["wake", "nova"]);
-        assert_eq!(nobody.code, Some(1));
-        assert!(nobody.stderr.contains("found \"nova\"") && nobody.stderr.contains("a  scope a"), "{nobody:?}");
-        place.event("b", "SessionEnd", "");
-        let woke = place.run(&["wake", "twins"]);
-        assert_eq!(woke.stdout, "a has no engine that waits: it hears of this at its next stop\n");
-        for args in [
-            &["wake"][..],
-            &["wake", "a", "--all"],
-            &["wake", "--al"],
-            &["release", "--x"],
-            &["wake", ""],
-            &["release", ""],
-        ] {
-            assert_eq!(place.run(args).code, Some(64), "{args:?}");
-        }
-    }
-}
-
-#[test]
-fn a_plain_publish_wakes_with_its_text() {
-    let [place, _] = Place::both();
-    let place = place.var("FROSTY_NAME", "willy").var("FROSTY_SCOPE", "seat");
-    let mut con = place.server.as_ref().unwrap().connection();
-    for channel in ["trigger.nova.willy", "trigger.nova.seat", "frosty.wake.seat"] {
-        let engine = place.resting("s", "frosty: done");
-        eventually("somebody hears", || {
-            redis::cmd("PUBLISH").arg(channel).arg("come\x07 back").query::<u32>(&mut con).unwrap() > 0
-        });
-        let answer = engine.answer();
-        goes_on(&answer);
-        assert!(answer.stderr.contains("come  back"), "{answer:?}");
-    }
-    assert_eq!(place.admissions().len(), 3);
-}
-
-#[test]
-fn a_wake_up_ends_no_cooldown_and_no_hold() {
-    for place in Place::both() {
-        // Two plain stops at once and a third: a cooldown of a minute.
-        for _ in 0..3 {
-            place.frosty.hook(&stop("s"));
-        }
-        let mut engine = place.resting("s", "frosty: done");
-        assert_eq!(place.reasons("s").last().unwrap(), "cooldown");
-        place.run(&["wake", "s"]);
-        std::thread::sleep(Duration::from_millis(1500));
-        assert!(engine.is_waiting());
-        assert_eq!(place.admissions().len(), 1);
     }
 }
 
@@ -295,15 +96,9 @@ fn sigterm_ends_it_at_once_and_leaves_nothing() {
 fn it_does_not_outlive_its_parent() {
     for place in Place::both() {
         let frosty = env!("CARGO_BIN_EXE_frosty");
-        let script = format!("{frosty} hook --wait 20d --timeout 1900000 & echo $!; wait");
-        let mut command = place.frosty.command_of(std::path::Path::new("sh"), &["-c", &script]);
-        command.stdin(Stdio::piped());
         // A shell gives what it starts in the background no stdin of its own.
         let script = format!("exec 3<&0; {frosty} hook --wait 20d --timeout 1900000 <&3 & echo $!; wait");
-        let mut command = {
-            drop(command);
-            place.frosty.command_of(std::path::Path::new("sh"), &["-c", &script])
-        };
+        let mut command = place.frosty.command_of(std::path::Path::new("sh"), &["-c", &script]);
         let mut parent = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         std::io::Write::write_all(
             &mut parent.stdin.take().unwrap(),
@@ -352,24 +147,6 @@ fn an_api_error_is_waited_out_and_three_in_a_row_grow() {
         for (waited, length) in waits.iter().zip([1000, 2000, 4000]) {
             assert!((length - 900..=length).contains(waited), "{waits:?}");
         }
-    }
-}
-
-#[test]
-fn a_hold_is_waited_for_and_released() {
-    for place in Place::both() {
-        let failure = r#"{"session_id":"s","hook_event_name":"StopFailure","error":"authentication_failed"}"#;
-        let engine = Engine::start(&place.frosty, failure);
-        eventually("it is held", || place.reasons("s").contains(&"hold".to_owned()));
-        let released = place.run(&["release"]);
-        assert_eq!(released.code, Some(0));
-        assert!(released.stdout.contains("released s: it was held by api: authentication_failed: log in again"));
-        let answer = engine.answer();
-        goes_on(&answer);
-        assert!(answer.stderr.contains("held by api: authentication_failed: log in again"), "{answer:?}");
-        assert_eq!(place.run(&["release"]).stdout, "nothing is held\n");
-        assert_eq!(place.run(&["release", "s"]).stdout, "s was not held\n");
-        assert_eq!(place.run(&["release", "nobody"]).code, Some(1));
     }
 }
 
