@@ -56,7 +56,7 @@ pub(super) struct Hearing<'a> {
     ears: Option<Box<dyn Ears + 'a>>,
     /// What somebody published and the store has not been told yet.
     word: Option<String>,
-    /// Looks in a row that came sooner than [`PACE`] after the one before.
+    /// How many more looks came sooner than [`PACE`] after the one before than did not.
     quick: u32,
     looked: Option<Instant>,
     /// When a look last made it ask.
@@ -179,11 +179,12 @@ impl<'a> Engine<'a> {
                 return Next::Leave;
             }
             let now = Instant::now();
-            if now >= self.until {
-                return Next::Expire;
-            }
+            // Asked before its time is called over: a machine that stalled must not cost the agent its engine.
             if [due, renew_at].into_iter().flatten().any(|at| now >= at) {
                 return Next::Ask;
+            }
+            if now >= self.until {
+                return Next::Expire;
             }
             let ends = [due, renew_at, Some(self.until)];
             let left = ends.into_iter().flatten().min().unwrap_or(self.until).saturating_duration_since(now);
@@ -208,7 +209,8 @@ impl<'a> Engine<'a> {
     fn too_quick(&mut self) -> Option<Duration> {
         let looked = self.hearing.looked?;
         let rest = PACE.checked_sub(looked.elapsed());
-        self.hearing.quick = if rest.is_some() { self.hearing.quick.saturating_add(1) } else { 0 };
+        let quick = self.hearing.quick;
+        self.hearing.quick = if rest.is_some() { (quick + 1).min(QUICK + 1) } else { quick.saturating_sub(1) };
         rest.filter(|_| self.hearing.quick > QUICK)
     }
 
