@@ -1,5 +1,9 @@
 //! Text that comes from elsewhere, made safe to show and to store.
 
+use chrono::DateTime;
+
+use crate::throttle::policy::Ms;
+
 /// The longest line that is shown of somebody else's words.
 const LINE: usize = 300;
 
@@ -34,6 +38,12 @@ pub fn standing(path: &std::path::Path) -> &std::path::Path {
 #[must_use]
 pub fn prompt(raw: &str, most: usize) -> String {
     raw.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(most).collect()
+}
+
+/// A time in words, UTC.
+#[must_use]
+pub fn utc(at: Ms) -> String {
+    DateTime::from_timestamp_millis(at).map_or_else(String::new, |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 /// A name as it stands in keys, files and the journal: `[A-Za-z0-9_@-]`, and `.` unless first, stay; every other byte

@@ -281,6 +281,75 @@ fn in_files_a_session_that_moves_to_another_seat_takes_its_engine_along() {
     assert_eq!(engine.answer().code, Some(0));
 }
 
+/// A mark of an earlier outage, whatever clock it was made by, sends no later engine away.
+#[test]
+fn an_old_mark_does_not_concern_a_new_engine() {
+    let port = support::free_port();
+    let frosty = frosty(&format!("redis://127.0.0.1:{port}"));
+    frosty.hook(r#"{"session_id":"s","hook_event_name":"UserPromptSubmit","prompt":"hi"}"#);
+    let mark = frosty.state().join("default/marks/s");
+    assert!(mark.exists());
+    std::fs::write(&mark, "9999999999999").unwrap();
+    let _server = Server::start_on(port);
+    assert_eq!(Engine::start(&frosty, &stop_saying("s", "on it")).answer().code, Some(2));
+}
+
+/// Answers that no script gives: an ask that is "recorded", a refusal that is over at once.
+#[test]
+fn answers_that_are_none_are_not_asked_for_without_end() {
+    for (outcome, reason) in [("record", "event"), ("refuse", "cooldown")] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let asked = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let count = std::sync::Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let mut client = client.unwrap();
+                let count = std::sync::Arc::clone(&count);
+                std::thread::spawn(move || {
+                    let mut bytes = [0; 65536];
+                    while let Ok(n @ 1..) = client.read(&mut bytes) {
+                        let call = String::from_utf8_lossy(&bytes[..n]).into_owned();
+                        if !call.contains("EVALSHA") {
+                            break;
+                        }
+                        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        let fields = [outcome, reason, "0", "0", "0", "7", "0", "1800000000000", "", "", "0", "", "0"];
+                        let mut answer = ":1\r\n".repeat(call.matches("ZADD").count()) + "*13\r\n";
+                        fields.iter().for_each(|f| answer += &format!("${}\r\n{f}\r\n", f.len()));
+                        client.write_all(answer.as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        let mut engine = Engine::start(&frosty(&url), &stop_saying("s", DONE));
+        std::thread::sleep(Duration::from_secs(3));
+        let asked = asked.load(std::sync::atomic::Ordering::SeqCst);
+        assert!((2..=9).contains(&asked), "{outcome} {reason}: {asked} asks in 3 s");
+        assert!(engine.is_waiting());
+    }
+}
+
+/// An engine of the old seat that asks after the session has moved neither goes on nor takes the session back.
+#[test]
+fn in_files_an_ask_from_a_seat_that_was_left_is_superseded() {
+    let old = Frosty::embedded().config(POLICY).var("FROSTY_SCOPE", "old");
+    let engine = Engine::start(&old, &stop_saying("s", "frosty: next_check 2s"));
+    eventually("it rests", || old.journal().iter().any(|e| e["reason"] == "rest"));
+    let new = |payload: &str| {
+        let mut command = old.command(&["hook"]);
+        command.env("FROSTY_SCOPE", "new");
+        support::feed(command, payload.as_bytes())
+    };
+    assert_eq!(new(r#"{"session_id":"s","hook_event_name":"UserPromptSubmit","prompt":"hi"}"#).code, Some(0));
+    // Without its mark the engine asks.
+    std::fs::remove_file(old.state().join("default/marks/s")).unwrap();
+    let answer = engine.answer();
+    assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), ""), "{answer:?}");
+    let file = |scope: &str| std::fs::read_to_string(old.state().join(format!("default/scopes/{scope}.json"))).unwrap();
+    assert!(!file("old").contains("\"s\":{") && file("new").contains("\"s\":{"), "{} {}", file("old"), file("new"));
+}
+
 #[test]
 fn in_files_a_session_that_moves_keeps_what_it_was_told() {
     let old = Frosty::embedded().config(POLICY).var("FROSTY_SCOPE", "old");

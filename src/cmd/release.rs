@@ -7,9 +7,10 @@ use super::target::TargetError;
 use super::{Failure, target};
 use crate::cli::ReleaseArgs;
 use crate::config::Env;
-use crate::hook::{self, prompt::clock};
+use crate::hook;
 use crate::store::{self, roll};
 use crate::text;
+use crate::throttle::state::Hold;
 use crate::throttle::step::Event;
 
 /// Lifts the hold of the scope that the arguments name, or of the only one that is held.
@@ -36,15 +37,14 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
                     text::line(&hold.by),
                     text::line(&hold.reason),
                     hold.until
-                        .map_or_else(|| "when it is lifted".to_owned(), |at| format!("by itself at {}", clock(at)))
+                        .map_or_else(|| "when it is lifted".to_owned(), |at| format!("by itself at {}", text::utc(at)))
                 ),
             };
             return Ok(());
         }
         (None, [(scope, _)]) => scope.clone(),
         (None, several) => {
-            let line = |(scope, h): &(String, _)| {
-                let h: &crate::throttle::state::Hold = h;
+            let line = |(scope, h): &(String, Hold)| {
                 format!("  {scope}  held by {}: {}", text::line(&h.by), text::line(&h.reason))
             };
             let list = several.iter().map(line).collect::<Vec<_>>().join("\n");

@@ -71,7 +71,7 @@ pub fn run(flags: &Flags) -> ExitCode {
         Ok(verdict) => say(&call.step.event, verdict, &call.prompt),
         Err(e) => {
             if matches!(call.step.event, Event::PersonPrompt | Event::ClientPrompt | Event::SessionEnd) {
-                store::marks::take_over(&call.config, &call.step.session, call.step.host_ms);
+                store::marks::take_over(&call.config, &call.step.session, &call.step.id);
             }
             failed(&env, &known, Reason::StoreDown, &e.to_string())
         }
@@ -214,6 +214,7 @@ fn wait_out(env: &Env, known: &Known, call: Call, client: client::Client, signal
         unattended,
         client,
         signals,
+        mark: store::marks::taken_over_by(&config, &step.session),
         begin: step,
         since: now,
         until: now + wait,

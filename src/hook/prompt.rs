@@ -3,10 +3,7 @@
 //! `{count}` continuations since a person's last prompt, this one included · `{time}` the store's clock, UTC · `{scope}` ·
 //! `{rest}` why the session paused, or nothing · `{note}` what came with a wake-up, or nothing.
 
-use chrono::DateTime;
-
 use crate::text;
-use crate::throttle::policy::Ms;
 use crate::throttle::step::RestRequest;
 use crate::throttle::verdict::{Decision, Reason};
 
@@ -46,7 +43,7 @@ impl Prompt {
         let template = self.template.as_deref().unwrap_or(DEFAULT);
         let fields = [
             ("count", admitted.count.to_string()),
-            ("time", clock(admitted.now)),
+            ("time", text::utc(admitted.now)),
             ("scope", self.scope.clone()),
             ("rest", self.rest.clone()),
             ("note", admitted.note.clone()),
@@ -132,12 +129,6 @@ pub fn why(decision: &Decision) -> String {
         Reason::Superseded => "a newer stop or prompt took over".to_owned(),
         other => other.code().replace('_', " "),
     }
-}
-
-/// The time in words, UTC.
-#[must_use]
-pub fn clock(at: Ms) -> String {
-    DateTime::from_timestamp_millis(at).map_or_else(String::new, |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::prompt::{Prompt, clock, why};
+use super::prompt::{Prompt, why};
 use super::streams::were_missing;
 use crate::duration;
 use crate::text;
@@ -93,7 +93,7 @@ fn stand_down(decision: &Decision) -> String {
     let back = match decision.retry_after {
         Some(after) => {
             let at = decision.now.saturating_add(millis(after));
-            format!("It would be admitted from {} (in {})", clock(at), duration::about(after))
+            format!("It would be admitted from {} (in {})", text::utc(at), duration::about(after))
         }
         None => "No time ends it".to_owned(),
     };
@@ -104,7 +104,7 @@ fn stand_down(decision: &Decision) -> String {
 fn uncompacted(decision: &Decision) -> String {
     let back = decision.retry_after.map_or_else(String::new, |after| {
         let at = decision.now.saturating_add(millis(after));
-        format!(" It is allowed again from {} (in {}).", clock(at), duration::about(after))
+        format!(" It is allowed again from {} (in {}).", text::utc(at), duration::about(after))
     });
     format!("Frosty blocks this compaction ({}): {}.{back}", decision.reason.code(), why(decision))
 }

@@ -21,7 +21,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const SLOWEST_RETRY: Duration = Duration::from_secs(10);
 /// A wait is renewed so long before its end, or a tenth of it before.
 const RENEW_BEFORE: Duration = Duration::from_secs(3600);
-/// Looks are so far apart, but for [`QUICK`] of them when something stirs.
+/// Looks are so far apart, and asks too, but for [`QUICK`] of them when something stirs.
 const PACE: Duration = Duration::from_secs(1);
 const QUICK: u32 = 3;
 
@@ -42,6 +42,8 @@ pub(super) struct Engine<'a> {
     pub(super) unattended: bool,
     pub(super) client: Client,
     pub(super) signals: Signals,
+    /// The mark of an earlier take-over of the session, which does not concern this engine.
+    pub(super) mark: Option<String>,
     /// The event that it waits after.
     pub(super) begin: Step,
     pub(super) since: Instant,
@@ -56,11 +58,25 @@ pub(super) struct Hearing<'a> {
     ears: Option<Box<dyn Ears + 'a>>,
     /// What somebody published and the store has not been told yet.
     word: Option<String>,
-    /// How many more looks came sooner than [`PACE`] after the one before than did not.
+    looks: Pace,
+    asks: Pace,
+}
+
+/// What keeps looks, or asks, from following each other without end, whatever the store says.
+#[derive(Default)]
+struct Pace {
+    last: Option<Instant>,
+    /// How many more came sooner than [`PACE`] after the one before than did not.
     quick: u32,
-    looked: Option<Instant>,
-    /// When a look last made it ask.
-    called: Option<Instant>,
+}
+
+impl Pace {
+    /// How long to hold still before the next; `None` when it may come now.
+    fn holds(&mut self) -> Option<Duration> {
+        let rest = PACE.checked_sub(self.last?.elapsed());
+        self.quick = if rest.is_some() { (self.quick + 1).min(QUICK + 1) } else { self.quick.saturating_sub(1) };
+        rest.filter(|_| self.quick > QUICK)
+    }
 }
 
 /// When a wait that begins now is to be renewed.
@@ -97,6 +113,11 @@ impl<'a> Engine<'a> {
             if (fence.is_some() || ask.event.asks().is_some()) && self.leaves() {
                 return None;
             }
+            if let Some(wait) = self.hearing.asks.holds() {
+                self.pause(wait);
+                continue;
+            }
+            self.hearing.asks.last = Some(Instant::now());
             self.hush();
             let verdict = match self.step(&ask) {
                 Ok(verdict) => verdict,
@@ -154,8 +175,10 @@ impl<'a> Engine<'a> {
     }
 
     fn leaves(&self) -> bool {
-        let Step { session, host_ms, .. } = &self.begin;
-        self.signals.terminated() || !self.client.is_there() || marks::taken_over_since(self.config, session, *host_ms)
+        let Step { session, id, .. } = &self.begin;
+        let mark = || marks::taken_over_by(self.config, session);
+        let other = |by: &String| by != id && Some(by) != self.mark.as_ref();
+        self.signals.terminated() || !self.client.is_there() || mark().as_ref().is_some_and(other)
     }
 
     /// The begin once more, for a store that lost the session: with what is left of its rest.
@@ -188,7 +211,7 @@ impl<'a> Engine<'a> {
             }
             let ends = [due, renew_at, Some(self.until)];
             let left = ends.into_iter().flatten().min().unwrap_or(self.until).saturating_duration_since(now);
-            if let Some(wait) = self.too_quick() {
+            if let Some(wait) = self.hearing.looks.holds() {
                 self.pause(wait.min(left));
                 continue;
             }
@@ -205,18 +228,9 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// How long to hold still: a store that stirs without end must not be looked at without end.
-    fn too_quick(&mut self) -> Option<Duration> {
-        let looked = self.hearing.looked?;
-        let rest = PACE.checked_sub(looked.elapsed());
-        let quick = self.hearing.quick;
-        self.hearing.quick = if rest.is_some() { (quick + 1).min(QUICK + 1) } else { quick.saturating_sub(1) };
-        rest.filter(|_| self.hearing.quick > QUICK)
-    }
-
     /// Looks, and waits if nothing calls.
     fn hear(&mut self, most: Duration, refused: &Decision, fence: i64) -> Result<Call, StoreError> {
-        self.hearing.looked = Some(Instant::now());
+        self.hearing.looks.last = Some(Instant::now());
         if let Some(note) = self.hearing.word.clone() {
             self.hush();
             let Step { scope, session, .. } = &self.begin;
@@ -234,12 +248,6 @@ impl<'a> Engine<'a> {
         let look = ears.look()?;
         let over = listen::end_of(refused).is_some_and(|end| look.now >= end);
         if over || look.contradicts(refused, fence) {
-            // The same answer again and again must not be asked for without end.
-            let again = self.hearing.called.and_then(|at| PACE.checked_sub(at.elapsed()));
-            if let Some(wait) = again {
-                self.pause(wait.min(most));
-            }
-            self.hearing.called = Some(Instant::now());
             return Ok(if look.fence.is_none_or(|stored| stored < fence) { Call::Tell } else { Call::Ask });
         }
         match ears.wait(most, self.signals.fd())? {

@@ -11,7 +11,7 @@ use super::{Store, StoreError, reached};
 use crate::config::Config;
 use crate::throttle::policy::millis;
 use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::Verdict;
+use crate::throttle::verdict::{Decision, Outcome, Verdict};
 
 /// What a session's or scope's index forgets after this long.
 const INDEX_KEEP: Duration = Duration::from_secs(30 * 86_400);
@@ -60,13 +60,23 @@ impl Store for Dragonfly<'_> {
         match answer {
             Value::ServerError(e) => Err(refused(self.link.server(), &error_text(&e))),
             answer => match decision(&answer) {
-                Some(decided) => {
+                // Only asks are admitted, and none is merely recorded.
+                Some(decided) if fits(step, &decided) => {
                     // Only a verdict shows that this is a server; an open port may be anybody's.
                     reached::remember(self.config, self.link.server());
                     Ok(Verdict::committed(decided, Vec::new()))
                 }
-                None => Err(self.link.nonsense(&answer)),
+                _ => Err(self.link.nonsense(&answer)),
             },
         }
+    }
+}
+
+/// Whether a decision answers the step at all.
+fn fits(step: &Step, decided: &Decision) -> bool {
+    match decided.outcome {
+        Outcome::Admit => step.event.asks().is_some(),
+        Outcome::Record => step.event.asks().is_none(),
+        Outcome::Refuse => true,
     }
 }

@@ -23,7 +23,7 @@ use crate::throttle::model::{self, State};
 use crate::throttle::policy::{Class, Ms, millis};
 use crate::throttle::state::{FleetState, Hold, ScopeState, Span};
 use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::Verdict;
+use crate::throttle::verdict::{Reason, Verdict};
 
 /// The name of this store in the journal.
 pub const NAME: &str = "embedded";
@@ -80,14 +80,18 @@ impl<'a> Embedded<'a> {
             session: file.sessions.remove(&step.session).unwrap_or_default(),
         };
         let moved = if step.event.is_clients() && state.session.seen == 0 { self.elsewhere(step) } else { None };
-        let left = moved.map(|(path, from)| {
+        if let Some((_, from)) = &moved {
             state.session = from.sessions.get(&step.session).cloned().unwrap_or_default();
-            // An engine in that seat has its fence from the other file.
-            marks::take_over(self.config, &step.session, step.host_ms);
-            (path, from)
-        });
+        }
         let had_fleet = is_kept(&state.fleet);
         let decided = model::step(&self.config.policy, &mut state, step, now);
+        // Who asks from a seat that the session has left moves nothing.
+        let stays = moved.is_some() && decided.reason == Reason::Superseded;
+        let left = moved.filter(|_| !stays);
+        if left.is_some() && !matches!(step.event, Event::Ask { .. }) {
+            // An engine in that seat has its fence from the other file.
+            marks::take_over(self.config, &step.session, &step.id);
+        }
         let window = if state.session.label.is_empty() { &step.scope } else { &state.session.label };
         let line = Entry::of(step, &decided, window, &self.config.fleet, NAME).line();
 
@@ -102,7 +106,7 @@ impl<'a> Embedded<'a> {
         }
         file.scope = state.scope;
         file.sessions.retain(|_, s| s.seen > now - millis(SESSION_KEEP));
-        if !matches!(step.event, Event::Release) {
+        if !stays && !matches!(step.event, Event::Release) {
             file.sessions.insert(step.session.clone(), state.session);
         }
         file.pending = pending;

@@ -62,8 +62,9 @@ impl<'a> Link<'a> {
     ///
     /// # Errors
     /// When they cannot be written in time.
-    pub(crate) fn send(&mut self, commands: &[Cmd]) -> Result<(), StoreError> {
-        let mut bytes = Vec::with_capacity(512);
+    pub(crate) fn send<'c>(&mut self, commands: impl IntoIterator<Item = &'c Cmd>) -> Result<(), StoreError> {
+        // Room for a verdict's commands at once.
+        let mut bytes = Vec::with_capacity(2048);
         for command in commands {
             command.write_packed_command(&mut bytes);
         }
@@ -100,11 +101,7 @@ impl<'a> Link<'a> {
     /// # Errors
     /// When they cannot be exchanged in time. An error of the last command is its reply.
     pub(crate) fn call(&mut self, head: &[Cmd], last: &Cmd) -> Result<Value, StoreError> {
-        let mut bytes = Vec::with_capacity(2048);
-        for command in head.iter().chain([last]) {
-            command.write_packed_command(&mut bytes);
-        }
-        self.wire.send(&bytes).map_err(|e| failed(self.server, self.config.budget, &e))?;
+        self.send(head.iter().chain([last]))?;
         // The indexes only list, so that one of another type harms no verdict. But a server that wants a login says so
         // there, and of the longer call that follows only that it is long.
         let mut said = None;

@@ -73,18 +73,18 @@ pub fn holds(config: &Config) -> Result<Vec<(String, Hold)>, StoreError> {
             Ok(files.filter(|(_, hold)| hold.holds(now)).collect())
         }
         Place::Server(mut link) => {
-            let all = hashes(config, &mut link, "scope", &script::HOLD)?;
-            // Its clock decides, not ours.
-            let clock = link.ask(&[cmd("TIME")])?.pop().unwrap_or(Value::Nil);
-            let clock = Vec::<String>::from_redis_value(clock).unwrap_or_default();
-            let now = clock.first().and_then(|secs| script::whole(secs)).unwrap_or(0).saturating_mul(1000);
-            let hold = |fields: &[String]| {
-                let text = |i: usize| fields.get(i).map_or("", String::as_str);
-                script::hold([text(0), text(1), text(2), text(3)]).filter(|hold| hold.holds(now))
-            };
-            Ok(all.into_iter().filter_map(|(scope, fields)| Some((scope, hold(&fields)?))).collect())
+            let now = server_now(&mut link)?;
+            let all = hashes(config, &mut link, "scope", &script::HOLD)?.into_iter();
+            let holds = all.filter_map(|(scope, fields)| Some((scope, script::hold(&fields)?)));
+            Ok(holds.filter(|(_, hold)| hold.holds(now)).collect())
         }
     }
+}
+
+/// Its clock decides, not ours.
+fn server_now(link: &mut Link<'_>) -> Result<Ms, StoreError> {
+    let answer = link.ask(&[cmd("TIME")])?.pop().unwrap_or(Value::Nil);
+    script::time(&answer).ok_or_else(|| link.nonsense(&answer))
 }
 
 /// The fleet's hold, if one is in force.
@@ -92,21 +92,20 @@ pub fn holds(config: &Config) -> Result<Vec<(String, Hold)>, StoreError> {
 /// # Errors
 /// When the store cannot be asked.
 pub fn fleet_hold(config: &Config) -> Result<Option<Hold>, StoreError> {
-    let hold = match open(config)? {
+    let (hold, now) = match open(config)? {
         Place::Files => {
             let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
-            state_file::peek::<FleetFile>(&state_file::fleet(&dir)).and_then(|file| file.fleet.hold)
+            let file = state_file::peek::<FleetFile>(&state_file::fleet(&dir));
+            (file.and_then(|file| file.fleet.hold), clock::host_ms())
         }
         Place::Server(mut link) => {
             let mut get = cmd("HMGET");
             get.arg(format!("frosty:{{{}}}:fleet", config.fleet)).arg(&script::HOLD);
             let fields = link.ask(&[get])?.pop().unwrap_or(Value::Nil);
-            let fields = Vec::<Option<String>>::from_redis_value(fields).unwrap_or_default();
-            let text = |i: usize| fields.get(i).and_then(|f| f.as_deref()).unwrap_or_default();
-            script::hold([text(0), text(1), text(2), text(3)])
+            (script::hold(&fields), server_now(&mut link)?)
         }
     };
-    Ok(hold.filter(|hold| hold.holds(clock::host_ms())))
+    Ok(hold.filter(|hold| hold.holds(now)))
 }
 
 fn open(config: &Config) -> Result<Place<'_>, StoreError> {
@@ -141,7 +140,7 @@ fn hashes(
     link: &mut Link<'_>,
     kind: &str,
     fields: &[&str],
-) -> Result<Vec<(String, Vec<String>)>, StoreError> {
+) -> Result<Vec<(String, Value)>, StoreError> {
     let mut index = cmd("ZRANGE");
     index.arg(format!("frosty:{{{}}}:{kind}s", config.fleet)).arg(0).arg(-1);
     let names = link.ask(&[index])?.pop().unwrap_or(Value::Nil);
@@ -155,16 +154,19 @@ fn hashes(
         };
         link.send(&names.iter().map(get).collect::<Vec<_>>())?;
         for name in names {
-            // One key of another type must not hide the others.
-            let Ok(values) = Vec::<Option<String>>::from_redis_value(link.read()?) else { continue };
-            all.push((name.clone(), values.into_iter().map(Option::unwrap_or_default).collect()));
+            match link.read()? {
+                // One key of another type must not hide the others.
+                Value::ServerError(_) => {}
+                fields => all.push((name.clone(), fields)),
+            }
         }
     }
     Ok(all)
 }
 
-fn session(fields: &[String]) -> SessionState {
-    let text = |i: usize| fields.get(i).cloned().unwrap_or_default();
+fn session(fields: &Value) -> SessionState {
+    let fields = Vec::<Option<String>>::from_redis_value_ref(fields).unwrap_or_default();
+    let text = |i: usize| fields.get(i).and_then(Clone::clone).unwrap_or_default();
     let rest = RestKind::from_code(&text(3)).map(|kind| Rest {
         kind,
         since: time(&text(4)),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, Value};
+use redis::{Cmd, FromRedisValue, Value};
 
 use crate::config::Config;
 use crate::throttle::policy::{Class, LONGEST, Ms, Quota, millis};
@@ -181,14 +181,23 @@ pub fn whole(text: &str) -> Option<Ms> {
     if digits { text.parse().ok() } else { None }
 }
 
-/// A stored hold, by its reason, its author, its start and its end: as the script reads it, whatever is left of one holds.
+/// A stored hold by its fields [`HOLD`], as the script reads it: whatever is left of one holds.
 #[must_use]
-pub fn hold([reason, by, since, until]: [&str; 4]) -> Option<Hold> {
-    if reason.is_empty() && by.is_empty() && since.is_empty() {
+pub fn hold(fields: &Value) -> Option<Hold> {
+    let fields = Vec::<Option<String>>::from_redis_value_ref(fields).unwrap_or_default();
+    let text = |i: usize| fields.get(i).and_then(Clone::clone).unwrap_or_default();
+    if [0, 1, 2].iter().all(|i| text(*i).is_empty()) {
         return None;
     }
-    let since = whole(since).unwrap_or(0);
-    Some(Hold { reason: reason.to_owned(), by: by.to_owned(), since, until: whole(until) })
+    Some(Hold { reason: text(0), by: text(1), since: whole(&text(2)).unwrap_or(0), until: whole(&text(3)) })
+}
+
+/// The server's clock, by its answer to `TIME`.
+#[must_use]
+pub fn time(answer: &Value) -> Option<Ms> {
+    let parts = Vec::<String>::from_redis_value_ref(answer).ok()?;
+    let number = |i: usize| parts.get(i).and_then(|part| whole(part));
+    Some(number(0)?.saturating_mul(1000).saturating_add(number(1)? / 1000))
 }
 
 /// The script's answer: thirteen strings, an empty one where there is nothing to say.

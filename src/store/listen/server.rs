@@ -12,7 +12,6 @@ use crate::store::StoreError;
 use crate::store::link::Link;
 use crate::store::script::{self, HOLD};
 use crate::text;
-use crate::throttle::policy::Ms;
 
 /// How much later than asked a blocked read may answer.
 const GRACE: Duration = Duration::from_secs(2);
@@ -173,22 +172,13 @@ impl Ears for ServerEars<'_> {
         commands.push(cmd("TIME"));
         let link = self.reader()?;
         let answers = link.ask(&commands)?;
-        let mut texts = answers.iter().map(|a| Vec::<Option<String>>::from_redis_value_ref(a).unwrap_or_default());
-        let mut next = || texts.next().unwrap_or_default();
-        let session = next();
+        let [session, scope, fleet, clock] = answers.as_slice() else { return Err(link.nonsense(&Value::Nil)) };
+        let Some(now) = script::time(clock) else { return Err(link.nonsense(clock)) };
+        let session = Vec::<Option<String>>::from_redis_value_ref(session).unwrap_or_default();
         let field = |i: usize| session.get(i).and_then(|f| f.as_deref());
         let (fence, woken) = (field(0).and_then(script::whole), field(1) == Some("1"));
-        let hold = |fields: Vec<Option<String>>| {
-            let text = |i: usize| fields.get(i).and_then(|f| f.as_deref()).unwrap_or_default();
-            script::hold([text(0), text(1), text(2), text(3)])
-        };
-        let holds = [next(), next()].into_iter().filter_map(hold).collect();
-        let clock = next();
-        let number = |i: usize| clock.get(i).and_then(|f| f.as_ref()?.parse::<Ms>().ok());
-        let Some((secs, micros)) = number(0).zip(number(1)) else {
-            return Err(link.nonsense(answers.last().unwrap_or(&Value::Nil)));
-        };
-        Ok(Look { fence, woken, holds, now: secs.saturating_mul(1000).saturating_add(micros / 1000) })
+        let holds = [scope, fleet].into_iter().filter_map(script::hold).collect();
+        Ok(Look { fence, woken, holds, now })
     }
 
     fn wait(&mut self, most: Duration, interrupt: BorrowedFd<'_>) -> Result<Heard, StoreError> {
