@@ -3,8 +3,11 @@
 //! The server writes the same entry inside the admission script; this is the embedded store's rendering and the local
 //! journal's. The first five fields are what existing consumers of the stream `torch.continuous.ops` read.
 
+use std::fmt;
+
 use chrono::DateTime;
 use serde::Serialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 
 use crate::throttle::policy::{Class, Ms};
 use crate::throttle::step::Step;
@@ -99,6 +102,33 @@ impl<'a> Entry<'a> {
         line.push('\n');
         line
     }
+}
+
+/// The fields of an entry's line, in their order, as the server's stream holds them; `None` when it is no entry.
+#[must_use]
+pub fn fields(line: &[u8]) -> Option<Vec<(String, String)>> {
+    struct Fields;
+    impl<'de> Visitor<'de> for Fields {
+        type Value = Vec<(String, String)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a journal entry")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut fields = Vec::with_capacity(24);
+            while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
+                let value = match value {
+                    serde_json::Value::String(text) => text,
+                    serde_json::Value::Null => String::new(),
+                    other => other.to_string(),
+                };
+                fields.push((name, value));
+            }
+            Ok(fields)
+        }
+    }
+    serde_json::Deserializer::from_slice(line).deserialize_map(Fields).ok()
 }
 
 /// `%Y%m%d_%H%M%S` in UTC.

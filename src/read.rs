@@ -90,6 +90,34 @@ pub fn file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads at most `most` bytes of a file in as few calls as can be; longer is an error. What is no regular file may fail, and
+/// does not wait.
+///
+/// # Errors
+/// When it is too large or cannot be read.
+pub fn at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = at_once().read(true).open(path)?;
+    let mut bytes = vec![0; 4096];
+    let mut filled = 0;
+    loop {
+        let room = bytes.get_mut(filled..).unwrap_or_default();
+        let asked = room.len();
+        match rustix::io::read(&file, room) {
+            Ok(n) => filled += n,
+            Err(Errno::INTR) => continue,
+            Err(e) => return Err(e.into()),
+        }
+        if filled < bytes.len() && asked > 0 {
+            bytes.truncate(filled);
+            return Ok(bytes);
+        }
+        if filled as u64 > most {
+            return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
+        }
+        bytes.resize(bytes.len() * 4, 0);
+    }
+}
+
 /// As [`file`], for text.
 ///
 /// # Errors

@@ -105,6 +105,7 @@ impl Both {
             assert_eq!(number("hold_until"), scope.hold.as_ref().and_then(|h| h.until));
             assert_eq!(stored.get("hold_by"), scope.hold.as_ref().map(|h| &h.by));
             assert_eq!(number("released"), scope.released);
+            assert_eq!(number("taken"), scope.taken);
             self.same_log(&format!("frosty:{{default}}:scope:{name}:quota"), &scope.quota.admitted);
             assert_eq!(number("quota_keep").unwrap_or(0), scope.quota.keep);
         }
@@ -133,6 +134,8 @@ impl Both {
         }
         let fleet = self.fleet.clone();
         assert_eq!(self.hash("frosty:{default}:fleet").get("born").cloned().unwrap_or_default(), fleet.born);
+        let lost = self.hash("frosty:{default}:fleet").get("lost").map(|v| v.parse::<Ms>().unwrap());
+        assert_eq!(lost, fleet.lost);
         self.same_log("frosty:{default}:fleet:quota", &fleet.quota.admitted);
     }
 
@@ -163,36 +166,40 @@ fn same_verdicts_counts_and_state() {
         max_shrink_iters: 4_000,
         ..runner()
     });
-    let held = (any::<u8>(), any::<u8>(), any::<u8>());
+    let held = (any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>());
     // The policy changes midway: another asker of the same scope, or an edited configuration.
     let policies = (policy(), policy());
-    let result = test.run(&(policies, moves(50, true), held), |((first, second), moves, (hold, woken, fleet_hold))| {
-        let mut both = both.borrow_mut();
-        both.reset();
-        let configs = [config(&first), config(&second)];
-        play(&first, &moves, |i, step, now| {
-            let config = &configs[i * 2 / moves.len()];
-            // Holds and wake-ups come from outside the step: plant them in both.
-            if i == usize::from(hold) % 100 {
-                both.plant_hold(&step.scope, now, Some(now + 30_000));
-            }
-            if i == usize::from(fleet_hold) % 200 {
-                both.plant_fleet_hold(now, Some(now + 20_000));
-            }
-            if i == usize::from(woken) % 60 {
-                both.plant_wake(&step.session);
-            }
-            let by_model = both.model(&config.policy, step, now);
-            let by_script = both.script(config, step, now);
-            assert_eq!(by_model, by_script, "event {i} at {now}: {step:?}");
-            asked.set(asked.get() + 1);
-            admitted.set(admitted.get() + u32::from(by_model.reason.code() == "admitted"));
-            reasons.borrow_mut().insert(by_model.reason.code());
-            by_model
+    let result =
+        test.run(&(policies, moves(50, true), held), |((first, second), moves, (hold, woken, fleet_hold, taken))| {
+            let mut both = both.borrow_mut();
+            both.reset();
+            let configs = [config(&first), config(&second)];
+            play(&first, &moves, |i, step, now| {
+                let config = &configs[i * 2 / moves.len()];
+                // Holds and wake-ups come from outside the step: plant them in both.
+                if i == usize::from(hold) % 100 {
+                    both.plant_hold(&step.scope, now, Some(now + 30_000));
+                }
+                if i == usize::from(fleet_hold) % 200 {
+                    both.plant_fleet_hold(now, Some(now + 20_000));
+                }
+                if i == usize::from(taken) % 100 {
+                    both.plant_taken(&step.scope, now);
+                }
+                if i == usize::from(woken) % 60 {
+                    both.plant_wake(&step.session);
+                }
+                let by_model = both.model(&config.policy, step, now);
+                let by_script = both.script(config, step, now);
+                assert_eq!(by_model, by_script, "event {i} at {now}: {step:?}");
+                asked.set(asked.get() + 1);
+                admitted.set(admitted.get() + u32::from(by_model.reason.code() == "admitted"));
+                reasons.borrow_mut().insert(by_model.reason.code());
+                by_model
+            });
+            both.same_state();
+            Ok(())
         });
-        both.same_state();
-        Ok(())
-    });
     if let Err(e) = result {
         panic!("{e}");
     }
@@ -227,6 +234,12 @@ impl Both {
             .arg(until.map_or_else(String::new, |t| t.to_string()))
             .query::<()>(&mut self.con)
             .unwrap();
+    }
+
+    fn plant_taken(&mut self, scope: &str, now: Ms) {
+        self.scopes.entry(scope.to_owned()).or_default().taken = Some(now);
+        let key = format!("frosty:{{default}}:scope:{scope}");
+        redis::cmd("HSET").arg(key).arg("taken").arg(now).query::<()>(&mut self.con).unwrap();
     }
 
     fn plant_wake(&mut self, session: &str) {

@@ -42,6 +42,8 @@ impl Story {
         let decided = model::step(&self.policy, &mut self.state, &step, T0 + at);
         let mut store = Embedded::new(&self.config, Instant::now() + Duration::from_secs(5)).unwrap();
         let verdict = store.step_at(&step, || T0 + at).unwrap();
+        // Files on one machine have no other to be told from.
+        let decided = Decision { born: String::new(), ..decided };
         assert_eq!(verdict.decision, decided, "the embedded store differs from the model at {at}");
         assert_eq!(verdict.admission.is_some(), decided.outcome == Outcome::Admit);
         decided

@@ -1,5 +1,7 @@
 //! The subcommands other than `hook`, one file each.
 
+use std::io::{self, Write};
+
 use crate::cli::PlaceArgs;
 use crate::config::{Config, ConfigError, Env, Flags};
 use crate::store::StoreError;
@@ -31,6 +33,16 @@ impl Failure {
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Target(e) if e.is_ambiguous())
+    }
+}
+
+/// Says that only this machine's part is known, where the server is away.
+fn tell_if_away(away: Option<&StoreError>) {
+    if let Some(why) = away {
+        let _ = writeln!(
+            io::stderr(),
+            "frosty: the server is away, so this is what this machine knows, and what it is told goes to the server later: {why}"
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Failure, target};
 use crate::cli::ReleaseArgs;
 use crate::config::Env;
 use crate::hook;
-use crate::store::{self, roll};
+use crate::store::{self, roll::Roll};
 use crate::text;
 use crate::throttle::state::Hold;
 use crate::throttle::step::Event;
@@ -20,15 +20,17 @@ use crate::throttle::step::Event;
 pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let env = Env::read();
     let config = super::config(&env, args.place)?;
-    let held = roll::holds(&config)?;
+    let mut roll = Roll::open(&config)?;
+    super::tell_if_away(roll.away());
+    let held = roll.holds()?;
     let mut out = io::stdout().lock();
     let scope = match (args.target, held.as_slice()) {
         (Some(word), held) => match held.iter().find(|(scope, _)| *scope == word || *scope == text::encode(&word)) {
             Some((scope, _)) => scope.clone(),
-            None => target::one(&roll::sessions(&config)?, &word)?.1.scope.clone(),
+            None => target::one(&roll.sessions()?, &word)?.1.scope.clone(),
         },
         (None, []) => {
-            let _ = match roll::fleet_hold(&config)? {
+            let _ = match roll.fleet_hold()? {
                 None => writeln!(out, "nothing is held"),
                 Some(hold) => writeln!(
                     out,

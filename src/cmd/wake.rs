@@ -8,7 +8,8 @@ use crate::cli::WakeArgs;
 use crate::clock;
 use crate::config::Env;
 use crate::hook::{self, directive};
-use crate::store::{self, roll};
+use crate::store;
+use crate::store::roll::{Roll, Session};
 use crate::text;
 use crate::throttle::state::{Phase, Rest, RestKind, SessionState};
 use crate::throttle::step::{Event, Step};
@@ -32,7 +33,9 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let config = super::config(&env, args.place)?;
     let note = args.note.map(|n| text::line_of(&n, text::LONGEST_NOTE)).unwrap_or_default();
     let now = clock::host_ms();
-    let sessions = roll::sessions(&config)?;
+    let mut roll = Roll::open(&config)?;
+    super::tell_if_away(roll.away());
+    let sessions = roll.sessions()?;
     let chosen: Vec<_> = match (&args.target, &args.topic) {
         (Some(word), _) => vec![target::one(&sessions, word)?],
         (None, topic) => {
@@ -41,7 +44,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
                 Some(topic) => rest.kind == RestKind::WaitFor && rest.topic == directive::topic(topic),
                 None => true,
             };
-            let rests = |s: &&roll::Session| s.1.phase != Phase::Ended && s.1.rest.as_ref().is_some_and(waits);
+            let rests = |s: &&Session| s.1.phase != Phase::Ended && s.1.rest.as_ref().is_some_and(waits);
             sessions.iter().filter(rests).collect()
         }
     };

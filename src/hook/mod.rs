@@ -21,6 +21,7 @@ pub mod reply;
 mod signals;
 mod streams;
 mod wait;
+mod watchdog;
 
 use crate::arm;
 use crate::clock;
@@ -183,6 +184,7 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
         host_ms: clock::host_ms(),
         r: u32::try_from(clock::chance() % u64::from(R_RANGE)).unwrap_or(0),
         id: clock::id(),
+        known_born: String::new(),
         event,
     }
 }
@@ -190,6 +192,7 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
 /// Asks the store once.
 fn ask(call: &Call) -> Result<Verdict, StoreError> {
     let deadline = Instant::now() + call.config.budget;
+    let _watchdog = watchdog::Watchdog::arm();
     let mut store = store::open(&call.config, deadline)?;
     let verdict = store.step(&call.step);
     // The process is about to end: giving back its memory piece by piece would only delay that.

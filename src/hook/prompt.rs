@@ -148,6 +148,7 @@ mod tests {
             held: None,
             count,
             renewed: false,
+            born: String::new(),
             note: note.to_owned(),
             now: 1_795_532_400_000,
         }

@@ -28,10 +28,15 @@ enum Two {
 /// Answers the client and tells the exit code.
 #[must_use]
 pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams) -> ExitCode {
-    let Verdict { decision, admission, notes } = verdict;
+    let Verdict { decision, admission, notes, degraded, .. } = verdict;
     let Streams { stdout: out, stderr: err } = streams;
     for note in &notes {
         let _ = writeln!(err, "frosty: {}", text::line_of(note, 2000));
+    }
+    // An agent that goes on reads what is said there.
+    let goes_on = event.asks() == Some(Class::Stop) && decision.outcome == Outcome::Admit;
+    if let (Some(why), false) = (&degraded, goes_on) {
+        let _ = writeln!(err, "frosty: degraded, the embedded store decides: {}", text::line_of(why, 2000));
     }
     match (event.asks(), decision.outcome) {
         (Some(Class::Stop), Outcome::Admit) => {
@@ -51,7 +56,12 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
         }
         (Some(Class::Stop), _) => {
             if decision.reason_changed {
-                let message = serde_json::json!({ "systemMessage": stand_down(&decision) });
+                let mut message = stand_down(&decision);
+                if let Some(why) = degraded {
+                    message =
+                        format!("{message} The server is away and the embedded store decides: {}", text::line(&why));
+                }
+                let message = serde_json::json!({ "systemMessage": message });
                 let _ = writeln!(out, "{message}").and_then(|()| out.flush());
             }
             ExitCode::SUCCESS

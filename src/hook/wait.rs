@@ -10,7 +10,7 @@ use super::local::Known;
 use super::signals::Signals;
 use crate::clock;
 use crate::config::{Config, Env};
-use crate::store::listen::{self, Ears, Heard, Listener};
+use crate::store::listen::{self, Ears, Heard, Listener, Teller};
 use crate::store::{self, StoreError, marks};
 use crate::text;
 use crate::throttle::step::{Event, Step};
@@ -19,6 +19,8 @@ use crate::throttle::verdict::{Decision, Outcome, Reason, Verdict};
 /// Between two tries to reach a store that is away: at first, and at most.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const SLOWEST_RETRY: Duration = Duration::from_secs(10);
+/// An admission that took longer is not used.
+const LATEST: Duration = Duration::from_secs(1);
 /// A wait is renewed so long before its end, or a tenth of it before.
 const RENEW_BEFORE: Duration = Duration::from_secs(3600);
 /// Looks are so far apart, and asks too, but for [`QUICK`] of them when something stirs.
@@ -56,6 +58,10 @@ pub(super) struct Engine<'a> {
 #[derive(Default)]
 pub(super) struct Hearing<'a> {
     ears: Option<Box<dyn Ears + 'a>>,
+    /// Who answered last.
+    teller: Option<Teller>,
+    /// The store fell silent, and was told of the stop once more since.
+    told: bool,
     /// What somebody published and the store has not been told yet.
     word: Option<String>,
     looks: Pace,
@@ -135,6 +141,10 @@ impl<'a> Engine<'a> {
                 }
             };
             away = Away::default();
+            let teller = Teller::of(&verdict, self.hearing.teller);
+            if self.hearing.teller.replace(teller) != Some(teller) {
+                self.hearing.ears = None;
+            }
             let refused = match verdict.decision.outcome {
                 Outcome::Admit if self.signals.terminated() => return None,
                 Outcome::Admit => return Some(Admitted { verdict, paused }),
@@ -170,8 +180,13 @@ impl<'a> Engine<'a> {
     }
 
     fn step(&self, step: &Step) -> Result<Verdict, StoreError> {
-        let deadline = Instant::now() + self.config.budget;
-        store::open(self.config, deadline)?.step(step)
+        let begun = Instant::now();
+        let verdict = store::open(self.config, begun + self.config.budget)?.step(step)?;
+        // Later than any ask may be: another store may have taken over meanwhile. The admission is burnt.
+        if verdict.admission.is_some() && begun.elapsed() > LATEST {
+            return Err(StoreError::TooLate);
+        }
+        Ok(verdict)
     }
 
     fn leaves(&self) -> bool {
@@ -218,7 +233,15 @@ impl<'a> Engine<'a> {
             match self.hear(left, refused, fence) {
                 Ok(Call::Ask) => return Next::Ask,
                 Ok(Call::Tell) => return Next::Tell,
-                Ok(Call::Nothing) => away = Away::default(),
+                Ok(Call::Nothing) => {
+                    away = Away::default();
+                    self.hearing.told = false;
+                }
+                // Another store may have to stand in: it may not know the session, so it is told from the beginning.
+                Err(e) if e.is_silence() && !std::mem::replace(&mut self.hearing.told, true) => {
+                    self.hearing.ears = None;
+                    return Next::Tell;
+                }
                 Err(e) => {
                     self.hearing.ears = None;
                     away.journal(self, &e);
@@ -242,7 +265,8 @@ impl<'a> Engine<'a> {
             None => {
                 let Step { scope, session, name, .. } = &self.begin;
                 let listener = Listener { scope: scope.clone(), session: session.clone(), name: name.clone() };
-                self.hearing.ears.insert(listen::open(self.config, &listener)?)
+                let teller = self.hearing.teller.unwrap_or(Teller::Server);
+                self.hearing.ears.insert(listen::open(self.config, &listener, teller)?)
             }
         };
         let look = ears.look()?;

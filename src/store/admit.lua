@@ -8,8 +8,8 @@ local event, held_fence, paced, host_ms, host, r, id, scope_name, session_name, 
   rest_kind, rest_lasting, rest_topic, failure, reset_at, reset_after, too_long, cure, pid, note,
   event_name, detail, fleet_name, store_name, journal_max, keep,
   min_interval, burst_limit, window, base, factor, max, jitter, calm,
-  api_base, api_factor, api_max = unpack(ARGV)
-local QUOTA_ARGS = 39
+  api_base, api_factor, api_max, known_born = unpack(ARGV)
+local QUOTA_ARGS = 40
 
 local HIGHEST_FENCE, HIGHEST_QUOTA, MOST_STRIKES, DAY = 999999999999999, 10000, 1000, 86400000
 local MOST_COUNTED, LONGEST_NOTES = 1000000000, 8000
@@ -79,7 +79,7 @@ end
 
 -- the answer, filled in as it is decided
 local answer = { outcome = 'record', reason = 'event', attempts = 0, strikes = 0, changed = '0', by = '', why = '',
-  count = 0, note = '', renewed = '0' }
+  count = 0, note = '', renewed = '0', born = '', fleet = '' }
 local function refuse(reason, left)
   answer.outcome, answer.reason, answer.left = 'refuse', reason, left
 end
@@ -188,7 +188,7 @@ local scope = {}
 local own, other = event == 'compact' and 'compact' or 'stop', event == 'compact' and 'stop' or 'compact'
 local admitted_at, attempts, cooldown_start, cooldown_end, strikes
 local other_start, other_end
-local hold, api_start, api_end, api_strikes, scope_keep
+local hold, api_start, api_end, api_strikes, scope_keep, taken
 
 local function unpacked(list)
   local times, changed = {}, false
@@ -263,7 +263,7 @@ if not superseded and (asks or event == 'failure' or event == 'release') then
     own .. '_admitted_at', own .. '_attempts', own .. '_cooldown_start', own .. '_cooldown_end', own .. '_strikes',
     other .. '_admitted_at', other .. '_attempts', other .. '_cooldown_start', other .. '_cooldown_end',
     'hold_reason', 'hold_by', 'hold_since', 'hold_until',
-    'api_start', 'api_end', 'api_strikes', 'api_row', 'api_holds', 'quota_keep')
+    'api_start', 'api_end', 'api_strikes', 'api_row', 'api_holds', 'quota_keep', 'taken')
   local moved
   local function past(field, value)
     local t = int(value)
@@ -298,6 +298,7 @@ if not superseded and (asks or event == 'failure' or event == 'release') then
   api_strikes = count_of(f[16])
   local api_row, api_holds = count_of(f[17]), count_of(f[18])
   scope_keep = count_of(f[19])
+  taken = past('taken', f[20])
 
   if event == 'release' then
     if holds(hold) then answer.by, answer.why = hold.by, hold.reason end
@@ -323,6 +324,7 @@ if not superseded and (asks or event == 'failure' or event == 'release') then
     local last = math.max(api_end or now, hold and hold.till or now)
     if last > now then answer.left = last - now end
     answer.strikes = api_strikes
+    if holds(hold) then answer.by, answer.why = hold.by, hold.reason end
   end
 end
 
@@ -358,9 +360,23 @@ local function decide()
   local fleet_hold, fleet_keep
   if stop then
     local f = redis.call('HMGET', K_FLEET, 'born', 'hold_reason', 'hold_by', 'hold_since', 'hold_until',
-      'quota_keep')
+      'quota_keep', 'lost')
     fleet_keep = count_of(f[6])
-    if text(f[1]) == '' then put(fleet, 'born', id) end
+    local lost
+    answer.born, lost = text(f[1]), int(f[7])
+    if known_born ~= '' and known_born ~= answer.born and not lost then
+      lost = now
+      put(fleet, 'lost', fmt(now))
+    end
+    if answer.born == '' then
+      answer.born = id
+      put(fleet, 'born', id)
+    end
+    -- What it was admitted before the data was lost is not known.
+    if lost and not admitted_at and not taken then
+      taken = math.min(lost, now)
+      put(scope, 'taken', fmt(taken))
+    end
     local moved
     fleet_hold, moved = hold_of(f[2], f[3], f[4], f[5])
     if moved then
@@ -386,7 +402,7 @@ local function decide()
     if by then
       local till = by.till
       if first and second then till = first.till and second.till and math.max(first.till, second.till) end
-      answer.by, answer.why = by.by, by.reason
+      answer.by, answer.why, answer.fleet = by.by, by.reason, first and '' or '1'
       return refuse('hold', till and till - now)
     end
   end
@@ -403,6 +419,7 @@ local function decide()
   end
   -- 5. the guard; only a paced ask that meets it closed leaves no mark
   local guard = admitted_at and admitted_at + min_interval - now or 0
+  if stop and taken then guard = math.max(guard, taken + (min_interval > 0 and min_interval or window) - now) end
   if guard > 0 and paced == '1' then return refuse('min_interval', guard) end
   if burst_limit > 0 then
     local kept = {}
@@ -551,4 +568,4 @@ redis.pcall('XADD', K_JOURNAL, 'MAXLEN', '~', fmt(journal_max), '*', unpack(entr
 
 return { answer.outcome, answer.reason, fmt(answer.left), fmt(answer.attempts), fmt(answer.strikes), fmt(fence),
   answer.changed, fmt(now), answer.by, answer.why, fmt(answer.count), answer.note,
-  answer.renewed }
+  answer.renewed, answer.born, answer.fleet }

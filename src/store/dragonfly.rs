@@ -7,7 +7,7 @@ use redis::{Cmd, Value, cmd};
 
 use super::link::{Link, error_text, refused};
 use super::script::{SCRIPT, SCRIPT_SHA, decision, invocation};
-use super::{Store, StoreError, reached};
+use super::{Store, StoreError, carry};
 use crate::config::Config;
 use crate::throttle::policy::millis;
 use crate::throttle::step::{Event, Step};
@@ -20,12 +20,40 @@ const INDEX_KEEP: Duration = Duration::from_secs(30 * 86_400);
 pub struct Dragonfly<'a> {
     config: &'a Config,
     link: Link<'a>,
+    logged_in: bool,
 }
 
 impl<'a> Dragonfly<'a> {
     /// A store over an open connection.
     pub(crate) fn new(config: &'a Config, link: Link<'a>) -> Self {
-        Self { config, link }
+        Self { config, link, logged_in: false }
+    }
+
+    /// The connection.
+    pub(super) fn link(&mut self) -> &mut Link<'a> {
+        &mut self.link
+    }
+
+    fn log_in(&mut self) -> Result<(), StoreError> {
+        if !self.logged_in {
+            self.link.log_in()?;
+            self.logged_in = true;
+        }
+        Ok(())
+    }
+
+    /// Tells what happened while the server could not be asked.
+    ///
+    /// # Errors
+    /// When it is not known to have heard all of it.
+    pub(super) fn tell(&mut self, told: &[Cmd]) -> Result<(), StoreError> {
+        self.log_in()?;
+        for answer in self.link.ask(told)? {
+            if carry::born(&answer).is_none() {
+                return Err(self.link.nonsense(&answer));
+            }
+        }
+        Ok(())
     }
 
     /// The two indexes, in the same write as the step.
@@ -52,7 +80,7 @@ impl<'a> Dragonfly<'a> {
 
 impl Store for Dragonfly<'_> {
     fn step(&mut self, step: &Step) -> Result<Verdict, StoreError> {
-        self.link.log_in()?;
+        self.log_in()?;
         let mut answer = self.link.call(&self.indexes(step), &invocation("EVALSHA", SCRIPT_SHA, self.config, step))?;
         if matches!(&answer, Value::ServerError(e) if e.code() == "NOSCRIPT") {
             answer = self.link.call(&[], &invocation("EVAL", SCRIPT, self.config, step))?;
@@ -61,11 +89,7 @@ impl Store for Dragonfly<'_> {
             Value::ServerError(e) => Err(refused(self.link.server(), &error_text(&e))),
             answer => match decision(&answer) {
                 // Only asks are admitted, and none is merely recorded.
-                Some(decided) if fits(step, &decided) => {
-                    // Only a verdict shows that this is a server; an open port may be anybody's.
-                    reached::remember(self.config, self.link.server());
-                    Ok(Verdict::committed(decided, Vec::new()))
-                }
+                Some(decided) if fits(step, &decided) => Ok(Verdict::committed(decided, Vec::new())),
                 _ => Err(self.link.nonsense(&answer)),
             },
         }

@@ -13,17 +13,19 @@ use std::time::{Duration, Instant};
 
 use super::local_journal::LocalJournal;
 use super::marks;
+use super::server_record::{self, FOREVER};
 use super::state_file::{self, FleetFile, Found, Pending, ScopeFile};
 use super::{Store, StoreError};
 use crate::clock;
 use crate::config::Config;
 use crate::journal::Entry;
 use crate::read;
+use crate::text;
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::{Class, Ms, millis};
 use crate::throttle::state::{FleetState, Hold, ScopeState, Span};
 use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::{Reason, Verdict};
+use crate::throttle::verdict::{Outcome, Reason, Verdict};
 
 /// The name of this store in the journal.
 pub const NAME: &str = "embedded";
@@ -34,6 +36,9 @@ const SESSION_KEEP: Duration = Duration::from_secs(30 * 86_400);
 /// Entries that wait for a journal that cannot be written; beyond these the oldest are dropped.
 const MOST_PENDING: usize = 100;
 
+/// Admissions that a server is told of; no quota is larger.
+const MOST_TOLD: usize = 10_000;
+
 /// How often a held lock is tried again.
 const RETRY: Duration = Duration::from_micros(500);
 
@@ -42,6 +47,19 @@ pub struct Embedded<'a> {
     config: &'a Config,
     dir: PathBuf,
     deadline: Instant,
+    stands_in: Option<StandIn<'a>>,
+}
+
+/// For whom the embedded store stands in.
+pub(super) struct StandIn<'a> {
+    /// The server (its URL without a password).
+    pub(super) server: &'a str,
+    /// What is wrong with it.
+    pub(super) why: &'a str,
+    /// Nothing is: no server was ever there.
+    pub(super) quiet: bool,
+    /// Whether the others need not ask it either.
+    pub(super) breaks: bool,
 }
 
 impl<'a> Embedded<'a> {
@@ -51,7 +69,12 @@ impl<'a> Embedded<'a> {
     /// When there is no state folder.
     pub fn new(config: &'a Config, deadline: Instant) -> Result<Self, StoreError> {
         let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
-        Ok(Self { config, dir, deadline })
+        Ok(Self { config, dir, deadline, stands_in: None })
+    }
+
+    /// The same, in the place of a server.
+    pub(super) fn standing_in(self, stands_in: StandIn<'a>) -> Self {
+        Self { stands_in: Some(stands_in), ..self }
     }
 
     /// As [`Store::step`] at a given time; tests use it to move the clock.
@@ -72,6 +95,7 @@ impl<'a> Embedded<'a> {
                 ScopeFile::new(self.unknown_scope(now))
             }
         };
+        let takes_over = self.stand_in(step, &mut file, now)?;
         let fleet = if step.event.asks() == Some(Class::Stop) { self.fleet(now, &mut notes)? } else { None };
 
         let mut state = State {
@@ -84,7 +108,7 @@ impl<'a> Embedded<'a> {
             state.session = from.sessions.get(&step.session).cloned().unwrap_or_default();
         }
         let had_fleet = is_kept(&state.fleet);
-        let decided = model::step(&self.config.policy, &mut state, step, now);
+        let mut decided = model::step(&self.config.policy, &mut state, step, now);
         // Who asks from a seat that the session has left moves nothing.
         let stays = moved.is_some() && decided.reason == Reason::Superseded;
         let left = moved.filter(|_| !stays);
@@ -93,7 +117,16 @@ impl<'a> Embedded<'a> {
             marks::take_over(self.config, &step.session, &step.id);
         }
         let window = if state.session.label.is_empty() { &step.scope } else { &state.session.label };
-        let line = Entry::of(step, &decided, window, &self.config.fleet, NAME).line();
+        let mut entry = Entry::of(step, &decided, window, &self.config.fleet, NAME);
+        let why;
+        if let Some(stand_in) = self.stands_in.as_ref().filter(|s| !s.quiet) {
+            entry.degraded = 1;
+            why = text::line(stand_in.why);
+            if takes_over && entry.detail.is_empty() {
+                entry.detail = &why;
+            }
+        }
+        let line = entry.line();
 
         let (mut journal, mut pending) = self.settle(file.pending);
         pending.push(Pending { at: journal.as_ref().map_or(0, LocalJournal::len), line });
@@ -110,6 +143,14 @@ impl<'a> Embedded<'a> {
             file.sessions.insert(step.session.clone(), state.session);
         }
         file.pending = pending;
+        if let Some(away) = &mut file.away {
+            away.steps = away.steps.wrapping_add(1);
+            if step.event.asks() == Some(Class::Stop) && decided.outcome == Outcome::Admit {
+                away.admitted.push(now);
+                let over = away.admitted.len().saturating_sub(MOST_TOLD);
+                away.admitted.drain(..over);
+            }
+        }
         state_file::replace(&path, &file)?;
         if let (Some(journal), Some(entry)) = (&mut journal, file.pending.last())
             && journal.len() == entry.at
@@ -122,7 +163,39 @@ impl<'a> Embedded<'a> {
             // Left behind it does no harm: the seat where it was last seen counts.
             let _ = state_file::replace(&path, &from);
         }
-        Ok(Verdict::committed(decided, notes))
+        decided.born.clear();
+        Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) })
+    }
+
+    /// In a server's place: takes the scope over, and records that the server is to be told. Tells whether it took over.
+    fn stand_in(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<bool, StoreError> {
+        let Some(StandIn { server, why, quiet, breaks }) = &self.stands_in else { return Ok(false) };
+        let mut record = server_record::read_or_rebuild(&self.dir);
+        // Before the scope's file says so: without the mark nobody would look into it.
+        let mut changed = record.mark(&step.scope, FOREVER);
+        if *breaks {
+            record.failed(server, why, now);
+            changed = true;
+        }
+        if !quiet && record.unshipped.is_none() {
+            record.unshipped = Some(LocalJournal::open(&self.dir).map_or(0, |journal| journal.len()));
+            changed = true;
+        }
+        if changed {
+            server_record::write(&self.dir, &record)?;
+        }
+        let takes_over = file.away.is_none();
+        if takes_over {
+            file.take_over(record.fleet_hold.as_ref(), now, !quiet);
+        } else {
+            file.stay_over(now, !quiet);
+        }
+        if matches!(step.event, Event::Release)
+            && let Some(mirror) = &mut file.mirror
+        {
+            mirror.doors.hold = None;
+        }
+        Ok(takes_over && !quiet)
     }
 
     /// Another scope's file that holds the session: it came from that seat. Looked for once in a session's time in a seat.

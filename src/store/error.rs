@@ -51,6 +51,23 @@ pub enum StoreError {
         /// What it was.
         found: String,
     },
+    /// The server is known to be away and is not asked.
+    #[error("{why}")]
+    Away {
+        /// What was wrong when it was asked last, with its cure.
+        why: String,
+    },
+    /// An admission came later than any ask may take.
+    #[error("expected an answer within a second, found it later: the machine stalled; see how busy it is: uptime")]
+    TooLate,
+    /// The server cannot be asked, and the embedded store cannot stand in.
+    #[error("{server}; nor can the embedded store stand in: {files}")]
+    NoStandIn {
+        /// What is wrong with the server.
+        server: Box<StoreError>,
+        /// What is wrong with the embedded store.
+        files: Box<StoreError>,
+    },
     /// The password file cannot be used.
     #[error("expected a password in {path} (FROSTY_STORE_PASSWORD_FILE), found: {cause}; mend it with: export FROSTY_STORE_PASSWORD_FILE=<a file you can read>", path = text::path(path))]
     Password {
@@ -82,4 +99,19 @@ pub enum StoreError {
         /// What the system said.
         cause: std::io::Error,
     },
+}
+
+impl StoreError {
+    /// Whether it concerns every ask of the server, and not one key of it.
+    pub(super) fn concerns_all(&self) -> bool {
+        !matches!(self, Self::Away { .. }) && !matches!(self, Self::Refused { said, .. } if said.contains("WRONGTYPE"))
+    }
+
+    /// Whether nothing that speaks the protocol could be asked.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::NobodyListens { .. } | Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Nonsense { .. }
+        )
+    }
 }

@@ -7,11 +7,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::server_record;
 use crate::read;
 use crate::throttle::policy::Ms;
 
 /// A journal longer than this is renamed to `journal.1.jsonl` before the next entry; one old journal is kept.
 const ROTATE_AT: u64 = 32 * 1024 * 1024;
+
+/// A journal that a server has not got yet grows up to this, and is given up then.
+const GIVEN_UP_AT: u64 = 10 * ROTATE_AT;
+const LARGEST: u64 = GIVEN_UP_AT + ROTATE_AT;
 
 /// The open journal of a fleet. Hold the fleet's lock while it is open.
 pub struct LocalJournal {
@@ -32,7 +37,7 @@ impl LocalJournal {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the journal is no regular file"));
         }
         let mut len = about.len();
-        if len > ROTATE_AT {
+        if len > ROTATE_AT && may_rotate(dir, &file, len) {
             fs::rename(current(dir), previous(dir))?;
             file = open(&current(dir))?;
             len = 0;
@@ -71,7 +76,7 @@ impl LocalJournal {
             return Ok(true);
         }
         for path in [current(&self.dir), previous(&self.dir)] {
-            match read::file(&path, 2 * ROTATE_AT) {
+            match read::file(&path, LARGEST) {
                 Ok(all) => {
                     // Rotated away since: the journals begin after it, and writing it again would double it.
                     let first = all.split(|b| *b == b'\n').next().and_then(written_at);
@@ -96,12 +101,27 @@ impl LocalJournal {
         if byte == *b"\n" {
             return Ok(());
         }
-        let all = read::file(&current(&self.dir), 2 * ROTATE_AT)?;
+        let all = read::file(&current(&self.dir), LARGEST)?;
         let whole = all.iter().rposition(|b| *b == b'\n').map_or(0, |i| i as u64 + 1);
         self.file.set_len(whole)?;
         self.len = whole;
         Ok(())
     }
+}
+
+/// Whether the journal may be put aside: not while a server has to be told of it, unless it has grown too large for that.
+fn may_rotate(dir: &Path, file: &File, len: u64) -> bool {
+    let Some(mut record) = server_record::read(dir) else { return true };
+    let Some(from) = record.unshipped else { return true };
+    if len <= GIVEN_UP_AT {
+        return false;
+    }
+    let mut rest = vec![0; usize::try_from(len.saturating_sub(from)).unwrap_or(0)];
+    let lines = file.read_exact_at(&mut rest, from).map_or(0, |()| rest.iter().filter(|b| **b == b'\n').count());
+    record.given_up = record.given_up.saturating_add(lines as u64);
+    record.unshipped = Some(0);
+    // Counted first: a crash between the two counts them twice, and hides none.
+    server_record::write(dir, &record).is_ok()
 }
 
 /// The time of an entry's line.
@@ -117,7 +137,7 @@ fn open(path: &Path) -> io::Result<File> {
     read::at_once().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
-fn current(dir: &Path) -> PathBuf {
+pub(super) fn current(dir: &Path) -> PathBuf {
     dir.join("journal.jsonl")
 }
 

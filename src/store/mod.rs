@@ -3,20 +3,25 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, StoreChoice};
+use crate::config::{Config, Server, StoreChoice};
 use crate::throttle::step::Step;
 use crate::throttle::verdict::Verdict;
 
+mod carry;
 pub mod dragonfly;
 pub mod embedded;
 mod error;
+mod failover;
 pub(crate) mod link;
 pub mod listen;
 pub(crate) mod local_journal;
 pub(crate) mod marks;
+mod mirror;
 mod reached;
 pub mod roll;
 pub mod script;
+mod server_record;
+mod ship;
 mod state_file;
 
 pub use error::StoreError;
@@ -33,39 +38,25 @@ pub trait Store {
     fn step(&mut self, step: &Step) -> Result<Verdict, StoreError>;
 }
 
-/// Where the state of a configuration lives, and the connection to it.
-pub(crate) enum Place<'a> {
-    /// On a server.
-    Server(link::Link<'a>),
-    /// In files on this machine.
-    Files,
-}
-
-/// Finds the place that the configuration names.
-///
-/// `auto` is the server on port 18000; where nobody listens and none was ever reached, files.
-///
-/// # Errors
-/// When the server cannot be reached.
-pub(crate) fn place<'a>(config: &'a Config, deadline: Instant) -> Result<Place<'a>, StoreError> {
+/// The server that the configuration names, and whether it need not be there; `None` where files are the choice.
+pub(crate) fn server(config: &Config) -> Option<(&Server, bool)> {
     match &config.store {
-        StoreChoice::Embedded => Ok(Place::Files),
-        StoreChoice::Server(server) => link::Link::connect(config, server, deadline).map(Place::Server),
-        StoreChoice::Auto(server) => match link::Link::connect(config, server, deadline) {
-            Ok(link) => Ok(Place::Server(link)),
-            Err(StoreError::NobodyListens { .. }) if !reached::ever(config) => Ok(Place::Files),
-            Err(e) => Err(e),
-        },
+        StoreChoice::Embedded => None,
+        StoreChoice::Server(server) => Some((server, false)),
+        StoreChoice::Auto(server) => Some((server, true)),
     }
 }
 
-/// Opens the store that the configuration names; the verdict must be there by `deadline`.
+/// The store that the configuration names; the verdict must be there by `deadline`, and nothing is opened yet.
+///
+/// `auto` is the server on port 18000; where nobody listens and none was ever reached, files. A server that cannot be asked
+/// has the embedded store to stand in.
 ///
 /// # Errors
-/// When the server cannot be reached or there is no state folder.
+/// When files are the choice and there is no state folder.
 pub fn open<'a>(config: &'a Config, deadline: Instant) -> Result<Box<dyn Store + 'a>, StoreError> {
-    Ok(match place(config, deadline)? {
-        Place::Server(link) => Box::new(dragonfly::Dragonfly::new(config, link)),
-        Place::Files => Box::new(embedded::Embedded::new(config, deadline)?),
+    Ok(match server(config) {
+        Some((server, optional)) => Box::new(failover::Failover::new(config, server, optional, deadline)),
+        None => Box::new(embedded::Embedded::new(config, deadline)?),
     })
 }

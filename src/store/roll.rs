@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use super::link::Link;
+use super::reached;
 use super::script;
+use super::server_record;
 use super::state_file::{self, FleetFile, ScopeFile};
-use super::{Place, StoreError, place};
+use super::{StoreError, server};
 use crate::clock;
 use crate::config::Config;
 use crate::throttle::policy::Ms;
@@ -25,59 +27,124 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 /// A session and its id, encoded.
 pub type Session = (String, SessionState);
 
-/// Every session that is remembered, the last seen first.
-///
-/// # Errors
-/// When the store cannot be asked.
-pub fn sessions(config: &Config) -> Result<Vec<Session>, StoreError> {
-    let mut all: Vec<Session> = match open(config)? {
-        Place::Files => {
-            let files = scope_files(config)?;
-            files.into_iter().flat_map(|(_, file)| file.sessions).collect()
-        }
-        Place::Server(mut link) => {
-            let fields = [
-                "scope",
-                "name",
-                "label",
-                "rest",
-                "rest_since",
-                "rest_until",
-                "rest_topic",
-                "seen",
-                "state",
-                "pid",
-                "host",
-                "last_reason",
-            ];
-            hashes(config, &mut link, "session", &fields)?.into_iter().map(|(id, f)| (id, session(&f))).collect()
-        }
-    };
-    all.retain(|(_, s): &Session| s.seen > 0);
-    all.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
-    // In files a session that moved to another seat has left its old state behind.
-    let mut known = HashSet::new();
-    all.retain(|(id, _)| known.insert(id.clone()));
-    Ok(all)
+/// Where the list is read.
+pub struct Roll<'a> {
+    config: &'a Config,
+    /// The server; without one, the files of this machine.
+    server: Option<Link<'a>>,
+    away: Option<StoreError>,
 }
 
-/// Every scope with a hold that is not known to be over.
-///
-/// # Errors
-/// When the store cannot be asked.
-pub fn holds(config: &Config) -> Result<Vec<(String, Hold)>, StoreError> {
-    match open(config)? {
-        Place::Files => {
-            let now = clock::host_ms();
-            let files = scope_files(config)?.into_iter().filter_map(|(scope, file)| Some((scope, file.scope.hold?)));
-            Ok(files.filter(|(_, hold)| hold.holds(now)).collect())
+impl<'a> Roll<'a> {
+    /// Opens the store that the configuration names; a server that cannot be reached has the embedded store to stand in.
+    ///
+    /// # Errors
+    /// When the server refuses the login.
+    pub fn open(config: &'a Config) -> Result<Self, StoreError> {
+        let Some((server, optional)) = server(config) else { return Ok(Self { config, server: None, away: None }) };
+        match Link::connect(config, server, Instant::now() + config.budget) {
+            Ok(mut link) => {
+                link.until(Instant::now() + WITHIN);
+                link.log_in()?;
+                link.take_up_to(LARGEST);
+                Ok(Self { config, server: Some(link), away: None })
+            }
+            Err(StoreError::NobodyListens { .. }) if optional && !reached::ever(config) => {
+                Ok(Self { config, server: None, away: None })
+            }
+            Err(e) => Ok(Self { config, server: None, away: Some(e) }),
         }
-        Place::Server(mut link) => {
-            let now = server_now(&mut link)?;
-            let all = hashes(config, &mut link, "scope", &script::HOLD)?.into_iter();
-            let holds = all.filter_map(|(scope, fields)| Some((scope, script::hold(&fields)?)));
-            Ok(holds.filter(|(_, hold)| hold.holds(now)).collect())
+    }
+
+    /// Why the list is only this machine's, where the configured server could not be reached.
+    #[must_use]
+    pub fn away(&self) -> Option<&StoreError> {
+        self.away.as_ref()
+    }
+
+    /// Every session that is remembered, the last seen first.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn sessions(&mut self) -> Result<Vec<Session>, StoreError> {
+        let mut all: Vec<Session> = match &mut self.server {
+            None => {
+                let files = scope_files(self.config)?;
+                files.into_iter().flat_map(|(_, file)| file.sessions).collect()
+            }
+            Some(link) => {
+                let fields = [
+                    "scope",
+                    "name",
+                    "label",
+                    "rest",
+                    "rest_since",
+                    "rest_until",
+                    "rest_topic",
+                    "seen",
+                    "state",
+                    "pid",
+                    "host",
+                    "last_reason",
+                ];
+                let all = hashes(self.config, link, "session", &fields)?;
+                all.into_iter().map(|(id, f)| (id, session(&f))).collect()
+            }
+        };
+        all.retain(|(_, s): &Session| s.seen > 0);
+        all.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
+        // In files a session that moved to another seat has left its old state behind.
+        let mut known = HashSet::new();
+        all.retain(|(id, _)| known.insert(id.clone()));
+        Ok(all)
+    }
+
+    /// Every scope with a hold that is not known to be over.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn holds(&mut self) -> Result<Vec<(String, Hold)>, StoreError> {
+        match &mut self.server {
+            None => {
+                let now = clock::host_ms();
+                let hold = |file: ScopeFile| match file.away {
+                    // The server's word, as long as it is the one that decides.
+                    None => file.mirror.and_then(|m| m.doors.hold).or(file.scope.hold),
+                    Some(_) => file.scope.hold,
+                };
+                let files = scope_files(self.config)?.into_iter();
+                let holds = files.filter_map(|(scope, file)| Some((scope, hold(file)?)));
+                Ok(holds.filter(|(_, hold)| hold.holds(now)).collect())
+            }
+            Some(link) => {
+                let now = server_now(link)?;
+                let all = hashes(self.config, link, "scope", &script::HOLD)?.into_iter();
+                let holds = all.filter_map(|(scope, fields)| Some((scope, script::hold(&fields)?)));
+                Ok(holds.filter(|(_, hold)| hold.holds(now)).collect())
+            }
         }
+    }
+
+    /// The fleet's hold, if one is in force.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn fleet_hold(&mut self) -> Result<Option<Hold>, StoreError> {
+        let (hold, now) = match &mut self.server {
+            None => {
+                let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&self.config.fleet);
+                let file = state_file::peek::<FleetFile>(&state_file::fleet(&dir));
+                let said = server_record::read(&dir).and_then(|r| r.fleet_hold).map(|f| f.hold);
+                (file.and_then(|file| file.fleet.hold).or(said), clock::host_ms())
+            }
+            Some(link) => {
+                let mut get = cmd("HMGET");
+                get.arg(format!("frosty:{{{}}}:fleet", self.config.fleet)).arg(&script::HOLD);
+                let fields = link.ask(&[get])?.pop().unwrap_or(Value::Nil);
+                (script::hold(&fields), server_now(link)?)
+            }
+        };
+        Ok(hold.filter(|hold| hold.holds(now)))
     }
 }
 
@@ -85,37 +152,6 @@ pub fn holds(config: &Config) -> Result<Vec<(String, Hold)>, StoreError> {
 fn server_now(link: &mut Link<'_>) -> Result<Ms, StoreError> {
     let answer = link.ask(&[cmd("TIME")])?.pop().unwrap_or(Value::Nil);
     script::time(&answer).ok_or_else(|| link.nonsense(&answer))
-}
-
-/// The fleet's hold, if one is in force.
-///
-/// # Errors
-/// When the store cannot be asked.
-pub fn fleet_hold(config: &Config) -> Result<Option<Hold>, StoreError> {
-    let (hold, now) = match open(config)? {
-        Place::Files => {
-            let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
-            let file = state_file::peek::<FleetFile>(&state_file::fleet(&dir));
-            (file.and_then(|file| file.fleet.hold), clock::host_ms())
-        }
-        Place::Server(mut link) => {
-            let mut get = cmd("HMGET");
-            get.arg(format!("frosty:{{{}}}:fleet", config.fleet)).arg(&script::HOLD);
-            let fields = link.ask(&[get])?.pop().unwrap_or(Value::Nil);
-            (script::hold(&fields), server_now(&mut link)?)
-        }
-    };
-    Ok(hold.filter(|hold| hold.holds(now)))
-}
-
-fn open(config: &Config) -> Result<Place<'_>, StoreError> {
-    let mut place = place(config, Instant::now() + config.budget)?;
-    if let Place::Server(link) = &mut place {
-        link.until(Instant::now() + WITHIN);
-        link.log_in()?;
-        link.take_up_to(LARGEST);
-    }
-    Ok(place)
 }
 
 fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, StoreError> {

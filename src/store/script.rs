@@ -21,7 +21,7 @@ pub const NAME: &str = "dragonfly";
 
 /// How long a scope's key outlives its furthest end: longer than any limit that anybody may ask with, since another
 /// asker of the scope may have longer ones than this; and seven days of a release besides.
-const KEEP: Duration = LONGEST.saturating_add(Duration::from_secs(8 * 86_400));
+pub(super) const KEEP: Duration = LONGEST.saturating_add(Duration::from_secs(8 * 86_400));
 
 /// The call of the script for a step: `EVALSHA` with its SHA-1, or `EVAL` with its text, KEYS and ARGV.
 ///
@@ -104,6 +104,7 @@ pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd 
     args.int(cooldown.jitter.into()).int(millis(cooldown.calm));
     let api = &policy.api_error;
     args.int(millis(api.base)).int(api.factor.into()).int(millis(api.max));
+    args.text(&step.known_born);
     args.quotas(scope_quotas).quotas(fleet_quotas);
     args.0
 }
@@ -200,7 +201,7 @@ pub fn time(answer: &Value) -> Option<Ms> {
     Some(number(0)?.saturating_mul(1000).saturating_add(number(1)? / 1000))
 }
 
-/// The script's answer: thirteen strings, an empty one where there is nothing to say.
+/// The script's answer: fifteen strings, an empty one where there is nothing to say.
 #[must_use]
 pub fn decision(answer: &Value) -> Option<Decision> {
     let Value::Array(fields) = answer else { return None };
@@ -221,8 +222,11 @@ pub fn decision(answer: &Value) -> Option<Decision> {
     if admits != (outcome == Outcome::Admit) {
         return None;
     }
-    let held = (reason == Reason::Hold || text(8).is_some_and(|by| !by.is_empty()))
-        .then(|| Held { by: text(8).unwrap_or_default().to_owned(), reason: text(9).unwrap_or_default().to_owned() });
+    let held = (reason == Reason::Hold || text(8).is_some_and(|by| !by.is_empty())).then(|| Held {
+        by: text(8).unwrap_or_default().to_owned(),
+        reason: text(9).unwrap_or_default().to_owned(),
+        fleet: text(14) == Some("1"),
+    });
     Some(Decision {
         outcome,
         reason,
@@ -236,5 +240,6 @@ pub fn decision(answer: &Value) -> Option<Decision> {
         note: text(11)?.to_owned(),
         renewed: text(12)? == "1",
         now: number(7)?,
+        born: text(13)?.to_owned(),
     })
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::mirror::{Away, Mirror};
 use crate::read;
 use crate::text;
 use crate::throttle::policy::Ms;
@@ -31,11 +32,17 @@ pub(super) struct ScopeFile {
     /// Entries that may not have reached the journal, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) pending: Vec<Pending>,
+    /// What the server last said, where it may have to be remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) mirror: Option<Mirror>,
+    /// What it has not been told yet, while this store decides in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) away: Option<Away>,
 }
 
 impl ScopeFile {
     pub(super) fn new(scope: ScopeState) -> Self {
-        Self { v: VERSION, scope, sessions: BTreeMap::new(), pending: Vec::new() }
+        Self { v: VERSION, scope, sessions: BTreeMap::new(), pending: Vec::new(), mirror: None, away: None }
     }
 }
 

@@ -176,7 +176,7 @@ pub(super) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Even
         Event::Release => {
             let lifted = scope.hold.take().filter(|h| h.holds(now));
             scope.released = Some(now);
-            return lifted.map(|h| Held { by: h.by, reason: h.reason });
+            return lifted.map(|h| Held { by: h.by, reason: h.reason, fleet: false });
         }
         Event::Stop { .. } => {
             scope.api_strikes = 0;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::effects::{self, Standing};
 use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
-use super::state::{ClassState, FleetState, QuotaLog, RestKind, ScopeState, SessionState, Span};
+use super::state::{ClassState, FleetState, Hold, QuotaLog, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, R_RANGE, Step};
 use super::verdict::{Decision, Held, Outcome, Reason};
 
@@ -40,7 +40,10 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     }
     let mut decided = match ask.event.asks() {
         Some(class) => decide(policy, state, ask, class, now),
-        None => Decision { held: lifted, ..recorded(&state.scope, &ask.event, now) },
+        None => {
+            let recorded = recorded(&state.scope, &ask.event, now);
+            Decision { held: lifted.or(recorded.held), ..recorded }
+        }
     };
     decided.fence = if matches!(ask.event, Event::Release) { None } else { state.session.fence };
     if ask.event.asks() == Some(Class::Stop) {
@@ -64,6 +67,7 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         note: String::new(),
         renewed: false,
         now,
+        born: String::new(),
     }
 }
 
@@ -71,6 +75,8 @@ fn recorded(scope: &ScopeState, event: &Event, now: Ms) -> Decision {
     let reason = if matches!(event, Event::Expired { .. }) { Reason::WaiterExpired } else { Reason::Event };
     let mut decided = decision(Outcome::Record, reason, now);
     if matches!(event, Event::StopFailure(_)) {
+        let in_force = scope.hold.as_ref().filter(|h| h.holds(now));
+        decided.held = in_force.map(|h| Held { by: h.by.clone(), reason: h.reason.clone(), fleet: false });
         let hold = scope.hold.as_ref().and_then(|h| h.until);
         let ends = [scope.api.map(|a| a.end), hold];
         let last = ends.into_iter().flatten().max().filter(|end| *end > now);
@@ -86,8 +92,15 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     let State { fleet, scope, session } = state;
     let stop = class == Class::Stop;
     if stop {
+        let is_another = fleet.born != ask.known_born && !ask.known_born.is_empty();
         if fleet.born.is_empty() {
             fleet.born.clone_from(&ask.id);
+        }
+        if is_another && fleet.lost.is_none() {
+            fleet.lost = Some(now);
+        }
+        if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
+            scope.taken = fleet.lost.map(|lost| lost.min(now));
         }
         if let Some(hold) = &mut fleet.hold {
             hold.rebase(now);
@@ -98,12 +111,16 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     }
     let api_strikes = scope.api_strikes;
     let api = scope.api;
+    let taken = scope.taken.filter(|_| stop);
     let held = if stop { held(scope, fleet, now) } else { None };
     let own = scope.class_mut(class);
     forget_strikes(own, limits, now);
     let mut answer = decision(Outcome::Refuse, Reason::Admitted, now);
     answer.attempts = in_window(own, limits, now);
     answer.strikes = own.strikes;
+    if stop {
+        answer.born.clone_from(&fleet.born);
+    }
 
     // 1. a hold of the scope or its fleet
     if let Some((by, until)) = held {
@@ -128,7 +145,9 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     }
     // 5. the guard; only a paced ask that meets it closed leaves no mark
     let interval = millis(limits.min_interval);
-    let guard = own.admitted_at.map(|at| at.saturating_add(interval).saturating_sub(now)).filter(|left| *left > 0);
+    let opens = own.admitted_at.map(|at| at.saturating_add(interval));
+    let opens = opens.max(taken.map(|at| at.saturating_add(pause(limits))));
+    let guard = opens.map(|at| at.saturating_sub(now)).filter(|left| *left > 0);
     if let (Some(left), true) = (guard, ask.paced) {
         return refused(answer, Reason::MinInterval, Some(left));
     }
@@ -175,6 +194,16 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     answer
 }
 
+/// How long the guard is closed after a change of store. Without a minimum interval it is the bang window that must not be
+/// filled twice.
+fn pause(limits: &ClassPolicy) -> Ms {
+    if limits.min_interval.is_zero() {
+        limits.burst.map_or(0, |b| millis(b.window))
+    } else {
+        millis(limits.min_interval)
+    }
+}
+
 fn refused(answer: Decision, reason: Reason, left: Option<Ms>) -> Decision {
     Decision { reason, retry_after: left.map(duration), ..answer }
 }
@@ -195,14 +224,14 @@ fn rest_reason(kind: RestKind) -> Reason {
 
 /// Who holds, and when the last of the holds in force ends; `None` inside when one has no end.
 fn held(scope: &ScopeState, fleet: &FleetState, now: Ms) -> Option<(Held, Option<Ms>)> {
-    let holds = [&scope.hold, &fleet.hold];
-    let mut in_force = holds.into_iter().flatten().filter(|h| h.holds(now));
-    let first = in_force.next()?;
-    let until = match in_force.next() {
-        Some(second) => first.until.zip(second.until).map(|(a, b)| a.max(b)),
-        None => first.until,
+    let in_force = |hold: &'_ Option<Hold>| hold.as_ref().filter(|h| h.holds(now)).cloned();
+    let (own, fleets) = (in_force(&scope.hold), in_force(&fleet.hold));
+    let until = match (&own, &fleets) {
+        (Some(own), Some(fleets)) => own.until.zip(fleets.until).map(|(a, b)| a.max(b)),
+        (own, fleets) => own.as_ref().or(fleets.as_ref())?.until,
     };
-    Some((Held { by: first.by.clone(), reason: first.reason.clone() }, until))
+    let whole = own.is_none();
+    own.or(fleets).map(|h| (Held { by: h.by, reason: h.reason, fleet: whole }, until))
 }
 
 fn forget_strikes(own: &mut ClassState, limits: &ClassPolicy, now: Ms) {

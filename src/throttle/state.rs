@@ -124,6 +124,10 @@ pub struct ScopeState {
     /// Admissions counted by the scope's quotas; kept only where one is configured.
     #[serde(skip_serializing_if = "QuotaLog::is_empty")]
     pub quota: QuotaLog,
+    /// When the scope came to this store from another, whose last admission is not known here: the guard is closed as if
+    /// it had been admitted then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Ms>,
 }
 
 impl ScopeState {
@@ -150,6 +154,7 @@ impl ScopeState {
         if let Some(hold) = &mut self.hold {
             hold.rebase(now);
         }
+        self.taken = self.taken.map(|t| t.min(now));
     }
 }
 
@@ -159,6 +164,9 @@ impl ScopeState {
 pub struct FleetState {
     /// A random id set once: a store that lost its data has another one.
     pub born: String,
+    /// When somebody who knew this store by another `born` first asked it: what its scopes were admitted before that is lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Ms>,
     /// The fleet's hold, in force or over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,

@@ -175,4 +175,6 @@ pub struct Step {
     pub r: u32,
     /// A random id, distinct from step to step, and the same when a step is told again.
     pub id: String,
+    /// The `born` that the asker knows the store by; empty when it does not know the store yet.
+    pub known_born: String,
 }

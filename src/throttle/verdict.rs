@@ -154,7 +154,7 @@ pub struct Decision {
     pub fence: Option<i64>,
     /// Whether the session's last ask was answered with another reason.
     pub reason_changed: bool,
-    /// Who holds, and why, where `reason` is [`Reason::Hold`]; after a release, what was lifted.
+    /// Who holds, and why, where `reason` is [`Reason::Hold`] or a failure opened the hold; after a release, what was lifted.
     pub held: Option<Held>,
     /// On an admission: how many continuations in a row it is, since a person's last prompt.
     pub count: u32,
@@ -164,6 +164,8 @@ pub struct Decision {
     pub renewed: bool,
     /// The store's clock when it was decided.
     pub now: Ms,
+    /// For a continuation: the store's `born`, which another one would tell from it; else empty.
+    pub born: String,
 }
 
 /// Who holds and why.
@@ -173,6 +175,8 @@ pub struct Held {
     pub by: String,
     /// The reason given.
     pub reason: String,
+    /// Whether it is the whole fleet that is held, and not the scope.
+    pub fleet: bool,
 }
 
 /// A store's answer to one step, after it was committed.
@@ -184,13 +188,17 @@ pub struct Verdict {
     pub admission: Option<Admission>,
     /// What a person should know of the store, one line each (a file set aside, say).
     pub notes: Vec<String>,
+    /// Whether files on this machine decided, and not a server.
+    pub by_files: bool,
+    /// Why the embedded store stood in for the configured server, where it did.
+    pub degraded: Option<String>,
 }
 
 impl Verdict {
     /// Wraps a decision that a store **has committed**. Only stores call this: an admission is worth its commit.
     pub(crate) fn committed(decision: Decision, notes: Vec<String>) -> Self {
         let admission = (decision.outcome == Outcome::Admit).then_some(Admission(()));
-        Self { decision, admission, notes }
+        Self { decision, admission, notes, by_files: false, degraded: None }
     }
 }
 

@@ -183,6 +183,8 @@ pub fn ahead(steps_back: bool) -> impl Strategy<Value = Ahead> {
 pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
     // A stop or failure told again: the session's last one, or one that was never heard.
     let late = prop::option::weighted(0.1, (0u64..=90_000).prop_map(Duration::from_millis));
+    // Nobody knows the store by another name in most histories; in the others some askers do.
+    let known_born = prop::sample::select(vec!["", "", "", "", "", "", "", "", "", "", "another"]);
     let one = (
         ahead(steps_back),
         event(),
@@ -190,15 +192,16 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
         0..R_RANGE,
         0u8..3,
         0u8..2,
-        (-60_000i64..60_000, late, "[a-c]{0,1}"),
+        (-60_000i64..60_000, late, "[a-c]{0,1}", known_born),
     )
-        .prop_map(|(ahead, event, [paced, own_fence], r, session, scope, (skew, late, name))| Move {
+        .prop_map(|(ahead, event, [paced, own_fence], r, session, scope, (skew, late, name, known_born))| Move {
             ahead,
             own_fence,
             step: Step {
                 paced,
                 late,
                 name,
+                known_born: known_born.to_owned(),
                 pid: (r % 2 == 0).then_some(r),
                 r,
                 session: format!("session-{session}"),

@@ -332,6 +332,7 @@ pub fn step(event: Event) -> Step {
         host_ms: T0,
         r: 0,
         id: "id".to_owned(),
+        known_born: String::new(),
         event,
     }
 }

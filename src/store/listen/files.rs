@@ -4,27 +4,38 @@ use std::fs;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Ears, Heard, Listener, Look, poll};
 use crate::clock;
-use crate::config::Config;
-use crate::store::StoreError;
+use crate::config::{Config, Server};
 use crate::store::state_file::{self, FleetFile, ScopeFile};
+use crate::store::{StoreError, failover};
 
 const EVERY: Duration = Duration::from_secs(1);
+/// A server that is there but does not answer for this scope is asked no faster, in the end.
+const SLOWEST: Duration = Duration::from_secs(10);
 
 /// What tells a replaced file from the one read before: each replacement is a file of its own.
 type Mark = Option<(u64, i64, i64, u64)>;
 
-pub(super) struct FileEars {
+pub(super) struct FileEars<'a> {
     scope: PathBuf,
     fleet: PathBuf,
     session: String,
     seen: Option<([Mark; 2], Look)>,
+    absent: Option<Absent<'a>>,
 }
 
-impl FileEars {
+/// The server in whose place the files are listened to.
+struct Absent<'a> {
+    config: &'a Config,
+    server: &'a Server,
+    /// Before that it is not asked again, whatever the record says of it.
+    not_before: Instant,
+}
+
+impl<'a> FileEars<'a> {
     pub(super) fn open(config: &Config, listener: &Listener) -> Result<Self, StoreError> {
         let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
         Ok(Self {
@@ -32,18 +43,31 @@ impl FileEars {
             fleet: state_file::fleet(&dir),
             session: listener.session.clone(),
             seen: None,
+            absent: None,
         })
+    }
+
+    /// Looks for the server's return as well: at once, and ever more slowly where it refused this scope `times` before.
+    pub(super) fn watching_for(self, config: &'a Config, server: &'a Server, times: u32) -> Self {
+        let patience = EVERY.saturating_mul(1 << times.min(10)).min(SLOWEST);
+        Self { absent: Some(Absent { config, server, not_before: Instant::now() + patience }), ..self }
+    }
+
+    fn is_back(&self) -> bool {
+        let Some(Absent { config, server, not_before }) = &self.absent else { return false };
+        Instant::now() >= *not_before && failover::is_back(config, server)
     }
 }
 
-impl Ears for FileEars {
+impl Ears for FileEars<'_> {
     fn look(&mut self) -> Result<Look, StoreError> {
+        let is_back = self.is_back();
         let now = clock::host_ms();
         let marks = [mark(&self.scope), mark(&self.fleet)];
         if let Some((seen, look)) = &self.seen
             && *seen == marks
         {
-            return Ok(Look { now, ..look.clone() });
+            return Ok(Look { now, is_back, ..look.clone() });
         }
         let mut look = Look { now, ..Look::default() };
         // What cannot be read is the next ask's to deal with, under the lock.
@@ -57,7 +81,7 @@ impl Ears for FileEars {
             look.holds.extend(file.fleet.hold);
         }
         self.seen = Some((marks, look.clone()));
-        Ok(look)
+        Ok(Look { is_back, ..look })
     }
 
     fn wait(&mut self, most: Duration, interrupt: BorrowedFd<'_>) -> Result<Heard, StoreError> {

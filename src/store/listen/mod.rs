@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 mod files;
 mod server;
 
-use super::{Place, StoreError, place};
+use super::link::Link;
+use super::{StoreError, server as configured};
 use crate::config::Config;
 use crate::throttle::policy::{Ms, millis};
 use crate::throttle::state::Hold;
-use crate::throttle::verdict::{Decision, Reason};
+use crate::throttle::verdict::{Decision, Reason, Verdict};
 
 /// No single wait is longer: a lost signal is then seen by looking.
 pub const LONGEST: Duration = Duration::from_secs(5);
@@ -37,6 +38,8 @@ pub struct Look {
     pub holds: Vec<Hold>,
     /// The store's clock.
     pub now: Ms,
+    /// The server is back, for which this store stood in.
+    pub is_back: bool,
 }
 
 impl Look {
@@ -44,7 +47,7 @@ impl Look {
     /// the store does not know, or knows an older fence of, is told of anew.
     #[must_use]
     pub fn contradicts(&self, refused: &Decision, fence: i64) -> bool {
-        if self.fence != Some(fence) || (self.woken && refused.reason.is_rest()) {
+        if self.is_back || self.fence != Some(fence) || (self.woken && refused.reason.is_rest()) {
             return true;
         }
         refused.reason == Reason::Hold && self.held_until(refused.now) != Some(end_of(refused))
@@ -90,15 +93,44 @@ pub trait Ears {
     fn hush(&mut self) {}
 }
 
-/// Opens ears at the place that the configuration names.
+/// Who answered last: there is listened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Teller {
+    /// The server.
+    Server,
+    /// Files, which are where the state is kept.
+    Files,
+    /// Files, in the place of a server that is away; the number tells how many times in a row.
+    StandIn(u32),
+}
+
+impl Teller {
+    /// Who gave the verdict, after `before` gave the last one.
+    #[must_use]
+    pub fn of(verdict: &Verdict, before: Option<Self>) -> Self {
+        match (verdict.by_files, &verdict.degraded, before) {
+            (false, ..) => Self::Server,
+            (true, None, _) => Self::Files,
+            (true, Some(_), Some(Self::StandIn(n))) => Self::StandIn(n.saturating_add(1)),
+            (true, Some(_), _) => Self::StandIn(0),
+        }
+    }
+}
+
+/// Opens ears where the last answer came from.
 ///
 /// # Errors
 /// When the server cannot be reached or there is no state folder.
-pub fn open<'a>(config: &'a Config, listener: &Listener) -> Result<Box<dyn Ears + 'a>, StoreError> {
-    let deadline = Instant::now() + config.budget;
-    Ok(match place(config, deadline)? {
-        Place::Server(link) => Box::new(server::ServerEars::open(config, link, listener)?),
-        Place::Files => Box::new(files::FileEars::open(config, listener)?),
+pub fn open<'a>(config: &'a Config, listener: &Listener, teller: Teller) -> Result<Box<dyn Ears + 'a>, StoreError> {
+    Ok(match (configured(config), teller) {
+        (Some((server, _)), Teller::Server) => {
+            let link = Link::connect(config, server, Instant::now() + config.budget)?;
+            Box::new(server::ServerEars::open(config, link, listener)?)
+        }
+        (Some((server, _)), Teller::StandIn(times)) => {
+            Box::new(files::FileEars::open(config, listener)?.watching_for(config, server, times))
+        }
+        _ => Box::new(files::FileEars::open(config, listener)?),
     })
 }
 
@@ -132,9 +164,10 @@ mod tests {
             strikes: 0,
             fence: Some(7),
             reason_changed: false,
-            held: Some(Held { by: String::new(), reason: String::new() }),
+            held: Some(Held { by: String::new(), reason: String::new(), fleet: false }),
             count: 0,
             renewed: false,
+            born: String::new(),
             note: String::new(),
             now: 1000,
         }
@@ -151,6 +184,7 @@ mod tests {
             woken,
             holds: holds.iter().map(|u| hold(*u)).collect(),
             now: 1000,
+            is_back: false,
         };
         for (look, refused, asks) in [
             (look(7, false, &[]), refused(Reason::Rest, Some(50)), false),

@@ -178,7 +178,7 @@ impl Ears for ServerEars<'_> {
         let field = |i: usize| session.get(i).and_then(|f| f.as_deref());
         let (fence, woken) = (field(0).and_then(script::whole), field(1) == Some("1"));
         let holds = [scope, fleet].into_iter().filter_map(script::hold).collect();
-        Ok(Look { fence, woken, holds, now })
+        Ok(Look { fence, woken, holds, now, is_back: false })
     }
 
     fn wait(&mut self, most: Duration, interrupt: BorrowedFd<'_>) -> Result<Heard, StoreError> {

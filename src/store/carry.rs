@@ -1,0 +1,169 @@
+//! What a scope's file tells the server before the server decides again: `carry.lua` and its arguments.
+
+use redis::{Cmd, Value, cmd};
+
+use super::mirror::Doors;
+use super::script::KEEP;
+use super::server_record::FleetHold;
+use super::state_file::ScopeFile;
+use crate::clock;
+use crate::config::Config;
+use crate::throttle::policy::{Ms, millis};
+use crate::throttle::state::{Hold, SessionState, Span};
+
+/// The script. It is run once after a change of store, so its text is sent each time.
+pub(crate) const CARRY: &str = include_str!("carry.lua");
+
+const OWN: &str = "own";
+const MIRROR: &str = "mirror";
+
+/// The calls that tell the server of all that the file holds, as seen at `now` (this machine's clock): one for each
+/// session, at least one.
+pub(super) fn invocations(
+    config: &Config,
+    scope: &str,
+    file: &ScopeFile,
+    fleet_hold: Option<&FleetHold>,
+    known_born: &str,
+    now: Ms,
+) -> Vec<Cmd> {
+    let call = |session: Option<(&String, &SessionState)>| {
+        invocation(config, scope, file, fleet_hold, known_born, session, now)
+    };
+    if file.sessions.is_empty() {
+        return vec![call(None)];
+    }
+    file.sessions.iter().map(|session| call(Some(session))).collect()
+}
+
+/// The server's `born`, by its answer.
+pub(super) fn born(answer: &Value) -> Option<String> {
+    let Value::Array(parts) = answer else { return None };
+    match parts.as_slice() {
+        [Value::BulkString(born)] if !born.is_empty() => String::from_utf8(born.clone()).ok(),
+        _ => None,
+    }
+}
+
+fn invocation(
+    config: &Config,
+    scope: &str,
+    file: &ScopeFile,
+    fleet_hold: Option<&FleetHold>,
+    known_born: &str,
+    session: Option<(&String, &SessionState)>,
+    now: Ms,
+) -> Cmd {
+    let fleet = &config.fleet;
+    let away = file.away.as_ref();
+    let quotas = [!config.policy.stop.quotas.is_empty(), !config.policy.fleet_quotas.is_empty()];
+    let key = |of: &str, name: &str, tail: &str| ["frosty:{", fleet, "}:", of, name, tail].concat();
+    let mut keys =
+        vec![key("session:", session.map_or("", |(id, _)| id), ""), key("scope:", scope, ""), key("fleet", "", "")];
+    keys.extend(quotas[0].then(|| key("scope:", scope, ":quota")));
+    keys.extend(quotas[1].then(|| key("fleet", "", ":quota")));
+    let mut call = cmd("EVAL");
+    call.arg(CARRY).arg(keys.len()).arg(keys);
+    let mut told = Told { call, now };
+
+    let mirror = file.mirror.as_ref();
+    // The fleet's hold and the scope's are told together, so they bear one `born`: where they differ, both are old.
+    let mirror_born = mirror.map(|m| &m.born).or_else(|| fleet_hold.map(|f| &f.born));
+    let seen = mirror.map(|m| m.seen).or_else(|| fleet_hold.map(|f| f.seen)).unwrap_or(now);
+    told.text(&clock::id()).text(known_born).text(if away.is_some() { "1" } else { "" });
+    told.text(mirror_born.map_or("", String::as_str)).age(Some(seen)).number(millis(KEEP));
+    told.age(file.scope.released.filter(|at| away.is_some_and(|a| *at >= a.since)));
+
+    // What changed since the take-over is the scope's own; what did not is the server's own word.
+    let empty = Doors::default();
+    let own = Doors::of(&file.scope);
+    let brought = away.map_or(&empty, |a| &a.brought);
+    let said = mirror.map_or(&empty, |m| &m.doors);
+    let is_own = away.is_some();
+    if is_own && own.hold.is_some() && own.hold != brought.hold {
+        told.hold(OWN, own.hold.as_ref());
+    } else {
+        told.hold(MIRROR, said.hold.as_ref());
+    }
+    told.hold(MIRROR, fleet_hold.map(|f| &f.hold));
+    told.span(is_own, own.stop, brought.stop, said.stop, own.stop_strikes.max(said.stop_strikes));
+    told.span(is_own, own.compact, brought.compact, said.compact, own.compact_strikes.max(said.compact_strikes));
+    told.span(is_own, own.api, brought.api, said.api, own.api_strikes.max(said.api_strikes));
+    told.session(session.map(|(_, s)| s), away.map(|a| a.since), scope);
+
+    told.text(if quotas[0] { "1" } else { "" }).text(if quotas[1] { "1" } else { "" });
+    let admitted = away.map(|a| a.admitted.as_slice()).unwrap_or_default();
+    told.number(Ms::try_from(admitted.len()).unwrap_or(0));
+    for at in admitted {
+        told.age(Some(*at)).text(&format!("{at}-{scope}"));
+    }
+    told.call
+}
+
+struct Told {
+    call: Cmd,
+    now: Ms,
+}
+
+impl Told {
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.call.arg(text);
+        self
+    }
+
+    fn number(&mut self, n: Ms) -> &mut Self {
+        self.call.arg(n.max(0));
+        self
+    }
+
+    /// How long ago; the two clocks need not agree.
+    fn age(&mut self, at: Option<Ms>) -> &mut Self {
+        match at {
+            Some(at) => self.number(self.now.saturating_sub(at)),
+            None => self.text(""),
+        }
+    }
+
+    /// How long from now.
+    fn left(&mut self, at: Option<Ms>) -> &mut Self {
+        match at {
+            Some(at) => self.number(at.saturating_sub(self.now)),
+            None => self.text(""),
+        }
+    }
+
+    fn hold(&mut self, kind: &str, hold: Option<&Hold>) {
+        match hold.filter(|h| h.holds(self.now)) {
+            Some(h) => self.text(kind).text(&h.reason).text(&h.by).age(Some(h.since)).left(h.until),
+            None => self.text("").text("").text("").text("").text(""),
+        };
+    }
+
+    fn span(&mut self, is_own: bool, own: Option<Span>, brought: Option<Span>, said: Option<Span>, strikes: u32) {
+        let (kind, span) = if is_own && own != brought { (OWN, own) } else { (MIRROR, said) };
+        match span {
+            Some(s) => self.text(kind).age(Some(s.start)).left(Some(s.end)),
+            None => self.text("").text("").text(""),
+        };
+        self.number(strikes.into());
+    }
+
+    fn session(&mut self, session: Option<&SessionState>, away: Option<Ms>, scope: &str) {
+        let Some(s) = session else {
+            self.text("");
+            (0..16).for_each(|_| {
+                self.text("");
+            });
+            return;
+        };
+        let kind = if away.is_some_and(|since| s.seen >= since || s.woken) { OWN } else { MIRROR };
+        let rest = s.rest.as_ref().filter(|r| r.lasts(self.now));
+        self.text(kind).text(&s.fence.map(|f| f.to_string()).unwrap_or_default());
+        self.text(rest.map_or("", |r| r.kind.code())).age(rest.map(|r| r.since)).left(rest.and_then(|r| r.until));
+        self.text(rest.map_or("", |r| &r.topic)).text(if s.woken { "1" } else { "" }).text(&s.note);
+        self.number(s.count.into());
+        self.age(s.begun.as_ref().map(|b| b.at)).text(s.begun.as_ref().map_or("", |b| &b.id));
+        self.text(if s.scope.is_empty() { scope } else { &s.scope }).text(&s.name).text(&s.label).text(&s.host);
+        self.text(&s.pid.map(|p| p.to_string()).unwrap_or_default()).age(Some(s.seen));
+    }
+}

@@ -1,0 +1,265 @@
+//! The configured server, with the embedded store to stand in for it.
+//!
+//! Usually the server is asked and that is all. What it says of holds, cooldowns and rests is kept on this machine. If it
+//! cannot be asked, the embedded store takes the scope over and says so; once it can, it is told what happened, and decides
+//! again. At each change of hands the scope's guard is closed, since neither knows whom the other admitted last.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::dragonfly::Dragonfly;
+use super::embedded::{self, Embedded, StandIn};
+use super::link::Link;
+use super::mirror::{self, Away};
+use super::server_record::{self, FleetHold, Record, Route};
+use super::state_file::{self, ScopeFile};
+use super::{Store, StoreError, carry, reached, ship};
+use crate::clock;
+use crate::config::{Config, Server};
+use crate::throttle::policy::{Class, Ms, millis};
+use crate::throttle::state::{Hold, ScopeState};
+use crate::throttle::step::Step;
+use crate::throttle::verdict::{Decision, Reason, Verdict};
+
+/// How long what is only kept may wait for the fleet's lock, and how long one ask ships old entries.
+const ASIDE: Duration = Duration::from_millis(50);
+
+/// A server and its stand-in.
+pub struct Failover<'a> {
+    config: &'a Config,
+    server: &'a Server,
+    /// Where nobody ever listened, nothing is amiss.
+    optional: bool,
+    dir: Option<PathBuf>,
+    deadline: Instant,
+}
+
+impl<'a> Failover<'a> {
+    /// Nothing is opened yet. `optional` is a server that need not be there.
+    pub(super) fn new(config: &'a Config, server: &'a Server, optional: bool, deadline: Instant) -> Self {
+        let dir = config.state.as_ref().map(|state| state.join(&config.fleet));
+        Self { config, server, optional, dir, deadline }
+    }
+
+    /// The server has three quarters of the budget; what is left is the stand-in's.
+    fn servers_deadline(&self) -> Instant {
+        let kept = self.config.budget / 4;
+        self.deadline.checked_sub(kept).unwrap_or(self.deadline)
+    }
+
+    fn reach(&self) -> Result<Dragonfly<'a>, StoreError> {
+        Ok(Dragonfly::new(self.config, Link::connect(self.config, self.server, self.servers_deadline())?))
+    }
+
+    /// Asks the server and nothing else.
+    fn ask(&self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
+        let mut server = self.reach()?;
+        let verdict = server.step(&knowing(step, known_born));
+        // The process is about to end: giving back its memory piece by piece would only delay that.
+        std::mem::forget(server);
+        verdict
+    }
+
+    /// Tells the server what it may not know, then asks it.
+    #[cold]
+    #[inline(never)]
+    fn go_home(&self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
+        let mut server = self.reach()?;
+        // Others of this scope may be deciding here right now.
+        for _ in 0..3 {
+            if self.tell(dir, record, step, &mut server)? {
+                let verdict = server.step(&knowing(step, &record.born))?;
+                self.keep(dir, step, &verdict.decision, true);
+                if record.unshipped.is_some() {
+                    let until = Instant::now() + ASIDE;
+                    ship::ship(self.config, dir, server.link(), until);
+                }
+                return Ok(verdict);
+            }
+        }
+        Err(StoreError::Away { why: "other asks of this scope are still decided on this machine".to_owned() })
+    }
+
+    /// Tells the server what the scope's file holds; false when the file went on meanwhile.
+    fn tell(&self, dir: &Path, record: &Record, step: &Step, server: &mut Dragonfly<'_>) -> Result<bool, StoreError> {
+        let path = state_file::scope(dir, &step.scope);
+        let now = clock::host_ms();
+        let found = state_file::peek::<ScopeFile>(&path);
+        let lost = found.is_none() && (record.is_marked(&step.scope, now) || path.exists());
+        let file = found.filter(|f| f.away.is_some() || f.mirror.is_some());
+        let fleet_hold = record.fleet_hold.as_ref();
+        if file.is_none() && fleet_hold.is_none() && !lost {
+            return Ok(true);
+        }
+        let mut file = file.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
+        if lost {
+            // Whatever was decided here is not known any more, but when it may have been: until now.
+            file.away = Some(Away { since: now, ..Away::default() });
+        }
+        server.tell(&carry::invocations(self.config, &step.scope, &file, fleet_hold, &record.born, now))?;
+        let Some(told) = file.away.filter(|_| !lost).map(|away| away.steps) else { return Ok(true) };
+        let _lock = embedded::lock(dir, self.servers_deadline(), self.config.budget)?;
+        let Some(mut file) = state_file::peek::<ScopeFile>(&path) else { return Ok(false) };
+        match &file.away {
+            Some(away) if away.steps != told => return Ok(false),
+            Some(_) => {
+                file.give_back();
+                state_file::replace(&path, &file)?;
+            }
+            None => {}
+        }
+        Ok(true)
+    }
+
+    /// The embedded store decides.
+    #[cold]
+    #[inline(never)]
+    fn stand_in(&self, step: &Step, server: StoreError) -> Result<Verdict, StoreError> {
+        let nobody = matches!(server, StoreError::NobodyListens { .. });
+        let quiet = nobody && self.optional && !reached::ever(self.config);
+        let why = server.to_string();
+        let stand_in =
+            StandIn { server: &self.server.shown, why: &why, quiet, breaks: !quiet && server.concerns_all() };
+        let deadline = self.deadline.max(Instant::now() + self.config.budget / 4);
+        let decided = Embedded::new(self.config, deadline).and_then(|store| store.standing_in(stand_in).step(step));
+        match decided {
+            Ok(mut verdict) => {
+                verdict.degraded = (!quiet).then_some(why);
+                Ok(verdict)
+            }
+            Err(files) if quiet => Err(files),
+            Err(files) => Err(StoreError::NoStandIn { server: Box::new(server), files: Box::new(files) }),
+        }
+    }
+
+    /// Keeps what the server's answer says, should it fall silent. It concerns no verdict: what cannot be kept is not.
+    fn keep(&self, dir: &Path, step: &Step, decided: &Decision, at_home: bool) {
+        let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
+        let now = clock::host_ms();
+        let mut record = server_record::read_or_rebuild(dir);
+        let mut changed = at_home && record.breaker.take().is_some();
+        if !decided.born.is_empty() && decided.born != record.born {
+            record.born.clone_from(&decided.born);
+            reached::remember(self.config, self.server);
+            changed = true;
+        }
+        changed |= keep_fleet_hold(&mut record, step, decided, now);
+        let path = state_file::scope(dir, &step.scope);
+        let worth = mirror::is_worth_keeping(step, decided);
+        let file =
+            state_file::peek::<ScopeFile>(&path).or_else(|| worth.then(|| ScopeFile::new(ScopeState::default())));
+        // One that was taken over meanwhile says more than this answer.
+        let file = file.filter(|f| f.away.is_none() && (worth || f.mirror.is_some()));
+        let until = file.and_then(|mut file| {
+            let until = file.note(step, decided, &record.born, now);
+            if let Some(until) = until {
+                // The mark first: without it nobody would look into the file.
+                changed |= record.mark(&step.scope, until);
+                if changed && server_record::write(dir, &record).is_err() {
+                    return None;
+                }
+                changed = false;
+            }
+            let _ = state_file::replace(&path, &file);
+            until
+        });
+        if at_home && until.is_none() && !self.is_away(dir, step) {
+            changed |= record.unmark(&step.scope, now);
+        }
+        if changed {
+            let _ = server_record::write(dir, &record);
+        }
+    }
+
+    fn is_away(&self, dir: &Path, step: &Step) -> bool {
+        state_file::peek::<ScopeFile>(&state_file::scope(dir, &step.scope)).is_some_and(|f| f.away.is_some())
+    }
+}
+
+impl Store for Failover<'_> {
+    fn step(&mut self, step: &Step) -> Result<Verdict, StoreError> {
+        let Some(dir) = &self.dir else {
+            return self.ask(step, "").or_else(|e| self.stand_in(step, e));
+        };
+        let record = server_record::read(dir);
+        let route = record.as_ref().map_or(Route::Home, |r| r.route(&self.server.shown, &step.scope, clock::host_ms()));
+        let record = record.unwrap_or_default();
+        let asked = match route {
+            Route::Server => self.ask(step, &record.born).inspect(|verdict| {
+                let decided = &verdict.decision;
+                let is_new = !decided.born.is_empty() && decided.born != record.born;
+                if is_new || mirror::is_worth_keeping(step, decided) {
+                    self.keep(dir, step, decided, false);
+                } else if record.born.is_empty() {
+                    reached::remember(self.config, self.server);
+                }
+            }),
+            Route::Home => self.go_home(dir, &record, step),
+            Route::Probe if take_probe(dir, &self.server.shown, self.servers_deadline()) => {
+                self.go_home(dir, &record, step)
+            }
+            Route::Probe | Route::Away => {
+                Err(StoreError::Away { why: record.breaker.map(|b| b.why).unwrap_or_default() })
+            }
+        };
+        asked.or_else(|e| self.stand_in(step, e))
+    }
+}
+
+/// The step as somebody asks it who knows the store by this `born`.
+fn knowing<'s>(step: &'s Step, born: &str) -> Cow<'s, Step> {
+    Cow::Owned(Step { known_born: born.to_owned(), ..step.clone() })
+}
+
+/// The fleet's hold, as far as the answer tells of it; whether that changed anything.
+fn keep_fleet_hold(record: &mut Record, step: &Step, decided: &Decision, now: Ms) -> bool {
+    if step.event.asks() != Some(Class::Stop) || decided.reason == Reason::Superseded {
+        return false;
+    }
+    match &decided.held {
+        Some(held) if held.fleet => {
+            let until = decided.retry_after.map(|left| now.saturating_add(millis(left)));
+            let hold = Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until };
+            record.fleet_hold = Some(FleetHold { hold, born: record.born.clone(), seen: now });
+            true
+        }
+        // The scope's own hides it.
+        Some(_) => false,
+        None => record.fleet_hold.take().is_some(),
+    }
+}
+
+/// Takes the one place of the prober, if it is free: the breaker is open and a try is due.
+pub(super) fn take_probe(dir: &Path, server: &str, deadline: Instant) -> bool {
+    let Ok(_lock) = embedded::lock(dir, deadline.min(Instant::now() + ASIDE), ASIDE) else { return false };
+    let now = clock::host_ms();
+    let mut record = server_record::read_or_rebuild(dir);
+    let Some(why) = record.breaker_of(server).filter(|b| b.is_due(now)).map(|b| b.why.clone()) else { return false };
+    record.failed(server, &why, now);
+    server_record::write(dir, &record).is_ok()
+}
+
+/// Whether the server may be asked again, seen by somebody who waits: closes the breaker if a due try reaches it.
+pub(super) fn is_back(config: &Config, server: &Server) -> bool {
+    let Some(dir) = config.state.as_ref().map(|state| state.join(&config.fleet)) else { return true };
+    let now = clock::host_ms();
+    let open = |record: &Record| record.breaker_of(&server.shown).map(|b| b.is_due(now));
+    let Some(due) = server_record::read(&dir).as_ref().and_then(open) else { return true };
+    let deadline = Instant::now() + config.budget;
+    if !due || !take_probe(&dir, &server.shown, deadline) {
+        return false;
+    }
+    let answers = Link::connect(config, server, deadline).and_then(|mut link| {
+        link.log_in()?;
+        link.ask(&[redis::cmd("TIME")])
+    });
+    let Ok(answers) = answers else { return false };
+    if answers.first().and_then(super::script::time).is_none() {
+        return false;
+    }
+    let Ok(_lock) = embedded::lock(&dir, Instant::now() + ASIDE, ASIDE) else { return false };
+    let mut record = server_record::read_or_rebuild(&dir);
+    record.breaker = None;
+    server_record::write(&dir, &record).is_ok()
+}

@@ -1,0 +1,249 @@
+//! What the server said of a scope, kept on this machine in case it falls silent or loses its data; and what the embedded
+//! store decided in its place. All times are this machine's clock.
+
+use serde::{Deserialize, Serialize};
+
+use super::server_record::{FOREVER, FleetHold};
+use super::state_file::ScopeFile;
+use crate::throttle::policy::{Class, Ms, millis};
+use crate::throttle::state::{Begun, Hold, Rest, RestKind, ScopeState, SessionState, Span};
+use crate::throttle::step::{Event, Step};
+use crate::throttle::verdict::{Decision, Outcome, Reason};
+
+/// An ask of the server that began before a take-over may be admitted so much later: no caller waits longer.
+pub(super) const IN_FLIGHT: Ms = 1000;
+
+/// What the server last said of a scope.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Mirror {
+    /// The server's `born`.
+    pub(super) born: String,
+    /// When it was last told.
+    pub(super) seen: Ms,
+    /// The doors that it closed.
+    #[serde(flatten)]
+    pub(super) doors: Doors,
+}
+
+/// What may stand against a scope besides guard, rest and quota.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Doors {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hold: Option<Hold>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stop: Option<Span>,
+    pub(super) stop_strikes: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) compact: Option<Span>,
+    pub(super) compact_strikes: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) api: Option<Span>,
+    pub(super) api_strikes: u32,
+}
+
+/// The embedded store decides for this scope, and the server has not been told yet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Away {
+    /// Since when.
+    pub(super) since: Ms,
+    /// How many steps it took: what was told of fewer is not the whole of it.
+    pub(super) steps: u64,
+    /// When it admitted continuations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) admitted: Vec<Ms>,
+    /// What it began with: the server knows of that.
+    pub(super) brought: Doors,
+}
+
+impl Doors {
+    /// What a scope's state says.
+    pub(super) fn of(scope: &ScopeState) -> Self {
+        Self {
+            hold: scope.hold.clone(),
+            stop: scope.stop.cooldown,
+            stop_strikes: scope.stop.strikes,
+            compact: scope.compact.cooldown,
+            compact_strikes: scope.compact.strikes,
+            api: scope.api,
+            api_strikes: scope.api_strikes,
+        }
+    }
+
+    /// As [`ScopeState::rebase`].
+    pub(super) fn rebase(&mut self, now: Ms) {
+        for span in [&mut self.stop, &mut self.compact, &mut self.api].into_iter().flatten() {
+            span.rebase(now);
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.rebase(now);
+        }
+    }
+
+    /// When the last of them opens; `None` when none is closed.
+    fn until(&self, now: Ms) -> Option<Ms> {
+        let hold = self.hold.as_ref().map(|h| h.until.unwrap_or(FOREVER));
+        let spans = [self.stop, self.compact, self.api].into_iter().flatten().map(|s| s.end);
+        spans.chain(hold).max().filter(|end| *end > now)
+    }
+}
+
+impl ScopeFile {
+    /// Takes note of the server's answer to a step. Returns until when the scope is to be marked.
+    pub(super) fn note(&mut self, step: &Step, decided: &Decision, born: &str, now: Ms) -> Option<Ms> {
+        let mirror = self.mirror.get_or_insert_with(Mirror::default);
+        if !born.is_empty() {
+            born.clone_into(&mut mirror.born);
+        }
+        mirror.seen = now;
+        doors(&mut mirror.doors, step, decided, now);
+        let doors = mirror.doors.until(now);
+        if step.event.is_clients() || decided.reason.is_rest() {
+            session(self.sessions.entry(step.session.clone()).or_default(), step, decided, now);
+        }
+        // Sessions are kept for what they say of rests; of all else the server is asked.
+        self.sessions.retain(|_, s| s.rest.as_ref().is_some_and(|r| r.lasts(now)) || doors.is_some());
+        let rests = self.sessions.values().filter_map(|s| s.rest.as_ref()).map(|r| r.until.unwrap_or(FOREVER));
+        let until = rests.chain(doors).max().filter(|end| *end > now);
+        if until.is_none() {
+            self.mirror = None;
+        }
+        until
+    }
+
+    /// The embedded store decides for the scope from now on: with what the server said last, and its guard closed as if
+    /// the server had just admitted it.
+    pub(super) fn take_over(&mut self, fleet_hold: Option<&FleetHold>, now: Ms, closes_guard: bool) {
+        let scope = &mut self.scope;
+        if let Some(mirror) = &mut self.mirror {
+            mirror.doors.rebase(now);
+            let doors = &mirror.doors;
+            scope.hold = doors.hold.clone().filter(|h| h.holds(now));
+            scope.stop.cooldown = later(scope.stop.cooldown, doors.stop);
+            scope.stop.strikes = scope.stop.strikes.max(doors.stop_strikes);
+            scope.compact.cooldown = later(scope.compact.cooldown, doors.compact);
+            scope.compact.strikes = scope.compact.strikes.max(doors.compact_strikes);
+            scope.api = later(scope.api, doors.api);
+            scope.api_strikes = doors.api_strikes;
+        }
+        if let Some(fleet) = fleet_hold.filter(|f| f.hold.holds(now)) {
+            let ends = |h: &Hold| h.until.unwrap_or(FOREVER);
+            let own = scope.hold.take().filter(|own| ends(own) >= ends(&fleet.hold));
+            scope.hold = own.or_else(|| Some(fleet.hold.clone()));
+        }
+        if closes_guard {
+            scope.taken = Some(now);
+        }
+        self.away = Some(Away { since: now, brought: Doors::of(scope), ..Away::default() });
+    }
+
+    /// Once more in the server's place. What was asked of the server before the take-over may have been admitted since.
+    pub(super) fn stay_over(&mut self, now: Ms, closes_guard: bool) {
+        let Some(away) = &mut self.away else { return };
+        away.since = away.since.min(now);
+        away.brought.rebase(now);
+        if closes_guard {
+            self.scope.taken = self.scope.taken.max(Some(now.min(away.since.saturating_add(IN_FLIGHT))));
+        }
+    }
+
+    /// The server has been told of everything and decides again. What stays is what closes doors, should it fall silent
+    /// again before it said anything; a hold may be lifted there by hand.
+    pub(super) fn give_back(&mut self) {
+        self.away = None;
+        self.scope.hold = None;
+        self.sessions.clear();
+    }
+}
+
+fn later(a: Option<Span>, b: Option<Span>) -> Option<Span> {
+    [a, b].into_iter().flatten().max_by_key(|span| span.end)
+}
+
+/// The doors as the answer shows them: one that stands further down the rules than what refused was not looked at.
+fn doors(doors: &mut Doors, step: &Step, decided: &Decision, now: Ms) {
+    let left = decided.retry_after.map(millis);
+    let span = left.map(|left| Span { start: now, end: now.saturating_add(left) });
+    let held = || {
+        let held = decided.held.as_ref().filter(|h| !h.fleet)?;
+        let until = left.map(|left| now.saturating_add(left));
+        Some(Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until })
+    };
+    match (step.event.asks(), decided.reason) {
+        (_, Reason::Superseded) => {}
+        (Some(Class::Compact), Reason::Cooldown | Reason::Burst) => {
+            doors.compact = span;
+            doors.compact_strikes = decided.strikes;
+        }
+        (Some(Class::Compact), _) => doors.compact = None,
+        (Some(Class::Stop), Reason::Hold) => doors.hold = held(),
+        (Some(Class::Stop), reason) => {
+            doors.hold = None;
+            if matches!(reason, Reason::Cooldown | Reason::Burst) {
+                doors.stop = span;
+                doors.stop_strikes = decided.strikes;
+                return;
+            }
+            doors.stop = None;
+            (doors.api, doors.api_strikes) =
+                if reason == Reason::ApiError { (span, decided.strikes) } else { (None, 0) };
+        }
+        (None, _) => match &step.event {
+            Event::StopFailure(_) if decided.held.is_some() => doors.hold = held(),
+            Event::StopFailure(_) => {
+                doors.api = span;
+                doors.api_strikes = decided.strikes;
+            }
+            Event::Release => doors.hold = None,
+            _ => {}
+        },
+    }
+}
+
+/// The session as the event and its answer show it.
+fn session(session: &mut SessionState, step: &Step, decided: &Decision, now: Ms) {
+    if decided.reason == Reason::Superseded {
+        return;
+    }
+    session.fence = decided.fence.or(session.fence);
+    session.scope.clone_from(&step.scope);
+    session.host.clone_from(&step.host);
+    session.seen = now;
+    match &step.event {
+        Event::Stop { rest: Some(rest) } if rest.kind != RestKind::Parked => {
+            let until = rest.lasting.map(|lasting| now.saturating_add(millis(lasting)));
+            session.rest = Some(Rest { kind: rest.kind, since: now, until, topic: rest.topic.clone() });
+        }
+        Event::PersonPrompt => (session.rest, session.count) = (None, 0),
+        Event::SessionEnd => session.rest = None,
+        _ => {}
+    }
+    if matches!(step.event, Event::Stop { .. } | Event::StopFailure(_)) && step.late.is_none() {
+        session.begun = Some(Begun { at: now, id: step.id.clone() });
+        session.pid = step.pid;
+    }
+    let renews = matches!(step.event, Event::Ask { renew: true, .. });
+    let past_the_rest = !renews && matches!(decided.reason, Reason::MinInterval | Reason::Quota | Reason::Burst);
+    if (decided.outcome == Outcome::Admit && !decided.renewed) || past_the_rest {
+        session.rest = None;
+    }
+    if decided.outcome == Outcome::Admit {
+        session.count = decided.count;
+    }
+}
+
+/// Whether the answer to an event shows anything that is to be kept, where nothing is kept yet.
+pub(super) fn is_worth_keeping(step: &Step, decided: &Decision) -> bool {
+    match decided.reason {
+        Reason::Hold | Reason::Cooldown | Reason::Burst | Reason::ApiError => true,
+        Reason::Superseded => false,
+        reason if reason.is_rest() => reason != Reason::Parked,
+        _ => match &step.event {
+            Event::StopFailure(_) => decided.retry_after.is_some() || decided.held.is_some(),
+            Event::Stop { rest: Some(rest) } => rest.kind != RestKind::Parked,
+            _ => false,
+        },
+    }
+}

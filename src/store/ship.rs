@@ -1,0 +1,127 @@
+//! Brings the server the journal entries of a time when it could not be asked: in order, each once, a piece at a time.
+//!
+//! The journal itself is what is shipped; the record says how far that has come, and the server knows it too, so that a
+//! piece whose answer was lost is not told twice.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, FromRedisValue, Value, cmd};
+use sha2::{Digest, Sha256};
+
+use super::link::Link;
+use super::{StoreError, embedded, local_journal, script, server_record};
+use crate::config::Config;
+use crate::journal;
+use crate::read;
+use crate::throttle::policy::millis;
+
+/// The script. It is run for a piece of a journal, so its text weighs little.
+pub(crate) const SHIP: &str = include_str!("ship.lua");
+
+/// How much of the journal goes in one call.
+const PIECE: usize = 128 * 1024;
+/// The longest line that is shipped: an entry's texts are bounded.
+const LONGEST_LINE: usize = 4 * PIECE;
+/// How long the server remembers how far a journal has come.
+const REMEMBERED: Duration = Duration::from_secs(90 * 86_400);
+
+/// Ships until everything is there or the time is over. What is not shipped now is shipped by a later ask.
+pub(super) fn ship(config: &Config, dir: &Path, link: &mut Link<'_>, until: Instant) {
+    // One at a time: the others have their own verdicts to answer.
+    let Ok(mine) = read::at_once().write(true).create(true).truncate(false).open(dir.join("ship.lock")) else { return };
+    if mine.try_lock().is_err() {
+        return;
+    }
+    while Instant::now() < until && matches!(piece(config, dir, link, until), Ok(true)) {}
+}
+
+/// Ships one piece; tells whether there may be more.
+fn piece(config: &Config, dir: &Path, link: &mut Link<'_>, until: Instant) -> Result<bool, StoreError> {
+    let path = local_journal::current(dir);
+    let files = |cause| StoreError::Files { doing: "read", path: path.clone(), cause };
+    let Some(from) = server_record::read(dir).and_then(|r| r.unshipped) else { return Ok(false) };
+    let journal = read::at_once().read(true).open(&path).map_err(files)?;
+    let lines = whole_lines(&journal, from, PIECE).map_err(files)?;
+    let name = name(&journal).map_err(files)?;
+    let mut ends = from;
+    let mut call = cmd("EVAL");
+    call.arg(SHIP).arg(2).arg(&config.stream).arg(format!("frosty:{{{}}}:shipped:{name}", config.fleet));
+    call.arg(config.journal_max).arg(millis(REMEMBERED));
+    for line in lines.split_inclusive(|b| *b == b'\n') {
+        ends += line.len() as u64;
+        entry(&mut call, ends, line);
+    }
+    if ends > from {
+        link.until(until);
+        let answer = link.ask(&[call])?.pop().unwrap_or(Value::Nil);
+        let reached = Vec::<String>::from_redis_value_ref(&answer).ok().and_then(|a| script::whole(a.first()?));
+        if reached.is_none_or(|reached| reached.unsigned_abs() < ends) {
+            return Err(link.nonsense(&answer));
+        }
+    }
+    let _lock = embedded::lock(dir, until, config.budget)?;
+    let mut record = server_record::read_or_rebuild(dir);
+    let len = journal.metadata().map_err(files)?.len();
+    // Rotated meanwhile, or shipped by somebody who had the server's word for it.
+    if record.unshipped == Some(from) {
+        record.unshipped = (ends < len).then_some(ends);
+        server_record::write(dir, &record)?;
+    }
+    Ok(ends > from && ends < len)
+}
+
+/// One entry of the call. A line that a stand-in did not write is passed over: it was never meant for the server.
+fn entry(call: &mut Cmd, ends: u64, line: &[u8]) {
+    let fields = journal::fields(line).unwrap_or_default();
+    let degraded = fields.iter().any(|(name, value)| name == "degraded" && value == "1");
+    let words = if degraded { fields.len() * 2 } else { 0 };
+    call.arg(ends).arg(words);
+    for (name, value) in fields.iter().filter(|_| degraded) {
+        call.arg(name).arg(value);
+    }
+}
+
+/// The whole lines from an offset on: about so many bytes, and at least one line if there is one.
+fn whole_lines(journal: &File, from: u64, about: usize) -> std::io::Result<Vec<u8>> {
+    let mut most = about;
+    loop {
+        let mut bytes = vec![0; most];
+        let n = read_at(journal, from, &mut bytes)?;
+        bytes.truncate(n);
+        match bytes.iter().rposition(|b| *b == b'\n') {
+            Some(last) => bytes.truncate(last + 1),
+            None if n < most || most >= LONGEST_LINE => bytes.clear(),
+            None => {
+                most = LONGEST_LINE;
+                continue;
+            }
+        }
+        return Ok(bytes);
+    }
+}
+
+fn read_at(file: &File, from: u64, into: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while let Some(room) = into.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match file.read_at(room, from + filled as u64)? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    Ok(filled)
+}
+
+/// What a journal is known by, wherever its entries are told of: a digest of its first line.
+fn name(journal: &File) -> std::io::Result<String> {
+    let first = whole_lines(journal, 0, 4096)?;
+    let line = first.split(|b| *b == b'\n').next().unwrap_or_default();
+    let mut name = String::new();
+    for byte in Sha256::digest(line).iter().take(8) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    Ok(name)
+}
