@@ -246,30 +246,44 @@ fn a_server_that_goes_and_comes_back_is_ridden_out() {
     let mut engine = place.resting("s", "frosty: next_check 2s");
     let Place { frosty, server } = place;
     drop(server);
-    std::thread::sleep(Duration::from_secs(3));
-    assert!(engine.is_waiting());
-    // It comes back without its data.
-    let place = Place { frosty, server: Some(Server::start_on(port)) };
     goes_on(&engine.answer());
-    assert_eq!(place.admissions().len(), 1);
+    let decided = frosty.journal();
+    let admitted: Vec<_> = decided.iter().filter(|e| e["verdict"] == "admit").collect();
+    assert_eq!((admitted.len(), &admitted[0]["store"]), (1, &"embedded".into()), "{decided:?}");
+    assert_eq!(admitted[0]["degraded"], 1);
+
+    // One that rests longer than the outage goes back to the server, even if that has lost its data, and hears it there.
+    let place = Place { frosty, server: Some(Server::start_on(port)) };
+    let mut engine = place.resting("t", "frosty: next_check 1h");
+    let Place { frosty, server } = place;
+    drop(server);
+    eventually("the embedded store stands in", || frosty.journal().iter().any(|e| e["session"] == "t"));
+    let place = Place { frosty, server: Some(Server::start_on(port)) };
+    eventually("it is told to the server", || place.reasons("t").contains(&"rest".to_owned()));
+    assert!(engine.is_waiting());
+    let woken = place.frosty.run(&["wake", "t"], b"");
+    assert_eq!(woken.code, Some(0), "{woken:?}");
+    goes_on(&engine.answer());
 }
 
-/// A begin whose answer was lost is told again without taking the session from whoever came later.
+/// Two stops of one session while no server is there: the later one has it, and the server is told when it comes.
 #[test]
 fn a_server_that_is_away_at_the_stop() {
     let port = support::free_port();
     let frosty = Frosty::new().config(POLICY).var("FROSTY_STORE", &format!("redis://127.0.0.1:{port}"));
-    let mut first = Engine::start(&frosty, &stop_saying("s", "frosty: next_check 1s"));
-    std::thread::sleep(Duration::from_millis(500));
-    let mut second = Engine::start(&frosty, &stop_saying("s", "frosty: next_check 1s"));
-    std::thread::sleep(Duration::from_millis(1500));
-    assert!(first.is_waiting() && second.is_waiting());
-    let place = Place { frosty, server: Some(Server::start_on(port)) };
+    let first = Engine::start(&frosty, &stop_saying("s", "frosty: next_check 1s"));
+    eventually("it is told", || !frosty.journal().is_empty());
+    let second = Engine::start(&frosty, &stop_saying("s", "frosty: next_check 1s"));
     leaves_silently(&first.answer());
     goes_on(&second.answer());
-    let reasons = place.reasons("s");
-    assert_eq!(place.admissions().len(), 1, "{reasons:?}");
-    assert!(reasons.contains(&"rest".to_owned()), "the directive was kept: {reasons:?}");
+    let here = frosty.journal();
+    assert_eq!(here.iter().filter(|e| e["verdict"] == "admit").count(), 1, "{here:?}");
+    assert!(here.iter().any(|e| e["reason"] == "rest"), "the directive was kept: {here:?}");
+    let place = Place { frosty, server: Some(Server::start_on(port)) };
+    eventually("the server has it all", || {
+        place.frosty.hook(r#"{"session_id":"other","hook_event_name":"Notification"}"#);
+        place.reasons("s").len() == here.len()
+    });
 }
 
 #[test]

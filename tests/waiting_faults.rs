@@ -314,8 +314,24 @@ fn answers_that_are_none_are_not_asked_for_without_end() {
                             break;
                         }
                         count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                        let fields = [outcome, reason, "0", "0", "0", "7", "0", "1800000000000", "", "", "0", "", "0"];
-                        let mut answer = ":1\r\n".repeat(call.matches("ZADD").count()) + "*13\r\n";
+                        let fields = [
+                            outcome,
+                            reason,
+                            "0",
+                            "0",
+                            "0",
+                            "7",
+                            "0",
+                            "1800000000000",
+                            "",
+                            "",
+                            "0",
+                            "",
+                            "0",
+                            "born",
+                            "",
+                        ];
+                        let mut answer = ":1\r\n".repeat(call.matches("ZADD").count()) + "*15\r\n";
                         fields.iter().for_each(|f| answer += &format!("${}\r\n{f}\r\n", f.len()));
                         client.write_all(answer.as_bytes()).unwrap();
                     }
@@ -325,7 +341,9 @@ fn answers_that_are_none_are_not_asked_for_without_end() {
         let mut engine = Engine::start(&frosty(&url), &stop_saying("s", DONE));
         std::thread::sleep(Duration::from_secs(3));
         let asked = asked.load(std::sync::atomic::Ordering::SeqCst);
-        assert!((2..=9).contains(&asked), "{outcome} {reason}: {asked} asks in 3 s");
+        // What is no answer is asked for again as a server that is away is: the embedded store decides meanwhile.
+        let least = if outcome == "record" { 1 } else { 2 };
+        assert!((least..=9).contains(&asked), "{outcome} {reason}: {asked} asks in 3 s");
         assert!(engine.is_waiting());
     }
 }

@@ -69,11 +69,14 @@ pub fn run(flags: &Flags) -> ExitCode {
         };
     }
     match ask(&call) {
-        Ok(verdict) => say(&call.step.event, verdict, &call.prompt),
-        Err(e) => {
-            if matches!(call.step.event, Event::PersonPrompt | Event::ClientPrompt | Event::SessionEnd) {
-                store::marks::take_over(&call.config, &call.step.session, &call.step.id);
+        Ok(verdict) => {
+            if verdict.degraded.is_some() {
+                call.mark_take_over();
             }
+            say(&call.step.event, verdict, &call.prompt)
+        }
+        Err(e) => {
+            call.mark_take_over();
             failed(&env, &known, Reason::StoreDown, &e.to_string())
         }
     }
@@ -112,6 +115,15 @@ struct Call {
 }
 
 impl Call {
+    /// An engine that listens to a server which did not hear of this is told here.
+    #[cold]
+    #[inline(never)]
+    fn mark_take_over(&self) {
+        if matches!(self.step.event, Event::PersonPrompt | Event::ClientPrompt | Event::SessionEnd) {
+            store::marks::take_over(&self.config, &self.step.session, &self.step.id);
+        }
+    }
+
     fn waits(&self) -> bool {
         !self.wait.is_zero() && matches!(self.step.event, Event::Stop { .. } | Event::StopFailure(_))
     }

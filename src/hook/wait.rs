@@ -156,6 +156,7 @@ impl<'a> Engine<'a> {
             let own = refused.fence?;
             fence = Some(own);
             // What only told of a failure asks now.
+            let renew = self.renew_at.is_some_and(|at| Instant::now() >= at);
             if refused.outcome == Outcome::Refuse {
                 if refused.reason != Reason::MinInterval {
                     paused = Some(refused.clone());
@@ -164,6 +165,11 @@ impl<'a> Engine<'a> {
                     return None;
                 }
                 match self.listen(&refused, own) {
+                    // A stand-in's fence may not be the server's, which may be there again: it knows the stop by its id.
+                    Next::Ask if matches!(teller, Teller::StandIn(_)) && !renew => {
+                        ask = self.told_again();
+                        continue;
+                    }
                     Next::Ask => {}
                     Next::Tell => {
                         ask = self.told_again();
@@ -272,7 +278,11 @@ impl<'a> Engine<'a> {
         let look = ears.look()?;
         let over = listen::end_of(refused).is_some_and(|end| look.now >= end);
         if over || look.contradicts(refused, fence) {
-            return Ok(if look.fence.is_none_or(|stored| stored < fence) { Call::Tell } else { Call::Ask });
+            return Ok(if look.is_back || look.fence.is_none_or(|stored| stored < fence) {
+                Call::Tell
+            } else {
+                Call::Ask
+            });
         }
         match ears.wait(most, self.signals.fd())? {
             Heard::Stirred => {}

@@ -101,9 +101,17 @@ span('api', 'api_strikes', api_kind, api_age, api_left, api_strikes, c[10], c[11
 local session = {}
 local till = ahead(rest_left)
 if session_kind ~= '' then
-  local s = redis.call('HMGET', K_SESSION, 'fence', 'woken', 'note')
+  local s = redis.call('HMGET', K_SESSION, 'fence', 'woken', 'note', 'begun')
   local stored = int(s[1])
+  -- Which of two fences is newer is told by when they were raised: each was counted without the other.
+  local begun, stored_id = string.match(text(s[4]), '^(%d+) (.*)$')
+  begun = int(begun)
   local newer = stored and stored > count_of(fence)
+  if newer and begun and begun_id ~= '' and begun_id == stored_id then
+    newer, fence = false, fmt(stored)
+  elseif newer and begun and int(begun_age) and ago(begun_age) >= begun then
+    newer, fence = false, fmt(stored + 1)
+  end
   if counts(session_kind) and not newer and (session_kind == 'own' or not stored) then
     if int(fence) then put(session, 'fence', fence) end
     put(session, 'rest', rest)

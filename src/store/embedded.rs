@@ -176,6 +176,8 @@ impl<'a> Embedded<'a> {
         if *breaks {
             record.failed(server, why, now);
             changed = true;
+        } else if *quiet {
+            changed |= record.breaker.take().is_some();
         }
         if !quiet && record.unshipped.is_none() {
             record.unshipped = Some(LocalJournal::open(&self.dir).map_or(0, |journal| journal.len()));
