@@ -62,7 +62,8 @@ fn what_is_published_the_moment_it_listens_is_heard() {
     let mut con = server.connection();
     for _ in 0..12 {
         redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
-        let engine = Engine::start(&frosty(&server.url()), &stop_saying("s", DONE));
+        let home = frosty(&server.url());
+        let engine = Engine::start(&home, &stop_saying("s", DONE));
         while redis::cmd("PUBLISH").arg("frosty.wake.s").arg("now").query::<u32>(&mut con).unwrap() == 0 {}
         assert_eq!(engine.answer().code, Some(2));
     }
@@ -131,7 +132,8 @@ fn a_hold_with_an_end_that_is_none_is_not_asked_about_without_end() {
         redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
         set(&mut con, "frosty:{default}:scope:s", "hold_by", "ann");
         set(&mut con, "frosty:{default}:scope:s", "hold_until", until);
-        let mut engine = Engine::start(&frosty(&server.url()), &stop_saying("s", "on it"));
+        let home = frosty(&server.url());
+        let mut engine = Engine::start(&home, &stop_saying("s", "on it"));
         eventually("it is held", || reasons(&mut con, "s") == ["hold"]);
         std::thread::sleep(Duration::from_secs(2));
         assert!(reasons(&mut con, "s").len() <= 3, "{until}: {:?}", reasons(&mut con, "s"));
@@ -144,7 +146,8 @@ fn a_stream_without_end_is_not_looked_at_without_end() {
     let server = Server::start();
     let mut con = server.connection();
     set(&mut con, "frosty:{default}:scope:s", "hold_by", "ann");
-    let mut engine = Engine::start(&frosty(&server.url()), &stop_saying("s", "on it"));
+    let home = frosty(&server.url());
+    let mut engine = Engine::start(&home, &stop_saying("s", "on it"));
     eventually("it is held", || reasons(&mut con, "s") == ["hold"]);
     let before = calls(&mut con, "time");
     let end = std::time::Instant::now() + Duration::from_secs(4);
@@ -201,7 +204,8 @@ fn a_server_that_talks_nonsense_is_asked_ever_more_slowly() {
 #[test]
 fn a_signal_while_the_store_is_away_does_not_make_it_spin() {
     let port = support::free_port();
-    let mut engine = Engine::start(&frosty(&format!("redis://127.0.0.1:{port}")), &stop_saying("s", DONE));
+    let home = frosty(&format!("redis://127.0.0.1:{port}"));
+    let mut engine = Engine::start(&home, &stop_saying("s", DONE));
     std::thread::sleep(Duration::from_millis(300));
     assert!(Command::new("kill").args(["-HUP", &engine.pid().to_string()]).status().unwrap().success());
     std::thread::sleep(Duration::from_secs(2));

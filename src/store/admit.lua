@@ -364,7 +364,8 @@ local function decide()
     fleet_keep = count_of(f[6])
     local lost
     answer.born, lost = text(f[1]), int(f[7])
-    if known_born ~= '' and known_born ~= answer.born and not lost then
+    local is_another = known_born ~= '' and known_born ~= answer.born
+    if is_another and not lost then
       lost = now
       put(fleet, 'lost', fmt(now))
     end
@@ -372,9 +373,10 @@ local function decide()
       answer.born = id
       put(fleet, 'born', id)
     end
-    -- What it was admitted before the data was lost is not known.
-    if lost and not admitted_at and not taken then
-      taken = math.min(lost, now)
+    -- What it was admitted before the data was lost is not known; whoever knew the store by another name may have more to
+    -- tell of the scope first.
+    if is_another or (lost and not admitted_at and not taken) then
+      taken = is_another and now or math.min(lost, now)
       put(scope, 'taken', fmt(taken))
     end
     local moved

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::local_journal::LocalJournal;
 use super::marks;
-use super::server_record::{self, FOREVER};
+use super::server_record;
 use super::state_file::{self, FleetFile, Found, Pending, ScopeFile};
 use super::{Store, StoreError};
 use crate::clock;
@@ -172,7 +172,7 @@ impl<'a> Embedded<'a> {
         let Some(StandIn { server, why, quiet, breaks }) = &self.stands_in else { return Ok(false) };
         let mut record = server_record::read_or_rebuild(&self.dir);
         // Before the scope's file says so: without the mark nobody would look into it.
-        let mut changed = record.mark(&step.scope, FOREVER);
+        let mut changed = record.away.insert(step.scope.clone());
         if *breaks {
             record.failed(server, why, now);
             changed = true;

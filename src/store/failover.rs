@@ -12,7 +12,7 @@ use super::dragonfly::Dragonfly;
 use super::embedded::{self, Embedded, StandIn};
 use super::link::Link;
 use super::mirror::{self, Away};
-use super::server_record::{self, FleetHold, Record, Route};
+use super::server_record::{self, FleetHold, Mark, Record, Route};
 use super::state_file::{self, ScopeFile};
 use super::{Store, StoreError, carry, reached, ship};
 use crate::clock;
@@ -61,6 +61,20 @@ impl<'a> Failover<'a> {
         verdict
     }
 
+    /// Keeps what an answer says. A server that has lost what it said of the scope is told that first, and asked again.
+    #[cold]
+    #[inline(never)]
+    fn learn(&self, dir: &Path, record: &Record, step: &Step, verdict: Verdict) -> Result<Verdict, StoreError> {
+        let decided = &verdict.decision;
+        let is_another = !record.born.is_empty() && !decided.born.is_empty() && decided.born != record.born;
+        let knows_more = record.mark(&step.scope, clock::host_ms()).is_some() || record.fleet_hold.is_some();
+        if is_another && knows_more && verdict.admission.is_none() {
+            return self.go_home(dir, record, step);
+        }
+        self.keep(dir, step, decided, false);
+        Ok(verdict)
+    }
+
     /// Tells the server what it may not know, then asks it.
     #[cold]
     #[inline(never)]
@@ -86,7 +100,7 @@ impl<'a> Failover<'a> {
         let path = state_file::scope(dir, &step.scope);
         let now = clock::host_ms();
         let found = state_file::peek::<ScopeFile>(&path);
-        let lost = found.is_none() && (record.is_marked(&step.scope, now) || path.exists());
+        let lost = found.is_none() && (record.away.contains(&step.scope) || path.exists());
         let file = found.filter(|f| f.away.is_some() || f.mirror.is_some());
         let fleet_hold = record.fleet_hold.as_ref();
         if file.is_none() && fleet_hold.is_none() && !lost {
@@ -134,6 +148,8 @@ impl<'a> Failover<'a> {
     }
 
     /// Keeps what the server's answer says, should it fall silent. It concerns no verdict: what cannot be kept is not.
+    #[cold]
+    #[inline(never)]
     fn keep(&self, dir: &Path, step: &Step, decided: &Decision, at_home: bool) {
         let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
         let now = clock::host_ms();
@@ -147,33 +163,49 @@ impl<'a> Failover<'a> {
         changed |= keep_fleet_hold(&mut record, step, decided, now);
         let path = state_file::scope(dir, &step.scope);
         let worth = mirror::is_worth_keeping(step, decided);
-        let file =
-            state_file::peek::<ScopeFile>(&path).or_else(|| worth.then(|| ScopeFile::new(ScopeState::default())));
+        let found = state_file::peek::<ScopeFile>(&path);
         // One that was taken over meanwhile says more than this answer.
-        let file = file.filter(|f| f.away.is_none() && (worth || f.mirror.is_some()));
-        let until = file.and_then(|mut file| {
-            let until = file.note(step, decided, &record.born, now);
-            if let Some(until) = until {
-                // The mark first: without it nobody would look into the file.
-                changed |= record.mark(&step.scope, until);
+        if !found.as_ref().is_some_and(|f| f.away.is_some()) {
+            changed |= record.away.remove(&step.scope);
+            let file = found.or_else(|| worth.then(|| ScopeFile::new(ScopeState::default())));
+            let file = file.filter(|f| worth || f.mirror.is_some());
+            let noted = file.map(|mut file| (file.note(step, decided, &record.born, now), file));
+            match &noted {
+                // Marked first: without that nobody would look into the file.
+                Some((Some(until), _)) => {
+                    let mark = Mark::new(*until, &record.born, decided, now);
+                    changed |= record.marks.insert(step.scope.clone(), mark.clone()) != Some(mark);
+                }
+                _ => changed |= record.unmark(&step.scope, now),
+            }
+            if let Some((_, file)) = noted {
                 if changed && server_record::write(dir, &record).is_err() {
-                    return None;
+                    return;
                 }
                 changed = false;
+                let _ = state_file::replace(&path, &file);
             }
-            let _ = state_file::replace(&path, &file);
-            until
-        });
-        if at_home && until.is_none() && !self.is_away(dir, step) {
-            changed |= record.unmark(&step.scope, now);
         }
         if changed {
             let _ = server_record::write(dir, &record);
         }
     }
+}
 
-    fn is_away(&self, dir: &Path, step: &Step) -> bool {
-        state_file::peek::<ScopeFile>(&state_file::scope(dir, &step.scope)).is_some_and(|f| f.away.is_some())
+/// Whether an answer tells something that is not kept yet.
+fn is_news(record: &Record, step: &Step, decided: &Decision) -> bool {
+    let now = clock::host_ms();
+    if !decided.born.is_empty() && decided.born != record.born {
+        return true;
+    }
+    let asks = step.event.asks() == Some(Class::Stop) && decided.reason != Reason::Superseded;
+    if asks && record.fleet_hold.is_some() && decided.held.is_none() {
+        return true;
+    }
+    match record.mark(&step.scope, now) {
+        Some(mark) if step.event.asks().is_some() => !mark.says(decided, now),
+        Some(_) => mirror::is_worth_keeping(step, decided) || step.event.raises_fence() || !step.event.is_clients(),
+        None => mirror::is_worth_keeping(step, decided),
     }
 }
 
@@ -186,15 +218,16 @@ impl Store for Failover<'_> {
         let route = record.as_ref().map_or(Route::Home, |r| r.route(&self.server.shown, &step.scope, clock::host_ms()));
         let record = record.unwrap_or_default();
         let asked = match route {
-            Route::Server => self.ask(step, &record.born).inspect(|verdict| {
-                let decided = &verdict.decision;
-                let is_new = !decided.born.is_empty() && decided.born != record.born;
-                if is_new || mirror::is_worth_keeping(step, decided) {
-                    self.keep(dir, step, decided, false);
-                } else if record.born.is_empty() {
-                    reached::remember(self.config, self.server);
+            Route::Server => match self.ask(step, &record.born) {
+                Ok(verdict) if !is_news(&record, step, &verdict.decision) => {
+                    if record.born.is_empty() {
+                        reached::remember(self.config, self.server);
+                    }
+                    Ok(verdict)
                 }
-            }),
+                Ok(verdict) => self.learn(dir, &record, step, verdict),
+                Err(e) => Err(e),
+            },
             Route::Home => self.go_home(dir, &record, step),
             Route::Probe if take_probe(dir, &self.server.shown, self.servers_deadline()) => {
                 self.go_home(dir, &record, step)

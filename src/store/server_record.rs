@@ -1,6 +1,6 @@
 //! `<fleet>/server.json`: what this machine knows of the configured server. Read by every ask, written under the fleet's lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::clock;
 use crate::read;
 use crate::throttle::policy::{Ms, millis};
 use crate::throttle::state::Hold;
+use crate::throttle::verdict::{Decision, Reason};
 
 /// Between two probes of a server that is away: at first, and at most.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
@@ -36,10 +37,12 @@ pub(super) struct Record {
     /// The circuit breaker; closed when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) breaker: Option<Breaker>,
-    /// Scopes that the server is not simply asked for, since their file holds something that it may not know: until when
-    /// (this machine's clock).
+    /// Scopes that the embedded store decides for, or did last.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) away: BTreeSet<String>,
+    /// Scopes whose file holds what the server said, in case it loses its data.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    marks: BTreeMap<String, Ms>,
+    pub(super) marks: BTreeMap<String, Mark>,
     /// The whole fleet's hold, as the server last told of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fleet_hold: Option<FleetHold>,
@@ -54,6 +57,42 @@ pub(super) struct Record {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+/// What is kept of a scope, in short: enough to see that an answer says nothing new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// When nothing of it matters any more (this machine's clock).
+    pub(super) until: Ms,
+    /// The `born` of the server that said it.
+    pub(super) born: String,
+    /// The last refusal that was kept: its reason.
+    reason: String,
+    /// Its end.
+    end: Ms,
+}
+
+/// Two answers that name the same end may be so far apart by this machine's clock.
+const SAME_END: Ms = 20;
+
+impl Mark {
+    pub(super) fn new(until: Ms, born: &str, decided: &Decision, now: Ms) -> Self {
+        Self { until, born: born.to_owned(), reason: door(decided.reason).to_owned(), end: end(decided, now) }
+    }
+
+    /// Whether the answer is the one that was kept.
+    pub(super) fn says(&self, decided: &Decision, now: Ms) -> bool {
+        self.reason == door(decided.reason) && self.end.abs_diff(end(decided, now)) <= SAME_END.unsigned_abs()
+    }
+}
+
+fn door(reason: Reason) -> &'static str {
+    // A trip and the cooldown that it opened are one door.
+    if reason == Reason::Burst { Reason::Cooldown.code() } else { reason.code() }
+}
+
+fn end(decided: &Decision, now: Ms) -> Ms {
+    decided.retry_after.map_or(FOREVER, |left| now.saturating_add(millis(left)))
 }
 
 /// A server that is known to be away: it is not asked but by one prober at a time.
@@ -116,9 +155,15 @@ pub(super) fn read_or_rebuild(dir: &Path) -> Record {
     for entry in fs::read_dir(dir.join("scopes")).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().strip_suffix(".json").map(str::to_owned);
         if let Some(scope) = name
-            && state_file::peek::<ScopeFile>(&entry.path()).is_some_and(|f| f.away.is_some() || f.mirror.is_some())
+            && let Some(file) = state_file::peek::<ScopeFile>(&entry.path())
         {
-            record.mark(&scope, FOREVER);
+            if file.mirror.is_some() {
+                let unknown = Mark { until: FOREVER, born: String::new(), reason: String::new(), end: FOREVER };
+                record.marks.insert(scope.clone(), unknown);
+            }
+            if file.away.is_some() {
+                record.away.insert(scope);
+            }
         }
     }
     if fs::metadata(dir.join("journal.jsonl")).is_ok_and(|about| about.len() > 0) {
@@ -141,13 +186,17 @@ impl Record {
         match self.breaker_of(server) {
             Some(breaker) if breaker.is_due(now) => Route::Probe,
             Some(_) => Route::Away,
-            None if self.unshipped.is_some() || self.fleet_hold.is_some() || self.is_marked(scope, now) => Route::Home,
+            None if self.unshipped.is_some() || self.away.contains(scope) => Route::Home,
+            // The server has lost its data since.
+            None if self.mark(scope, now).is_some_and(|m| m.born != self.born) => Route::Home,
+            None if self.fleet_hold.as_ref().is_some_and(|f| f.born != self.born) => Route::Home,
             None => Route::Server,
         }
     }
 
-    pub(super) fn is_marked(&self, scope: &str, now: Ms) -> bool {
-        self.marks.get(scope).is_some_and(|until| *until > now)
+    /// The scope's mark, while it matters.
+    pub(super) fn mark(&self, scope: &str, now: Ms) -> Option<&Mark> {
+        self.marks.get(scope).filter(|mark| mark.until > now)
     }
 
     /// The open breaker of this server.
@@ -155,15 +204,10 @@ impl Record {
         self.breaker.as_ref().filter(|b| b.server == server)
     }
 
-    /// Marks a scope until a time; tells whether that changed anything.
-    pub(super) fn mark(&mut self, scope: &str, until: Ms) -> bool {
-        self.marks.insert(scope.to_owned(), until) != Some(until)
-    }
-
     /// Takes a scope's mark away, and those whose time is over; tells whether that changed anything.
     pub(super) fn unmark(&mut self, scope: &str, now: Ms) -> bool {
         let before = self.marks.len();
-        self.marks.retain(|name, until| name != scope && *until > now);
+        self.marks.retain(|name, mark| name != scope && mark.until > now);
         self.marks.len() != before
     }
 

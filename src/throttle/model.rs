@@ -99,7 +99,10 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         if is_another && fleet.lost.is_none() {
             fleet.lost = Some(now);
         }
-        if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
+        if is_another {
+            // Whoever knew it by another name may have more to tell of the scope first.
+            scope.taken = Some(now);
+        } else if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
             scope.taken = fleet.lost.map(|lost| lost.min(now));
         }
         if let Some(hold) = &mut fleet.hold {
