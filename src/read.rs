@@ -90,31 +90,20 @@ pub fn file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads at most `most` bytes of a file in as few calls as can be; longer is an error. What is no regular file may fail, and
-/// does not wait.
+/// Reads a file that is nearly always short, and is read by every stop: in as few calls as can be, and without a look at
+/// what it is. What is no regular file may fail, and does not wait.
 ///
 /// # Errors
-/// When it is too large or cannot be read.
-pub fn at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = at_once().read(true).open(path)?;
-    let mut bytes = vec![0; 4096];
-    let mut filled = 0;
-    loop {
-        let room = bytes.get_mut(filled..).unwrap_or_default();
-        let asked = room.len();
-        match rustix::io::read(&file, room) {
-            Ok(n) => filled += n,
-            Err(Errno::INTR) => continue,
-            Err(e) => return Err(e.into()),
-        }
-        if filled < bytes.len() && asked > 0 {
-            bytes.truncate(filled);
-            return Ok(bytes);
-        }
-        if filled as u64 > most {
-            return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
-        }
-        bytes.resize(bytes.len() * 4, 0);
+/// When it is longer than `most` bytes or cannot be read.
+pub fn short<T>(path: &Path, most: u64, parse: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
+    // On the stack: a short life is not worth a page of the heap.
+    let mut bytes = [0; 2048];
+    let n = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut bytes[..]))?;
+    match bytes.get(..n) {
+        Some(whole) if n < bytes.len() => Ok(parse(whole)),
+        _ => file(path, most).map(|all| parse(&all)),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use redis::{Cmd, Value, cmd};
 
 use super::link::{Link, error_text, refused};
-use super::script::{SCRIPT, SCRIPT_SHA, decision, invocation};
-use super::{Store, StoreError, carry};
+use super::script::{SCRIPT, SCRIPT_SHA, decision, invocation_of};
+use super::{StoreError, carry};
 use crate::config::Config;
 use crate::throttle::policy::millis;
 use crate::throttle::step::{Event, Step};
@@ -76,14 +76,18 @@ impl<'a> Dragonfly<'a> {
         }
         head
     }
-}
 
-impl Store for Dragonfly<'_> {
-    fn step(&mut self, step: &Step) -> Result<Verdict, StoreError> {
+    /// As [`Store::step`](super::Store::step), asked by a machine that knows the server by this `born`.
+    ///
+    /// # Errors
+    /// When nothing is known to be committed.
+    pub(super) fn step(&mut self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
         self.log_in()?;
-        let mut answer = self.link.call(&self.indexes(step), &invocation("EVALSHA", SCRIPT_SHA, self.config, step))?;
+        let config = self.config;
+        let call = |how, script| invocation_of(how, script, config, step, known_born);
+        let mut answer = self.link.call(&self.indexes(step), &call("EVALSHA", SCRIPT_SHA))?;
         if matches!(&answer, Value::ServerError(e) if e.code() == "NOSCRIPT") {
-            answer = self.link.call(&[], &invocation("EVAL", SCRIPT, self.config, step))?;
+            answer = self.link.call(&[], &call("EVAL", SCRIPT))?;
         }
         match answer {
             Value::ServerError(e) => Err(refused(self.link.server(), &error_text(&e))),

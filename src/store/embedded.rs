@@ -188,7 +188,8 @@ impl<'a> Embedded<'a> {
         }
         let takes_over = file.away.is_none();
         if takes_over {
-            file.take_over(record.fleet_hold.as_ref(), now, !quiet);
+            let pause = model::pause(&self.config.policy.stop);
+            file.take_over(record.fleet_hold.as_ref(), now, !quiet, pause);
         } else {
             file.stay_over(now, !quiet);
         }

@@ -4,7 +4,6 @@
 //! cannot be asked, the embedded store takes the scope over and says so; once it can, it is told what happened, and decides
 //! again. At each change of hands the scope's guard is closed, since neither knows whom the other admitted last.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,7 +54,7 @@ impl<'a> Failover<'a> {
     /// Asks the server and nothing else.
     fn ask(&self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
         let mut server = self.reach()?;
-        let verdict = server.step(&knowing(step, known_born));
+        let verdict = server.step(step, known_born);
         // The process is about to end: giving back its memory piece by piece would only delay that.
         std::mem::forget(server);
         verdict
@@ -79,11 +78,16 @@ impl<'a> Failover<'a> {
     #[cold]
     #[inline(never)]
     fn go_home(&self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
+        let away = state_file::peek::<ScopeFile>(&state_file::scope(dir, &step.scope)).and_then(|f| f.away);
+        if away.is_some_and(|a| a.stays(clock::host_ms())) {
+            let why = "it failed this scope a moment ago; it is asked again after the next admission".to_owned();
+            return Err(StoreError::Away { why });
+        }
         let mut server = self.reach()?;
         // Others of this scope may be deciding here right now.
         for _ in 0..3 {
             if self.tell(dir, record, step, &mut server)? {
-                let verdict = server.step(&knowing(step, &record.born))?;
+                let verdict = server.step(step, &record.born)?;
                 self.keep(dir, step, &verdict.decision, true);
                 if record.unshipped.is_some() {
                     let until = Instant::now() + ASIDE;
@@ -118,7 +122,7 @@ impl<'a> Failover<'a> {
         match &file.away {
             Some(away) if away.steps != told => return Ok(false),
             Some(_) => {
-                file.give_back();
+                file.give_back(clock::host_ms());
                 state_file::replace(&path, &file)?;
             }
             None => {}
@@ -238,11 +242,6 @@ impl Store for Failover<'_> {
         };
         asked.or_else(|e| self.stand_in(step, e))
     }
-}
-
-/// The step as somebody asks it who knows the store by this `born`.
-fn knowing<'s>(step: &'s Step, born: &str) -> Cow<'s, Step> {
-    Cow::Owned(Step { known_born: born.to_owned(), ..step.clone() })
 }
 
 /// The fleet's hold, as far as the answer tells of it; whether that changed anything.

@@ -56,6 +56,10 @@ pub(super) struct Away {
     pub(super) admitted: Vec<Ms>,
     /// What it began with: the server knows of that.
     pub(super) brought: Doors,
+    /// It changes hands too often: not before this time, or an admission here, does it go back. Each change closes the guard,
+    /// and a server that fails only where it would admit could else keep it closed for good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stays_until: Option<Ms>,
 }
 
 impl Doors {
@@ -115,7 +119,9 @@ impl ScopeFile {
 
     /// The embedded store decides for the scope from now on: with what the server said last, and its guard closed as if
     /// the server had just admitted it.
-    pub(super) fn take_over(&mut self, fleet_hold: Option<&FleetHold>, now: Ms, closes_guard: bool) {
+    ///
+    /// `pause` is how long that is.
+    pub(super) fn take_over(&mut self, fleet_hold: Option<&FleetHold>, now: Ms, closes_guard: bool, pause: Ms) {
         let scope = &mut self.scope;
         if let Some(mirror) = &mut self.mirror {
             mirror.doors.rebase(now);
@@ -136,7 +142,10 @@ impl ScopeFile {
         if closes_guard {
             scope.taken = Some(now);
         }
-        self.away = Some(Away { since: now, brought: Doors::of(scope), ..Away::default() });
+        let term = pause.saturating_add(IN_FLIGHT).saturating_mul(2);
+        let was_here = self.given_back.is_some_and(|at| at <= now && at.saturating_add(term) > now);
+        let stays_until = was_here.then(|| now.saturating_add(term));
+        self.away = Some(Away { since: now, brought: Doors::of(scope), stays_until, ..Away::default() });
     }
 
     /// Once more in the server's place. What was asked of the server before the take-over may have been admitted since.
@@ -151,10 +160,18 @@ impl ScopeFile {
 
     /// The server has been told of everything and decides again. What stays is what closes doors, should it fall silent
     /// again before it said anything; a hold may be lifted there by hand.
-    pub(super) fn give_back(&mut self) {
+    pub(super) fn give_back(&mut self, now: Ms) {
         self.away = None;
+        self.given_back = Some(now);
         self.scope.hold = None;
         self.sessions.clear();
+    }
+}
+
+impl Away {
+    /// Whether it is to stay, however well the server is.
+    pub(super) fn stays(&self, now: Ms) -> bool {
+        self.admitted.is_empty() && self.stays_until.is_some_and(|until| until > now && now >= self.since)
     }
 }
 

@@ -24,10 +24,15 @@ pub const NAME: &str = "dragonfly";
 pub(super) const KEEP: Duration = LONGEST.saturating_add(Duration::from_secs(8 * 86_400));
 
 /// The call of the script for a step: `EVALSHA` with its SHA-1, or `EVAL` with its text, KEYS and ARGV.
-///
-/// Keys that the event does not need are not named: each may be on another shard.
 #[must_use]
 pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd {
+    invocation_of(how, script, config, step, &step.known_born)
+}
+
+/// The same, asked by somebody who knows the store by this `born`.
+///
+/// Keys that the event does not need are not named: each may be on another shard.
+pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Step, known_born: &str) -> Cmd {
     let fleet = &config.fleet;
     let Step { scope, session, event, .. } = step;
     let class = event.asks();
@@ -104,7 +109,7 @@ pub fn invocation(how: &str, script: &str, config: &Config, step: &Step) -> Cmd 
     args.int(cooldown.jitter.into()).int(millis(cooldown.calm));
     let api = &policy.api_error;
     args.int(millis(api.base)).int(api.factor.into()).int(millis(api.max));
-    args.text(&step.known_born);
+    args.text(known_born);
     args.quotas(scope_quotas).quotas(fleet_quotas);
     args.0
 }

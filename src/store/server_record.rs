@@ -141,8 +141,8 @@ pub(super) fn path(dir: &Path) -> PathBuf {
 
 /// Reads the record; `None` when there is none or it cannot be read: then nothing is known.
 pub(super) fn read(dir: &Path) -> Option<Record> {
-    let bytes = read::at_most(&path(dir), LARGEST).ok()?;
-    serde_json::from_slice::<Record>(&bytes).ok().filter(|r| r.v == VERSION)
+    let record = read::short(&path(dir), LARGEST, |bytes| serde_json::from_slice::<Record>(bytes).ok()).ok()?;
+    record.filter(|r| r.v == VERSION)
 }
 
 /// Reads the record to change it, under the fleet's lock. One that is not there is made anew from the scopes' files: each

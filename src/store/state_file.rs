@@ -38,11 +38,22 @@ pub(super) struct ScopeFile {
     /// What it has not been told yet, while this store decides in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) away: Option<Away>,
+    /// When the server last took the scope back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) given_back: Option<Ms>,
 }
 
 impl ScopeFile {
     pub(super) fn new(scope: ScopeState) -> Self {
-        Self { v: VERSION, scope, sessions: BTreeMap::new(), pending: Vec::new(), mirror: None, away: None }
+        Self {
+            v: VERSION,
+            scope,
+            sessions: BTreeMap::new(),
+            pending: Vec::new(),
+            mirror: None,
+            away: None,
+            given_back: None,
+        }
     }
 }
 

@@ -199,7 +199,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
 
 /// How long the guard is closed after a change of store. Without a minimum interval it is the bang window that must not be
 /// filled twice.
-fn pause(limits: &ClassPolicy) -> Ms {
+pub(crate) fn pause(limits: &ClassPolicy) -> Ms {
     if limits.min_interval.is_zero() {
         limits.burst.map_or(0, |b| millis(b.window))
     } else {
