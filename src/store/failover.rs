@@ -169,7 +169,7 @@ impl<'a> Failover<'a> {
         let worth = mirror::is_worth_keeping(step, decided);
         let found = state_file::peek::<ScopeFile>(&path);
         // One that was taken over meanwhile says more than this answer.
-        if !found.as_ref().is_some_and(|f| f.away.is_some()) {
+        if found.as_ref().is_none_or(|f| f.away.is_none()) {
             changed |= record.away.remove(&step.scope);
             let file = found.or_else(|| worth.then(|| ScopeFile::new(ScopeState::default())));
             let file = file.filter(|f| worth || f.mirror.is_some());
