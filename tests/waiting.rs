@@ -243,7 +243,7 @@ fn a_server_that_goes_and_comes_back_is_ridden_out() {
     let url = server.url();
     let frosty = Frosty::new().config(POLICY).var("FROSTY_STORE", &url);
     let place = Place { frosty, server: Some(server) };
-    let mut engine = place.resting("s", "frosty: next_check 2s");
+    let engine = place.resting("s", "frosty: next_check 2s");
     let Place { frosty, server } = place;
     drop(server);
     goes_on(&engine.answer());

@@ -566,8 +566,9 @@ local entry = {
   'host', host,
 }
 if detail ~= '' then put(entry, 'detail', detail) end
-redis.pcall('XADD', K_JOURNAL, 'MAXLEN', '~', fmt(journal_max), '*', unpack(entry))
+local added = redis.pcall('XADD', K_JOURNAL, 'MAXLEN', '~', fmt(journal_max), '*', unpack(entry))
+local unjournaled = type(added) == 'table' and added.err and '1' or ''
 
 return { answer.outcome, answer.reason, fmt(answer.left), fmt(answer.attempts), fmt(answer.strikes), fmt(fence),
   answer.changed, fmt(now), answer.by, answer.why, fmt(answer.count), answer.note,
-  answer.renewed, answer.born, answer.fleet }
+  answer.renewed, answer.born, answer.fleet, unjournaled }

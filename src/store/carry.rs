@@ -11,8 +11,12 @@ use crate::config::Config;
 use crate::throttle::policy::{Ms, millis};
 use crate::throttle::state::{Hold, SessionState, Span};
 
-/// The script. It is run once after a change of store, so its text is sent each time.
-pub(crate) const CARRY: &str = include_str!("carry.lua");
+/// The script. Its text is sent with the first call after each change of store.
+const CARRY: &str = include_str!("carry.lua");
+const CARRY_SHA: &str = include_str!(concat!(env!("OUT_DIR"), "/carry.sha1"));
+
+/// No more sessions of a scope are told of, the last seen first: an ask has a deadline.
+const MOST_SESSIONS: usize = 1000;
 
 const OWN: &str = "own";
 const MIRROR: &str = "mirror";
@@ -27,13 +31,13 @@ pub(super) fn invocations(
     known_born: &str,
     now: Ms,
 ) -> Vec<Cmd> {
-    let call = |session: Option<(&String, &SessionState)>| {
-        invocation(config, scope, file, fleet_hold, known_born, session, now)
-    };
-    if file.sessions.is_empty() {
-        return vec![call(None)];
-    }
-    file.sessions.iter().map(|session| call(Some(session))).collect()
+    let call = |how: [&str; 2], session| invocation(how, config, scope, file, fleet_hold, known_born, session, now);
+    let mut sessions: Vec<_> = file.sessions.iter().collect();
+    sessions.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
+    let mut told = vec![call(["EVAL", CARRY], sessions.first().copied())];
+    let others = sessions.into_iter().take(MOST_SESSIONS).skip(1);
+    told.extend(others.map(|session| call(["EVALSHA", CARRY_SHA], Some(session))));
+    told
 }
 
 /// The server's `born`, by its answer.
@@ -45,7 +49,9 @@ pub(super) fn born(answer: &Value) -> Option<String> {
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "all that a call tells of")]
 fn invocation(
+    [how, script]: [&str; 2],
     config: &Config,
     scope: &str,
     file: &ScopeFile,
@@ -62,8 +68,8 @@ fn invocation(
         vec![key("session:", session.map_or("", |(id, _)| id), ""), key("scope:", scope, ""), key("fleet", "", "")];
     keys.extend(quotas[0].then(|| key("scope:", scope, ":quota")));
     keys.extend(quotas[1].then(|| key("fleet", "", ":quota")));
-    let mut call = cmd("EVAL");
-    call.arg(CARRY).arg(keys.len()).arg(keys);
+    let mut call = cmd(how);
+    call.arg(script).arg(keys.len()).arg(keys);
     let mut told = Told { call, now };
 
     let mirror = file.mirror.as_ref();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{Cmd, Value, cmd};
 
 use super::link::{Link, error_text, refused};
-use super::script::{SCRIPT, SCRIPT_SHA, decision, invocation_of};
+use super::script::{SCRIPT, SCRIPT_SHA, decision, invocation_of, unjournaled};
 use super::{StoreError, carry};
 use crate::config::Config;
 use crate::throttle::policy::millis;
@@ -93,7 +93,10 @@ impl<'a> Dragonfly<'a> {
             Value::ServerError(e) => Err(refused(self.link.server(), &error_text(&e))),
             answer => match decision(&answer) {
                 // Only asks are admitted, and none is merely recorded.
-                Some(decided) if fits(step, &decided) => Ok(Verdict::committed(decided, Vec::new())),
+                Some(decided) if fits(step, &decided) => {
+                    let unjournaled = unjournaled(&answer);
+                    Ok(Verdict { unjournaled, ..Verdict::committed(decided, Vec::new()) })
+                }
                 _ => Err(self.link.nonsense(&answer)),
             },
         }

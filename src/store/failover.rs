@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use super::dragonfly::Dragonfly;
 use super::embedded::{self, Embedded, StandIn};
 use super::link::Link;
+use super::local_journal::LocalJournal;
 use super::mirror::{self, Away};
 use super::server_record::{self, FleetHold, Mark, Record, Route};
 use super::state_file::{self, ScopeFile};
 use super::{Store, StoreError, carry, reached, ship};
 use crate::clock;
 use crate::config::{Config, Server};
+use crate::journal::Entry;
 use crate::throttle::policy::{Class, Ms, millis};
 use crate::throttle::state::{Hold, ScopeState};
 use crate::throttle::step::Step;
@@ -23,6 +25,9 @@ use crate::throttle::verdict::{Decision, Reason, Verdict};
 
 /// How long what is only kept may wait for the fleet's lock, and how long one ask ships old entries.
 const ASIDE: Duration = Duration::from_millis(50);
+
+/// When the stand-in must have decided, after the ask began.
+const LATEST: Duration = Duration::from_millis(900);
 
 /// A server and its stand-in.
 pub struct Failover<'a> {
@@ -89,6 +94,9 @@ impl<'a> Failover<'a> {
             if self.tell(dir, record, step, &mut server)? {
                 let verdict = server.step(step, &record.born)?;
                 self.keep(dir, step, &verdict.decision, true);
+                if verdict.unjournaled {
+                    self.journal_here(dir, step, &verdict.decision);
+                }
                 if record.unshipped.is_some() {
                     let until = Instant::now() + ASIDE;
                     ship::ship(self.config, dir, server.link(), until);
@@ -96,6 +104,8 @@ impl<'a> Failover<'a> {
                 return Ok(verdict);
             }
         }
+        // The server did answer: whoever tried it has found it well.
+        self.close_breaker(dir);
         Err(StoreError::Away { why: "other asks of this scope are still decided on this machine".to_owned() })
     }
 
@@ -139,7 +149,10 @@ impl<'a> Failover<'a> {
         let why = server.to_string();
         let stand_in =
             StandIn { server: &self.server.shown, why: &why, quiet, breaks: !quiet && server.concerns_all() };
-        let deadline = self.deadline.max(Instant::now() + self.config.budget / 4);
+        // Many may want the files at once when a server goes: each gets its turn, in all before the watchdog's second.
+        let begun = self.deadline.checked_sub(self.config.budget).unwrap_or(self.deadline);
+        let patient = (Instant::now() + self.config.budget).min(begun + LATEST);
+        let deadline = self.deadline.max(patient);
         let decided = Embedded::new(self.config, deadline).and_then(|store| store.standing_in(stand_in).step(step));
         match decided {
             Ok(mut verdict) => {
@@ -148,6 +161,31 @@ impl<'a> Failover<'a> {
             }
             Err(files) if quiet => Err(files),
             Err(files) => Err(StoreError::NoStandIn { server: Box::new(server), files: Box::new(files) }),
+        }
+    }
+
+    /// The server's verdict stands, but its journal could not take the entry: it is kept here, and shipped like a stand-in's.
+    #[cold]
+    #[inline(never)]
+    fn journal_here(&self, dir: &Path, step: &Step, decided: &Decision) {
+        let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
+        let Ok(mut journal) = LocalJournal::open(dir) else { return };
+        let mut record = server_record::read_or_rebuild(dir);
+        if record.unshipped.is_none() {
+            record.unshipped = Some(journal.len());
+            if server_record::write(dir, &record).is_err() {
+                return;
+            }
+        }
+        let entry = Entry::of(step, decided, &step.scope, &self.config.fleet, super::script::NAME);
+        let _ = journal.append(&entry.line());
+    }
+
+    fn close_breaker(&self, dir: &Path) {
+        let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
+        let mut record = server_record::read_or_rebuild(dir);
+        if record.breaker.take().is_some() {
+            let _ = server_record::write(dir, &record);
         }
     }
 
@@ -223,6 +261,10 @@ impl Store for Failover<'_> {
         let record = record.unwrap_or_default();
         let asked = match route {
             Route::Server => match self.ask(step, &record.born) {
+                Ok(verdict) if verdict.unjournaled => {
+                    self.journal_here(dir, step, &verdict.decision);
+                    self.learn(dir, &record, step, verdict)
+                }
                 Ok(verdict) if !is_news(&record, step, &verdict.decision) => {
                     if record.born.is_empty() {
                         reached::remember(self.config, self.server);

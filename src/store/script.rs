@@ -206,7 +206,12 @@ pub fn time(answer: &Value) -> Option<Ms> {
     Some(number(0)?.saturating_mul(1000).saturating_add(number(1)? / 1000))
 }
 
-/// The script's answer: fifteen strings, an empty one where there is nothing to say.
+/// Whether the script answered that the journal could not take its entry.
+pub(crate) fn unjournaled(answer: &Value) -> bool {
+    matches!(answer, Value::Array(fields) if matches!(fields.get(15), Some(Value::BulkString(said)) if said == b"1"))
+}
+
+/// The script's answer: sixteen strings, an empty one where there is nothing to say.
 #[must_use]
 pub fn decision(answer: &Value) -> Option<Decision> {
     let Value::Array(fields) = answer else { return None };

@@ -213,10 +213,11 @@ impl Record {
 
     /// Notes a failed try. One that began before another's failure was noted counts once with it.
     pub(super) fn failed(&mut self, server: &str, why: &str, now: Ms) {
-        let open = self.breaker_of(server);
-        if open.is_some_and(|b| !b.is_due(now)) {
+        if let Some(open) = self.breaker.as_mut().filter(|b| b.server == server && !b.is_due(now)) {
+            why.clone_into(&mut open.why);
             return;
         }
+        let open = self.breaker_of(server);
         let (since, tries) = open.map_or((now, 0), |b| (b.since.min(now), b.tries));
         let grown = FIRST_PROBE.saturating_mul(1 << tries.min(10)).min(SLOWEST_PROBE);
         // Up to a quarter longer, so that many machines do not probe as one.

@@ -74,13 +74,14 @@ fn piece(config: &Config, dir: &Path, link: &mut Link<'_>, until: Instant) -> Re
     Ok(ends > from && ends < len)
 }
 
-/// One entry of the call. A line that a stand-in did not write is passed over: it was never meant for the server.
+/// One entry of the call. A line that was not decided for a server, or by it, is passed over: it was never meant for it.
 fn entry(call: &mut Cmd, ends: u64, line: &[u8]) {
     let fields = journal::fields(line).unwrap_or_default();
-    let degraded = fields.iter().any(|(name, value)| name == "degraded" && value == "1");
-    let words = if degraded { fields.len() * 2 } else { 0 };
+    let says = |field: &str, wanted: &str| fields.iter().any(|(name, value)| name == field && value == wanted);
+    let is_its = says("degraded", "1") || says("store", script::NAME);
+    let words = if is_its { fields.len() * 2 } else { 0 };
     call.arg(ends).arg(words);
-    for (name, value) in fields.iter().filter(|_| degraded) {
+    for (name, value) in fields.iter().filter(|_| is_its) {
         call.arg(name).arg(value);
     }
 }

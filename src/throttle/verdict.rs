@@ -190,6 +190,8 @@ pub struct Verdict {
     pub notes: Vec<String>,
     /// Whether files on this machine decided, and not a server.
     pub by_files: bool,
+    /// Whether the store could not take the journal's entry.
+    pub unjournaled: bool,
     /// Why the embedded store stood in for the configured server, where it did.
     pub degraded: Option<String>,
 }
@@ -198,7 +200,7 @@ impl Verdict {
     /// Wraps a decision that a store **has committed**. Only stores call this: an admission is worth its commit.
     pub(crate) fn committed(decision: Decision, notes: Vec<String>) -> Self {
         let admission = (decision.outcome == Outcome::Admit).then_some(Admission(()));
-        Self { decision, admission, notes, by_files: false, degraded: None }
+        Self { decision, admission, notes, by_files: false, unjournaled: false, degraded: None }
     }
 }
 
