@@ -13,6 +13,7 @@ pub mod hook;
 pub mod journal;
 pub mod read;
 pub mod scope;
+pub mod secret;
 pub mod store;
 pub mod text;
 pub mod throttle;

@@ -8,6 +8,7 @@ use clap::Parser;
 use frosty::cli::{self, Cli, Command};
 use frosty::cmd::{Failure, release, switch, wake};
 use frosty::hook;
+use frosty::secret;
 
 /// Something could not be done.
 const FAILED: u8 = 1;
@@ -46,7 +47,7 @@ fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if args.get(1).is_some_and(|a| a == "hook") {
-        let lines = e.to_string();
+        let lines = secret::scrubbed(&e.to_string());
         // Up to the first empty line: what is wrong, and what would be right.
         let said: Vec<&str> = lines.lines().map(str::trim).take_while(|l| !l.is_empty()).collect();
         let found = if said.is_empty() { "a wrong command line".to_owned() } else { said.join(" ") };
@@ -58,6 +59,7 @@ fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
             manual,
         );
     }
-    let _ = e.print();
+    // A URL with a password may stand where none belongs.
+    let _ = write!(io::stderr(), "{}", secret::scrubbed(&e.to_string()));
     ExitCode::from(USAGE)
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::error::ConfigError;
 use super::{Arm, Config, encoded};
 use crate::duration;
+use crate::secret;
 use crate::text;
 use crate::throttle::policy::{Backoff, Burst, Class, ClassPolicy, Cooldown, LONGEST, Quota};
 
@@ -344,7 +345,7 @@ impl Reader<'_> {
     fn unknown(&self, key: &str, allowed: &str) -> ConfigError {
         ConfigError::UnknownKey {
             place: self.file.to_owned(),
-            key: text::line(key),
+            key: text::line(&secret::scrubbed(key)),
             allowed: allowed.to_owned(),
             cure: self.cure(),
         }
@@ -356,5 +357,10 @@ impl Reader<'_> {
 }
 
 fn shown(v: &Value) -> String {
-    text::line(&v.to_string())
+    let found = match v {
+        Value::Array(list) if !list.is_empty() => format!("a list of {}", list.len()),
+        Value::Object(object) if !object.is_empty() => format!("an object of {}", object.len()),
+        v => v.to_string(),
+    };
+    text::line(&secret::scrubbed(&found))
 }

@@ -16,8 +16,10 @@ pub use env::Env;
 pub use error::ConfigError;
 pub use file::{Trust, apply};
 pub use server::Server;
+pub(crate) use server::WRITABLE;
 
 use crate::read;
+use crate::secret;
 use crate::text;
 use crate::throttle::policy::Policy;
 
@@ -337,7 +339,7 @@ fn wrong(place: &str, key: &str, found: &str, allowed: &str) -> ConfigError {
     ConfigError::Value {
         place: place.to_owned(),
         key: key.to_owned(),
-        found: format!("\"{}\"", text::line(found)),
+        found: format!("\"{}\"", text::line(&secret::scrubbed(found))),
         allowed: allowed.to_owned(),
         cure,
     }

@@ -1,10 +1,15 @@
 //! A Redis-protocol server's address, as a URL gives it. Its password is kept out of every text that is shown.
 
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
+
+use crate::read;
+use crate::secret;
 
 /// A server.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,7 +27,21 @@ pub struct Server {
     /// The URL without user and password, to be shown.
     pub shown: String,
     password: Option<String>,
+    /// What the file held when it was last needed.
+    used: Used,
 }
+
+/// Two servers are the same whichever of them was logged in to.
+#[derive(Clone, Default)]
+struct Used(OnceLock<String>);
+
+impl PartialEq for Used {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Used {}
 
 impl Default for Server {
     /// Dragonfly where this product's users run it: port 18000 of this machine.
@@ -35,6 +54,7 @@ impl Default for Server {
             password_file: None,
             shown: "redis://127.0.0.1:18000".to_owned(),
             password: None,
+            used: Used::default(),
         }
     }
 }
@@ -53,12 +73,23 @@ impl Server {
     pub fn parse(url: &str) -> Result<Self, (String, &'static str)> {
         const ALLOWED: &str =
             "auto, embedded, or redis://[user:password@]host[:port][/database] with a port from 1 to 65535";
-        let found = || url.rsplit_once('@').map_or(url, |(_, host)| host).to_owned();
+        const WRITTEN: &str = "redis://[user:password@]host[:port][/database] with every / ? # @ and % of the password written \
+as %2F %3F %23 %40 %25, or the password in a file (FROSTY_STORE_PASSWORD_FILE)";
+        let found = || secret::url(url);
         if url.starts_with("rediss://") {
             return Err((found(), "redis://… (this build speaks no TLS)"));
         }
         if !url.starts_with("redis://") {
             return Err((found(), ALLOWED));
+        }
+        // A raw `/`, `?` or `#` in the password ends the host, and what comes of that is another server.
+        let authority = url.trim_start_matches("redis://").split(['/', '?', '#']).next().unwrap_or_default();
+        let hex = |part: &str| part.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+        if url.split('%').skip(1).any(|part| !hex(part)) {
+            return Err((found(), WRITTEN));
+        }
+        if url.contains(['?', '#']) || (url.contains('@') && !authority.contains('@')) {
+            return Err((found(), WRITTEN));
         }
         let info = url.into_connection_info().map_err(|_| (found(), ALLOWED))?;
         let ConnectionAddr::Tcp(host, port) = info.addr().clone() else {
@@ -76,15 +107,55 @@ impl Server {
             username: settings.username().map(str::to_owned),
             password: settings.password().map(str::to_owned),
             password_file: None,
+            used: Used::default(),
         })
     }
 
     /// The password: the file's, if one is named, else the URL's.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read, holds none, or is one that others may write.
     pub fn password(&self) -> io::Result<Option<String>> {
         let Some(path) = &self.password_file else { return Ok(self.password.clone()) };
-        Ok(Some(crate::read::text(path)?.trim_end_matches(['\r', '\n']).to_owned()))
+        let password = password_in(path)?;
+        let _ = self.used.0.set(password.clone());
+        Ok(Some(password))
+    }
+
+    /// The text without the password, wherever it was had from: a server may repeat what it was told.
+    #[must_use]
+    pub fn masked(&self, text: &str) -> String {
+        let text = secret::without(text, self.password.as_deref().unwrap_or_default());
+        let text = secret::without(&text, self.used.0.get().map_or("", String::as_str));
+        match self.password_file.as_deref().map(password_in) {
+            // It may have been changed since.
+            Some(Ok(now)) => secret::without(&text, &now),
+            _ => text,
+        }
     }
 }
+
+fn password_in(path: &Path) -> io::Result<String> {
+    let file = read::at_once().read(true).open(path)?;
+    let about = file.metadata()?;
+    let invalid = |what: &str| Err(io::Error::new(ErrorKind::InvalidInput, what));
+    if !about.is_file() {
+        return invalid("it is no regular file");
+    }
+    if about.permissions().mode() & 0o022 != 0 {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, WRITABLE));
+    }
+    if about.len() > LONGEST {
+        return invalid("it is longer than a password can be");
+    }
+    let mut text = String::new();
+    // Of one that is no text nothing is told, not even where.
+    file.take(LONGEST).read_to_string(&mut text)?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() { invalid("it is empty") } else { Ok(password.to_owned()) }
+}
+
+/// A server takes none that is longer.
+const LONGEST: u64 = 16 * 1024;
+/// What is wrong with a password file that others may write.
+pub(crate) const WRITABLE: &str = "others than its owner may write it";

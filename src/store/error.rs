@@ -69,12 +69,14 @@ pub enum StoreError {
         files: Box<StoreError>,
     },
     /// The password file cannot be used.
-    #[error("expected a password in {path} (FROSTY_STORE_PASSWORD_FILE), found: {cause}; mend it with: export FROSTY_STORE_PASSWORD_FILE=<a file you can read>", path = text::path(path))]
+    #[error("expected a password in {file} (FROSTY_STORE_PASSWORD_FILE), found: {cause}; mend it with: {cure}")]
     Password {
-        /// The file.
-        path: PathBuf,
+        /// The file; not what may be a password given for its path.
+        file: String,
         /// What the system said.
         cause: String,
+        /// What mends it.
+        cure: String,
     },
     /// There is no folder for the embedded store.
     #[error(

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, Parser, Value, cmd};
 
 use super::{CONNECT, StoreError};
-use crate::config::{Config, Server};
+use crate::config::{Config, Server, WRITABLE};
 use crate::text;
 
 /// The largest reply that a verdict needs: it is a few hundred bytes.
@@ -93,7 +93,7 @@ impl<'a> Link<'a> {
 
     /// What the server said that is no answer to the question.
     pub(crate) fn nonsense(&self, found: &Value) -> StoreError {
-        StoreError::Nonsense { at: self.server.shown.clone(), found: text::line(&format!("{found:?}")) }
+        self.no_verdict(&format!("{found:?}"))
     }
 
     /// Sends the commands in one write and returns the last one's reply.
@@ -124,12 +124,13 @@ impl<'a> Link<'a> {
     pub(crate) fn read(&mut self) -> Result<Value, StoreError> {
         self.parser.parse_value(&mut self.wire).map_err(|e| match e.kind() {
             redis::ErrorKind::Io if self.wire.late() => timed_out(self.server, self.config.budget),
-            redis::ErrorKind::Io => StoreError::Nonsense {
-                at: self.server.shown.clone(),
-                found: format!("a connection that ended early ({})", text::line(&e.to_string())),
-            },
-            _ => StoreError::Nonsense { at: self.server.shown.clone(), found: text::line(&e.to_string()) },
+            redis::ErrorKind::Io => self.no_verdict(&format!("a connection that ended early ({e})")),
+            _ => self.no_verdict(&e.to_string()),
         })
+    }
+
+    fn no_verdict(&self, found: &str) -> StoreError {
+        StoreError::Nonsense { at: self.server.shown.clone(), found: text::line(&self.server.masked(found)) }
     }
 
     /// Logs in and selects the database, where either is configured: a round trip before the step, which must not run
@@ -139,7 +140,9 @@ impl<'a> Link<'a> {
     /// When the password cannot be read or the server refuses.
     pub(crate) fn log_in(&mut self) -> Result<(), StoreError> {
         let mut calls = Vec::new();
-        if let Some(password) = self.server.password().map_err(|e| no_password(self.server, &e))? {
+        let password = self.server.password().map_err(|e| no_password(self.server, &e))?;
+        // A user without a password logs in too: as the default user another would decide.
+        if let Some(password) = password.or_else(|| self.server.username.as_ref().map(|_| String::new())) {
             let mut auth = cmd("AUTH");
             if let Some(user) = &self.server.username {
                 auth.arg(user);
@@ -266,7 +269,16 @@ fn failed(server: &Server, budget: Duration, e: &io::Error) -> StoreError {
 }
 
 fn no_password(server: &Server, e: &io::Error) -> StoreError {
-    StoreError::Password { path: server.password_file.clone().unwrap_or_default(), cause: e.to_string() }
+    let path = server.password_file.clone().unwrap_or_default();
+    // Whoever takes the variable for the password itself names no file that is there.
+    let is_path = path.is_absolute() || path.exists();
+    let file = if is_path { text::path(&path) } else { "the file that it names".to_owned() };
+    let cause = e.to_string();
+    let cure = match cause.as_str() {
+        WRITABLE => format!("chmod go-w {file}"),
+        _ => "export FROSTY_STORE_PASSWORD_FILE=<a file that you can read and that holds it>".to_owned(),
+    };
+    StoreError::Password { file, cause, cure }
 }
 
 fn timed_out(server: &Server, budget: Duration) -> StoreError {
@@ -281,7 +293,6 @@ pub(crate) fn error_text(e: &redis::ServerError) -> String {
 /// A server's error, with its cure.
 pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
     let at = server.shown.clone();
-    let said = text::line(said);
     let has = |code: &str| said.contains(code);
     let cure = if has("without any password") {
         "it wants no password: unset FROSTY_STORE_PASSWORD_FILE (and take it out of the URL)".to_owned()
@@ -307,5 +318,5 @@ pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
     } else {
         format!("check it with: redis-cli -u {at} PING")
     };
-    StoreError::Refused { at, said, cure }
+    StoreError::Refused { at, said: text::line(&server.masked(said)), cure }
 }

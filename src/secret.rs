@@ -1,0 +1,150 @@
+//! Keeps passwords out of what is shown or journaled.
+
+use std::collections::HashSet;
+
+/// What stands where a password stood.
+const MASK: &str = "***";
+/// So many characters of a password in a row are masked, wherever they begin.
+const RUN: usize = 6;
+/// No more of a text is looked at, or kept.
+const MOST: usize = 4000;
+
+/// The text without the secret, whole or in part, as it is or as `{:?}` shows it; at most 4,000 characters.
+#[must_use]
+pub fn without(text: &str, secret: &str) -> String {
+    let kept: Vec<char> = text.chars().take(MOST).collect();
+    if secret.is_empty() {
+        return kept.into_iter().collect();
+    }
+    let folded: Vec<char> = kept.iter().map(char::to_ascii_lowercase).collect();
+    let escaped: String = secret.escape_debug().collect();
+    let bytes = secret.bytes().map(|b| b.to_string()).collect::<Vec<_>>().join(", ");
+    let mut hidden = vec![false; kept.len()];
+    for form in [secret.to_owned(), escaped.escape_debug().collect(), escaped, bytes] {
+        let form: Vec<char> = form.chars().map(|c| c.to_ascii_lowercase()).collect();
+        let run = RUN.min(form.len());
+        let parts: HashSet<&[char]> = form.windows(run).collect();
+        for (i, window) in folded.windows(run).enumerate() {
+            if parts.contains(window) {
+                hidden.iter_mut().skip(i).take(run).for_each(|h| *h = true);
+            }
+        }
+    }
+    let mut out = String::with_capacity(kept.len());
+    let mut before = false;
+    for (c, hide) in kept.into_iter().zip(hidden) {
+        match (hide, before) {
+            (true, false) => out.push_str(MASK),
+            (true, true) => {}
+            (false, _) => out.push(c),
+        }
+        before = hide;
+    }
+    out
+}
+
+/// Somebody's words that may hold a store's URL, to be shown: whatever may be its password is masked, and rather too much.
+#[must_use]
+pub fn scrubbed(words: &str) -> String {
+    let quote = |c: char| matches!(c, '"' | '\'' | '`');
+    let ends = |c: char| c.is_whitespace() || quote(c);
+    let Some((before, rest)) = words.split_once("://") else {
+        let Some((before, host)) = words.rsplit_once('@') else { return words.to_owned() };
+        let kept = before.find(quote).and_then(|at| before.get(..=at)).unwrap_or_default();
+        return [kept, MASK, "@", host].concat();
+    };
+    // A password may hold spaces and quotes too.
+    let (host, masked) = rest.rsplit_once('@').map_or((rest, ""), |(_, host)| (host, "***@"));
+    let (host, after) = host.find(ends).and_then(|at| host.split_at_checked(at)).unwrap_or((host, ""));
+    [before, "://", masked, &url(host), after].concat()
+}
+
+/// A store's URL as it can be shown, however wrong it is: what stands before an `@`, after a `?` or `#`, or where a port
+/// should be and is no number, may be a password.
+#[must_use]
+pub fn url(raw: &str) -> String {
+    let (scheme, rest) = raw.split_once("://").map_or(("", raw), |(scheme, rest)| (scheme, rest));
+    // A colon before the scheme's, or an `@`: the scheme is none.
+    let scheme = if scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) { scheme } else { MASK };
+    let mut out = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+    let rest = match rest.rsplit_once('@') {
+        Some((_, host)) => {
+            out.push_str(MASK);
+            out.push('@');
+            host
+        }
+        None => rest,
+    };
+    let shown = rest.find(['?', '#']).and_then(|at| rest.get(..at)).unwrap_or(rest);
+    let (authority, path) = shown.find('/').and_then(|at| shown.split_at_checked(at)).unwrap_or((shown, ""));
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let path = if path.strip_prefix('/').is_none_or(number) { path } else { "/***" };
+    // A port, or an address in brackets and a port.
+    let after = authority.rfind(']').map_or(0, |at| at + 1);
+    match authority.get(after..).and_then(|port| port.split_once(':')) {
+        Some((host, port)) if port.len() <= 5 && number(port) => {
+            out.extend([authority.get(..after).unwrap_or_default(), host, ":", port, path]);
+        }
+        Some((host, _)) => out.extend([authority.get(..after).unwrap_or_default(), host, ":", MASK]),
+        None => out.extend([authority, path]),
+    }
+    if shown.len() < rest.len() {
+        out.push_str(MASK);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_in_every_form() {
+        for secret in ["hunter2secret", "p\"a\\s s\u{e9}w\u{1b}ord", "pw", "s\u{e9}cr\u{e9}t!"] {
+            let told = [
+                secret.to_owned(),
+                secret.to_ascii_uppercase(),
+                format!("{secret:?}"),
+                format!("{:?}", format!("{secret:?}")),
+                format!("{:?}", secret.as_bytes()),
+            ];
+            for told in told {
+                let shown = without(&format!("ERR '{told}' is wrong"), secret);
+                assert!(!shown.contains(secret) && !shown.contains(told.trim_matches(['[', ']', '"'])), "{shown}");
+                assert!(shown.starts_with("ERR '") && shown.ends_with("is wrong"), "{shown}");
+            }
+        }
+        // A server that cuts what it repeats.
+        assert_eq!(without("args: 'hunter2sec...", "hunter2secret"), "args: '***...");
+        assert_eq!(without("WRONGPASS invalid", "hunter2secret"), "WRONGPASS invalid");
+        assert_eq!(without("as it is", ""), "as it is");
+    }
+
+    #[test]
+    fn urls_however_wrong() {
+        for (raw, shown) in [
+            ("redis://user:hunter2@host:7/1", "redis://***@host:7/1"),
+            ("redis://user:hun@ter2@host", "redis://***@host"),
+            ("redis://user:hunter2", "redis://user:***"),
+            ("redis://:hunter2", "redis://:***"),
+            ("redis://user:hunter2:6379", "redis://user:***"),
+            ("redis://[::1]:hunter2", "redis://[::1]:***"),
+            ("redis://[::1]:7/x", "redis://[::1]:7/***"),
+            ("redis://:12345/hunter2", "redis://:12345/***"),
+            ("user:hunter2@host", "***@host"),
+            ("user:hunter2", "user:***"),
+            ("hun:ter2://host", "***://host"),
+            ("redis+unix:///run/s?pass=hunter2", "redis+unix:///******"),
+            ("redis://host/0#hunter2", "redis://host/0***"),
+            ("redis://host:99999", "redis://host:99999"),
+            ("postgres://x", "postgres://x"),
+            ("embeded", "embeded"),
+        ] {
+            assert_eq!(url(raw), shown, "{raw}");
+        }
+        assert_eq!(scrubbed("found 'redis://u:p@h' there: a:b"), "found 'redis://***@h' there: a:b");
+        assert_eq!(scrubbed("[\"redis://u:p 'a\\\"b@h\"]"), "[\"redis://***@h\"]");
+        assert_eq!(scrubbed("an argument 'u:p a'b@h' there"), "an argument '***@h' there");
+        assert_eq!(scrubbed("'redis://u:hunter2' there"), "'redis://u:***' there");
+    }
+}
