@@ -283,6 +283,7 @@ fn is_kept(fleet: &FleetState) -> bool {
 /// # Errors
 /// When the folders cannot be made or the lock is held past the deadline.
 pub fn lock(dir: &Path, deadline: Instant, budget: Duration) -> Result<File, StoreError> {
+    super::private::check(dir)?;
     let path = dir.join("lock");
     let files = |cause: io::Error| StoreError::Files { doing: "open", path: path.clone(), cause };
     let open = || read::at_once().write(true).create(true).truncate(false).mode(0o600).open(&path);

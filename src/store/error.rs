@@ -83,6 +83,18 @@ pub enum StoreError {
         "expected a state folder, found neither XDG_STATE_HOME nor HOME to be an absolute path; set one: export XDG_STATE_HOME=~/.local/state"
     )]
     NoStateFolder,
+    /// Others can write where the state is.
+    #[error("expected the folder {path} to be {expected}, found {found}; look at what is in it, then: {cure}")]
+    NotPrivate {
+        /// The folder.
+        path: String,
+        /// Whose it should be.
+        expected: String,
+        /// Whose it is.
+        found: String,
+        /// What mends it.
+        cure: String,
+    },
     /// Another process holds the lock for too long.
     #[error("expected the lock {path} within {within_ms} ms, found it held; see who holds it: fuser -v {path}", path = text::path(path))]
     Locked {

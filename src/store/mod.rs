@@ -17,6 +17,7 @@ pub mod listen;
 pub(crate) mod local_journal;
 pub(crate) mod marks;
 mod mirror;
+pub(crate) mod private;
 mod reached;
 pub mod roll;
 pub mod script;
