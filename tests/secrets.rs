@@ -169,7 +169,7 @@ fn real_servers_that_refuse() {
         acl.arg("SETUSER").arg("frosty").arg("reset").arg("on").arg(format!(">{secret}"));
         acl.query::<()>(&mut admin).unwrap();
         for how in [Given::Url, Given::File, Given::Config] {
-            fails(&given(how, secret, &host(&server), "1s"), secret, &["NOPERM", "ACL WHOAMI"]);
+            fails(&given(how, secret, &host(&server), "1s"), secret, &["NOPERM", "ACL SETUSER frosty +"]);
         }
     }
 }

@@ -17,6 +17,12 @@ use crate::text;
 /// The largest reply that a verdict needs: it is a few hundred bytes.
 const LARGEST_REPLY: u64 = 64 * 1024;
 
+/// What the server's user must be allowed: the commands, those of the scripts among them, the keys and the channels.
+/// docs/stores.md gives it to people, and tests/acl.rs proves it from there.
+pub const ACL: &str = "+select +eval +evalsha +hmget +subscribe +time +xadd +xread +xrevrange +zadd +zrange \
++zremrangebyscore +get +set +del +hget +hset +hdel +zrem +pexpire +persist ~frosty:* ~torch.continuous.ops \
+&trigger.nova.* &frosty.wake.*";
+
 /// A connection, good until its deadline.
 pub(crate) struct Link<'a> {
     config: &'a Config,
@@ -300,10 +306,9 @@ pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
         "name a database that it has: FROSTY_STORE=redis://host:port/0".to_owned()
     } else if has("NOAUTH") || has("WRONGPASS") || has("invalid username-password") {
         "give it the right password: export FROSTY_STORE_PASSWORD_FILE=<file>".to_owned()
-    } else if has("NOPERM") {
-        format!(
-            "let the user run EVAL, EVALSHA, HMGET, SUBSCRIBE, TIME, XADD, XREAD, XREVRANGE, ZADD, ZRANGE, on the journal, the keys frosty:* and the channels trigger.nova.* and frosty.wake.*: redis-cli -u {at} ACL WHOAMI"
-        )
+    } else if has("NOPERM") || has("The user executing the script can't") {
+        let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::line);
+        format!("let the user do this much, as one who may: redis-cli -u {at} ACL SETUSER {user} {ACL}")
     } else if has("READONLY") {
         "this is a replica: point FROSTY_STORE at the primary".to_owned()
     } else if has("OOM") {
