@@ -16,12 +16,14 @@ pub fn without(text: &str, secret: &str) -> String {
     if secret.is_empty() {
         return kept.into_iter().collect();
     }
-    let folded: Vec<char> = kept.iter().map(char::to_ascii_lowercase).collect();
+    // A short one is looked for as it is: as WRONG is in WRONGPASS.
+    let fold = |c: &char| if secret.chars().count() < RUN { *c } else { c.to_ascii_lowercase() };
+    let folded: Vec<char> = kept.iter().map(fold).collect();
     let escaped: String = secret.escape_debug().collect();
     let bytes = secret.bytes().map(|b| b.to_string()).collect::<Vec<_>>().join(", ");
     let mut hidden = vec![false; kept.len()];
     for form in [secret.to_owned(), escaped.escape_debug().collect(), escaped, bytes] {
-        let form: Vec<char> = form.chars().map(|c| c.to_ascii_lowercase()).collect();
+        let form: Vec<char> = form.chars().map(|c| fold(&c)).collect();
         let run = RUN.min(form.len());
         let parts: HashSet<&[char]> = form.windows(run).collect();
         for (i, window) in folded.windows(run).enumerate() {
@@ -103,7 +105,7 @@ mod tests {
         for secret in ["hunter2secret", "p\"a\\s s\u{e9}w\u{1b}ord", "pw", "s\u{e9}cr\u{e9}t!"] {
             let told = [
                 secret.to_owned(),
-                secret.to_ascii_uppercase(),
+                if secret.len() < RUN { secret.to_owned() } else { secret.to_ascii_uppercase() },
                 format!("{secret:?}"),
                 format!("{:?}", format!("{secret:?}")),
                 format!("{:?}", secret.as_bytes()),
@@ -117,6 +119,7 @@ mod tests {
         // A server that cuts what it repeats.
         assert_eq!(without("args: 'hunter2sec...", "hunter2secret"), "args: '***...");
         assert_eq!(without("WRONGPASS invalid", "hunter2secret"), "WRONGPASS invalid");
+        assert_eq!(without("WRONGPASS wrong", "wrong"), "WRONGPASS ***");
         assert_eq!(without("as it is", ""), "as it is");
     }
 
