@@ -49,6 +49,9 @@ impl Stage {
     }
 
     fn fresh(&mut self) {
+        // What an earlier denial left: a breaker, and a scope that the embedded store decides for.
+        let _ = std::fs::remove_dir_all(self.frosty.state());
+        let _ = std::fs::remove_dir_all(self.frosty.home.path().join("elsewhere"));
         // The scripts too, so that one of the calls is by its text.
         for words in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"], &["ACL", "LOG", "RESET"]] {
             cmd(words[0]).arg(&words[1..]).query::<()>(&mut self.admin).unwrap();
@@ -113,6 +116,8 @@ impl Stage {
         }
         let mut other = self.frosty.command(&["hook"]);
         other.env("FROSTY_STORE", format!("redis://frosty:{SECRET}@127.0.0.1:{}/3", self.server.port));
+        // Another database is another store: its first ask would be refused for that.
+        other.env("XDG_STATE_HOME", self.frosty.home.path().join("elsewhere"));
         let answer = support::feed(other, stop("elsewhere").as_bytes());
         if answer.code != Some(2) {
             return Err(format!("a stop in another database: {answer:?}"));
@@ -271,7 +276,9 @@ fn the_cure_of_a_denied_user_is_this_user() {
     apply(&mut stage.admin, &cure);
     // A script that may not do all of it says so in other words.
     apply(&mut stage.admin, &["-hset".to_owned()]);
+    stage.fresh();
     stage.frosty.hook(&stop("s")).stands_down_saying(&["ACL SETUSER frosty +select"]);
     apply(&mut stage.admin, &cure);
+    stage.fresh();
     assert_eq!(stage.frosty.hook(&stop("s")).code, Some(2));
 }

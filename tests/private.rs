@@ -131,7 +131,9 @@ fn a_folder_of_somebody_else_is_refused() {
     // Nobody in a folder that is root's.
     let frosty = Frosty::embedded().config(r#"{"stop": {"min_interval": "1ms"}}"#);
     let own = frosty.home.path().join("frosty");
-    fs::copy(env!("CARGO_BIN_EXE_frosty"), &own).unwrap();
+    // Copied by another process: a child of this one, forked meanwhile, would hold it open and keep it from running.
+    let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_frosty")).arg(&own).status().unwrap();
+    assert!(copied.success());
     mode(frosty.home.path(), 0o755);
     let nobody = NOBODY.to_string();
     let args = ["--reuid", &nobody, "--regid", &nobody, "--clear-groups", own.to_str().unwrap(), "hook"];
