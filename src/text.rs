@@ -7,16 +7,23 @@ use crate::throttle::policy::Ms;
 /// The longest line that is shown of somebody else's words.
 const LINE: usize = 300;
 
-/// One line, no control characters, at most 300 characters.
+/// Whether a character could make a reader see what is not there: a control or escape character, a line break of any kind,
+/// a mark that turns the direction of writing.
+fn forges(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// One line, no control characters nor marks of direction, at most 300 characters.
 #[must_use]
 pub fn line(raw: &str) -> String {
     line_of(raw, LINE)
 }
 
-/// One line, no control characters, at most `most` characters.
+/// One line, no control characters nor marks of direction, at most `most` characters.
 #[must_use]
 pub fn line_of(raw: &str, most: usize) -> String {
-    let clean = raw.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let clean = raw.chars().map(|c| if forges(c) { ' ' } else { c });
     clean.take(most).collect::<String>().trim().to_owned()
 }
 
@@ -24,7 +31,7 @@ pub fn line_of(raw: &str, most: usize) -> String {
 #[must_use]
 pub fn path(path: &std::path::Path) -> String {
     let shown = line_of(&path.display().to_string(), 1000);
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=@%:,~".contains(c);
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=@%:,".contains(c);
     if shown.chars().all(plain) { shown } else { format!("'{}'", shown.replace('\'', "'\\''")) }
 }
 
@@ -34,10 +41,10 @@ pub fn standing(path: &std::path::Path) -> &std::path::Path {
     path.ancestors().skip(1).find(|p| p.is_dir()).unwrap_or(path)
 }
 
-/// A prompt: control characters but newline and tab stripped, at most `most` characters.
+/// A prompt: control characters but newline and tab stripped, marks of direction too, at most `most` characters.
 #[must_use]
 pub fn prompt(raw: &str, most: usize) -> String {
-    raw.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(most).collect()
+    raw.chars().filter(|c| !forges(*c) || matches!(c, '\n' | '\t')).take(most).collect()
 }
 
 /// A time in words, UTC.
@@ -74,3 +81,32 @@ pub const LONGEST_NOTE: usize = 1000;
 
 /// No encoded name is longer: it must fit a file name.
 pub const LONGEST_NAME: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn nothing_is_left_that_forges_what_a_reader_sees() {
+        assert_eq!(
+            line("held\u{1b}[2J by \u{202e}nna\u{2069}\u{2028}frosty: done\u{9b}0m"),
+            "held [2J by  nna  frosty: done 0m"
+        );
+        assert_eq!(prompt("a\tb\nc\u{202e}d\u{2029}e\r\u{200f}f", 100), "a\tb\ncdef");
+        // Joiners are part of what people write.
+        assert_eq!(line("👩\u{200d}💻 \u{5d0}\u{5d1}"), "👩\u{200d}💻 \u{5d0}\u{5d1}");
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        for (raw, shown) in [
+            ("/home/ann/.claude/frosty.json", "/home/ann/.claude/frosty.json"),
+            ("~ann/frosty.json", "'~ann/frosty.json'"),
+            ("/a b/it's", "'/a b/it'\\''s'"),
+            ("/a\u{202e}b", "'/a b'"),
+        ] {
+            assert_eq!(path(Path::new(raw)), shown);
+        }
+    }
+}
