@@ -14,6 +14,7 @@ need strace strace
 need tmux tmux
 need unshare util-linux
 need ip iproute2
+need openssl openssl
 need python3 python3
 need cc gcc
 need npm npm
@@ -40,6 +41,8 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
 cargo test --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
+# The same program with TLS in it: its own tests alone, the rest is the same.
+cargo test --locked --no-fail-fast --features tls --test tls 2>&1 | tee -a "$log" || status=$?
 # On the real client, after the rest: both want the machine. FROSTY_SKIP_CLIENT=1 goes without.
 tests/client/run.sh 2>&1 | tee -a "$log" || status=$?
 
@@ -50,7 +53,8 @@ failed=$(count failed)
 skipped=$(count ignored)
 # The tests that hold a real server against the model must have run: without them green says little.
 for name in same_verdicts_counts_and_state guard_on_the_server quota_on_the_server errors_of_a_real_server \
-  every_captured_payload_on_both_stores auto_is_embedded_until_a_server_was_reached; do
+  every_captured_payload_on_both_stores auto_is_embedded_until_a_server_was_reached \
+  everything_works_and_each_permission_is_needed with_tls::everything_works; do
   if ! grep -Eq "^test $name \.\.\. ok" "$log"; then
     echo "tests/run.sh: the server-backed test $name did not pass" >&2
     status=1

@@ -12,6 +12,8 @@ pub struct Env {
     pub store: Option<String>,
     /// `FROSTY_STORE_PASSWORD_FILE`: a file that holds the server's password.
     pub store_password_file: Option<PathBuf>,
+    /// `FROSTY_STORE_CA_FILE`: a file that says who may sign the certificate of a `rediss://` server.
+    pub store_ca_file: Option<PathBuf>,
     /// `FROSTY_FLEET`: as the key `fleet`.
     pub fleet: Option<String>,
     /// `FROSTY_SCOPE`: as the key `scope`.
@@ -59,6 +61,7 @@ impl Env {
             config: path("FROSTY_CONFIG"),
             store: text("FROSTY_STORE"),
             store_password_file: path("FROSTY_STORE_PASSWORD_FILE"),
+            store_ca_file: path("FROSTY_STORE_CA_FILE"),
             fleet: text("FROSTY_FLEET"),
             scope: text("FROSTY_SCOPE"),
             name: text("FROSTY_NAME"),

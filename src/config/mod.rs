@@ -153,10 +153,9 @@ impl Config {
         }
         config.environment(env)?;
         config.flags(flags)?;
-        if let (StoreChoice::Auto(server) | StoreChoice::Server(server), Some(path)) =
-            (&mut config.store, &env.store_password_file)
-        {
-            server.password_file = Some(path.clone());
+        if let StoreChoice::Auto(server) | StoreChoice::Server(server) = &mut config.store {
+            server.password_file.clone_from(&env.store_password_file);
+            server.ca_file.clone_from(&env.store_ca_file);
         }
         Ok(config)
     }

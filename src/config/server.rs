@@ -24,6 +24,10 @@ pub struct Server {
     pub username: Option<String>,
     /// A file that holds the password.
     pub password_file: Option<PathBuf>,
+    /// Whether TLS is spoken to it (`rediss://`).
+    pub tls: bool,
+    /// A file with the certificates of who may have signed the server's, instead of the web's authorities.
+    pub ca_file: Option<PathBuf>,
     /// The URL without user and password, to be shown.
     pub shown: String,
     password: Option<String>,
@@ -52,6 +56,8 @@ impl Default for Server {
             database: 0,
             username: None,
             password_file: None,
+            tls: false,
+            ca_file: None,
             shown: "redis://127.0.0.1:18000".to_owned(),
             password: None,
             used: Used::default(),
@@ -66,7 +72,7 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Reads `redis://[user:password@]host[:port][/database]`.
+    /// Reads `redis://[user:password@]host[:port][/database]`, and `rediss://` in builds that speak TLS.
     ///
     /// # Errors
     /// What was found (without its password) and what is allowed.
@@ -76,14 +82,21 @@ impl Server {
         const WRITTEN: &str = "redis://[user:password@]host[:port][/database] with every / ? # @ and % of the password written \
 as %2F %3F %23 %40 %25, or the password in a file (FROSTY_STORE_PASSWORD_FILE)";
         let found = || secret::url(url);
-        if url.starts_with("rediss://") {
-            return Err((found(), "redis://… (this build speaks no TLS)"));
+        const NO_TLS: &str =
+            "redis://… (this build speaks no TLS; one that does: cargo build --release --features tls)";
+        let tls = url.starts_with("rediss://");
+        if tls && !cfg!(feature = "tls") {
+            return Err((found(), NO_TLS));
         }
-        if !url.starts_with("redis://") {
+        // The redis crate, which only reads the URL here, was built without TLS.
+        let plain = url.replacen("rediss://", "redis://", 1);
+        let Some((authority, _)) = plain.strip_prefix("redis://").map(|rest| {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            rest.split_at_checked(end).unwrap_or((rest, ""))
+        }) else {
             return Err((found(), ALLOWED));
-        }
+        };
         // A raw `/`, `?` or `#` in the password ends the host, and what comes of that is another server.
-        let authority = url.trim_start_matches("redis://").split(['/', '?', '#']).next().unwrap_or_default();
         let hex = |part: &str| part.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
         if url.split('%').skip(1).any(|part| !hex(part)) {
             return Err((found(), WRITTEN));
@@ -91,7 +104,7 @@ as %2F %3F %23 %40 %25, or the password in a file (FROSTY_STORE_PASSWORD_FILE)";
         if url.contains(['?', '#']) || (url.contains('@') && !authority.contains('@')) {
             return Err((found(), WRITTEN));
         }
-        let info = url.into_connection_info().map_err(|_| (found(), ALLOWED))?;
+        let info = plain.as_str().into_connection_info().map_err(|_| (found(), ALLOWED))?;
         let ConnectionAddr::Tcp(host, port) = info.addr().clone() else {
             return Err((found(), ALLOWED));
         };
@@ -100,13 +113,15 @@ as %2F %3F %23 %40 %25, or the password in a file (FROSTY_STORE_PASSWORD_FILE)";
         let shown_host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let path = if database == 0 { String::new() } else { format!("/{database}") };
         Ok(Self {
-            shown: format!("redis://{shown_host}:{port}{path}"),
+            shown: format!("{}://{shown_host}:{port}{path}", if tls { "rediss" } else { "redis" }),
             host,
             port,
             database,
             username: settings.username().map(str::to_owned),
             password: settings.password().map(str::to_owned),
             password_file: None,
+            tls,
+            ca_file: None,
             used: Used::default(),
         })
     }

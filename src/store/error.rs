@@ -68,6 +68,16 @@ pub enum StoreError {
         /// What is wrong with the embedded store.
         files: Box<StoreError>,
     },
+    /// The handshake came to nothing.
+    #[error("expected TLS and a certificate to trust at {at}, found {found}; {cure}")]
+    Tls {
+        /// The server, without its password.
+        at: String,
+        /// What it was.
+        found: String,
+        /// What mends it.
+        cure: String,
+    },
     /// The password file cannot be used.
     #[error("expected a password in {file} (FROSTY_STORE_PASSWORD_FILE), found: {cause}; mend it with: {cure}")]
     Password {
@@ -125,7 +135,11 @@ impl StoreError {
     pub(crate) fn is_silence(&self) -> bool {
         matches!(
             self,
-            Self::NobodyListens { .. } | Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Nonsense { .. }
+            Self::NobodyListens { .. }
+                | Self::Unreachable { .. }
+                | Self::TimedOut { .. }
+                | Self::Nonsense { .. }
+                | Self::Tls { .. }
         )
     }
 }

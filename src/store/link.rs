@@ -1,7 +1,7 @@
 //! One connection to a Redis-protocol server: commands by the redis crate's encoder, replies by its parser, and one deadline
 //! over all of it, whatever the pace of the other side.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, Parser, Value, cmd};
 
+use super::wire::Wire;
 use super::{CONNECT, StoreError};
 use crate::config::{Config, Server, WRITABLE};
 use crate::text;
@@ -32,14 +33,16 @@ pub(crate) struct Link<'a> {
 }
 
 impl<'a> Link<'a> {
-    /// Connects within [`CONNECT`] and the deadline. Nothing is sent yet.
+    /// Connects within [`CONNECT`] and the deadline. No command is sent yet.
     ///
     /// # Errors
     /// When the server cannot be reached.
     pub(crate) fn connect(config: &'a Config, server: &'a Server, deadline: Instant) -> Result<Self, StoreError> {
         let left = deadline.saturating_duration_since(Instant::now()).min(CONNECT);
         let stream = reach(server, Instant::now() + left).map_err(|e| failed(server, config.budget, &e))?;
-        let wire = Wire { stream, deadline, left: LARGEST_REPLY, most: LARGEST_REPLY };
+        let wire = Wire::new(stream, deadline, LARGEST_REPLY);
+        #[cfg(feature = "tls")]
+        let wire = secured(wire, config, server)?;
         Ok(Self { config, server, wire, parser: Parser::new() })
     }
 
@@ -50,18 +53,17 @@ impl<'a> Link<'a> {
 
     /// Sets another deadline, for a connection that lives longer than one call.
     pub(crate) fn until(&mut self, deadline: Instant) {
-        self.wire.deadline = deadline;
-        self.wire.left = self.wire.most;
+        self.wire.until(deadline);
     }
 
     /// Whether a reply was given up because it was longer than is taken.
     pub(crate) fn overran(&self) -> bool {
-        self.wire.left == 0
+        self.wire.overran()
     }
 
     /// Takes replies of up to so many bytes from now on.
     pub(crate) fn take_up_to(&mut self, most: u64) {
-        self.wire.most = most;
+        self.wire.take_up_to(most);
     }
 
     /// Sends commands in one write.
@@ -172,62 +174,17 @@ impl<'a> Link<'a> {
 
 impl AsFd for Link<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wire.stream.as_fd()
+        self.wire.as_fd()
     }
 }
 
-/// Reads and writes that end at the deadline, whatever the pace of the other side.
-struct Wire {
-    stream: TcpStream,
-    deadline: Instant,
-    left: u64,
-    most: u64,
-}
-
-impl Wire {
-    fn remaining(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+/// The same wire, with TLS over it where the server wants that.
+#[cfg(feature = "tls")]
+fn secured(mut wire: Wire, config: &Config, server: &Server) -> Result<Wire, StoreError> {
+    if server.tls {
+        wire.secure(|plain| super::tls::Tls::shake(server, plain, config.budget))?;
     }
-
-    fn late(&self) -> bool {
-        // A timeout of the socket may fire a moment before the deadline.
-        self.deadline.saturating_duration_since(Instant::now()) < Duration::from_millis(5)
-    }
-
-    fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.left = self.most;
-        self.stream.set_write_timeout(Some(self.remaining()?))?;
-        while !bytes.is_empty() {
-            self.remaining()?;
-            let n = match self.stream.write(bytes) {
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                written => written?,
-            };
-            bytes = bytes.get(n..).unwrap_or_default();
-        }
-        Ok(())
-    }
-}
-
-impl Read for Wire {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(self.remaining()?))?;
-        if self.left == 0 {
-            return Err(io::Error::new(ErrorKind::InvalidData, "the reply is too long to be a verdict"));
-        }
-        // A signal ends a read that has a timeout, and nobody starts it again.
-        let n = loop {
-            match self.stream.read(into) {
-                Err(e) if e.kind() == ErrorKind::Interrupted => {
-                    self.stream.set_read_timeout(Some(self.remaining()?))?;
-                }
-                read => break read?,
-            }
-        };
-        self.left = self.left.saturating_sub(n as u64);
-        Ok(n)
-    }
+    Ok(wire)
 }
 
 /// A connection to the first of the server's addresses that answers in time.

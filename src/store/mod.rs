@@ -24,6 +24,9 @@ pub mod script;
 mod server_record;
 mod ship;
 mod state_file;
+#[cfg(feature = "tls")]
+mod tls;
+mod wire;
 
 pub use error::StoreError;
 
