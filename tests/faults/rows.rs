@@ -1,0 +1,284 @@
+//! The faults: what is staged, who must decide meanwhile, and what may be lost.
+
+use std::time::Duration;
+
+use crate::kills::Store;
+use crate::proxy::Mode;
+use crate::stage::Stage;
+
+/// Who decides during a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// The server, though something is wrong.
+    Server,
+    /// The embedded store stands in.
+    Embedded,
+    /// The embedded store in scope `a`, the server in the others.
+    Split,
+    /// Both: the fault comes and goes.
+    Either,
+    /// The embedded store, as it is configured.
+    Files,
+    /// Nobody: everything is refused.
+    Nobody,
+}
+
+/// Which journal entries may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// None.
+    None,
+    /// What the server held alone when it lost its data.
+    WithTheServersData,
+    /// What was refused where neither store could write.
+    NoStoreCouldHoldIt,
+    /// What the server decided while its journal could not be written.
+    ItsStream,
+}
+
+pub struct Row {
+    pub name: &'static str,
+    /// In words.
+    pub fault: &'static str,
+    pub stage: Stage,
+    pub during: Who,
+    pub lost: Loss,
+    /// So many run at once that the bound on time is not theirs.
+    pub crowd: bool,
+    /// How often a clock that decides is stepped forward: each may end a window early.
+    pub steps: usize,
+}
+
+const fn row(name: &'static str, fault: &'static str, stage: Stage, during: Who) -> Row {
+    Row { name, fault, stage, during, lost: Loss::None, crowd: false, steps: 0 }
+}
+
+impl Row {
+    const fn loses(mut self, lost: Loss) -> Self {
+        self.lost = lost;
+        self
+    }
+
+    const fn in_a_crowd(mut self) -> Self {
+        self.crowd = true;
+        self
+    }
+
+    const fn stepping(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+const TLS: &[u8] = b"\x16\x03\x01\x00\xa5\xff\xfe garbage";
+const SHORT_ADMIT: &[u8] = b":0\r\n:0\r\n*2\r\n$5\r\nadmit\r\n$8\r\nadmitted\r\n";
+const ODD_ADMIT: &[u8] =
+    b":0\r\n:0\r\n*13\r\n$5\r\nadmit\r\n$4\r\nhold\r\n$0\r\n\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n1\r\n$1\r\n1\r\n\
+$13\r\n1800000000000\r\n$0\r\n\r\n$0\r\n\r\n$1\r\n0\r\n$0\r\n\r\n$1\r\n0\r\n";
+const RECORD: &[u8] =
+    b":0\r\n:0\r\n*13\r\n$6\r\nrecord\r\n$5\r\nevent\r\n$0\r\n\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n1\r\n$1\r\n1\r\n\
+$13\r\n1800000000000\r\n$0\r\n\r\n$0\r\n\r\n$1\r\n0\r\n$0\r\n\r\n$1\r\n0\r\n";
+const LOADING: &[u8] = b"-LOADING Redis is loading the dataset in memory\r\n";
+
+/// The matrix.
+pub const ROWS: &[Row] = &[
+    // The way to the server.
+    row("refuses", "connections are refused", Stage::Proxy(Mode::Refuse), Who::Embedded),
+    row(
+        "backlog_full",
+        "the handshake is never completed (backlog full)",
+        Stage::Proxy(Mode::Unaccepted),
+        Who::Embedded,
+    ),
+    row("silent", "connected, and then no answer", Stage::Proxy(Mode::Silent), Who::Embedded),
+    row(
+        "cut_before_the_reply",
+        "the question arrives, the connection ends before the reply",
+        Stage::Proxy(Mode::Cut(0)),
+        Who::Embedded,
+    ),
+    row("cut_in_the_reply", "the connection ends at the reply's byte 60", Stage::Proxy(Mode::Cut(60)), Who::Embedded),
+    row("late_within_the_budget", "the reply comes 40 ms late", Stage::Proxy(Mode::Delay(ms(40))), Who::Server),
+    row("late_past_the_budget", "the reply comes 400 ms late", Stage::Proxy(Mode::Delay(ms(400))), Who::Embedded),
+    row("drips", "the reply comes a byte each 20 ms", Stage::Proxy(Mode::Drip(ms(20))), Who::Embedded),
+    row(
+        "says_http",
+        "somebody else's server answers (HTTP)",
+        Stage::Proxy(Mode::Says(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
+        Who::Embedded,
+    ),
+    row("says_tls", "bytes that are no reply", Stage::Proxy(Mode::Says(TLS)), Who::Embedded),
+    row(
+        "says_ok",
+        "a reply to another question (`+OK`)",
+        Stage::Proxy(Mode::Says(b":0\r\n:0\r\n+OK\r\n")),
+        Who::Embedded,
+    ),
+    row("says_a_short_admit", "a forged admission of two fields", Stage::Proxy(Mode::Says(SHORT_ADMIT)), Who::Embedded),
+    row(
+        "says_an_odd_admit",
+        "a forged admission for a refusal's reason",
+        Stage::Proxy(Mode::Says(ODD_ADMIT)),
+        Who::Embedded,
+    ),
+    row(
+        "says_a_record",
+        "a reply that only records where an ask was made",
+        Stage::Proxy(Mode::Says(RECORD)),
+        Who::Embedded,
+    ),
+    row(
+        "says_a_huge_array",
+        "a reply that announces 99,999,999,999 elements",
+        Stage::Proxy(Mode::Says(b"*99999999999\r\n")),
+        Who::Embedded,
+    ),
+    row("says_loading", "`-LOADING`", Stage::Proxy(Mode::Says(LOADING)), Who::Embedded),
+    row("says_noauth", "`-NOAUTH`", Stage::Proxy(Mode::Says(b"-NOAUTH Authentication required.\r\n")), Who::Embedded),
+    // The server.
+    row(
+        "killed_and_back_empty",
+        "the server is killed (-9) amid 8 asks and comes back without its data",
+        Stage::Killed { keeps: false },
+        Who::Embedded,
+    )
+    .loses(Loss::WithTheServersData),
+    row(
+        "killed_and_back",
+        "the server is killed (-9) amid 8 asks and comes back with its data",
+        Stage::Killed { keeps: true },
+        Who::Embedded,
+    ),
+    row("frozen", "the server is stopped (SIGSTOP)", Stage::Frozen, Who::Embedded),
+    row("scripts_flushed", "`SCRIPT FLUSH` before every ask", Stage::ScriptFlush, Who::Server),
+    row("data_flushed", "`FLUSHALL` while it runs", Stage::FlushAll, Who::Server).loses(Loss::WithTheServersData),
+    row("memory_full", "the server's memory is full", Stage::MemoryFull, Who::Embedded),
+    row("replica", "the server has become a read-only replica", Stage::Replica, Who::Embedded),
+    row("fleet_of_another_type", "another type in the fleet's key", Stage::Planted("fleet"), Who::Embedded),
+    row("scope_of_another_type", "another type in a scope's key", Stage::Planted("scope:a"), Who::Split),
+    row("quota_of_another_type", "another type in a scope's quota", Stage::Planted("scope:a:quota"), Who::Split),
+    row("session_of_another_type", "another type in each session's key", Stage::Planted("session:*"), Who::Embedded),
+    row(
+        "wake_of_another_type",
+        "another type in each session's wake stream",
+        Stage::Planted("session:*:wake"),
+        Who::Server,
+    ),
+    row("bell_of_another_type", "another type in a scope's bell", Stage::Planted("scope:a:bell"), Who::Server),
+    row("scopes_of_another_type", "another type in the index of scopes", Stage::Planted("scopes"), Who::Server),
+    row("sessions_of_another_type", "another type in the index of sessions", Stage::Planted("sessions"), Who::Server),
+    row("journal_of_another_type", "another type in the journal's stream", Stage::Planted("journal"), Who::Server)
+        .loses(Loss::ItsStream),
+    row(
+        "shipped_of_another_type",
+        "another type in the server's key of what was shipped",
+        Stage::PlantedInShipped,
+        Who::Embedded,
+    ),
+    // Clocks.
+    row(
+        "server_clock_ahead",
+        "the server's clock is stepped 1 h ahead and back",
+        Stage::ServerClock(3600),
+        Who::Server,
+    )
+    .stepping(1),
+    row(
+        "server_clock_back",
+        "the server's clock is stepped 1 h back and ahead",
+        Stage::ServerClock(-3600),
+        Who::Server,
+    )
+    .stepping(1),
+    row(
+        "host_clock_ahead",
+        "this machine's clock is stepped 1 h ahead and back",
+        Stage::HostClock { outage: false, by: 3600 },
+        Who::Server,
+    ),
+    row(
+        "host_clock_ahead_in_an_outage",
+        "the same, while the server is away",
+        Stage::HostClock { outage: true, by: 3600 },
+        Who::Embedded,
+    )
+    .stepping(1),
+    row(
+        "host_clock_back_in_an_outage",
+        "this machine's clock is stepped 1 h back and ahead while the server is away",
+        Stage::HostClock { outage: true, by: -3600 },
+        Who::Embedded,
+    )
+    .stepping(1),
+    // This machine.
+    row("disk_full", "the state folder's disk is full", Stage::DiskFull { outage: false }, Who::Server),
+    row("disk_full_in_an_outage", "the same, and the server is away", Stage::DiskFull { outage: true }, Who::Nobody)
+        .loses(Loss::NoStoreCouldHoldIt),
+    row("read_only", "the state folder is read-only", Stage::ReadOnly { outage: false }, Who::Server),
+    row("read_only_in_an_outage", "the same, and the server is away", Stage::ReadOnly { outage: true }, Who::Nobody)
+        .loses(Loss::NoStoreCouldHoldIt),
+    row("no_home", "neither HOME nor XDG_STATE_HOME", Stage::NoHome { outage: false }, Who::Server),
+    row("no_home_in_an_outage", "the same, and the server is away", Stage::NoHome { outage: true }, Who::Nobody)
+        .loses(Loss::NoStoreCouldHoldIt),
+    row("leftovers", "1,000 leftover temporary files, and the server is away", Stage::Leftovers, Who::Embedded),
+    row(
+        "killed_at_every_step_on_the_server",
+        "frosty killed (-9) at every step of an ask, a server decides",
+        Stage::KilledAtEveryStep(Store::Server),
+        Who::Server,
+    ),
+    row(
+        "killed_at_every_step_in_files",
+        "frosty killed (-9) at every step of an ask, the embedded store is configured",
+        Stage::KilledAtEveryStep(Store::Files),
+        Who::Files,
+    ),
+    row(
+        "killed_at_every_step_taking_over",
+        "the same, the server is away and the embedded store takes over",
+        Stage::KilledAtEveryStep(Store::TakesOver),
+        Who::Either,
+    ),
+    row(
+        "killed_at_every_step_standing_in",
+        "the same, the embedded store has stood in for a while",
+        Stage::KilledAtEveryStep(Store::StandIn),
+        Who::Either,
+    ),
+    row(
+        "killed_at_every_step_going_home",
+        "the same, the server is back and is told what happened meanwhile",
+        Stage::KilledAtEveryStep(Store::GoesHome),
+        Who::Either,
+    ),
+    // Several machines.
+    row(
+        "one_of_two_hosts_refused",
+        "two hosts share scopes; one of them is refused",
+        Stage::TwoHosts { namespace: false },
+        Who::Embedded,
+    ),
+    row(
+        "one_of_two_hosts_cut_off",
+        "two hosts share scopes; one of them is in a network without the server",
+        Stage::TwoHosts { namespace: true },
+        Who::Embedded,
+    ),
+    // Many at once; these run when nothing else does.
+    row("eight_at_once", "8 at once, 20 times; nothing is wrong", Stage::Eight, Who::Server),
+    row("a_hundred_at_once", "100 at once; nothing is wrong", Stage::Hundred(Mode::Pass), Who::Server).in_a_crowd(),
+    row("a_hundred_at_once_unanswered", "100 at once; no answer", Stage::Hundred(Mode::Silent), Who::Embedded)
+        .in_a_crowd()
+        .loses(Loss::NoStoreCouldHoldIt),
+    row(
+        "a_hundred_in_a_restart",
+        "100 at once while the server is killed and started again with its data",
+        Stage::HundredInARestart,
+        Who::Either,
+    )
+    .in_a_crowd(),
+];

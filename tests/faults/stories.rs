@@ -1,0 +1,298 @@
+//! What takes more than one fault to show.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::measure::{Entry, LONGEST, on_server, on_this_machine};
+use crate::proxy::{Mode, Proxy};
+use crate::server::Redis;
+use crate::site::{Ask, BACK, Phase, Site};
+use crate::support::{Frosty, stop};
+use crate::{engines, spool};
+
+pub struct Story {
+    pub name: &'static str,
+    pub what: &'static str,
+    pub alone: bool,
+    pub run: fn() -> Result<String, String>,
+}
+
+const fn story(name: &'static str, what: &'static str, run: fn() -> Result<String, String>) -> Story {
+    Story { name, what, alone: false, run }
+}
+
+pub const STORIES: &[Story] = &[
+    story(
+        "ten_thousand_spooled",
+        "an outage leaves 10,000 entries behind, then the server is back",
+        spool::ten_thousand,
+    ),
+    story(
+        "a_seat_of_many_sessions",
+        "1,000 sessions followed each other in one seat while the server was away",
+        spool::many_sessions,
+    ),
+    story("an_engine_rides_through", "a waiting engine, the server killed under it, and back", engines::ride_through),
+    story("held_through_an_outage", "a hold, the server killed, back empty, released by hand elsewhere", held),
+    story(
+        "released_elsewhere_in_an_outage",
+        "a hold, this host cut off, released by hand elsewhere meanwhile",
+        released_elsewhere,
+    ),
+    story("cooling_down_through_an_outage", "a cooldown, the server killed, and back empty", cooling_down),
+    story("an_api_error_through_an_outage", "an API error's cooldown, the server killed, and back empty", api_error),
+    story("resting_through_an_outage", "a rest of the agent's own, the server killed, and back empty", resting),
+    story("quotas_through_an_outage", "a quota of 3, the server killed, and back empty", quotas),
+    Story { alone: true, ..story("the_breaker", "20 hooks in a row before a server that does not answer", breaker) },
+];
+
+const GUARD: Duration = Duration::from_millis(400);
+/// The length of what is to outlast the outages.
+const LASTS: Duration = Duration::from_secs(12);
+
+/// A guard, a bang window of three, and cooldowns of [`LASTS`].
+fn site() -> Site {
+    let server = Arc::new(Redis::start(&[]));
+    let proxy = Proxy::to(server.port);
+    let lasts = format!("{}s", LASTS.as_secs());
+    let cooldown = serde_json::json!({"base": lasts, "max": lasts, "jitter": 0});
+    let stop =
+        serde_json::json!({"min_interval": "400ms", "burst": {"limit": 3, "window": "20s"}, "cooldown": cooldown});
+    let config = serde_json::json!({"stop": stop, "api_error": {"base": lasts, "max": lasts}, "budget": "250ms"});
+    Site::configured(server, Some(proxy), GUARD, &config.to_string())
+}
+
+/// The last verdict in a scope.
+fn last(site: &Site, scope: &str) -> Option<Entry> {
+    let server = on_server(&site.server).into_iter().filter(|e| !e.shipped);
+    let all = server.chain(on_this_machine(site)).filter(|e| e.scope == scope);
+    all.max_by_key(|e| e.ms)
+}
+
+fn ask(site: &Site, payload: &str) -> (Ask, Option<Entry>) {
+    let asked = site.ask_as(Phase::During, "s", "s", payload);
+    thread::sleep(Duration::from_millis(2));
+    (asked, last(site, "s"))
+}
+
+/// Asks for so long and expects nothing but this refusal, by this store in the end.
+fn refused(site: &Site, reason: &str, store: &str, within: Duration) -> Result<(), String> {
+    let end = Instant::now() + within;
+    loop {
+        let (asked, entry) = ask(site, &stop("s"));
+        if asked.code != Some(0) || asked.took() > LONGEST {
+            return Err(format!("expected a refusal by {reason} of {store}, found {asked:?}, {entry:?}"));
+        }
+        match entry {
+            Some(e) if e.reason == reason && e.store == store => return Ok(()),
+            // The guard of a switch of stores may come first.
+            other if Instant::now() >= end => {
+                return Err(format!("expected a refusal by {reason} of {store} within {within:?}, found {other:?}"));
+            }
+            _ => thread::sleep(Duration::from_millis(500)),
+        }
+    }
+}
+
+/// Asks until it may go on; as rarely as not to fill a bang window.
+fn goes_on(site: &Site, within: Duration) -> Result<Duration, String> {
+    let started = Instant::now();
+    loop {
+        let (asked, entry) = ask(site, &stop("s"));
+        if asked.code == Some(2) {
+            return Ok(started.elapsed());
+        }
+        if started.elapsed() > within {
+            return Err(format!("expected it to be free within {within:?}, found {entry:?}"));
+        }
+        thread::sleep(Duration::from_millis(1200));
+    }
+}
+
+fn tell(site: &Site, payload: &str) -> Result<(), String> {
+    let (asked, _) = ask(site, payload);
+    if asked.code == Some(0) { Ok(()) } else { Err(format!("expected exit 0, found {asked:?}")) }
+}
+
+/// Refused by the server, then without it, then by it again after it lost its data.
+fn outlasts(site: &Site, reason: &str) -> Result<String, String> {
+    refused(site, reason, "dragonfly", Duration::from_secs(2))?;
+    site.server.kill();
+    for _ in 0..3 {
+        refused(site, reason, "embedded", Duration::from_millis(1500))?;
+        thread::sleep(Duration::from_millis(300));
+    }
+    site.server.restart_empty();
+    let back = Instant::now();
+    refused(site, reason, "dragonfly", BACK)?;
+    Ok(format!(
+        "refused (`{reason}`) by the server, by the embedded store, and by the server without its data ({:.1} s after \
+its return)",
+        back.elapsed().as_secs_f64()
+    ))
+}
+
+fn release_elsewhere(site: &Site) -> Result<(), String> {
+    let elsewhere = Frosty::bare().config("{}").var("FROSTY_STORE", &site.server.url());
+    let told = elsewhere.run(&["release", "s"], b"");
+    if told.code == Some(0) && told.stdout.contains("released s") { Ok(()) } else { Err(format!("{told:?}")) }
+}
+
+fn held() -> Result<String, String> {
+    let site = site();
+    goes_on(&site, LONGEST)?;
+    plant_hold(&site)?;
+    let mut said = outlasts(&site, "hold")?;
+    release_elsewhere(&site)?;
+    let free = goes_on(&site, BACK)?;
+    let _ = write!(said, "; released elsewhere: free after {:.1} s", free.as_secs_f64());
+    site.server.kill();
+    let free = goes_on(&site, BACK)?;
+    let _ = write!(said, "; the server killed once more: still free, {:.1} s later", free.as_secs_f64());
+    Ok(said)
+}
+
+/// A hold by a person, an hour long: a good stop does not lift it.
+fn plant_hold(site: &Site) -> Result<(), String> {
+    let now = frosty::clock::host_ms();
+    let mut set = redis::cmd("HSET");
+    set.arg("frosty:{default}:scope:s").arg("hold_reason").arg("the build is red").arg("hold_by").arg("ann");
+    set.arg("hold_since").arg(now).arg("hold_until").arg(now + 3_600_000);
+    set.query::<()>(&mut site.server.connection()).map_err(|e| e.to_string())
+}
+
+fn released_elsewhere() -> Result<String, String> {
+    let site = site();
+    goes_on(&site, LONGEST)?;
+    plant_hold(&site)?;
+    refused(&site, "hold", "dragonfly", Duration::from_secs(2))?;
+    site.proxy().set(Mode::Refuse);
+    refused(&site, "hold", "embedded", Duration::from_secs(2))?;
+    release_elsewhere(&site)?;
+    refused(&site, "hold", "embedded", Duration::ZERO)?;
+    site.proxy().set(Mode::Pass);
+    let free = goes_on(&site, BACK)?;
+    Ok(format!(
+        "refused (`hold`) while it is cut off, though released by then; free {:.1} s after it can reach the server",
+        free.as_secs_f64()
+    ))
+}
+
+fn cooling_down() -> Result<String, String> {
+    let site = site();
+    goes_on(&site, LONGEST)?;
+    let tripped = Instant::now();
+    while last(&site, "s").is_none_or(|e| e.reason != "burst") {
+        if ask(&site, &stop("s")).0.code != Some(0) || tripped.elapsed() > Duration::from_secs(5) {
+            return Err("three asks at once did not trip".to_owned());
+        }
+    }
+    after_its_time(&site, "cooldown", tripped)
+}
+
+fn api_error() -> Result<String, String> {
+    let site = site();
+    goes_on(&site, LONGEST)?;
+    let tripped = Instant::now();
+    tell(&site, r#"{"session_id":"s","hook_event_name":"StopFailure","error":"rate_limit"}"#)?;
+    after_its_time(&site, "api_error", tripped)
+}
+
+fn resting() -> Result<String, String> {
+    let site = site();
+    goes_on(&site, LONGEST)?;
+    let tripped = Instant::now();
+    tell(&site, &crate::support::stop_saying("s", &format!("frosty: next_check {}s", LASTS.as_secs())))?;
+    after_its_time(&site, "rest", tripped)
+}
+
+fn after_its_time(site: &Site, reason: &str, begun: Instant) -> Result<String, String> {
+    let said = outlasts(site, reason)?;
+    let free = goes_on(site, BACK);
+    let after = begun.elapsed();
+    free?;
+    if after < LASTS - Duration::from_millis(5) {
+        return Err(format!("it went on after {after:?}, before the {LASTS:?} were over"));
+    }
+    Ok(format!("{said}; went on {:.1} s after it had begun, of {} s", after.as_secs_f64(), LASTS.as_secs()))
+}
+
+fn quotas() -> Result<String, String> {
+    const LIMIT: usize = 3;
+    let server = Arc::new(Redis::start(&[]));
+    let quotas = serde_json::json!([{"limit": LIMIT, "per": "1h"}]);
+    let stop = serde_json::json!({"min_interval": "200ms", "burst": null, "quotas": quotas});
+    let config = serde_json::json!({"stop": stop, "budget": "250ms"}).to_string();
+    let site = Site::configured(server, None, Duration::from_millis(200), &config);
+    let used = || {
+        let before = site.asks().iter().filter(|a| a.went_on()).count();
+        site.drive(Phase::During, &["s"], Duration::from_secs(4));
+        site.asks().iter().filter(|a| a.went_on()).count() - before
+    };
+    let first = used();
+    site.server.kill();
+    let without = used();
+    site.server.restart_empty();
+    let end = Instant::now() + BACK;
+    let decides = || on_server(&site.server).iter().any(|e| !e.shipped);
+    let mut again = 0;
+    while !decides() && Instant::now() < end {
+        again += used();
+    }
+    again += used();
+    if [first, without, again].iter().any(|n| *n > LIMIT) || first != LIMIT {
+        return Err(format!("expected at most {LIMIT} in each store, found {first}, {without} and {again}"));
+    }
+    Ok(format!(
+        "of {LIMIT} allowed: {first} by the server, {without} without it, {again} by the server without its data"
+    ))
+}
+
+fn breaker() -> Result<String, String> {
+    let server = Arc::new(Redis::start(&[]));
+    let proxy = Proxy::to(server.port);
+    let site = Site::of(server, Some(proxy), crate::site::INTERVAL);
+    site.drive(Phase::Before, &["s"], Duration::from_millis(800));
+    site.proxy().set(Mode::Silent);
+    let (from, began) = (site.proxy().connections(), Instant::now());
+    let asks: Vec<Ask> = (0..20)
+        .map(|_| {
+            thread::sleep(Duration::from_millis(60));
+            site.ask(Phase::During, "s")
+        })
+        .collect();
+    let took = began.elapsed();
+    let made = site.proxy().connections() - from;
+    // The first hook finds out; then a probe after 1 s, and twice as long after each.
+    let probes = [1, 3, 7, 15, 25, 35].iter().filter(|at| took >= Duration::from_secs(**at)).count();
+    if made as usize > 1 + probes || made == 0 {
+        return Err(format!("20 hooks in {took:?} made {made} connections where {} are allowed", 1 + probes));
+    }
+    let mut times: Vec<Duration> = asks.iter().skip(1).map(Ask::took).collect();
+    times.sort();
+    let slow = times.iter().filter(|t| **t >= Duration::from_millis(100)).count();
+    let middle = times[times.len() / 2];
+    // A probe waits for the server; a machine that is busy with something else stalls one or two more.
+    if middle >= Duration::from_millis(100) || slow > probes + 3 {
+        return Err(format!("the hooks after the first took {times:?}"));
+    }
+    // A probe is due: of 8 at once one asks.
+    thread::sleep(Duration::from_millis(4500));
+    let from = site.proxy().connections();
+    site.at_once(Phase::During, 8, &["s"], || {});
+    let probed = site.proxy().connections() - from;
+    if probed > 1 {
+        return Err(format!("8 hooks at once made {probed} connections to a server that is known to be away"));
+    }
+    site.proxy().set(Mode::Pass);
+    site.until_back(&["s"])?;
+    Ok(format!(
+        "{made} connections in {:.1} s; the first took {} ms, the others {} ms (the middle one); 8 at once when a probe was due: \
+{probed} connection",
+        took.as_secs_f64(),
+        asks[0].took().as_millis(),
+        middle.as_millis()
+    ))
+}
