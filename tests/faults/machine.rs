@@ -98,8 +98,8 @@ pub fn leftovers(row: &Row) -> Result<Facts, String> {
 pub fn two_hosts(row: &Row, namespace: bool) -> Result<Facts, String> {
     let server = Arc::new(Redis::start(&[]));
     let (here, there) = (Site::direct(Arc::clone(&server)), another_host(&server));
-    before(&there);
     before(&here);
+    before(&there);
     if !namespace {
         there.proxy().set(Mode::Refuse);
     }

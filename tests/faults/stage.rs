@@ -214,14 +214,22 @@ pub fn proxied() -> Site {
 }
 
 pub fn before(site: &Site) {
-    site.drive(Phase::Before, SCOPES, Duration::from_millis(1300));
+    site.drive(Phase::Before, SCOPES, Duration::from_millis(700));
+    admitted_just_now(site, Phase::Before);
+}
+
+/// Asks when the guard is open: what comes next meets a store that has just admitted.
+fn admitted_just_now(site: &Site, phase: Phase) {
+    thread::sleep(site.interval);
+    SCOPES.iter().for_each(|scope| drop(site.ask(phase, scope)));
 }
 
 /// Long enough for the guard that a stand-in begins with, and for admissions past it.
 pub fn during(site: &Site) {
     site.drive(Phase::During, SCOPES, Duration::from_millis(1500));
     site.at_once(Phase::During, 8, &["a", "b", "c"], || {});
-    site.drive(Phase::During, SCOPES, Duration::from_millis(1700));
+    site.drive(Phase::During, SCOPES, Duration::from_millis(1000));
+    admitted_just_now(site, Phase::During);
 }
 
 pub fn after(row: &Row, site: &Site) -> Result<Facts, String> {
