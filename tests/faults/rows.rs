@@ -30,7 +30,7 @@ pub enum Loss {
     None,
     /// What the server held alone when it lost its data.
     WithTheServersData,
-    /// What was refused where neither store could write.
+    /// What was refused where neither store could write, or not in time.
     NoStoreCouldHoldIt,
     /// What the server decided while its journal could not be written.
     ItsStream,
@@ -59,8 +59,10 @@ impl Row {
         self
     }
 
+    /// On a slow machine so many at once may find neither store in time.
     const fn in_a_crowd(mut self) -> Self {
         self.crowd = true;
+        self.lost = Loss::NoStoreCouldHoldIt;
         self
     }
 
