@@ -364,6 +364,10 @@ local function decide()
     fleet_keep = count_of(f[6])
     local lost
     answer.born, lost = text(f[1]), int(f[7])
+    if lost and lost > now then
+      lost = now
+      put(fleet, 'lost', fmt(now))
+    end
     local is_another = known_born ~= '' and known_born ~= answer.born
     if is_another and not lost then
       lost = now
@@ -374,9 +378,12 @@ local function decide()
       put(fleet, 'born', id)
     end
     -- What it was admitted before the data was lost is not known; whoever knew the store by another name may have more to
-    -- tell of the scope first.
-    if is_another or (lost and not admitted_at and not taken) then
-      taken = is_another and now or math.min(lost, now)
+    -- tell of the scope first, once.
+    if is_another and (not taken or taken < lost) then
+      taken = now
+      put(scope, 'taken', fmt(taken))
+    elseif lost and not admitted_at and not taken then
+      taken = lost
       put(scope, 'taken', fmt(taken))
     end
     local moved
@@ -421,7 +428,7 @@ local function decide()
   end
   -- 5. the guard; only a paced ask that meets it closed leaves no mark
   local guard = admitted_at and admitted_at + min_interval - now or 0
-  if stop and taken then guard = math.max(guard, taken + (min_interval > 0 and min_interval or window) - now) end
+  if stop and taken then guard = math.max(guard, taken + math.max(1, min_interval > 0 and min_interval or window) - now) end
   if guard > 0 and paced == '1' then return refuse('min_interval', guard) end
   if burst_limit > 0 then
     local kept = {}

@@ -4,7 +4,7 @@
 local now = (function(t) return math.floor(tonumber(t[1])) * 1000 + math.floor(tonumber(t[2]) / 1000) end)(redis.call('TIME'))
 
 local unpack = table.unpack or unpack
-local id, known_born, was_away, mirror_born, mirror_age, keep, released_age,
+local id, known_born, was_away, mirror_born, mirror_age, keep, released_age, good_stop_age,
   hold_kind, hold_reason, hold_by, hold_age, hold_left,
   fleet_kind, fleet_reason, fleet_by, fleet_age, fleet_left,
   stop_kind, stop_age, stop_left, stop_strikes,
@@ -12,8 +12,8 @@ local id, known_born, was_away, mirror_born, mirror_age, keep, released_age,
   api_kind, api_age, api_left, api_strikes,
   session_kind, fence, rest, rest_age, rest_left, rest_topic, woken, note, count, begun_age, begun_id,
   scope_name, name, label, host, pid, seen_age,
-  scope_counts, fleet_counts, admitted = unpack(ARGV, 1, 49)
-local ADMITTED_ARGS = 50
+  scope_counts, fleet_counts, admitted = unpack(ARGV, 1, 50)
+local ADMITTED_ARGS = 51
 
 local K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3]
 local K_SCOPE_QUOTA = scope_counts == '1' and KEYS[4]
@@ -67,9 +67,10 @@ if was_away == '1' then put(scope, 'taken', fmt(now)) end
 local released, furthest, endless = count_of(c[5]), now, false
 local stored_by, stored_since = text(c[2]), int(c[3])
 local held = text(c[1]) ~= '' or stored_by ~= '' or text(c[3]) ~= ''
-if int(released_age) and (not held or not stored_since or stored_since <= ago(released_age)) then
+local lifted_age = int(released_age) and released_age or (stored_by == 'api' and good_stop_age)
+if int(lifted_age) and (not held or not stored_since or stored_since <= ago(lifted_age)) then
   for _, field in ipairs({ 'hold_reason', 'hold_by', 'hold_since', 'hold_until' }) do put(scope, field, '') end
-  released, held = math.max(released, ago(released_age)), false
+  released, held = math.max(released, ago(lifted_age)), false
   put(scope, 'released', fmt(released))
   c[1], c[2], c[3], c[4] = nil, nil, nil, nil
 end

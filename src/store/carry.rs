@@ -31,12 +31,15 @@ pub(super) fn invocations(
     known_born: &str,
     now: Ms,
 ) -> Vec<Cmd> {
-    let call = |how: [&str; 2], session| invocation(how, config, scope, file, fleet_hold, known_born, session, now);
+    let call = |how: [&str; 2], session, admitted: &[Ms]| {
+        invocation(how, config, scope, file, fleet_hold, known_born, session, admitted, now)
+    };
+    let admitted = admitted(config, file, now);
     let mut sessions: Vec<_> = file.sessions.iter().collect();
     sessions.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
-    let mut told = vec![call(["EVAL", CARRY], sessions.first().copied())];
+    let mut told = vec![call(["EVAL", CARRY], sessions.first().copied(), &admitted)];
     let others = sessions.into_iter().take(MOST_SESSIONS).skip(1);
-    told.extend(others.map(|session| call(["EVALSHA", CARRY_SHA], Some(session))));
+    told.extend(others.map(|session| call(["EVALSHA", CARRY_SHA], Some(session), &[])));
     told
 }
 
@@ -58,6 +61,7 @@ fn invocation(
     fleet_hold: Option<&FleetHold>,
     known_born: &str,
     session: Option<(&String, &SessionState)>,
+    admitted: &[Ms],
     now: Ms,
 ) -> Cmd {
     let fleet = &config.fleet;
@@ -78,6 +82,8 @@ fn invocation(
     let seen = mirror.map(|m| m.seen).or_else(|| fleet_hold.map(|f| f.seen)).unwrap_or(now);
     told.text(&clock::id()).text(known_born).text(if away.is_some() { "1" } else { "" });
     told.text(mirror_born.map_or("", String::as_str)).age(Some(seen)).number(millis(KEEP));
+    // Lifted by hand, and by a good stop: that lifts a hold of API errors only.
+    told.age(away.and_then(|a| a.released));
     told.age(file.scope.released.filter(|at| away.is_some_and(|a| *at >= a.since)));
 
     // What changed since the take-over is the scope's own; what did not is the server's own word.
@@ -98,12 +104,19 @@ fn invocation(
     told.session(session.map(|(_, s)| s), away.map(|a| a.since), scope);
 
     told.text(if quotas[0] { "1" } else { "" }).text(if quotas[1] { "1" } else { "" });
-    let admitted = away.map(|a| a.admitted.as_slice()).unwrap_or_default();
     told.number(Ms::try_from(admitted.len()).unwrap_or(0));
     for at in admitted {
         told.age(Some(*at)).text(&format!("{at}-{scope}"));
     }
     told.call
+}
+
+/// The admissions that a quota still counts.
+fn admitted(config: &Config, file: &ScopeFile, now: Ms) -> Vec<Ms> {
+    let Some(away) = &file.away else { return Vec::new() };
+    let quotas = config.policy.stop.quotas.iter().chain(&config.policy.fleet_quotas);
+    let longest = quotas.map(|q| millis(q.per)).max().unwrap_or(0);
+    away.admitted.iter().copied().filter(|at| *at > now.saturating_sub(longest)).collect()
 }
 
 struct Told {

@@ -95,7 +95,7 @@ impl<'a> Embedded<'a> {
                 ScopeFile::new(self.unknown_scope(now))
             }
         };
-        let takes_over = self.stand_in(step, &mut file, now)?;
+        let (takes_over, fleet_hold) = self.stand_in(step, &mut file, now)?;
         let fleet = if step.event.asks() == Some(Class::Stop) { self.fleet(now, &mut notes)? } else { None };
 
         let mut state = State {
@@ -108,7 +108,13 @@ impl<'a> Embedded<'a> {
             state.session = from.sessions.get(&step.session).cloned().unwrap_or_default();
         }
         let had_fleet = is_kept(&state.fleet);
+        // What the server said of the fleet binds while the server is away, and is not this store's to keep.
+        let own_hold = state.fleet.hold.clone();
+        if fleet_hold.is_some() && !own_hold.as_ref().is_some_and(|h| h.holds(now)) {
+            state.fleet.hold = fleet_hold;
+        }
         let mut decided = model::step(&self.config.policy, &mut state, step, now);
+        state.fleet.hold = own_hold;
         // Who asks from a seat that the session has left moves nothing.
         let stays = moved.is_some() && decided.reason == Reason::Superseded;
         let left = moved.filter(|_| !stays);
@@ -128,7 +134,7 @@ impl<'a> Embedded<'a> {
         }
         let line = entry.line();
 
-        let (mut journal, mut pending) = self.settle(file.pending);
+        let (mut journal, mut pending) = settle(&self.dir, file.pending);
         pending.push(Pending { at: journal.as_ref().map_or(0, LocalJournal::len), line });
         let over = pending.len().saturating_sub(MOST_PENDING);
         pending.drain(..over);
@@ -143,6 +149,9 @@ impl<'a> Embedded<'a> {
             file.sessions.insert(step.session.clone(), state.session);
         }
         file.pending = pending;
+        if file.away.is_some() && file.scope.hold.is_none() {
+            file.lift_api_hold();
+        }
         if let Some(away) = &mut file.away {
             away.steps = away.steps.wrapping_add(1);
             if step.event.asks() == Some(Class::Stop) && decided.outcome == Outcome::Admit {
@@ -167,9 +176,10 @@ impl<'a> Embedded<'a> {
         Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) })
     }
 
-    /// In a server's place: takes the scope over, and records that the server is to be told. Tells whether it took over.
-    fn stand_in(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<bool, StoreError> {
-        let Some(StandIn { server, why, quiet, breaks }) = &self.stands_in else { return Ok(false) };
+    /// In a server's place: takes the scope over, and records that the server is to be told. Tells whether it took over, and
+    /// what the server last said of the fleet's hold.
+    fn stand_in(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<(bool, Option<Hold>), StoreError> {
+        let Some(StandIn { server, why, quiet, breaks }) = &self.stands_in else { return Ok((false, None)) };
         let mut record = server_record::read_or_rebuild(&self.dir);
         // Before the scope's file says so: without the mark nobody would look into it.
         let mut changed = record.away.insert(step.scope.clone());
@@ -180,7 +190,8 @@ impl<'a> Embedded<'a> {
             changed |= record.breaker.take().is_some();
         }
         if !quiet && record.unshipped.is_none() {
-            record.unshipped = Some(LocalJournal::open(&self.dir).map_or(0, |journal| journal.len()));
+            let here = LocalJournal::open(&self.dir).map(|journal| journal.unshipped());
+            record.unshipped = Some(here.unwrap_or_default());
             changed = true;
         }
         if changed {
@@ -189,16 +200,15 @@ impl<'a> Embedded<'a> {
         let takes_over = file.away.is_none();
         if takes_over {
             let pause = model::pause(&self.config.policy.stop);
-            file.take_over(record.fleet_hold.as_ref(), now, !quiet, pause);
+            file.take_over(now, !quiet, pause);
         } else {
             file.stay_over(now, !quiet);
         }
-        if matches!(step.event, Event::Release)
-            && let Some(mirror) = &mut file.mirror
-        {
-            mirror.doors.hold = None;
+        if matches!(step.event, Event::Release) {
+            file.lift_hold(now);
         }
-        Ok(takes_over && !quiet)
+        let fleet_hold = record.fleet_hold(server).map(|f| f.hold.clone()).filter(|h| h.holds(now));
+        Ok((takes_over && !quiet, fleet_hold))
     }
 
     /// Another scope's file that holds the session: it came from that seat. Looked for once in a session's time in a seat.
@@ -207,24 +217,10 @@ impl<'a> Embedded<'a> {
         let files = fs::read_dir(self.dir.join("scopes")).into_iter().flatten().flatten().map(|f| f.path());
         let others = files.filter(|path| *path != own && path.extension().is_some_and(|e| e == "json"));
         let all = others.filter_map(|path| Some((state_file::peek::<ScopeFile>(&path)?, path)));
+        // What a server said there may be long over.
+        let all = all.filter(|(file, _)| file.decided_here(&step.session));
         let seen = |(file, _): &(ScopeFile, PathBuf)| file.sessions.get(&step.session).map(|s| s.seen);
         all.filter(|f| seen(f).is_some()).max_by_key(seen).map(|(file, path)| (path, file))
-    }
-
-    /// Opens the journal and appends what earlier steps left pending; returns what is still to be written.
-    fn settle(&self, pending: Vec<Pending>) -> (Option<LocalJournal>, Vec<Pending>) {
-        let Ok(mut journal) = LocalJournal::open(&self.dir) else { return (None, pending) };
-        let mut left = Vec::new();
-        for entry in pending {
-            let settled = left.is_empty()
-                && matches!(journal.holds(entry.at, &entry.line), Ok(there) if there || journal.append(&entry.line).is_ok());
-            if !settled {
-                left.push(entry);
-            }
-        }
-        // Out of order is worse than late: nothing new is written before what is left.
-        let journal = left.is_empty().then_some(journal);
-        (journal, left)
     }
 
     fn fleet(&self, now: Ms, notes: &mut Vec<String>) -> Result<Option<FleetState>, StoreError> {
@@ -272,6 +268,22 @@ impl Store for Embedded<'_> {
     fn step(&mut self, step: &Step) -> Result<Verdict, StoreError> {
         self.step_at(step, clock::host_ms)
     }
+}
+
+/// Opens the journal and appends what earlier steps left pending; returns what is still to be written.
+pub(super) fn settle(dir: &Path, pending: Vec<Pending>) -> (Option<LocalJournal>, Vec<Pending>) {
+    let Ok(mut journal) = LocalJournal::open(dir) else { return (None, pending) };
+    let mut left = Vec::new();
+    for entry in pending {
+        let settled = left.is_empty()
+            && matches!(journal.holds(entry.at, &entry.line), Ok(there) if there || journal.append(&entry.line).is_ok());
+        if !settled {
+            left.push(entry);
+        }
+    }
+    // Out of order is worse than late: nothing new is written before what is left.
+    let journal = left.is_empty().then_some(journal);
+    (journal, left)
 }
 
 fn is_kept(fleet: &FleetState) -> bool {

@@ -4,6 +4,7 @@
 //! cannot be asked, the embedded store takes the scope over and says so; once it can, it is told what happened, and decides
 //! again. At each change of hands the scope's guard is closed, since neither knows whom the other admitted last.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ use crate::throttle::verdict::{Decision, Reason, Verdict};
 /// How long what is only kept may wait for the fleet's lock, and how long one ask ships old entries.
 const ASIDE: Duration = Duration::from_millis(50);
 
-/// When the stand-in must have decided, after the ask began.
+/// Nothing takes longer, from the beginning of the ask.
 const LATEST: Duration = Duration::from_millis(900);
 
 /// A server and its stand-in.
@@ -52,6 +53,16 @@ impl<'a> Failover<'a> {
         self.deadline.checked_sub(kept).unwrap_or(self.deadline)
     }
 
+    /// Until when more than the verdict itself may take: another budget, and in all less than the watchdog's second.
+    fn latest(&self) -> Instant {
+        let begun = self.deadline.checked_sub(self.config.budget).unwrap_or(self.deadline);
+        (Instant::now() + self.config.budget).min(begun + LATEST)
+    }
+
+    fn born<'r>(&self, record: &'r Record) -> &'r str {
+        record.born(&self.server.shown)
+    }
+
     fn reach(&self) -> Result<Dragonfly<'a>, StoreError> {
         Ok(Dragonfly::new(self.config, Link::connect(self.config, self.server, self.servers_deadline())?))
     }
@@ -70,8 +81,10 @@ impl<'a> Failover<'a> {
     #[inline(never)]
     fn learn(&self, dir: &Path, record: &Record, step: &Step, verdict: Verdict) -> Result<Verdict, StoreError> {
         let decided = &verdict.decision;
-        let is_another = !record.born.is_empty() && !decided.born.is_empty() && decided.born != record.born;
-        let knows_more = record.mark(&step.scope, clock::host_ms()).is_some() || record.fleet_hold.is_some();
+        let known = self.born(record);
+        let is_another = !known.is_empty() && !decided.born.is_empty() && decided.born != known;
+        let fleet_hold = record.fleet_hold(&self.server.shown);
+        let knows_more = record.mark(&step.scope, clock::host_ms()).is_some() || fleet_hold.is_some();
         if is_another && knows_more && verdict.admission.is_none() {
             return self.go_home(dir, record, step);
         }
@@ -92,15 +105,12 @@ impl<'a> Failover<'a> {
         // Others of this scope may be deciding here right now.
         for _ in 0..3 {
             if self.tell(dir, record, step, &mut server)? {
-                let verdict = server.step(step, &record.born)?;
+                let verdict = server.step(step, self.born(record))?;
                 self.keep(dir, step, &verdict.decision, true);
                 if verdict.unjournaled {
                     self.journal_here(dir, step, &verdict.decision);
                 }
-                if record.unshipped.is_some() {
-                    let until = Instant::now() + ASIDE;
-                    ship::ship(self.config, dir, server.link(), until);
-                }
+                ship::ship(self.config, dir, server.link(), Instant::now() + ASIDE, self.latest());
                 return Ok(verdict);
             }
         }
@@ -116,28 +126,59 @@ impl<'a> Failover<'a> {
         let found = state_file::peek::<ScopeFile>(&path);
         let lost = found.is_none() && (record.away.contains(&step.scope) || path.exists());
         let file = found.filter(|f| f.away.is_some() || f.mirror.is_some());
-        let fleet_hold = record.fleet_hold.as_ref();
+        let mut fleet_hold = record.fleet_hold(&self.server.shown).cloned();
+        if let Some(fleet) = &mut fleet_hold {
+            fleet.hold.rebase(now);
+        }
         if file.is_none() && fleet_hold.is_none() && !lost {
             return Ok(true);
         }
         let mut file = file.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
+        file.rebase(now);
         if lost {
             // Whatever was decided here is not known any more, but when it may have been: until now.
             file.away = Some(Away { since: now, ..Away::default() });
         }
-        server.tell(&carry::invocations(self.config, &step.scope, &file, fleet_hold, &record.born, now))?;
+        server.tell(&carry::invocations(
+            self.config,
+            &step.scope,
+            &file,
+            fleet_hold.as_ref(),
+            self.born(record),
+            now,
+        ))?;
         let Some(told) = file.away.filter(|_| !lost).map(|away| away.steps) else { return Ok(true) };
         let _lock = embedded::lock(dir, self.servers_deadline(), self.config.budget)?;
         let Some(mut file) = state_file::peek::<ScopeFile>(&path) else { return Ok(false) };
         match &file.away {
             Some(away) if away.steps != told => return Ok(false),
             Some(_) => {
+                self.settle(dir, &mut file);
                 file.give_back(clock::host_ms());
-                state_file::replace(&path, &file)?;
+                if let Err(e) = state_file::replace(&path, &file) {
+                    // On a full disk a file can still be taken away: what it held the server has been told.
+                    fs::remove_file(&path).map_err(|_| e)?;
+                }
             }
             None => {}
         }
         Ok(true)
+    }
+
+    /// Journals what earlier steps left pending: the scope's next step may not be decided here.
+    fn settle(&self, dir: &Path, file: &mut ScopeFile) {
+        if file.pending.is_empty() {
+            return;
+        }
+        let mut record = server_record::read_or_rebuild(dir);
+        if record.unshipped.is_none() {
+            let Ok(journal) = LocalJournal::open(dir) else { return };
+            record.unshipped = Some(journal.unshipped());
+            if server_record::write(dir, &record).is_err() {
+                return;
+            }
+        }
+        file.pending = embedded::settle(dir, std::mem::take(&mut file.pending)).1;
     }
 
     /// The embedded store decides.
@@ -149,10 +190,8 @@ impl<'a> Failover<'a> {
         let why = server.to_string();
         let stand_in =
             StandIn { server: &self.server.shown, why: &why, quiet, breaks: !quiet && server.concerns_all() };
-        // Many may want the files at once when a server goes: each gets its turn, in all before the watchdog's second.
-        let begun = self.deadline.checked_sub(self.config.budget).unwrap_or(self.deadline);
-        let patient = (Instant::now() + self.config.budget).min(begun + LATEST);
-        let deadline = self.deadline.max(patient);
+        // Many may want the files at once when a server goes: each gets its turn.
+        let deadline = self.deadline.max(self.latest());
         let decided = Embedded::new(self.config, deadline).and_then(|store| store.standing_in(stand_in).step(step));
         match decided {
             Ok(mut verdict) => {
@@ -172,7 +211,7 @@ impl<'a> Failover<'a> {
         let Ok(mut journal) = LocalJournal::open(dir) else { return };
         let mut record = server_record::read_or_rebuild(dir);
         if record.unshipped.is_none() {
-            record.unshipped = Some(journal.len());
+            record.unshipped = Some(journal.unshipped());
             if server_record::write(dir, &record).is_err() {
                 return;
             }
@@ -197,12 +236,12 @@ impl<'a> Failover<'a> {
         let now = clock::host_ms();
         let mut record = server_record::read_or_rebuild(dir);
         let mut changed = at_home && record.breaker.take().is_some();
-        if !decided.born.is_empty() && decided.born != record.born {
-            record.born.clone_from(&decided.born);
+        if record.knows(&self.server.shown, &decided.born) {
             reached::remember(self.config, self.server);
             changed = true;
         }
-        changed |= keep_fleet_hold(&mut record, step, decided, now);
+        let born = self.born(&record).to_owned();
+        changed |= keep_fleet_hold(&mut record, &self.server.shown, step, decided, now);
         let path = state_file::scope(dir, &step.scope);
         let worth = mirror::is_worth_keeping(step, decided);
         let found = state_file::peek::<ScopeFile>(&path);
@@ -211,11 +250,11 @@ impl<'a> Failover<'a> {
             changed |= record.away.remove(&step.scope);
             let file = found.or_else(|| worth.then(|| ScopeFile::new(ScopeState::default())));
             let file = file.filter(|f| worth || f.mirror.is_some());
-            let noted = file.map(|mut file| (file.note(step, decided, &record.born, now), file));
+            let noted = file.map(|mut file| (file.note(step, decided, &born, now), file));
             match &noted {
                 // Marked first: without that nobody would look into the file.
-                Some((Some(until), _)) => {
-                    let mark = Mark::new(*until, &record.born, decided, now);
+                Some((Some(until), file)) => {
+                    let mark = Mark::new(*until, &born, decided, file.resting(now), now);
                     changed |= record.marks.insert(step.scope.clone(), mark.clone()) != Some(mark);
                 }
                 _ => changed |= record.unmark(&step.scope, now),
@@ -235,17 +274,17 @@ impl<'a> Failover<'a> {
 }
 
 /// Whether an answer tells something that is not kept yet.
-fn is_news(record: &Record, step: &Step, decided: &Decision) -> bool {
+fn is_news(record: &Record, server: &str, step: &Step, decided: &Decision) -> bool {
     let now = clock::host_ms();
-    if !decided.born.is_empty() && decided.born != record.born {
+    if !decided.born.is_empty() && decided.born != record.born(server) {
         return true;
     }
     let asks = step.event.asks() == Some(Class::Stop) && decided.reason != Reason::Superseded;
-    if asks && record.fleet_hold.is_some() && decided.held.is_none() {
+    if asks && record.fleet_hold(server).is_some() && decided.held.is_none() {
         return true;
     }
     match record.mark(&step.scope, now) {
-        Some(mark) if step.event.asks().is_some() => !mark.says(decided, now),
+        Some(mark) if step.event.asks().is_some() => !mark.says(&step.session, decided, now),
         Some(_) => mirror::is_worth_keeping(step, decided) || step.event.raises_fence() || !step.event.is_clients(),
         None => mirror::is_worth_keeping(step, decided),
     }
@@ -260,13 +299,13 @@ impl Store for Failover<'_> {
         let route = record.as_ref().map_or(Route::Home, |r| r.route(&self.server.shown, &step.scope, clock::host_ms()));
         let record = record.unwrap_or_default();
         let asked = match route {
-            Route::Server => match self.ask(step, &record.born) {
+            Route::Server => match self.ask(step, self.born(&record)) {
                 Ok(verdict) if verdict.unjournaled => {
                     self.journal_here(dir, step, &verdict.decision);
                     self.learn(dir, &record, step, verdict)
                 }
-                Ok(verdict) if !is_news(&record, step, &verdict.decision) => {
-                    if record.born.is_empty() {
+                Ok(verdict) if !is_news(&record, &self.server.shown, step, &verdict.decision) => {
+                    if self.born(&record).is_empty() {
                         reached::remember(self.config, self.server);
                     }
                     Ok(verdict)
@@ -287,7 +326,7 @@ impl Store for Failover<'_> {
 }
 
 /// The fleet's hold, as far as the answer tells of it; whether that changed anything.
-fn keep_fleet_hold(record: &mut Record, step: &Step, decided: &Decision, now: Ms) -> bool {
+fn keep_fleet_hold(record: &mut Record, server: &str, step: &Step, decided: &Decision, now: Ms) -> bool {
     if step.event.asks() != Some(Class::Stop) || decided.reason == Reason::Superseded {
         return false;
     }
@@ -295,12 +334,13 @@ fn keep_fleet_hold(record: &mut Record, step: &Step, decided: &Decision, now: Ms
         Some(held) if held.fleet => {
             let until = decided.retry_after.map(|left| now.saturating_add(millis(left)));
             let hold = Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until };
-            record.fleet_hold = Some(FleetHold { hold, born: record.born.clone(), seen: now });
+            let born = record.born(server).to_owned();
+            record.hold_fleet(FleetHold { server: server.to_owned(), hold, born, seen: now });
             true
         }
         // The scope's own hides it.
         Some(_) => false,
-        None => record.fleet_hold.take().is_some(),
+        None => record.free_fleet(server),
     }
 }
 

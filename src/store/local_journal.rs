@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::server_record;
+use super::server_record::{self, Unshipped};
+use super::ship;
 use crate::read;
 use crate::throttle::policy::Ms;
 
@@ -51,6 +52,11 @@ impl LocalJournal {
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// What is appended from now on a server does not have.
+    pub(super) fn unshipped(&self) -> Unshipped {
+        Unshipped { at: self.len, journal: ship::name(&self.file).unwrap_or_default() }
     }
 
     /// Appends one line; on failure the journal is as it was.
@@ -112,14 +118,14 @@ impl LocalJournal {
 /// Whether the journal may be put aside: not while a server has to be told of it, unless it has grown too large for that.
 fn may_rotate(dir: &Path, file: &File, len: u64) -> bool {
     let Some(mut record) = server_record::read(dir) else { return true };
-    let Some(from) = record.unshipped else { return true };
+    let Some(from) = record.unshipped.as_ref().map(|u| u.at) else { return true };
     if len <= GIVEN_UP_AT {
         return false;
     }
     let mut rest = vec![0; usize::try_from(len.saturating_sub(from)).unwrap_or(0)];
     let lines = file.read_exact_at(&mut rest, from).map_or(0, |()| rest.iter().filter(|b| **b == b'\n').count());
     record.given_up = record.given_up.saturating_add(lines as u64);
-    record.unshipped = Some(0);
+    record.unshipped = Some(Unshipped::default());
     // Counted first: a crash between the two counts them twice, and hides none.
     server_record::write(dir, &record).is_ok()
 }

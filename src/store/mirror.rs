@@ -1,10 +1,13 @@
 //! What the server said of a scope, kept on this machine in case it falls silent or loses its data; and what the embedded
 //! store decided in its place. All times are this machine's clock.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::server_record::{FOREVER, FleetHold};
+use super::server_record::FOREVER;
 use super::state_file::ScopeFile;
+use crate::throttle::effects::BY_API;
 use crate::throttle::policy::{Class, Ms, millis};
 use crate::throttle::state::{Begun, Hold, Rest, RestKind, ScopeState, SessionState, Span};
 use crate::throttle::step::{Event, Step};
@@ -56,6 +59,9 @@ pub(super) struct Away {
     pub(super) admitted: Vec<Ms>,
     /// What it began with: the server knows of that.
     pub(super) brought: Doors,
+    /// When a hold was last lifted by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) released: Option<Ms>,
     /// It changes hands too often: not before this time, or an admission here, does it go back. Each change closes the guard,
     /// and a server that fails only where it would admit could else keep it closed for good.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,7 +127,7 @@ impl ScopeFile {
     /// the server had just admitted it.
     ///
     /// `pause` is how long that is.
-    pub(super) fn take_over(&mut self, fleet_hold: Option<&FleetHold>, now: Ms, closes_guard: bool, pause: Ms) {
+    pub(super) fn take_over(&mut self, now: Ms, closes_guard: bool, pause: Ms) {
         let scope = &mut self.scope;
         if let Some(mirror) = &mut self.mirror {
             mirror.doors.rebase(now);
@@ -133,11 +139,6 @@ impl ScopeFile {
             scope.compact.strikes = scope.compact.strikes.max(doors.compact_strikes);
             scope.api = later(scope.api, doors.api);
             scope.api_strikes = doors.api_strikes;
-        }
-        if let Some(fleet) = fleet_hold.filter(|f| f.hold.holds(now)) {
-            let ends = |h: &Hold| h.until.unwrap_or(FOREVER);
-            let own = scope.hold.take().filter(|own| ends(own) >= ends(&fleet.hold));
-            scope.hold = own.or_else(|| Some(fleet.hold.clone()));
         }
         if closes_guard {
             scope.taken = Some(now);
@@ -155,6 +156,49 @@ impl ScopeFile {
         away.brought.rebase(now);
         if closes_guard {
             self.scope.taken = self.scope.taken.max(Some(now.min(away.since.saturating_add(IN_FLIGHT))));
+        }
+    }
+
+    /// The sessions that rest.
+    pub(super) fn resting(&self, now: Ms) -> BTreeSet<String> {
+        let rests = |s: &SessionState| s.rest.as_ref().is_some_and(|r| r.lasts(now));
+        self.sessions.iter().filter(|(_, s)| rests(s)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// As [`ScopeState::rebase`], for all that the file holds.
+    pub(super) fn rebase(&mut self, now: Ms) {
+        self.scope.rebase(now);
+        if let Some(mirror) = &mut self.mirror {
+            mirror.doors.rebase(now);
+        }
+        if let Some(away) = &mut self.away {
+            away.brought.rebase(now);
+        }
+        self.sessions.values_mut().filter_map(|s| s.rest.as_mut()).for_each(|rest| rest.rebase(now));
+    }
+
+    /// Whether the session's state is what was decided here, and not what a server once said.
+    pub(super) fn decided_here(&self, session: &str) -> bool {
+        match (&self.away, &self.mirror) {
+            (Some(away), _) => self.sessions.get(session).is_some_and(|s| s.seen >= away.since),
+            (None, mirror) => mirror.is_none(),
+        }
+    }
+
+    /// The scope's hold is lifted by hand, in the server's place.
+    pub(super) fn lift_hold(&mut self, now: Ms) {
+        if let Some(away) = &mut self.away {
+            away.released = Some(now);
+        }
+        if let Some(mirror) = &mut self.mirror {
+            mirror.doors.hold = None;
+        }
+    }
+
+    /// A good stop has lifted a hold of API errors, in the server's place.
+    pub(super) fn lift_api_hold(&mut self) {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.doors.hold = mirror.doors.hold.take().filter(|h| h.by != BY_API);
         }
     }
 

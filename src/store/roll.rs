@@ -134,7 +134,9 @@ impl<'a> Roll<'a> {
             None => {
                 let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&self.config.fleet);
                 let file = state_file::peek::<FleetFile>(&state_file::fleet(&dir));
-                let said = server_record::read(&dir).and_then(|r| r.fleet_hold).map(|f| f.hold);
+                let record = server_record::read(&dir);
+                let said = server(self.config).zip(record.as_ref());
+                let said = said.and_then(|((server, _), r)| Some(r.fleet_hold(&server.shown)?.hold.clone()));
                 (file.and_then(|file| file.fleet.hold).or(said), clock::host_ms())
             }
             Some(link) => {

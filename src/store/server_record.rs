@@ -32,8 +32,8 @@ const VERSION: u32 = 1;
 #[serde(default)]
 pub(super) struct Record {
     v: u32,
-    /// The `born` by which this machine knows the server; empty before its first verdict.
-    pub(super) born: String,
+    /// The `born` by which this machine knows each server (its URL without a password) since its first verdict.
+    born: BTreeMap<String, String>,
     /// The circuit breaker; closed when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) breaker: Option<Breaker>,
@@ -45,10 +45,10 @@ pub(super) struct Record {
     pub(super) marks: BTreeMap<String, Mark>,
     /// The whole fleet's hold, as the server last told of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) fleet_hold: Option<FleetHold>,
-    /// How much of the journal the server has, while there is more: the first byte that it may not have.
+    fleet_hold: Option<FleetHold>,
+    /// How much of the journal the server has, while there is more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) unshipped: Option<u64>,
+    pub(super) unshipped: Option<Unshipped>,
     /// Entries that were given up since the journal had grown too large to wait for the server.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) given_up: u64,
@@ -57,6 +57,16 @@ pub(super) struct Record {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+/// From where on a server does not have the journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Unshipped {
+    /// The first byte that it may not have.
+    pub(super) at: u64,
+    /// Which journal: another one, begun anew in its place, is told of from its beginning. Empty while it had no line.
+    pub(super) journal: String,
 }
 
 /// What is kept of a scope, in short: enough to see that an answer says nothing new.
@@ -70,25 +80,36 @@ pub(super) struct Mark {
     reason: String,
     /// Its end.
     end: Ms,
+    /// The sessions that rest, as far as the server said.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    resting: BTreeSet<String>,
 }
 
 /// Two answers that name the same end may be so far apart by this machine's clock.
 const SAME_END: Ms = 20;
 
 impl Mark {
-    pub(super) fn new(until: Ms, born: &str, decided: &Decision, now: Ms) -> Self {
-        Self { until, born: born.to_owned(), reason: door(decided.reason).to_owned(), end: end(decided, now) }
+    pub(super) fn new(until: Ms, born: &str, decided: &Decision, resting: BTreeSet<String>, now: Ms) -> Self {
+        Self { until, born: born.to_owned(), reason: door(decided.reason).to_owned(), end: end(decided, now), resting }
     }
 
-    /// Whether the answer is the one that was kept.
-    pub(super) fn says(&self, decided: &Decision, now: Ms) -> bool {
-        self.reason == door(decided.reason) && self.end.abs_diff(end(decided, now)) <= SAME_END.unsigned_abs()
+    /// Whether the answer to the session is the one that was kept.
+    pub(super) fn says(&self, session: &str, decided: &Decision, now: Ms) -> bool {
+        // Behind a closed door a rest is not looked at.
+        let rest_is_known = is_door(decided.reason) || self.resting.contains(session) == decided.reason.is_rest();
+        rest_is_known
+            && self.reason == door(decided.reason)
+            && self.end.abs_diff(end(decided, now)) <= SAME_END.unsigned_abs()
     }
 }
 
 fn door(reason: Reason) -> &'static str {
     // A trip and the cooldown that it opened are one door.
     if reason == Reason::Burst { Reason::Cooldown.code() } else { reason.code() }
+}
+
+fn is_door(reason: Reason) -> bool {
+    matches!(reason, Reason::Hold | Reason::Cooldown | Reason::Burst | Reason::ApiError | Reason::Superseded)
 }
 
 fn end(decided: &Decision, now: Ms) -> Ms {
@@ -113,6 +134,8 @@ pub(super) struct Breaker {
 /// The fleet's hold as the server told of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct FleetHold {
+    /// Which server (its URL without a password).
+    pub(super) server: String,
     /// By this machine's clock.
     pub(super) hold: Hold,
     /// The server's `born`.
@@ -158,7 +181,13 @@ pub(super) fn read_or_rebuild(dir: &Path) -> Record {
             && let Some(file) = state_file::peek::<ScopeFile>(&entry.path())
         {
             if file.mirror.is_some() {
-                let unknown = Mark { until: FOREVER, born: String::new(), reason: String::new(), end: FOREVER };
+                let unknown = Mark {
+                    until: FOREVER,
+                    born: String::new(),
+                    reason: String::new(),
+                    end: FOREVER,
+                    resting: BTreeSet::new(),
+                };
                 record.marks.insert(scope.clone(), unknown);
             }
             if file.away.is_some() {
@@ -167,7 +196,7 @@ pub(super) fn read_or_rebuild(dir: &Path) -> Record {
         }
     }
     if fs::metadata(dir.join("journal.jsonl")).is_ok_and(|about| about.len() > 0) {
-        record.unshipped = Some(0);
+        record.unshipped = Some(Unshipped::default());
     }
     record
 }
@@ -188,10 +217,35 @@ impl Record {
             Some(_) => Route::Away,
             None if self.unshipped.is_some() || self.away.contains(scope) => Route::Home,
             // The server has lost its data since.
-            None if self.mark(scope, now).is_some_and(|m| m.born != self.born) => Route::Home,
-            None if self.fleet_hold.as_ref().is_some_and(|f| f.born != self.born) => Route::Home,
+            None if self.mark(scope, now).is_some_and(|m| m.born != self.born(server)) => Route::Home,
+            None if self.fleet_hold(server).is_some_and(|f| f.born != self.born(server)) => Route::Home,
             None => Route::Server,
         }
+    }
+
+    /// The `born` by which this machine knows the server; empty before its first verdict.
+    pub(super) fn born(&self, server: &str) -> &str {
+        self.born.get(server).map_or("", String::as_str)
+    }
+
+    /// Takes note of a server's `born`; tells whether it is another than before.
+    pub(super) fn knows(&mut self, server: &str, born: &str) -> bool {
+        !born.is_empty() && self.born.insert(server.to_owned(), born.to_owned()).as_deref() != Some(born)
+    }
+
+    /// The whole fleet's hold, as this server last told of it.
+    pub(super) fn fleet_hold(&self, server: &str) -> Option<&FleetHold> {
+        self.fleet_hold.as_ref().filter(|f| f.server == server)
+    }
+
+    /// Keeps a fleet's hold.
+    pub(super) fn hold_fleet(&mut self, hold: FleetHold) {
+        self.fleet_hold = Some(hold);
+    }
+
+    /// Forgets what this server told of the fleet's hold; tells whether that changed anything.
+    pub(super) fn free_fleet(&mut self, server: &str) -> bool {
+        self.fleet_hold.take_if(|f| f.server == server).is_some()
     }
 
     /// The scope's mark, while it matters.

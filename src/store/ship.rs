@@ -13,6 +13,7 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 use sha2::{Digest, Sha256};
 
 use super::link::Link;
+use super::server_record::Unshipped;
 use super::{StoreError, embedded, local_journal, script, server_record};
 use crate::config::Config;
 use crate::journal;
@@ -29,24 +30,28 @@ const LONGEST_LINE: usize = 4 * PIECE;
 /// How long the server remembers how far a journal has come.
 const REMEMBERED: Duration = Duration::from_secs(90 * 86_400);
 
-/// Ships until everything is there or the time is over. What is not shipped now is shipped by a later ask.
-pub(super) fn ship(config: &Config, dir: &Path, link: &mut Link<'_>, until: Instant) {
+/// Ships until everything is there or the time is over; an answer may come a little later. What is not shipped now is
+/// shipped by a later ask.
+pub(super) fn ship(config: &Config, dir: &Path, link: &mut Link<'_>, until: Instant, latest: Instant) {
     // One at a time: the others have their own verdicts to answer.
     let Ok(mine) = read::at_once().write(true).create(true).truncate(false).open(dir.join("ship.lock")) else { return };
     if mine.try_lock().is_err() {
         return;
     }
-    while Instant::now() < until && matches!(piece(config, dir, link, until), Ok(true)) {}
+    while Instant::now() < until && matches!(piece(config, dir, link, latest), Ok(true)) {}
 }
 
 /// Ships one piece; tells whether there may be more.
-fn piece(config: &Config, dir: &Path, link: &mut Link<'_>, until: Instant) -> Result<bool, StoreError> {
+fn piece(config: &Config, dir: &Path, link: &mut Link<'_>, latest: Instant) -> Result<bool, StoreError> {
     let path = local_journal::current(dir);
     let files = |cause| StoreError::Files { doing: "read", path: path.clone(), cause };
-    let Some(from) = server_record::read(dir).and_then(|r| r.unshipped) else { return Ok(false) };
+    let Some(unshipped) = server_record::read(dir).and_then(|r| r.unshipped) else { return Ok(false) };
     let journal = read::at_once().read(true).open(&path).map_err(files)?;
-    let lines = whole_lines(&journal, from, PIECE).map_err(files)?;
     let name = name(&journal).map_err(files)?;
+    // Another journal in its place is told of from its beginning; the server knows what it has of it.
+    let is_same = unshipped.journal.is_empty() || unshipped.journal == name;
+    let from = if is_same { unshipped.at } else { 0 };
+    let lines = whole_lines(&journal, from, PIECE).map_err(files)?;
     let mut ends = from;
     let mut call = cmd("EVAL");
     call.arg(SHIP).arg(2).arg(&config.stream).arg(format!("frosty:{{{}}}:shipped:{name}", config.fleet));
@@ -56,19 +61,19 @@ fn piece(config: &Config, dir: &Path, link: &mut Link<'_>, until: Instant) -> Re
         entry(&mut call, ends, line);
     }
     if ends > from {
-        link.until(until);
+        link.until(latest);
         let answer = link.ask(&[call])?.pop().unwrap_or(Value::Nil);
         let reached = Vec::<String>::from_redis_value_ref(&answer).ok().and_then(|a| script::whole(a.first()?));
         if reached.is_none_or(|reached| reached.unsigned_abs() < ends) {
             return Err(link.nonsense(&answer));
         }
     }
-    let _lock = embedded::lock(dir, until, config.budget)?;
+    let _lock = embedded::lock(dir, latest, config.budget)?;
     let mut record = server_record::read_or_rebuild(dir);
     let len = journal.metadata().map_err(files)?.len();
     // Rotated meanwhile, or shipped by somebody who had the server's word for it.
-    if record.unshipped == Some(from) {
-        record.unshipped = (ends < len).then_some(ends);
+    if record.unshipped.as_ref() == Some(&unshipped) {
+        record.unshipped = (ends < len).then_some(Unshipped { at: ends, journal: name });
         server_record::write(dir, &record)?;
     }
     Ok(ends > from && ends < len)
@@ -116,10 +121,13 @@ fn read_at(file: &File, from: u64, into: &mut [u8]) -> std::io::Result<usize> {
     Ok(filled)
 }
 
-/// What a journal is known by, wherever its entries are told of: a digest of its first line.
-fn name(journal: &File) -> std::io::Result<String> {
+/// What a journal is known by, wherever its entries are told of: a digest of its first line; empty while it has none.
+pub(super) fn name(journal: &File) -> std::io::Result<String> {
     let first = whole_lines(journal, 0, 4096)?;
     let line = first.split(|b| *b == b'\n').next().unwrap_or_default();
+    if line.is_empty() {
+        return Ok(String::new());
+    }
     let mut name = String::new();
     for byte in Sha256::digest(line).iter().take(8) {
         let _ = write!(name, "{byte:02x}");

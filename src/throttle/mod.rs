@@ -3,7 +3,7 @@
 //! `policy` holds the limits, `state` what is remembered, `step` what is asked, `effects` what an event does by itself,
 //! `model` the decision, `verdict` the answer.
 
-mod effects;
+pub(crate) mod effects;
 pub mod model;
 pub mod policy;
 pub mod state;

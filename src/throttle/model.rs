@@ -93,14 +93,15 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     let stop = class == Class::Stop;
     if stop {
         let is_another = fleet.born != ask.known_born && !ask.known_born.is_empty();
+        fleet.lost = fleet.lost.map(|lost| lost.min(now));
         if fleet.born.is_empty() {
             fleet.born.clone_from(&ask.id);
         }
         if is_another && fleet.lost.is_none() {
             fleet.lost = Some(now);
         }
-        if is_another {
-            // Whoever knew it by another name may have more to tell of the scope first.
+        if is_another && scope.taken < fleet.lost {
+            // Whoever knew it by another name may have more to tell of the scope first; once.
             scope.taken = Some(now);
         } else if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
             scope.taken = fleet.lost.map(|lost| lost.min(now));
@@ -200,11 +201,10 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
 /// How long the guard is closed after a change of store. Without a minimum interval it is the bang window that must not be
 /// filled twice.
 pub(crate) fn pause(limits: &ClassPolicy) -> Ms {
-    if limits.min_interval.is_zero() {
-        limits.burst.map_or(0, |b| millis(b.window))
-    } else {
-        millis(limits.min_interval)
-    }
+    let window = limits.burst.map_or(0, |b| millis(b.window));
+    let pause = if limits.min_interval.is_zero() { window } else { millis(limits.min_interval) };
+    // Without any limit too: one refusal, in which the stores can tell each other what they know.
+    pause.max(1)
 }
 
 fn refused(answer: Decision, reason: Reason, left: Option<Ms>) -> Decision {

@@ -10,7 +10,7 @@ use super::{Ears, Heard, Listener, Look, poll};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::store::state_file::{self, FleetFile, ScopeFile};
-use crate::store::{StoreError, failover};
+use crate::store::{StoreError, failover, server_record};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// A server that is there but does not answer for this scope is asked no faster, in the end.
@@ -23,7 +23,8 @@ pub(super) struct FileEars<'a> {
     scope: PathBuf,
     fleet: PathBuf,
     session: String,
-    seen: Option<([Mark; 2], Look)>,
+    record: PathBuf,
+    seen: Option<([Mark; 3], Look)>,
     absent: Option<Absent<'a>>,
 }
 
@@ -41,6 +42,7 @@ impl<'a> FileEars<'a> {
         Ok(Self {
             scope: state_file::scope(&dir, &listener.scope),
             fleet: state_file::fleet(&dir),
+            record: server_record::path(&dir),
             session: listener.session.clone(),
             seen: None,
             absent: None,
@@ -63,7 +65,7 @@ impl Ears for FileEars<'_> {
     fn look(&mut self) -> Result<Look, StoreError> {
         let is_back = self.is_back();
         let now = clock::host_ms();
-        let marks = [mark(&self.scope), mark(&self.fleet)];
+        let marks = [mark(&self.scope), mark(&self.fleet), self.absent.as_ref().and_then(|_| mark(&self.record))];
         if let Some((seen, look)) = &self.seen
             && *seen == marks
         {
@@ -79,6 +81,10 @@ impl Ears for FileEars<'_> {
         }
         if let Some(file) = state_file::peek::<FleetFile>(&self.fleet) {
             look.holds.extend(file.fleet.hold);
+        }
+        if let (Some(absent), Some(dir)) = (&self.absent, self.record.parent()) {
+            let record = server_record::read(dir);
+            look.holds.extend(record.as_ref().and_then(|r| r.fleet_hold(&absent.server.shown)).map(|f| f.hold.clone()));
         }
         self.seen = Some((marks, look.clone()));
         Ok(Look { is_back, ..look })

@@ -1,0 +1,332 @@
+//! What a hostile reading of the failover found: each story fails where the product is wrong.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod more;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis::Connection;
+use support::{Engine, Frosty, Server, stop, stop_saying};
+
+const POLICY: &str = r#"{"stop": {"min_interval": "2s", "burst": null}}"#;
+
+fn nap(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
+
+/// A way to a server that can be shut: connections end at once then.
+struct Gate {
+    url: String,
+    open: Arc<AtomicBool>,
+    /// How much later an answer comes, in ms.
+    late: Arc<AtomicU64>,
+    /// What is asked is kept until this is over: then it is delivered, though nobody waits for an answer.
+    holds: Arc<AtomicBool>,
+}
+
+impl Gate {
+    fn before(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let open = Arc::new(AtomicBool::new(true));
+        let (late, holds) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (is_open, lag, hold, port) = (Arc::clone(&open), Arc::clone(&late), Arc::clone(&holds), server.port);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.unwrap();
+                if !is_open.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(upstream) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                let held = hold.load(Ordering::SeqCst);
+                for (asks, mut from, mut to) in
+                    [(true, client.try_clone().unwrap(), upstream.try_clone().unwrap()), (false, upstream, client)]
+                {
+                    let (lag, hold) = (Arc::clone(&lag), Arc::clone(&hold));
+                    std::thread::spawn(move || {
+                        let mut bytes = [0; 65536];
+                        while let Ok(n @ 1..) = from.read(&mut bytes) {
+                            while asks && held && hold.load(Ordering::SeqCst) {
+                                nap(5);
+                            }
+                            if !asks {
+                                nap(lag.load(Ordering::SeqCst));
+                            }
+                            if to.write_all(&bytes[..n]).is_err() {
+                                break;
+                            }
+                        }
+                        if held {
+                            nap(500);
+                        }
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+            }
+        });
+        Self { url, open, late, holds }
+    }
+
+    fn shut(&self) {
+        self.open.store(false, Ordering::SeqCst);
+    }
+
+    fn unlock(&self) {
+        self.open.store(true, Ordering::SeqCst);
+    }
+}
+
+fn stream(con: &mut Connection) -> Vec<HashMap<String, String>> {
+    let entries: Vec<(String, HashMap<String, String>)> =
+        redis::cmd("XRANGE").arg("torch.continuous.ops").arg("-").arg("+").query(con).unwrap();
+    entries.into_iter().map(|(_, e)| e).collect()
+}
+
+fn signal(server: &Server, signal: &str) {
+    assert!(Command::new("kill").args([signal, &server.pid().to_string()]).status().unwrap().success());
+}
+
+fn event(session: &str, event: &str, more: &str) -> String {
+    format!(r#"{{"session_id":"{session}","hook_event_name":"{event}"{more}}}"#)
+}
+
+/// Stops until the server decides again.
+fn home(frosty: &Frosty, con: &mut Connection) {
+    let own = |con: &mut Connection| stream(con).iter().filter(|e| e["degraded"] == "0").count();
+    let before = own(con);
+    support::eventually("the server decides again", || {
+        nap(300);
+        frosty.hook(&stop("s"));
+        own(con) > before
+    });
+}
+
+/// A server that hangs for some seconds runs what was sent to it meanwhile when it comes back: as if it were news.
+#[test]
+fn a_prompt_that_a_hung_server_runs_late_sends_no_later_engine_away() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server).config(POLICY);
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    signal(&server, "-STOP");
+    // A person prompts, the agent works and stops; its engine waits.
+    assert_eq!(frosty.hook(&event("s", "UserPromptSubmit", r#","prompt":"go on""#)).code, Some(0));
+    nap(300);
+    let engine = Engine::start(&frosty, &stop("s"));
+    nap(500);
+    signal(&server, "-CONT");
+    let answer = engine.answer();
+    assert_eq!(answer.code, Some(2), "{answer:?} {:?}", stream(&mut server.connection()));
+}
+
+/// Two projects with a server each, both in the default fleet of one machine.
+#[test]
+fn two_servers_of_one_fleet_starve_nobody() {
+    let servers = [Server::start(), Server::start()];
+    let frosty = Frosty::new().config(POLICY);
+    let ask = |i: usize| {
+        let mut command = frosty.command(&["hook"]);
+        command.env("FROSTY_STORE", servers[i].url());
+        support::feed(command, stop(&format!("s{i}")).as_bytes()).code
+    };
+    // Each asks long after its minimum interval.
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        codes.push([ask(0), ask(1)]);
+        nap(2_500);
+    }
+    for i in 0..2 {
+        assert!(codes[1..].iter().any(|c| c[i] == Some(2)), "{codes:?}");
+    }
+}
+
+/// A good stop lifts a hold by `api`, and no other: a person's stays, whoever has not heard of it.
+#[test]
+fn a_good_stop_in_an_outage_lifts_no_persons_hold() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    let mut con = server.connection();
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    // A person holds the scope; then this machine is cut off.
+    redis::cmd("HSET")
+        .arg("frosty:{default}:scope:s")
+        .arg(&["hold_reason", "wait for me", "hold_by", "ann", "hold_since"])
+        .arg(support_now())
+        .query::<()>(&mut con)
+        .unwrap();
+    gate.shut();
+    frosty.hook(&event("s", "StopFailure", r#","error":"authentication_failed""#));
+    frosty.hook(&stop("s"));
+    gate.unlock();
+    home(&frosty, &mut con);
+    let by: Option<String> = redis::cmd("HGET").arg("frosty:{default}:scope:s").arg("hold_by").query(&mut con).unwrap();
+    assert_eq!(by.as_deref(), Some("ann"), "{:?}", stream(&mut con));
+}
+
+fn support_now() -> u64 {
+    u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
+}
+
+/// An entry that could not be written to the journal for a while is written, and told, once that can be done.
+#[test]
+fn what_was_left_pending_reaches_the_server() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    frosty.hook(&stop("s"));
+    gate.shut();
+    // As if killed between the scope's file and the journal: the entry is pending.
+    let journal = frosty.state().join("default/journal.jsonl");
+    let _ = std::fs::remove_file(&journal);
+    std::fs::create_dir(&journal).unwrap();
+    frosty.hook(&stop("s"));
+    std::fs::remove_dir(&journal).unwrap();
+    gate.unlock();
+    nap(1_600);
+    home(&frosty, &mut server.connection());
+    nap(500);
+    frosty.hook(&stop("s"));
+    let told = stream(&mut server.connection());
+    assert!(told.iter().any(|e| e["degraded"] == "1"), "{told:?}");
+}
+
+/// A journal that somebody took away during the outage (a person, logrotate) begins anew and is shipped.
+#[test]
+fn a_journal_begun_anew_in_an_outage_is_shipped() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    gate.shut();
+    // Old entries, told already.
+    for _ in 0..3 {
+        frosty.hook(&event("s", "SessionStart", ""));
+    }
+    gate.unlock();
+    home(&frosty, &mut server.connection());
+    gate.shut();
+    frosty.hook(&stop("s"));
+    std::fs::rename(frosty.state().join("default/journal.jsonl"), frosty.state().join("taken-away")).unwrap();
+    frosty.hook(&event("s", "Notification", ""));
+    gate.unlock();
+    home(&frosty, &mut server.connection());
+    nap(500);
+    frosty.hook(&stop("s"));
+    let told = stream(&mut server.connection());
+    let found = told.iter().any(|e| e["degraded"] == "1" && e["event"] == "Notification");
+    assert!(found, "{told:?} {:?}", frosty.journal());
+}
+
+/// The state folder is removed during an outage, after an admission here.
+#[test]
+fn a_state_folder_that_was_removed_opens_no_guard() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty =
+        Frosty::new().var("FROSTY_STORE", &gate.url).config(r#"{"stop": {"min_interval": "4s", "burst": null}}"#);
+    frosty.hook(&stop("s"));
+    gate.shut();
+    let mut here = None;
+    support::eventually("the stand-in admits", || {
+        nap(300);
+        frosty.hook(&stop("s"));
+        here = frosty.journal().into_iter().find(|e| e["next_action"] == "CLAUDE_CODE_RESTART");
+        here.is_some()
+    });
+    let here = here.expect("the stand-in admits")["ms"].as_i64().unwrap();
+    std::fs::remove_dir_all(frosty.state()).unwrap();
+    gate.unlock();
+    let again = frosty.hook(&stop("s"));
+    let later = i64::try_from(support_now()).unwrap() - here;
+    assert!(again.code == Some(0) || later >= 4_000, "admitted again {later} ms later: {again:?}");
+}
+
+/// Without a minimum interval and a bang window nothing is guarded, but holds are kept.
+#[test]
+fn a_mirrored_hold_outlives_the_servers_data_without_a_guard() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server).config(r#"{"stop": {"min_interval": "0s", "burst": null}}"#);
+    let mut con = server.connection();
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    for key in ["frosty:{default}:scope:s", "frosty:{default}:fleet"] {
+        redis::cmd("HSET")
+            .arg(key)
+            .arg(&["hold_reason", "wait for me", "hold_by", "ann", "hold_since"])
+            .arg(support_now())
+            .query::<()>(&mut con)
+            .unwrap();
+        assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+        redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
+        let codes: Vec<_> = (0..3).map(|_| frosty.hook(&stop("s")).code).collect();
+        assert_eq!(codes, [Some(0); 3], "{key}");
+    }
+}
+
+/// The server lost its data, and this machine cannot write down its new name.
+#[test]
+fn a_record_that_cannot_be_written_starves_nobody() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server).config(POLICY);
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    redis::cmd("FLUSHALL").query::<()>(&mut server.connection()).unwrap();
+    // A full disk, a folder that is not ours alone, a file system gone read-only.
+    std::fs::create_dir(frosty.state().join("default/server.json.tmp")).unwrap();
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        codes.push(frosty.hook(&stop("s")).code);
+        nap(2_300);
+    }
+    assert!(codes.contains(&Some(2)), "{codes:?} {:?}", stream(&mut server.connection()));
+}
+
+/// The same, where a scope was decided here when the disk filled up.
+#[test]
+fn a_scope_that_cannot_be_given_back_is_decided_by_the_server_all_the_same() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    gate.shut();
+    frosty.hook(&stop("s"));
+    std::fs::create_dir(frosty.state().join("default/scopes/s.json.tmp")).unwrap();
+    gate.unlock();
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        nap(2_600);
+        answers.push(frosty.hook(&stop("s")));
+    }
+    assert!(answers.iter().any(|a| a.code == Some(2)), "{answers:?}");
+}
+
+/// A session that was done in one pane is resumed in another, and prompted there; then the server goes.
+#[test]
+fn what_a_session_said_in_another_seat_does_not_bind_it_for_good() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    let at = |scope: &str, payload: &str| {
+        let mut command = frosty.command(&["hook"]);
+        command.env("FROSTY_SCOPE", scope);
+        support::feed(command, payload.as_bytes())
+    };
+    assert_eq!(at("a", &stop_saying("s", "frosty: done")).code, Some(0));
+    assert_eq!(at("b", &event("s", "UserPromptSubmit", r#","prompt":"go on""#)).code, Some(0));
+    assert_eq!(at("b", &stop("s")).code, Some(2), "the prompt ended the rest");
+    gate.shut();
+    let mut answers = vec![at("b", &stop("s"))];
+    nap(3_500);
+    answers.push(at("b", &stop("s")));
+    gate.unlock();
+    for _ in 0..4 {
+        nap(2_600);
+        answers.push(at("b", &stop("s")));
+    }
+    assert!(answers.iter().any(|a| a.code == Some(2)), "{answers:?}");
+}

@@ -1,0 +1,304 @@
+//! More of them.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Engine, Frosty, Server, eventually, feed, stop, stop_saying};
+use crate::{Gate, POLICY, event, home, nap, stream, support_now};
+
+fn hold(server: &Server, key: &str) {
+    redis::cmd("HSET")
+        .arg(key)
+        .arg(&["hold_reason", "wait for me", "hold_by", "ann", "hold_since"])
+        .arg(support_now())
+        .query::<()>(&mut server.connection())
+        .unwrap();
+}
+
+fn edit(frosty: &Frosty, file: &str, change: impl FnOnce(&mut Value)) {
+    let path = frosty.state().join("default").join(file);
+    let mut value: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    change(&mut value);
+    std::fs::write(path, value.to_string()).unwrap();
+}
+
+fn read(frosty: &Frosty, file: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(frosty.state().join("default").join(file)).unwrap()).unwrap()
+}
+
+/// A scope that is decided here for a damaged key heeds the fleet's hold that this machine knows of.
+#[test]
+fn a_fleets_hold_holds_a_scope_with_a_damaged_key() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server).config(POLICY);
+    redis::cmd("SET").arg("frosty:{default}:session:s").arg("x").query::<()>(&mut server.connection()).unwrap();
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    hold(&server, "frosty:{default}:fleet");
+    assert_eq!(frosty.hook(&stop("t")).code, Some(0));
+    assert!(read(&frosty, "server.json")["fleet_hold"].is_object(), "it is known here");
+    for _ in 0..6 {
+        nap(1_100);
+        let answer = frosty.hook(&stop("s"));
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+    }
+}
+
+/// `frosty release` of a scope lifts that scope's hold, and never the fleet's.
+#[test]
+fn a_scopes_release_in_an_outage_leaves_the_fleets_hold() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    hold(&server, "frosty:{default}:fleet");
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    frosty.run(&["release", "s"], b"");
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0), "the server keeps the fleet's hold");
+    gate.shut();
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    let released = frosty.run(&["release", "s"], b"");
+    for _ in 0..6 {
+        nap(1_100);
+        let answer = frosty.hook(&stop("s"));
+        assert_eq!(answer.code, Some(0), "{answer:?} {released:?}");
+    }
+}
+
+/// A server 60 ms away (connecting is one trip, asking another) is within the budget; its entries arrive too.
+#[test]
+fn entries_reach_a_server_that_is_far_away() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    gate.shut();
+    frosty.hook(&stop("s"));
+    gate.late.store(60, Ordering::SeqCst);
+    gate.unlock();
+    home(&frosty, &mut server.connection());
+    for _ in 0..20 {
+        frosty.hook(&stop("s"));
+        nap(50);
+    }
+    let record = read(&frosty, "server.json");
+    assert!(record["unshipped"].is_null(), "{record}");
+}
+
+/// Several sessions in one seat. One is done, another goes on; the first is woken from another machine.
+#[test]
+fn a_rest_that_a_wake_up_ended_elsewhere_is_over_here() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let here = Frosty::new().var("FROSTY_STORE", &gate.url).var("FROSTY_SCOPE", "x").config(POLICY);
+    let there = Frosty::on(&server).config(POLICY);
+    assert_eq!(here.hook(&stop_saying("a", "frosty: done")).code, Some(0));
+    assert_eq!(here.hook(&stop("b")).code, Some(2));
+    let woke = there.run(&["wake", "a"], b"");
+    nap(2_100);
+    assert_eq!(here.hook(&stop("a")).code, Some(2), "{woke:?}");
+    gate.shut();
+    let mut answers = vec![here.hook(&stop("a"))];
+    nap(3_300);
+    answers.push(here.hook(&stop("a")));
+    gate.unlock();
+    for _ in 0..4 {
+        nap(2_600);
+        answers.push(here.hook(&stop("a")));
+    }
+    assert!(answers.iter().any(|a| a.code == Some(2)), "{answers:?}");
+}
+
+/// What a network delivers late (a segment sent again after a partition) is older than what was told since.
+#[test]
+fn a_prompt_that_arrives_late_sends_no_later_engine_away() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    gate.holds.store(true, Ordering::SeqCst);
+    assert_eq!(frosty.hook(&event("s", "UserPromptSubmit", r#","prompt":"go on""#)).code, Some(0));
+    // The network is well again for whoever comes now.
+    let direct = Gate::before(&server);
+    let mut command = frosty.command(&["hook", "--wait", "20d", "--timeout", "1900000"]);
+    command.env("FROSTY_STORE", &direct.url);
+    let mut engine = Engine::of(command, &stop_saying("s", "frosty: next_check 5m"));
+    let mut con = server.connection();
+    eventually("it rests at the server", || {
+        stream(&mut con).iter().any(|e| e["reason"] == "rest" && e["degraded"] == "0")
+    });
+    nap(500);
+    gate.holds.store(false, Ordering::SeqCst);
+    nap(2_000);
+    assert!(engine.is_waiting(), "{:?}", engine.answer());
+}
+
+/// A weekend without a server: 30 sessions had one seat, which was admitted every 25 s.
+#[test]
+fn a_long_outage_comes_home() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new()
+        .var("FROSTY_STORE", &gate.url)
+        .config(r#"{"stop": {"min_interval": "2s", "burst": null}, "budget": "250ms"}"#);
+    frosty.hook(&stop("s"));
+    gate.shut();
+    frosty.hook(&stop("s"));
+    edit(&frosty, "scopes/s.json", |file| {
+        let now = support_now();
+        file["away"]["admitted"] = (0..10_000u64).map(|i| json!(now - (10_000 - i) * 25_000)).collect();
+        file["away"]["since"] = json!(now - 250_000_000);
+        let session = file["sessions"]["s"].clone();
+        for i in 0..30 {
+            file["sessions"][format!("other-{i}")] = session.clone();
+        }
+    });
+    gate.unlock();
+    let mut con = server.connection();
+    let before = stream(&mut con).len();
+    for _ in 0..8 {
+        nap(1_500);
+        frosty.hook(&stop("s"));
+    }
+    assert!(stream(&mut con).len() > before, "{}", read(&frosty, "server.json"));
+}
+
+/// The clock was stepped back by two hours since the server told of a cooldown; then the server loses its data.
+#[test]
+fn a_mirrored_cooldown_is_told_with_its_length_after_a_clock_was_stepped_back() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server)
+        .config(r#"{"stop": {"min_interval": "2s", "burst": null}, "api_error": {"base": "3s", "max": "4s"}}"#);
+    frosty.hook(&event("s", "StopFailure", r#","error":"overloaded""#));
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    let back = 7_200_000;
+    edit(&frosty, "scopes/s.json", |file| {
+        for field in ["start", "end"] {
+            file["mirror"]["api"][field] = json!(file["mirror"]["api"][field].as_i64().unwrap() + back);
+        }
+        file["mirror"]["seen"] = json!(file["mirror"]["seen"].as_i64().unwrap() + back);
+    });
+    edit(&frosty, "server.json", |record| {
+        for field in ["until", "end"] {
+            record["marks"]["s"][field] = json!(record["marks"]["s"][field].as_i64().unwrap() + back);
+        }
+    });
+    redis::cmd("FLUSHALL").query::<()>(&mut server.connection()).unwrap();
+    frosty.hook(&stop("s"));
+    nap(5_000);
+    let answers: Vec<_> = (0..2)
+        .map(|_| {
+            nap(2_200);
+            frosty.hook(&stop("s"))
+        })
+        .collect();
+    assert!(answers.iter().any(|a| a.code == Some(2)), "{answers:?} {:?}", stream(&mut server.connection()).last());
+}
+
+/// A hold that was the server's own is lifted there in the outage, while the clock here is stepped back.
+#[test]
+fn a_hold_lifted_on_the_server_stays_lifted_whatever_the_clock_here_did() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    hold(&server, "frosty:{default}:scope:s");
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    gate.shut();
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    // As if the clock had been stepped back by an hour since.
+    edit(&frosty, "scopes/s.json", |file| {
+        let later = json!(file["scope"]["hold"]["since"].as_i64().unwrap() + 3_600_000);
+        file["scope"]["hold"]["since"] = later.clone();
+        file["away"]["brought"]["hold"]["since"] = later;
+        file["away"]["since"] = json!(file["away"]["since"].as_i64().unwrap() + 3_600_000);
+    });
+    frosty.hook(&event("s", "UserPromptSubmit", r#","prompt":"go on""#));
+    nap(50);
+    frosty.hook(&stop("s"));
+    let there = Frosty::on(&server).config(POLICY);
+    there.run(&["release", "s"], b"");
+    gate.unlock();
+    home(&frosty, &mut server.connection());
+    let by: Option<String> =
+        redis::cmd("HGET").arg("frosty:{default}:scope:s").arg("hold_by").query(&mut server.connection()).unwrap();
+    assert_eq!(by.as_deref(), Some(""), "{}", read(&frosty, "scopes/s.json"));
+}
+
+fn at(frosty: &Frosty, url: &str, payload: &str) -> Answer {
+    let mut command = frosty.command(&["hook"]);
+    command.env("FROSTY_STORE", url);
+    feed(command, payload.as_bytes())
+}
+
+/// What is told of an outage and delivered late lifts no hold that was put since.
+#[test]
+fn a_release_that_arrives_late_lifts_no_later_hold() {
+    let server = Server::start();
+    let (gate, direct) = (Gate::before(&server), Gate::before(&server));
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    hold(&server, "frosty:{default}:scope:s");
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    gate.shut();
+    frosty.hook(&stop("s"));
+    frosty.run(&["release", "s"], b"");
+    gate.holds.store(true, Ordering::SeqCst);
+    gate.unlock();
+    nap(1_500);
+    frosty.hook(&stop("s"));
+    // The way is free again; the first telling still hangs somewhere.
+    at(&frosty, &direct.url, &stop("s"));
+    hold(&server, "frosty:{default}:scope:s");
+    at(&frosty, &direct.url, &stop("s"));
+    let held = |con: &mut redis::Connection| {
+        stream(con).iter().rev().find(|e| e["degraded"] == "0").unwrap()["reason"].clone()
+    };
+    assert_eq!(held(&mut server.connection()), "hold");
+    nap(4_000);
+    gate.holds.store(false, Ordering::SeqCst);
+    nap(1_000);
+    let answers: Vec<_> = (0..2)
+        .map(|_| {
+            nap(2_200);
+            at(&frosty, &direct.url, &stop("s"))
+        })
+        .collect();
+    assert!(answers.iter().all(|a| a.code == Some(0)), "{answers:?}");
+}
+
+/// Between the telling and the giving back the scope came home and was taken over again, with as many steps as before.
+#[test]
+fn what_was_told_of_one_outage_is_not_taken_for_the_next() {
+    for overlapping in [false, true] {
+        told_of_one_outage(overlapping);
+    }
+}
+
+fn told_of_one_outage(overlapping: bool) {
+    let server = Server::start();
+    let (gate, direct) = (Gate::before(&server), Gate::before(&server));
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    let dead = format!("redis://127.0.0.1:{}", crate::support::free_port());
+    at(&frosty, &direct.url, &stop("s"));
+    at(&frosty, &dead, &stop("s"));
+    gate.late.store(300, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        if overlapping {
+            scope.spawn(|| frosty_at(&frosty, &gate));
+        }
+        nap(80);
+        at(&frosty, &direct.url, &stop("s"));
+        at(&frosty, &dead, &event("s", "StopFailure", r#","error":"overloaded""#));
+    });
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        nap(2_200);
+        answers.push(at(&frosty, &direct.url, &stop("s")));
+    }
+    assert!(
+        answers.iter().all(|a| a.code == Some(0)),
+        "{overlapping}, an API cooldown of a minute is open: {answers:?}"
+    );
+}
+
+fn frosty_at(frosty: &Frosty, gate: &Gate) {
+    at(frosty, &gate.url, &stop("s"));
+}
