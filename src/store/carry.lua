@@ -12,8 +12,8 @@ local id, known_born, was_away, mirror_born, mirror_age, keep, released_age, goo
   api_kind, api_age, api_left, api_strikes,
   session_kind, fence, rest, rest_age, rest_left, rest_topic, woken, note, count, begun_age, begun_id,
   scope_name, name, label, host, pid, seen_age,
-  scope_counts, fleet_counts, admitted = unpack(ARGV, 1, 50)
-local ADMITTED_ARGS = 51
+  valid_until, scope_counts, fleet_counts, admitted = unpack(ARGV, 1, 51)
+local ADMITTED_ARGS = 52
 
 local K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3]
 local K_SCOPE_QUOTA = scope_counts == '1' and KEYS[4]
@@ -32,6 +32,9 @@ local function put(into, field, value)
 end
 local function ago(age) return math.max(0, now - count_of(age)) end
 local function ahead(left) return int(left) and now + int(left) end
+
+-- A release that the network delivers late must lift no hold that came after it.
+if int(valid_until) and now > int(valid_until) then return redis.error_reply('ERR told too late') end
 
 ---- the fleet ---------------------------------------------------------------------------------------------------
 local fleet = {}

@@ -22,17 +22,18 @@ const OWN: &str = "own";
 const MIRROR: &str = "mirror";
 
 /// The calls that tell the server of all that the file holds, as seen at `now` (this machine's clock): one for each
-/// session, at least one.
+/// session, at least one. Whatever comes later than `valid_until` (the server's clock) is not heard.
 pub(super) fn invocations(
     config: &Config,
     scope: &str,
     file: &ScopeFile,
     fleet_hold: Option<&FleetHold>,
     known_born: &str,
+    valid_until: Option<Ms>,
     now: Ms,
 ) -> Vec<Cmd> {
     let call = |how: [&str; 2], session, admitted: &[Ms]| {
-        invocation(how, config, scope, file, fleet_hold, known_born, session, admitted, now)
+        invocation(how, config, scope, file, fleet_hold, known_born, session, valid_until, admitted, now)
     };
     let admitted = admitted(config, file, now);
     let mut sessions: Vec<_> = file.sessions.iter().collect();
@@ -61,6 +62,7 @@ fn invocation(
     fleet_hold: Option<&FleetHold>,
     known_born: &str,
     session: Option<(&String, &SessionState)>,
+    valid_until: Option<Ms>,
     admitted: &[Ms],
     now: Ms,
 ) -> Cmd {
@@ -83,8 +85,9 @@ fn invocation(
     told.text(&clock::id()).text(known_born).text(if away.is_some() { "1" } else { "" });
     told.text(mirror_born.map_or("", String::as_str)).age(Some(seen)).number(millis(KEEP));
     // Lifted by hand, and by a good stop: that lifts a hold of API errors only.
-    told.age(away.and_then(|a| a.released));
-    told.age(file.scope.released.filter(|at| away.is_some_and(|a| *at >= a.since)));
+    // By a clock that was ahead it would lift what came after it.
+    told.age(away.and_then(|a| a.released).filter(|at| *at <= now));
+    told.age(file.scope.released.filter(|at| away.is_some_and(|a| *at >= a.since) && *at <= now));
 
     // What changed since the take-over is the scope's own; what did not is the server's own word.
     let empty = Doors::default();
@@ -103,6 +106,7 @@ fn invocation(
     told.span(is_own, own.api, brought.api, said.api, own.api_strikes.max(said.api_strikes));
     told.session(session.map(|(_, s)| s), away.map(|a| a.since), scope);
 
+    told.text(&valid_until.map(|at| at.to_string()).unwrap_or_default());
     told.text(if quotas[0] { "1" } else { "" }).text(if quotas[1] { "1" } else { "" });
     told.number(Ms::try_from(admitted.len()).unwrap_or(0));
     for at in admitted {

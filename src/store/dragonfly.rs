@@ -6,10 +6,10 @@ use std::time::Duration;
 use redis::{Cmd, Value, cmd};
 
 use super::link::{Link, error_text, refused};
-use super::script::{SCRIPT, SCRIPT_SHA, decision, invocation_of, unjournaled};
+use super::script::{self, SCRIPT, SCRIPT_SHA, decision, invocation_of, unjournaled};
 use super::{StoreError, carry};
 use crate::config::Config;
-use crate::throttle::policy::millis;
+use crate::throttle::policy::{Ms, millis};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Decision, Outcome, Verdict};
 
@@ -40,6 +40,16 @@ impl<'a> Dragonfly<'a> {
             self.logged_in = true;
         }
         Ok(())
+    }
+
+    /// The server's clock.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub(super) fn time(&mut self) -> Result<Ms, StoreError> {
+        self.log_in()?;
+        let answer = self.link.ask(&[cmd("TIME")])?.pop().unwrap_or(Value::Nil);
+        script::time(&answer).ok_or_else(|| self.link.nonsense(&answer))
     }
 
     /// Tells what happened while the server could not be asked.

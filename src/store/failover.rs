@@ -14,7 +14,7 @@ use super::link::Link;
 use super::local_journal::LocalJournal;
 use super::mirror::{self, Away};
 use super::server_record::{self, FleetHold, Mark, Record, Route};
-use super::state_file::{self, ScopeFile};
+use super::state_file::{self, Found, ScopeFile};
 use super::{Store, StoreError, carry, reached, ship};
 use crate::clock;
 use crate::config::{Config, Server};
@@ -71,8 +71,11 @@ impl<'a> Failover<'a> {
     fn ask(&self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
         let mut server = self.reach()?;
         let verdict = server.step(step, known_born);
-        // The process is about to end: giving back its memory piece by piece would only delay that.
-        std::mem::forget(server);
+        match &verdict {
+            // The process is about to end: giving back its memory piece by piece would only delay that.
+            Ok(_) => std::mem::forget(server),
+            Err(_) => server.link().abandon(),
+        }
         verdict
     }
 
@@ -102,9 +105,19 @@ impl<'a> Failover<'a> {
             return Err(StoreError::Away { why });
         }
         let mut server = self.reach()?;
+        self.decide_at_home(dir, record, step, &mut server).inspect_err(|_| server.link().abandon())
+    }
+
+    fn decide_at_home(
+        &self,
+        dir: &Path,
+        record: &Record,
+        step: &Step,
+        server: &mut Dragonfly<'_>,
+    ) -> Result<Verdict, StoreError> {
         // Others of this scope may be deciding here right now.
         for _ in 0..3 {
-            if self.tell(dir, record, step, &mut server)? {
+            if self.tell(dir, record, step, server)? {
                 let verdict = server.step(step, self.born(record))?;
                 self.keep(dir, step, &verdict.decision, true);
                 if verdict.unjournaled {
@@ -139,19 +152,22 @@ impl<'a> Failover<'a> {
             // Whatever was decided here is not known any more, but when it may have been: until now.
             file.away = Some(Away { since: now, ..Away::default() });
         }
-        server.tell(&carry::invocations(
-            self.config,
-            &step.scope,
-            &file,
-            fleet_hold.as_ref(),
-            self.born(record),
-            now,
-        ))?;
-        let Some(told) = file.away.filter(|_| !lost).map(|away| away.steps) else { return Ok(true) };
+        let releases = file.away.as_ref().is_some_and(|a| a.released.is_some());
+        let valid_until = if releases { Some(server.time()?.saturating_add(mirror::IN_FLIGHT)) } else { None };
+        let (config, fleet_hold, born) = (self.config, fleet_hold.as_ref(), self.born(record));
+        server.tell(&carry::invocations(config, &step.scope, &file, fleet_hold, born, valid_until, now))?;
+        let Some(told) = file.away.map(|away| (away.id, away.steps)) else { return Ok(true) };
         let _lock = embedded::lock(dir, self.servers_deadline(), self.config.budget)?;
+        if lost {
+            // Told once: one that cannot be read would be told of with every ask.
+            if let Found::SetAside(_) = state_file::load::<ScopeFile>(&path, clock::host_ms())? {
+                state_file::replace(&path, &ScopeFile::new(ScopeState::default()))?;
+            }
+            return Ok(true);
+        }
         let Some(mut file) = state_file::peek::<ScopeFile>(&path) else { return Ok(false) };
         match &file.away {
-            Some(away) if away.steps != told => return Ok(false),
+            Some(away) if (&away.id, away.steps) != (&told.0, told.1) => return Ok(false),
             Some(_) => {
                 self.settle(dir, &mut file);
                 file.give_back(clock::host_ms());

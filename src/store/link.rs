@@ -46,6 +46,11 @@ impl<'a> Link<'a> {
         Ok(Self { config, server, wire, parser: Parser::new() })
     }
 
+    /// Gives up what was asked and not answered: the kernel sends none of it again, long after somebody else has decided.
+    pub(crate) fn abandon(&self) {
+        let _ = rustix::net::sockopt::set_socket_linger(&self.wire, Some(Duration::ZERO));
+    }
+
     /// Where it leads.
     pub(crate) fn server(&self) -> &'a Server {
         self.server

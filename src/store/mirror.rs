@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::server_record::FOREVER;
 use super::state_file::ScopeFile;
+use crate::clock;
 use crate::throttle::effects::BY_API;
 use crate::throttle::policy::{Class, Ms, millis};
 use crate::throttle::state::{Begun, Hold, Rest, RestKind, ScopeState, SessionState, Span};
@@ -50,6 +51,8 @@ pub(super) struct Doors {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Away {
+    /// Tells this time from every other.
+    pub(super) id: String,
     /// Since when.
     pub(super) since: Ms,
     /// How many steps it took: what was told of fewer is not the whole of it.
@@ -146,7 +149,8 @@ impl ScopeFile {
         let term = pause.saturating_add(IN_FLIGHT).saturating_mul(2);
         let was_here = self.given_back.is_some_and(|at| at <= now && at.saturating_add(term) > now);
         let stays_until = was_here.then(|| now.saturating_add(term));
-        self.away = Some(Away { since: now, brought: Doors::of(scope), stays_until, ..Away::default() });
+        let brought = Doors::of(scope);
+        self.away = Some(Away { id: clock::id(), since: now, brought, stays_until, ..Away::default() });
     }
 
     /// Once more in the server's place. What was asked of the server before the take-over may have been admitted since.

@@ -43,12 +43,16 @@ impl<'a> Roll<'a> {
     pub fn open(config: &'a Config) -> Result<Self, StoreError> {
         let Some((server, optional)) = server(config) else { return Ok(Self { config, server: None, away: None }) };
         match Link::connect(config, server, Instant::now() + config.budget) {
-            Ok(mut link) => {
-                link.until(Instant::now() + WITHIN);
-                link.log_in()?;
-                link.take_up_to(LARGEST);
-                Ok(Self { config, server: Some(link), away: None })
-            }
+            // That it takes connections says little: it is asked something.
+            Ok(mut link) => match link.log_in().and_then(|()| server_now(&mut link)) {
+                Ok(_) => {
+                    link.until(Instant::now() + WITHIN);
+                    link.take_up_to(LARGEST);
+                    Ok(Self { config, server: Some(link), away: None })
+                }
+                Err(e) if e.is_silence() => Ok(Self { config, server: None, away: Some(e) }),
+                Err(e) => Err(e),
+            },
             Err(StoreError::NobodyListens { .. }) if optional && !reached::ever(config) => {
                 Ok(Self { config, server: None, away: None })
             }

@@ -224,30 +224,6 @@ fn a_journal_begun_anew_in_an_outage_is_shipped() {
     assert!(found, "{told:?} {:?}", frosty.journal());
 }
 
-/// The state folder is removed during an outage, after an admission here.
-#[test]
-fn a_state_folder_that_was_removed_opens_no_guard() {
-    let server = Server::start();
-    let gate = Gate::before(&server);
-    let frosty =
-        Frosty::new().var("FROSTY_STORE", &gate.url).config(r#"{"stop": {"min_interval": "4s", "burst": null}}"#);
-    frosty.hook(&stop("s"));
-    gate.shut();
-    let mut here = None;
-    support::eventually("the stand-in admits", || {
-        nap(300);
-        frosty.hook(&stop("s"));
-        here = frosty.journal().into_iter().find(|e| e["next_action"] == "CLAUDE_CODE_RESTART");
-        here.is_some()
-    });
-    let here = here.expect("the stand-in admits")["ms"].as_i64().unwrap();
-    std::fs::remove_dir_all(frosty.state()).unwrap();
-    gate.unlock();
-    let again = frosty.hook(&stop("s"));
-    let later = i64::try_from(support_now()).unwrap() - here;
-    assert!(again.code == Some(0) || later >= 4_000, "admitted again {later} ms later: {again:?}");
-}
-
 /// Without a minimum interval and a bang window nothing is guarded, but holds are kept.
 #[test]
 fn a_mirrored_hold_outlives_the_servers_data_without_a_guard() {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Engine, Frosty, Server, eventually, feed, stop, stop_saying};
+use crate::support::{Answer, Frosty, Server, feed, stop, stop_saying};
 use crate::{Gate, POLICY, event, home, nap, stream, support_now};
 
 fn hold(server: &Server, key: &str) {
@@ -106,30 +106,6 @@ fn a_rest_that_a_wake_up_ended_elsewhere_is_over_here() {
         answers.push(here.hook(&stop("a")));
     }
     assert!(answers.iter().any(|a| a.code == Some(2)), "{answers:?}");
-}
-
-/// What a network delivers late (a segment sent again after a partition) is older than what was told since.
-#[test]
-fn a_prompt_that_arrives_late_sends_no_later_engine_away() {
-    let server = Server::start();
-    let gate = Gate::before(&server);
-    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
-    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
-    gate.holds.store(true, Ordering::SeqCst);
-    assert_eq!(frosty.hook(&event("s", "UserPromptSubmit", r#","prompt":"go on""#)).code, Some(0));
-    // The network is well again for whoever comes now.
-    let direct = Gate::before(&server);
-    let mut command = frosty.command(&["hook", "--wait", "20d", "--timeout", "1900000"]);
-    command.env("FROSTY_STORE", &direct.url);
-    let mut engine = Engine::of(command, &stop_saying("s", "frosty: next_check 5m"));
-    let mut con = server.connection();
-    eventually("it rests at the server", || {
-        stream(&mut con).iter().any(|e| e["reason"] == "rest" && e["degraded"] == "0")
-    });
-    nap(500);
-    gate.holds.store(false, Ordering::SeqCst);
-    nap(2_000);
-    assert!(engine.is_waiting(), "{:?}", engine.answer());
 }
 
 /// A weekend without a server: 30 sessions had one seat, which was admitted every 25 s.
