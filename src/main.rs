@@ -8,7 +8,7 @@ use clap::Parser;
 use frosty::cli::{self, Cli, Command};
 use frosty::cmd::{Failure, release, switch, wake};
 use frosty::hook;
-use frosty::secret;
+use frosty::{secret, text};
 
 /// Something could not be done.
 const FAILED: u8 = 1;
@@ -47,7 +47,7 @@ fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if args.get(1).is_some_and(|a| a == "hook") {
-        let lines = secret::scrubbed(&e.to_string());
+        let lines = shown(e);
         // Up to the first empty line: what is wrong, and what would be right.
         let said: Vec<&str> = lines.lines().map(str::trim).take_while(|l| !l.is_empty()).collect();
         let found = if said.is_empty() { "a wrong command line".to_owned() } else { said.join(" ") };
@@ -59,7 +59,11 @@ fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
             manual,
         );
     }
-    // A URL with a password may stand where none belongs.
-    let _ = write!(io::stderr(), "{}", secret::scrubbed(&e.to_string()));
+    let _ = write!(io::stderr(), "{}", shown(e));
     ExitCode::from(USAGE)
+}
+
+/// A URL with a password may stand where none belongs, and a word from elsewhere may hold anything.
+fn shown(e: &clap::Error) -> String {
+    text::prompt(&secret::scrubbed(&e.to_string()), text::LONGEST_PROMPT)
 }

@@ -7,24 +7,35 @@ use crate::throttle::policy::Ms;
 /// The longest line that is shown of somebody else's words.
 const LINE: usize = 300;
 
-/// Whether a character could make a reader see what is not there: a control or escape character, a line break of any kind,
-/// a mark that turns the direction of writing.
-fn forges(c: char) -> bool {
-    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
-}
-
-/// One line, no control characters nor marks of direction, at most 300 characters.
+/// One line of at most 300 characters that is read as it is shown: no control characters, nothing unseen.
 #[must_use]
 pub fn line(raw: &str) -> String {
     line_of(raw, LINE)
 }
 
-/// One line, no control characters nor marks of direction, at most `most` characters.
+/// As [`line`], of at most `most` characters.
 #[must_use]
 pub fn line_of(raw: &str, most: usize) -> String {
-    let clean = raw.chars().map(|c| if forges(c) { ' ' } else { c });
-    clean.take(most).collect::<String>().trim().to_owned()
+    raw.chars().filter_map(tame).take(most).collect::<String>().trim().to_owned()
+}
+
+/// What ends a line or commands a terminal becomes a space; what is not seen, or reorders what is, goes.
+fn tame(c: char) -> Option<char> {
+    match c {
+        '\u{2028}' | '\u{2029}' => Some(' '),
+        c if c.is_control() => Some(' '),
+        c if unseen(c) => None,
+        c => Some(c),
+    }
+}
+
+/// Unicode's default-ignorable characters: zero-width and bidirectional ones, byte order marks, fillers, tags.
+fn unseen(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A path as it can be pasted into a shell, on one line.
@@ -41,10 +52,15 @@ pub fn standing(path: &std::path::Path) -> &std::path::Path {
     path.ancestors().skip(1).find(|p| p.is_dir()).unwrap_or(path)
 }
 
-/// A prompt: control characters but newline and tab stripped, marks of direction too, at most `most` characters.
+/// Several lines: as [`line`], but newlines and tabs stay.
 #[must_use]
 pub fn prompt(raw: &str, most: usize) -> String {
-    raw.chars().filter(|c| !forges(*c) || matches!(c, '\n' | '\t')).take(most).collect()
+    let kept = |c: char| match c {
+        '\n' | '\t' => Some(c),
+        c if c.is_control() => None,
+        c => tame(c),
+    };
+    raw.chars().filter_map(kept).take(most).collect()
 }
 
 /// A time in words, UTC.
@@ -73,6 +89,17 @@ pub fn encode(name: &str) -> String {
     out
 }
 
+/// Whether a name stands as [`encode`] writes it, and can be shown and used in a key as it is.
+#[must_use]
+pub fn is_encoded(name: &str) -> bool {
+    let mut parts = name.split('%');
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_@-.".contains(&b));
+    let hex = |b: &u8| b.is_ascii_digit() || (b'A'..=b'F').contains(b);
+    let coded = |part: &str| part.as_bytes().iter().take(2).filter(|b| hex(b)).count() == 2 && plain(part);
+    let first = parts.next().unwrap_or_default();
+    (1..=LONGEST_NAME).contains(&name.len()) && !first.starts_with('.') && plain(first) && parts.all(coded)
+}
+
 /// The longest continuation prompt, in characters.
 pub const LONGEST_PROMPT: usize = 10_000;
 
@@ -85,17 +112,22 @@ pub const LONGEST_NAME: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
-    fn nothing_is_left_that_forges_what_a_reader_sees() {
-        assert_eq!(
-            line("held\u{1b}[2J by \u{202e}nna\u{2069}\u{2028}frosty: done\u{9b}0m"),
-            "held [2J by  nna  frosty: done 0m"
-        );
-        assert_eq!(prompt("a\tb\nc\u{202e}d\u{2029}e\r\u{200f}f", 100), "a\tb\ncdef");
-        // Joiners are part of what people write.
-        assert_eq!(line("👩\u{200d}💻 \u{5d0}\u{5d1}"), "👩\u{200d}💻 \u{5d0}\u{5d1}");
+    fn what_is_shown_is_what_is_there() {
+        for (raw, shown) in [
+            ("a\u{1b}[31mb\u{9b}2Jc\u{7f}d", "a [31mb 2Jc d"),
+            ("\u{1b}]8;;http://x\u{7}link\u{1b}\\", "]8;;http://x link \\"),
+            ("one\r\ntwo\u{85}three\u{2028}four\u{2029}five\u{b}six\0", "one  two three four five six"),
+            ("a\u{202e}b\u{2066}c\u{2069}d\u{200e}e\u{200f}f\u{61c}g", "abcdefg"),
+            ("fro\u{200b}s\u{200d}ty\u{feff}: d\u{ad}one\u{2060}", "frosty: done"),
+            ("tags\u{e0041}\u{e007f} and \u{fe0f}variants\u{e0100}", "tags and variants"),
+            ("\u{feff}  Zoë, 日本語, 🧊  ", "Zoë, 日本語, 🧊"),
+        ] {
+            assert_eq!(line(raw), shown);
+        }
+        assert_eq!(prompt("a\n\tb\r\u{1b}[0m\u{2028}c\u{202e}", 100), "a\n\tb[0m c");
+        assert_eq!(line(&"\u{200b}é".repeat(400)).chars().count(), LINE);
     }
 
     #[test]
@@ -104,9 +136,22 @@ mod tests {
             ("/home/ann/.claude/frosty.json", "/home/ann/.claude/frosty.json"),
             ("~ann/frosty.json", "'~ann/frosty.json'"),
             ("/a b/it's", "'/a b/it'\\''s'"),
-            ("/a\u{202e}b", "'/a b'"),
         ] {
-            assert_eq!(path(Path::new(raw)), shown);
+            assert_eq!(path(std::path::Path::new(raw)), shown);
         }
+    }
+
+    #[test]
+    fn names_that_are_encoded() {
+        for name in
+            ["a", "seat 1", ".", "..", "a:quota", "a}:scope:{b", "%41", "é\u{202e}", "a.b", "x/../y", "\u{1b}[0m"]
+        {
+            assert!(is_encoded(&encode(name)), "{name}");
+        }
+        for name in ["", ".", "..", "a b", "a:b", "{a}", "%", "%4", "%4g", "%zz", "%c3", "é", "\u{1b}", "a/b", "a\nb"]
+        {
+            assert!(!is_encoded(name), "{name}");
+        }
+        assert!(!is_encoded(&"a".repeat(LONGEST_NAME + 1)));
     }
 }

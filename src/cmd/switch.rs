@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use crate::arm::{self, Target};
 use crate::cli::TargetArgs;
 use crate::config::{ConfigError, Env};
+use crate::text;
 
 /// Why a session or project was not switched.
 #[derive(Debug, thiserror::Error)]
@@ -48,12 +49,12 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), SwitchError> {
     let state = env.state_dir().ok_or(SwitchError::NoStateFolder)?;
     let (what, shown) = match &target {
         Target::Session(id) => ("session", id.clone()),
-        Target::Project(dir) => ("project", dir.canonicalize().unwrap_or_else(|_| dir.clone()).display().to_string()),
+        Target::Project(dir) => ("project", text::path(&dir.canonicalize().unwrap_or_else(|_| dir.clone()))),
     };
     let file = target.file(&state).map_err(|cause| SwitchError::NoProject { dir: shown.clone(), cause })?;
     arm::switch(&file, on).map_err(|cause| SwitchError::Unwritten {
-        file: file.display().to_string(),
-        dir: state.display().to_string(),
+        file: text::path(&file),
+        dir: text::path(&state),
         cause,
     })?;
     let armed = if on { "armed: Frosty continues it" } else { "disarmed: Frosty leaves it alone" };

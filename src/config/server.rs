@@ -108,6 +108,10 @@ as %2F %3F %23 %40 %25, or the password in a file (FROSTY_STORE_PASSWORD_FILE)";
         let ConnectionAddr::Tcp(host, port) = info.addr().clone() else {
             return Err((found(), ALLOWED));
         };
+        // It is shown in commands to be pasted.
+        if host.chars().any(|c| !c.is_ascii_alphanumeric() && !"._-:%".contains(c)) {
+            return Err((found(), ALLOWED));
+        }
         let settings = info.redis_settings();
         let database = settings.db();
         let shown_host = if host.contains(':') { format!("[{host}]") } else { host.clone() };

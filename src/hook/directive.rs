@@ -41,11 +41,21 @@ pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Said
         lines.push((line, before.is_none() && code.is_none()));
     }
     let last = lines.iter().rev().take(LINES).filter(|(_, outside)| *outside);
-    let directive = last.map(|(line, _)| line).find_map(|line| {
-        let (head, tail) = bare(line).split_at_checked("frosty:".len())?;
-        head.eq_ignore_ascii_case("frosty:").then(|| tail.trim())
-    });
+    let directive = last.map(|(line, _)| line).find_map(|line| words(line));
     directive.map(|words| understand(words, &now())).unwrap_or_default()
+}
+
+/// What follows `frosty:` in a line that is a directive.
+fn words(line: &str) -> Option<&str> {
+    let (head, tail) = bare(line).split_at_checked("frosty:".len())?;
+    head.eq_ignore_ascii_case("frosty:").then(|| tail.trim())
+}
+
+/// Somebody else's words as a quotation where they would be a directive, should the agent repeat them.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let quote = |line: &str| if words(line.trim()).is_some() { format!("> {line}") } else { line.to_owned() };
+    text.split('\n').map(quote).collect::<Vec<_>>().join("\n")
 }
 
 /// The line without the marks that agents put around one that they are shown.

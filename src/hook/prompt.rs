@@ -3,6 +3,7 @@
 //! `{count}` continuations since a person's last prompt, this one included · `{time}` the store's clock, UTC · `{scope}` ·
 //! `{rest}` why the session paused, or nothing · `{note}` what came with a wake-up, or nothing.
 
+use super::directive;
 use crate::text;
 use crate::throttle::step::RestRequest;
 use crate::throttle::verdict::{Decision, Reason};
@@ -41,12 +42,13 @@ impl Prompt {
             return RENEWED.to_owned();
         }
         let template = self.template.as_deref().unwrap_or(DEFAULT);
+        let note = directive::quoted(&text::prompt(&admitted.note, text::LONGEST_PROMPT));
         let fields = [
             ("count", admitted.count.to_string()),
             ("time", text::utc(admitted.now)),
             ("scope", self.scope.clone()),
             ("rest", self.rest.clone()),
-            ("note", admitted.note.clone()),
+            ("note", note.clone()),
         ];
         let mut out = fill(template, &fields);
         if self.template.is_none() {
@@ -65,7 +67,7 @@ impl Prompt {
         if self.template.is_none() {
             add("You paused: ", "{rest}", &self.rest);
         }
-        add("You were woken with this note: ", "{note}", &admitted.note);
+        add("You were woken with this note: ", "{note}", &note);
         add("", "", &self.answer);
         text::prompt(&out, text::LONGEST_PROMPT)
     }

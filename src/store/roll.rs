@@ -15,6 +15,7 @@ use super::state_file::{self, FleetFile, ScopeFile};
 use super::{StoreError, server};
 use crate::clock;
 use crate::config::Config;
+use crate::text;
 use crate::throttle::policy::Ms;
 use crate::throttle::state::{Hold, Phase, Rest, RestKind, SessionState};
 
@@ -95,7 +96,8 @@ impl<'a> Roll<'a> {
                 all.into_iter().map(|(id, f)| (id, session(&f))).collect()
             }
         };
-        all.retain(|(_, s): &Session| s.seen > 0);
+        // What was planted under a name that is none would be shown as it is, and asked for by it.
+        all.retain(|(id, s): &Session| s.seen > 0 && text::is_encoded(id) && text::is_encoded(&s.scope));
         all.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
         // In files a session that moved to another seat has left its old state behind.
         let mut known = HashSet::new();
