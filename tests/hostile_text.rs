@@ -187,7 +187,7 @@ fn what_is_said_and_journaled() {
         run(&["on", "--project", HOSTILE]);
         run(&["release", HOSTILE]);
         assert!(run(&["release", "seat"]).stdout.contains("held by"));
-        let folder = place.frosty.home.path().join(format!("pro\u{1b}[31m'je\u{202e}ct\n{{x}}"));
+        let folder = place.frosty.home.path().join("pro\u{1b}[31m'je\u{202e}ct\n{x}");
         fs::create_dir(&folder).unwrap();
         assert_eq!(run(&["on", "--project", folder.to_str().unwrap()]).code, Some(0));
         journal(&place);
@@ -352,7 +352,7 @@ fn names_planted_on_the_server() {
             ["hold_by", HOSTILE],
             ["hold_since", "1"],
         ];
-        cmd("HSET").arg(key).arg(&fields.concat()).query::<()>(&mut con).unwrap();
+        cmd("HSET").arg(key).arg(fields.concat()).query::<()>(&mut con).unwrap();
     }
     let before: BTreeSet<String> = cmd("KEYS").arg("*").query(&mut con).unwrap();
     for args in [
@@ -365,7 +365,7 @@ fn names_planted_on_the_server() {
     ] {
         let answer = place.run(args);
         clean_answer(&answer);
-        assert!(args.iter().any(|a| *a == HOSTILE) || !format!("{answer:?}").contains("red"), "{answer:?}");
+        assert!(args.contains(&HOSTILE) || !format!("{answer:?}").contains("red"), "{answer:?}");
     }
     assert_eq!(place.run(&["release"]).stdout, "nothing is held\n");
     let after: BTreeSet<String> = cmd("KEYS").arg("*").query(&mut con).unwrap();
