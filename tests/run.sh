@@ -37,6 +37,16 @@ fi
 # ---- format, lints, tests -----------------------------------------------------------------------------------------
 cargo fmt --check
 cargo clippy --all-targets --quiet -- -D warnings
+if ! tests/licences.py | diff docs/licences.md -; then
+  echo "tests/run.sh: docs/licences.md is out of date; renew it: tests/licences.py > docs/licences.md" >&2
+  exit 1
+fi
+# Building it takes longer than the tests do.
+if cargo deny --version >/dev/null 2>&1; then
+  cargo deny --offline check bans licenses sources
+else
+  echo "tests/run.sh: no cargo-deny here, so deny.toml is not checked; get it: cargo install cargo-deny --locked" >&2
+fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
