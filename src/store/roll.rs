@@ -188,7 +188,8 @@ fn hashes(
     let mut index = cmd("ZRANGE");
     index.arg(format!("frosty:{{{}}}:{kind}s", config.fleet)).arg(0).arg(-1);
     let names = link.ask(&[index])?.pop().unwrap_or(Value::Nil);
-    let names = Vec::<String>::from_redis_value(names).unwrap_or_default();
+    let mut names = Vec::<String>::from_redis_value(names).unwrap_or_default();
+    names.retain(|name| text::is_encoded(name));
     let mut all = Vec::with_capacity(names.len());
     for names in names.chunks(AT_ONCE) {
         let get = |name: &String| -> Cmd {
