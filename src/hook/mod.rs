@@ -13,6 +13,9 @@ use chrono::Local;
 mod client;
 pub mod directive;
 mod failure;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod local;
 mod parked;
 pub mod payload;

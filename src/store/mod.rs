@@ -12,6 +12,9 @@ pub mod dragonfly;
 pub mod embedded;
 mod error;
 mod failover;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub(crate) mod link;
 pub mod listen;
 pub(crate) mod local_journal;

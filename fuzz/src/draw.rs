@@ -1,0 +1,128 @@
+//! Policies and steps drawn from the fuzzer's bytes. A new field of [`Step`] has its one place here.
+
+use std::time::Duration;
+
+use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota};
+use frosty::throttle::state::RestKind;
+use frosty::throttle::step::{Event, Failure, FailureClass, R_RANGE, Reset, RestRequest, Step};
+use libfuzzer_sys::arbitrary::{Result, Unstructured};
+
+/// A time that a machine may show, 2026-11-24.
+pub const T0: i64 = 1_795_532_400_000;
+/// The store reads no larger time.
+pub const LAST: i64 = 999_999_999_999_999;
+
+pub fn step(event: Event) -> Step {
+    Step {
+        event,
+        event_name: "Stop".to_owned(),
+        detail: String::new(),
+        scope: "scope".to_owned(),
+        session: "session".to_owned(),
+        name: String::new(),
+        paced: false,
+        pid: None,
+        late: None,
+        host: "host".to_owned(),
+        host_ms: T0,
+        r: 0,
+        id: "0".to_owned(),
+    }
+}
+
+/// A duration of a policy: mostly of the size that people configure.
+pub fn duration(u: &mut Unstructured<'_>, least: Duration) -> Result<Duration> {
+    let ms = match u.int_in_range(0..=3)? {
+        0 => Duration::from_secs(u.int_in_range(0..=60)?),
+        1 => Duration::from_millis(u.int_in_range(0..=3000)?),
+        2 => Duration::from_secs(60 * u.int_in_range::<u64>(0..=1000)?),
+        _ => Duration::from_millis(u.int_in_range(0..=LONGEST.as_millis() as u64)?),
+    };
+    Ok(ms.max(least).min(LONGEST))
+}
+
+fn backoff(u: &mut Unstructured<'_>) -> Result<Backoff> {
+    let base = duration(u, Duration::from_millis(1))?;
+    let max = duration(u, base)?;
+    Ok(Backoff { base, factor: u.int_in_range(1000..=100_000)?, max })
+}
+
+fn quotas(u: &mut Unstructured<'_>) -> Result<Vec<Quota>> {
+    let count = u.int_in_range(0..=2)?;
+    (0..count)
+        .map(|_| Ok(Quota { limit: u.int_in_range(1..=4)?, per: duration(u, Duration::from_millis(1))? }))
+        .collect()
+}
+
+fn class(u: &mut Unstructured<'_>, quotas: Vec<Quota>) -> Result<ClassPolicy> {
+    let min_interval = duration(u, Duration::ZERO)?;
+    let burst = match u.int_in_range(0..=3)? {
+        0 => None,
+        // The configuration allows one attempt only where there is a guard.
+        n => Some(Burst {
+            limit: u.int_in_range(if min_interval.is_zero() { 2 } else { 1 }..=3 + n)?,
+            window: duration(u, Duration::from_millis(1))?,
+        }),
+    };
+    let cooldown =
+        Cooldown { backoff: backoff(u)?, jitter: u.int_in_range(0..=1000)?, calm: duration(u, Duration::ZERO)? };
+    Ok(ClassPolicy { min_interval, burst, cooldown, quotas })
+}
+
+/// A policy within the bounds of the configuration.
+pub fn policy(u: &mut Unstructured<'_>) -> Result<Policy> {
+    let own = quotas(u)?;
+    let (stop, compact) = (class(u, own)?, class(u, Vec::new())?);
+    Ok(Policy { stop, compact, api_error: backoff(u)?, fleet_quotas: quotas(u)? })
+}
+
+fn rest(u: &mut Unstructured<'_>) -> Result<RestRequest> {
+    let lasting = if u.ratio(1, 3)? { None } else { Some(duration(u, Duration::ZERO)?) };
+    let topic = (*u.choose(&["", "the build"])?).to_owned();
+    Ok(RestRequest { kind: *u.choose(&RestKind::ALL)?, lasting, topic })
+}
+
+fn failure(u: &mut Unstructured<'_>) -> Result<Failure> {
+    let class = *u.choose(&[FailureClass::Passing, FailureClass::Request, FailureClass::Person])?;
+    let reset = match u.int_in_range(0..=3)? {
+        0 => Some(Reset::At(u.arbitrary()?)),
+        1 => Some(Reset::After(Duration::from_millis(u.arbitrary()?))),
+        _ => None,
+    };
+    Ok(Failure { class, reset, too_long: u.arbitrary()?, cure: "log in".to_owned() })
+}
+
+/// Any event; `fence` is one that may be the session's.
+pub fn event(u: &mut Unstructured<'_>, fence: i64) -> Result<Event> {
+    let fence = if u.ratio(1, 4)? { u.arbitrary()? } else { fence };
+    Ok(match u.int_in_range(0..=15)? {
+        0..=3 => Event::Stop { rest: if u.ratio(1, 3)? { Some(rest(u)?) } else { None } },
+        4..=5 => Event::Ask { fence, renew: u.arbitrary()? },
+        6 => Event::StopFailure(failure(u)?),
+        7 => Event::PreCompactAuto,
+        8 => Event::PersonPrompt,
+        9 => Event::ClientPrompt,
+        10 => Event::SessionStart { label: "a:b".to_owned() },
+        11 => Event::SessionEnd,
+        12 => Event::NeedsYou,
+        13 => Event::Wake { note: (*u.choose(&["", "the build is green"])?).to_owned() },
+        14 => Event::Release,
+        _ => Event::Expired { fence },
+    })
+}
+
+/// Any step at about `now`.
+pub fn any_step(u: &mut Unstructured<'_>, fence: i64, now: i64) -> Result<Step> {
+    let event = event(u, fence)?;
+    let host_ms = if u.ratio(1, 8)? { u.arbitrary()? } else { now };
+    let late = if u.ratio(1, 8)? { Some(Duration::from_millis(u.arbitrary()?)) } else { None };
+    Ok(Step {
+        paced: u.arbitrary()?,
+        pid: u.arbitrary()?,
+        late,
+        host_ms,
+        r: u.int_in_range(0..=R_RANGE)?,
+        id: u.int_in_range(0..=3u8)?.to_string(),
+        ..step(event)
+    })
+}

@@ -1,0 +1,235 @@
+//! The bytes of a state file, then any steps at any times: nothing panics, and nothing is admitted that the file forbids.
+
+use frosty::journal::Entry;
+use frosty::store::fuzzing::{fleet_file, scope_file};
+use frosty::throttle::model::{self, State};
+use frosty::throttle::policy::{Class, ClassPolicy, Ms, Policy, Quota, millis};
+use frosty::throttle::state::{ClassState, Hold, QuotaLog, Rest, RestKind, SessionState, Span};
+use frosty::throttle::step::{Event, Step};
+use frosty::throttle::verdict::{Decision, Outcome, Reason};
+use libfuzzer_sys::arbitrary::{Result, Unstructured};
+
+use crate::{draw, said};
+
+/// Before these bytes of the input is what draws the policy and the steps; the file comes after.
+const HEAD: usize = 128;
+
+pub fn run(data: &[u8]) {
+    let (head, file) = data.split_at_checked(HEAD).unwrap_or((data, b""));
+    let _ = play(&mut Unstructured::new(head), file);
+}
+
+fn play(u: &mut Unstructured<'_>, file: &[u8]) -> Result<()> {
+    let mut now: Ms = if u.ratio(1, 8)? { u.int_in_range(0..=draw::LAST)? } else { draw::T0 };
+    let mut state = State::default();
+    if let Some((scope, mut sessions)) = scope_file(file) {
+        state.scope = scope;
+        state.session = sessions.pop_first().map(|(_, session)| session).unwrap_or_default();
+    }
+    if let Some(fleet) = fleet_file(file) {
+        state.fleet = fleet;
+    }
+    plant(u, &mut state, now)?;
+    // Both stores keep these in order.
+    state.scope.quota.admitted.sort_unstable();
+    state.fleet.quota.admitted.sort_unstable();
+    let policy = draw::policy(u)?;
+    for _ in 0..8 {
+        let step = draw::any_step(u, state.session.fence.unwrap_or(now), now)?;
+        told(&policy, &mut state, &step, now);
+        let by: Ms = match u.int_in_range(0..=5)? {
+            0 => 0,
+            1 => u.int_in_range(1..=1000)?,
+            2 => millis(policy.stop.min_interval),
+            3 => 1000 * u.int_in_range::<Ms>(0..=3600)?,
+            4 => -1000 * u.int_in_range::<Ms>(0..=3600)?,
+            _ => u.arbitrary()?,
+        };
+        now = now.saturating_add(by).clamp(0, draw::LAST);
+        if u.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Facts near `now`, which bytes alone would hardly hit.
+fn plant(u: &mut Unstructured<'_>, state: &mut State, now: Ms) -> Result<()> {
+    let which: u16 = u.arbitrary()?;
+    let mut near = |set: u32| -> Result<Option<Ms>> {
+        if which & (1 << set) == 0 {
+            return Ok(None);
+        }
+        Ok(Some(now.saturating_add(Ms::from(u.arbitrary::<i32>()?) >> (set % 4 * 4))))
+    };
+    if let Some(at) = near(0)? {
+        state.scope.stop.admitted_at = Some(at);
+    }
+    if let (Some(start), Some(end)) = (near(1)?, near(2)?) {
+        state.scope.stop.cooldown = Some(Span { start, end });
+    }
+    if let (Some(start), Some(end)) = (near(3)?, near(4)?) {
+        state.scope.api = Some(Span { start, end });
+    }
+    if let Some(since) = near(5)? {
+        state.scope.hold = Some(Hold { reason: String::new(), by: "ann".to_owned(), since, until: near(6)? });
+    }
+    if let Some(since) = near(7)? {
+        state.fleet.hold = Some(Hold { reason: String::new(), by: "bob".to_owned(), since, until: near(8)? });
+    }
+    state.scope.quota.admitted.extend(near(9)?);
+    state.fleet.quota.admitted.extend(near(10)?);
+    state.scope.stop.attempts.extend(near(11)?);
+    if let Some(since) = near(12)? {
+        let rest = Rest { kind: RestKind::Rest, since, until: near(13)?, topic: String::new() };
+        state.session.rest = Some(rest);
+    }
+    if let Some(at) = near(14)? {
+        state.scope.compact.admitted_at = Some(at);
+    }
+    state.session.fence = near(15)?.or(state.session.fence);
+    Ok(())
+}
+
+/// One step, held against what the state before it said.
+fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
+    let before = state.clone();
+    let decided = model::step(policy, state, step, now);
+    let told = || format!("{decided:?}\nby {step:?}\nat {now} under {policy:?}\nafter {before:?}");
+
+    let admitted = decided.outcome == Outcome::Admit;
+    if let Some(why) = forbids(policy, &before, step, now) {
+        assert!(!admitted, "admitted, though {why}: {}", told());
+    }
+    assert_eq!(admitted, matches!(decided.reason, Reason::Admitted | Reason::Probe), "{}", told());
+    match step.event.asks() {
+        None => assert!(decided.outcome == Outcome::Record || decided.reason == Reason::Superseded, "{}", told()),
+        Some(class) if admitted => {
+            let own = state.scope.class_mut(class).clone();
+            assert_eq!(own.admitted_at, Some(now), "an admission that the guard does not know: {}", told());
+            let counted = |log: &QuotaLog, quotas: &[Quota]| quotas.is_empty() || log.admitted.last() == Some(&now);
+            let stop = class == Class::Stop;
+            assert!(!stop || counted(&state.scope.quota, &policy.stop.quotas), "{}", told());
+            assert!(!stop || counted(&state.fleet.quota, &policy.fleet_quotas), "{}", told());
+        }
+        Some(_) => {
+            assert_ne!(decided.outcome, Outcome::Record, "{}", told());
+            // What ends by time says when; without an end only a hold or a rest is.
+            let ends = decided.retry_after.is_some_and(|left| !left.is_zero());
+            let endless = decided.reason == Reason::Hold || decided.reason.is_rest();
+            let superseded = decided.reason == Reason::Superseded;
+            assert!(ends || superseded || (endless && decided.retry_after.is_none()), "{}", told());
+        }
+    }
+    fence(&before.session, &state.session, step, &decided);
+    written(state, step, &decided);
+}
+
+/// Why the state does not allow the ask, read from it without the model.
+fn forbids(policy: &Policy, state: &State, step: &Step, now: Ms) -> Option<&'static str> {
+    let State { fleet, scope, session } = state;
+    let class = step.event.asks()?;
+    let (limits, own) = match class {
+        Class::Stop => (&policy.stop, &scope.stop),
+        Class::Compact => (&policy.compact, &scope.compact),
+    };
+    if let Some(why) = own_limits(limits, own, now) {
+        return Some(why);
+    }
+    if class == Class::Compact {
+        return None;
+    }
+    if scope.api.is_some_and(|api| open(api, now)) {
+        return Some("an API cooldown is open");
+    }
+    let asks_again = matches!(step.event, Event::Ask { .. });
+    // The first good stop lifts a hold of the API's.
+    if scope.hold.as_ref().is_some_and(|h| holds(h, now) && (asks_again || h.by != "api")) {
+        return Some("the scope is held");
+    }
+    if fleet.hold.as_ref().is_some_and(|h| holds(h, now)) {
+        return Some("the fleet is held");
+    }
+    if used_up(&scope.quota, &policy.stop.quotas, now) || used_up(&fleet.quota, &policy.fleet_quotas, now) {
+        return Some("a quota is used up");
+    }
+    if let Event::Ask { fence, .. } = step.event
+        && session.fence.is_some_and(|newer| (0..=draw::LAST).contains(&newer) && newer > fence)
+    {
+        return Some("another stop took over");
+    }
+    let resting = session.rest.as_ref().is_some_and(|r| ends(r.since, r.until, now));
+    if matches!(step.event, Event::Ask { renew: false, .. }) && resting && !session.woken {
+        return Some("the session rests");
+    }
+    None
+}
+
+fn own_limits(limits: &ClassPolicy, own: &ClassState, now: Ms) -> Option<&'static str> {
+    let interval = millis(limits.min_interval);
+    let ago = |at: Ms| i128::from(now) - i128::from(at.min(now));
+    if own.admitted_at.is_some_and(|at| ago(at) < i128::from(interval)) {
+        return Some("the guard is closed");
+    }
+    if own.cooldown.is_some_and(|c| open(c, now)) {
+        return Some("a cooldown is open");
+    }
+    let burst = limits.burst.filter(|_| interval == 0)?;
+    let noted = own.attempts.iter().filter(|at| ago(**at) < i128::from(millis(burst.window))).count();
+    (noted + 1 >= burst.limit as usize).then_some("the bang window is full")
+}
+
+fn open(span: Span, now: Ms) -> bool {
+    ends(span.start, Some(span.end), now)
+}
+
+fn holds(hold: &Hold, now: Ms) -> bool {
+    ends(hold.since, hold.until, now)
+}
+
+/// Whether what began at `since` is not over; what begins later than now begins now, its length kept.
+fn ends(since: Ms, until: Option<Ms>, now: Ms) -> bool {
+    match until {
+        Some(until) if since > now => until > since,
+        Some(until) => until > now,
+        None => true,
+    }
+}
+
+fn used_up(log: &QuotaLog, quotas: &[Quota], now: Ms) -> bool {
+    let within =
+        |per: i128| log.admitted.iter().filter(|at| i128::from(now) - i128::from((**at).min(now)) < per).count();
+    quotas.iter().any(|q| within(i128::from(millis(q.per))) >= q.limit as usize)
+}
+
+/// The fence only grows, and an event that raises it does.
+fn fence(before: &SessionState, after: &SessionState, step: &Step, decided: &Decision) {
+    let valid = |fence: Option<i64>| fence.filter(|f| (0..=draw::LAST).contains(f));
+    if decided.reason == Reason::Superseded {
+        assert_eq!(before, after, "a superseded step changed the session");
+        return;
+    }
+    let (old, new) = (valid(before.fence), valid(after.fence));
+    let told = step.event.raises_fence() && before.begun.as_ref().is_some_and(|b| b.id == step.id);
+    if step.event.raises_fence() && !told {
+        assert!(new > old || new == Some(draw::LAST), "{old:?} became {new:?}");
+    }
+    assert!(new >= old, "{old:?} became {new:?}");
+}
+
+/// The new state can be read back, and the entry is one line that says what was decided.
+fn written(state: &State, step: &Step, decided: &Decision) {
+    let scope = serde_json::to_vec(&state.scope).expect("JSON");
+    assert_eq!(serde_json::from_slice::<frosty::throttle::state::ScopeState>(&scope).expect("a state"), state.scope);
+    let session = serde_json::to_vec(&state.session).expect("JSON");
+    assert_eq!(serde_json::from_slice::<SessionState>(&session).expect("a state"), state.session);
+    let line = Entry::of(step, decided, &state.session.label, "default", "embedded").line();
+    let line = line.strip_suffix('\n').expect("a whole line");
+    assert!(!line.chars().any(|c| c.is_ascii_control()), "{line:?}");
+    let entry: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(entry["verdict"], decided.outcome.code());
+    assert_eq!(entry["reason"], decided.reason.code());
+    assert_eq!(entry["window"], state.session.label.as_str());
+    assert_eq!(entry["scope"], step.scope.as_str());
+    said::one_line(entry["timestamp"].as_str().expect("a time"), 40);
+}
