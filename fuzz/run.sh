@@ -10,7 +10,7 @@ export HOME="${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}"
 
 targets=(payload config directive replies state cli text)
 total=10000000
-short_runs=15000
+short_runs=30000
 mode=long
 case "${1:-}" in
   --short) mode=short ;;
