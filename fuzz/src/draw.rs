@@ -30,6 +30,11 @@ pub fn step(event: Event) -> Step {
     }
 }
 
+/// Once in so many times. Bytes of zero say no, so that they draw what is plain.
+pub fn rarely(u: &mut Unstructured<'_>, times: u8) -> Result<bool> {
+    Ok(u.int_in_range(1..=times)? == times)
+}
+
 /// A duration of a policy: mostly of the size that people configure.
 pub fn duration(u: &mut Unstructured<'_>, least: Duration) -> Result<Duration> {
     let ms = match u.int_in_range(0..=3)? {
@@ -77,7 +82,7 @@ pub fn policy(u: &mut Unstructured<'_>) -> Result<Policy> {
 }
 
 fn rest(u: &mut Unstructured<'_>) -> Result<RestRequest> {
-    let lasting = if u.ratio(1, 3)? { None } else { Some(duration(u, Duration::ZERO)?) };
+    let lasting = if rarely(u, 3)? { None } else { Some(duration(u, Duration::ZERO)?) };
     let topic = (*u.choose(&["", "the build"])?).to_owned();
     Ok(RestRequest { kind: *u.choose(&RestKind::ALL)?, lasting, topic })
 }
@@ -94,9 +99,9 @@ fn failure(u: &mut Unstructured<'_>) -> Result<Failure> {
 
 /// Any event; `fence` is one that may be the session's.
 pub fn event(u: &mut Unstructured<'_>, fence: i64) -> Result<Event> {
-    let fence = if u.ratio(1, 4)? { u.arbitrary()? } else { fence };
+    let fence = if rarely(u, 4)? { u.arbitrary()? } else { fence };
     Ok(match u.int_in_range(0..=15)? {
-        0..=3 => Event::Stop { rest: if u.ratio(1, 3)? { Some(rest(u)?) } else { None } },
+        0..=3 => Event::Stop { rest: if rarely(u, 3)? { Some(rest(u)?) } else { None } },
         4..=5 => Event::Ask { fence, renew: u.arbitrary()? },
         6 => Event::StopFailure(failure(u)?),
         7 => Event::PreCompactAuto,
@@ -114,8 +119,8 @@ pub fn event(u: &mut Unstructured<'_>, fence: i64) -> Result<Event> {
 /// Any step at about `now`.
 pub fn any_step(u: &mut Unstructured<'_>, fence: i64, now: i64) -> Result<Step> {
     let event = event(u, fence)?;
-    let host_ms = if u.ratio(1, 8)? { u.arbitrary()? } else { now };
-    let late = if u.ratio(1, 8)? { Some(Duration::from_millis(u.arbitrary()?)) } else { None };
+    let host_ms = if rarely(u, 8)? { u.arbitrary()? } else { now };
+    let late = if rarely(u, 8)? { Some(Duration::from_millis(u.arbitrary()?)) } else { None };
     Ok(Step {
         paced: u.arbitrary()?,
         pid: u.arbitrary()?,
