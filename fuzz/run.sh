@@ -106,16 +106,16 @@ case $mode in
     ;;
   keep)
     for target in "${targets[@]}"; do
+      # shellcheck disable=SC2046
       kept=fuzz/corpus/$target small=fuzz/target/small/$target
       rm -rf "$small"
       mkdir -p "$kept" "$small"
-      # Of the short ones, the fewest that reach all that the small ones reach.
-      FUZZ_TARGET=$target "$bin" -merge=1 -max_len=600 "$small" "$kept" "fuzz/target/corpus/$target" $(seeds "$target") 2>/dev/null
-      rm -f "$kept"/*
-      find "$small" -type f -size -600c -printf '%s %p\n' | sort -n | awk '{ print $2 }' | head -400 >"$small.list"
-      # An even choice over the sizes: small ones repeat each other.
-      awk -v n="$(wc -l <"$small.list")" -v most=38 'BEGIN { step = n > most ? n / most : 1 } NR >= next_one { print; next_one += step }' \
-        "$small.list" | xargs -r cp -t "$kept"
+      # The fewest that reach all that is reached; of these an even choice over the sizes beside the seeds written by hand.
+      FUZZ_TARGET=$target "$bin" -merge=1 -max_len=600 "$small" "fuzz/target/corpus/$target" $(seeds "$target") 2>/dev/null
+      find "$kept" -type f ! -name 'seed-*' -delete
+      find "$small" -type f -size -1200c -printf '%s %p\n' | sort -n | awk '{ print $2 }' >"$small.list"
+      awk -v n="$(wc -l <"$small.list")" -v most=16 'BEGIN { step = n > most ? n / most : 1; next_one = 1 }
+        NR >= next_one { print; next_one += step }' "$small.list" | xargs -r cp -t "$kept"
       echo "$target: $(find "$kept" -type f | wc -l) inputs kept"
     done
     ;;

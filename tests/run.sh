@@ -17,6 +17,7 @@ need ip iproute2
 need openssl openssl
 need python3 python3
 need cc gcc
+need c++ g++
 need npm npm
 need timeout coreutils
 if [ ${#missing[@]} -gt 0 ]; then
@@ -36,6 +37,7 @@ fi
 
 # ---- format, lints, tests -----------------------------------------------------------------------------------------
 cargo fmt --check
+cargo fmt --check --manifest-path fuzz/Cargo.toml
 cargo clippy --all-targets --quiet -- -D warnings
 if ! tests/licences.py | diff docs/licences.md -; then
   echo "tests/run.sh: docs/licences.md is out of date; renew it: tests/licences.py > docs/licences.md" >&2
@@ -53,6 +55,8 @@ status=0
 cargo test --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
 # The same program with TLS in it: its own tests alone, the rest is the same.
 cargo test --locked --no-fail-fast --features tls --test tls 2>&1 | tee -a "$log" || status=$?
+# Short: every input that was kept, and a few thousand new ones. The long run is fuzz/run.sh.
+fuzz/run.sh --short 2>&1 | tee -a "$log" || status=$?
 # On the real client, after the rest: both want the machine. FROSTY_SKIP_CLIENT=1 goes without.
 tests/client/run.sh 2>&1 | tee -a "$log" || status=$?
 

@@ -44,7 +44,7 @@ pub fn run(data: &[u8]) {
     }
     let short = exact(&argv);
     // What the short reading leaves to clap is clap's.
-    if short.is_none() && data.len() % 8 != 0 {
+    if short.is_none() && !data.len().is_multiple_of(8) {
         return;
     }
     match (Cli::try_parse_from(&argv).map(|cli| cli.command), short) {

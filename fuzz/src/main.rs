@@ -29,6 +29,7 @@ const TARGETS: [(&str, Target); 7] = [
 
 static CHOSEN: OnceLock<Target> = OnceLock::new();
 
+#[allow(clippy::disallowed_methods, reason = "libFuzzer has the command line")]
 fn chosen() -> Target {
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
     let named = TARGETS.iter().find(|(known, _)| *known == name);
