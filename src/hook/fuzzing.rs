@@ -24,7 +24,7 @@ pub fn parked(payload: &Payload<'_>, park_max: Option<Duration>) -> Option<RestR
 
 /// What the client is answered.
 pub struct Said {
-    /// Whether the exit code is 2.
+    /// Whether the exit code is another than 0; there is one other.
     pub two: bool,
     /// On stdout.
     pub stdout: Vec<u8>,
@@ -38,7 +38,7 @@ pub fn answer(event: &Event, decision: Decision, notes: Vec<String>, prompt: &Pr
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let verdict = Verdict::committed(decision, notes);
     let code = reply::answer(event, verdict, prompt, Streams { stdout: &mut stdout, stderr: &mut stderr });
-    // An exit code tells its number only so.
-    let two = format!("{code:?}") == format!("{:?}", std::process::ExitCode::from(2));
+    // Exit codes can be told apart only so.
+    let two = format!("{code:?}") != format!("{:?}", std::process::ExitCode::SUCCESS);
     Said { two, stdout, stderr }
 }
