@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,9 @@ const REMEMBERED: Duration = Duration::from_secs(90 * 86_400);
 /// shipped by a later ask.
 pub(super) fn ship(config: &Config, dir: &Path, link: &mut Link<'_>, until: Instant, latest: Instant) {
     // One at a time: the others have their own verdicts to answer.
-    let Ok(mine) = read::at_once().write(true).create(true).truncate(false).open(dir.join("ship.lock")) else { return };
+    let mut options = read::at_once();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let Ok(mine) = options.open(dir.join("ship.lock")) else { return };
     if mine.try_lock().is_err() {
         return;
     }
