@@ -27,6 +27,7 @@ pub fn step(event: Event) -> Step {
         host_ms: T0,
         r: 0,
         id: "0".to_owned(),
+        known_born: String::new(),
     }
 }
 
@@ -128,6 +129,7 @@ pub fn any_step(u: &mut Unstructured<'_>, fence: i64, now: i64) -> Result<Step> 
         host_ms,
         r: u.int_in_range(0..=R_RANGE)?,
         id: u.int_in_range(0..=3u8)?.to_string(),
+        known_born: ["", "", "", "another"][u.int_in_range(0..=3usize)?].to_owned(),
         ..step(event)
     })
 }

@@ -84,6 +84,28 @@ local function refuse(reason, left)
   answer.outcome, answer.reason, answer.left = 'refuse', reason, left
 end
 
+---- the fleet: who knows it by another name has something to tell first, and nothing is decided before that --------
+local fleet, fleet_now, born, lost = {}, nil, nil, nil
+if stop then
+  fleet_now = redis.call('HMGET', K_FLEET, 'born', 'hold_reason', 'hold_by', 'hold_since', 'hold_until', 'quota_keep',
+    'lost')
+  born, lost = text(fleet_now[1]), int(fleet_now[7])
+  if lost and lost > now then
+    lost = now
+    put(fleet, 'lost', fmt(now))
+  end
+  local known = known_born == '' or known_born == born
+  if born == '' then
+    born = id
+    put(fleet, 'born', id)
+  end
+  if not known then
+    if not lost then put(fleet, 'lost', fmt(now)) end
+    if #fleet > 0 then redis.call('HSET', K_FLEET, unpack(fleet)) end
+    return { 'refuse', 'lost', '', '0', '0', '', '0', fmt(now), '', '', '0', '', '0', born, '', '' }
+  end
+end
+
 ---- the session -----------------------------------------------------------------------------------------------
 local s = event == 'release' and {} or redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since',
   'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count', 'pid', 'given', 'begun')
@@ -329,7 +351,7 @@ if not superseded and (asks or event == 'failure' or event == 'release') then
 end
 
 ---- the ask ---------------------------------------------------------------------------------------------------
-local fleet, quota_puts = {}, {}
+local quota_puts = {}
 
 -- Entries later than now are read as now and rewritten; no quota is larger than the bound of that loop.
 local function quota_left(key, list)
@@ -359,30 +381,11 @@ end
 local function decide()
   local fleet_hold, fleet_keep
   if stop then
-    local f = redis.call('HMGET', K_FLEET, 'born', 'hold_reason', 'hold_by', 'hold_since', 'hold_until',
-      'quota_keep', 'lost')
+    local f = fleet_now
     fleet_keep = count_of(f[6])
-    local lost
-    answer.born, lost = text(f[1]), int(f[7])
-    if lost and lost > now then
-      lost = now
-      put(fleet, 'lost', fmt(now))
-    end
-    local is_another = known_born ~= '' and known_born ~= answer.born
-    if is_another and not lost then
-      lost = now
-      put(fleet, 'lost', fmt(now))
-    end
-    if answer.born == '' then
-      answer.born = id
-      put(fleet, 'born', id)
-    end
-    -- What it was admitted before the data was lost is not known; whoever knew the store by another name may have more to
-    -- tell of the scope first, once.
-    if is_another and (not taken or taken < lost) then
-      taken = now
-      put(scope, 'taken', fmt(taken))
-    elseif lost and not admitted_at and not taken then
+    answer.born = born
+    -- What it was admitted before the data was lost is not known.
+    if lost and not admitted_at and not taken then
       taken = lost
       put(scope, 'taken', fmt(taken))
     end

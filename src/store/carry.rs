@@ -16,7 +16,7 @@ const CARRY: &str = include_str!("carry.lua");
 const CARRY_SHA: &str = include_str!(concat!(env!("OUT_DIR"), "/carry.sha1"));
 
 /// No more sessions of a scope are told of, the last seen first: an ask has a deadline.
-const MOST_SESSIONS: usize = 1000;
+const MOST_SESSIONS: usize = 200;
 
 const OWN: &str = "own";
 const MIRROR: &str = "mirror";

@@ -21,12 +21,14 @@ pub struct Dragonfly<'a> {
     config: &'a Config,
     link: Link<'a>,
     logged_in: bool,
+    /// The server's `born`, where it was told anything.
+    born: Option<String>,
 }
 
 impl<'a> Dragonfly<'a> {
     /// A store over an open connection.
     pub(crate) fn new(config: &'a Config, link: Link<'a>) -> Self {
-        Self { config, link, logged_in: false }
+        Self { config, link, logged_in: false, born: None }
     }
 
     /// The connection.
@@ -40,6 +42,16 @@ impl<'a> Dragonfly<'a> {
             self.logged_in = true;
         }
         Ok(())
+    }
+
+    /// The server's `born`, where it was told anything.
+    pub(super) fn born(&self) -> Option<String> {
+        self.born.clone()
+    }
+
+    /// Knows it by this `born` from now on.
+    pub(super) fn is(&mut self, born: String) {
+        self.born = Some(born);
     }
 
     /// The server's clock.
@@ -59,8 +71,9 @@ impl<'a> Dragonfly<'a> {
     pub(super) fn tell(&mut self, told: &[Cmd]) -> Result<(), StoreError> {
         self.log_in()?;
         for answer in self.link.ask(told)? {
-            if carry::born(&answer).is_none() {
-                return Err(self.link.nonsense(&answer));
+            match carry::born(&answer) {
+                Some(born) => self.born = Some(born),
+                None => return Err(self.link.nonsense(&answer)),
             }
         }
         Ok(())

@@ -84,11 +84,7 @@ impl<'a> Failover<'a> {
     #[inline(never)]
     fn learn(&self, dir: &Path, record: &Record, step: &Step, verdict: Verdict) -> Result<Verdict, StoreError> {
         let decided = &verdict.decision;
-        let known = self.born(record);
-        let is_another = !known.is_empty() && !decided.born.is_empty() && decided.born != known;
-        let fleet_hold = record.fleet_hold(&self.server.shown);
-        let knows_more = record.mark(&step.scope, clock::host_ms()).is_some() || fleet_hold.is_some();
-        if is_another && knows_more && verdict.admission.is_none() {
+        if decided.reason == Reason::Lost {
             return self.go_home(dir, record, step);
         }
         self.keep(dir, step, decided, false);
@@ -118,7 +114,13 @@ impl<'a> Failover<'a> {
         // Others of this scope may be deciding here right now.
         for _ in 0..3 {
             if self.tell(dir, record, step, server)? {
-                let verdict = server.step(step, self.born(record))?;
+                let known = server.born().unwrap_or_else(|| self.born(record).to_owned());
+                let verdict = server.step(step, &known)?;
+                if verdict.decision.reason == Reason::Lost {
+                    // It is told what the scope's file holds, and asked as what it is now.
+                    server.is(verdict.decision.born);
+                    continue;
+                }
                 self.keep(dir, step, &verdict.decision, true);
                 if verdict.unjournaled {
                     self.journal_here(dir, step, &verdict.decision);
@@ -292,7 +294,7 @@ impl<'a> Failover<'a> {
 /// Whether an answer tells something that is not kept yet.
 fn is_news(record: &Record, server: &str, step: &Step, decided: &Decision) -> bool {
     let now = clock::host_ms();
-    if !decided.born.is_empty() && decided.born != record.born(server) {
+    if decided.reason == Reason::Lost || (!decided.born.is_empty() && decided.born != record.born(server)) {
         return true;
     }
     let asks = step.event.asks() == Some(Class::Stop) && decided.reason != Reason::Superseded;

@@ -2,6 +2,7 @@
 //! store decided in its place. All times are this machine's clock.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,9 @@ use crate::throttle::verdict::{Decision, Outcome, Reason};
 
 /// An ask of the server that began before a take-over may be admitted so much later: no caller waits longer.
 pub(super) const IN_FLIGHT: Ms = 1000;
+
+/// No directive books a longer rest, but `done`.
+const LONGEST_REST: Duration = Duration::from_secs(86_400);
 
 /// What the server last said of a scope.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -118,7 +122,9 @@ impl ScopeFile {
         }
         // Sessions are kept for what they say of rests; of all else the server is asked.
         self.sessions.retain(|_, s| s.rest.as_ref().is_some_and(|r| r.lasts(now)) || doors.is_some());
-        let rests = self.sessions.values().filter_map(|s| s.rest.as_ref()).map(|r| r.until.unwrap_or(FOREVER));
+        // A rest for good is told again by the engine that waits it out; a file of it is not looked at for good.
+        let most = now.saturating_add(millis(LONGEST_REST));
+        let rests = self.sessions.values().filter_map(|s| s.rest.as_ref()).map(|r| r.until.unwrap_or(most).min(most));
         let until = rests.chain(doors).max().filter(|end| *end > now);
         if until.is_none() {
             self.mirror = None;

@@ -26,6 +26,11 @@ pub struct State {
 ///
 /// First the event's effects, then the rules in their order; the first that refuses decides.
 pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision {
+    if ask.event.asks() == Some(Class::Stop)
+        && let Some(lost) = lost(&mut state.fleet, ask, now)
+    {
+        return lost;
+    }
     let standing = effects::standing(&mut state.session, ask, now);
     if standing == Standing::Superseded {
         return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
@@ -51,6 +56,21 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         state.session.last_reason = decided.reason.code().to_owned();
     }
     decided
+}
+
+/// The answer to an asker who knows the store by another `born` than it has: nothing is decided before it has told what it
+/// remembers.
+fn lost(fleet: &mut FleetState, ask: &Step, now: Ms) -> Option<Decision> {
+    fleet.lost = fleet.lost.map(|lost| lost.min(now));
+    let known = ask.known_born.is_empty() || ask.known_born == fleet.born;
+    if fleet.born.is_empty() {
+        fleet.born.clone_from(&ask.id);
+    }
+    if known {
+        return None;
+    }
+    fleet.lost = fleet.lost.or(Some(now));
+    Some(Decision { born: fleet.born.clone(), ..decision(Outcome::Refuse, Reason::Lost, now) })
 }
 
 fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
@@ -92,19 +112,8 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     let State { fleet, scope, session } = state;
     let stop = class == Class::Stop;
     if stop {
-        let is_another = fleet.born != ask.known_born && !ask.known_born.is_empty();
-        fleet.lost = fleet.lost.map(|lost| lost.min(now));
-        if fleet.born.is_empty() {
-            fleet.born.clone_from(&ask.id);
-        }
-        if is_another && fleet.lost.is_none() {
-            fleet.lost = Some(now);
-        }
-        if is_another && scope.taken < fleet.lost {
-            // Whoever knew it by another name may have more to tell of the scope first; once.
-            scope.taken = Some(now);
-        } else if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
-            scope.taken = fleet.lost.map(|lost| lost.min(now));
+        if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
+            scope.taken = fleet.lost;
         }
         if let Some(hold) = &mut fleet.hold {
             hold.rebase(now);

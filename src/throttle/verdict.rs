@@ -39,6 +39,8 @@ pub enum Reason {
     Event,
     /// A waiting engine reached the end of its wait; nobody wakes the session any more.
     WaiterExpired,
+    /// The asker knows the store by another `born`: what it has to tell comes first. Nothing was decided or journaled.
+    Lost,
     /// The store could not be asked.
     StoreDown,
     /// The configuration cannot be read or is impossible.
@@ -57,7 +59,7 @@ impl Reason {
     }
 
     /// Every reason, in the order above.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Admitted,
         Self::Probe,
         Self::MinInterval,
@@ -74,6 +76,7 @@ impl Reason {
         Self::Superseded,
         Self::Event,
         Self::WaiterExpired,
+        Self::Lost,
         Self::StoreDown,
         Self::BadConfig,
         Self::BadInput,
@@ -100,6 +103,7 @@ impl Reason {
             Self::Superseded => "superseded",
             Self::Event => "event",
             Self::WaiterExpired => "waiter_expired",
+            Self::Lost => "lost",
             Self::StoreDown => "store_down",
             Self::BadConfig => "bad_config",
             Self::BadInput => "bad_input",

@@ -1,6 +1,8 @@
-//! What a hostile reading of the failover found: each story fails where the product is wrong.
+//! The stores change hands: what each must know of the other, story by story.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod clocks;
+mod engines;
 mod more;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Frosty, Server, feed, stop, stop_saying};
+use crate::support::{Answer, Frosty, Server, eventually, feed, stop, stop_saying};
 use crate::{Gate, POLICY, event, home, nap, stream, support_now};
 
 fn hold(server: &Server, key: &str) {
@@ -215,7 +215,11 @@ fn a_release_that_arrives_late_lifts_no_later_hold() {
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     gate.shut();
     frosty.hook(&stop("s"));
-    frosty.run(&["release", "s"], b"");
+    let mut release = frosty.command(&["release", "s"]);
+    // Where nobody listens the command finds its way to the files.
+    release.env("FROSTY_STORE", format!("redis://127.0.0.1:{}", crate::support::free_port()));
+    let released = feed(release, b"");
+    assert!(released.stdout.starts_with("released s"), "{released:?}");
     gate.holds.store(true, Ordering::SeqCst);
     gate.unlock();
     nap(1_500);
@@ -277,4 +281,159 @@ fn told_of_one_outage(overlapping: bool) {
 
 fn frosty_at(frosty: &Frosty, gate: &Gate) {
     at(frosty, &gate.url, &stop("s"));
+}
+
+/// A server that hangs takes connections all the same: people's commands reach this machine's part.
+#[test]
+fn people_release_and_wake_before_a_server_that_hangs() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server).config(POLICY);
+    hold(&server, "frosty:{default}:scope:s");
+    frosty.hook(&stop("s"));
+    frosty.hook(&stop_saying("t", "frosty: done"));
+    crate::signal(&server, "-STOP");
+    frosty.hook(&stop("s"));
+    let released = frosty.run(&["release", "s"], b"");
+    let woken = frosty.run(&["wake", "t"], b"");
+    crate::signal(&server, "-CONT");
+    assert!(released.stdout.starts_with("released s"), "{released:?}");
+    assert!(woken.stdout.starts_with("t "), "{woken:?}");
+}
+
+/// An emptied scope file (a power cut), while entries wait for a journal of another type: the server is well and decides.
+#[test]
+fn a_scope_file_that_cannot_be_read_starves_nobody() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server).config(POLICY);
+    frosty.hook(&stop("s"));
+    redis::cmd("DEL").arg("torch.continuous.ops").query::<()>(&mut server.connection()).unwrap();
+    redis::cmd("SET").arg("torch.continuous.ops").arg("x").query::<()>(&mut server.connection()).unwrap();
+    frosty.hook(&stop("s"));
+    std::fs::write(frosty.state().join("default/scopes/s.json"), "").unwrap();
+    let mut codes = Vec::new();
+    for _ in 0..5 {
+        nap(2_200);
+        codes.push(frosty.hook(&stop("s")).code);
+    }
+    assert!(codes.contains(&Some(2)), "{codes:?} {:?}", frosty.journal().last());
+}
+
+/// A release told by a clock that was ahead then lifts no hold that was put after it.
+#[test]
+fn a_release_by_a_clock_that_was_ahead_lifts_no_later_hold() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    frosty.hook(&stop("s"));
+    gate.shut();
+    frosty.hook(&stop("s"));
+    let mut release = frosty.command(&["release", "s"]);
+    release.env("FROSTY_STORE", format!("redis://127.0.0.1:{}", crate::support::free_port()));
+    feed(release, b"");
+    edit(&frosty, "scopes/s.json", |file| {
+        file["scope"]["released"] = json!(file["scope"]["released"].as_i64().unwrap() + 7_200_000);
+    });
+    nap(1_000);
+    hold(&server, "frosty:{default}:scope:s");
+    nap(1_000);
+    gate.unlock();
+    home(&frosty, &mut server.connection());
+    let by: Option<String> =
+        redis::cmd("HGET").arg("frosty:{default}:scope:s").arg("hold_by").query(&mut server.connection()).unwrap();
+    assert_eq!(by.as_deref(), Some("ann"));
+}
+
+/// Three stores' worth of trouble: admissions of one scope are never closer than its minimum interval.
+#[test]
+fn admissions_keep_their_distance_while_the_server_flaps() {
+    flaps(false);
+}
+
+/// And the hooks are killed wherever they happen to be.
+#[test]
+fn admissions_keep_their_distance_while_hooks_are_killed() {
+    flaps(true);
+}
+
+fn flaps(kills: bool) {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new()
+        .var("FROSTY_STORE", &gate.url)
+        .var("FROSTY_SCOPE", "x")
+        .config(r#"{"stop": {"min_interval": "1s", "burst": null}, "budget": "250ms"}"#);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    std::thread::scope(|scope| {
+        for worker in 0..4u64 {
+            let frosty = &frosty;
+            scope.spawn(move || {
+                let mut n = worker;
+                while std::time::Instant::now() < end {
+                    n = n.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    match n >> 60 {
+                        0 => frosty.hook(&event(&format!("w{worker}"), "UserPromptSubmit", r#","prompt":"go""#)),
+                        1..7 if kills => {
+                            let mut command = frosty.command(&["hook"]);
+                            let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+                            let _ = std::io::Write::write_all(
+                                &mut child.stdin.take().unwrap(),
+                                stop(&format!("w{worker}")).as_bytes(),
+                            );
+                            std::thread::sleep(std::time::Duration::from_micros((n >> 20) % 12_000));
+                            let _ = child.kill();
+                            let _ = child.wait();
+                            continue;
+                        }
+                        _ => frosty.hook(&stop(&format!("w{worker}"))),
+                    };
+                    nap((n >> 40) % 300);
+                }
+            });
+        }
+        let mut n = 7u64;
+        while std::time::Instant::now() < end {
+            n = n.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            match (n >> 50) % 4 {
+                0 => gate.shut(),
+                1 => gate.late.store((n >> 30) % 400, Ordering::SeqCst),
+                2 => {
+                    crate::signal(&server, "-STOP");
+                    nap((n >> 20) % 1_500);
+                    crate::signal(&server, "-CONT");
+                }
+                _ => {
+                    gate.late.store(0, Ordering::SeqCst);
+                    gate.unlock();
+                }
+            }
+            nap((n >> 33) % 3_000);
+        }
+    });
+    gate.late.store(0, Ordering::SeqCst);
+    gate.unlock();
+    let mut con = server.connection();
+    eventually("all is shipped", || {
+        nap(100);
+        frosty.hook(&stop("w0"));
+        read(&frosty, "server.json")["unshipped"].is_null()
+    });
+    let here: Vec<String> =
+        frosty.journal().iter().filter(|e| e["degraded"] == 1).map(|e| e["id"].as_str().unwrap().to_owned()).collect();
+    let told: Vec<String> =
+        stream(&mut con).into_iter().filter(|e| e["degraded"] == "1").map(|e| e["id"].clone()).collect();
+    println!("{} entries of the stand-in", here.len());
+    assert_eq!(here, told, "each once and in order");
+    let entries: Vec<(String, std::collections::HashMap<String, String>)> =
+        redis::cmd("XRANGE").arg("torch.continuous.ops").arg("-").arg("+").query(&mut con).unwrap();
+    let mut at: Vec<(i64, String)> = Vec::new();
+    for (id, e) in entries.iter().filter(|(_, e)| e["degraded"] == "0" && e["next_action"] == "CLAUDE_CODE_RESTART") {
+        at.push((id.split('-').next().unwrap().parse().unwrap(), e["store"].clone()));
+    }
+    for e in frosty.journal().iter().filter(|e| e["degraded"] == 1 && e["next_action"] == "CLAUDE_CODE_RESTART") {
+        at.push((e["ms"].as_i64().unwrap(), "embedded".to_owned()));
+    }
+    at.sort();
+    let close: Vec<_> = at.windows(2).filter(|w| w[1].0 - w[0].0 < 1_000).collect();
+    println!("{} admissions, {} here", at.len(), at.iter().filter(|a| a.1 == "embedded").count());
+    assert!(close.is_empty(), "{close:?}");
 }
