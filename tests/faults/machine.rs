@@ -97,6 +97,7 @@ pub fn leftovers(row: &Row) -> Result<Facts, String> {
 /// Two hosts, one server, the same scopes. What is judged is the one that is cut off; the other must not feel it.
 pub fn two_hosts(row: &Row, namespace: bool) -> Result<Facts, String> {
     let server = Arc::new(Redis::start(&[]));
+    let unharmed = Row { during: Who::Server, ..*row };
     let (here, there) = (Site::direct(Arc::clone(&server)), another_host(&server));
     before(&here);
     before(&there);
@@ -104,20 +105,19 @@ pub fn two_hosts(row: &Row, namespace: bool) -> Result<Facts, String> {
         there.proxy().set(Mode::Refuse);
     }
     thread::scope(|scope| {
-        scope.spawn(|| during(&here));
+        scope.spawn(|| during(&unharmed, &here));
         scope.spawn(|| {
             if namespace {
                 unshare(libc::CLONE_NEWNET | libc::CLONE_NEWUTS | libc::CLONE_FS);
                 run("hostname elsewhere");
                 run("ip link set lo up");
             }
-            during(&there);
+            during(row, &there);
         });
     });
     there.proxy().set(Mode::Pass);
     there.until_back(SCOPES)?;
     here.drive(Phase::After, SCOPES, std::time::Duration::from_millis(900));
-    let unharmed = Row { during: Who::Server, stage: row.stage, ..*row };
     judge(&here, &unharmed).map_err(|e| format!("the host that reaches the server: {e}"))?;
     after(row, &there)
 }

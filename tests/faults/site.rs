@@ -16,8 +16,8 @@ use crate::support::Frosty;
 
 /// The guard of every row that does not say otherwise.
 pub const INTERVAL: Duration = Duration::from_millis(600);
-/// A server that is back must be asked again within this: the slowest probe, its jitter, and time for the hooks.
-pub const BACK: Duration = Duration::from_secs(20);
+/// A server that is back must decide again within this: the slowest probe twice, its jitter, and time for the hooks.
+pub const BACK: Duration = Duration::from_secs(30);
 
 /// Where in a row's story an ask was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,18 @@ pub struct Ask {
     pub code: Option<i32>,
     pub signal: Option<i32>,
     pub stderr: String,
+    /// Whether so many others wanted the processors when it ended that its time says nothing.
+    pub crowded: bool,
+}
+
+/// More processes than this that want to run are a crowd.
+const CROWD: u32 = 16;
+
+/// Whether the machine is in a crowd right now.
+fn is_crowded() -> bool {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let running = text.split_whitespace().nth(3).and_then(|field| field.split('/').next()?.parse::<u32>().ok());
+    running.is_some_and(|n| n > CROWD)
 }
 
 impl Ask {
@@ -202,6 +214,14 @@ impl Site {
         }
     }
 
+    /// Stops in these scopes until something has come about; it is the judge's to say if it has not.
+    pub fn drive_until(&self, phase: Phase, scopes: &[&str], mut happened: impl FnMut(&Self) -> bool) {
+        let end = Instant::now() + BACK;
+        while !happened(self) && Instant::now() < end {
+            self.drive(phase, scopes, Duration::from_millis(300));
+        }
+    }
+
     pub fn asks(&self) -> Vec<Ask> {
         self.asks.lock().unwrap().clone()
     }
@@ -257,5 +277,6 @@ pub fn run(mut command: Command, phase: Phase, scope: &str, session: &str, paylo
         code: output.status.code(),
         signal: output.status.signal(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        crowded: is_crowded(),
     }
 }

@@ -8,9 +8,9 @@ use redis::cmd;
 
 use crate::kills::{self, Store};
 use crate::machine;
-use crate::measure::{Facts, judge};
+use crate::measure::{Facts, admitted_by, judge};
 use crate::proxy::{Mode, Proxy};
-use crate::rows::Row;
+use crate::rows::{Loss, Row, Who};
 use crate::server::{Clock, Redis};
 use crate::site::{INTERVAL, Phase, Site};
 
@@ -69,6 +69,8 @@ impl Stage {
     }
 }
 
+const SERVER: &str = "dragonfly";
+const EMBEDDED: &str = "embedded";
 pub const SCOPES: &[&str] = &["a", "b"];
 const CROWD: &[&str] = &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 
@@ -215,6 +217,7 @@ pub fn proxied() -> Site {
 
 pub fn before(site: &Site) {
     site.drive(Phase::Before, SCOPES, Duration::from_millis(700));
+    site.drive_until(Phase::Before, SCOPES, |site| admitted_by(site, Phase::Before, SERVER) > 0);
     admitted_just_now(site, Phase::Before);
 }
 
@@ -225,10 +228,14 @@ fn admitted_just_now(site: &Site, phase: Phase) {
 }
 
 /// Long enough for the guard that a stand-in begins with, and for admissions past it.
-pub fn during(site: &Site) {
+pub fn during(row: &Row, site: &Site) {
     site.drive(Phase::During, SCOPES, Duration::from_millis(1500));
     site.at_once(Phase::During, 8, &["a", "b", "c"], || {});
     site.drive(Phase::During, SCOPES, Duration::from_millis(1000));
+    let store = if row.during == Who::Server { SERVER } else { EMBEDDED };
+    if !matches!(row.during, Who::Nobody | Who::Files) && row.lost != Loss::ItsStream {
+        site.drive_until(Phase::During, SCOPES, |site| admitted_by(site, Phase::During, store) > 0);
+    }
     admitted_just_now(site, Phase::During);
 }
 
@@ -241,7 +248,7 @@ pub fn after(row: &Row, site: &Site) -> Result<Facts, String> {
 pub fn story(row: &Row, site: &Site, begin: impl FnOnce(), end: impl FnOnce()) -> Result<Facts, String> {
     before(site);
     begin();
-    during(site);
+    during(row, site);
     end();
     after(row, site)
 }
@@ -285,7 +292,7 @@ fn planted(row: &Row, of: &str) -> Result<Facts, String> {
         before(&site);
     }
     plant(&mut con);
-    during(&site);
+    during(row, &site);
     put_back(&mut con);
     after(row, &site)
 }
@@ -307,7 +314,7 @@ fn planted_in_shipped(row: &Row) -> Result<Facts, String> {
     cmd("RENAME").arg(shipped).arg(&aside).query::<()>(&mut con).unwrap();
     cmd("SET").arg(shipped).arg("of another type").query::<()>(&mut con).unwrap();
     site.proxy().set(Mode::Refuse);
-    during(&site);
+    during(row, &site);
     site.proxy().set(Mode::Pass);
     // The hooks get their verdicts from the server all the same.
     let end = Instant::now() + crate::site::BACK;
