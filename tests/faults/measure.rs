@@ -243,12 +243,12 @@ fn by_the_server(ask: &Ask) -> bool {
     !ask.stderr.contains("degraded") && !ask.stderr.contains("store_down")
 }
 
-/// How many in a phase were admitted by a store.
-pub fn admitted_by(site: &Site, phase: Phase, store: &str) -> usize {
+/// How many in a phase were told to go on by the server, or else by the stand-in: of that the server may not be able to
+/// tell just then.
+pub fn admitted(site: &Site, phase: Phase, by_the_server: bool) -> usize {
     let went_on = |session: &str| site.asks().iter().any(|a| a.session == session && a.phase == phase && a.went_on());
-    let server = on_server(&site.server).into_iter().filter(|e| !e.shipped);
-    let all = server.chain(on_this_machine(site)).chain(site.gone());
-    all.filter(|e| e.store == store && e.admits() && went_on(&e.session)).count()
+    let entries = if by_the_server { on_server(&site.server) } else { on_this_machine(site) };
+    entries.iter().filter(|e| !e.shipped && e.admits() && went_on(&e.session)).count()
 }
 
 /// Whether those decided who should, and whether anybody was left standing.

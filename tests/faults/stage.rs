@@ -8,7 +8,7 @@ use redis::cmd;
 
 use crate::kills::{self, Store};
 use crate::machine;
-use crate::measure::{Facts, admitted_by, judge};
+use crate::measure::{Facts, admitted, judge};
 use crate::proxy::{Mode, Proxy};
 use crate::rows::{Loss, Row, Who};
 use crate::server::{Clock, Redis};
@@ -69,8 +69,6 @@ impl Stage {
     }
 }
 
-const SERVER: &str = "dragonfly";
-const EMBEDDED: &str = "embedded";
 pub const SCOPES: &[&str] = &["a", "b"];
 const CROWD: &[&str] = &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 
@@ -217,7 +215,7 @@ pub fn proxied() -> Site {
 
 pub fn before(site: &Site) {
     site.drive(Phase::Before, SCOPES, Duration::from_millis(700));
-    site.drive_until(Phase::Before, SCOPES, |site| admitted_by(site, Phase::Before, SERVER) > 0);
+    site.drive_until(Phase::Before, SCOPES, |site| admitted(site, Phase::Before, true) > 0);
     admitted_just_now(site, Phase::Before);
 }
 
@@ -232,9 +230,9 @@ pub fn during(row: &Row, site: &Site) {
     site.drive(Phase::During, SCOPES, Duration::from_millis(1500));
     site.at_once(Phase::During, 8, &["a", "b", "c"], || {});
     site.drive(Phase::During, SCOPES, Duration::from_millis(1000));
-    let store = if row.during == Who::Server { SERVER } else { EMBEDDED };
     if !matches!(row.during, Who::Nobody | Who::Files) && row.lost != Loss::ItsStream {
-        site.drive_until(Phase::During, SCOPES, |site| admitted_by(site, Phase::During, store) > 0);
+        let by_the_server = row.during == Who::Server;
+        site.drive_until(Phase::During, SCOPES, |site| admitted(site, Phase::During, by_the_server) > 0);
     }
     admitted_just_now(site, Phase::During);
 }

@@ -18,7 +18,7 @@ class Agent:
         self.sessions = 0
         self.session = self._fresh()
         self.admitted = []       # when, by the monotonic clock
-        self.two = {}            # when each session was told to go on, by this machine's clock
+        self.two = {}            # from when to when each session's hooks ran that were told to go on (this machine's clock)
         self.plain = []          # (session, exit code) of each plain hook
         self.odd = []            # what must not happen
         self.slowest_plain = 0.0
@@ -37,12 +37,17 @@ class Agent:
 
     async def _start(self, session, event, waits, **more):
         args = ["hook", "--wait", "20d", "--timeout", "1900000"] if waits else ["hook"]
-        process = await asyncio.create_subprocess_exec(
-            os.environ["FROSTY_BIN"], *args, cwd=self.home, env=self._env(session), stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        # Filled and closed before it starts: a hook must not wait for this process on a busy machine.
+        payload, write = os.pipe()
+        os.write(write, json.dumps({"session_id": session, "hook_event_name": event, **more}).encode())
+        os.close(write)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                os.environ["FROSTY_BIN"], *args, cwd=self.home, env=self._env(session), stdin=payload,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        finally:
+            os.close(payload)
         RUNNING.add(process.pid)
-        process.stdin.write(json.dumps({"session_id": session, "hook_event_name": event, **more}).encode())
-        process.stdin.close()
         return process
 
     async def _end(self, process):
@@ -53,6 +58,7 @@ class Agent:
     async def tell(self, event, session=None, **more):
         """A plain hook."""
         session = session or self.session
+        started = time.time() * 1000
         process = await self._start(session, event, False, **more)
         began = time.monotonic()
         code, err = await self._end(process)
@@ -60,11 +66,11 @@ class Agent:
         if code not in (0, 2):
             self.odd.append(f"a plain hook ended with {code}: {err[:300]}")
         if code == 2:
-            self.went_on(session)
+            self.went_on(session, started)
         return code
 
-    def went_on(self, session):
-        self.two.setdefault(session, []).append(time.time() * 1000)
+    def went_on(self, session, started):
+        self.two.setdefault(session, []).append((started, time.time() * 1000))
         self.admitted.append(time.monotonic())
 
     async def impatient(self):
@@ -79,13 +85,14 @@ class Agent:
         while not self.over:
             event = ("StopFailure", {"error": "rate_limit"}) if failed else ("Stop", {"last_assistant_message": "On it."})
             self.replaced = False
+            started = time.time() * 1000
             self.engine = await self._start(self.session, event[0], True, **event[1])
             code, err = await self._end(self.engine)
             self.engine = None
             if self.over:
                 return
             if code == 2:
-                self.went_on(self.session)
+                self.went_on(self.session, started)
             elif not (code == 0 and self.replaced):
                 self.odd.append(f"an engine of {self.session} left by itself with {code} after {event[0]}: {err[:300]}")
             await asyncio.sleep(self.chance.uniform(0.02, 0.8))

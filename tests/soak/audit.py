@@ -6,8 +6,6 @@ import re
 
 # A server's entry bears the time of its writing, a moment after the time by which it was decided.
 WRITTEN_LATER = 25
-# Between a hook's exit and the moment the agent's clock is looked at.
-NOTICED_LATER = 2000
 KEYS_WITHOUT_END = re.compile(r"frosty:\{soak\}:(fleet|scopes|sessions)$|torch\.continuous\.ops$")
 FILES = re.compile(
     r"server\.json$|soak(/lock|/ship\.lock|/server\.json|/fleet\.json|/journal(\.1)?\.jsonl|/scopes/[^/]*\.json|/marks/[^/]*)?$|soak/(scopes|marks)$")
@@ -65,8 +63,8 @@ def admissions(own, here, agents):
     for agent in agents:
         for session, times in agent.two.items():
             left = sorted(by_session.pop(session, []), key=lambda e: e["ms"])
-            for at in times:
-                near = [e for e in left if at - NOTICED_LATER < e["ms"] <= at + 1]
+            for began, at in times:
+                near = [e for e in left if began - 1 <= e["ms"] <= at + 1]
                 # Whom the stand-in admits has given the server up: what that admits as well is burnt.
                 near.sort(key=lambda e: (e["store"] == "embedded", e["ms"]))
                 if near:
