@@ -77,14 +77,18 @@ class Soak:
         """Before anything is trimmed or rotated away."""
         while True:
             await asyncio.sleep(3)
-            async with self.calm:
-                await self.faults.aside(self.server.read)
-            self.local.read()
+            await self.read()
+
+    async def read(self):
+        async with self.calm:
+            await self.faults.aside(self.server.read)
+        self.local.read()
 
     async def progress(self):
         began = time.monotonic()
         while True:
             await asyncio.sleep(60)
+            await self.read()
             own, _, here = audit.gather(self.server, self.local)
             by_scope, _, _ = audit.admissions(own, here, self.agents)
             over = audit.over_admissions(by_scope, own, here, INTERVAL * 1000)
