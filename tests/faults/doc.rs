@@ -47,7 +47,6 @@ fn line(row: &Row, facts: &Facts) -> String {
         (0, _) => "0".to_owned(),
         (n, Loss::WithTheServersData) => format!("{n}, with the server's data"),
         (n, Loss::NoStoreCouldHoldIt) => format!("{n}: no store could hold them"),
-        (n, Loss::ItsStream) => format!("{n}: the stream could not hold them"),
         (n, Loss::None) => n.to_string(),
     };
     let mut who = deciders.join(", ");

@@ -10,7 +10,7 @@ use crate::kills::{self, Store};
 use crate::machine;
 use crate::measure::{Facts, admitted, judge};
 use crate::proxy::{Mode, Proxy};
-use crate::rows::{Loss, Row, Who};
+use crate::rows::{Row, Who};
 use crate::server::{Clock, Redis};
 use crate::site::{INTERVAL, Phase, Site};
 
@@ -230,7 +230,7 @@ pub fn during(row: &Row, site: &Site) {
     site.drive(Phase::During, SCOPES, Duration::from_millis(1500));
     site.at_once(Phase::During, 8, &["a", "b", "c"], || {});
     site.drive(Phase::During, SCOPES, Duration::from_millis(1000));
-    if !matches!(row.during, Who::Nobody | Who::Files) && row.lost != Loss::ItsStream {
+    if !matches!(row.during, Who::Nobody | Who::Files) {
         let by_the_server = row.during == Who::Server;
         site.drive_until(Phase::During, SCOPES, |site| admitted(site, Phase::During, by_the_server) > 0);
     }
