@@ -19,7 +19,8 @@ class Agent:
         self.session = self._fresh()
         self.admitted = []       # when, by the monotonic clock
         self.two = {}            # from when to when each session's hooks ran that were told to go on (this machine's clock)
-        self.plain = []          # (session, exit code) of each plain hook
+        self.plain = []          # (session, exit code, what it said) of each plain hook
+        self.said = ""
         self.odd = []            # what must not happen
         self.slowest_plain = 0.0
         self.engine = None
@@ -62,6 +63,7 @@ class Agent:
         process = await self._start(session, event, False, **more)
         began = time.monotonic()
         code, err = await self._end(process)
+        self.said = err
         self.slowest_plain = max(self.slowest_plain, time.monotonic() - began)
         if code not in (0, 2):
             self.odd.append(f"a plain hook ended with {code}: {err[:300]}")
@@ -77,7 +79,8 @@ class Agent:
         """Somebody without an engine in the same seat, who asks again and again: the bang window is for him."""
         for _ in range(self.chance.randint(2, 6)):
             session = self._fresh()
-            self.plain.append((session, await self.tell("Stop", session)))
+            session_code = await self.tell("Stop", session)
+            self.plain.append((session, session_code, self.said))
             await asyncio.sleep(self.chance.uniform(0, 0.4))
 
     async def live(self):
