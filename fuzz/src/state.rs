@@ -98,6 +98,12 @@ fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
     let decided = model::step(policy, state, step, now);
     let told = || format!("{decided:?}\nby {step:?}\nat {now} under {policy:?}\nafter {before:?}");
 
+    let knows_another = !step.known_born.is_empty() && step.known_born != before.fleet.born;
+    if step.event.asks() == Some(Class::Stop) && knows_another {
+        assert_eq!((decided.outcome, decided.reason), (Outcome::Refuse, Reason::Lost), "{}", told());
+        assert_eq!((&state.scope, &state.session), (&before.scope, &before.session), "{}", told());
+        return;
+    }
     let admitted = decided.outcome == Outcome::Admit;
     if let Some(why) = forbids(policy, &before, step, now) {
         assert!(!admitted, "admitted, though {why}: {}", told());
