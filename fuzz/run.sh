@@ -44,8 +44,8 @@ echo "fuzzers built in $((SECONDS - started)) s"
 bin=fuzz/target/$host/release/frosty-fuzz
 
 # ---- run ----------------------------------------------------------------------------------------------------------
-# An input that takes 10 s, or memory past any payload's, is a find too.
-limits=(-timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1)
+# Longer inputs say little more and cost much. One that takes 10 s, or memory past any payload's, is a find too.
+limits=(-max_len=2048 -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1)
 
 # Inputs that stand in the project; those that are not there are left out.
 seeds() {
