@@ -25,6 +25,7 @@ class Agent:
         self.slowest_plain = 0.0
         self.engine = None
         self.replaced = False
+        self.prompting = 0       # prompts on their way
         self.over = False
 
     def _fresh(self):
@@ -87,7 +88,8 @@ class Agent:
         failed = False
         while not self.over:
             event = ("StopFailure", {"error": "rate_limit"}) if failed else ("Stop", {"last_assistant_message": "On it."})
-            self.replaced = False
+            # A prompt that is still on its way may be heard after this stop.
+            self.replaced = self.prompting > 0
             started = time.time() * 1000
             self.engine = await self._start(self.session, event[0], True, **event[1])
             code, err = await self._end(self.engine)
@@ -113,7 +115,9 @@ class Agent:
             await asyncio.sleep(self.chance.uniform(20, 90))
             if self.engine and not self.over:
                 self.replaced = True
+                self.prompting += 1
                 await self.tell("UserPromptSubmit", prompt="how is it going?")
+                self.prompting -= 1
 
     def leave(self):
         self.over = True
