@@ -3,23 +3,13 @@
 
 mod support;
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use support::{Answer, Frosty, Server, feed, stop};
 use tempfile::TempDir;
 
-/// A library that stalls the disk under whoever loads it first.
-fn stalled(dir: &TempDir) -> PathBuf {
-    let library = dir.path().join("stall.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stall.c");
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
-    assert!(built.expect("cc must be installed: ./tests/run.sh does it").success());
-    library
-}
-
-fn asked(frosty: &Frosty, library: &PathBuf, event: &str) -> Answer {
+fn asked(frosty: &Frosty, library: &Path, event: &str) -> Answer {
     let mut hook = frosty.command(&["hook"]);
     hook.env("LD_PRELOAD", library);
     feed(hook, event.as_bytes())
@@ -28,7 +18,7 @@ fn asked(frosty: &Frosty, library: &PathBuf, event: &str) -> Answer {
 #[test]
 fn a_stalled_disk_costs_a_second_and_admits_nothing() {
     let dir = TempDir::new().unwrap();
-    let library = stalled(&dir);
+    let library = support::library("stall", dir.path());
     let server = Server::start();
     let away = format!("redis://127.0.0.1:{}", support::free_port());
     let (stop, compaction) = (stop("s"), support::fixture("PreCompact-auto.json"));

@@ -61,21 +61,25 @@ pub fn run(flags: &Flags) -> ExitCode {
     let call = match prepare(&env, flags, &payload, project.as_deref(), &mut known) {
         Ok(None) => return ExitCode::SUCCESS,
         Ok(Some(call)) => call,
-        Err((reason, why)) => return failed(&env, &known, reason, &why),
+        Err((reason, why)) => return failed_early(&env, &known, reason, &why),
     };
     if let (Some((client, signals)), true) = (waiter, call.waits()) {
         // A payload may be large, and a wait long.
         drop(bytes);
         return match signals {
             Ok(signals) => wait_out(&env, &known, call, client, signals),
-            Err(e) => failed(&env, &known, Reason::StoreDown, &format!("expected a pipe to wait with, found: {e}")),
+            Err(e) => {
+                failed_early(&env, &known, Reason::StoreDown, &format!("expected a pipe to wait with, found: {e}"))
+            }
         };
     }
+    let watchdog = watchdog::Watchdog::arm();
     match ask(&call) {
         Ok(verdict) => {
             if verdict.degraded.is_some() {
                 call.mark_take_over();
             }
+            drop(watchdog);
             say(&call.step.event, verdict, &call.prompt)
         }
         Err(e) => {
@@ -83,6 +87,12 @@ pub fn run(flags: &Flags) -> ExitCode {
             failed(&env, &known, Reason::StoreDown, &e.to_string())
         }
     }
+}
+
+/// A failure before any store was asked; what is journaled of it is a file too.
+fn failed_early(env: &Env, known: &Known, reason: Reason, why: &str) -> ExitCode {
+    let _watchdog = watchdog::Watchdog::arm();
+    failed(env, known, reason, why)
 }
 
 fn failed(env: &Env, known: &Known, reason: Reason, why: &str) -> ExitCode {
@@ -207,7 +217,6 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
 /// Asks the store once.
 fn ask(call: &Call) -> Result<Verdict, StoreError> {
     let deadline = Instant::now() + call.config.budget;
-    let _watchdog = watchdog::Watchdog::arm();
     let mut store = store::open(&call.config, deadline)?;
     let verdict = store.step(&call.step);
     // The process is about to end: giving back its memory piece by piece would only delay that.
@@ -298,6 +307,5 @@ fn unread(env: &Env, flags: &Flags, reason: Reason, why: &str) -> ExitCode {
     }
     let fleet = Config::load(env, project.as_deref(), flags).map(|c| c.fleet).unwrap_or_default();
     let known = Known { fleet, session: session.unwrap_or_default(), ..Known::default() };
-    known.journal(env, reason, why);
-    reply::failed(reason, why)
+    failed_early(env, &known, reason, why)
 }

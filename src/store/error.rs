@@ -25,12 +25,12 @@ pub enum StoreError {
     },
     /// No answer in time.
     #[error(
-        "expected an answer from {at} within {within_ms} ms, found none; check it with: redis-cli -u {at} --latency"
+        "expected an answer from {at} in time (budget {within_ms} ms), found none; check it with: redis-cli -u {at} --latency"
     )]
     TimedOut {
         /// The server, without its password.
         at: String,
-        /// The budget.
+        /// The budget of the whole ask, of which the server has its part.
         within_ms: u128,
     },
     /// The server answered with an error.
@@ -126,9 +126,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether it concerns every ask of the server, and not one key of it.
+    /// Whether it is the server's and concerns every ask of it: not one key's, and not this machine's files'.
     pub(super) fn concerns_all(&self) -> bool {
-        !matches!(self, Self::Away { .. }) && !matches!(self, Self::Refused { said, .. } if said.contains("WRONGTYPE"))
+        match self {
+            Self::Refused { said, .. } => !said.contains("WRONGTYPE"),
+            Self::Password { .. } => true,
+            other => other.is_silence(),
+        }
     }
 
     /// Whether nothing that speaks the protocol could be asked.

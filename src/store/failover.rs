@@ -15,7 +15,7 @@ use super::local_journal::LocalJournal;
 use super::mirror::{self, Away};
 use super::server_record::{self, FleetHold, Mark, Record, Route};
 use super::state_file::{self, Found, ScopeFile};
-use super::{Store, StoreError, carry, reached, ship};
+use super::{Store, StoreError, carry, private, probe, reached, ship};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::journal::Entry;
@@ -95,11 +95,6 @@ impl<'a> Failover<'a> {
     #[cold]
     #[inline(never)]
     fn go_home(&self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
-        let away = state_file::peek::<ScopeFile>(&state_file::scope(dir, &step.scope)).and_then(|f| f.away);
-        if away.is_some_and(|a| a.stays(clock::host_ms())) {
-            let why = "it failed this scope a moment ago; it is asked again after the next admission".to_owned();
-            return Err(StoreError::Away { why });
-        }
         let mut server = self.reach()?;
         self.decide_at_home(dir, record, step, &mut server).inspect_err(|_| server.link().abandon())
     }
@@ -130,7 +125,7 @@ impl<'a> Failover<'a> {
             }
         }
         // The server did answer: whoever tried it has found it well.
-        self.close_breaker(dir);
+        probe::close_breaker(dir);
         Err(StoreError::Away { why: "other asks of this scope are still decided on this machine".to_owned() })
     }
 
@@ -148,6 +143,8 @@ impl<'a> Failover<'a> {
         if file.is_none() && fleet_hold.is_none() && !lost {
             return Ok(true);
         }
+        // What others may have written here is told to nobody.
+        private::check(dir)?;
         let mut file = file.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
         file.rebase(now);
         if lost {
@@ -188,13 +185,9 @@ impl<'a> Failover<'a> {
         if file.pending.is_empty() {
             return;
         }
-        let mut record = server_record::read_or_rebuild(dir);
-        if record.unshipped.is_none() {
-            let Ok(journal) = LocalJournal::open(dir) else { return };
-            record.unshipped = Some(journal.unshipped());
-            if server_record::write(dir, &record).is_err() {
-                return;
-            }
+        let Ok(journal) = LocalJournal::open(dir) else { return };
+        if server_record::begin_shipping(dir, &journal).is_err() {
+            return;
         }
         file.pending = embedded::settle(dir, std::mem::take(&mut file.pending)).1;
     }
@@ -227,23 +220,11 @@ impl<'a> Failover<'a> {
     fn journal_here(&self, dir: &Path, step: &Step, decided: &Decision) {
         let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
         let Ok(mut journal) = LocalJournal::open(dir) else { return };
-        let mut record = server_record::read_or_rebuild(dir);
-        if record.unshipped.is_none() {
-            record.unshipped = Some(journal.unshipped());
-            if server_record::write(dir, &record).is_err() {
-                return;
-            }
+        if server_record::begin_shipping(dir, &journal).is_err() {
+            return;
         }
         let entry = Entry::of(step, decided, &step.scope, &self.config.fleet, super::script::NAME);
         let _ = journal.append(&entry.line());
-    }
-
-    fn close_breaker(&self, dir: &Path) {
-        let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
-        let mut record = server_record::read_or_rebuild(dir);
-        if record.breaker.take().is_some() {
-            let _ = server_record::write(dir, &record);
-        }
     }
 
     /// Keeps what the server's answer says, should it fall silent. It concerns no verdict: what cannot be kept is not.
@@ -291,6 +272,12 @@ impl<'a> Failover<'a> {
     }
 }
 
+/// Whether the scope is to stay with the embedded store for a while, however well the server is.
+fn stays(dir: &Path, step: &Step) -> bool {
+    let file = state_file::peek::<ScopeFile>(&state_file::scope(dir, &step.scope));
+    file.and_then(|f| f.away).is_some_and(|away| away.stays(clock::host_ms()))
+}
+
 /// Whether an answer tells something that is not kept yet.
 fn is_news(record: &Record, server: &str, step: &Step, decided: &Decision) -> bool {
     let now = clock::host_ms();
@@ -331,8 +318,12 @@ impl Store for Failover<'_> {
                 Ok(verdict) => self.learn(dir, &record, step, verdict),
                 Err(e) => Err(e),
             },
+            Route::Home | Route::Probe if stays(dir, step) => {
+                let why = "it failed this scope a moment ago; it is asked again after the next admission".to_owned();
+                Err(StoreError::Away { why })
+            }
             Route::Home => self.go_home(dir, &record, step),
-            Route::Probe if take_probe(dir, &self.server.shown, self.servers_deadline()) => {
+            Route::Probe if probe::take(dir, &self.server.shown, self.servers_deadline()) => {
                 self.go_home(dir, &record, step)
             }
             Route::Probe | Route::Away => {
@@ -360,38 +351,4 @@ fn keep_fleet_hold(record: &mut Record, server: &str, step: &Step, decided: &Dec
         Some(_) => false,
         None => record.free_fleet(server),
     }
-}
-
-/// Takes the one place of the prober, if it is free: the breaker is open and a try is due.
-pub(super) fn take_probe(dir: &Path, server: &str, deadline: Instant) -> bool {
-    let Ok(_lock) = embedded::lock(dir, deadline.min(Instant::now() + ASIDE), ASIDE) else { return false };
-    let now = clock::host_ms();
-    let mut record = server_record::read_or_rebuild(dir);
-    let Some(why) = record.breaker_of(server).filter(|b| b.is_due(now)).map(|b| b.why.clone()) else { return false };
-    record.failed(server, &why, now);
-    server_record::write(dir, &record).is_ok()
-}
-
-/// Whether the server may be asked again, seen by somebody who waits: closes the breaker if a due try reaches it.
-pub(super) fn is_back(config: &Config, server: &Server) -> bool {
-    let Some(dir) = config.state.as_ref().map(|state| state.join(&config.fleet)) else { return true };
-    let now = clock::host_ms();
-    let open = |record: &Record| record.breaker_of(&server.shown).map(|b| b.is_due(now));
-    let Some(due) = server_record::read(&dir).as_ref().and_then(open) else { return true };
-    let deadline = Instant::now() + config.budget;
-    if !due || !take_probe(&dir, &server.shown, deadline) {
-        return false;
-    }
-    let answers = Link::connect(config, server, deadline).and_then(|mut link| {
-        link.log_in()?;
-        link.ask(&[redis::cmd("TIME")])
-    });
-    let Ok(answers) = answers else { return false };
-    if answers.first().and_then(super::script::time).is_none() {
-        return false;
-    }
-    let Ok(_lock) = embedded::lock(&dir, Instant::now() + ASIDE, ASIDE) else { return false };
-    let mut record = server_record::read_or_rebuild(&dir);
-    record.breaker = None;
-    server_record::write(&dir, &record).is_ok()
 }

@@ -21,6 +21,7 @@ pub(crate) mod local_journal;
 pub(crate) mod marks;
 mod mirror;
 pub(crate) mod private;
+mod probe;
 mod reached;
 pub mod roll;
 pub mod script;

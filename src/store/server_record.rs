@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::local_journal::LocalJournal;
 use super::state_file::{self, ScopeFile};
 use crate::clock;
 use crate::read;
@@ -121,8 +122,6 @@ fn end(decided: &Decision, now: Ms) -> Ms {
 pub(super) struct Breaker {
     /// Which server (its URL without a password).
     server: String,
-    /// Since when.
-    pub(super) since: Ms,
     /// Failed tries in a row.
     tries: u32,
     /// When the next try is due.
@@ -209,6 +208,19 @@ pub(super) fn write(dir: &Path, record: &Record) -> Result<(), StoreError> {
     state_file::replace(&path(dir), record)
 }
 
+/// Records, under the fleet's lock, that what is journaled from now on is to be shipped.
+///
+/// # Errors
+/// When it cannot be written: then nothing may be journaled that is to be shipped.
+pub(super) fn begin_shipping(dir: &Path, journal: &LocalJournal) -> Result<(), StoreError> {
+    let mut record = read_or_rebuild(dir);
+    if record.unshipped.is_some() {
+        return Ok(());
+    }
+    record.unshipped = Some(journal.unshipped());
+    write(dir, &record)
+}
+
 impl Record {
     /// How an ask of this scope goes at `now` (this machine's clock).
     pub(super) fn route(&self, server: &str, scope: &str, now: Ms) -> Route {
@@ -272,13 +284,12 @@ impl Record {
             return;
         }
         let open = self.breaker_of(server);
-        let (since, tries) = open.map_or((now, 0), |b| (b.since.min(now), b.tries));
+        let tries = open.map_or(0, |b| b.tries);
         let grown = FIRST_PROBE.saturating_mul(1 << tries.min(10)).min(SLOWEST_PROBE);
         // Up to a quarter longer, so that many machines do not probe as one.
         let wait = grown + grown.mul_f64((clock::chance() % 1000) as f64 / 4000.0);
         self.breaker = Some(Breaker {
             server: server.to_owned(),
-            since,
             tries: tries.saturating_add(1),
             next: now.saturating_add(millis(wait)),
             why: why.to_owned(),

@@ -90,7 +90,7 @@ fn failed(server: &Server, budget: Duration, e: &io::Error) -> StoreError {
     let plain = format!("if it speaks none: FROSTY_STORE={}", server.shown.replacen("rediss://", "redis://", 1));
     let (found, cure) = match e.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
         None if matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
-            (format!("no handshake within {} ms", budget.as_millis()), plain)
+            (format!("no handshake in time (budget {} ms)", budget.as_millis()), plain)
         }
         None => (format!("a connection that ended in the handshake ({e})"), plain),
         Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. }) => ("something else".to_owned(), plain),

@@ -84,7 +84,8 @@ and after it, until the server decides again. Every hook is a process of its own
 verdict can be found again in the server's journal and in the local one.
 
 - **exit codes**: how many hooks ended with which. 2 is \"go on\"; a hook that ends otherwise than 0 or 2 fails the row.
-- **slowest**: from stdin's end to the exit. More than 1 s fails the row, but where a hundred run at once.
+- **slowest**: from stdin's end to the exit. More than 1 s fails the row, but where a hundred run at once,
+  or where more than 16 processes of the machine want to run when the hook ends.
 - **admitted / allowed**: hooks that were told to go on, and how many the guard (INTERVAL) leaves room for between the first
   ask and the last. What is held against the policy is stricter: no two admissions of a scope may be closer than the guard,
   by the stores' own times, over both stores together, and by the test's clock too. A clock that is stepped forward may end

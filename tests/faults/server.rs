@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -40,11 +40,7 @@ impl Clock {
     /// Builds the library that lends it.
     pub fn new() -> Self {
         let clock = Self { folder: TempDir::new().unwrap() };
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/clock.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(clock.library()).arg(source);
-        let built = cc.output().expect("cc must be installed: ./tests/run.sh does it");
-        assert!(built.status.success(), "{built:?}");
+        assert_eq!(crate::support::library("clock", clock.folder.path()), clock.library());
         clock.step(0);
         clock
     }

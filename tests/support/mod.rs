@@ -115,6 +115,17 @@ pub fn counting_proxy(server: &Server) -> (String, Arc<AtomicU32>) {
     (url, trips)
 }
 
+/// Builds `tests/support/<name>.c` as a library that a program can be made to load first (`LD_PRELOAD`).
+pub fn library(name: &str, into: &Path) -> PathBuf {
+    let library = into.join(format!("{name}.so"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/support/{name}.c"));
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source);
+    let built = cc.output().expect("cc must be installed: ./tests/run.sh does it");
+    assert!(built.status.success(), "{built:?}");
+    library
+}
+
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

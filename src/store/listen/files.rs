@@ -10,7 +10,7 @@ use super::{Ears, Heard, Listener, Look, poll};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::store::state_file::{self, FleetFile, ScopeFile};
-use crate::store::{StoreError, failover, server_record};
+use crate::store::{StoreError, probe, server_record};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// A server that is there but does not answer for this scope is asked no faster, in the end.
@@ -34,6 +34,8 @@ struct Absent<'a> {
     server: &'a Server,
     /// Before that it is not asked again, whatever the record says of it.
     not_before: Instant,
+    /// It was never there, so that no breaker paces the tries.
+    new: bool,
 }
 
 impl<'a> FileEars<'a> {
@@ -52,12 +54,25 @@ impl<'a> FileEars<'a> {
     /// Looks for the server's return as well: at once, and ever more slowly where it refused this scope `times` before.
     pub(super) fn watching_for(self, config: &'a Config, server: &'a Server, times: u32) -> Self {
         let patience = EVERY.saturating_mul(1 << times.min(10)).min(SLOWEST);
-        Self { absent: Some(Absent { config, server, not_before: Instant::now() + patience }), ..self }
+        Self { absent: Some(Absent { config, server, not_before: Instant::now() + patience, new: false }), ..self }
     }
 
-    fn is_back(&self) -> bool {
-        let Some(Absent { config, server, not_before }) = &self.absent else { return false };
-        Instant::now() >= *not_before && failover::is_back(config, server)
+    /// Looks every now and then whether a server is there that never was.
+    pub(super) fn expecting(self, config: &'a Config, server: &'a Server) -> Self {
+        Self { absent: Some(Absent { config, server, not_before: Instant::now() + SLOWEST, new: true }), ..self }
+    }
+
+    fn is_back(&mut self) -> bool {
+        let Some(Absent { config, server, not_before, new }) = &mut self.absent else { return false };
+        let now = Instant::now();
+        if now < *not_before {
+            return false;
+        }
+        if *new {
+            *not_before = now + SLOWEST;
+            return probe::answers(config, server, now + config.budget);
+        }
+        probe::is_back(config, server)
     }
 }
 

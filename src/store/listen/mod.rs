@@ -130,6 +130,10 @@ pub fn open<'a>(config: &'a Config, listener: &Listener, teller: Teller) -> Resu
         (Some((server, _)), Teller::StandIn(times)) => {
             Box::new(files::FileEars::open(config, listener)?.watching_for(config, server, times))
         }
+        // One that was never there may be started some day: then wakes are told to it.
+        (Some((server, _)), Teller::Files) => {
+            Box::new(files::FileEars::open(config, listener)?.expecting(config, server))
+        }
         _ => Box::new(files::FileEars::open(config, listener)?),
     })
 }
