@@ -18,6 +18,8 @@ const ROTATE_AT: u64 = 32 * 1024 * 1024;
 /// A journal that a server has not got yet grows up to this, and is given up then.
 const GIVEN_UP_AT: u64 = 10 * ROTATE_AT;
 const LARGEST: u64 = GIVEN_UP_AT + ROTATE_AT;
+/// What a crash left unfinished is in so much of its end.
+const TAIL: u64 = 1024 * 1024;
 
 /// The open journal of a fleet. Hold the fleet's lock while it is open.
 pub struct LocalJournal {
@@ -38,7 +40,7 @@ impl LocalJournal {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the journal is no regular file"));
         }
         let mut len = about.len();
-        if len > ROTATE_AT && may_rotate(dir, &file, len) {
+        if len > ROTATE_AT && may_rotate(dir, len) {
             fs::rename(current(dir), previous(dir))?;
             file = open(&current(dir))?;
             len = 0;
@@ -77,8 +79,13 @@ impl LocalJournal {
     /// # Errors
     /// When a journal cannot be read.
     pub fn holds(&self, at: u64, line: &str) -> io::Result<bool> {
-        let mut there = vec![0; line.len()];
-        if self.file.read_exact_at(&mut there, at).is_ok() && there == line.as_bytes() {
+        let stands = |file: &File| {
+            let mut there = vec![0; line.len()];
+            file.read_exact_at(&mut there, at).is_ok() && there == line.as_bytes()
+        };
+        // The same offset of the one before: it may have been put aside since, and be too large to be searched.
+        let before = || read::at_once().read(true).open(previous(&self.dir));
+        if stands(&self.file) || before().is_ok_and(|file| stands(&file)) {
             return Ok(true);
         }
         for path in [current(&self.dir), previous(&self.dir)] {
@@ -107,8 +114,15 @@ impl LocalJournal {
         if byte == *b"\n" {
             return Ok(());
         }
-        let all = read::file(&current(&self.dir), LARGEST)?;
-        let whole = all.iter().rposition(|b| *b == b'\n').map_or(0, |i| i as u64 + 1);
+        // No entry is that long; a journal may be too large to be read by a hook.
+        let from = self.len.saturating_sub(TAIL);
+        let mut tail = vec![0; usize::try_from(self.len - from).unwrap_or(0)];
+        self.file.read_exact_at(&mut tail, from)?;
+        let whole = match tail.iter().rposition(|b| *b == b'\n') {
+            Some(i) => from + i as u64 + 1,
+            None if from == 0 => 0,
+            None => return Err(io::Error::new(io::ErrorKind::InvalidData, "the journal ends in what is no entry")),
+        };
         self.file.set_len(whole)?;
         self.len = whole;
         Ok(())
@@ -116,17 +130,15 @@ impl LocalJournal {
 }
 
 /// Whether the journal may be put aside: not while a server has to be told of it, unless it has grown too large for that.
-fn may_rotate(dir: &Path, file: &File, len: u64) -> bool {
+fn may_rotate(dir: &Path, len: u64) -> bool {
     let Some(mut record) = server_record::read(dir) else { return true };
     let Some(from) = record.unshipped.as_ref().map(|u| u.at) else { return true };
     if len <= GIVEN_UP_AT {
         return false;
     }
-    let mut rest = vec![0; usize::try_from(len.saturating_sub(from)).unwrap_or(0)];
-    let lines = file.read_exact_at(&mut rest, from).map_or(0, |()| rest.iter().filter(|b| **b == b'\n').count());
-    record.given_up = record.given_up.saturating_add(lines as u64);
+    record.given_up = record.given_up.saturating_add(len.saturating_sub(from));
     record.unshipped = Some(Unshipped::default());
-    // Counted first: a crash between the two counts them twice, and hides none.
+    // Counted first: a crash between the two counts it twice, and hides none.
     server_record::write(dir, &record).is_ok()
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Record {
     /// How much of the journal the server has, while there is more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unshipped: Option<Unshipped>,
-    /// Entries that were given up since the journal had grown too large to wait for the server.
+    /// How many bytes of the journal were given up, since it had grown too large to wait for the server.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) given_up: u64,
 }

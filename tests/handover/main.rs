@@ -308,3 +308,33 @@ fn what_a_session_said_in_another_seat_does_not_bind_it_for_good() {
     }
     assert!(answers.iter().any(|a| a.code == Some(2)), "{answers:?}");
 }
+
+/// A journal that a server has to be told of waits for it, but not without end.
+#[test]
+fn a_journal_that_has_grown_too_large_is_put_aside_and_counted() {
+    let frosty = Frosty::new().var("FROSTY_STORE", "redis://127.0.0.1:1").config(POLICY);
+    frosty.hook(&stop("s"));
+    let (journal, old) =
+        ["journal.jsonl", "journal.1.jsonl"].map(|name| frosty.state().join("default").join(name)).into();
+    let first = std::fs::metadata(&journal).unwrap().len();
+    // Mostly holes: it only has to be long, and to end as an entry does.
+    let grow = |to: u64| {
+        let file = std::fs::OpenOptions::new().write(true).open(&journal).unwrap();
+        file.set_len(to - 1).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"\n", to - 1).unwrap();
+    };
+    let given_up = || {
+        let record = std::fs::read_to_string(frosty.state().join("default/server.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&record).unwrap()["given_up"].as_u64()
+    };
+    grow(300 << 20);
+    frosty.hook(&stop("s"));
+    assert!(!old.exists() && given_up().is_none());
+    let len = (320 << 20) + 1;
+    grow(len);
+    let answer = frosty.hook(&stop("s"));
+    assert!(answer.took < Duration::from_millis(900), "{answer:?}");
+    assert_eq!(std::fs::metadata(&old).unwrap().len(), len);
+    assert!(std::fs::metadata(&journal).unwrap().len() < 4 * first);
+    assert_eq!(given_up(), Some(len), "nothing of it was shipped");
+}
