@@ -4,15 +4,21 @@
 //! keeps both readings equal.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flags;
-use crate::duration;
-use crate::text::LONGEST_NOTE;
+
+mod act;
+mod hook;
+mod look;
+mod set_up;
+
+pub use act::{HoldArgs, ReleaseArgs, TargetArgs, WakeArgs};
+pub use hook::HookArgs;
+use hook::{seconds, wait};
+pub use look::{CheckArgs, DoctorArgs, ExplainArgs, LogArgs, StatusArgs};
+pub use set_up::{CompletionsArgs, InstallArgs, ManArgs, UninstallArgs};
 
 /// Admission control for Claude Code agents that keep going by themselves.
 #[derive(Debug, Parser)]
@@ -41,63 +47,6 @@ pub enum Command {
     Release(ReleaseArgs),
 }
 
-/// Flags of `frosty hook`; each overrides the configuration.
-#[derive(Debug, Args)]
-pub struct HookArgs {
-    /// When a session is armed without `frosty on`: always, or manual (only by FROSTY_ON=1 or `frosty on`)
-    #[arg(long, value_name = "WHEN", value_parser = ["always", "manual"])]
-    pub arm: Option<String>,
-    /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
-    #[arg(long, value_name = "STORE")]
-    pub store: Option<String>,
-    /// The scope that limits apply to, instead of the tmux pane or the session
-    #[arg(long, value_name = "NAME")]
-    pub scope: Option<String>,
-    /// The fleet: all scopes that share one API key
-    #[arg(long, value_name = "NAME")]
-    pub fleet: Option<String>,
-    /// Wait out a refusal for this long instead of standing down, such as 20d; needs --timeout
-    #[arg(long, value_name = "DURATION", value_parser = wait)]
-    pub wait: Option<Duration>,
-    /// The "timeout" that the client's registration gives this hook, in seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub timeout: Option<Duration>,
-}
-
-impl HookArgs {
-    /// The flags as the configuration takes them.
-    #[must_use]
-    pub fn flags(self) -> Flags {
-        Flags {
-            arm: self.arm,
-            store: self.store,
-            scope: self.scope,
-            fleet: self.fleet,
-            wait: self.wait.unwrap_or_default(),
-            timeout: self.timeout,
-        }
-    }
-}
-
-fn wait(text: &str) -> Result<Duration, String> {
-    duration::parse(text).ok_or_else(|| "expected a duration such as 20d, 12h or 1h30m".to_owned())
-}
-
-fn note(text: &str) -> Result<String, String> {
-    let length = text.chars().count();
-    if length > LONGEST_NOTE {
-        return Err(format!("expected at most 1,000 characters, found {length}"));
-    }
-    Ok(text.to_owned())
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let secs = if digits { text.parse().ok() } else { None };
-    secs.map(Duration::from_secs)
-        .ok_or_else(|| "expected whole seconds, as in the registration's \"timeout\"".to_owned())
-}
-
 /// Which store and fleet a command is about.
 #[derive(Debug, Args)]
 pub struct PlaceArgs {
@@ -107,51 +56,6 @@ pub struct PlaceArgs {
     /// The fleet: all scopes that share one API key
     #[arg(long, value_name = "NAME")]
     pub fleet: Option<String>,
-}
-
-/// Whom `wake` wakes.
-#[derive(Debug, Args)]
-#[group(id = "whom", required = true, multiple = false, args = ["target", "all", "topic"])]
-pub struct WakeArgs {
-    /// A session's id, a scope, a session's name, or a window's label
-    #[arg(value_name = "SESSION|SCOPE|NAME|LABEL", value_parser = NonEmptyStringValueParser::new())]
-    pub target: Option<String>,
-    /// Every session of the fleet that rests
-    #[arg(long)]
-    pub all: bool,
-    /// Every session that said `frosty: wait_for TOPIC`
-    #[arg(long, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new())]
-    pub topic: Option<String>,
-    /// What the agent reads in its next prompt, at most 1,000 characters
-    #[arg(long, value_name = "TEXT", value_parser = note)]
-    pub note: Option<String>,
-    /// Where.
-    #[command(flatten)]
-    pub place: PlaceArgs,
-}
-
-/// What `release` lifts.
-#[derive(Debug, Args)]
-pub struct ReleaseArgs {
-    /// A scope, or a session's id, name or window label; without it, the one scope that is held
-    #[arg(value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
-    pub target: Option<String>,
-    /// Where.
-    #[command(flatten)]
-    pub place: PlaceArgs,
-}
-
-/// What `on` and `off` apply to; by default the session of CLAUDE_CODE_SESSION_ID, else the project of
-/// CLAUDE_PROJECT_DIR, else the working folder.
-#[derive(Debug, Args)]
-#[group(multiple = false)]
-pub struct TargetArgs {
-    /// All sessions in this folder
-    #[arg(long, value_name = "DIR")]
-    pub project: Option<PathBuf>,
-    /// One session
-    #[arg(long, value_name = "ID")]
-    pub session: Option<String>,
 }
 
 /// Reads the registered forms: `hook` with any of `--arm`, `--wait` and `--timeout`, each with its value as a word of its

@@ -1,0 +1,92 @@
+//! The flags of the commands that change something: arm, wake, hold, release.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+
+use super::PlaceArgs;
+use crate::duration;
+use crate::text::LONGEST_NOTE;
+
+fn note(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if length > LONGEST_NOTE {
+        return Err(format!("expected at most 1,000 characters, found {length}"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Whom `wake` wakes.
+#[derive(Debug, Args)]
+#[group(id = "whom", required = true, multiple = false, args = ["target", "all", "topic"])]
+pub struct WakeArgs {
+    /// A session's id, a scope, a session's name, or a window's label
+    #[arg(value_name = "SESSION|SCOPE|NAME|LABEL", value_parser = NonEmptyStringValueParser::new())]
+    pub target: Option<String>,
+    /// Every session of the fleet that rests
+    #[arg(long)]
+    pub all: bool,
+    /// Every session that said `frosty: wait_for TOPIC`
+    #[arg(long, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new())]
+    pub topic: Option<String>,
+    /// What the agent reads in its next prompt, at most 1,000 characters
+    #[arg(long, value_name = "TEXT", value_parser = note)]
+    pub note: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// What `release` lifts.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// A scope, or a session's id, name or window label; without it, the one scope that is held
+    #[arg(value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    pub target: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// What `on` and `off` apply to; by default the session of CLAUDE_CODE_SESSION_ID, else the project of
+/// CLAUDE_PROJECT_DIR, else the working folder.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct TargetArgs {
+    /// All sessions in this folder
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// One session
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+}
+
+/// What `hold` holds, for how long, and why.
+#[derive(Debug, Args)]
+pub struct HoldArgs {
+    /// A scope, or a session's id, name or window label; without it, the whole fleet
+    #[arg(value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    pub target: Option<String>,
+    /// The whole fleet: this one, or without a name the configured one
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with = "target")]
+    pub fleet: Option<String>,
+    /// Let it end by itself after this long, such as 20s or 2h
+    #[arg(long = "for", value_name = "DURATION", value_parser = length, conflicts_with = "until")]
+    pub lasting: Option<Duration>,
+    /// Let it end by itself at this time, such as 18:00 or "tomorrow 09:00" (this machine's time zone)
+    #[arg(long, value_name = "TIME", value_parser = NonEmptyStringValueParser::new())]
+    pub until: Option<String>,
+    /// Why: what everyone is told, and the agents are asked to reflect on
+    #[arg(long, value_name = "TEXT", value_parser = note, default_value = "no reason was given")]
+    pub reason: String,
+    /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    let length = duration::parse(text).filter(|d| !d.is_zero());
+    length.ok_or_else(|| "expected a duration such as 20s, 2h or 1h30m".to_owned())
+}

@@ -1,0 +1,57 @@
+//! The flags of `frosty hook`, and of what asks as it does.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::config::Flags;
+use crate::duration;
+
+/// Flags of `frosty hook`; each overrides the configuration.
+#[derive(Debug, Args)]
+pub struct HookArgs {
+    /// When a session is armed without `frosty on`: always, or manual (only by FROSTY_ON=1 or `frosty on`)
+    #[arg(long, value_name = "WHEN", value_parser = ["always", "manual"])]
+    pub arm: Option<String>,
+    /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+    /// The scope that limits apply to, instead of the tmux pane or the session
+    #[arg(long, value_name = "NAME")]
+    pub scope: Option<String>,
+    /// The fleet: all scopes that share one API key
+    #[arg(long, value_name = "NAME")]
+    pub fleet: Option<String>,
+    /// Wait out a refusal for this long instead of standing down, such as 20d; needs --timeout
+    #[arg(long, value_name = "DURATION", value_parser = wait)]
+    pub wait: Option<Duration>,
+    /// The "timeout" that the client's registration gives this hook, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+}
+
+impl HookArgs {
+    /// The flags as the configuration takes them.
+    #[must_use]
+    pub fn flags(self) -> Flags {
+        Flags {
+            arm: self.arm,
+            store: self.store,
+            scope: self.scope,
+            fleet: self.fleet,
+            wait: self.wait.unwrap_or_default(),
+            timeout: self.timeout,
+        }
+    }
+}
+
+pub(super) fn wait(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok_or_else(|| "expected a duration such as 20d, 12h or 1h30m".to_owned())
+}
+
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let secs = if digits { text.parse().ok() } else { None };
+    secs.map(Duration::from_secs)
+        .ok_or_else(|| "expected whole seconds, as in the registration's \"timeout\"".to_owned())
+}

@@ -1,0 +1,87 @@
+//! The flags of the commands that only look: status, log, explain, check, doctor.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+
+use super::{HookArgs, PlaceArgs};
+
+/// What `status` shows, and how.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Sessions that ended too, and those not seen for a day
+    #[arg(long)]
+    pub all: bool,
+    /// Draw it anew each second until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    pub watch: bool,
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Which entries of the journal `log` shows.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Go on with what is journaled from now on, until Ctrl-C
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Of this scope, or of a session by its id, name or window label
+    #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    pub scope: Option<String>,
+    /// Since then: a duration ago such as 2h, or a time such as 18:00 (this machine's time zone)
+    #[arg(long, value_name = "TIME", value_parser = NonEmptyStringValueParser::new())]
+    pub since: Option<String>,
+    /// With this reason, such as cooldown
+    #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+    pub reason: Option<String>,
+    /// No more than so many, the newest
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub lines: Option<usize>,
+    /// As one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Whose last verdict `explain` puts into words.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A session's id, a scope, a session's name, or a window's label; without it, this session, else the last one asked
+    #[arg(value_name = "SESSION|SCOPE|NAME|LABEL", value_parser = NonEmptyStringValueParser::new())]
+    pub target: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// What `check` asks without taking it.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// As `frosty hook` would be called.
+    #[command(flatten)]
+    pub hook: HookArgs,
+}
+
+/// Whose set-up `doctor` looks at.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The project whose settings are looked at, instead of the one here
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
