@@ -187,6 +187,22 @@ impl ScopeFile {
         self.sessions.values_mut().filter_map(|s| s.rest.as_mut()).for_each(|rest| rest.rebase(now));
     }
 
+    /// The scope as whoever decides for it now knows it: the server's last word, as long as it is the server.
+    pub(super) fn as_known(&self) -> ScopeState {
+        let mut scope = self.scope.clone();
+        if let (None, Some(mirror)) = (&self.away, &self.mirror) {
+            let doors = mirror.doors.clone();
+            scope.hold = doors.hold.or(scope.hold);
+            scope.stop.cooldown = later(scope.stop.cooldown, doors.stop);
+            scope.stop.strikes = scope.stop.strikes.max(doors.stop_strikes);
+            scope.compact.cooldown = later(scope.compact.cooldown, doors.compact);
+            scope.compact.strikes = scope.compact.strikes.max(doors.compact_strikes);
+            scope.api = later(scope.api, doors.api);
+            scope.api_strikes = scope.api_strikes.max(doors.api_strikes);
+        }
+        scope
+    }
+
     /// Whether the session's state is what was decided here, and not what a server once said.
     pub(super) fn decided_here(&self, session: &str) -> bool {
         match (&self.away, &self.mirror) {

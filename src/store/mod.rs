@@ -27,6 +27,7 @@ pub mod roll;
 pub mod script;
 mod server_record;
 mod ship;
+mod snapshot;
 mod state_file;
 #[cfg(feature = "tls")]
 mod tls;

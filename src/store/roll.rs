@@ -11,13 +11,15 @@ use super::link::Link;
 use super::reached;
 use super::script;
 use super::server_record;
+use super::snapshot;
 use super::state_file::{self, FleetFile, ScopeFile};
 use super::{StoreError, server};
 use crate::clock;
 use crate::config::Config;
 use crate::text;
+use crate::throttle::model::State;
 use crate::throttle::policy::Ms;
-use crate::throttle::state::{Hold, Phase, Rest, RestKind, SessionState};
+use crate::throttle::state::{Hold, ScopeState, SessionState};
 
 /// How long the whole list may take.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -78,22 +80,8 @@ impl<'a> Roll<'a> {
                 files.into_iter().flat_map(|(_, file)| file.sessions).collect()
             }
             Some(link) => {
-                let fields = [
-                    "scope",
-                    "name",
-                    "label",
-                    "rest",
-                    "rest_since",
-                    "rest_until",
-                    "rest_topic",
-                    "seen",
-                    "state",
-                    "pid",
-                    "host",
-                    "last_reason",
-                ];
-                let all = hashes(self.config, link, "session", &fields)?;
-                all.into_iter().map(|(id, f)| (id, session(&f))).collect()
+                let all = hashes(self.config, link, "session", &snapshot::SESSION)?;
+                all.into_iter().map(|(id, f)| (id, snapshot::session(&f))).collect()
             }
         };
         // What was planted under a name that is none would be shown as it is, and asked for by it.
@@ -110,25 +98,73 @@ impl<'a> Roll<'a> {
     /// # Errors
     /// When the store cannot be asked.
     pub fn holds(&mut self) -> Result<Vec<(String, Hold)>, StoreError> {
-        match &mut self.server {
-            None => {
-                let now = clock::host_ms();
-                let hold = |file: ScopeFile| match file.away {
-                    // The server's word, as long as it is the one that decides.
-                    None => file.mirror.and_then(|m| m.doors.hold).or(file.scope.hold),
-                    Some(_) => file.scope.hold,
-                };
-                let files = scope_files(self.config)?.into_iter();
-                let holds = files.filter_map(|(scope, file)| Some((scope, hold(file)?)));
-                Ok(holds.filter(|(_, hold)| hold.holds(now)).collect())
-            }
+        let now = self.now()?;
+        let holds = self.scopes()?.into_iter().filter_map(|(scope, state)| Some((scope, state.hold?)));
+        Ok(holds.filter(|(_, hold)| hold.holds(now)).collect())
+    }
+
+    /// Every scope that is remembered, as whoever decides for it now knows it; without its quotas' admissions.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn scopes(&mut self) -> Result<Vec<(String, ScopeState)>, StoreError> {
+        Ok(match &mut self.server {
+            None => scope_files(self.config)?.into_iter().map(|(scope, file)| (scope, file.as_known())).collect(),
             Some(link) => {
-                let now = server_now(link)?;
-                let all = hashes(self.config, link, "scope", &script::HOLD)?.into_iter();
-                let holds = all.filter_map(|(scope, fields)| Some((scope, script::hold(&fields)?)));
-                Ok(holds.filter(|(_, hold)| hold.holds(now)).collect())
+                let all = hashes(self.config, link, "scope", &snapshot::SCOPE)?;
+                all.into_iter().map(|(scope, f)| (scope, snapshot::scope(&f))).collect()
             }
-        }
+        })
+    }
+
+    /// All that a step of this scope and session would be decided from.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn state(&mut self, scope: &str, session: &str) -> Result<State, StoreError> {
+        let fleet = &self.config.fleet;
+        let Some(link) = &mut self.server else {
+            let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(fleet);
+            let file = state_file::peek::<ScopeFile>(&state_file::scope(&dir, scope));
+            let session = file.as_ref().and_then(|f| f.sessions.get(session).cloned()).unwrap_or_default();
+            let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).map(|f| f.fleet);
+            let scope = file.map(|f| f.as_known()).unwrap_or_default();
+            let mut fleet = fleet.unwrap_or_default();
+            fleet.hold = self.fleet_hold()?;
+            return Ok(State { fleet, scope, session });
+        };
+        let hash = |key: String, fields: &[&str]| {
+            let mut get = cmd("HMGET");
+            get.arg(["frosty:{", fleet, "}:", &key].concat()).arg(fields);
+            get
+        };
+        let admitted = |key: String| {
+            let mut get = cmd("ZRANGE");
+            get.arg(["frosty:{", fleet, "}:", &key].concat()).arg(0).arg(-1).arg("WITHSCORES");
+            get
+        };
+        let asked = [
+            hash(format!("session:{session}"), &snapshot::SESSION),
+            hash(format!("scope:{scope}"), &snapshot::SCOPE),
+            hash("fleet".to_owned(), &snapshot::FLEET),
+            admitted(format!("scope:{scope}:quota")),
+            admitted("fleet:quota".to_owned()),
+        ];
+        let mut answers = link.ask(&asked)?.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil);
+        let session = snapshot::session(&next());
+        let (mut scope, mut fleet) = (snapshot::scope(&next()), snapshot::fleet(&next()));
+        scope.quota.admitted = snapshot::admitted(&next());
+        fleet.quota.admitted = snapshot::admitted(&next());
+        Ok(State { fleet, scope, session })
+    }
+
+    /// The clock of the store that answers.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn now(&mut self) -> Result<Ms, StoreError> {
+        self.server.as_mut().map_or_else(|| Ok(clock::host_ms()), server_now)
     }
 
     /// The fleet's hold, if one is in force.
@@ -207,31 +243,4 @@ fn hashes(
         }
     }
     Ok(all)
-}
-
-fn session(fields: &Value) -> SessionState {
-    let fields = Vec::<Option<String>>::from_redis_value_ref(fields).unwrap_or_default();
-    let text = |i: usize| fields.get(i).and_then(Clone::clone).unwrap_or_default();
-    let rest = RestKind::from_code(&text(3)).map(|kind| Rest {
-        kind,
-        since: time(&text(4)),
-        until: script::whole(&text(5)),
-        topic: text(6),
-    });
-    SessionState {
-        scope: text(0),
-        name: text(1),
-        label: text(2),
-        rest,
-        seen: time(&text(7)),
-        phase: Phase::from_code(&text(8)),
-        pid: text(9).parse().ok(),
-        host: text(10),
-        last_reason: text(11),
-        ..SessionState::default()
-    }
-}
-
-fn time(text: &str) -> Ms {
-    script::whole(text).unwrap_or(0)
 }
