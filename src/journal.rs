@@ -55,6 +55,9 @@ pub struct Entry<'a> {
     pub degraded: u8,
     /// The asking machine.
     pub host: &'a str,
+    /// `shadow` where the verdict was only looked at; else empty.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub mode: &'static str,
     /// What more there is to say; empty for nothing.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub detail: &'a str,
@@ -69,11 +72,12 @@ impl<'a> Entry<'a> {
     #[must_use]
     pub fn of(step: &'a Step, decided: &Decision, window: &'a str, fleet: &'a str, store: &'static str) -> Self {
         let class = step.event.asks();
-        let goes_on = class == Some(Class::Stop) && decided.outcome == Outcome::Admit;
+        let enforced = class == Some(Class::Stop) && !step.shadow;
+        let goes_on = enforced && decided.outcome == Outcome::Admit;
         Self {
             timestamp: stamp(decided.now),
-            window,
-            status: if class == Some(Class::Stop) { status(decided.reason) } else { "RECORDED" },
+            window: if window.is_empty() { fleet } else { window },
+            status: if enforced { status(decided.reason) } else { "RECORDED" },
             next_action: if goes_on { "CLAUDE_CODE_RESTART" } else { "NONE" },
             infrastructure_mode: MODE,
             v: 1,
@@ -89,6 +93,7 @@ impl<'a> Entry<'a> {
             store,
             degraded: 0,
             host: &step.host,
+            mode: if step.shadow { "shadow" } else { "" },
             detail: &step.detail,
             ms: decided.now,
             id: &step.id,

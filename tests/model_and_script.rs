@@ -110,6 +110,8 @@ impl Both {
             assert_eq!(stored.get("hold_by"), scope.hold.as_ref().map(|h| &h.by));
             assert_eq!(number("released"), scope.released);
             assert_eq!(number("taken"), scope.taken);
+            let trips: Vec<String> = scope.trips.iter().map(ToString::to_string).collect();
+            assert_eq!(stored.get("trips").cloned().unwrap_or_default(), trips.join(","));
             self.same_log(&format!("frosty:{{default}}:scope:{name}:quota"), &scope.quota.admitted);
             assert_eq!(number("quota_keep").unwrap_or(0), scope.quota.keep);
         }
@@ -132,14 +134,18 @@ impl Both {
             assert_eq!(text("state"), session.phase.code());
             assert_eq!(text("needs_you") == "1", session.needs_you);
             assert_eq!(text("last_reason"), session.last_reason);
+            assert_eq!((text("held_by"), text("held_reason")), (session.held_by, session.held_reason));
             assert_eq!((text("name"), text("label")), (session.name, session.label));
             assert_eq!(text("scope"), session.scope);
             assert_eq!(number("seen").unwrap_or(0), session.seen);
         }
         let fleet = self.fleet.clone();
         assert_eq!(self.hash("frosty:{default}:fleet").get("born").cloned().unwrap_or_default(), fleet.born);
-        let lost = self.hash("frosty:{default}:fleet").get("lost").map(|v| v.parse::<Ms>().unwrap());
-        assert_eq!(lost, fleet.lost);
+        let stored = self.hash("frosty:{default}:fleet");
+        let number = |f: &str| stored.get(f).map(|v| v.parse::<Ms>().unwrap());
+        assert_eq!((number("lost"), number("released")), (fleet.lost, fleet.released));
+        let hold = fleet.hold.as_ref();
+        assert_eq!((number("hold_since"), number("hold_until")), (hold.map(|h| h.since), hold.and_then(|h| h.until)));
         self.same_log("frosty:{default}:fleet:quota", &fleet.quota.admitted);
     }
 

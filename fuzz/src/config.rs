@@ -66,7 +66,7 @@ fn not_looser(before: &Config, after: &Config) {
     assert_eq!((&before.store, &before.fleet, &before.stream), (&after.store, &after.fleet, &after.stream));
     assert_eq!((before.arm, before.park_max, before.print_wait), (after.arm, after.park_max, after.print_wait));
     assert_eq!((before.budget, before.journal_max), (after.budget, after.journal_max));
-    assert_eq!((before.hold_after_strikes, &before.state), (after.hold_after_strikes, &after.state));
+    assert_eq!((before.shadow, &before.state), (after.shadow, &after.state));
     if let Some(scope) = &after.scope {
         said::name(scope);
     }

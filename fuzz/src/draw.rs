@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota};
 use frosty::throttle::state::RestKind;
-use frosty::throttle::step::{Event, Failure, FailureClass, R_RANGE, Reset, RestRequest, Step};
+use frosty::throttle::step::{Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
 /// A time that a machine may show, 2026-11-24.
@@ -112,7 +112,13 @@ pub fn event(u: &mut Unstructured<'_>, fence: i64) -> Result<Event> {
         11 => Event::SessionEnd,
         12 => Event::NeedsYou,
         13 => Event::Wake { note: (*u.choose(&["", "the build is green"])?).to_owned() },
-        14 => Event::Release,
+        14 if u.arbitrary()? => Event::Release { fleet: u.arbitrary()? },
+        14 => Event::Hold(HoldRequest {
+            fleet: u.arbitrary()?,
+            by: (*u.choose(&["ann@host", "api", "willy"])?).to_owned(),
+            reason: "why".to_owned(),
+            lasting: if u.arbitrary()? { Some(Duration::from_millis(u.arbitrary()?)) } else { None },
+        }),
         _ => Event::Expired { fence },
     })
 }

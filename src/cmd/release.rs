@@ -53,7 +53,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
             return Err(TargetError::SeveralHeld { list }.into());
         }
     };
-    let step = hook::step_of(scope.clone(), String::new(), "Release", Event::Release);
+    let step = hook::step_of(scope.clone(), String::new(), "Release", Event::Release { fleet: false });
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
     let _ = match verdict.decision.held {
         Some(held) => {

@@ -97,7 +97,7 @@ impl Reader<'_> {
             "store" => config.set_store(&self.text(key, v)?, &place(), key)?,
             "stream" => config.set_stream(&self.text(key, v)?, &place(), key)?,
             "fleet" => config.set_fleet(&self.text(key, v)?, &place(), key)?,
-            "mode" => Config::check_mode(&self.text(key, v)?, &place(), key)?,
+            "mode" => config.set_mode(&self.text(key, v)?, &place(), key)?,
             "arm" => {
                 config.arm = Arm::from_name(&self.text(key, v)?)
                     .ok_or_else(|| self.value(key, v, "\"always\" or \"manual\""))?;
@@ -113,7 +113,7 @@ impl Reader<'_> {
                 config.budget = self.duration(key, v, Duration::from_millis(20), Duration::from_secs(1))?;
             }
             "journal_max" => config.journal_max = self.whole(key, v, 100, 100_000_000)?,
-            "hold_after_strikes" => config.hold_after_strikes = self.whole(key, v, 1, 1000)?,
+            "hold_after_strikes" => config.policy.hold_after_strikes = self.whole(key, v, 0, 1000)?,
             _ => {
                 return Err(self.unknown(
                     key,

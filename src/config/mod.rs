@@ -102,8 +102,8 @@ pub struct Config {
     pub budget: Duration,
     /// About how many entries the journal's stream keeps.
     pub journal_max: u32,
-    /// Strikes within a day that turn a cooldown into a hold.
-    pub hold_after_strikes: u32,
+    /// Whether Frosty only looks on: it decides and journals, and stands aside whatever the verdict.
+    pub shadow: bool,
     /// The state folder, if there can be one.
     pub state: Option<PathBuf>,
 }
@@ -123,7 +123,7 @@ impl Default for Config {
             print_wait: Duration::from_secs(540),
             budget: Duration::from_millis(250),
             journal_max: 100_000,
-            hold_after_strikes: 5,
+            shadow: false,
             state: None,
         }
     }
@@ -190,7 +190,7 @@ impl Config {
             self.set_stream(stream, place, "FROSTY_STREAM")?;
         }
         if let Some(mode) = &env.mode {
-            Self::check_mode(mode, place, "FROSTY_MODE")?;
+            self.set_mode(mode, place, "FROSTY_MODE")?;
         }
         if let Some(scope) = &env.scope {
             self.scope = Some(encoded(scope, place, "FROSTY_SCOPE")?);
@@ -306,11 +306,13 @@ impl Config {
         Ok(())
     }
 
-    fn check_mode(value: &str, place: &str, key: &str) -> Result<(), ConfigError> {
-        match value {
-            "enforce" => Ok(()),
-            _ => Err(wrong(place, key, value, "\"enforce\" (this version has no other mode)")),
-        }
+    fn set_mode(&mut self, value: &str, place: &str, key: &str) -> Result<(), ConfigError> {
+        self.shadow = match value {
+            "enforce" => false,
+            "shadow" => true,
+            _ => return Err(wrong(place, key, value, "\"enforce\" or \"shadow\"")),
+        };
+        Ok(())
     }
 }
 

@@ -53,6 +53,7 @@ impl Known {
             store: "none",
             degraded: 0,
             host: &clock::host(),
+            mode: "",
             detail: &text::line(why),
             ms: now,
             id: &clock::id(),

@@ -80,6 +80,9 @@ pub fn run(flags: &Flags) -> ExitCode {
                 call.mark_take_over();
             }
             drop(watchdog);
+            if call.config.shadow {
+                return ExitCode::SUCCESS;
+            }
             say(&call.step.event, verdict, &call.prompt)
         }
         Err(e) => {
@@ -138,7 +141,7 @@ impl Call {
     }
 
     fn waits(&self) -> bool {
-        !self.wait.is_zero() && matches!(self.step.event, Event::Stop { .. } | Event::StopFailure(_))
+        !self.wait.is_zero() && !self.config.shadow && matches!(self.step.event, Event::Stop { .. } | Event::StopFailure(_))
     }
 }
 
@@ -189,7 +192,8 @@ fn prepare(
     let paced = waits && event.asks() != Some(Class::Compact);
     let name = config.name.as_deref().map(text::line).unwrap_or_default();
     let pid = waits.then(std::process::id);
-    let step = Step { detail, paced, pid, name, ..step_of(scope, session, &payload.hook_event_name, event) };
+    let shadow = config.shadow;
+    let step = Step { detail, paced, shadow, pid, name, ..step_of(scope, session, &payload.hook_event_name, event) };
     let wait = if unattended { flags.wait.min(config.print_wait) } else { flags.wait };
     Ok(Some(Call { config, step, prompt, wait, unattended }))
 }
@@ -203,6 +207,7 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
         session,
         name: String::new(),
         paced: false,
+        shadow: false,
         pid: None,
         late: None,
         host: clock::host(),

@@ -8,15 +8,18 @@ local event, held_fence, paced, host_ms, host, r, id, scope_name, session_name, 
   rest_kind, rest_lasting, rest_topic, failure, reset_at, reset_after, too_long, cure, pid, note,
   event_name, detail, fleet_name, store_name, journal_max, keep,
   min_interval, burst_limit, window, base, factor, max, jitter, calm,
-  api_base, api_factor, api_max, known_born = unpack(ARGV)
-local QUOTA_ARGS = 40
+  api_base, api_factor, api_max, known_born, held_by_whom, held_for, hold_after, shadow = unpack(ARGV)
+local QUOTA_ARGS = 44
 
 local HIGHEST_FENCE, HIGHEST_QUOTA, MOST_STRIKES, DAY = 999999999999999, 10000, 1000, 86400000
 local MOST_COUNTED, LONGEST_NOTES = 1000000000, 8000
+local HOUR, DOUBLINGS = 3600000, 3
 local renews = event == 'renew'
 if renews then event = 'ask' end
 local stop = event == 'stop' or event == 'ask'
 local asks = stop or event == 'compact'
+local of_fleet = event == 'hold_fleet' or event == 'release_fleet'
+local of_holds = of_fleet or event == 'hold' or event == 'release'
 
 -- a stored or given whole number, or nil
 local function int(x)
@@ -51,14 +54,14 @@ end
 local scope_quotas, scope_longest = quotas()
 local fleet_quotas, fleet_longest = quotas()
 
-local K_JOURNAL, K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local K_JOURNAL, K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3], of_fleet and KEYS[3] or KEYS[4]
 local K_SCOPE_QUOTA = #scope_quotas > 0 and KEYS[5]
 local K_FLEET_QUOTA = #fleet_quotas > 0 and KEYS[#scope_quotas > 0 and 6 or 5]
 local begins = event == 'stop' or event == 'failure'
 local raises = begins or event == 'prompt' or event == 'client_prompt' or event == 'end'
 -- The last key, for those that an engine may have to hear of.
 local K_WAKE = (event == 'wake' or (raises and (not begins or paced == '1'))) and KEYS[#KEYS]
-local K_BELL = event == 'release' and KEYS[#KEYS]
+local K_BELL = of_holds and KEYS[#KEYS]
 
 -- A length that starts later than now starts now and keeps its length.
 local function rebase(start, stop_at)
@@ -107,10 +110,10 @@ if stop then
 end
 
 ---- the session -----------------------------------------------------------------------------------------------
-local s = event == 'release' and {} or redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since',
-  'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count', 'pid', 'given', 'begun')
+local s = of_holds and {} or redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since',
+  'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count', 'pid', 'given', 'begun', 'held_by', 'held_reason')
 local fence, woken, last_reason, notes, count = int(s[1]), s[8] == '1', text(s[9]), text(s[10]), count_of(s[11])
-local given = text(s[13])
+local given, was_held_by, was_held_why = text(s[13]), text(s[15]), text(s[16])
 local begun_at, begun_id = string.match(text(s[14]), '^(%d+) (.*)$')
 begun_at = int(begun_at)
 local RESTS = { rest = true, done = true, blocked = true, wait_for = true, parked = true }
@@ -154,7 +157,7 @@ if event == 'wake' then
 elseif event == 'expired' and not superseded then
   put(session, 'state', 'expired')
   answer.reason = 'waiter_expired'
-elseif event ~= 'release' and not superseded then
+elseif not of_holds and not superseded then
   if raises and not told then
     put(session, 'begun', fmt(now - (age or 0)) .. ' ' .. (begins and id or ''))
     if begins and given ~= '' then
@@ -210,13 +213,13 @@ local scope = {}
 local own, other = event == 'compact' and 'compact' or 'stop', event == 'compact' and 'stop' or 'compact'
 local admitted_at, attempts, cooldown_start, cooldown_end, strikes
 local other_start, other_end
-local hold, api_start, api_end, api_strikes, scope_keep, taken
+local hold, api_start, api_end, api_strikes, scope_keep, taken, trips
 
 local function unpacked(list)
   local times, changed = {}, false
   for word in string.gmatch(text(list), '%d+') do
     local t = int(word)
-    if t and #times < 1000 then
+    if t and #times < MOST_STRIKES + DOUBLINGS then
       if t > now then t, changed = now, true end
       times[#times + 1] = t
     end
@@ -229,11 +232,16 @@ local function packed(times)
   return table.concat(words, ',')
 end
 
-local function put_hold()
-  put(scope, 'hold_reason', hold and hold.reason or '')
-  put(scope, 'hold_by', hold and hold.by or '')
-  put(scope, 'hold_since', hold and fmt(hold.since) or '')
-  put(scope, 'hold_until', hold and fmt(hold.till) or '')
+local function put_hold_of(into, h)
+  put(into, 'hold_reason', h and h.reason or '')
+  put(into, 'hold_by', h and h.by or '')
+  put(into, 'hold_since', h and fmt(h.since) or '')
+  put(into, 'hold_until', h and fmt(h.till) or '')
+end
+local function put_hold() put_hold_of(scope, hold) end
+-- What somebody opened: why is where a failure's cure is.
+local function opened()
+  return { reason = cure, by = held_by_whom, since = now, till = int(held_for) and now + int(held_for) }
 end
 local function hold_of(reason, by, since, till)
   -- Whatever is left of a hold holds: one without its start began now, one without its end has none.
@@ -280,12 +288,12 @@ local function fail(api_row, api_holds)
   end
 end
 
-if not superseded and (asks or event == 'failure' or event == 'release') then
+if not superseded and (asks or event == 'failure' or event == 'release' or event == 'hold') then
   local f = redis.call('HMGET', K_SCOPE,
     own .. '_admitted_at', own .. '_attempts', own .. '_cooldown_start', own .. '_cooldown_end', own .. '_strikes',
     other .. '_admitted_at', other .. '_attempts', other .. '_cooldown_start', other .. '_cooldown_end',
     'hold_reason', 'hold_by', 'hold_since', 'hold_until',
-    'api_start', 'api_end', 'api_strikes', 'api_row', 'api_holds', 'quota_keep', 'taken')
+    'api_start', 'api_end', 'api_strikes', 'api_row', 'api_holds', 'quota_keep', 'taken', 'trips')
   local moved
   local function past(field, value)
     local t = int(value)
@@ -321,8 +329,13 @@ if not superseded and (asks or event == 'failure' or event == 'release') then
   local api_row, api_holds = count_of(f[17]), count_of(f[18])
   scope_keep = count_of(f[19])
   taken = past('taken', f[20])
+  trips, moved = unpacked(f[21])
+  if moved then put(scope, 'trips', packed(trips)) end
 
-  if event == 'release' then
+  if event == 'hold' then
+    hold = opened()
+    put_hold()
+  elseif event == 'release' then
     if holds(hold) then answer.by, answer.why = hold.by, hold.reason end
     if hold then
       hold = nil
@@ -348,6 +361,22 @@ if not superseded and (asks or event == 'failure' or event == 'release') then
     answer.strikes = api_strikes
     if holds(hold) then answer.by, answer.why = hold.by, hold.reason end
   end
+end
+
+---- the whole fleet's hold ---------------------------------------------------------------------------------------
+if of_fleet then
+  local f = redis.call('HMGET', K_FLEET, 'hold_reason', 'hold_by', 'hold_since', 'hold_until')
+  local before = hold_of(f[1], f[2], f[3], f[4])
+  if event == 'hold_fleet' then
+    put_hold_of(fleet, opened())
+  else
+    if holds(before) then answer.by, answer.why, answer.fleet = before.by, before.reason, '1' end
+    if before then put_hold_of(fleet, nil) end
+    put(fleet, 'released', fmt(now))
+  end
+end
+if event == 'hold' or event == 'hold_fleet' then
+  answer.left, answer.by, answer.why, answer.fleet = int(held_for), held_by_whom, cure, of_fleet and '1' or ''
 end
 
 ---- the ask ---------------------------------------------------------------------------------------------------
@@ -376,6 +405,33 @@ local function quota_add(key, kept)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', fmt(now - kept))
   redis.call('ZADD', key, fmt(now), fmt(now) .. '-' .. id .. (told and '-' .. fmt(count) or ''))
   redis.call('PEXPIRE', key, fmt(kept + DAY))
+end
+
+-- What the session's agent is told when it goes on. Of its API's errors it has been told already.
+local function remember()
+  if answer.by == 'api' then return end
+  if answer.by ~= was_held_by then put(session, 'held_by', answer.by) end
+  if answer.why ~= was_held_why then put(session, 'held_reason', answer.why) end
+end
+
+-- Notes a trip; enough of them within a day turn the cooldown into a hold, which doubles with each.
+local function willy_comes()
+  local after = int(hold_after)
+  if after == 0 then return nil end
+  local kept = {}
+  for _, t in ipairs(trips) do
+    if t > now - DAY then kept[#kept + 1] = t end
+  end
+  kept[#kept + 1] = now
+  while #kept > math.min(after, MOST_STRIKES) + DOUBLINGS do table.remove(kept, 1) end
+  put(scope, 'trips', packed(kept))
+  if #kept < after then return nil end
+  local length = grown(HOUR, 2000, 8 * HOUR, #kept - after + 1)
+  hold = { reason = fmt(#kept) .. ' cooldowns within a day', by = 'willy', since = now, till = now + length }
+  put_hold()
+  answer.by, answer.why, answer.fleet = hold.by, hold.reason, ''
+  remember()
+  return length
 end
 
 local function decide()
@@ -415,6 +471,7 @@ local function decide()
       local till = by.till
       if first and second then till = first.till and second.till and math.max(first.till, second.till) end
       answer.by, answer.why, answer.fleet = by.by, by.reason, first and '' or '1'
+      remember()
       return refuse('hold', till and till - now)
     end
   end
@@ -453,6 +510,8 @@ local function decide()
       put(scope, own .. '_cooldown_end', fmt(now + len))
       put(scope, own .. '_attempts', '')
       answer.strikes = strikes
+      local held = stop and willy_comes()
+      if held then return refuse('hold', held) end
       return refuse('burst', len)
     end
     put(scope, own .. '_attempts', packed(kept))
@@ -490,6 +549,11 @@ local function decide()
     elseif rest then
       for _, field in ipairs({ 'rest', 'rest_since', 'rest_until', 'rest_topic' }) do put(session, field, '') end
       rest = nil
+    end
+    if answer.renewed == '0' and was_held_by ~= '' then
+      answer.by, answer.why = was_held_by, was_held_why
+      put(session, 'held_by', '')
+      put(session, 'held_reason', '')
     end
   end
   -- 9. admitted
@@ -554,11 +618,12 @@ local function stamp()
   return string.format('%04.0f%02.0f%02.0f_%02.0f%02.0f%02.0f', year, month, day,
     math.floor(secs / 3600), math.floor(secs / 60) % 60, secs % 60)
 end
-local going_on = stop and answer.outcome == 'admit'
+local aside = shadow == '1'
+local going_on = stop and answer.outcome == 'admit' and not aside
 local entry = {
   'timestamp', stamp(),
-  'window', label ~= '' and label or scope_name,
-  'status', stop and (STATUS[answer.reason] or 'STANDING_DOWN') or 'RECORDED',
+  'window', label ~= '' and label or scope_name ~= '' and scope_name or fleet_name,
+  'status', stop and not aside and (STATUS[answer.reason] or 'STANDING_DOWN') or 'RECORDED',
   'next_action', going_on and 'CLAUDE_CODE_RESTART' or 'NONE',
   'infrastructure_mode', 'GUARDED_CONTINUOUS',
   'v', '1',
@@ -575,6 +640,7 @@ local entry = {
   'degraded', '0',
   'host', host,
 }
+if aside then put(entry, 'mode', 'shadow') end
 if detail ~= '' then put(entry, 'detail', detail) end
 local added = redis.pcall('XADD', K_JOURNAL, 'MAXLEN', '~', fmt(journal_max), '*', unpack(entry))
 local unjournaled = type(added) == 'table' and added.err and '1' or ''

@@ -6,14 +6,14 @@ local now = (function(t) return math.floor(tonumber(t[1])) * 1000 + math.floor(t
 local unpack = table.unpack or unpack
 local id, known_born, was_away, mirror_born, mirror_age, keep, released_age, good_stop_age,
   hold_kind, hold_reason, hold_by, hold_age, hold_left,
-  fleet_kind, fleet_reason, fleet_by, fleet_age, fleet_left,
+  fleet_kind, fleet_reason, fleet_by, fleet_age, fleet_left, fleet_released_age,
   stop_kind, stop_age, stop_left, stop_strikes,
   compact_kind, compact_age, compact_left, compact_strikes,
   api_kind, api_age, api_left, api_strikes,
   session_kind, fence, rest, rest_age, rest_left, rest_topic, woken, note, count, begun_age, begun_id,
   scope_name, name, label, host, pid, seen_age,
-  valid_until, scope_counts, fleet_counts, admitted = unpack(ARGV, 1, 51)
-local ADMITTED_ARGS = 52
+  valid_until, scope_counts, fleet_counts, admitted = unpack(ARGV, 1, 52)
+local ADMITTED_ARGS = 53
 
 local K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3]
 local K_SCOPE_QUOTA = scope_counts == '1' and KEYS[4]
@@ -58,7 +58,15 @@ local function stands(kind, age, reason, by, since, till, released)
   local holds = (text(reason) ~= '' or text(by) ~= '' or text(since) ~= '') and (not int(till) or int(till) > now)
   return not holds and count_of(released) < ago(age)
 end
-if stands(fleet_kind, mirror_age, f[3], f[4], f[5], f[6], f[7]) then
+local freed_age = int(fleet_released_age)
+local freed_before = int(f[5])
+if freed_age and (not freed_before or freed_before <= ago(fleet_released_age)) then
+  for _, field in ipairs({ 'hold_reason', 'hold_by', 'hold_since', 'hold_until' }) do put(fleet, field, '') end
+  f[3], f[4], f[5], f[6] = nil, nil, nil, nil
+  f[7] = fmt(math.max(count_of(f[7]), ago(fleet_released_age)))
+  put(fleet, 'released', f[7])
+end
+if stands(fleet_kind, fleet_kind == 'own' and fleet_age or mirror_age, f[3], f[4], f[5], f[6], f[7]) then
   put_hold(fleet, fleet_reason, fleet_by, fleet_age, fleet_left)
 end
 
@@ -77,6 +85,8 @@ if int(lifted_age) and (not held or not stored_since or stored_since <= ago(lift
   put(scope, 'released', fmt(released))
   c[1], c[2], c[3], c[4] = nil, nil, nil, nil
 end
+-- A person's replaces one of API errors.
+if hold_kind == 'own' and hold_by ~= 'api' and stored_by == 'api' then c[1], c[2], c[3], c[4] = nil, nil, nil, nil end
 if stands(hold_kind, hold_kind == 'own' and hold_age or mirror_age, c[1], c[2], c[3], c[4], fmt(released)) then
   put_hold(scope, hold_reason, hold_by, hold_age, hold_left)
   endless = not int(hold_left)

@@ -21,19 +21,28 @@ const MOST_SESSIONS: usize = 200;
 const OWN: &str = "own";
 const MIRROR: &str = "mirror";
 
+/// What is told of the whole fleet.
+#[derive(Clone, Copy)]
+pub(super) struct FleetTold<'a> {
+    /// Its hold: the server's earlier word, or one that was opened here.
+    pub(super) hold: Option<&'a FleetHold>,
+    /// When its hold was lifted here (this machine's clock).
+    pub(super) released: Option<Ms>,
+}
+
 /// The calls that tell the server of all that the file holds, as seen at `now` (this machine's clock): one for each
 /// session, at least one. Whatever comes later than `valid_until` (the server's clock) is not heard.
 pub(super) fn invocations(
     config: &Config,
     scope: &str,
     file: &ScopeFile,
-    fleet_hold: Option<&FleetHold>,
+    told_of_fleet: FleetTold<'_>,
     known_born: &str,
     valid_until: Option<Ms>,
     now: Ms,
 ) -> Vec<Cmd> {
     let call = |how: [&str; 2], session, admitted: &[Ms]| {
-        invocation(how, config, scope, file, fleet_hold, known_born, session, valid_until, admitted, now)
+        invocation(how, config, scope, file, told_of_fleet, known_born, session, valid_until, admitted, now)
     };
     let admitted = admitted(config, file, now);
     let mut sessions: Vec<_> = file.sessions.iter().collect();
@@ -59,7 +68,7 @@ fn invocation(
     config: &Config,
     scope: &str,
     file: &ScopeFile,
-    fleet_hold: Option<&FleetHold>,
+    told_of_fleet: FleetTold<'_>,
     known_born: &str,
     session: Option<(&String, &SessionState)>,
     valid_until: Option<Ms>,
@@ -78,7 +87,7 @@ fn invocation(
     call.arg(script).arg(keys.len()).arg(keys);
     let mut told = Told { call, now };
 
-    let mirror = file.mirror.as_ref();
+    let (mirror, fleet_hold) = (file.mirror.as_ref(), told_of_fleet.hold);
     // The fleet's hold and the scope's are told together, so they bear one `born`: where they differ, both are old.
     let mirror_born = mirror.map(|m| &m.born).or_else(|| fleet_hold.map(|f| &f.born));
     let seen = mirror.map(|m| m.seen).or_else(|| fleet_hold.map(|f| f.seen)).unwrap_or(now);
@@ -100,7 +109,8 @@ fn invocation(
     } else {
         told.hold(MIRROR, said.hold.as_ref());
     }
-    told.hold(MIRROR, fleet_hold.map(|f| &f.hold));
+    told.hold(if fleet_hold.is_some_and(FleetHold::is_own) { OWN } else { MIRROR }, fleet_hold.map(|f| &f.hold));
+    told.age(told_of_fleet.released.filter(|at| *at <= now));
     told.span(is_own, own.stop, brought.stop, said.stop, own.stop_strikes.max(said.stop_strikes));
     told.span(is_own, own.compact, brought.compact, said.compact, own.compact_strikes.max(said.compact_strikes));
     told.span(is_own, own.api, brought.api, said.api, own.api_strikes.max(said.api_strikes));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::local_journal::LocalJournal;
 use super::marks;
-use super::server_record;
+use super::server_record::{self, Record};
 use super::state_file::{self, FleetFile, Found, Pending, ScopeFile};
 use super::{Store, StoreError};
 use crate::clock;
@@ -85,6 +85,9 @@ impl<'a> Embedded<'a> {
         let _lock = lock(&self.dir, self.deadline, self.config.budget)?;
         // Only under the lock: a time read before it may lie before another's admission.
         let now = clock();
+        if step.event.is_fleets() {
+            return self.step_fleet(step, now);
+        }
         let mut notes = Vec::new();
         let path = state_file::scope(&self.dir, &step.scope);
         let mut file = match state_file::load::<ScopeFile>(&path, now)? {
@@ -125,7 +128,7 @@ impl<'a> Embedded<'a> {
         let window = if state.session.label.is_empty() { &step.scope } else { &state.session.label };
         let mut entry = Entry::of(step, &decided, window, &self.config.fleet, NAME);
         let why;
-        if let Some(stand_in) = self.stands_in.as_ref().filter(|s| !s.quiet) {
+        if let Some(stand_in) = self.degraded() {
             entry.degraded = 1;
             why = text::line(stand_in.why);
             if takes_over && entry.detail.is_empty() {
@@ -145,7 +148,7 @@ impl<'a> Embedded<'a> {
         }
         file.scope = state.scope;
         file.sessions.retain(|_, s| s.seen > now - millis(SESSION_KEEP));
-        if !stays && !matches!(step.event, Event::Release) {
+        if !stays && !step.event.is_of_holds() {
             file.sessions.insert(step.session.clone(), state.session);
         }
         file.pending = pending;
@@ -176,16 +179,48 @@ impl<'a> Embedded<'a> {
         Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) })
     }
 
-    /// In a server's place: takes the scope over, and records that the server is to be told. Tells whether it took over, and
-    /// what the server last said of the fleet's hold.
-    fn stand_in(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<(bool, Option<Hold>), StoreError> {
-        let Some(StandIn { server, why, quiet, breaks }) = &self.stands_in else { return Ok((false, None)) };
-        let mut record = server_record::read_or_rebuild(&self.dir);
-        // Before the scope's file says so: without the mark nobody would look into it.
-        let mut changed = record.away.insert(step.scope.clone());
+    /// The whole fleet is held or released: no scope's file is concerned. In a server's place it is kept with what is known of
+    /// that, and told when it is back.
+    fn step_fleet(&self, step: &Step, now: Ms) -> Result<Verdict, StoreError> {
+        let mut notes = Vec::new();
+        let own = self.fleet(now, &mut notes)?;
+        let had_own = own.is_some();
+        let mut state = State { fleet: own.unwrap_or_default(), ..State::default() };
+        let mut record = self.stands_in.as_ref().map(|_| server_record::read_or_rebuild(&self.dir));
+        if let (Some(stand_in), Some(record)) = (&self.stands_in, &mut record) {
+            let said = record.fleet_hold(stand_in.server).map(|f| f.hold.clone()).filter(|h| h.holds(now));
+            state.fleet.hold = state.fleet.hold.filter(|h| h.holds(now)).or(said);
+            self.note_absence(stand_in, record, now);
+        }
+        let decided = model::step(&self.config.policy, &mut state, step, now);
+        match (&self.stands_in, record) {
+            (Some(stand_in), Some(mut record)) => {
+                record.decide_fleet(stand_in.server, state.fleet.hold.take(), now);
+                server_record::write(&self.dir, &record)?;
+                if had_own {
+                    self.keep_fleet(state.fleet)?;
+                }
+            }
+            _ => self.keep_fleet(state.fleet)?,
+        }
+        let mut entry = Entry::of(step, &decided, "", &self.config.fleet, NAME);
+        entry.degraded = u8::from(self.degraded().is_some());
+        // One that cannot be written stops no hold.
+        let _ = LocalJournal::open(&self.dir).and_then(|mut journal| journal.append(&entry.line()));
+        Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) })
+    }
+
+    /// For whom it stands in, where something is amiss.
+    fn degraded(&self) -> Option<&StandIn<'a>> {
+        self.stands_in.as_ref().filter(|s| !s.quiet)
+    }
+
+    /// Records that the server was not there; whether that changed anything.
+    fn note_absence(&self, stand_in: &StandIn<'_>, record: &mut Record, now: Ms) -> bool {
+        let StandIn { server, why, quiet, breaks } = stand_in;
+        let mut changed = *breaks;
         if *breaks {
             record.failed(server, why, now);
-            changed = true;
         } else if *quiet {
             changed |= record.breaker.take().is_some();
         }
@@ -194,7 +229,18 @@ impl<'a> Embedded<'a> {
             record.unshipped = Some(here.unwrap_or_default());
             changed = true;
         }
-        if changed {
+        changed
+    }
+
+    /// In a server's place: takes the scope over, and records that the server is to be told. Tells whether it took over, and
+    /// what the server last said of the fleet's hold.
+    fn stand_in(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<(bool, Option<Hold>), StoreError> {
+        let Some(stand_in) = &self.stands_in else { return Ok((false, None)) };
+        let StandIn { server, quiet, .. } = stand_in;
+        let mut record = server_record::read_or_rebuild(&self.dir);
+        // Before the scope's file says so: without the mark nobody would look into it.
+        let is_new = record.away.insert(step.scope.clone());
+        if self.note_absence(stand_in, &mut record, now) || is_new {
             server_record::write(&self.dir, &record)?;
         }
         let takes_over = file.away.is_none();
@@ -204,7 +250,7 @@ impl<'a> Embedded<'a> {
         } else {
             file.stay_over(now, !quiet);
         }
-        if matches!(step.event, Event::Release) {
+        if matches!(step.event, Event::Release { .. }) {
             file.lift_hold(now);
         }
         let fleet_hold = record.fleet_hold(server).map(|f| f.hold.clone()).filter(|h| h.holds(now));

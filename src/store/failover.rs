@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::carry::{self, FleetTold};
 use super::dragonfly::Dragonfly;
 use super::embedded::{self, Embedded, StandIn};
 use super::link::Link;
@@ -15,13 +16,13 @@ use super::local_journal::LocalJournal;
 use super::mirror::{self, Away};
 use super::server_record::{self, FleetHold, Mark, Record, Route};
 use super::state_file::{self, Found, ScopeFile};
-use super::{Store, StoreError, carry, private, probe, reached, ship};
+use super::{Store, StoreError, private, probe, reached, ship};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::journal::Entry;
 use crate::throttle::policy::{Class, Ms, millis};
 use crate::throttle::state::{Hold, ScopeState};
-use crate::throttle::step::Step;
+use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Decision, Reason, Verdict};
 
 /// How long what is only kept may wait for the fleet's lock, and how long one ask ships old entries.
@@ -87,7 +88,7 @@ impl<'a> Failover<'a> {
         if decided.reason == Reason::Lost {
             return self.go_home(dir, record, step);
         }
-        self.keep(dir, step, decided, false);
+        self.keep(dir, step, decided, None);
         Ok(verdict)
     }
 
@@ -116,7 +117,7 @@ impl<'a> Failover<'a> {
                     server.is(verdict.decision.born);
                     continue;
                 }
-                self.keep(dir, step, &verdict.decision, true);
+                self.keep(dir, step, &verdict.decision, Some((record, &known)));
                 if verdict.unjournaled {
                     self.journal_here(dir, step, &verdict.decision);
                 }
@@ -140,7 +141,8 @@ impl<'a> Failover<'a> {
         if let Some(fleet) = &mut fleet_hold {
             fleet.hold.rebase(now);
         }
-        if file.is_none() && fleet_hold.is_none() && !lost {
+        let fleet_released = record.fleet_released();
+        if file.is_none() && fleet_hold.is_none() && fleet_released.is_none() && !lost {
             return Ok(true);
         }
         // What others may have written here is told to nobody.
@@ -151,10 +153,11 @@ impl<'a> Failover<'a> {
             // Whatever was decided here is not known any more, but when it may have been: until now.
             file.away = Some(Away { since: now, ..Away::default() });
         }
-        let releases = file.away.as_ref().is_some_and(|a| a.released.is_some());
+        let releases = fleet_released.is_some() || file.away.as_ref().is_some_and(|a| a.released.is_some());
         let valid_until = if releases { Some(server.time()?.saturating_add(mirror::IN_FLIGHT)) } else { None };
-        let (config, fleet_hold, born) = (self.config, fleet_hold.as_ref(), self.born(record));
-        server.tell(&carry::invocations(config, &step.scope, &file, fleet_hold, born, valid_until, now))?;
+        let fleet = FleetTold { hold: fleet_hold.as_ref(), released: fleet_released };
+        let (config, born) = (self.config, self.born(record));
+        server.tell(&carry::invocations(config, &step.scope, &file, fleet, born, valid_until, now))?;
         let Some(told) = file.away.map(|away| (away.id, away.steps)) else { return Ok(true) };
         let _lock = embedded::lock(dir, self.servers_deadline(), self.config.budget)?;
         if lost {
@@ -227,14 +230,19 @@ impl<'a> Failover<'a> {
         let _ = journal.append(&entry.line());
     }
 
-    /// Keeps what the server's answer says, should it fall silent. It concerns no verdict: what cannot be kept is not.
+    /// Keeps what the server's answer says, should it fall silent. It concerns no verdict: what cannot be kept is not. `told` is
+    /// the record of which it was told before, and its `born`.
     #[cold]
     #[inline(never)]
-    fn keep(&self, dir: &Path, step: &Step, decided: &Decision, at_home: bool) {
+    fn keep(&self, dir: &Path, step: &Step, decided: &Decision, told: Option<(&Record, &str)>) {
         let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
         let now = clock::host_ms();
         let mut record = server_record::read_or_rebuild(dir);
-        let mut changed = at_home && record.breaker.take().is_some();
+        let mut changed = false;
+        if let Some((told, born)) = told {
+            changed = record.fleet_is_told(told, born);
+            changed |= record.breaker.take().is_some();
+        }
         if record.knows(&self.server.shown, &decided.born) {
             reached::remember(self.config, self.server);
             changed = true;
@@ -281,11 +289,11 @@ fn stays(dir: &Path, step: &Step) -> bool {
 /// Whether an answer tells something that is not kept yet.
 fn is_news(record: &Record, server: &str, step: &Step, decided: &Decision) -> bool {
     let now = clock::host_ms();
-    if decided.reason == Reason::Lost || (!decided.born.is_empty() && decided.born != record.born(server)) {
+    if step.event.is_fleets() || decided.reason == Reason::Lost || (!decided.born.is_empty() && decided.born != record.born(server)) {
         return true;
     }
     let asks = step.event.asks() == Some(Class::Stop) && decided.reason != Reason::Superseded;
-    if asks && record.fleet_hold(server).is_some() && decided.held.is_none() {
+    if asks && record.fleet_hold(server).is_some() && decided.reason != Reason::Hold {
         return true;
     }
     match record.mark(&step.scope, now) {
@@ -336,10 +344,15 @@ impl Store for Failover<'_> {
 
 /// The fleet's hold, as far as the answer tells of it; whether that changed anything.
 fn keep_fleet_hold(record: &mut Record, server: &str, step: &Step, decided: &Decision, now: Ms) -> bool {
-    if step.event.asks() != Some(Class::Stop) || decided.reason == Reason::Superseded {
+    if matches!(step.event, Event::Release { fleet: true }) {
+        return record.free_fleet(server);
+    }
+    let asks = step.event.asks() == Some(Class::Stop) && decided.reason != Reason::Superseded;
+    if !asks && !step.event.is_fleets() {
         return false;
     }
-    match &decided.held {
+    // On an admission it is said who held the session before.
+    match decided.held.as_ref().filter(|_| decided.reason != Reason::Admitted && decided.reason != Reason::Probe) {
         Some(held) if held.fleet => {
             let until = decided.retry_after.map(|left| now.saturating_add(millis(left)));
             let hold = Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until };

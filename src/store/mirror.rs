@@ -283,7 +283,8 @@ fn doors(doors: &mut Doors, step: &Step, decided: &Decision, now: Ms) {
                 doors.api = span;
                 doors.api_strikes = decided.strikes;
             }
-            Event::Release => doors.hold = None,
+            Event::Hold(asked) if !asked.fleet => doors.hold = held(),
+            Event::Release { fleet: false } => doors.hold = None,
             _ => {}
         },
     }
@@ -329,6 +330,7 @@ pub(super) fn is_worth_keeping(step: &Step, decided: &Decision) -> bool {
         reason if reason.is_rest() => reason != Reason::Parked,
         _ => match &step.event {
             Event::StopFailure(_) => decided.retry_after.is_some() || decided.held.is_some(),
+            Event::Hold(asked) => !asked.fleet,
             Event::Stop { rest: Some(rest) } => rest.kind != RestKind::Parked,
             _ => false,
         },

@@ -179,7 +179,8 @@ impl<'a> Roll<'a> {
                 let record = server_record::read(&dir);
                 let said = server(self.config).zip(record.as_ref());
                 let said = said.and_then(|((server, _), r)| Some(r.fleet_hold(&server.shown)?.hold.clone()));
-                (file.and_then(|file| file.fleet.hold).or(said), clock::host_ms())
+                let now = clock::host_ms();
+                (file.and_then(|file| file.fleet.hold).filter(|h| h.holds(now)).or(said), now)
             }
             Some(link) => {
                 let mut get = cmd("HMGET");

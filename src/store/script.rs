@@ -42,8 +42,9 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
         if stop { (&policy.stop.quotas, &policy.fleet_quotas) } else { (&[], &[]) };
 
     let touches = event.touches_scope();
-    let (wakes, rings) = (writes_wake_stream(step), matches!(event, Event::Release));
-    let named = [true, touches, stop, !scope_quotas.is_empty(), !fleet_quotas.is_empty(), wakes, rings];
+    let (wakes, rings) = (writes_wake_stream(step), event.is_of_holds());
+    let of_fleet = stop || event.is_fleets();
+    let named = [true, touches, of_fleet, !scope_quotas.is_empty(), !fleet_quotas.is_empty(), wakes, rings];
     let keys = 1 + named.into_iter().filter(|n| *n).count();
     // Room for all of it at once: growing piece by piece costs more than the rest.
     let mut call = Cmd::with_capacity(64, 1024);
@@ -55,7 +56,7 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
     if touches {
         key("scope:", scope, "");
     }
-    if stop {
+    if of_fleet {
         key("fleet", "", "");
     }
     if !scope_quotas.is_empty() {
@@ -67,7 +68,9 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
     if wakes {
         key("session:", session, ":wake");
     }
-    if rings {
+    if rings && event.is_fleets() {
+        key("fleet", "", ":bell");
+    } else if rings {
         key("scope:", scope, ":bell");
     }
 
@@ -93,7 +96,12 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
         None => (None, None),
     };
     args.maybe(at).maybe(after);
-    args.flag(failure.is_some_and(|f| f.too_long)).text(failure.map_or("", |f| &f.cure));
+    let hold = match event {
+        Event::Hold(hold) => Some(hold),
+        _ => None,
+    };
+    args.flag(failure.is_some_and(|f| f.too_long));
+    args.text(failure.map(|f| &f.cure).or(hold.map(|h| &h.reason)).map_or("", String::as_str));
     args.maybe(step.pid.map(Ms::from));
     args.text(match event {
         Event::Wake { note } => note,
@@ -110,6 +118,8 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
     let api = &policy.api_error;
     args.int(millis(api.base)).int(api.factor.into()).int(millis(api.max));
     args.text(known_born);
+    args.text(hold.map_or("", |h| &h.by)).maybe(hold.and_then(|h| h.lasting).map(millis));
+    args.int(policy.hold_after_strikes.into()).flag(step.shadow);
     args.quotas(scope_quotas).quotas(fleet_quotas);
     args.0
 }
@@ -138,7 +148,10 @@ fn code(event: &Event) -> &'static str {
         Event::SessionEnd => "end",
         Event::NeedsYou => "needs_you",
         Event::Wake { .. } => "wake",
-        Event::Release => "release",
+        Event::Hold(hold) if hold.fleet => "hold_fleet",
+        Event::Hold(_) => "hold",
+        Event::Release { fleet: true } => "release_fleet",
+        Event::Release { fleet: false } => "release",
         Event::Expired { .. } => "expired",
         Event::Other => "other",
     }

@@ -47,6 +47,9 @@ pub(super) struct Record {
     /// The whole fleet's hold, as the server last told of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     fleet_hold: Option<FleetHold>,
+    /// When the whole fleet's hold was lifted here, of which the server has not been told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet_released: Option<Ms>,
     /// How much of the journal the server has, while there is more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unshipped: Option<Unshipped>,
@@ -137,10 +140,17 @@ pub(super) struct FleetHold {
     pub(super) server: String,
     /// By this machine's clock.
     pub(super) hold: Hold,
-    /// The server's `born`.
+    /// The server's `born`; empty where it was opened here, and the server has not been told.
     pub(super) born: String,
     /// When it was last told (this machine's clock).
     pub(super) seen: Ms,
+}
+
+impl FleetHold {
+    /// Whether it was opened here, and the server has not been told.
+    pub(super) fn is_own(&self) -> bool {
+        self.born.is_empty()
+    }
 }
 
 /// How a scope's ask finds its store.
@@ -230,7 +240,8 @@ impl Record {
             None if self.unshipped.is_some() || self.away.contains(scope) => Route::Home,
             // The server has lost its data since.
             None if self.mark(scope, now).is_some_and(|m| m.born != self.born(server)) => Route::Home,
-            None if self.fleet_hold(server).is_some_and(|f| f.born != self.born(server)) => Route::Home,
+            None if self.fleet_hold(server).is_some_and(|f| f.is_own() || f.born != self.born(server)) => Route::Home,
+            None if self.fleet_released.is_some() => Route::Home,
             None => Route::Server,
         }
     }
@@ -255,9 +266,37 @@ impl Record {
         self.fleet_hold = Some(hold);
     }
 
-    /// Forgets what this server told of the fleet's hold; tells whether that changed anything.
+    /// Forgets what this server told of the fleet's hold; tells whether that changed anything. What was opened here stays until
+    /// the server was told.
     pub(super) fn free_fleet(&mut self, server: &str) -> bool {
-        self.fleet_hold.take_if(|f| f.server == server).is_some()
+        self.fleet_hold.take_if(|f| f.server == server && !f.is_own()).is_some()
+    }
+
+    /// The whole fleet was held or released in this server's place.
+    pub(super) fn decide_fleet(&mut self, server: &str, hold: Option<Hold>, now: Ms) {
+        self.fleet_released = if hold.is_none() { Some(now) } else { self.fleet_released };
+        let own = |hold| FleetHold { server: server.to_owned(), hold, born: String::new(), seen: now };
+        self.fleet_hold = hold.map(own);
+    }
+
+    /// When the whole fleet's hold was lifted here, of which the server has not been told.
+    pub(super) fn fleet_released(&self) -> Option<Ms> {
+        self.fleet_released
+    }
+
+    /// The server, which is `born` so, has been told what stood in an earlier record; tells whether that changed anything.
+    pub(super) fn fleet_is_told(&mut self, told: &Self, born: &str) -> bool {
+        let mut changed = false;
+        if self.fleet_released.is_some() && self.fleet_released == told.fleet_released {
+            self.fleet_released = None;
+            changed = true;
+        }
+        let same = |f: &&mut FleetHold| told.fleet_hold.as_ref().is_some_and(|t| (&t.hold, t.seen) == (&f.hold, f.seen));
+        if let Some(own) = self.fleet_hold.as_mut().filter(|f| f.is_own()).filter(same) {
+            born.clone_into(&mut own.born);
+            changed = true;
+        }
+        changed
     }
 
     /// The scope's mark, while it matters.

@@ -9,7 +9,7 @@ use crate::throttle::state::{
 };
 
 /// The fields of a session, in the order of [`session`].
-pub(super) const SESSION: [&str; 18] = [
+pub(super) const SESSION: [&str; 20] = [
     "scope",
     "name",
     "label",
@@ -28,6 +28,8 @@ pub(super) const SESSION: [&str; 18] = [
     "count",
     "fence",
     "begun",
+    "held_by",
+    "held_reason",
 ];
 
 /// A session's hash.
@@ -57,12 +59,14 @@ pub(super) fn session(fields: &Value) -> SessionState {
         count: number(&next()),
         fence: time(&next()),
         begun: next().split_once(' ').and_then(|(at, id)| Some(Begun { at: time(at)?, id: id.to_owned() })),
+        held_by: next(),
+        held_reason: next(),
         ..SessionState::default()
     }
 }
 
 /// The fields of a scope, in the order of [`scope`].
-pub(super) const SCOPE: [&str; 21] = [
+pub(super) const SCOPE: [&str; 22] = [
     "hold_reason",
     "hold_by",
     "hold_since",
@@ -84,6 +88,7 @@ pub(super) const SCOPE: [&str; 21] = [
     "api_row",
     "api_holds",
     "taken",
+    "trips",
 ];
 
 /// A scope's hash.
@@ -99,6 +104,7 @@ pub(super) fn scope(fields: &Value) -> ScopeState {
         api_row: number(&next()),
         api_holds: number(&next()),
         taken: time(&next()),
+        trips: next().split(',').filter_map(time).collect(),
         quota: QuotaLog::default(),
     }
 }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::policy::{Backoff, MOST_STRIKES, Ms, millis};
-use super::state::{Begun, Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
-use super::step::{Event, Failure, FailureClass, Reset, RestRequest, Step};
+use super::state::{Begun, FleetState, Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
+use super::step::{Event, Failure, FailureClass, HoldRequest, Reset, RestRequest, Step};
 use super::verdict::Held;
 
 /// Who opens the holds of API errors; a good stop lifts these and no others.
@@ -173,7 +173,8 @@ fn book(session: &mut SessionState, rest: &RestRequest, now: Ms) {
 /// Returns the hold that a release lifted.
 pub(super) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Event, now: Ms) -> Option<Held> {
     match event {
-        Event::Release => {
+        Event::Hold(asked) => scope.hold = Some(opened(asked, now)),
+        Event::Release { .. } => {
             let lifted = scope.hold.take().filter(|h| h.holds(now));
             scope.released = Some(now);
             return lifted.map(|h| Held { by: h.by, reason: h.reason, fleet: false });
@@ -191,6 +192,27 @@ pub(super) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Even
         _ => {}
     }
     None
+}
+
+/// The event's effects on the fleet, whose hold is already rebased to `now`.
+///
+/// Returns the hold that a release lifted.
+pub(super) fn on_fleet(fleet: &mut FleetState, event: &Event, now: Ms) -> Option<Held> {
+    match event {
+        Event::Hold(asked) => fleet.hold = Some(opened(asked, now)),
+        Event::Release { .. } => {
+            let lifted = fleet.hold.take().filter(|h| h.holds(now));
+            fleet.released = Some(now);
+            return lifted.map(|h| Held { by: h.by, reason: h.reason, fleet: true });
+        }
+        _ => {}
+    }
+    None
+}
+
+fn opened(asked: &HoldRequest, now: Ms) -> Hold {
+    let until = asked.lasting.map(|lasting| now.saturating_add(millis(lasting)));
+    Hold { reason: asked.reason.clone(), by: asked.by.clone(), since: now, until }
 }
 
 fn fail(scope: &mut ScopeState, api_error: &Backoff, failure: &Failure, now: Ms) {

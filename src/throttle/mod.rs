@@ -1,7 +1,7 @@
 //! The policy, pure: state in, decision and new state out. No clock, no I/O, no randomness.
 //!
 //! `policy` holds the limits, `state` what is remembered, `step` what is asked, `effects` what an event does by itself,
-//! `model` the decision, `verdict` the answer.
+//! `model` the decision, `willy` the hold that many trips turn into, `verdict` the answer.
 
 pub(crate) mod effects;
 pub mod model;
@@ -9,3 +9,4 @@ pub mod policy;
 pub mod state;
 pub mod step;
 pub mod verdict;
+pub mod willy;

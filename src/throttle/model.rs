@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::effects::{self, Standing};
+use super::effects::{self, BY_API, Standing};
 use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
 use super::state::{ClassState, FleetState, Hold, QuotaLog, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, R_RANGE, Step};
 use super::verdict::{Decision, Held, Outcome, Reason};
+use super::willy;
 
 /// Continuations in a row are not counted further.
 const MOST_COUNTED: u32 = 1_000_000_000;
@@ -37,6 +38,12 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     }
     effects::on_session(&mut state.session, ask, standing, now);
     let mut lifted = None;
+    if ask.event.is_fleets() {
+        if let Some(hold) = &mut state.fleet.hold {
+            hold.rebase(now);
+        }
+        lifted = effects::on_fleet(&mut state.fleet, &ask.event, now);
+    }
     if ask.event.touches_scope() {
         state.scope.rebase(now);
         if standing != Standing::Told {
@@ -50,7 +57,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
             Decision { held: lifted.or(recorded.held), ..recorded }
         }
     };
-    decided.fence = if matches!(ask.event, Event::Release) { None } else { state.session.fence };
+    decided.fence = if ask.event.is_of_holds() { None } else { state.session.fence };
     if ask.event.asks() == Some(Class::Stop) {
         decided.reason_changed = state.session.last_reason != decided.reason.code();
         state.session.last_reason = decided.reason.code().to_owned();
@@ -94,6 +101,10 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
 fn recorded(scope: &ScopeState, event: &Event, now: Ms) -> Decision {
     let reason = if matches!(event, Event::Expired { .. }) { Reason::WaiterExpired } else { Reason::Event };
     let mut decided = decision(Outcome::Record, reason, now);
+    if let Event::Hold(asked) = event {
+        decided.held = Some(Held { by: asked.by.clone(), reason: asked.reason.clone(), fleet: asked.fleet });
+        decided.retry_after = asked.lasting;
+    }
     if matches!(event, Event::StopFailure(_)) {
         let in_force = scope.hold.as_ref().filter(|h| h.holds(now));
         decided.held = in_force.map(|h| Held { by: h.by.clone(), reason: h.reason.clone(), fleet: false });
@@ -137,6 +148,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
 
     // 1. a hold of the scope or its fleet
     if let Some((by, until)) = held {
+        remember(session, &by);
         answer.held = Some(by);
         return refused(answer, Reason::Hold, until.map(|end| end.saturating_sub(now)));
     }
@@ -172,6 +184,11 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     {
         let left = trip(own, limits, ask.r, now);
         answer.strikes = own.strikes;
+        if stop && let Some((willy, length)) = willy::comes(scope, policy.hold_after_strikes, now) {
+            remember(session, &willy);
+            answer.held = Some(willy);
+            return refused(answer, Reason::Hold, Some(length));
+        }
         return refused(answer, Reason::Burst, Some(left));
     }
     // 7. the guard again
@@ -194,6 +211,10 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         // One that is over is over; one that lasts is what a renewal leaves standing.
         session.rest = session.rest.take().filter(|r| r.lasts(now));
         answer.renewed = session.rest.is_some();
+        if !answer.renewed && !session.held_by.is_empty() {
+            let (by, reason) = (std::mem::take(&mut session.held_by), std::mem::take(&mut session.held_reason));
+            answer.held = Some(Held { by, reason, fleet: false });
+        }
     }
     // 9. admitted
     let own = scope.class_mut(class);
@@ -218,6 +239,14 @@ pub(crate) fn pause(limits: &ClassPolicy) -> Ms {
 
 fn refused(answer: Decision, reason: Reason, left: Option<Ms>) -> Decision {
     Decision { reason, retry_after: left.map(duration), ..answer }
+}
+
+/// What the session's agent is told when it goes on. Of its API's errors it has been told already.
+fn remember(session: &mut SessionState, held: &Held) {
+    if held.by != BY_API {
+        session.held_by.clone_from(&held.by);
+        session.held_reason.clone_from(&held.reason);
+    }
 }
 
 fn duration(ms: Ms) -> Duration {

@@ -118,6 +118,8 @@ pub struct Policy {
     pub api_error: Backoff,
     /// Quotas over all scopes of the fleet.
     pub fleet_quotas: Vec<Quota>,
+    /// Trips of a scope within a day that turn its cooldown into a hold, up to [`MOST_STRIKES`]; 0 is never.
+    pub hold_after_strikes: u32,
 }
 
 impl Policy {
@@ -168,6 +170,7 @@ impl Default for Policy {
             },
             api_error: Backoff { base: secs(60), factor: 2000, max: secs(3600) },
             fleet_quotas: Vec::new(),
+            hold_after_strikes: 5,
         }
     }
 }

@@ -124,6 +124,9 @@ pub struct ScopeState {
     /// Admissions counted by the scope's quotas; kept only where one is configured.
     #[serde(skip_serializing_if = "QuotaLog::is_empty")]
     pub quota: QuotaLog,
+    /// The trips of the last day, oldest first: enough of them turn a cooldown into a hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trips: Vec<Ms>,
     /// When the scope came to this store from another, whose last admission is not known here: the guard is closed as if
     /// it had been admitted then.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,6 +158,7 @@ impl ScopeState {
             hold.rebase(now);
         }
         self.taken = self.taken.map(|t| t.min(now));
+        self.trips.iter_mut().for_each(|t| *t = (*t).min(now));
     }
 }
 
@@ -344,6 +348,12 @@ pub struct SessionState {
     /// The machine it was last seen on.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,
+    /// Who held it when it last asked, and why, until the next admission tells its agent; `api` is not kept.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub held_by: String,
+    /// Why it was held.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub held_reason: String,
     /// The last event.
     pub seen: Ms,
     /// The reason code of the last continuation asked for.

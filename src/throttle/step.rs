@@ -45,8 +45,13 @@ pub enum Event {
         /// What the agent is told in its next prompt; empty for nothing.
         note: String,
     },
-    /// Somebody lifts the scope's hold. Concerns no session.
-    Release,
+    /// Somebody holds the scope, or its whole fleet. Concerns no session.
+    Hold(HoldRequest),
+    /// Somebody lifts the hold of the scope, or of its whole fleet. Concerns no session.
+    Release {
+        /// The fleet's, and not the scope's.
+        fleet: bool,
+    },
     /// The session's waiting engine reached the end of its wait.
     Expired {
         /// The fence the waiter holds.
@@ -79,14 +84,40 @@ impl Event {
     /// Whether the event reads or writes its scope's state.
     #[must_use]
     pub fn touches_scope(&self) -> bool {
-        self.asks().is_some() || matches!(self, Self::StopFailure(_) | Self::Release)
+        let own = matches!(self, Self::StopFailure(_)) || self.is_of_holds();
+        self.asks().is_some() || (own && !self.is_fleets())
+    }
+
+    /// Whether a hold is opened or lifted: that concerns no session.
+    #[must_use]
+    pub fn is_of_holds(&self) -> bool {
+        matches!(self, Self::Hold(_) | Self::Release { .. })
+    }
+
+    /// Whether it is the whole fleet that is held or released; then no scope is concerned.
+    #[must_use]
+    pub fn is_fleets(&self) -> bool {
+        matches!(self, Self::Hold(HoldRequest { fleet: true, .. }) | Self::Release { fleet: true })
     }
 
     /// Whether the client itself sent the event: then the session was seen.
     #[must_use]
     pub fn is_clients(&self) -> bool {
-        !matches!(self, Self::Wake { .. } | Self::Release | Self::Expired { .. })
+        !matches!(self, Self::Wake { .. } | Self::Expired { .. }) && !self.is_of_holds()
     }
+}
+
+/// A hold to open; it replaces the one that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldRequest {
+    /// Of the whole fleet, and not of the scope.
+    pub fleet: bool,
+    /// Who holds.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// How long, if a time ends it.
+    pub lasting: Option<Duration>,
 }
 
 /// A rest to book.
@@ -154,7 +185,7 @@ pub struct Step {
     pub event_name: String,
     /// What more the journal should say of it; empty for nothing.
     pub detail: String,
-    /// The asking scope, encoded.
+    /// The asking scope, encoded; empty where the whole fleet is meant.
     pub scope: String,
     /// The session, encoded.
     pub session: String,
@@ -162,6 +193,8 @@ pub struct Step {
     pub name: String,
     /// Whether the caller waits out a refusal.
     pub paced: bool,
+    /// Whether the answer is only looked at: nobody goes on by it, and the journal says so.
+    pub shadow: bool,
     /// The process that waits for the session after this stop, if one does.
     pub pid: Option<u32>,
     /// For a `Stop` or `StopFailure` told again after no answer came: how long ago it was told first. A fence raised since

@@ -158,7 +158,8 @@ pub struct Decision {
     pub fence: Option<i64>,
     /// Whether the session's last ask was answered with another reason.
     pub reason_changed: bool,
-    /// Who holds, and why, where `reason` is [`Reason::Hold`] or a failure opened the hold; after a release, what was lifted.
+    /// Who holds, and why, where `reason` is [`Reason::Hold`] or the event opened the hold; after a release, what was lifted;
+    /// on an admission, by whom the session was held when it last asked.
     pub held: Option<Held>,
     /// On an admission: how many continuations in a row it is, since a person's last prompt.
     pub count: u32,

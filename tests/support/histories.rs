@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, Ms, Policy, Quota, millis};
 use frosty::throttle::state::RestKind;
-use frosty::throttle::step::{Event, Failure, FailureClass, R_RANGE, Reset, RestRequest, Step};
+use frosty::throttle::step::{Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
 use frosty::throttle::verdict::Decision;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runner, RngSeed};
@@ -55,8 +55,15 @@ pub fn policy() -> impl Strategy<Value = Policy> {
         factor,
         max: base + Duration::from_secs(more),
     });
-    (class(true), class(false), api, prop::collection::vec(fleet, 0..=1))
-        .prop_map(|(stop, compact, api_error, fleet_quotas)| Policy { stop, compact, api_error, fleet_quotas })
+    (class(true), class(false), api, prop::collection::vec(fleet, 0..=1), 0u32..=3).prop_map(
+        |(stop, compact, api_error, fleet_quotas, hold_after_strikes)| Policy {
+            stop,
+            compact,
+            api_error,
+            fleet_quotas,
+            hold_after_strikes,
+        },
+    )
 }
 
 /// How the clock moves before an event.
@@ -142,6 +149,13 @@ fn failure() -> impl Strategy<Value = Failure> {
     })
 }
 
+fn hold() -> impl Strategy<Value = HoldRequest> {
+    let by = prop::sample::select(vec!["ann@host", "api"]);
+    (any::<bool>(), by, "[a-z]{0,3}", prop::option::weighted(0.8, secs(0..=120))).prop_map(
+        |(fleet, by, reason, lasting)| HoldRequest { fleet, by: by.to_owned(), reason, lasting },
+    )
+}
+
 pub fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         20 => Just(Event::Stop { rest: None }),
@@ -156,7 +170,8 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::NeedsYou),
         1 => Just(Event::Other),
         1 => "[a-z]{0,4}".prop_map(|note| Event::Wake { note: note.repeat(900) }),
-        1 => Just(Event::Release),
+        1 => any::<bool>().prop_map(|fleet| Event::Release { fleet }),
+        1 => hold().prop_map(Event::Hold),
         1 => (-300_000i64..=300_000).prop_map(|ms| Event::Expired { fence: T0 + ms }),
         1 => "[a-z]{0,3}".prop_map(|label| Event::SessionStart { label }),
     ]
@@ -205,7 +220,8 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
                 pid: (r % 2 == 0).then_some(r),
                 r,
                 session: format!("session-{session}"),
-                scope: format!("scope-{scope}"),
+                scope: if event.is_fleets() { String::new() } else { format!("scope-{scope}") },
+                shadow: r % 9 == 0,
                 host_ms: T0 + skew,
                 ..step(event)
             },

@@ -331,6 +331,7 @@ pub const T0: Ms = 1_800_000_000_000;
 
 pub fn step(event: Event) -> Step {
     Step {
+        shadow: false,
         event_name: "Test".to_owned(),
         detail: String::new(),
         scope: "scope".to_owned(),
