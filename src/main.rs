@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use frosty::cli::{self, Cli, Command};
-use frosty::cmd::{Failure, release, switch, wake};
+use frosty::cmd::{Failure, announce, hold, release, switch, wake};
 use frosty::hook;
 use frosty::{secret, text};
 
@@ -29,7 +29,9 @@ fn main() -> ExitCode {
         Command::On(target) => switch::run(target, true).map_err(Failure::from),
         Command::Off(target) => switch::run(target, false).map_err(Failure::from),
         Command::Wake(args) => wake::run(args),
+        Command::Hold(args) => hold::run(args),
         Command::Release(args) => release::run(args),
+        Command::Announce(args) => announce::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -42,12 +42,15 @@ pub struct WakeArgs {
 /// What `release` lifts.
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
-    /// A scope, or a session's id, name or window label; without it, the one scope that is held
+    /// A scope, or a session's id, name or window label; without it, the one hold that there is
     #[arg(value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
-    /// Where.
-    #[command(flatten)]
-    pub place: PlaceArgs,
+    /// The whole fleet's hold: of this one, or without a name of the configured one
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    pub fleet: Option<String>,
+    /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
 }
 
 /// What `on` and `off` apply to; by default the session of CLAUDE_CODE_SESSION_ID, else the project of
@@ -70,7 +73,7 @@ pub struct HoldArgs {
     #[arg(value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
     /// The whole fleet: this one, or without a name the configured one
-    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with = "target")]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     pub fleet: Option<String>,
     /// Let it end by itself after this long, such as 20s or 2h
     #[arg(long = "for", value_name = "DURATION", value_parser = length, conflicts_with = "until")]
@@ -89,4 +92,12 @@ pub struct HoldArgs {
 fn length(text: &str) -> Result<Duration, String> {
     let length = duration::parse(text).filter(|d| !d.is_zero());
     length.ok_or_else(|| "expected a duration such as 20s, 2h or 1h30m".to_owned())
+}
+
+/// What `announce` tells: what stands on its input, or what it finds.
+#[derive(Debug, Args)]
+pub struct AnnounceArgs {
+    /// Look for waiting engines of this machine that are gone
+    #[arg(long)]
+    pub lost: bool,
 }

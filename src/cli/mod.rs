@@ -14,7 +14,7 @@ mod hook;
 mod look;
 mod set_up;
 
-pub use act::{HoldArgs, ReleaseArgs, TargetArgs, WakeArgs};
+pub use act::{AnnounceArgs, HoldArgs, ReleaseArgs, TargetArgs, WakeArgs};
 pub use hook::HookArgs;
 use hook::{seconds, wait};
 pub use look::{CheckArgs, DoctorArgs, ExplainArgs, LogArgs, StatusArgs};
@@ -43,8 +43,13 @@ pub enum Command {
     Off(TargetArgs),
     /// End a session's rest: the agent comes back as soon as its limits allow
     Wake(WakeArgs),
+    /// Hold a scope or the whole fleet: nobody of it goes on until its end or its release
+    Hold(HoldArgs),
     /// Lift a hold before its end
     Release(ReleaseArgs),
+    /// Tell everyone what a hook met with
+    #[command(hide = true)]
+    Announce(AnnounceArgs),
 }
 
 /// Which store and fleet a command is about.

@@ -5,12 +5,17 @@ use std::io::{self, Write};
 use crate::cli::PlaceArgs;
 use crate::config::{Config, ConfigError, Env, Flags};
 use crate::store::StoreError;
+use crate::when;
+use crate::willy::{self, Word};
 
+pub mod announce;
 pub mod engine;
+pub mod hold;
 pub mod release;
 pub mod switch;
 pub mod target;
 pub mod wake;
+pub mod who;
 
 /// Why a command could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +32,20 @@ pub enum Failure {
     /// What was named is not there, or is several.
     #[error(transparent)]
     Target(#[from] target::TargetError),
+    /// A time that was named means nothing.
+    #[error(transparent)]
+    Time(#[from] when::TimeError),
 }
 
 impl Failure {
     /// Whether another command line would have done it.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Target(e) if e.is_ambiguous())
+        match self {
+            Self::Target(e) => e.is_ambiguous(),
+            Self::Time(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -44,6 +56,17 @@ fn tell_if_away(away: Option<&StoreError>) {
             io::stderr(),
             "frosty: the server is away, so this is what this machine knows, and what it is told goes to the server later: {why}"
         );
+    }
+}
+
+/// Tells everyone what was done, and the person what of that went wrong.
+fn tell_everyone(config: &Config, word: &Word) {
+    say_wrong(&willy::tell(config, word));
+}
+
+fn say_wrong(wrong: &[String]) {
+    for line in wrong {
+        let _ = writeln!(io::stderr(), "frosty: {line}");
     }
 }
 

@@ -1,65 +1,85 @@
-//! `frosty release`: lifts the hold of a scope before its end.
+//! `frosty release`: lifts the hold of a scope, or of the whole fleet, before its end.
 
 use std::io::{self, Write};
 use std::time::Instant;
 
 use super::target::TargetError;
-use super::{Failure, target};
-use crate::cli::ReleaseArgs;
+use super::{Failure, hold, target, who};
+use crate::cli::{PlaceArgs, ReleaseArgs};
+use crate::clock;
 use crate::config::Env;
 use crate::hook;
 use crate::store::{self, roll::Roll};
 use crate::text;
 use crate::throttle::state::Hold;
-use crate::throttle::step::Event;
+use crate::throttle::step::{Event, Step};
+use crate::willy::{Kind, Word};
 
-/// Lifts the hold of the scope that the arguments name, or of the only one that is held.
+/// Lifts the hold that the arguments name, or the only one that there is.
 ///
 /// # Errors
 /// When none or several are meant, or the store cannot be asked.
 pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let env = Env::read();
-    let config = super::config(&env, args.place)?;
+    let whole = args.fleet.is_some() && args.target.is_none();
+    if args.target.is_some() && args.fleet.as_deref() == Some("") {
+        return Err(TargetError::Both.into());
+    }
+    let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
+    let config = super::config(&env, place)?;
     let mut roll = Roll::open(&config)?;
     super::tell_if_away(roll.away());
-    let held = roll.holds()?;
     let mut out = io::stdout().lock();
-    let scope = match (args.target, held.as_slice()) {
-        (Some(word), held) => match held.iter().find(|(scope, _)| *scope == word || *scope == text::encode(&word)) {
-            Some((scope, _)) => scope.clone(),
-            None => target::one(&roll.sessions()?, &word)?.1.scope.clone(),
-        },
-        (None, []) => {
-            let _ = match roll.fleet_hold()? {
-                None => writeln!(out, "nothing is held"),
-                Some(hold) => writeln!(
-                    out,
-                    "no scope is held, but the whole fleet {} is, by {}: {}; it ends {}",
-                    config.fleet,
-                    text::line(&hold.by),
-                    text::line(&hold.reason),
-                    hold.until
-                        .map_or_else(|| "when it is lifted".to_owned(), |at| format!("by itself at {}", text::utc(at)))
-                ),
-            };
-            return Ok(());
-        }
-        (None, [(scope, _)]) => scope.clone(),
-        (None, several) => {
-            let line = |(scope, h): &(String, Hold)| {
-                format!("  {scope}  held by {}: {}", text::line(&h.by), text::line(&h.reason))
-            };
-            let list = several.iter().map(line).collect::<Vec<_>>().join("\n");
-            return Err(TargetError::SeveralHeld { list }.into());
+    let scope = match args.target {
+        Some(word) => target::scope(&mut roll, &word)?,
+        None if whole => String::new(),
+        None => {
+            let fleet = roll.fleet_hold()?.map(|hold| (String::new(), hold));
+            let held: Vec<(String, Hold)> = fleet.into_iter().chain(roll.holds()?).collect();
+            match held.as_slice() {
+                [] => {
+                    let _ = writeln!(out, "nothing is held");
+                    return Ok(());
+                }
+                [(scope, _)] => scope.clone(),
+                several => return Err(TargetError::SeveralHeld { list: list(several) }.into()),
+            }
         }
     };
-    let step = hook::step_of(scope.clone(), String::new(), "Release", Event::Release { fleet: false });
-    let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
-    let _ = match verdict.decision.held {
-        Some(held) => {
-            writeln!(out, "released {scope}: it was held by {}: {}", text::line(&held.by), text::line(&held.reason))
-        }
-        None => writeln!(out, "{scope} was not held"),
+    let event = Event::Release { fleet: scope.is_empty() };
+    let (by, from) = (who::by(&env), who::from(&env));
+    let detail = text::line(&format!("by {by} from {from}"));
+    let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
+    let decided = store::open(&config, Instant::now() + config.budget)?.step(&step)?.decision;
+    let what = hold::what(&config, &scope);
+    let Some(held) = decided.held else {
+        let _ = writeln!(out, "{what} was not held");
+        return Ok(());
     };
+    let was = format!("it was held by {}: {}", text::line(&held.by), text::line(&held.reason));
+    let _ = writeln!(out, "released {what}: {was}");
+    let word = Word {
+        kind: Kind::Release,
+        fleet: config.fleet.clone(),
+        text: format!("{what} was released by {by}; {was}"),
+        scope,
+        session: String::new(),
+        by,
+        reason: held.reason,
+        from,
+        at: decided.now,
+        until: None,
+        host: clock::host(),
+    };
+    super::tell_everyone(&config, &word);
     Ok(())
+}
+
+/// One line for each hold, with the word that names it.
+fn list(held: &[(String, Hold)]) -> String {
+    let line = |(scope, h): &(String, Hold)| {
+        let name = if scope.is_empty() { "--fleet" } else { scope };
+        format!("  {name}  held by {}: {}", text::line(&h.by), text::line(&h.reason))
+    };
+    held.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::store::roll::Session;
+use super::Failure;
+use crate::store::roll::{Roll, Session};
 use crate::text;
 use crate::throttle::policy::Ms;
 use crate::throttle::state::{Phase, RestKind, SessionState};
@@ -37,8 +38,11 @@ pub enum TargetError {
         /// What is waited for.
         there: String,
     },
+    /// A scope and the whole fleet.
+    #[error("expected a scope or --fleet, found both; name one: frosty hold --fleet")]
+    Both,
     /// Several scopes are held and none was named.
-    #[error("expected the scope to release, found several that are held; name one of these:\n{list}")]
+    #[error("expected what to release, found several that are held; name one of these:\n{list}")]
     SeveralHeld {
         /// One per line.
         list: String,
@@ -49,7 +53,7 @@ impl TargetError {
     /// Whether a more exact word would do.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
-        matches!(self, Self::Several { .. } | Self::SeveralHeld { .. })
+        matches!(self, Self::Several { .. } | Self::SeveralHeld { .. } | Self::Both)
     }
 }
 
@@ -71,6 +75,19 @@ pub fn one<'s>(sessions: &'s [Session], word: &str) -> Result<&'s Session, Targe
         (None, _) => Err(TargetError::Nobody { word: text::line(word), there: there(sessions) }),
         _ => Err(TargetError::Several { word: text::line(word), list: list(open) }),
     }
+}
+
+/// The scope that a word means: one that is known by this name, else the one where the session sits that it names.
+///
+/// # Errors
+/// When there is none, or the word may mean several, or the store cannot be asked.
+pub fn scope(roll: &mut Roll<'_>, word: &str) -> Result<String, Failure> {
+    let encoded = text::encode(word);
+    let scopes = roll.scopes()?;
+    if let Some((scope, _)) = scopes.into_iter().find(|(scope, _)| *scope == word || *scope == encoded) {
+        return Ok(scope);
+    }
+    Ok(one(&roll.sessions()?, word)?.1.scope.clone())
 }
 
 /// That nobody waits for a topic, and which are waited for.

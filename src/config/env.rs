@@ -28,6 +28,8 @@ pub struct Env {
     pub on: Option<String>,
     /// `FROSTY_DISABLE`: anything but `0` switches Frosty off before any I/O.
     pub disable: Option<String>,
+    /// `USER`, else `LOGNAME`: who sits here.
+    pub user: Option<String>,
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// `XDG_STATE_HOME`.
@@ -69,6 +71,7 @@ impl Env {
             mode: text("FROSTY_MODE"),
             on: text("FROSTY_ON"),
             disable: text("FROSTY_DISABLE"),
+            user: text("USER").or_else(|| text("LOGNAME")),
             home: path("HOME"),
             xdg_state_home: path("XDG_STATE_HOME"),
             claude_config_dir: path("CLAUDE_CONFIG_DIR"),

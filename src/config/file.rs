@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::error::ConfigError;
-use super::{Arm, Config, encoded};
+use super::{Arm, Config, encoded, notify};
 use crate::duration;
 use crate::secret;
 use crate::text;
@@ -103,9 +103,7 @@ impl Reader<'_> {
                     .ok_or_else(|| self.value(key, v, "\"always\" or \"manual\""))?;
             }
             "notify" => {
-                if v.as_array().is_none_or(|list| !list.is_empty()) {
-                    return Err(self.value(key, v, "[] (this version runs no notify command)"));
-                }
+                config.notify = notify::read(v).ok_or_else(|| self.value(key, v, notify::ALLOWED))?;
             }
             "park_max" => config.park_max = self.duration(key, v, MS, LONGEST)?,
             "print_wait" => config.print_wait = self.duration(key, v, MS, LONGEST)?,

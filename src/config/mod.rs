@@ -10,11 +10,13 @@ use std::time::Duration;
 mod env;
 mod error;
 mod file;
+mod notify;
 mod server;
 
 pub use env::Env;
 pub use error::ConfigError;
 pub use file::{Trust, apply};
+pub use notify::Notify;
 pub use server::Server;
 pub(crate) use server::WRITABLE;
 
@@ -102,6 +104,8 @@ pub struct Config {
     pub budget: Duration,
     /// About how many entries the journal's stream keeps.
     pub journal_max: u32,
+    /// Who is told when something wants a person, or is held.
+    pub notify: Vec<Notify>,
     /// Whether Frosty only looks on: it decides and journals, and stands aside whatever the verdict.
     pub shadow: bool,
     /// The state folder, if there can be one.
@@ -123,6 +127,7 @@ impl Default for Config {
             print_wait: Duration::from_secs(540),
             budget: Duration::from_millis(250),
             journal_max: 100_000,
+            notify: Vec::new(),
             shadow: false,
             state: None,
         }

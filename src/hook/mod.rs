@@ -23,6 +23,7 @@ pub mod prompt;
 pub mod reply;
 mod signals;
 mod streams;
+mod told;
 mod wait;
 mod watchdog;
 
@@ -35,6 +36,7 @@ use crate::text;
 use crate::throttle::policy::Class;
 use crate::throttle::step::{Event, R_RANGE, Step};
 use crate::throttle::verdict::{Reason, Verdict};
+use crate::willy::detached::{self, Caller};
 use local::Known;
 use payload::Payload;
 use prompt::Prompt;
@@ -67,7 +69,10 @@ pub fn run(flags: &Flags) -> ExitCode {
         // A payload may be large, and a wait long.
         drop(bytes);
         return match signals {
-            Ok(signals) => wait_out(&env, &known, call, client, signals),
+            Ok(signals) => {
+                let caller = Caller { flags, project: project.as_deref() };
+                wait_out(&env, &known, caller, call, client, signals)
+            }
             Err(e) => {
                 failed_early(&env, &known, Reason::StoreDown, &format!("expected a pipe to wait with, found: {e}"))
             }
@@ -83,7 +88,12 @@ pub fn run(flags: &Flags) -> ExitCode {
             if call.config.shadow {
                 return ExitCode::SUCCESS;
             }
-            say(&call.step.event, verdict, &call.prompt)
+            let word = told::word(&call.config.fleet, &call.step, &verdict.decision);
+            let code = say(&call.step.event, verdict, &call.prompt);
+            if let Some(word) = word {
+                detached::tell(&call.config, Caller { flags, project: project.as_deref() }, &word);
+            }
+            code
         }
         Err(e) => {
             call.mark_take_over();
@@ -232,7 +242,14 @@ fn ask(call: &Call) -> Result<Verdict, StoreError> {
 /// Waits until the session is admitted. Prints nothing when it is not.
 #[cold]
 #[inline(never)]
-fn wait_out(env: &Env, known: &Known, call: Call, client: client::Client, signals: signals::Signals) -> ExitCode {
+fn wait_out(
+    env: &Env,
+    known: &Known,
+    caller: Caller<'_>,
+    call: Call,
+    client: client::Client,
+    signals: signals::Signals,
+) -> ExitCode {
     let Call { config, step, mut prompt, wait, unattended } = call;
     let rest = match &step.event {
         Event::Stop { rest } => rest.clone(),
@@ -243,11 +260,12 @@ fn wait_out(env: &Env, known: &Known, call: Call, client: client::Client, signal
         config: &config,
         env,
         known,
+        caller,
         unattended,
         client,
         signals,
         mark: store::marks::taken_over_by(&config, &step.session),
-        begin: step,
+        begin: step.clone(),
         since: now,
         until: now + wait,
         renew_at: (!unattended).then(|| wait::renew_at(now, wait)),
@@ -257,7 +275,12 @@ fn wait_out(env: &Env, known: &Known, call: Call, client: client::Client, signal
         None => ExitCode::SUCCESS,
         Some(admitted) => {
             prompt.rest = admitted.paused.map(|refused| prompt::paused(&refused, rest.as_ref())).unwrap_or_default();
-            say(&Event::Stop { rest: None }, admitted.verdict, &prompt)
+            let word = told::word(&config.fleet, &step, &admitted.verdict.decision);
+            let code = say(&Event::Stop { rest: None }, admitted.verdict, &prompt);
+            if let Some(word) = word {
+                detached::tell(&config, caller, &word);
+            }
+            code
         }
     }
 }

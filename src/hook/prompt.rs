@@ -1,12 +1,13 @@
 //! The continuation prompt: a template with a few fields, and what the agent must hear besides.
 //!
 //! `{count}` continuations since a person's last prompt, this one included · `{time}` the store's clock, UTC · `{scope}` ·
-//! `{rest}` why the session paused, or nothing · `{note}` what came with a wake-up, or nothing.
+//! `{rest}` why the session paused, or nothing · `{note}` what came with a wake-up, or nothing · `{held}` who held it and
+//! why, with the request to reflect on that, or nothing.
 
 use super::directive;
 use crate::text;
 use crate::throttle::step::RestRequest;
-use crate::throttle::verdict::{Decision, Reason};
+use crate::throttle::verdict::{Decision, Held, Reason};
 
 const DEFAULT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where you \
 stopped.";
@@ -43,12 +44,14 @@ impl Prompt {
         }
         let template = self.template.as_deref().unwrap_or(DEFAULT);
         let note = directive::quoted(&text::prompt(&admitted.note, text::LONGEST_PROMPT));
+        let held = admitted.held.as_ref().map(|held| reflect(held, &self.scope)).unwrap_or_default();
         let fields = [
             ("count", admitted.count.to_string()),
             ("time", text::utc(admitted.now)),
             ("scope", self.scope.clone()),
             ("rest", self.rest.clone()),
             ("note", note.clone()),
+            ("held", held.clone()),
         ];
         let mut out = fill(template, &fields);
         if self.template.is_none() {
@@ -64,13 +67,24 @@ impl Prompt {
                 out.push_str(words);
             }
         };
-        if self.template.is_none() {
+        if self.template.is_none() && held.is_empty() {
             add("You paused: ", "{rest}", &self.rest);
         }
         add("You were woken with this note: ", "{note}", &note);
+        add("", "{held}", &held);
         add("", "", &self.answer);
         text::prompt(&out, text::LONGEST_PROMPT)
     }
+}
+
+/// After a hold the agent looks back before it goes on.
+fn reflect(held: &Held, scope: &str) -> String {
+    format!(
+        "You were held by {}: {}\nBefore you go on, reflect in two or three sentences: why were you held, and what will you do \
+differently? What led up to it: frosty log --scope {scope}",
+        text::line(&held.by),
+        text::line_of(&held.reason, text::LONGEST_NOTE)
+    )
 }
 
 /// Puts the fields in; braces that name none stay as they are. What was put in is not read again.

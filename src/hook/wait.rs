@@ -8,13 +8,17 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::local::Known;
 use super::signals::Signals;
+use super::told;
 use crate::clock;
 use crate::config::{Config, Env};
 use crate::store::listen::{self, Ears, Heard, Listener, Teller};
 use crate::store::{self, StoreError, marks};
 use crate::text;
+use crate::throttle::effects::BY_API;
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Decision, Outcome, Reason, Verdict};
+use crate::willy::detached::{self, Caller};
+use crate::willy::lost;
 
 /// Between two tries to reach a store that is away: at first, and at most.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -39,6 +43,7 @@ pub(super) struct Engine<'a> {
     pub(super) config: &'a Config,
     pub(super) env: &'a Env,
     pub(super) known: &'a Known,
+    pub(super) caller: Caller<'a>,
     /// Nobody sits before the client, which waits for this process: the wait is not renewed, and a session that is done
     /// ends it.
     pub(super) unattended: bool,
@@ -66,6 +71,8 @@ pub(super) struct Hearing<'a> {
     word: Option<String>,
     looks: Pace,
     asks: Pace,
+    /// When this engine looks again whether it is time to look for others that are gone.
+    watch: Option<Instant>,
 }
 
 /// What keeps looks, or asks, from following each other without end, whatever the store says.
@@ -113,6 +120,7 @@ impl<'a> Engine<'a> {
         let mut fence = None;
         let mut away = Away::default();
         let mut paused = None;
+        let mut held = None;
         loop {
             self.signals.clear();
             // A failure is committed first, whoever is there.
@@ -147,11 +155,23 @@ impl<'a> Engine<'a> {
             }
             let refused = match verdict.decision.outcome {
                 Outcome::Admit if self.signals.terminated() => return None,
-                Outcome::Admit => return Some(Admitted { verdict, paused }),
+                Outcome::Admit => {
+                    let mut verdict = verdict;
+                    // A store that took over meanwhile does not know of it.
+                    let known = verdict.decision.held.is_some() || verdict.decision.renewed;
+                    verdict.decision.held = verdict.decision.held.or(held.filter(|_| !known));
+                    return Some(Admitted { verdict, paused });
+                }
                 Outcome::Refuse | Outcome::Record => verdict.decision,
             };
             if refused.reason == Reason::Superseded {
                 return None;
+            }
+            if let Some(word) = told::word(&self.config.fleet, &ask, &refused) {
+                detached::tell(self.config, self.caller, &word);
+            }
+            if refused.reason == Reason::Hold {
+                held = refused.held.clone().filter(|h| h.by != BY_API);
             }
             let own = refused.fence?;
             fence = Some(own);
@@ -230,6 +250,7 @@ impl<'a> Engine<'a> {
             if now >= self.until {
                 return Next::Expire;
             }
+            self.watch(now);
             let ends = [due, renew_at, Some(self.until)];
             let left = ends.into_iter().flatten().min().unwrap_or(self.until).saturating_duration_since(now);
             if let Some(wait) = self.hearing.looks.holds() {
@@ -254,6 +275,17 @@ impl<'a> Engine<'a> {
                     self.pause(away.next().min(left));
                 }
             }
+        }
+    }
+
+    /// Has it looked, now and then, whether engines beside this one are gone: whoever dies tells nobody.
+    fn watch(&mut self, now: Instant) {
+        if self.config.notify.is_empty() || self.hearing.watch.is_some_and(|at| now < at) {
+            return;
+        }
+        let first = self.hearing.watch.replace(now + lost::EVERY).is_none();
+        if !first && lost::is_due(self.config) {
+            detached::look_for_lost(self.caller);
         }
     }
 
@@ -315,6 +347,7 @@ impl<'a> Engine<'a> {
         if let Err(e) = self.step(&expired) {
             self.known.journal(self.env, Reason::WaiterExpired, &e.to_string());
         }
+        detached::tell(self.config, self.caller, &told::expired(&self.config.fleet, &self.begin));
         None
     }
 }

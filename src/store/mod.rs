@@ -23,6 +23,7 @@ mod mirror;
 pub(crate) mod private;
 mod probe;
 mod reached;
+pub mod reflect;
 pub mod roll;
 pub mod script;
 mod server_record;

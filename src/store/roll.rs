@@ -32,9 +32,9 @@ pub type Session = (String, SessionState);
 
 /// Where the list is read.
 pub struct Roll<'a> {
-    config: &'a Config,
+    pub(super) config: &'a Config,
     /// The server; without one, the files of this machine.
-    server: Option<Link<'a>>,
+    pub(super) server: Option<Link<'a>>,
     away: Option<StoreError>,
 }
 

@@ -1,0 +1,77 @@
+//! `frosty hold`: nobody of a scope, or of the whole fleet, goes on until it is released or its time is over.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use super::{Failure, target, who};
+use crate::cli::{HoldArgs, PlaceArgs};
+use crate::clock;
+use crate::config::{Config, Env};
+use crate::hook;
+use crate::store::{self, roll::Roll};
+use crate::text;
+use crate::throttle::policy::millis;
+use crate::throttle::step::{Event, HoldRequest, Step};
+use crate::when;
+use crate::willy::{self, Kind, Word};
+
+/// Holds what the arguments name, and tells everyone.
+///
+/// # Errors
+/// When nobody or several are meant, the time means nothing, or the store cannot be asked.
+pub fn run(args: HoldArgs) -> Result<(), Failure> {
+    let env = Env::read();
+    if args.target.is_some() && args.fleet.as_deref() == Some("") {
+        return Err(target::TargetError::Both.into());
+    }
+    let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
+    let config = super::config(&env, place)?;
+    let lasting = match &args.until {
+        Some(time) => Some(when::until(time).ok_or_else(|| when::TimeError::Until { found: text::line(time) })?),
+        None => args.lasting,
+    };
+    let mut roll = Roll::open(&config)?;
+    super::tell_if_away(roll.away());
+    let scope = args.target.map(|word| target::scope(&mut roll, &word)).transpose()?;
+    let (by, from) = (who::by(&env), who::from(&env));
+    let reason = text::line_of(&args.reason, text::LONGEST_NOTE);
+    let asked = HoldRequest { fleet: scope.is_none(), by: by.clone(), reason: reason.clone(), lasting };
+    let detail = text::line(&format!("by {by} from {from}: {reason}"));
+    let scope = scope.unwrap_or_default();
+    let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Hold", Event::Hold(asked)) };
+    let decided = store::open(&config, Instant::now() + config.budget)?.step(&step)?.decision;
+    let until = decided.retry_after.map(|left| decided.now.saturating_add(millis(left)));
+    let what = what(&config, &scope);
+    let end = match (until, decided.retry_after) {
+        (Some(at), Some(left)) => format!("until {} (in {})", text::utc(at), crate::duration::about(left)),
+        _ => "until it is released".to_owned(),
+    };
+    let release = release(&scope);
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{what} is held {end}: {}", text::line(&reason));
+    let _ = writeln!(out, "nobody of it goes on meanwhile; to lift it before: {release}");
+    let word = Word {
+        kind: Kind::Hold,
+        fleet: config.fleet.clone(),
+        text: format!("{what} is held {end} by {by}: {reason}"),
+        scope,
+        session: String::new(),
+        by,
+        reason,
+        from,
+        at: decided.now,
+        until,
+        host: clock::host(),
+    };
+    super::tell_everyone(&config, &word);
+    Ok(())
+}
+
+/// What is held, in words.
+pub(super) fn what(config: &Config, scope: &str) -> String {
+    if scope.is_empty() { format!("the whole fleet {}", config.fleet) } else { format!("scope {scope}") }
+}
+
+fn release(scope: &str) -> String {
+    if scope.is_empty() { "frosty release --fleet".to_owned() } else { format!("frosty release {scope}") }
+}

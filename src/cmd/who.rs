@@ -1,0 +1,27 @@
+//! Who gives a command, and from where: what a hold tells of its origin.
+
+use std::fs;
+
+use crate::clock;
+use crate::config::Env;
+use crate::scope;
+use crate::text;
+
+/// `name@machine`.
+#[must_use]
+pub fn by(env: &Env) -> String {
+    let name = env.user.clone().unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()));
+    text::line(&format!("{name}@{}", clock::host()))
+}
+
+/// The terminal, the tmux window or the agent's session, and the folder, as far as they are known.
+#[must_use]
+pub fn from(env: &Env) -> String {
+    let session = env.claude_session_id.as_ref().map(|id| format!("session {id}"));
+    let window = scope::label(env).map(|label| format!("tmux {label}"));
+    let terminal = fs::read_link("/proc/self/fd/0").ok().filter(|path| path.starts_with("/dev/pts"));
+    let terminal = terminal.map(|path| path.display().to_string());
+    let folder = std::env::current_dir().ok().map(|dir| dir.display().to_string());
+    let all: Vec<String> = [session, window, terminal, folder].into_iter().flatten().collect();
+    text::line(&all.join(", "))
+}

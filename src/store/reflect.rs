@@ -1,0 +1,66 @@
+//! Where Willy's words go: a stream of his own on the server, a file of his own beside the journal.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Instant;
+
+use redis::cmd;
+use serde_json::{Map, Value};
+
+use super::roll::Roll;
+use super::{StoreError, embedded};
+use crate::read;
+
+/// The stream on the server.
+pub const STREAM: &str = "reflect.willy";
+/// About how many entries it keeps.
+const KEPT: u32 = 1000;
+
+/// The file in a fleet's folder, and what it is renamed to when it has grown to so many bytes.
+const FILE: &str = "reflect.willy.jsonl";
+const PREVIOUS: &str = "reflect.willy.1.jsonl";
+const ROTATE_AT: u64 = 8 * 1024 * 1024;
+
+impl Roll<'_> {
+    /// Adds an entry to Willy's stream, or, where files are the store or the server is away, to this machine's file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn reflect(&mut self, entry: &Map<String, Value>) -> Result<(), StoreError> {
+        let Some(link) = &mut self.server else { return self.reflect_here(entry) };
+        let mut add = cmd("XADD");
+        add.arg(STREAM).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
+        for (name, value) in entry {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Null => String::new(),
+                other => other.to_string(),
+            };
+            add.arg(name).arg(text);
+        }
+        link.ask(&[add]).map(|_| ())
+    }
+
+    fn reflect_here(&self, entry: &Map<String, Value>) -> Result<(), StoreError> {
+        let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&self.config.fleet);
+        let _lock = embedded::lock(&dir, Instant::now() + self.config.budget, self.config.budget)?;
+        let path = dir.join(FILE);
+        if fs::metadata(&path).is_ok_and(|about| about.len() > ROTATE_AT) {
+            let _ = fs::rename(&path, dir.join(PREVIOUS));
+        }
+        let line = serde_json::to_string(entry).unwrap_or_default() + "\n";
+        let opened = read::at_once().append(true).create(true).mode(0o600).open(&path);
+        let written = opened.and_then(|mut file| file.write_all(line.as_bytes()));
+        written.map_err(|cause| StoreError::Files { doing: "write", path, cause })
+    }
+
+    /// Tells whoever listens on a channel of the server; nobody can where there is none.
+    ///
+    /// # Errors
+    /// When the server refuses or falls silent.
+    pub fn publish(&mut self, channel: &str, message: &str) -> Result<(), StoreError> {
+        let Some(link) = &mut self.server else { return Ok(()) };
+        link.ask(&[cmd("PUBLISH").arg(channel).arg(message).clone()]).map(|_| ())
+    }
+}

@@ -1,0 +1,57 @@
+//! Telling everyone without keeping the hook: a process of its own does it, which outlives the hook.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::Word;
+use crate::config::{Config, Flags};
+
+/// What a hook was called with, for a process that is to find the same configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// The hook's flags.
+    pub flags: &'a Flags,
+    /// Its project.
+    pub project: Option<&'a Path>,
+}
+
+/// Starts `frosty announce` with the word on its input. What cannot be started is not told: a hook answers all the same.
+#[cold]
+#[inline(never)]
+pub fn tell(config: &Config, caller: Caller<'_>, word: &Word) {
+    if !word.kind.is_of_holds() && config.notify.is_empty() {
+        return;
+    }
+    if let Some(mut input) = start(caller, &[]).and_then(|mut child| child.stdin.take()) {
+        let _ = input.write_all(word.json().as_bytes());
+    }
+}
+
+/// Starts `frosty announce --lost`, which looks for engines of this machine that are gone.
+pub fn look_for_lost(caller: Caller<'_>) {
+    if let Some(mut child) = start(caller, &["--lost"]) {
+        drop(child.stdin.take());
+        // An engine lives on: it must not leave a zombie.
+        std::thread::spawn(move || child.wait());
+    }
+}
+
+fn start(caller: Caller<'_>, more: &[&str]) -> Option<Child> {
+    // The file that runs, even if another has taken its place since.
+    let own = Path::new("/proc/self/exe");
+    let own = if own.exists() { PathBuf::from(own) } else { std::env::current_exe().ok()? };
+    let mut command = Command::new(own);
+    command.arg0("frosty").arg("announce").args(more);
+    // By the environment: a store's URL may hold a password, which every user could read in a command line.
+    for (variable, value) in [("FROSTY_STORE", &caller.flags.store), ("FROSTY_FLEET", &caller.flags.fleet)] {
+        if let Some(value) = value {
+            command.env(variable, value);
+        }
+    }
+    if let Some(project) = caller.project {
+        command.env("CLAUDE_PROJECT_DIR", project);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().ok()
+}

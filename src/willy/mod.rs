@@ -1,0 +1,30 @@
+//! Really Chill Willy: what everyone is told when something is held, goes on again, or wants a person.
+//!
+//! `word` is what is told; `notify` feeds it to the configured commands, `reflect` writes it to Willy's own stream, and
+//! `detached` has a process of its own do both for a hook, which must not be kept.
+
+pub mod audit;
+pub mod detached;
+mod haiku;
+pub mod lost;
+pub mod notify;
+pub mod reflect;
+pub mod word;
+
+use crate::config::Config;
+use crate::store::roll::Roll;
+pub use word::{Kind, Word};
+
+/// Tells everyone: whoever listens on the server, Willy's stream, and the configured commands. Returns what went wrong, a
+/// line each: a hold holds whether or not it was heard of.
+pub fn tell(config: &Config, word: &Word) -> Vec<String> {
+    // The slowest first: they run while the store is told.
+    let running = notify::start(&config.notify, word);
+    let mut wrong = Vec::new();
+    if word.kind.is_of_holds() {
+        let told = Roll::open(config).and_then(|mut roll| reflect::write(&mut roll, config, word));
+        wrong.extend(told.err().map(|e| e.to_string()));
+    }
+    wrong.extend(running.into_iter().filter_map(notify::Running::finish));
+    wrong
+}

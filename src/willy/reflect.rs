@@ -1,0 +1,37 @@
+//! Willy's own stream `reflect.willy`: each hold with what led up to it, each release, each resume.
+
+use serde_json::{Map, Value};
+
+use super::{Kind, Word, audit, haiku};
+use crate::clock;
+use crate::config::Config;
+use crate::journal;
+use crate::store::StoreError;
+use crate::store::roll::Roll;
+
+/// The channel that a server's listeners hear of holds on.
+pub const CHANNEL: &str = "frosty.hold";
+
+/// Writes the word to Willy's stream, and publishes it.
+///
+/// # Errors
+/// When the store cannot be told.
+pub fn write(roll: &mut Roll<'_>, config: &Config, word: &Word) -> Result<(), StoreError> {
+    let mut entry = Map::new();
+    let mut put = |name: &str, value: Value| entry.insert(name.to_owned(), value);
+    put("timestamp", journal::stamp(word.at).into());
+    if let Ok(Value::Object(fields)) = serde_json::to_value(word) {
+        fields.into_iter().for_each(|(name, value)| {
+            put(&name, value);
+        });
+    }
+    if word.kind == Kind::Hold {
+        // A hold is worth telling of without it too.
+        let entries = audit::of(roll, &config.fleet, &word.scope).unwrap_or_default();
+        let entries = entries.iter().map(|past| past.fields().cloned().collect::<Map<_, _>>().into());
+        put("audit", Value::Array(entries.collect()));
+        put("haiku", haiku::drawn(clock::chance()).into());
+    }
+    let told = roll.reflect(&entry);
+    told.and(roll.publish(CHANNEL, &word.json()))
+}
