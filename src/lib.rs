@@ -17,4 +17,6 @@ pub mod secret;
 pub mod store;
 pub mod text;
 pub mod throttle;
+
+pub mod when;
 pub mod willy;

@@ -1,9 +1,11 @@
 //! `frosty hold`: nobody of a scope, or of the whole fleet, goes on until it is released or its time is over.
 
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Failure, target, who};
+use chrono::Local;
+
 use crate::cli::{HoldArgs, PlaceArgs};
 use crate::clock;
 use crate::config::{Config, Env};
@@ -13,7 +15,7 @@ use crate::text;
 use crate::throttle::policy::millis;
 use crate::throttle::step::{Event, HoldRequest, Step};
 use crate::when;
-use crate::willy::{self, Kind, Word};
+use crate::willy::{Kind, Word};
 
 /// Holds what the arguments name, and tells everyone.
 ///
@@ -27,7 +29,9 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let config = super::config(&env, place)?;
     let lasting = match &args.until {
-        Some(time) => Some(when::until(time).ok_or_else(|| when::TimeError::Until { found: text::line(time) })?),
+        Some(time) => {
+            Some(when::until(time, &Local::now()).ok_or_else(|| super::TimeError::Until { found: text::line(time) })?)
+        }
         None => args.lasting,
     };
     let mut roll = Roll::open(&config)?;

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use crate::cli::PlaceArgs;
 use crate::config::{Config, ConfigError, Env, Flags};
 use crate::store::StoreError;
-use crate::when;
 use crate::willy::{self, Word};
 
 pub mod announce;
@@ -34,7 +33,20 @@ pub enum Failure {
     Target(#[from] target::TargetError),
     /// A time that was named means nothing.
     #[error(transparent)]
-    Time(#[from] when::TimeError),
+    Time(#[from] TimeError),
+}
+
+/// A time on the command line that means nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum TimeError {
+    /// Until when.
+    #[error(
+        "expected a time to come such as 18:00 or \"tomorrow 09:00\" for --until, found \"{found}\"; for a length: frosty hold --for 2h"
+    )]
+    Until {
+        /// What was given.
+        found: String,
+    },
 }
 
 impl Failure {

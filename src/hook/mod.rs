@@ -151,7 +151,9 @@ impl Call {
     }
 
     fn waits(&self) -> bool {
-        !self.wait.is_zero() && !self.config.shadow && matches!(self.step.event, Event::Stop { .. } | Event::StopFailure(_))
+        !self.wait.is_zero()
+            && !self.config.shadow
+            && matches!(self.step.event, Event::Stop { .. } | Event::StopFailure(_))
     }
 }
 

@@ -289,7 +289,10 @@ fn stays(dir: &Path, step: &Step) -> bool {
 /// Whether an answer tells something that is not kept yet.
 fn is_news(record: &Record, server: &str, step: &Step, decided: &Decision) -> bool {
     let now = clock::host_ms();
-    if step.event.is_fleets() || decided.reason == Reason::Lost || (!decided.born.is_empty() && decided.born != record.born(server)) {
+    if step.event.is_fleets()
+        || decided.reason == Reason::Lost
+        || (!decided.born.is_empty() && decided.born != record.born(server))
+    {
         return true;
     }
     let asks = step.event.asks() == Some(Class::Stop) && decided.reason != Reason::Superseded;

@@ -291,7 +291,8 @@ impl Record {
             self.fleet_released = None;
             changed = true;
         }
-        let same = |f: &&mut FleetHold| told.fleet_hold.as_ref().is_some_and(|t| (&t.hold, t.seen) == (&f.hold, f.seen));
+        let same =
+            |f: &&mut FleetHold| told.fleet_hold.as_ref().is_some_and(|t| (&t.hold, t.seen) == (&f.hold, f.seen));
         if let Some(own) = self.fleet_hold.as_mut().filter(|f| f.is_own()).filter(same) {
             born.clone_into(&mut own.born);
             changed = true;

@@ -12,8 +12,7 @@ pub const BY_WILLY: &str = "willy";
 /// How far back a trip counts.
 const DAY: Ms = 86_400_000;
 /// The first hold, and the longest.
-const LENGTH: Backoff =
-    Backoff { base: Duration::from_secs(3600), factor: 2000, max: Duration::from_secs(8 * 3600) };
+const LENGTH: Backoff = Backoff { base: Duration::from_secs(3600), factor: 2000, max: Duration::from_secs(8 * 3600) };
 /// So many more trips than the first that held are remembered: then the longest is reached.
 const DOUBLINGS: u32 = 3;
 

@@ -28,7 +28,8 @@ pub fn write(roll: &mut Roll<'_>, config: &Config, word: &Word) -> Result<(), St
     if word.kind == Kind::Hold {
         // A hold is worth telling of without it too.
         let entries = audit::of(roll, &config.fleet, &word.scope).unwrap_or_default();
-        let entries = entries.iter().map(|past| past.fields().cloned().collect::<Map<_, _>>().into());
+        let text = |(name, value): (&str, &str)| (name.to_owned(), Value::from(value));
+        let entries = entries.iter().map(|past| past.fields().map(text).collect::<Map<_, _>>().into());
         put("audit", Value::Array(entries.collect()));
         put("haiku", haiku::drawn(clock::chance()).into());
     }

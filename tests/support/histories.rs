@@ -151,9 +151,8 @@ fn failure() -> impl Strategy<Value = Failure> {
 
 fn hold() -> impl Strategy<Value = HoldRequest> {
     let by = prop::sample::select(vec!["ann@host", "api"]);
-    (any::<bool>(), by, "[a-z]{0,3}", prop::option::weighted(0.8, secs(0..=120))).prop_map(
-        |(fleet, by, reason, lasting)| HoldRequest { fleet, by: by.to_owned(), reason, lasting },
-    )
+    (any::<bool>(), by, "[a-z]{0,3}", prop::option::weighted(0.8, secs(0..=120)))
+        .prop_map(|(fleet, by, reason, lasting)| HoldRequest { fleet, by: by.to_owned(), reason, lasting })
 }
 
 pub fn event() -> impl Strategy<Value = Event> {
