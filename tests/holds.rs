@@ -1,0 +1,344 @@
+//! Holds of a scope and of a whole fleet, Willy who comes by himself, who is told of it, and the mode that only looks on.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/place.rs"]
+mod place;
+mod support;
+
+use std::collections::HashMap;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use frosty::throttle::model::{self, State};
+use frosty::throttle::policy::Burst;
+use frosty::throttle::verdict::Reason;
+use place::{Place, goes_on};
+use redis::Connection;
+use serde_json::Value;
+use support::{Engine, Frosty, Server, T0, eventually, policy, stop, stop_step};
+
+const FREE: &str = r#"{"stop": {"min_interval": "0s", "burst": null}}"#;
+
+/// What the notify commands were fed.
+fn notified(frosty: &Frosty) -> Vec<Value> {
+    let text = fs::read_to_string(frosty.home.path().join("told")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Keeps what it is fed, one line each.
+fn teller(frosty: &Frosty) -> String {
+    let file = frosty.home.path().join("told");
+    serde_json::to_string(&format!("cat >> '{}'", file.display())).unwrap()
+}
+
+fn willys(place: &Place) -> Vec<HashMap<String, String>> {
+    let Some(server) = &place.server else {
+        let text = fs::read_to_string(place.frosty.state().join("default/reflect.willy.jsonl")).unwrap_or_default();
+        let entry = |line: &str| {
+            let fields: HashMap<String, Value> = serde_json::from_str(line).unwrap();
+            let text = |v: Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+            fields.into_iter().map(|(k, v)| (k, text(v))).collect()
+        };
+        return text.lines().map(entry).collect();
+    };
+    let mut con = server.connection();
+    let all: Vec<(String, HashMap<String, String>)> =
+        redis::cmd("XRANGE").arg("reflect.willy").arg("-").arg("+").query(&mut con).unwrap();
+    all.into_iter().map(|(_, entry)| entry).collect()
+}
+
+#[test]
+fn the_fifth_trip_of_a_day_is_a_hold_that_doubles() {
+    let policy = policy(|p| {
+        p.stop.burst = Some(Burst { limit: 2, window: Duration::from_secs(20) });
+        p.stop.cooldown.calm = Duration::from_secs(1);
+        p.hold_after_strikes = 5;
+    });
+    let (mut state, mut now) = (State::default(), T0);
+    let mut storm = |now: &mut i64| loop {
+        let decided = model::step(&policy, &mut state, &stop_step(), *now);
+        match decided.reason {
+            Reason::Burst | Reason::Hold if decided.attempts > 0 => {
+                *now += i64::try_from(decided.retry_after.unwrap().as_millis()).unwrap();
+                return (decided.reason, decided.retry_after.unwrap().as_secs() / 3600);
+            }
+            Reason::Admitted | Reason::Probe => *now += 1,
+            _ => *now += i64::try_from(decided.retry_after.unwrap().as_millis()).unwrap(),
+        }
+    };
+    let all: Vec<_> = (0..9).map(|_| storm(&mut now)).collect();
+    let hold = |hours| (Reason::Hold, hours);
+    assert_eq!(all[..4], [(Reason::Burst, 0); 4]);
+    assert_eq!(all[4..], [hold(1), hold(2), hold(4), hold(8), hold(8)]);
+    // A day without trips forgets them.
+    now += 86_400_000;
+    assert_eq!(storm(&mut now).0, Reason::Burst);
+}
+
+#[test]
+fn a_trip_too_many_holds_and_everyone_is_told() {
+    for mut place in Place::both() {
+        let config = format!(
+            r#"{{"stop": {{"min_interval": "1h", "burst": {{"limit": 2, "window": "20s"}}}}, "hold_after_strikes": 1, "notify": [{}]}}"#,
+            teller(&place.frosty)
+        );
+        place.frosty = place.frosty.config(&config);
+        assert_eq!(place.frosty.hook(&stop("s")).code, Some(2));
+        let held = place.frosty.hook(&stop("s"));
+        assert_eq!(held.code, Some(0));
+        assert!(held.stdout.contains("held by willy: 1 cooldowns within a day"), "{held:?}");
+        eventually("the command is fed", || notified(&place.frosty).len() == 1);
+        let word = &notified(&place.frosty)[0];
+        assert_eq!((&word["kind"], &word["by"], &word["scope"]), (&"hold".into(), &"willy".into(), &"s".into()));
+        let length = word["until"].as_i64().unwrap() - word["at"].as_i64().unwrap();
+        assert_eq!(length, 3_600_000);
+        // One that stands is no news.
+        assert_eq!(place.frosty.hook(&stop("s")).code, Some(0));
+        eventually("Willy keeps it", || willys(&place).len() == 1);
+        let audit: Vec<Value> = serde_json::from_str(&willys(&place)[0]["audit"]).unwrap();
+        assert!(audit.len() >= 2 && audit[0]["reason"] == "hold" && audit[1]["reason"] == "admitted", "{audit:?}");
+        assert!(!willys(&place)[0]["haiku"].is_empty());
+        // A person may lift it, and the cooldown under it stays.
+        let released = place.run(&["release", "s"]);
+        assert!(released.stdout.starts_with("released scope s: it was held by willy"), "{released:?}");
+        assert_eq!(place.frosty.hook(&stop("s")).code, Some(0));
+        assert_eq!(place.journal().iter().filter(|e| e["reason"] == "cooldown").count(), 1);
+        assert_eq!(place.admissions().len(), 1);
+    }
+}
+
+/// The hold of somebody at another terminal: nobody goes on in it, an engine comes back by itself, and its agent is asked why.
+#[test]
+fn a_hold_with_an_end_is_waited_out_and_reflected_on() {
+    for place in Place::both() {
+        goes_on(&place.wait("s", "on it").answer());
+        let held = place.run(&["hold", "--for", "2s", "--reason", "the key is shared today"]);
+        assert_eq!(held.code, Some(0), "{held:?}");
+        assert!(held.stdout.starts_with("the whole fleet default is held until "), "{held:?}");
+        let since = place.journal().iter().find(|e| e["event"] == "Hold").unwrap()["ms"].as_i64().unwrap();
+        let answer = place.wait("s", "on it").answer();
+        goes_on(&answer);
+        let asks = "the key is shared today\nBefore you go on, reflect in two or three sentences: why were you held";
+        assert!(answer.stderr.contains("You were held by ") && answer.stderr.contains(asks), "{answer:?}");
+        assert!(!answer.stderr.contains("You paused"), "said once: {answer:?}");
+        let admitted = place.admissions();
+        assert_eq!(admitted.len(), 2);
+        assert!(admitted[1] >= since + 2000, "{admitted:?} {since}");
+        // Told once.
+        let again = place.wait("s", "on it").answer();
+        assert!(!again.stderr.contains("You were held"), "{again:?}");
+        eventually("Willy heard of both", || willys(&place).len() == 2);
+        let kinds: Vec<_> = willys(&place).iter().map(|e| e["kind"].clone()).collect();
+        assert_eq!(kinds, ["hold", "resume"]);
+    }
+}
+
+#[test]
+fn holds_are_named_listed_and_lifted() {
+    for mut place in Place::both() {
+        place.frosty = place.frosty.config(FREE);
+        for session in ["a", "b"] {
+            assert_eq!(place.frosty.hook(&stop(session)).code, Some(2));
+        }
+        assert_eq!(place.run(&["release"]).stdout, "nothing is held\n");
+        assert_eq!(place.run(&["hold", "a", "--reason", "look\u{1b}[31m here"]).code, Some(0));
+        assert_eq!(place.frosty.hook(&stop("a")).code, Some(0));
+        assert_eq!(place.frosty.hook(&stop("b")).code, Some(2), "another scope is not held");
+        assert_eq!(place.run(&["hold", "--fleet", "--until", "tomorrow 09:00"]).code, Some(0));
+        assert_eq!(place.frosty.hook(&stop("b")).code, Some(0));
+        let several = place.run(&["release"]);
+        assert_eq!(several.code, Some(64));
+        assert!(
+            several.stderr.contains("  --fleet  held by ") && several.stderr.contains("  a  held by "),
+            "{several:?}"
+        );
+        assert!(!several.stderr.contains('\u{1b}'));
+        assert!(place.run(&["release", "--fleet"]).stdout.starts_with("released the whole fleet default"));
+        assert_eq!(place.frosty.hook(&stop("b")).code, Some(2));
+        assert!(place.run(&["release"]).stdout.starts_with("released scope a"));
+        assert_eq!(place.frosty.hook(&stop("a")).code, Some(2));
+        for (wrong, code) in [
+            (&["hold", "nobody"][..], 1),
+            (&["hold", "--until", "soon"], 64),
+            (&["hold", "--for", "soon"], 64),
+            (&["hold", "--for", "0s"], 64),
+            (&["hold", "--for", "1h", "--until", "18:00"], 64),
+            (&["hold", "a", "--fleet"], 64),
+        ] {
+            let answer = place.run(wrong);
+            assert_eq!(answer.code, Some(code), "{wrong:?} {answer:?}");
+            assert_eq!(place.frosty.hook(&stop("a")).code, Some(2), "{wrong:?} holds nothing");
+        }
+        let by: Vec<Value> = place.journal().into_iter().filter(|e| e["event"] == "Hold").collect();
+        assert!(by.iter().all(|e| e["detail"].as_str().unwrap().starts_with("by ")), "{by:?}");
+    }
+}
+
+#[test]
+fn a_hold_is_published() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server).config(FREE);
+    let mut con = server.connection();
+    let mut heard = con.as_pubsub();
+    heard.subscribe("frosty.hold").unwrap();
+    heard.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    frosty.hook(&stop("s"));
+    assert_eq!(frosty.run(&["hold", "s", "--reason", "why"], b"").code, Some(0));
+    let word: Value = serde_json::from_str(&heard.get_message().unwrap().get_payload::<String>().unwrap()).unwrap();
+    assert_eq!((&word["kind"], &word["scope"], &word["reason"]), (&"hold".into(), &"s".into(), &"why".into()));
+    frosty.run(&["release"], b"");
+    let word: Value = serde_json::from_str(&heard.get_message().unwrap().get_payload::<String>().unwrap()).unwrap();
+    assert_eq!(word["kind"], "release");
+}
+
+fn fleet(con: &mut Connection) -> HashMap<String, String> {
+    let mut all: HashMap<String, String> = redis::cmd("HGETALL").arg("frosty:{default}:fleet").query(con).unwrap();
+    all.retain(|_, v| !v.is_empty());
+    all
+}
+
+/// Held while the server was away, it is held when it is back; released then, it is released.
+#[test]
+fn a_fleets_hold_goes_along_through_an_outage() {
+    let port = support::free_port();
+    let frosty = Frosty::new()
+        .var("FROSTY_STORE", &format!("redis://127.0.0.1:{port}"))
+        .config(r#"{"stop": {"min_interval": "200ms", "burst": null}}"#);
+    frosty.hook(&stop("s"));
+    let held = frosty.run(&["hold", "--for", "1h", "--reason", "wait"], b"");
+    assert!(held.code == Some(0) && held.stderr.contains("the server is away"), "{held:?}");
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    assert_eq!(frosty.journal().last().unwrap()["reason"], "hold");
+    let server = Server::start_on(port);
+    let mut con = server.connection();
+    // One that was never seen before, and asks first.
+    eventually("the server is told", || {
+        frosty.hook(&stop("new"));
+        std::thread::sleep(Duration::from_millis(300));
+        fleet(&mut con).get("hold_reason").is_some_and(|reason| reason == "wait")
+    });
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    let stays = fleet(&mut con);
+    assert!(stays.contains_key("hold_until"), "{stays:?}");
+    // Away again, and released here.
+    drop(con);
+    drop(server);
+    let released = frosty.run(&["release", "--fleet"], b"");
+    assert!(released.stdout.starts_with("released the whole fleet"), "{released:?}");
+    let server = Server::start_on(port);
+    let mut con = server.connection();
+    // It has kept what it knew.
+    let fields: Vec<(&String, &String)> = stays.iter().collect();
+    redis::cmd("HSET").arg("frosty:{default}:fleet").arg(fields).query::<()>(&mut con).unwrap();
+    eventually("the server is told of the release", || {
+        std::thread::sleep(Duration::from_millis(300));
+        frosty.hook(&stop("s"));
+        !fleet(&mut con).contains_key("hold_by")
+    });
+    eventually("the agent goes on", || {
+        std::thread::sleep(Duration::from_millis(300));
+        frosty.hook(&stop("s")).code == Some(2)
+    });
+    let after = fleet(&mut con);
+    assert!(after.contains_key("released"), "{after:?}");
+}
+
+#[test]
+fn a_permission_dialog_and_a_lost_engine_reach_the_commands() {
+    for mut place in Place::both() {
+        let slow = r#"{"command": ["sleep", "30"], "timeout": "500ms"}"#;
+        let config = format!(r#"{{"stop": {{"min_interval": "1s"}}, "notify": [{slow}, {}]}}"#, teller(&place.frosty));
+        place.frosty = place.frosty.config(&config);
+        let before = std::time::Instant::now();
+        place.event("s", "Notification", r#","notification_type":"permission_prompt""#);
+        assert!(before.elapsed() < Duration::from_secs(5), "a slow command does not keep the hook");
+        eventually("somebody is told", || !notified(&place.frosty).is_empty());
+        assert_eq!(notified(&place.frosty)[0]["kind"], "needs_you");
+        let engine = place.resting("s", "frosty: next_check 20m");
+        assert!(Command::new("kill").args(["-9", &engine.pid().to_string()]).status().unwrap().success());
+        assert_eq!(engine.answer().code, None);
+        // Another engine does this once a minute.
+        for _ in 0..2 {
+            assert_eq!(place.run(&["announce", "--lost"]).code, Some(0));
+        }
+        let told = notified(&place.frosty);
+        assert_eq!(told.len(), 2, "told once: {told:?}");
+        assert_eq!((&told[1]["kind"], &told[1]["session"]), (&"waiter_lost".into(), &"s".into()));
+        // A person prompts: the agent is at work, and nobody is lost.
+        fs::remove_file(place.frosty.state().join("default/watch.json")).unwrap();
+        place.event("s", "UserPromptSubmit", r#","prompt":"go on""#);
+        assert_eq!(place.run(&["announce", "--lost"]).code, Some(0));
+        assert_eq!(notified(&place.frosty).len(), 2);
+    }
+}
+
+#[test]
+fn an_engine_has_others_looked_for() {
+    let frosty = Frosty::embedded();
+    let config = format!(r#"{{"notify": [{}]}}"#, teller(&frosty));
+    let frosty = frosty.config(&config);
+    let lost = Engine::start(&frosty, &support::stop_saying("a", "frosty: next_check 20m"));
+    let state = frosty.state().join("default/watch.json");
+    eventually("it rests", || frosty.journal().iter().any(|e| e["reason"] == "rest"));
+    assert!(Command::new("kill").args(["-9", &lost.pid().to_string()]).status().unwrap().success());
+    drop(lost);
+    assert!(!state.exists(), "an engine has just begun, and looks first in a minute");
+    assert_eq!(frosty.run(&["announce", "--lost"], b"").code, Some(0));
+    assert!(state.exists() && notified(&frosty).len() == 1);
+}
+
+#[test]
+fn what_a_notify_command_may_be() {
+    let frosty = Frosty::embedded();
+    for (notify, fine) in [
+        (r#"[]"#, true),
+        (r#"["true"]"#, true),
+        (r#"[["true", "x"]]"#, true),
+        (r#"[{"command": "true"}]"#, true),
+        (r#"[{"command": ["true"], "timeout": "1m"}]"#, true),
+        (r#""true""#, false),
+        (r#"[""]"#, false),
+        (r#"[[]]"#, false),
+        (r#"[{"command": "true", "timeout": "2m"}]"#, false),
+        (r#"[{"timeout": "1s"}]"#, false),
+        (r#"[{"command": "true", "shell": "bash"}]"#, false),
+        (r#"[7]"#, false),
+    ] {
+        let frosty = Frosty::embedded().config(&format!(r#"{{"notify": {notify}}}"#));
+        let answer = frosty.run(&["hold", "--for", "1s"], b"");
+        assert_eq!(answer.code == Some(0), fine, "{notify} {answer:?}");
+    }
+    // One that fails is named, and the hold holds.
+    let frosty = frosty.config(r#"{"notify": ["echo no phone >&2; exit 3", ["/no/such/program"]]}"#);
+    let held = frosty.run(&["hold", "--reason", "why"], b"");
+    assert_eq!(held.code, Some(0));
+    assert!(held.stderr.contains("exit status: 3 no phone") && held.stderr.contains("/no/such/program"), "{held:?}");
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    // A project's file may have nobody told anything.
+    let frosty = Frosty::embedded().project_config(r#"{"notify": ["true"]}"#);
+    frosty.hook(&stop("s")).stands_down_saying(&["bad_config", "notify"]);
+}
+
+/// It decides and journals, and stands aside: the client is answered as if there were no hook.
+#[test]
+fn shadow_mode_only_looks_on() {
+    for place in Place::both() {
+        let place = place.var("FROSTY_MODE", "shadow");
+        for _ in 0..3 {
+            place::leaves_silently(&place.frosty.hook(&stop("s")));
+        }
+        for _ in 0..5 {
+            place::leaves_silently(&place.frosty.hook(&support::fixture("PreCompact-auto.json")));
+        }
+        place::leaves_silently(&place.wait("w", "frosty: next_check 20m").answer());
+        let journal = place.journal();
+        assert!(journal.iter().all(|e| e["mode"] == "shadow" && e["status"] == "RECORDED"), "{journal:?}");
+        assert_eq!(place.reasons("s"), ["admitted", "min_interval", "burst"]);
+        assert_eq!(place.reasons("w"), ["rest"]);
+        assert_eq!(journal.iter().filter(|e| e["event"] == "PreCompact" && e["verdict"] == "refuse").count(), 2);
+        assert_eq!(place.admissions().len(), 0, "nobody went on by it");
+    }
+    let wrong = Frosty::embedded().var("FROSTY_MODE", "ghost").hook(&stop("s"));
+    wrong.stands_down_saying(&["bad_config", "FROSTY_MODE", "\"enforce\" or \"shadow\""]);
+}
