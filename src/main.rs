@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use frosty::cli::{self, Cli, Command};
-use frosty::cmd::{Failure, announce, hold, release, switch, wake};
+use frosty::cmd::{Failure, announce, completions, hold, man, release, switch, wake};
 use frosty::hook;
 use frosty::{secret, text};
 
@@ -31,6 +31,11 @@ fn main() -> ExitCode {
         Command::Wake(args) => wake::run(args),
         Command::Hold(args) => hold::run(args),
         Command::Release(args) => release::run(args),
+        Command::Completions(args) => {
+            completions::run(&args);
+            Ok(())
+        }
+        Command::Man(args) => man::run(&args).map_err(Failure::from),
         Command::Announce(args) => announce::run(&args),
     };
     match done {

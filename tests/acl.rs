@@ -155,6 +155,14 @@ impl Stage {
             return Err(format!("{released:?}"));
         }
 
+        // A hold of everything is told to everyone.
+        for words in [&["hold", "--for", "1h", "--reason", "why"][..], &["release", "--fleet"]] {
+            let told = self.frosty.run(words, b"");
+            if told.code != Some(0) || !told.stderr.is_empty() {
+                return Err(format!("{words:?}: {told:?}"));
+            }
+        }
+
         // Somebody's plain publish, and frosty's own wake-up.
         let engine = self.resting("a")?;
         if self.publish("trigger.nova.a", "the build is green") != 1 {
@@ -242,7 +250,7 @@ fn nothing_else_is_allowed() {
         "SCRIPT FLUSH",
         "FUNCTION LIST",
         "MODULE LIST",
-        "PUBLISH trigger.nova.a x",
+        "PUBLISH elsewhere x",
         "PSUBSCRIBE *",
         "SUBSCRIBE elsewhere",
         "RENAME frosty:a frosty:b",

@@ -151,9 +151,9 @@ fn errors_name_file_key_found_allowed_and_cure() {
         (r#"{"store": "rediss://u:p4ss@h"}"#, &["no TLS"]),
         (r#"{"stream": "frosty:x"}"#, &["stream", "frosty:"]),
         (r#"{"fleet": ""}"#, &["fleet", "1 to 128"]),
-        (r#"{"mode": "shadow"}"#, &["mode", "enforce"]),
+        (r#"{"mode": "ghost"}"#, &["mode", "enforce", "shadow"]),
         (r#"{"arm": "yes"}"#, &["arm", "always"]),
-        (r#"{"notify": ["x"]}"#, &["notify"]),
+        (r#"{"notify": "x"}"#, &["notify"]),
         (r#"{"budget": "1ms"}"#, &["budget", "20ms to 1s"]),
         (r#"{"scope": 5}"#, &["scope", "found 5"]),
         (r#"{"store": "redis://h:99999"}"#, &["1 to 65535"]),
@@ -196,7 +196,7 @@ fn in_the_hook_every_fault_is_bad_config_and_exit_0() {
     for (name, value) in [
         ("FROSTY_CONFIG", "/nowhere.json"),
         ("FROSTY_STORE", "somewhere"),
-        ("FROSTY_MODE", "shadow"),
+        ("FROSTY_MODE", "ghost"),
         ("FROSTY_ON", "yes"),
         ("FROSTY_STREAM", "a b"),
     ] {

@@ -101,7 +101,7 @@ fn a_trip_too_many_holds_and_everyone_is_told() {
         assert!(!willys(&place)[0]["haiku"].is_empty());
         // A person may lift it, and the cooldown under it stays.
         let released = place.run(&["release", "s"]);
-        assert!(released.stdout.starts_with("released scope s: it was held by willy"), "{released:?}");
+        assert!(released.stdout.starts_with("released s: it was held by willy"), "{released:?}");
         assert_eq!(place.frosty.hook(&stop("s")).code, Some(0));
         assert_eq!(place.journal().iter().filter(|e| e["reason"] == "cooldown").count(), 1);
         assert_eq!(place.admissions().len(), 1);
@@ -156,7 +156,7 @@ fn holds_are_named_listed_and_lifted() {
         assert!(!several.stderr.contains('\u{1b}'));
         assert!(place.run(&["release", "--fleet"]).stdout.starts_with("released the whole fleet default"));
         assert_eq!(place.frosty.hook(&stop("b")).code, Some(2));
-        assert!(place.run(&["release"]).stdout.starts_with("released scope a"));
+        assert!(place.run(&["release"]).stdout.starts_with("released a: "));
         assert_eq!(place.frosty.hook(&stop("a")).code, Some(2));
         for (wrong, code) in [
             (&["hold", "nobody"][..], 1),

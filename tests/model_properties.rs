@@ -115,6 +115,8 @@ proptest! {
     fn silence_leads_to_an_admission(policy in policy(), moves in moves(60, false), r in 0..R_RANGE) {
         let mut policy = policy;
         let silence = longest_cooldown(&policy, Class::Stop) + millis(policy.stop.cooldown.calm);
+        // Willy's longest hold.
+        let silence = if policy.hold_after_strikes > 0 { silence.max(8 * 3_600_000) } else { silence };
         // As the property demands: everything else that can be in the way is shorter.
         let cap = |d: &mut Duration| *d = (*d).min(Duration::from_millis(u64::try_from(silence).unwrap()));
         cap(&mut policy.stop.min_interval);
@@ -130,6 +132,7 @@ proptest! {
             Event::StopFailure(failure) => {
                 failure.reset.is_none() && failure.class == frosty::throttle::step::FailureClass::Passing
             }
+            Event::Hold(hold) => hold.lasting.is_some(),
             _ => true,
         };
         let mut world = World::new(&policy);

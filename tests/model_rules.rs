@@ -157,7 +157,10 @@ fn a_paced_ask_is_not_noted() {
 
 #[test]
 fn cooldowns_grow_and_are_forgotten_after_calm() {
-    let mut story = Story::new(policy(|p| p.stop.cooldown.jitter = 0));
+    let mut story = Story::new(policy(|p| {
+        p.stop.cooldown.jitter = 0;
+        p.hold_after_strikes = 0;
+    }));
     let mut now = 0;
     for length in [60, 120, 240, 480, 900, 900] {
         // Either the first ever or the probe after a cooldown; then a bang.

@@ -47,6 +47,10 @@ pub enum Command {
     Hold(HoldArgs),
     /// Lift a hold before its end
     Release(ReleaseArgs),
+    /// Print what a shell needs to complete frosty's command line
+    Completions(CompletionsArgs),
+    /// Print the man page, or write all of them
+    Man(ManArgs),
     /// Tell everyone what a hook met with
     #[command(hide = true)]
     Announce(AnnounceArgs),

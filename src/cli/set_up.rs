@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::Shell;
 
 /// Whose settings file is meant.
 #[derive(Debug, Args)]
@@ -50,8 +51,8 @@ pub struct UninstallArgs {
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell
-    #[arg(value_name = "SHELL", value_parser = ["bash", "zsh", "fish"])]
-    pub shell: String,
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
 }
 
 /// Where the man pages go.

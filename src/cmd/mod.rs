@@ -8,8 +8,10 @@ use crate::store::StoreError;
 use crate::willy::{self, Word};
 
 pub mod announce;
+pub mod completions;
 pub mod engine;
 pub mod hold;
+pub mod man;
 pub mod release;
 pub mod switch;
 pub mod target;
@@ -31,6 +33,9 @@ pub enum Failure {
     /// What was named is not there, or is several.
     #[error(transparent)]
     Target(#[from] target::TargetError),
+    /// The man pages were not written.
+    #[error(transparent)]
+    Man(#[from] man::ManError),
     /// A time that was named means nothing.
     #[error(transparent)]
     Time(#[from] TimeError),

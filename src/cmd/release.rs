@@ -51,7 +51,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let detail = text::line(&format!("by {by} from {from}"));
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
     let decided = store::open(&config, Instant::now() + config.budget)?.step(&step)?.decision;
-    let what = hold::what(&config, &scope);
+    let what = if scope.is_empty() { hold::what(&config, &scope) } else { scope.clone() };
     let Some(held) = decided.held else {
         let _ = writeln!(out, "{what} was not held");
         return Ok(());
