@@ -197,7 +197,7 @@ mod tests {
     fn what_is_no_json_is_told_with_its_place() {
         assert!(parse(" \r\n\t").unwrap().is_none() && parse("\u{feff}").unwrap().is_none());
         let wrong = parse("{\n  \"a\": 1,\n}").unwrap_err();
-        assert_eq!((wrong.line, wrong.column, wrong.what.as_str()), (3, 1, "trailing comma"));
+        assert_eq!((wrong.line, wrong.column, wrong.what.as_str()), (3, 1, "key must be a string"));
         for text in ["{} {}", "{\"a\" 1}", "{'a':1}", "// x\n{}", "{\"a\":1", "[1,]", "\u{feff}\u{feff}{}"] {
             assert!(parse(text).is_err(), "{text}");
         }

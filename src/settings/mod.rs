@@ -9,6 +9,7 @@ use crate::config::Env;
 use crate::read;
 use crate::text;
 
+pub mod edit;
 pub mod json;
 pub mod old_hooks;
 pub mod ours;
@@ -177,8 +178,7 @@ pub fn hooks(path: &Path) -> Result<Vec<Hook>, Unread> {
 /// # Errors
 /// When it is not JSON.
 pub fn hooks_in(json: &str, path: &Path) -> Result<Vec<Hook>, Unread> {
-    let root = json::parse(json).map_err(|cause| Unread::NotJson { file: text::path(path), cause })?;
-    let events = root.and_then(|root| root.get("hooks")?.members()).unwrap_or_default();
+    let events = parsed(json, path)?.and_then(|root| root.get("hooks")?.members()).unwrap_or_default();
     let mut all = Vec::new();
     for (i, event) in events.iter().enumerate() {
         // Of a key that stands there twice the client takes the last.
@@ -191,6 +191,15 @@ pub fn hooks_in(json: &str, path: &Path) -> Result<Vec<Hook>, Unread> {
         }
     }
     Ok(all)
+}
+
+/// The value that a file's text holds; `None` for a text of white space alone.
+fn parsed<'a>(json: &'a str, file: &Path) -> Result<Option<json::Node<'a>>, Unread> {
+    json::parse(json).map_err(|cause| Unread::NotJson { file: text::path(file), cause })
+}
+
+fn wrong_type(file: &Path, key: &str, expected: &'static str, found: &json::Node<'_>) -> Unread {
+    Unread::WrongType { file: text::path(file), key: key.to_owned(), expected, found: found.kind() }
 }
 
 /// One entry of an event's list.

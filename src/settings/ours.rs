@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Hook;
 
@@ -100,9 +100,27 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// The entry of an event.
+    /// The entry of an event, as the client reads it.
     #[must_use]
     pub fn entry(&self, event: &str) -> Value {
+        Value::Object(self.fields(event).into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
+    /// The entry of an event, on one line.
+    #[must_use]
+    pub fn written(&self, event: &str) -> String {
+        let field = |(key, value): (&str, Value)| match value {
+            Value::Array(words) => {
+                let words: Vec<String> = words.iter().map(Value::to_string).collect();
+                format!("\"{key}\": [{}]", words.join(", "))
+            }
+            value => format!("\"{key}\": {value}"),
+        };
+        let fields: Vec<String> = self.fields(event).into_iter().map(field).collect();
+        format!("{{ {} }}", fields.join(", "))
+    }
+
+    fn fields(&self, event: &str) -> Vec<(&'static str, Value)> {
         let waits = self.engine == Engine::Continuous && matches!(event, "Stop" | "StopFailure");
         let timeout = if waits { LONG } else { SHORT };
         let mut args = vec!["hook".to_owned()];
@@ -114,15 +132,11 @@ impl Registration {
             flag("--wait", WAIT.to_owned());
             flag("--timeout", timeout.to_string());
         }
-        let mut entry = Map::new();
-        entry.insert("type".to_owned(), json!("command"));
-        entry.insert("command".to_owned(), json!(self.command));
-        entry.insert("args".to_owned(), json!(args));
+        let mut fields = vec![("type", json!("command")), ("command", json!(self.command)), ("args", json!(args))];
         if waits {
-            entry.insert("asyncRewake".to_owned(), json!(true));
+            fields.push(("asyncRewake", json!(true)));
         }
-        entry.insert("timeout".to_owned(), json!(timeout));
-        entry.insert(MARKER_KEY.to_owned(), json!(MARKER));
-        Value::Object(entry)
+        fields.extend([("timeout", json!(timeout)), (MARKER_KEY, json!(MARKER))]);
+        fields
     }
 }
