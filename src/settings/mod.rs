@@ -9,10 +9,15 @@ use crate::config::Env;
 use crate::read;
 use crate::text;
 
+pub mod diff;
 pub mod edit;
 pub mod json;
 pub mod old_hooks;
+pub mod others;
 pub mod ours;
+pub mod plugins;
+pub mod program;
+pub mod write;
 
 /// The largest settings file that is read, in bytes.
 pub const LARGEST: u64 = 64 * 1024 * 1024;
@@ -191,6 +196,17 @@ pub fn hooks_in(json: &str, path: &Path) -> Result<Vec<Hook>, Unread> {
         }
     }
     Ok(all)
+}
+
+/// The settings files of a project that switch every hook off (`"disableAllHooks": true`).
+#[must_use]
+pub fn disabling(env: &Env, project: &Path) -> Vec<PathBuf> {
+    let disables = |file: &SettingsFile| {
+        let text = load(&file.path).ok().flatten().unwrap_or_default();
+        parsed(&text, &file.path).ok().flatten().and_then(|root| root.get("disableAllHooks")?.value())
+            == Some(Value::Bool(true))
+    };
+    files(env, project).into_iter().filter(disables).map(|file| file.path).collect()
 }
 
 /// The value that a file's text holds; `None` for a text of white space alone.
