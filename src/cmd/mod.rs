@@ -7,9 +7,12 @@ use crate::config::{Config, ConfigError, Env, Flags};
 use crate::store::StoreError;
 
 pub mod engine;
+pub mod install;
+pub mod registration;
 pub mod release;
 pub mod switch;
 pub mod target;
+pub mod uninstall;
 pub mod wake;
 
 /// Why a command could not be done.
@@ -24,6 +27,9 @@ pub enum Failure {
     /// A switch was not written.
     #[error(transparent)]
     Switch(#[from] switch::SwitchError),
+    /// The hooks were not registered, or not taken out.
+    #[error(transparent)]
+    Settings(#[from] registration::SettingsError),
     /// What was named is not there, or is several.
     #[error(transparent)]
     Target(#[from] target::TargetError),

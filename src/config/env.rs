@@ -82,6 +82,13 @@ impl Env {
         }
     }
 
+    /// The folders of `PATH`. Apart from the rest: no hook needs them.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
+    pub fn search_path() -> Vec<PathBuf> {
+        env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
+    }
+
     /// Whether nobody sits before the client: print mode, or an SDK (client 2.1.331).
     #[must_use]
     pub fn unattended(&self) -> bool {
