@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod cmd;
 pub mod config;
+pub mod doctor;
 pub mod duration;
 pub mod hook;
 pub mod journal;

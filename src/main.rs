@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use frosty::cli::{self, Cli, Command};
-use frosty::cmd::{Failure, install, release, switch, uninstall, wake};
+use frosty::cmd::{Failure, doctor, install, release, switch, uninstall, wake};
 use frosty::hook;
 use frosty::{secret, text};
 
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Off(target) => switch::run(target, false).map_err(Failure::from),
         Command::Wake(args) => wake::run(args),
         Command::Release(args) => release::run(args),
+        Command::Doctor(args) => doctor::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -49,6 +49,8 @@ pub enum Command {
     Wake(WakeArgs),
     /// Lift a hold before its end
     Release(ReleaseArgs),
+    /// Check the whole set-up: one line per check, with what mends it
+    Doctor(DoctorArgs),
 }
 
 /// Which store and fleet a command is about.

@@ -6,6 +6,7 @@ use crate::cli::PlaceArgs;
 use crate::config::{Config, ConfigError, Env, Flags};
 use crate::store::StoreError;
 
+pub mod doctor;
 pub mod engine;
 pub mod install;
 pub mod registration;
@@ -27,6 +28,9 @@ pub enum Failure {
     /// A switch was not written.
     #[error(transparent)]
     Switch(#[from] switch::SwitchError),
+    /// Something does not work.
+    #[error(transparent)]
+    Unwell(#[from] doctor::Unwell),
     /// The hooks were not registered, or not taken out.
     #[error(transparent)]
     Settings(#[from] registration::SettingsError),
