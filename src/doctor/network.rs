@@ -107,13 +107,15 @@ pub(super) fn open(told: &Told, server: &Server) -> Check {
     if !unlocked {
         return Check::ok(OPEN, format!("{} wants a password", told.at));
     }
-    let what = if console { "a port and an HTTP console" } else { "a port" };
+    let port = server.port;
+    let what = if console { "its HTTP console ask" } else { "asks" };
+    let what = format!("port {port}{} {what} for no password", if console { " and" } else { "" });
     match on_the_network {
         Some(false) => Check::ok(OPEN, "no password, and only this machine reaches it"),
-        None => Check::note(OPEN, format!("{what} without a password; whether other machines reach it cannot be told"))
+        None => Check::note(OPEN, format!("{what}; whether other machines reach it cannot be told"))
             .cured_by(format!("ss -ltn 'sport = :{}'", server.port)),
         Some(true) => {
-            let found = format!("whoever reaches {} on the network finds {what} without a password", told.at);
+            let found = format!("{what}, and other machines reach it");
             let cure = if told.dragonfly().is_some() {
                 format!("dragonfly --bind 127.0.0.1 --port {}  # or with --requirepass=<password>", server.port)
             } else if is_loopback(&server.host) {

@@ -111,8 +111,11 @@ fn set_aside(dir: &Path) -> Option<Check> {
     let name = |path: &PathBuf| text::line(&path.file_name().unwrap_or_default().to_string_lossy());
     let named: Vec<String> = bad.iter().take(MOST_NAMED).map(name).collect();
     let more = if bad.len() > MOST_NAMED { ", …" } else { "" };
-    let found =
-        format!("{} damaged, with their past unknown: {}{more}", count(bad.len(), "state file"), named.join(", "));
+    let found = format!(
+        "{} could not be read, so that a past is unknown: {}{more}",
+        count(bad.len(), "state file"),
+        named.join(", ")
+    );
     Some(Check::warn(ASIDE, found, format!("less {}  # then remove what you need no more", text::path(first))))
 }
 

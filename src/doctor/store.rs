@@ -126,13 +126,13 @@ fn script(told: &Told) -> Check {
 
 fn clock(told: &Told) -> Option<Check> {
     let ahead = told.ahead?;
-    let off = duration::show(Duration::from_millis(ahead.unsigned_abs()));
+    let off = Duration::from_millis(ahead.unsigned_abs());
     let which = if ahead < 0 { "behind" } else { "ahead of" };
     Some(if ahead.abs() > SKEW {
-        let found = format!("the server's clock, which decides, is {off} {which} this machine's");
+        let found = format!("the server's clock, which decides, is {} {which} this machine's", duration::about(off));
         Check::warn(CLOCK, found, "sudo timedatectl set-ntp true  # on whichever of the two is wrong")
     } else {
-        Check::ok(CLOCK, format!("the server's clock is within a second of this machine's ({off})"))
+        Check::ok(CLOCK, format!("the server's clock is within a second of this machine's ({})", duration::show(off)))
     })
 }
 

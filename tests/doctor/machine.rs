@@ -91,7 +91,7 @@ fn state_folders() {
     fs::write(&scope, "{").unwrap();
     frosty.hook(&stop("s"));
     let report = doctor(&frosty);
-    report.shows("warn", "set aside", &["1 state file damaged", "s.json.bad-", "-> less /"]);
+    report.shows("warn", "set aside", &["1 state file could not be read", "s.json.bad-", "-> less /"]);
     fs::set_permissions(frosty.state(), fs::Permissions::from_mode(0o777)).unwrap();
     doctor(&frosty).shows("FAIL", "state", &["mode 0777, which lets others write", "chmod -R go-w"]);
     let mut nowhere = frosty.command(&["doctor"]);

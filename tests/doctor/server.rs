@@ -130,7 +130,7 @@ fn servers_that_only_say_so() {
         (Says { ends_at: "SCRIPT", ..redis("") }, "FAIL", "store", &["a connection that ended early"]),
         (redis("loading:1\r\n"), "warn", "store", &["still loading its data"]),
         (Says { ahead: 3600, ..redis("") }, "warn", "clock", &["ahead of this machine's", "timedatectl"]),
-        (Says { ahead: -60, ..redis("") }, "warn", "clock", &["behind this machine's"]),
+        (Says { ahead: -60, ..redis("") }, "warn", "clock", &["is 1m", "behind this machine's"]),
         (Says { load: Some("$3\r\nabc\r\n"), ..redis("") }, "FAIL", "script", &["names the script \"abc\""]),
         (Says { load: Some("-ERR no scripts here\r\n"), ..redis("") }, "FAIL", "script", &["no scripts here"]),
         (
@@ -143,7 +143,7 @@ fn servers_that_only_say_so() {
             Says { settings: [("bind", "0.0.0.0"), ("protected-mode", "no")].into(), ..redis("") },
             "warn",
             "open port",
-            &["on the network finds a port without a password", "CONFIG SET bind '127.0.0.1 -::1'"],
+            &["asks for no password, and other machines reach it", "CONFIG SET bind '127.0.0.1 -::1'"],
         ),
     ] {
         doctor(&on(&serve(says))).shows(mark, name, words);
@@ -166,14 +166,10 @@ fn dragonflies() {
     doctor(&on(&serve(open.clone())))
         .shows("ok", "store", &["Dragonfly df-v1.40.1"])
         .shows("ok", "threads", &["one thread"])
-        .shows(
-            "warn",
-            "open port",
-            &["a port and an HTTP console without a password", "-> dragonfly --bind 127.0.0.1"],
-        );
+        .shows("warn", "open port", &["and its HTTP console ask for no password", "-> dragonfly --bind 127.0.0.1"]);
     let without = Says { http: false, ..open };
     let report = doctor(&on(&serve(without)));
-    report.shows("warn", "open port", &["finds a port without a password"]);
+    report.shows("warn", "open port", &["asks for no password, and other machines"]);
     // It does not tell where it listens: then the system does.
     let closed = doctor(&on(&serve(dragonfly(1, &[]))));
     closed.shows("ok", "open port", &["only this machine reaches it"]);
