@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use frosty::cli::{self, Cli, Command};
-use frosty::cmd::{Failure, announce, completions, hold, man, release, switch, wake};
+use frosty::cmd::{Failure, announce, completions, doctor, hold, install, man, release, switch, uninstall, wake};
 use frosty::hook;
 use frosty::{secret, text};
 
@@ -26,6 +26,8 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Hook(args) => return hook::run(&args.flags()),
+        Command::Install(args) => install::run(&args).map_err(Failure::from),
+        Command::Uninstall(args) => uninstall::run(&args).map_err(Failure::from),
         Command::On(target) => switch::run(target, true).map_err(Failure::from),
         Command::Off(target) => switch::run(target, false).map_err(Failure::from),
         Command::Wake(args) => wake::run(args),
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         }
         Command::Man(args) => man::run(&args).map_err(Failure::from),
         Command::Announce(args) => announce::run(&args),
+        Command::Doctor(args) => doctor::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -60,6 +61,17 @@ pub fn to_end(stream: impl AsFd, within: Duration, most: usize) -> Result<Vec<u8
     }
     bytes.truncate(filled);
     Ok(bytes)
+}
+
+/// What a program says on its stdout, if it ends within the time; it is not waited for longer. `None` otherwise.
+pub fn told_by(program: &mut Command, within: Duration, most: usize) -> Option<Vec<u8>> {
+    let piped = program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = piped.spawn().ok()?;
+    // Read first: whoever holds the pipe open for longer than that is not waited for.
+    let told = child.stdout.take().and_then(|out| to_end(out, within, most).ok());
+    let _ = child.kill();
+    let _ = child.wait();
+    told
 }
 
 /// Options to open a file that do not wait for the other end, should a pipe lie in its place.

@@ -1,7 +1,7 @@
 //! Who is asking: the scope (one agent's seat), and the window label that people know it by.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::config::{Config, ConfigError, Env, encoded};
@@ -40,17 +40,9 @@ fn pane(env: &Env) -> Option<String> {
 #[must_use]
 pub fn label(env: &Env) -> Option<String> {
     let (_, pane) = (env.tmux.as_ref()?, env.tmux_pane.as_ref()?);
-    let mut child = Command::new("tmux")
-        .args(["display-message", "-p", "-t", pane, "#{session_name}:#{window_name}"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    // Read first: whoever holds the pipe open for longer than that is not waited for.
-    let told = child.stdout.take().and_then(|out| crate::read::to_end(out, TMUX_ANSWERS, 1024).ok());
-    let _ = child.kill();
-    let _ = child.wait();
+    let mut ask = Command::new("tmux");
+    ask.args(["display-message", "-p", "-t", pane, "#{session_name}:#{window_name}"]);
+    let told = crate::read::told_by(&mut ask, TMUX_ANSWERS, 1024);
     let label = String::from_utf8(told?).ok()?;
     let label: String = text::line(&label).chars().take(text::LONGEST_NAME).collect();
     (!label.is_empty()).then_some(label)

@@ -18,7 +18,7 @@ pub use act::{AnnounceArgs, HoldArgs, ReleaseArgs, TargetArgs, WakeArgs};
 pub use hook::HookArgs;
 use hook::{seconds, wait};
 pub use look::{CheckArgs, DoctorArgs, ExplainArgs, LogArgs, StatusArgs};
-pub use set_up::{CompletionsArgs, InstallArgs, ManArgs, UninstallArgs};
+pub use set_up::{CompletionsArgs, InstallArgs, ManArgs, SettingsArgs, UninstallArgs};
 
 /// Admission control for Claude Code agents that keep going by themselves.
 #[derive(Debug, Parser)]
@@ -37,6 +37,10 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 it could not be done; 64 the com
 pub enum Command {
     /// Answer one hook call of Claude Code: its JSON on stdin, the verdict as the exit code
     Hook(HookArgs),
+    /// Register the hooks in Claude Code's settings: this project's, or with --user yours
+    Install(InstallArgs),
+    /// Take the hooks out of the settings again, and leave all else as it is
+    Uninstall(UninstallArgs),
     /// Arm a session or a project: Frosty continues it
     On(TargetArgs),
     /// Disarm a session or a project: Frosty leaves it alone
@@ -54,6 +58,8 @@ pub enum Command {
     /// Tell everyone what a hook met with
     #[command(hide = true)]
     Announce(AnnounceArgs),
+    /// Check the whole set-up: one line per check, with what mends it
+    Doctor(DoctorArgs),
 }
 
 /// Which store and fleet a command is about.

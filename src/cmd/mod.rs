@@ -9,12 +9,16 @@ use crate::willy::{self, Word};
 
 pub mod announce;
 pub mod completions;
+pub mod doctor;
 pub mod engine;
 pub mod hold;
+pub mod install;
 pub mod man;
+pub mod registration;
 pub mod release;
 pub mod switch;
 pub mod target;
+pub mod uninstall;
 pub mod wake;
 pub mod who;
 
@@ -30,6 +34,12 @@ pub enum Failure {
     /// A switch was not written.
     #[error(transparent)]
     Switch(#[from] switch::SwitchError),
+    /// Something does not work.
+    #[error(transparent)]
+    Unwell(#[from] doctor::Unwell),
+    /// The hooks were not registered, or not taken out.
+    #[error(transparent)]
+    Settings(#[from] registration::SettingsError),
     /// What was named is not there, or is several.
     #[error(transparent)]
     Target(#[from] target::TargetError),

@@ -52,6 +52,51 @@ pub struct Env {
     pub tmux_pane: Option<String>,
 }
 
+/// The variables of Frosty's own that [`Env`] reads.
+const OWN: [&str; 11] = [
+    "FROSTY_CONFIG",
+    "FROSTY_STORE",
+    "FROSTY_STORE_PASSWORD_FILE",
+    "FROSTY_STORE_CA_FILE",
+    "FROSTY_FLEET",
+    "FROSTY_SCOPE",
+    "FROSTY_NAME",
+    "FROSTY_STREAM",
+    "FROSTY_MODE",
+    "FROSTY_ON",
+    "FROSTY_DISABLE",
+];
+
+/// What is set that begins with `FROSTY_` and that nobody reads, sorted.
+#[must_use]
+pub fn unread() -> Vec<String> {
+    let names = env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    let mut unread: Vec<String> = names.filter(|n| n.starts_with("FROSTY_") && !OWN.contains(&n.as_str())).collect();
+    unread.sort();
+    unread
+}
+
+/// Where a program called `name` is found, as a shell would find it.
+#[must_use]
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let runs = |path: &PathBuf| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file();
+    Env::search_path().into_iter().map(|dir| dir.join(name)).find(runs)
+}
+
+/// Whether colours are not wanted (<https://no-color.org>).
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
+pub fn no_color() -> bool {
+    env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
+}
+
+/// How many continuations in a row the client is told to allow (`CLAUDE_CODE_STOP_HOOK_BLOCK_CAP`, seen on 2.1.331).
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
+pub fn block_cap() -> Option<String> {
+    env::var_os("CLAUDE_CODE_STOP_HOOK_BLOCK_CAP").map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.is_empty())
+}
+
 impl Env {
     /// Reads the environment of this process.
     #[must_use]
@@ -83,6 +128,13 @@ impl Env {
             tmux: text("TMUX"),
             tmux_pane: text("TMUX_PANE"),
         }
+    }
+
+    /// The folders of `PATH`. Apart from the rest: no hook needs them.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
+    pub fn search_path() -> Vec<PathBuf> {
+        env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
     }
 
     /// Whether nobody sits before the client: print mode, or an SDK (client 2.1.331).

@@ -7,15 +7,17 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-mod env;
+pub mod env;
 mod error;
 mod file;
+mod layers;
 mod notify;
 mod server;
 
 pub use env::Env;
 pub use error::ConfigError;
 pub use file::{Trust, apply};
+pub use layers::{Layer, layers};
 pub use notify::Notify;
 pub use server::Server;
 pub(crate) use server::WRITABLE;
@@ -158,11 +160,16 @@ impl Config {
         }
         config.environment(env)?;
         config.flags(flags)?;
-        if let StoreChoice::Auto(server) | StoreChoice::Server(server) = &mut config.store {
+        config.log_in_by(env);
+        Ok(config)
+    }
+
+    /// How a server is logged in to.
+    fn log_in_by(&mut self, env: &Env) {
+        if let StoreChoice::Auto(server) | StoreChoice::Server(server) = &mut self.store {
             server.password_file.clone_from(&env.store_password_file);
             server.ca_file.clone_from(&env.store_ca_file);
         }
-        Ok(config)
     }
 
     /// Lays a file over the configuration; tells whether there was one.

@@ -12,8 +12,8 @@ use crate::throttle::policy::{Ms, millis};
 use crate::throttle::state::{Hold, SessionState, Span};
 
 /// The script. Its text is sent with the first call after each change of store.
-const CARRY: &str = include_str!("carry.lua");
-const CARRY_SHA: &str = include_str!(concat!(env!("OUT_DIR"), "/carry.sha1"));
+pub(super) const CARRY: &str = include_str!("carry.lua");
+pub(super) const CARRY_SHA: &str = include_str!(concat!(env!("OUT_DIR"), "/carry.sha1"));
 
 /// No more sessions of a scope are told of, the last seen first: an ask has a deadline.
 const MOST_SESSIONS: usize = 200;

@@ -210,7 +210,10 @@ fn reach(server: &Server, deadline: Instant) -> io::Result<TcpStream> {
 }
 
 /// The server's addresses. A name is looked up beside us, since a resolver may take ten seconds.
-fn resolve(server: &Server, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+///
+/// # Errors
+/// When the name has none, or they are not told in time.
+pub(crate) fn resolve(server: &Server, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = server.host.parse() {
         return Ok(vec![SocketAddr::new(ip, server.port)]);
     }

@@ -7,6 +7,7 @@ use crate::config::{Config, Server, StoreChoice};
 use crate::throttle::step::Step;
 use crate::throttle::verdict::Verdict;
 
+pub mod backlog;
 mod carry;
 pub mod dragonfly;
 pub mod embedded;
@@ -36,6 +37,7 @@ mod tls;
 mod wire;
 
 pub use error::StoreError;
+pub(crate) use reached::ever as ever_reached;
 
 /// How long a connection may take to open, within the budget of a verdict.
 pub const CONNECT: Duration = Duration::from_millis(100);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Value};
 
+use super::carry;
 use crate::config::Config;
 use crate::throttle::policy::{Class, LONGEST, Ms, Quota, millis};
 use crate::throttle::state::Hold;
@@ -15,6 +16,9 @@ use crate::throttle::verdict::{Decision, Held, Outcome, Reason};
 pub const SCRIPT: &str = include_str!("admit.lua");
 /// Its SHA-1, as `EVALSHA` wants it.
 pub const SCRIPT_SHA: &str = include_str!(concat!(env!("OUT_DIR"), "/admit.sha1"));
+
+/// The scripts that are asked by digest, each with it.
+pub(crate) const ASKED_BY_DIGEST: [(&str, &str); 2] = [(SCRIPT, SCRIPT_SHA), (carry::CARRY, carry::CARRY_SHA)];
 
 /// The name of this store in the journal.
 pub const NAME: &str = "dragonfly";

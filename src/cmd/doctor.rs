@@ -1,0 +1,49 @@
+//! `frosty doctor`: looks at everything, and changes nothing.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::Failure;
+use crate::cli::DoctorArgs;
+use crate::config::{Env, env};
+use crate::doctor;
+use crate::doctor::report::{self, Check, State};
+
+/// That something does not work.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed} of {all} checks failed; the lines that begin with FAIL tell what mends it")]
+pub struct Unwell {
+    /// How many failed.
+    pub failed: usize,
+    /// How many there were.
+    pub all: usize,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    checks: &'a [Check],
+}
+
+/// Prints one line per check.
+///
+/// # Errors
+/// When a check failed; warnings and notes are no failure.
+pub fn run(args: DoctorArgs) -> Result<(), Failure> {
+    let env = Env::read();
+    let project = doctor::project(&env, args.project);
+    let checks = doctor::examine(&env, &project, &args.place);
+    let mut out = io::stdout().lock();
+    // A reader that has gone away has seen enough.
+    let _ = if args.json {
+        let json = serde_json::to_string(&Report { checks: &checks }).unwrap_or_default();
+        writeln!(out, "{json}")
+    } else {
+        let terminal = out.is_terminal();
+        write!(out, "{}", report::lines(&checks, terminal, terminal && !env::no_color()))
+    };
+    match checks.iter().filter(|check| check.state == State::Fail).count() {
+        0 => Ok(()),
+        failed => Err(Unwell { failed, all: checks.len() }.into()),
+    }
+}

@@ -1,0 +1,122 @@
+//! `frosty install`.
+
+use std::path::Path;
+
+use super::registration::{Chosen, SettingsError, change, chosen, listed, say, warn};
+use crate::cli::InstallArgs;
+use crate::config::Env;
+use crate::settings::edit::{self, Without};
+use crate::settings::ours::{EVENTS, Engine, Owner, Registration, owner};
+use crate::settings::write::Standing;
+use crate::settings::{Hook, Place, disabling, hooks_in, json, others, program};
+use crate::text;
+
+/// The client's cap on continuations in a row, which counts the plain engine's alone (2.1.331).
+const CAP: &str = "CLAUDE_CODE_STOP_HOOK_BLOCK_CAP";
+
+/// Registers the hooks in the settings file that the arguments, or else the environment, name.
+///
+/// # Errors
+/// When something else decides stops there, or the file cannot be used or written: it is then as it was.
+pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
+    let env = Env::read();
+    let chosen = chosen(&args.settings, &env, "install")?;
+    let engine = if args.plain { Engine::Plain } else { Engine::Continuous };
+    let wanted = Registration { command: program::path()?, engine, manual: chosen.place == Place::User };
+    let standing = Standing::read(&chosen.file)?;
+    let before = standing.text.as_deref();
+    let new = edit::put(before, &wanted, &standing.path)?;
+    is_undone(before, &new, &standing.path)?;
+
+    let (found, unread) = others::beside(&env, &chosen.project, &chosen.file);
+    for e in unread {
+        warn(&format!("looked for other engines, but {e}"));
+    }
+    let refused = !found.is_empty() && engine == Engine::Continuous && !args.keep_others;
+    if args.settings.dry_run || !refused {
+        let backup = change(&standing, Some(&new), args.settings.dry_run)?;
+        if !refused {
+            tell(&chosen, &wanted, before, &new, backup.as_deref(), args.settings.dry_run);
+        }
+    }
+    let list = listed(&found, &chosen.project);
+    if refused {
+        let anyway = format!("frosty install --continuous {} --keep-others", chosen.flags);
+        return Err(SettingsError::Beside { list, anyway });
+    }
+    if !found.is_empty() {
+        warn(&format!("found besides, each of which decides stops too:\n{list}"));
+    }
+    hints(&env, &chosen, &wanted, &new);
+    Ok(())
+}
+
+/// Taking out of the new text what is Frosty's must leave what it leaves of the old one.
+fn is_undone(before: Option<&str>, new: &str, file: &Path) -> Result<(), SettingsError> {
+    let was = before.map_or(Ok(Without::NoFile), |before| edit::take(before, file))?;
+    if edit::take(new, file)? == was || before == Some(new) {
+        return Ok(());
+    }
+    Err(SettingsError::NotItsInverse(text::path(file)))
+}
+
+fn tell(chosen: &Chosen, wanted: &Registration, before: Option<&str>, new: &str, backup: Option<&Path>, dry_run: bool) {
+    let (file, engine) = (text::path(&chosen.file), wanted.engine.name());
+    if before == Some(new) {
+        say(&format!("Nothing to do: the {engine} engine is registered in {file} already."));
+        return;
+    }
+    if dry_run {
+        say(&format!("\nNothing was written. To do it: frosty install --{engine} {}", chosen.flags));
+        return;
+    }
+    let whom = match chosen.place {
+        Place::User => "sessions of every project, but only those you arm (frosty on)",
+        _ => "every session of this project",
+    };
+    say(&format!("Registered the {engine} engine in {file}"));
+    say(&format!("  for      {whom}, from its next start on"));
+    say(&format!("  added    {} hooks that run {}", EVENTS.len(), text::line_of(&wanted.command, 1000)));
+    let old = before.and_then(|text| hooks_in(text, &chosen.file).ok()).unwrap_or_default();
+    let mut old: Vec<&Hook> = old.iter().filter(|hook| owner(hook) == Owner::Installed).collect();
+    let replaced = old.len();
+    old.dedup_by_key(|hook| &hook.command);
+    if let Some(first) = old.first() {
+        say(&format!("  instead of {replaced} older ones that run {}", text::line_of(&first.command, 1000)));
+    }
+    match backup.map(text::path) {
+        Some(backup) if replaced > 0 => say(&format!("  undo     cp -p {backup} {file}")),
+        backup => {
+            if let Some(backup) = backup {
+                say(&format!("  backup   {backup}"));
+            }
+            say(&format!("  undo     frosty uninstall {}", chosen.flags));
+        }
+    }
+}
+
+fn hints(env: &Env, chosen: &Chosen, wanted: &Registration, new: &str) {
+    if program::is_built_here(Path::new(&wanted.command)) {
+        warn(&format!(
+            "{} lies where cargo builds, and goes with the next cargo clean; install it first: ./install.sh",
+            text::line_of(&wanted.command, 1000)
+        ));
+    }
+    for file in disabling(env, &chosen.project) {
+        warn(&format!(
+            "no hook runs while {} says \"disableAllHooks\": true; take that out: \"${{EDITOR:-vi}}\" {}",
+            text::path(&file),
+            text::path(&file)
+        ));
+    }
+    if env.disabled() {
+        warn("FROSTY_DISABLE is set, so nothing is continued until you: unset FROSTY_DISABLE");
+    }
+    let root = json::parse(new).ok().flatten();
+    let is_set = root.is_some_and(|root| root.get("env").is_some_and(|vars| vars.get(CAP).is_some()));
+    if wanted.engine == Engine::Plain && !is_set {
+        say(&format!(
+            "The client ends a turn at the ninth continuation in a row that used no tool. To lift that, add\n  \"env\": {{\"{CAP}\": \"0\"}}\nto that file; Frosty's limits are then the only ones."
+        ));
+    }
+}

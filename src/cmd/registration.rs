@@ -1,0 +1,162 @@
+//! What `frosty install` and `frosty uninstall` share: which settings file is meant, and how a change of it is shown.
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use crate::cli::SettingsArgs;
+use crate::config::Env;
+use crate::settings::others::Other;
+use crate::settings::program::NoProgram;
+use crate::settings::write::{Standing, Unwritten};
+use crate::settings::{Place, Unread, diff, same, user_dir};
+use crate::text;
+
+/// Why the hooks were not registered, or not taken out. The settings are then as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// There is no user's folder.
+    #[error(
+        "expected a folder of user settings, found neither CLAUDE_CONFIG_DIR nor HOME to be set; set one: export HOME=~"
+    )]
+    NoUserFolder,
+    /// The project folder does not exist.
+    #[error("expected a project folder at {dir}, found: {cause}; name one that exists: frosty {command} --project DIR")]
+    NoProject {
+        /// The folder.
+        dir: String,
+        /// `install` or `uninstall`.
+        command: &'static str,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The project is the home folder.
+    #[error(
+        "expected a project, found the folder of your own settings: {file} would reach every project; name one: frosty {command} --project DIR, or mean all: frosty {command} --user"
+    )]
+    IsUsers {
+        /// The settings file.
+        file: String,
+        /// `install` or `uninstall`.
+        command: &'static str,
+    },
+    /// A settings file cannot be used.
+    #[error(transparent)]
+    Unread(#[from] Unread),
+    /// A settings file was not written.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
+    /// This program cannot be registered.
+    #[error(transparent)]
+    Program(#[from] NoProgram),
+    /// Something else decides stops there.
+    #[error(
+        "expected to decide stops alone, found besides:\n{list}\nNothing was written. To register beside them all the same: {anyway}"
+    )]
+    Beside {
+        /// One per line, each with its cure.
+        list: String,
+        /// The command that does it all the same.
+        anyway: String,
+    },
+    /// An edit was not what it must be.
+    #[error(
+        "expected the change of {0} to be one that can be undone, found that it is not; nothing was written: add the hooks by hand"
+    )]
+    NotItsInverse(String),
+}
+
+/// The settings file that is meant.
+#[derive(Debug)]
+pub struct Chosen {
+    /// Whose it is.
+    pub place: Place,
+    /// Where it is, a link perhaps.
+    pub file: PathBuf,
+    /// The project, its real path.
+    pub project: PathBuf,
+    /// The flags that mean it, wherever they are said.
+    pub flags: String,
+}
+
+/// Finds out which settings file the arguments, or else the environment, mean.
+///
+/// # Errors
+/// When there is no such project or no user's folder.
+pub fn chosen(args: &SettingsArgs, env: &Env, command: &'static str) -> Result<Chosen, SettingsError> {
+    let named = args.project.clone().or_else(|| env.claude_project_dir.clone());
+    let dir = named.unwrap_or_else(|| PathBuf::from("."));
+    let no_project = |cause| SettingsError::NoProject { dir: text::path(&dir), command, cause };
+    let project = dir.canonicalize().map_err(no_project)?;
+    if !project.is_dir() {
+        return Err(no_project(io::ErrorKind::NotADirectory.into()));
+    }
+    let users = user_dir(env).map(|dir| env::current_dir().unwrap_or_default().join(dir).join("settings.json"));
+    if args.user {
+        let file = users.ok_or(SettingsError::NoUserFolder)?;
+        return Ok(Chosen { place: Place::User, file, project, flags: "--user".to_owned() });
+    }
+    let (place, name, flag) = match args.local {
+        true => (Place::Local, "settings.local.json", "--local "),
+        false => (Place::Project, "settings.json", ""),
+    };
+    let file = project.join(".claude").join(name);
+    let is_users = |users: &PathBuf| {
+        same(users, &file)
+            || users.parent().zip(file.parent()).is_some_and(|(a, b)| place == Place::Project && same(a, b))
+    };
+    if users.as_ref().is_some_and(is_users) {
+        return Err(SettingsError::IsUsers { file: text::path(&file), command });
+    }
+    let flags = format!("{flag}--project {}", text::path(&project));
+    Ok(Chosen { place, file, project, flags })
+}
+
+/// Shows a change, or makes it. Without one nothing happens. The backup, where one was made.
+///
+/// # Errors
+/// When it cannot be made: the file is then as it was.
+pub fn change(standing: &Standing, new: Option<&str>, dry_run: bool) -> Result<Option<PathBuf>, SettingsError> {
+    if standing.text.as_deref() == new {
+        return Ok(None);
+    }
+    if dry_run {
+        show(&standing.path, standing.text.as_deref(), new);
+        return Ok(None);
+    }
+    Ok(standing.replace(new)?)
+}
+
+/// The change as a diff: for a terminal without what would command it, else fit for `patch`.
+fn show(file: &Path, before: Option<&str>, after: Option<&str>) {
+    let name = |text: Option<&str>| text.map_or_else(|| "/dev/null".to_owned(), |_| file.display().to_string());
+    let diff = diff::unified(
+        before.unwrap_or_default(),
+        after.unwrap_or_default(),
+        &text::line_of(&name(before), 4096),
+        &text::line_of(&name(after), 4096),
+    );
+    let mut out = io::stdout().lock();
+    // A reader that has gone away is no failure.
+    let _ = match out.is_terminal() {
+        true => out.write_all(text::prompt(&diff, usize::MAX).as_bytes()),
+        false => out.write_all(diff.as_bytes()),
+    };
+}
+
+/// One line per other, each with the command that takes it out.
+#[must_use]
+pub fn listed(others: &[Other], project: &Path) -> String {
+    let line = |other: &Other| format!("  {}\n    take it out: {}", other.shown(), other.cure(project));
+    others.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Says something on stdout; a reader that has gone away is no failure.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Says something on stderr.
+pub fn warn(line: &str) {
+    let _ = writeln!(io::stderr(), "frosty: {line}");
+}

@@ -1,0 +1,56 @@
+//! `frosty uninstall`.
+
+use super::registration::{SettingsError, change, chosen, say};
+use crate::cli::UninstallArgs;
+use crate::config::Env;
+use crate::settings::edit::{self, Without};
+use crate::settings::hooks_in;
+use crate::settings::others::{self, Other};
+use crate::settings::ours::{Engine, Owner, engine, owner};
+use crate::settings::write::Standing;
+use crate::text;
+
+/// Takes the hooks out of the settings file that the arguments, or else the environment, name.
+///
+/// # Errors
+/// When the file cannot be used or written: it is then as it was.
+pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
+    let env = Env::read();
+    let chosen = chosen(&args.settings, &env, "uninstall")?;
+    let standing = Standing::read(&chosen.file)?;
+    let file = text::path(&chosen.file);
+    let before = standing.text.as_deref();
+    let without = before.map_or(Ok(Without::NoFile), |before| edit::take(before, &standing.path))?;
+    let new = match &without {
+        Without::Text(text) => Some(text.as_str()),
+        Without::NoFile => None,
+    };
+    if new == before {
+        say(&format!("Nothing to do: frosty install has registered nothing in {file}."));
+    } else {
+        let gone = before.and_then(|text| hooks_in(text, &standing.path).ok()).unwrap_or_default();
+        let gone: Vec<_> = gone.iter().filter(|hook| owner(hook) == Owner::Installed).collect();
+        let engine = gone.iter().find_map(|hook| engine(hook)).unwrap_or(Engine::Continuous);
+        let backup = change(&standing, new, args.settings.dry_run)?;
+        if args.settings.dry_run {
+            say(&format!("\nNothing was written. To do it: frosty uninstall {}", chosen.flags));
+        } else {
+            let what =
+                if new.is_none() { "and the file with them: it held nothing else" } else { "all else is as it was" };
+            say(&format!("Took {} hooks out of {file}, {what}", gone.len()));
+            if let Some(backup) = backup {
+                say(&format!("  backup   {}", text::path(&backup)));
+            }
+            say(&format!("  undo     frosty install --{} {}", engine.name(), chosen.flags));
+        }
+    }
+    let (others, _) = others::beside(&env, &chosen.project, &chosen.file);
+    let frostys: Vec<Other> = others.into_iter().filter(|other| !matches!(other, Other::Unthrottled(..))).collect();
+    if !frostys.is_empty() {
+        say(&format!(
+            "Frosty is registered elsewhere too:\n{}",
+            super::registration::listed(&frostys, &chosen.project)
+        ));
+    }
+    Ok(())
+}

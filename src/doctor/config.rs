@@ -1,0 +1,54 @@
+//! Where the configuration comes from, and what of it is wrong.
+
+use super::report::{Check, State};
+use crate::config::{Env, Layer, env};
+use crate::text;
+
+const CONFIG: &str = "config";
+const ENVIRONMENT: &str = "environment";
+
+/// One line for the layers, one for each that is wrong, and one for the variables that nobody reads.
+pub(super) fn checks(env: &Env, layers: &[Layer]) -> Vec<Check> {
+    let mut checks = vec![merged(layers)];
+    for (layer, wrong) in layers.iter().filter_map(|l| Some((l, l.wrong.as_ref()?))) {
+        // The error names its file; of a variable or a flag it says only where such are.
+        let name = if layer.keys.is_empty() && !layer.name.contains('/') { &layer.name } else { "" };
+        let mut check = Check::of_error(CONFIG, State::Fail, &wrong.to_string());
+        if !name.is_empty() && !check.found.contains(name) {
+            check.found = format!("{name}: {}", check.found);
+        }
+        checks.push(check);
+    }
+    checks.extend(unread(env, &env::unread()));
+    checks
+}
+
+/// What is laid over what, the last one winning.
+fn merged(layers: &[Layer]) -> Check {
+    let shown = |layer: &Layer| match (&layer.wrong, layer.keys.as_slice()) {
+        (Some(_), _) => format!("{} (left out)", layer.name),
+        (None, []) => layer.name.clone(),
+        (None, keys) => format!("{} ({})", layer.name, keys.join(", ")),
+    };
+    let all: Vec<String> = ["defaults".to_owned()].into_iter().chain(layers.iter().map(shown)).collect();
+    Check::ok(CONFIG, all.join(" < "))
+}
+
+fn unread(env: &Env, unread: &[String]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if !unread.is_empty() {
+        let names: Vec<String> = unread.iter().map(|name| text::line(name)).collect();
+        let found = format!("nobody reads {}", names.join(", "));
+        checks.push(Check::warn(ENVIRONMENT, found, format!("unset {}", names.join(" "))));
+    }
+    // The two that set no key.
+    for (name, set) in [
+        ("FROSTY_STORE_PASSWORD_FILE", env.store_password_file.is_some()),
+        ("FROSTY_STORE_CA_FILE", env.store_ca_file.is_some()),
+    ] {
+        if set {
+            checks.push(Check::ok(ENVIRONMENT, format!("{name} is set")));
+        }
+    }
+    checks
+}

@@ -1,0 +1,38 @@
+//! Whether the engines that should be waiting on this machine are alive.
+
+use super::report::Check;
+use crate::clock;
+use crate::cmd::engine;
+use crate::config::Config;
+use crate::store::roll::{Roll, Session};
+use crate::throttle::state::Phase;
+
+const ENGINES: &str = "engines";
+/// How many lost sessions are named.
+const MOST_NAMED: usize = 3;
+
+/// How many engines wait on this machine, and which are lost.
+pub(super) fn check(config: &Config) -> Check {
+    match Roll::open(config).and_then(|mut roll| roll.sessions()) {
+        Ok(sessions) => of(&sessions),
+        // What is wrong with it is told where the store is looked at.
+        Err(_) => Check::note(ENGINES, "not known while the store does not tell its sessions"),
+    }
+}
+
+fn of(sessions: &[Session]) -> Check {
+    let host = clock::host();
+    let here = || sessions.iter().filter(|(_, s)| s.host == host && s.phase == Phase::Open);
+    let waiting = here().filter(|(_, s)| engine::waits(s)).count();
+    let lost: Vec<&Session> = here().filter(|(_, s)| engine::lost(s)).collect();
+    let alive = format!("{waiting} waiting on this machine");
+    let Some((first, _)) = lost.first() else { return Check::ok(ENGINES, format!("{alive}, none lost")) };
+    let named: Vec<&str> = lost.iter().take(MOST_NAMED).map(|(id, _)| id.as_str()).collect();
+    let more = if lost.len() > MOST_NAMED { ", …" } else { "" };
+    let found = format!(
+        "{alive}, {} lost (stood down, and nobody waits to bring them back): {}{more}",
+        lost.len(),
+        named.join(", ")
+    );
+    Check::warn(ENGINES, found, format!("claude --resume {first}"))
+}

@@ -1,0 +1,100 @@
+//! Whether everything is as it should be: what `frosty doctor` looks at. Nothing is made, mended or written, every question to
+//! somebody else has a deadline, and what is broken hides nothing else.
+
+use std::path::{Path, PathBuf};
+
+mod acl;
+mod binary;
+mod client;
+mod config;
+mod engines;
+mod hooks;
+mod network;
+mod registered;
+pub mod report;
+mod server;
+mod session;
+mod state;
+mod store;
+mod switches;
+mod timeouts;
+
+use crate::cli::PlaceArgs;
+use crate::config::{Env, Flags, layers};
+use crate::settings::ours::{Engine, Owner, engine, owner};
+use crate::settings::{Hook, Place, same};
+use crate::text;
+use registered::{Registered, Source};
+use report::Check;
+
+/// Looks at everything, for the hooks of this project.
+#[must_use]
+pub fn examine(env: &Env, project: &Path, place: &PlaceArgs) -> Vec<Check> {
+    let registered = Registered::read(env, project);
+    let (config, layers) = layers(env, Some(project), &as_registered(&registered, place));
+    let engine = registered.engines().first().map(|(_, _, engine)| *engine);
+
+    let mut checks = Vec::new();
+    if !project.is_dir() {
+        let found = format!("{} is no folder", text::path(project));
+        checks.push(Check::fail("project", found, "frosty doctor --project <a folder>"));
+    }
+    checks.extend(binary::checks(&registered, project));
+    checks.extend(hooks::checks(&registered, &config, env, project));
+    checks.extend(switches::checks(&registered));
+    checks.extend(timeouts::checks(&registered, config.budget, project));
+    checks.push(client::check(needs(&registered)));
+    checks.extend(config::checks(env, &layers));
+    checks.push(session::armed(&config, env, Some(project), engine));
+    checks.push(session::seat(&config, env));
+    checks.extend(session::window(env));
+    checks.extend(state::checks(&config));
+    checks.extend(store::checks(&config));
+    checks.push(engines::check(&config));
+    checks
+}
+
+/// The flags that the registered engine is called with, and over them those of this command line.
+fn as_registered(registered: &Registered, place: &PlaceArgs) -> Flags {
+    let engines = registered.engines();
+    let flags = engines.iter().find_map(|(_, hook, _)| registered::flags(hook).ok()).unwrap_or_default();
+    Flags { store: place.store.clone().or(flags.store), fleet: place.fleet.clone().or(flags.fleet), ..flags }
+}
+
+fn needs(registered: &Registered) -> client::Needs {
+    let mut needs = client::Needs::default();
+    for (_, hook) in registered.ours() {
+        needs.rewake |= hook.async_rewake;
+        needs.args |= hook.args.is_some();
+    }
+    needs
+}
+
+/// The command that registers a hook anew, where `frosty install` wrote it; else an editor on its file.
+fn again(source: &Source, hook: &Hook, project: &Path) -> String {
+    let place = match source {
+        Source::Plugin(plugin) => return format!("claude plugin update {}", text::line(&plugin.id)),
+        Source::Settings(_) if owner(hook) != Owner::Installed => return edit(&hook.file),
+        Source::Settings(Place::User) => " --user",
+        Source::Settings(Place::Local) => " --local",
+        Source::Settings(_) => "",
+    };
+    let plain = if engine(hook) == Some(Engine::Plain) { " --plain" } else { "" };
+    format!("{}{place}{plain}", install(project))
+}
+
+fn install(project: &Path) -> String {
+    let is_here = std::env::current_dir().is_ok_and(|here| same(&here, project));
+    if is_here { "frosty install".to_owned() } else { format!("frosty install --project {}", text::path(project)) }
+}
+
+fn edit(file: &Path) -> String {
+    format!("\"${{EDITOR:-vi}}\" {}", text::path(file))
+}
+
+/// The project that is meant: the one named, else the client's, else the working folder.
+#[must_use]
+pub fn project(env: &Env, named: Option<PathBuf>) -> PathBuf {
+    let here = || std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    named.or_else(|| env.claude_project_dir.clone()).unwrap_or_else(here)
+}

@@ -1,0 +1,175 @@
+//! Whether the store answers, and as one that decides must.
+
+use std::time::Duration;
+
+use super::report::{Check, State};
+use super::server::{Scripts, Told, ask};
+use super::{acl, network};
+use crate::config::{Config, Server};
+use crate::duration;
+use crate::store::{self, StoreError};
+use crate::text;
+use crate::throttle::policy::Ms;
+
+const STORE: &str = "store";
+const SCRIPT: &str = "script";
+const CLOCK: &str = "clock";
+const MEMORY: &str = "memory";
+const DISK: &str = "persistence";
+
+/// The oldest protocol and scripting that the scripts need.
+const OLDEST: (u32, u32) = (6, 2);
+/// A clock that is further off than this ends or begins windows at times that surprise.
+const SKEW: Ms = 1000;
+
+/// Everything about the store.
+pub(super) fn checks(config: &Config) -> Vec<Check> {
+    let Some((server, optional)) = store::server(config) else { return vec![files(config, "as chosen")] };
+    match ask(config, server) {
+        Ok(told) => of_server(&told, server, config),
+        Err(StoreError::NobodyListens { at }) if optional && !store::ever_reached(config) => {
+            vec![files(config, &format!("nobody listens at {at}, nor ever did"))]
+        }
+        Err(e) => vec![Check::of_error(STORE, State::Fail, &e.to_string())],
+    }
+}
+
+fn files(config: &Config, why: &str) -> Check {
+    match &config.state {
+        Some(state) => {
+            let found = format!("plain files in {} ({why}); for one machine", text::path(&state.join(&config.fleet)));
+            Check::ok(STORE, found)
+        }
+        None => Check::of_error(STORE, State::Fail, &StoreError::NoStateFolder.to_string()),
+    }
+}
+
+fn of_server(told: &Told, server: &Server, config: &Config) -> Vec<Check> {
+    let mut checks = vec![reached(told, config)];
+    checks.extend(acl::rights(told, server, config));
+    checks.extend(told.cut.is_none().then(|| script(told)));
+    checks.extend(clock(told));
+    checks.extend(memory(told, server));
+    checks.extend(persistence(told));
+    checks.push(network::open(told, server));
+    checks.extend(network::threads(told, server, config));
+    checks
+}
+
+/// Who it is, how fast, and whether it takes writes.
+fn reached(told: &Told, config: &Config) -> Check {
+    let at = &told.at;
+    let who = match (told.dragonfly(), told.info("redis_version")) {
+        (Some(version), _) => format!("Dragonfly {}", text::line(version)),
+        (None, Some(version)) => format!("Redis {}", text::line(version)),
+        (None, None) => "a server that does not tell this user its version".to_owned(),
+    };
+    let found = format!("{at}: {who}, answers in {}", fine(told.latency));
+    if told.dragonfly().is_none() && told.info("redis_version").and_then(version).is_some_and(|v| v < OLDEST) {
+        return Check::fail(
+            STORE,
+            format!("{found}; expected 6.2 or newer"),
+            "export FROSTY_STORE=redis://<a server of 6.2 or newer>",
+        );
+    }
+    let replica = told.info("role").is_some_and(|role| role != "master");
+    if replica && told.info("slave_read_only") != Some("0") {
+        let primary = told.info("master_host").zip(told.info("master_port"));
+        let primary = primary.map_or_else(|| "<primary>:<port>".to_owned(), |(h, p)| text::line(&format!("{h}:{p}")));
+        let found = format!("{found}; it is a replica, and takes no writes");
+        return Check::fail(STORE, found, format!("export FROSTY_STORE=redis://{primary}"));
+    }
+    if told.info("loading") == Some("1") {
+        let cure = format!("redis-cli -u {at} INFO persistence  # until it says loading:0");
+        return Check::warn(STORE, format!("{found}; it is still loading its data"), cure);
+    }
+    if let Some(why) = &told.cut {
+        return Check::of_error(STORE, State::Fail, &why.to_string());
+    }
+    if let Some(why) = &told.unwritable {
+        return Check::of_error(STORE, State::Fail, &why.to_string());
+    }
+    if told.latency > config.budget / 2 {
+        let found = format!("{found}, more than half of the budget of {}", duration::show(config.budget));
+        return Check::warn(STORE, found, format!("redis-cli -u {at} --latency"));
+    }
+    Check::ok(STORE, found)
+}
+
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// To a hundredth of a millisecond.
+fn fine(latency: Duration) -> String {
+    format!("{:.2} ms", latency.as_secs_f64() * 1000.0)
+}
+
+fn script(told: &Told) -> Check {
+    match &told.scripts {
+        Scripts::Cached => Check::ok(SCRIPT, "in the server's cache, under the digest it is asked by"),
+        Scripts::Loaded => Check::ok(SCRIPT, "the server takes it, under the digest it is asked by"),
+        Scripts::Unknown => Check::ok(SCRIPT, "not asked: its user may not, and need not (the first stop loads it)"),
+        Scripts::Misnamed(name) => Check::fail(
+            SCRIPT,
+            format!("the server names the script \"{}\", not by its SHA-1", text::line(name)),
+            format!("redis-cli -u {} INFO server", told.at),
+        ),
+        Scripts::Refused(said) => Check::fail(
+            SCRIPT,
+            format!("the server does not take the script: \"{}\"", text::line(said)),
+            format!("redis-cli -u {} INFO server", told.at),
+        ),
+    }
+}
+
+fn clock(told: &Told) -> Option<Check> {
+    let ahead = told.ahead?;
+    let off = Duration::from_millis(ahead.unsigned_abs());
+    let which = if ahead < 0 { "behind" } else { "ahead of" };
+    Some(if ahead.abs() > SKEW {
+        let found = format!("the server's clock, which decides, is {} {which} this machine's", duration::about(off));
+        Check::warn(CLOCK, found, "sudo timedatectl set-ntp true  # on whichever of the two is wrong")
+    } else {
+        Check::ok(CLOCK, format!("the server's clock is within a second of this machine's ({})", duration::show(off)))
+    })
+}
+
+/// Whether memory that runs out makes it forget what decides.
+fn memory(told: &Told, server: &Server) -> Option<Check> {
+    let Some(policy) = told.info("maxmemory_policy") else {
+        let unknown = "whether it forgets keys when it is full is not known: its user may not ask (INFO), and need not";
+        return (told.info.is_none() && told.cut.is_none()).then(|| Check::note(MEMORY, unknown));
+    };
+    let cache = told.info("cache_mode") == Some("cache");
+    let limited = told.info("maxmemory").is_some_and(|most| most != "0");
+    if told.dragonfly().is_some() {
+        return Some(if cache || policy == "eviction" {
+            let found = "a cache: it forgets keys when its memory is full, and with them limits and holds";
+            Check::warn(MEMORY, found, format!("dragonfly --cache_mode=false --port {}", server.port))
+        } else {
+            Check::ok(MEMORY, "full memory loses no key")
+        });
+    }
+    Some(if policy != "noeviction" && limited {
+        let found = format!(
+            "maxmemory-policy {}: it forgets keys when its memory is full, and with them limits and holds",
+            text::line(policy)
+        );
+        Check::warn(MEMORY, found, format!("redis-cli -u {} CONFIG SET maxmemory-policy noeviction", told.at))
+    } else {
+        Check::ok(MEMORY, "full memory loses no key")
+    })
+}
+
+/// Whether a restart loses what it knows.
+fn persistence(told: &Told) -> Option<Check> {
+    let (save, appendonly) = (told.setting("save")?, told.setting("appendonly").unwrap_or("no"));
+    if save.is_empty() && appendonly != "yes" {
+        let found = "off: a restart of the server forgets quotas and rests, and what no machine's files mirror";
+        let cure = format!("redis-cli -u {} CONFIG SET appendonly yes", told.at);
+        return Some(Check::note(DISK, found).cured_by(cure));
+    }
+    Some(Check::ok(DISK, "a restart of the server keeps its data"))
+}

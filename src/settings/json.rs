@@ -1,0 +1,205 @@
+//! JSON with the place of every value: what is edited must otherwise stay as it is, byte for byte.
+//!
+//! The parser is serde_json's; a value's place is where its raw text lies in the whole.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// One value and its place, in bytes of the whole text.
+#[derive(Debug, Clone, Copy)]
+pub struct Node<'a> {
+    raw: &'a str,
+    start: usize,
+}
+
+/// A key and its value in an object. A key may stand there twice: then the client takes the last.
+#[derive(Debug, Clone)]
+pub struct Member<'a> {
+    /// The key.
+    pub key: String,
+    /// Where the key begins.
+    pub start: usize,
+    /// Its value.
+    pub value: Node<'a>,
+}
+
+impl Member<'_> {
+    /// From the key to the end of the value.
+    #[must_use]
+    pub fn span(&self) -> Range<usize> {
+        self.start..self.value.span().end
+    }
+}
+
+/// Why a text is no JSON.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at line {line}, column {column}")]
+pub struct NotJson {
+    /// What the parser said.
+    pub what: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in bytes.
+    pub column: usize,
+}
+
+/// The value that a text holds; a byte-order mark before it is passed over. `None` for a text of white space alone.
+///
+/// # Errors
+/// When it is not JSON.
+pub fn parse(text: &str) -> Result<Option<Node<'_>>, NotJson> {
+    let json = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let begun = json.trim_start_matches(BLANK);
+    if begun.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str::<IgnoredAny>(json).map_err(|e| not_json(&e))?;
+    Ok(Some(Node { raw: begun.trim_end_matches(BLANK), start: text.len() - begun.len() }))
+}
+
+/// JSON's white space.
+pub const BLANK: [char; 4] = [' ', '\t', '\n', '\r'];
+
+fn not_json(e: &serde_json::Error) -> NotJson {
+    let said = e.to_string();
+    let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what).to_owned();
+    NotJson { what, line: e.line(), column: e.column() }
+}
+
+impl<'a> Node<'a> {
+    /// Its place.
+    #[must_use]
+    pub fn span(&self) -> Range<usize> {
+        self.start..self.start + self.raw.len()
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.raw
+    }
+
+    /// What kind of value it is, in words.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.raw.as_bytes().first() {
+            Some(b'{') => "an object",
+            Some(b'[') => "a list",
+            Some(b'"') => "a text",
+            Some(b't' | b'f') => "true or false",
+            Some(b'n') => "null",
+            _ => "a number",
+        }
+    }
+
+    /// The members, if it is an object whose keys can be read.
+    #[must_use]
+    pub fn members(&self) -> Option<Vec<Member<'a>>> {
+        let found = serde_json::Deserializer::from_str(self.raw).deserialize_map(Members).ok()?;
+        let mut from = self.start + 1;
+        let member = |(key, raw): (String, &'a RawValue)| {
+            let value = self.inner(raw);
+            // Between the last value, or the brace, and a key there is but white space and a comma.
+            let start = from + self.raw.get(from - self.start..)?.find('"')?;
+            from = value.span().end;
+            Some(Member { key, start, value })
+        };
+        found.into_iter().map(member).collect()
+    }
+
+    /// The elements, if it is a list.
+    #[must_use]
+    pub fn elements(&self) -> Option<Vec<Self>> {
+        let found = serde_json::Deserializer::from_str(self.raw).deserialize_seq(Elements).ok()?;
+        Some(found.into_iter().map(|raw| self.inner(raw)).collect())
+    }
+
+    /// The value that the client takes for a key: the last.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Self> {
+        self.members()?.into_iter().rfind(|m| m.key == key).map(|m| m.value)
+    }
+
+    /// The value itself.
+    #[must_use]
+    pub fn value(&self) -> Option<Value> {
+        serde_json::from_str(self.raw).ok()
+    }
+
+    fn inner(&self, raw: &'a RawValue) -> Self {
+        let raw = raw.get();
+        // A borrowed raw value is a part of the text that it was read from.
+        Self { raw, start: self.start + (raw.as_ptr() as usize - self.raw.as_ptr() as usize) }
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            all.push(member);
+        }
+        Ok(all)
+    }
+}
+
+struct Elements;
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(element) = seq.next_element()? {
+            all.push(element);
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_of_the_text() {
+        let text = "\u{feff} {\r\n\"a\" : [ 1 , {\"b\":\"}\\\"\"}, \"é\" ] , \"a\":null}\n";
+        let root = parse(text).unwrap().unwrap();
+        assert_eq!(&text[root.span()], root.text());
+        let members = root.members().unwrap();
+        assert_eq!(members.len(), 2, "a key that stands there twice is there twice");
+        assert!(text[members[0].span()].starts_with("\"a\" : [ 1 ") && text[members[0].span()].ends_with("\"é\" ]"));
+        assert_eq!(&text[members[1].span()], "\"a\":null");
+        let inner = members[0].value.elements().unwrap();
+        assert_eq!(inner.iter().map(|n| &text[n.span()]).collect::<Vec<_>>(), ["1", "{\"b\":\"}\\\"\"}", "\"é\""]);
+        assert_eq!(root.get("a").unwrap().kind(), "null");
+        assert!(root.elements().is_none() && inner[0].members().is_none());
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_with_its_place() {
+        assert!(parse(" \r\n\t").unwrap().is_none() && parse("\u{feff}").unwrap().is_none());
+        let wrong = parse("{\n  \"a\": 1,\n}").unwrap_err();
+        assert_eq!((wrong.line, wrong.column, wrong.what.as_str()), (3, 1, "key must be a string"));
+        for text in ["{} {}", "{\"a\" 1}", "{'a':1}", "// x\n{}", "{\"a\":1", "[1,]", "\u{feff}\u{feff}{}"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Stop hooks of the old kind: beside one of them nothing is throttled.
+
+use std::path::{Path, PathBuf};
+
+use super::Hook;
+use crate::read;
+
+/// What makes a hook one of the old kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Old {
+    /// It writes to `/xadd/`.
+    Xadd,
+    /// It starts another `claude … -c … &` in the background.
+    Starts,
+    /// Its last line is, or ends in, a bare `exit 2`.
+    AlwaysTwo,
+}
+
+impl Old {
+    /// In words, after "it".
+    #[must_use]
+    pub fn does(self) -> &'static str {
+        match self {
+            Self::Xadd => "writes to /xadd/",
+            Self::Starts => "starts claude -c in the background",
+            Self::AlwaysTwo => "ends in a bare exit 2",
+        }
+    }
+}
+
+/// Whether a hook goes on without asking, and why that is so: by its command, an argument, or the script that one of them
+/// runs. Only `Stop` hooks can.
+#[must_use]
+pub fn old_kind(hook: &Hook, home: Option<&Path>, project: &Path) -> Option<Old> {
+    if hook.event != "Stop" || hook.kind != "command" {
+        return None;
+    }
+    let texts = || std::iter::once(&hook.command).chain(hook.args.iter().flatten());
+    texts().find_map(|text| in_text(text)).or_else(|| {
+        let script = texts().find_map(|text| script_of(text, home, project))?;
+        in_text(&script)
+    })
+}
+
+fn in_text(text: &str) -> Option<Old> {
+    if text.contains("/xadd/") {
+        return Some(Old::Xadd);
+    }
+    if text.lines().any(starts_another) {
+        return Some(Old::Starts);
+    }
+    text.lines().rfind(|line| !line.trim().is_empty()).is_some_and(ends_in_two).then_some(Old::AlwaysTwo)
+}
+
+/// `claude`, then with no `|`, `;` or `&` between ` -c`, then a `&`.
+fn starts_another(line: &str) -> bool {
+    line.match_indices("claude").any(|(at, word)| {
+        let after = line.get(at + word.len()..).unwrap_or_default();
+        let command = after.split(['|', ';', '&']).next().unwrap_or_default();
+        let behind = |(i, flag): (usize, &str)| after.get(i + flag.len()..).unwrap_or_default();
+        let alone = |rest: &str| rest.starts_with('&') || (rest.starts_with(' ') && rest.contains('&'));
+        command.match_indices(" -c").map(behind).any(alone)
+    })
+}
+
+/// `exit 2` as a command of its own, with nothing but quotes and semicolons behind it.
+fn ends_in_two(line: &str) -> bool {
+    let line = line.trim_end_matches(|c: char| c.is_whitespace() || ";'\"".contains(c));
+    let before = line.strip_suffix("exit 2");
+    before.is_some_and(|b| b.is_empty() || b.ends_with(|c: char| c.is_whitespace() || ";&".contains(c)))
+}
+
+/// The text of the script that a command runs, if it is one that can be read.
+fn script_of(command: &str, home: Option<&Path>, project: &Path) -> Option<String> {
+    let script = |word: &str| {
+        let path = path_of(word, home, project);
+        let bytes = read::file(&path, read::SMALL).ok()?;
+        bytes.starts_with(b"#!").then(|| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    // A path with a space in it may be the whole text.
+    script(command.trim()).or_else(|| command.split_whitespace().find_map(script))
+}
+
+/// A word as the shell would read it, from the project's folder, where the client runs its hooks.
+fn path_of(word: &str, home: Option<&Path>, project: &Path) -> PathBuf {
+    let mut word: String = word.chars().filter(|c| !"\"'".contains(*c)).collect();
+    let project_dir = project.to_string_lossy();
+    for name in ["$CLAUDE_PROJECT_DIR", "${CLAUDE_PROJECT_DIR}"] {
+        word = word.replace(name, &project_dir);
+    }
+    if let Some(home) = home {
+        let home = home.to_string_lossy();
+        word = word.replace("$HOME", &home).replace("${HOME}", &home);
+        if let Some(rest) = word.strip_prefix("~/") {
+            word = format!("{home}/{rest}");
+        }
+    }
+    project.join(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_kinds() {
+        for (text, found) in [
+            ("curl -X POST http://localhost:18000/xadd/torch.continuous.ops -d '{}'", Some(Old::Xadd)),
+            ("claude -c -p \"go on\" > /dev/null 2>&1 &", Some(Old::Starts)),
+            ("nohup claude --model x -c &", Some(Old::Starts)),
+            ("claude -p hi; date -c &", None),
+            ("claude -continue &", None),
+            ("claude -continue -c &", Some(Old::Starts)),
+            ("claude -c -p hi", None),
+            ("echo again >&2; exit 2", Some(Old::AlwaysTwo)),
+            ("exit 2", Some(Old::AlwaysTwo)),
+            ("sh -c 'date\nexit 2;'\n\n", Some(Old::AlwaysTwo)),
+            ("exit 2\ndate", None),
+            ("exit 20", None),
+            ("noexit 2", None),
+            ("", None),
+        ] {
+            assert_eq!(in_text(text), found, "{text}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Which entries of a settings file are Frosty's, which engine they make, and how they are written.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::Hook;
+
+/// The key of a hook's entry that bears the marker. The client knows it (2.1.331: the words beside its spinner while the
+/// hook runs), so that no check of its own can ever refuse the file for it.
+pub const MARKER_KEY: &str = "statusMessage";
+/// The marker.
+pub const MARKER: &str = "frosty";
+
+/// Every event that Frosty is registered on, in the order they are written.
+pub const EVENTS: [&str; 7] =
+    ["SessionStart", "UserPromptSubmit", "Stop", "StopFailure", "PreCompact", "Notification", "SessionEnd"];
+
+/// How long the waiting engine may wait, as it is told so.
+const WAIT: &str = "20d";
+/// How long the client lets the waiting engine run, in seconds; its own timer overflows past 24 days.
+const LONG: u64 = 1_900_000;
+/// How long the client lets any other hook run, in seconds.
+const SHORT: u64 = 10;
+
+/// The handler that decides a session's stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Waits a refusal out.
+    Continuous,
+    /// Answers at once.
+    Plain,
+}
+
+impl Engine {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Continuous => "continuous",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+/// Whose an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Written by `frosty install`: it bears the marker and runs a program named by its absolute path as `… hook`.
+    Installed,
+    /// Runs `frosty hook` too, but was written by a person or belongs to a plugin: it is never changed.
+    ByHand,
+    /// Somebody else's.
+    Other,
+}
+
+/// Whose a hook is.
+#[must_use]
+pub fn owner(hook: &Hook) -> Owner {
+    if hook.kind != "command" {
+        return Owner::Other;
+    }
+    let runs_hook = hook.args.as_ref().is_some_and(|args| args.first().is_some_and(|a| a == "hook"));
+    if hook.marker.as_deref() == Some(MARKER) && runs_hook && Path::new(&hook.command).is_absolute() {
+        return Owner::Installed;
+    }
+    let is_frosty = |word: &str| Path::new(word.trim_matches(['"', '\''])).file_name().is_some_and(|n| n == "frosty");
+    let by_hand = match &hook.args {
+        Some(_) => runs_hook && is_frosty(&hook.command),
+        None => {
+            let words: Vec<&str> = hook.command.split_whitespace().collect();
+            words.windows(2).any(|w| matches!(w, [program, "hook"] if is_frosty(program)))
+        }
+    };
+    if by_hand { Owner::ByHand } else { Owner::Other }
+}
+
+/// Which engine an entry makes, where it is Frosty's and on `Stop`.
+#[must_use]
+pub fn engine(hook: &Hook) -> Option<Engine> {
+    if hook.event != "Stop" || owner(hook) == Owner::Other {
+        return None;
+    }
+    let waits = match &hook.args {
+        Some(args) => args.iter().any(|a| a == "--wait" || a.starts_with("--wait=")),
+        None => hook.command.contains("--wait"),
+    };
+    Some(if waits { Engine::Continuous } else { Engine::Plain })
+}
+
+/// What is registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The program's absolute path.
+    pub command: String,
+    /// The engine.
+    pub engine: Engine,
+    /// Whether a session must be armed first (`--arm manual`): in user settings.
+    pub manual: bool,
+}
+
+impl Registration {
+    /// The entry of an event, as the client reads it.
+    #[must_use]
+    pub fn entry(&self, event: &str) -> Value {
+        Value::Object(self.fields(event).into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
+    /// The entry of an event, on one line.
+    #[must_use]
+    pub fn written(&self, event: &str) -> String {
+        let field = |(key, value): (&str, Value)| match value {
+            Value::Array(words) => {
+                let words: Vec<String> = words.iter().map(Value::to_string).collect();
+                format!("\"{key}\": [{}]", words.join(", "))
+            }
+            value => format!("\"{key}\": {value}"),
+        };
+        let fields: Vec<String> = self.fields(event).into_iter().map(field).collect();
+        format!("{{ {} }}", fields.join(", "))
+    }
+
+    fn fields(&self, event: &str) -> Vec<(&'static str, Value)> {
+        let waits = self.engine == Engine::Continuous && matches!(event, "Stop" | "StopFailure");
+        let timeout = if waits { LONG } else { SHORT };
+        let mut args = vec!["hook".to_owned()];
+        let mut flag = |name: &str, value: String| args.extend([name.to_owned(), value]);
+        if self.manual {
+            flag("--arm", "manual".to_owned());
+        }
+        if waits {
+            flag("--wait", WAIT.to_owned());
+            flag("--timeout", timeout.to_string());
+        }
+        let mut fields = vec![("type", json!("command")), ("command", json!(self.command)), ("args", json!(args))];
+        if waits {
+            fields.push(("asyncRewake", json!(true)));
+        }
+        fields.extend([("timeout", json!(timeout)), (MARKER_KEY, json!(MARKER))]);
+        fields
+    }
+}

@@ -1,0 +1,81 @@
+//! Frosty as a plugin of Claude Code: which plugins that register it are switched on for a project (client 2.1.331).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::ours::{Owner, owner};
+use super::{Hook, files, hooks, load, user_dir};
+use crate::config::Env;
+
+/// A plugin that registers `frosty hook`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plugin {
+    /// Its name, `name@marketplace`.
+    pub id: String,
+    /// What switches it on: a settings file, or its folder where lying there is enough.
+    pub by: PathBuf,
+    /// The hooks it registers; empty where it is not unpacked yet.
+    pub hooks: Vec<Hook>,
+}
+
+/// Every plugin that registers `frosty hook` and is switched on for a project. One that a session was started with
+/// (`--plugin-dir`) is not known here.
+#[must_use]
+pub fn plugins(env: &Env, project: &Path) -> Vec<Plugin> {
+    let Some(dir) = user_dir(env) else { return Vec::new() };
+    let installed = json(&dir.join("plugins/installed_plugins.json"));
+    let known = json(&dir.join("plugins/known_marketplaces.json"));
+    let mut on: BTreeMap<String, PathBuf> = BTreeMap::new();
+    // The later beats the earlier, but what is managed beats all.
+    let mut all = files(env, project);
+    all.rotate_left(1);
+    for file in all {
+        let json = json(&file.path);
+        for (id, value) in json.get("enabledPlugins").and_then(Value::as_object).into_iter().flatten() {
+            match value {
+                Value::Bool(true) => on.insert(id.clone(), file.path.clone()),
+                _ => on.remove(id),
+            };
+        }
+    }
+    let marketplace = on.into_iter().filter_map(|(id, by)| {
+        let hooks = folders(&id, &installed, &known).iter().find_map(|folder| hooks_of(folder));
+        plugin(id, by, hooks.unwrap_or_default())
+    });
+    // A plugin's folder among the skills is loaded without being switched on.
+    let lying = fs::read_dir(dir.join("skills")).into_iter().flatten().flatten().filter_map(|entry| {
+        let folder = entry.path();
+        folder.join(".claude-plugin/plugin.json").is_file().then_some(())?;
+        let id = format!("{}@skills-dir", entry.file_name().to_string_lossy());
+        plugin(id, folder.clone(), hooks_of(&folder).unwrap_or_default())
+    });
+    marketplace.chain(lying).collect()
+}
+
+fn plugin(id: String, by: PathBuf, hooks: Vec<Hook>) -> Option<Plugin> {
+    let hooks: Vec<Hook> = hooks.into_iter().filter(|hook| owner(hook) != Owner::Other).collect();
+    let named = id.split('@').next() == Some("frosty");
+    (named || !hooks.is_empty()).then_some(Plugin { id, by, hooks })
+}
+
+/// Where a plugin may lie: unpacked, or in its marketplace's own folder.
+fn folders(id: &str, installed: &Value, known: &Value) -> Vec<PathBuf> {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(PathBuf::from);
+    let unpacked = installed.get("plugins").and_then(|plugins| plugins.get(id)).and_then(Value::as_array);
+    let unpacked = unpacked.into_iter().flatten().filter_map(|one| text(one.get("installPath")));
+    let marketplace = id.rsplit_once('@').and_then(|(_, name)| text(known.get(name)?.get("installLocation")));
+    unpacked.chain(marketplace).collect()
+}
+
+fn hooks_of(folder: &Path) -> Option<Vec<Hook>> {
+    hooks(&folder.join("hooks/hooks.json")).ok().filter(|hooks| !hooks.is_empty())
+}
+
+/// What cannot be read switches nothing on.
+fn json(path: &Path) -> Value {
+    let text = load(path).ok().flatten().unwrap_or_default();
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default()
+}

@@ -1,0 +1,222 @@
+//! Replaces a settings file as a whole: a backup, a new file beside it, a look whether the old one is still what was read,
+//! a rename, and a look at what stands there then.
+
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use chrono::DateTime;
+use rustix::fs::Access;
+
+use super::{LARGEST, Unread, load};
+use crate::clock;
+use crate::read;
+use crate::text;
+
+/// Why a settings file was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwritten {
+    /// It could not be read again.
+    #[error(transparent)]
+    Unread(#[from] Unread),
+    /// A link leads nowhere.
+    #[error("expected a file behind the link {link}, found none at {target}; make it, or remove the link: rm {link}")]
+    Dangling {
+        /// The link.
+        link: String,
+        /// Where it leads.
+        target: String,
+    },
+    /// Somebody else wrote to it meanwhile.
+    #[error(
+        "expected {file} as it was read a moment ago, found it changed by somebody else; nothing was written, say it again"
+    )]
+    Changed {
+        /// The file.
+        file: String,
+    },
+    /// The system did not let it.
+    #[error(
+        "expected to {doing} {path}, found: {cause}; the settings are as they were; see who may write there: namei -l {path}"
+    )]
+    Failed {
+        /// What was being done.
+        doing: &'static str,
+        /// With what.
+        path: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// What was written is not what stands there.
+    #[error("expected {file} to hold what was written, found something else there; compare it with {backup}")]
+    NotThere {
+        /// The file.
+        file: String,
+        /// The backup.
+        backup: String,
+    },
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Unwritten {
+    move |cause| Unwritten::Failed { doing, path: text::path(path), cause }
+}
+
+/// A settings file as it was read.
+#[derive(Debug)]
+pub struct Standing {
+    /// The file itself, behind any link.
+    pub path: PathBuf,
+    /// What it held; `None` where there is no file.
+    pub text: Option<String>,
+}
+
+impl Standing {
+    /// Reads the file that a path leads to.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a link leads nowhere.
+    pub fn read(path: &Path) -> Result<Self, Unwritten> {
+        let path = match fs::symlink_metadata(path) {
+            Ok(about) if about.is_symlink() => path.canonicalize().map_err(|_| Unwritten::Dangling {
+                link: text::path(path),
+                target: fs::read_link(path).map_or_else(|_| "its end".to_owned(), |target| text::path(&target)),
+            })?,
+            _ => path.to_owned(),
+        };
+        Ok(Self { text: load(&path)?, path })
+    }
+
+    /// Puts this text in the file's place, or, without one, takes the file away. The backup, where there was a file.
+    ///
+    /// # Errors
+    /// When it cannot be done: the file is then as it was.
+    pub fn replace(&self, new: Option<&str>) -> Result<Option<PathBuf>, Unwritten> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let about = match &self.text {
+            Some(_) => {
+                // A rename would replace a file that its owner has made read-only.
+                rustix::fs::access(&self.path, Access::WRITE_OK)
+                    .map_err(|e| failed("write to", &self.path)(e.into()))?;
+                Some(fs::metadata(&self.path).map_err(failed("look at", &self.path))?)
+            }
+            None => {
+                fs::create_dir_all(folder).map_err(failed("make the folder", folder))?;
+                None
+            }
+        };
+        let backup = match (&self.text, &about) {
+            (Some(text), Some(about)) => Some(self.back_up(text, about)?),
+            _ => None,
+        };
+        let done = self.put(folder, new, about.as_ref());
+        if let (Err(_), Some(backup)) = (&done, &backup) {
+            // Of what did not change there is nothing to keep.
+            if load(&self.path).is_ok_and(|now| now == self.text) {
+                let _ = fs::remove_file(backup);
+            }
+        }
+        done?;
+        if load(&self.path)?.as_deref() != new {
+            let backup = backup.as_deref().map_or_else(|| "nothing: there was no file".to_owned(), text::path);
+            return Err(Unwritten::NotThere { file: text::path(&self.path), backup });
+        }
+        Ok(backup)
+    }
+
+    fn put(&self, folder: &Path, new: Option<&str>, about: Option<&Metadata>) -> Result<(), Unwritten> {
+        let Some(new) = new else {
+            self.unchanged()?;
+            fs::remove_file(&self.path).map_err(failed("remove", &self.path))?;
+            return sync(folder);
+        };
+        let beside = self.beside(&format!("frosty-new-{}", clock::id()));
+        let done = create(&beside, new, about)
+            .map_err(failed("write", &beside))
+            .and_then(|()| self.unchanged())
+            .and_then(|()| self.rename(&beside, about.is_some()));
+        if done.is_err() {
+            let _ = fs::remove_file(&beside);
+        }
+        done?;
+        sync(folder)
+    }
+
+    /// A file that was not there must not be there now: a link fails where a rename would replace.
+    fn rename(&self, new: &Path, over: bool) -> Result<(), Unwritten> {
+        if over {
+            return fs::rename(new, &self.path).map_err(failed("put the new file in place of", &self.path));
+        }
+        match fs::hard_link(new, &self.path) {
+            Ok(()) => fs::remove_file(new).map_err(failed("remove", new)),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(Unwritten::Changed { file: text::path(&self.path) }),
+            // Not every file system has them.
+            Err(_) => fs::rename(new, &self.path).map_err(failed("put the new file in place of", &self.path)),
+        }
+    }
+
+    fn unchanged(&self) -> Result<(), Unwritten> {
+        let now = match read::file(&self.path, LARGEST) {
+            Ok(bytes) => Some(bytes),
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            Err(cause) => return Err(failed("read", &self.path)(cause)),
+        };
+        if now.as_deref() == self.text.as_deref().map(str::as_bytes) {
+            return Ok(());
+        }
+        Err(Unwritten::Changed { file: text::path(&self.path) })
+    }
+
+    /// Keeps what was there beside it, under a name that nothing has yet.
+    fn back_up(&self, text: &str, about: &Metadata) -> Result<PathBuf, Unwritten> {
+        let stamp = DateTime::from_timestamp_millis(clock::host_ms()).unwrap_or_default().format("%Y%m%d_%H%M%S");
+        for more in 0u32.. {
+            let more = if more == 0 { String::new() } else { format!("-{more}") };
+            let path = self.beside(&format!("frosty-backup-{stamp}{more}"));
+            match create(&path, text, Some(about)) {
+                Ok(()) => return Ok(path),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(cause) => {
+                    let _ = fs::remove_file(&path);
+                    return Err(failed("write the backup", &path)(cause));
+                }
+            }
+        }
+        Err(failed("write a backup of", &self.path)(ErrorKind::AlreadyExists.into()))
+    }
+
+    fn beside(&self, more: &str) -> PathBuf {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(".");
+        name.push(more);
+        self.path.with_file_name(name)
+    }
+}
+
+/// Makes a new file that is on the disk when this returns, with the owner and the mode of another.
+fn create(path: &Path, text: &str, like: Option<&Metadata>) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    if like.is_some() {
+        // Nobody else reads it before it has the mode it shall have.
+        options.mode(0o600);
+    }
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    if let Some(like) = like {
+        let now = file.metadata()?;
+        if (now.uid(), now.gid()) != (like.uid(), like.gid()) {
+            std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+        }
+        file.set_permissions(Permissions::from_mode(like.mode() & 0o7777))?;
+    }
+    file.sync_all()
+}
+
+fn sync(folder: &Path) -> Result<(), Unwritten> {
+    // A file system that cannot do it for a folder does it by itself.
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! `frosty install` and `frosty uninstall`: what they make of a settings file, and what they leave alone.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "settings/edits.rs"]
+mod edits;

@@ -1,0 +1,205 @@
+//! The edits alone: any settings file, in any layout.
+
+use std::path::Path;
+
+use frosty::settings::edit::{Without, put, take};
+use frosty::settings::hooks_in;
+use frosty::settings::ours::{EVENTS, Engine, Owner, Registration, owner};
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn registration(engine: Engine) -> Registration {
+    Registration { command: "/home/ann/.local/bin/frosty".to_owned(), engine, manual: false }
+}
+
+fn file() -> &'static Path {
+    Path::new("/p/.claude/settings.json")
+}
+
+fn text(without: Without) -> String {
+    match without {
+        Without::Text(text) => text,
+        Without::NoFile => panic!("the file would be gone"),
+    }
+}
+
+/// White space, as odd as JSON lets it be.
+fn blank() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => Just(String::new()),
+        3 => Just(" ".to_owned()),
+        3 => (0usize..7).prop_map(|n| format!("\n{}", " ".repeat(n))),
+        1 => (0usize..3).prop_map(|n| format!("\r\n{}", "\t".repeat(n))),
+        1 => Just("\n\n \t\r".to_owned()),
+    ]
+}
+
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("\"a\"".to_owned()),
+        Just(r#""}]{[\",\\\u0041é🧊""#.to_owned()),
+        Just("\"hooks\"".to_owned()),
+        Just("\"frosty\"".to_owned()),
+        "[a-z]{1,5}".prop_map(|w| format!("\"{w}\"")),
+    ]
+}
+
+fn list(items: Vec<(String, String, String)>, (open, close): (char, char), empty: &str) -> String {
+    if items.is_empty() {
+        return format!("{open}{empty}{close}");
+    }
+    let items: Vec<String> = items.into_iter().map(|(before, item, after)| format!("{before}{item}{after}")).collect();
+    format!("{open}{}{close}", items.join(","))
+}
+
+/// An object or list of such items, laid out oddly.
+fn around(item: BoxedStrategy<String>, brackets: (char, char), most: usize) -> BoxedStrategy<String> {
+    (proptest::collection::vec((blank(), item, blank()), 0..=most), blank())
+        .prop_map(move |(items, empty)| list(items, brackets, &empty))
+        .boxed()
+}
+
+fn member(key: BoxedStrategy<String>, value: BoxedStrategy<String>) -> BoxedStrategy<String> {
+    (key, blank(), blank(), value).prop_map(|(key, a, b, value)| format!("{key}{a}:{b}{value}")).boxed()
+}
+
+fn value() -> BoxedStrategy<String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("-1.50e+3".to_owned()),
+        Just("12345678901234567890123".to_owned()),
+        word()
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            around(inner.clone().boxed(), ('[', ']'), 3),
+            around(member(word().boxed(), inner.boxed()), ('{', '}'), 3)
+        ]
+    })
+    .boxed()
+}
+
+fn entry() -> BoxedStrategy<String> {
+    prop_oneof![
+        Just(r#"{"type":"command","command":"say \"done\""}"#.to_owned()),
+        Just(r#"{ "command" : "frosty", "args": ["hook"], "type": "command" }"#.to_owned()),
+        value()
+    ]
+    .boxed()
+}
+
+fn group() -> BoxedStrategy<String> {
+    let hooks = member(Just("\"hooks\"".to_owned()).boxed(), around(entry(), ('[', ']'), 3));
+    let matcher = member(Just("\"matcher\"".to_owned()).boxed(), word().boxed());
+    prop_oneof![around(prop_oneof![hooks, matcher].boxed(), ('{', '}'), 2), value()].boxed()
+}
+
+fn hooks() -> BoxedStrategy<String> {
+    let event = prop_oneof![proptest::sample::select(&EVENTS[..]), Just("PreToolUse")].prop_map(|e| format!("\"{e}\""));
+    let event = member(event.boxed(), around(group(), ('[', ']'), 3));
+    member(Just("\"hooks\"".to_owned()).boxed(), around(event, ('{', '}'), 5))
+}
+
+/// A whole settings file: keys may stand there twice, and be empty in every way.
+fn settings() -> impl Strategy<Value = String> {
+    let other = member(word().prop_filter("the hooks are made apart", |w| w != "\"hooks\"").boxed(), value());
+    let root = around(prop_oneof![hooks(), other].boxed(), ('{', '}'), 3);
+    let whole =
+        (prop_oneof![Just(""), Just("\u{feff}")], blank(), prop_oneof![9 => root, 1 => Just(String::new())], blank());
+    whole.prop_map(|(mark, before, root, after)| format!("{mark}{before}{root}{after}"))
+}
+
+/// Everything but Frosty's entries and what may be made for them.
+fn rest(text: &str) -> (Vec<frosty::settings::Hook>, Option<Value>) {
+    let hooks = hooks_in(text, file()).unwrap().into_iter().filter(|h| owner(h) != Owner::Installed).collect();
+    let mut value: Option<Value> = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok();
+    if let Some(Value::Object(object)) = &mut value {
+        object.remove("hooks");
+    }
+    (hooks, value.filter(|v| v.as_object().is_some_and(|o| !o.is_empty())))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn taking_out_is_putting_in_backwards(before in settings()) {
+        let [continuous, plain] = [Engine::Continuous, Engine::Plain].map(registration);
+        let once = put(Some(&before), &continuous, file()).unwrap();
+        prop_assert_eq!(put(Some(&once), &continuous, file()).unwrap(), once.clone(), "again");
+        let own: Vec<_> = hooks_in(&once, file()).unwrap().into_iter().filter(|h| owner(h) == Owner::Installed).collect();
+        prop_assert_eq!(own.len(), EVENTS.len());
+        prop_assert_eq!(rest(&once), rest(&before));
+        prop_assert_eq!(text(take(&once, file()).unwrap()), before.clone(), "out");
+        let switched = put(Some(&once), &plain, file()).unwrap();
+        prop_assert_eq!(&switched, &put(Some(&before), &plain, file()).unwrap(), "switched");
+        let moved = Registration { command: "/opt/frosty".to_owned(), manual: true, ..continuous };
+        let moved = put(Some(&switched), &moved, file()).unwrap();
+        prop_assert_eq!(text(take(&moved, file()).unwrap()), before.clone(), "switched, moved, out");
+        prop_assert_eq!(text(take(&before, file()).unwrap()), before, "out of what has none");
+    }
+}
+
+#[test]
+fn a_file_that_was_made_goes_and_an_empty_one_stays_empty() {
+    for engine in [Engine::Continuous, Engine::Plain] {
+        let wanted = registration(engine);
+        let made = put(None, &wanted, file()).unwrap();
+        assert!(made.ends_with("}\n") && put(Some(&made), &wanted, file()).unwrap() == made);
+        assert_eq!(take(&made, file()).unwrap(), Without::NoFile);
+        for empty in ["", "\n", "\r\n", " ", "\u{feff}", "\u{feff}\n", "{}", "{}\n", "{ }", "{\n}\n"] {
+            let full = put(Some(empty), &wanted, file()).unwrap();
+            assert_ne!(full, made);
+            assert_eq!(text(take(&full, file()).unwrap()), empty);
+        }
+    }
+}
+
+/// Laid out anew by somebody, the client say: what is own goes, the rest is as they laid it out.
+#[test]
+fn taking_out_of_what_was_laid_out_anew() {
+    let wanted = registration(Engine::Continuous);
+    let anew = |text: &str| serde_json::to_string_pretty(&serde_json::from_str::<Value>(text).unwrap()).unwrap();
+    for (before, after) in [
+        ("{}", "{}"),
+        ("", "{}"),
+        ("{\"hooks\": {}}", "{}"),
+        ("{\"a\": 1}", "{\n  \"a\": 1\n}"),
+        (
+            "{\"a\": 1, \"hooks\": {\"Stop\": [ {\"hooks\": []} ]}}",
+            "{\n  \"a\": 1,\n  \"hooks\": {\n    \"Stop\": [\n      {\n        \"hooks\": []\n      }\n    ]\n  }\n}",
+        ),
+    ] {
+        let full = anew(&put(Some(before), &wanted, file()).unwrap());
+        assert_eq!(put(Some(&full), &wanted, file()).unwrap(), full, "nothing is to be done");
+        assert_eq!(text(take(&full, file()).unwrap()), after);
+    }
+    // A group that somebody made their own by adding to it keeps what they added.
+    let full = put(None, &wanted, file()).unwrap();
+    let theirs = full.replacen("[{ \"type\"", "[{ \"type\": \"prompt\", \"prompt\": \"x\" }, { \"type\"", 1);
+    let left = text(take(&theirs, file()).unwrap());
+    assert_eq!(
+        serde_json::from_str::<Value>(&left).unwrap(),
+        serde_json::json!({"hooks": {"SessionStart": [{"hooks": [{"type": "prompt", "prompt": "x"}]}]}})
+    );
+}
+
+#[test]
+fn what_cannot_be_added_to_is_refused() {
+    let wanted = registration(Engine::Plain);
+    for (json, words) in [
+        ("{\"hooks\": null}", "hooks: expected an object, found null"),
+        ("{\"hooks\": []}", "hooks: expected an object, found a list"),
+        ("{\"hooks\": {\"Stop\": {}}}", "hooks.Stop: expected a list, found an object"),
+        ("{\"hooks\": {\"SessionEnd\": \"x\"}}", "hooks.SessionEnd: expected a list, found a text"),
+        ("[]", "the file: expected an object, found a list"),
+        ("7", "the file: expected an object, found a number"),
+        ("{\n  \"a\": 1,\n}", "at line 3, column 1"),
+        ("{} x", "trailing characters at line 1, column 4"),
+    ] {
+        let told = put(Some(json), &wanted, file()).unwrap_err().to_string();
+        assert!(told.contains(words) && told.contains("settings.json"), "{told}");
+    }
+    assert!(take("{\"hooks\": null}", file()).is_ok_and(|left| text(left) == "{\"hooks\": null}"));
+}
