@@ -9,7 +9,9 @@ use super::server::{Told, each};
 use crate::config::{Config, Server};
 use crate::store::StoreError;
 use crate::store::link::{Link, error_text};
+use crate::store::reflect::STREAM;
 use crate::text;
+use crate::willy::reflect::CHANNEL;
 
 const NAME: &str = "rights";
 /// Stands for the key of the journal's stream.
@@ -88,11 +90,15 @@ fn trials(config: &Config) -> Vec<(&'static str, Cmd, &'static str)> {
         ("+zremrangebyscore", call(&["ZREMRANGEBYSCORE", key, "no-number", "0"]), own),
         ("+pexpire", call(&["PEXPIRE", key, "no-number"]), own),
         ("+xadd", call(&["XADD", stream, "no-id", "a", "b"]), JOURNAL),
+        ("+xadd", call(&["XADD", STREAM, "no-id", "a", "b"]), "~reflect.willy"),
         // There is no such key to keep.
         ("+persist", call(&["PERSIST", key]), own),
-        // Nobody publishes there, and the connection ends with this.
+        // Nobody listens there.
+        ("+publish", call(&["PUBLISH", "frosty.wake.doctor", ""]), "&frosty.wake.*"),
+        // Nobody publishes there but whoever holds, and the connection ends with this.
         ("+subscribe", call(&["SUBSCRIBE", "trigger.nova.doctor"]), "&trigger.nova.*"),
         ("+subscribe", call(&["SUBSCRIBE", "frosty.wake.doctor"]), "&frosty.wake.*"),
+        ("+subscribe", call(&["SUBSCRIBE", CHANNEL]), "&frosty.hold"),
     ]
 }
 
