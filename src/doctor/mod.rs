@@ -10,6 +10,7 @@ mod config;
 mod engines;
 mod hooks;
 mod network;
+mod notice;
 mod registered;
 pub mod report;
 mod server;
@@ -48,6 +49,7 @@ pub fn examine(env: &Env, project: &Path, place: &PlaceArgs) -> Vec<Check> {
     checks.push(session::armed(&config, env, Some(project), engine));
     checks.push(session::seat(&config, env));
     checks.extend(session::window(env));
+    checks.extend(notice::checks(&config));
     checks.extend(state::checks(&config));
     checks.extend(store::checks(&config));
     checks.push(engines::check(&config));

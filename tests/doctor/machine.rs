@@ -50,6 +50,8 @@ fn configurations() {
         "config",
         &["/nowhere.json", "-> unset FROSTY_CONFIG"],
     );
+    let told = r#"{"mode": "shadow", "notify": [["/no/such/bell"], "true"]}"#;
+    doctor(&well().config(told)).shows("note", "mode", &["shadow"]).shows("warn", "notify", &["/no/such/bell"]);
     let frosty = well().var("FROSTY_SKIP_CLIENT", "1").var("FROSTY_STROE", "embedded");
     doctor(&frosty).shows("warn", "environment", &["FROSTY_SKIP_CLIENT, FROSTY_STROE  -> unset"]);
 }
