@@ -33,7 +33,7 @@ fn done_beside(frosty: &Frosty, args: &[&str], words: &[&str]) {
 #[test]
 fn user_settings_wait_to_be_armed() {
     let frosty = Frosty::embedded();
-    assert!(done(&run(&frosty, &["install", "--user"])).contains("only those you arm"));
+    assert!(done(&run(&frosty, &["install", "--user"])).contains("only those that you arm"));
     let all = hooks(&users(&frosty)).unwrap();
     assert_eq!(all.len(), 7);
     for hook in &all {
