@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use frosty::settings::hooks;
 use serde_json::json;
 
-use crate::files::{done, names, owners, program, refused, run, settings};
+use crate::files::{copy, done, names, owners, program, refused, run, settings};
 use crate::support::{Frosty, feed};
 
 fn commands(file: &Path) -> Vec<String> {
@@ -84,7 +84,7 @@ fn the_program_is_named_as_it_was_called() {
     let of = |name: &str| frosty.home.path().join(name);
     fs::create_dir_all(of("opt/1.0")).unwrap();
     fs::create_dir_all(of("bin")).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_frosty"), of("opt/1.0/frosty")).unwrap();
+    copy(program(), &of("opt/1.0/frosty"));
     symlink("../opt/1.0/frosty", of("bin/frosty")).unwrap();
     // A link to the newest version is what lasts.
     for (program, named) in [
@@ -110,7 +110,7 @@ fn the_program_is_named_as_it_was_called() {
     for folder in ["deps", ".fingerprint"] {
         fs::create_dir_all(built.join(folder)).unwrap();
     }
-    fs::copy(of("opt/snow man"), built.join("frosty")).unwrap();
+    copy(&of("opt/snow man"), &built.join("frosty"));
     let answer = feed(frosty.command_of(&built.join("frosty"), &["install"]), b"");
     assert!(answer.code == Some(0) && answer.stderr.contains("cargo clean"), "{answer:?}");
 }

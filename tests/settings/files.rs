@@ -14,13 +14,18 @@ use tempfile::TempDir;
 
 use crate::support::{Answer, Frosty, feed};
 
+/// By a process of its own: a program that this one has open for writing while another test starts something is busy.
+pub fn copy(program: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(program).arg(to).status().unwrap().success());
+}
+
 /// The program, elsewhere than where cargo builds: of that it warns.
 pub fn program() -> &'static Path {
     static PLACE: OnceLock<TempDir> = OnceLock::new();
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let path = PLACE.get_or_init(|| TempDir::new().unwrap()).path().join("frosty");
-        fs::copy(env!("CARGO_BIN_EXE_frosty"), &path).unwrap();
+        copy(Path::new(env!("CARGO_BIN_EXE_frosty")), &path);
         path
     })
 }
@@ -210,8 +215,8 @@ fn what_may_not_be_written_stays() {
     let frosty = Frosty::new();
     let file = settings(&frosty);
     let folder = file.parent().unwrap();
-    let copy = frosty.home.path().join("frosty");
-    fs::copy(program(), &copy).unwrap();
+    let readable = frosty.home.path().join("frosty");
+    copy(program(), &readable);
     fs::set_permissions(frosty.home.path(), Permissions::from_mode(0o755)).unwrap();
     fs::write(&file, "{}").unwrap();
     let is_root = fs::metadata(&file).unwrap().uid() == 0;
@@ -221,7 +226,7 @@ fn what_may_not_be_written_stays() {
         }
     }
     let install = || {
-        let plain = frosty.command_of(&copy, &["install"]);
+        let plain = frosty.command_of(&readable, &["install"]);
         if !is_root {
             return feed(plain, b"");
         }
