@@ -156,9 +156,9 @@ completions() {
 } 2>/dev/null
 put=
 completions bash "$data/bash-completion/completions/frosty" && put="$put bash"
-completions zsh "$data/zsh/site-functions/_frosty" && put="$put zsh"
+completions zsh "$data/zsh/site-functions/_frosty" && put="$put zsh (fpath+=($data/zsh/site-functions) before compinit)"
 completions fish "${XDG_CONFIG_HOME:-$HOME/.config}/fish/completions/frosty.fish" && put="$put fish"
-[ -z "$put" ] || echo "Completions for:$put (from the next shell on; zsh: with fpath+=($data/zsh/site-functions) before compinit)."
+[ -z "$put" ] || echo "Completions for:$put (from the next shell on)."
 if mkdir -p "$data/man/man1" 2>/dev/null && "$frosty" man --dir "$data/man/man1" >/dev/null 2>&1; then
   echo "Man pages in $data/man/man1: man frosty"
 fi
