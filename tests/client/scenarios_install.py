@@ -93,7 +93,9 @@ def program_gone_plain(b):
     check(code == 0 and "Reply 1." in out, f"exit {code}: {out}")
     check(len(b.stub.main()) == 1, f"{len(b.stub.main())} calls, not 1")
     check(str(program) in out, f"nobody is told that {program} is gone: {out}")
-    b.say("program gone, plain: 1 call, the turn ends, exit 0; the client names the path")
+    b.home.print_mode("--continue", "/compact")
+    check(len(b.stub.of("summary")) == 1, "the compaction was blocked")
+    b.say("program gone, plain: 1 call, the turn ends, exit 0; the client names the path; a compaction passes")
 
 
 def program_gone_continuous(b):
