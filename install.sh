@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # Builds Frosty and puts it in place. No sudo; can be run again.
 #
-#   ./install.sh                 build, install into ~/.local/bin, print what to paste
+#   ./install.sh                 build, install into ~/.local/bin, with man pages and what the shells complete
+#   ./install.sh --project DIR   … and register it in that project's settings (--local: in those that are not shared)
+#   ./install.sh --user          … and register it in your own settings: only sessions that you arm
 #   ./install.sh --bin-dir DIR   install into DIR instead
-#   ./install.sh --project DIR   look for old Stop hooks in that project instead of the folder you call it from
-#   ./install.sh --engine plain  print the plain engine's settings instead of the continuous one's
 #   ./install.sh --try           build, and show Frosty at work in a scratch folder; installs nothing
+#
+# With --project, --local or --user: --plain registers the plain engine, --keep-others registers beside other engines.
 set -euo pipefail
 : "${HOME:?install.sh: expected HOME to be set; set it: export HOME=~}"
 called_from=$PWD
 CDPATH= cd -- "$(dirname -- "$0")"
 
 bin_dir=$HOME/.local/bin
-project=${CLAUDE_PROJECT_DIR:-$called_from}
 try=no
-engine=continuous
+register=()
+where=no
 # A folder as seen from where this was called.
 folder() {
   case ${2:-} in
@@ -23,32 +25,43 @@ folder() {
     *) printf '%s/%s' "$called_from" "$2" ;;
   esac
 }
+help() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
 usage() {
-  sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
-  echo "install.sh: expected --bin-dir DIR, --project DIR, --engine continuous|plain or --try, found: $1; see the lines above" >&2
+  help >&2
+  echo "install.sh: expected --bin-dir DIR, --project DIR, --local, --user, --plain, --continuous, --keep-others or --try, found: $1; see the lines above" >&2
   exit 64
 }
 while [ $# -gt 0 ]; do
   case $1 in
-    --bin-dir | --project)
-      value=$(folder "$1" "${2:-}") || exit 64
-      if [ "$1" = --project ]; then project=$value; else bin_dir=$value; fi
-      shift 2
-      ;;
-    --bin-dir=* | --project=*)
-      value=$(folder "${1%%=*}" "${1#*=}") || exit 64
-      case $1 in --project=*) project=$value ;; *) bin_dir=$value ;; esac
+    --bin-dir | --project | --bin-dir=* | --project=*)
+      name=${1%%=*}
+      case $1 in
+        *=*) value=$(folder "$name" "${1#*=}") || exit 64 ;;
+        *)
+          value=$(folder "$name" "${2:-}") || exit 64
+          shift
+          ;;
+      esac
+      if [ "$name" = --bin-dir ]; then
+        bin_dir=$value
+      else
+        register+=(--project "$value")
+        where=yes
+      fi
       shift
       ;;
-    --engine)
-      case ${2:-} in continuous | plain) engine=$2 ;; *) usage "$1 ${2:-}" ;; esac
-      shift 2
+    --local | --user)
+      register+=("$1")
+      where=yes
+      shift
       ;;
+    --plain | --continuous | --keep-others) register+=("$1"); shift ;;
     --try) try=yes; shift ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) help; exit 0 ;;
     *) usage "$1" ;;
   esac
 done
+[ "$where" = yes ] || [ ${#register[@]} = 0 ] || usage "${register[*]} without --project DIR, --local or --user"
 
 # ---- what a build needs ------------------------------------------------------------------------------------------
 [ -x "$HOME/.cargo/bin/cargo" ] && PATH=$HOME/.cargo/bin:$PATH
@@ -126,101 +139,44 @@ mkdir -p "$bin_dir"
 cp "$binary" "$bin_dir/.frosty.new"
 mv -f "$bin_dir/.frosty.new" "$bin_dir/frosty"
 bin_dir=$(CDPATH= cd -- "$bin_dir" && pwd)
-echo "Installed $("$bin_dir/frosty" --version) as $bin_dir/frosty."
+frosty=$bin_dir/frosty
+echo "Installed $("$frosty" --version) as $frosty."
 case :$PATH: in
   *:"$bin_dir":*) ;;
-  *) echo "That folder is not on your PATH; the hooks below name it in full, so they work all the same. For the commands: export PATH=$bin_dir:\$PATH" ;;
+  *) echo "That folder is not on your PATH; the hooks name it in full, so they work all the same. For the commands: export PATH=$bin_dir:\$PATH" ;;
 esac
 
-# ---- old Stop hooks: beside one of them nothing is throttled ------------------------------------------------------
-# The strings inside the "Stop" lists of a settings file, one per line, still escaped.
-stop_strings() {
-  awk '
-    { text = text $0 "\n" }
-    END {
-      depth = 0; inside = 0; n = length(text)
-      for (i = 1; i <= n; i++) {
-        c = substr(text, i, 1)
-        if (c == "\"") {
-          word = ""
-          for (i++; i <= n; i++) {
-            c = substr(text, i, 1)
-            if (c == "\"") break
-            word = word c
-            if (c == "\\") { i++; word = word substr(text, i, 1) }
-          }
-          last = word
-          if (inside) print word
-        } else if (c == ":") {
-          key = last
-        } else if (c == "[" || c == "{") {
-          depth++
-          if (!inside && c == "[" && key == "Stop") inside = depth
-          key = ""
-        } else if (c == "]" || c == "}") {
-          if (inside == depth) inside = 0
-          depth--
-        }
-      }
-    }' "$1"
-}
-old_hooks() {
-  local file=$1 escaped command script
-  [ -r "$file" ] || return 0
-  stop_strings "$file" | while IFS= read -r escaped; do
-    command=$(printf '%s' "$escaped" | sed 's/\\"/"/g; s/\\n/\n/g; s/\\t/\t/g; s/\\\\/\\/g')
-    script=$(script_of "$command")
-    if old_kind "$command" || { [ -n "$script" ] && old_kind "$(cat "$script")"; }; then
-      printf '%s: %s\n' "$file" "$escaped"
-    fi
-  done
-}
-# A hook of the old kind: writes to /xadd/, or starts another claude in the background, or always exits 2.
-old_kind() {
-  case $1 in */xadd/*) return 0 ;; esac
-  printf '%s\n' "$1" | grep -Eq 'claude[^|;&]* -c( .*)?&' && return 0
-  printf '%s\n' "$1" | grep -v '^[[:space:]]*$' | tail -n 1 | grep -Eq "(^|[;&[:space:]])exit 2[[:space:];'\"]*\$"
-}
-# The script that a command runs, if it is one that can be read.
-script_of() {
-  local word
-  for word in $1; do
-    word=${word//\"/}
-    word=${word/#\~/$HOME}
-    word=${word//\$HOME/$HOME}
-    word=${word//\$CLAUDE_PROJECT_DIR/$PWD}
-    if [ -f "$word" ] && [ -r "$word" ] && head -c 2 "$word" | grep -q '#!'; then
-      printf '%s' "$word"
-      return 0
-    fi
-  done
-  return 0
-}
-user_dir=${CLAUDE_CONFIG_DIR:-$HOME/.claude}
-settings=("$user_dir/settings.json" "$user_dir/settings.local.json" "$project/.claude/settings.json"
-  "$project/.claude/settings.local.json")
-found=$(for file in "${settings[@]}"; do old_hooks "$file"; done | sort -u)
-printf '\nLooked for Stop hooks of the old kind in %s and %s: ' "$user_dir" "$project/.claude"
-if [ -n "$found" ]; then
-  printf 'found some.\nBeside one of them nothing is throttled; take out:\n'
-  printf '%s\n' "$found" | sed 's/^/  /'
-else
-  printf 'none.\n'
+# What a shell completes, and the man pages: written by the program itself. Without them it works all the same.
+data=${XDG_DATA_HOME:-$HOME/.local/share}
+completions() {
+  local shell=$1 file=$2
+  mkdir -p "$(dirname -- "$file")" && "$frosty" completions "$shell" >"$file.new" && mv -f "$file.new" "$file" && return
+  rm -f "$file.new"
+  return 1
+} 2>/dev/null
+put=
+completions bash "$data/bash-completion/completions/frosty" && put="$put bash"
+completions zsh "$data/zsh/site-functions/_frosty" && put="$put zsh (fpath+=($data/zsh/site-functions) before compinit)"
+completions fish "${XDG_CONFIG_HOME:-$HOME/.config}/fish/completions/frosty.fish" && put="$put fish"
+[ -z "$put" ] || echo "Completions for:$put (from the next shell on)."
+if mkdir -p "$data/man/man1" 2>/dev/null && "$frosty" man --dir "$data/man/man1" >/dev/null 2>&1; then
+  echo "Man pages in $data/man/man1: man frosty"
 fi
 
-printf '\nTo register it, merge this into .claude/settings.json of the project whose agents should go on:\n\n'
-example=continuous
-[ "$engine" = continuous ] || example=settings
-# The path as a JSON string; awk, since sed would read an & or | in it as its own.
-path=$(printf '%s/frosty' "$bin_dir" | sed 's/\\/\\\\/g; s/"/\\"/g')
-PLACE="\"$path\"" awk '{
-  at = index($0, "\"frosty\"")
-  if (at) $0 = substr($0, 1, at - 1) ENVIRON["PLACE"] substr($0, at + 8)
-  print
-}' "hooks/$example.example.json"
-if [ "$engine" = plain ]; then
-  printf '\nA refused stop ends the turn, and a person types to go on. For agents that come back: ./install.sh --engine continuous\n'
-else
-  printf '\nA refused stop waits, and the agent comes back by itself. For the engine that does not wait: ./install.sh --engine plain\n'
+# ---- register ----------------------------------------------------------------------------------------------------
+cd -- "$called_from"
+echo
+if [ "$where" = yes ]; then
+  exec "$frosty" install "${register[@]}"
 fi
-printf 'The README tells what each line does, and how to arm single sessions instead.\n'
+# Nothing is registered where nobody asked for it; what would be in the way is named all the same.
+if ! found=$("$frosty" install --user --dry-run 2>&1 >/dev/null) && found=$(grep '^  ' <<<"$found"); then
+  printf 'These decide stops already, here or in your own settings; beside some of them nothing is throttled:\n%s\n\n' "$found"
+fi
+cat <<END
+Nothing is registered yet. Where shall it be? (--dry-run shows the change, frosty uninstall undoes it)
+  every session of one project      $frosty install --project DIR
+  the same, in unshared settings    $frosty install --local --project DIR
+  all projects, armed sessions only $frosty install --user
+With --plain a refused stop ends the turn, and a person types to go on; else it waits, and the agent comes back by itself.
+END

@@ -1,4 +1,4 @@
-//! `install.sh`: the try, the install, and what it finds of old hooks; and the registrations it ships.
+//! `install.sh`: the try, the install, and where it registers; and the registrations it ships.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
@@ -59,64 +59,71 @@ fn the_try_shows_2_0_0_0_and_leaves_nothing() {
     assert_eq!(files(home.path()), Vec::<PathBuf>::new());
 }
 
+fn program(home: &Path) -> PathBuf {
+    home.join(".local/bin/frosty")
+}
+
+/// The programs that a settings file's hooks run.
+fn registered(file: &Path) -> Vec<String> {
+    let mut all: Vec<String> = frosty::settings::hooks(file).unwrap().into_iter().map(|hook| hook.command).collect();
+    all.dedup();
+    all
+}
+
 #[test]
-fn installing_twice_and_what_it_finds() {
+fn installing_twice_registers_nothing_and_says_what_is_in_the_way() {
     let home = TempDir::new().unwrap();
-    let claude = home.path().join(".claude");
-    fs::create_dir(&claude).unwrap();
-    fs::create_dir_all(home.path().join("project/.claude")).unwrap();
-    let script = home.path().join("loop.sh");
-    fs::write(&script, "#!/bin/bash\necho again >&2\nexit 2\n\n").unwrap();
-    let settings = serde_json::json!({"hooks": {
-        "PreToolUse": [{"hooks": [{"type": "command", "command": "echo innocent >&2; exit 2"}]}],
-        "Stop": [{"hooks": [
-            {"type": "command", "command": "curl -X POST http://localhost:18000/xadd/torch.continuous.ops -d '{\"a\":1}'"},
-            {"type": "command", "command": "claude -c -p \"go on\" > /dev/null 2>&1 &"},
-            {"type": "command", "command": format!("{}", script.display())},
-            {"type": "command", "command": "say done"},
-        ]}],
-        "SubagentStop": [{"hooks": [{"type": "command", "command": "echo also innocent; exit 2"}]}],
-    }});
-    fs::write(claude.join("settings.json"), serde_json::to_string_pretty(&settings).unwrap()).unwrap();
-    let inline = r#"{"hooks":{"Stop":[{"hooks":[{"type":"command","command":"bash","args":["-c","date\nexit 2"]}]}]}}"#;
-    fs::write(home.path().join("project/.claude/settings.json"), inline).unwrap();
+    fs::create_dir(home.path().join(".claude")).unwrap();
+    let stop =
+        |command: &str| serde_json::json!({"hooks": {"Stop": [{"hooks": [{"type": "command", "command": command}]}]}});
     for _ in 0..2 {
         let output = install(home.path(), &[]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{output:?}");
-        let binary = home.path().join(".local/bin/frosty");
-        assert!(text.contains(&format!("as {}", binary.display())), "{text}");
-        let found: Vec<&str> = text.lines().filter(|l| l.contains("settings.json: ")).collect();
-        assert_eq!(found.len(), 4, "{text}");
-        for word in ["/xadd/", "claude -c -p", "loop.sh", "exit 2"] {
-            assert!(found.iter().any(|l| l.contains(word)), "no {word} in {found:?}");
+        assert!(text.contains(&format!("as {}", program(home.path()).display())), "{text}");
+        assert!(text.contains("Nothing is registered yet") && !text.contains("decide stops already"), "{text}");
+        for line in ["install --project DIR", "install --local --project DIR", "install --user"] {
+            assert!(text.contains(&format!("{} {line}", program(home.path()).display())), "{text}");
         }
-        assert!(!text.contains("innocent") && !text.contains("say done"), "{text}");
-        // What it says to paste is JSON and names the binary in full.
-        let pasted = &text[text.find("\n{").unwrap()..=text.rfind('}').unwrap()];
-        let pasted: serde_json::Value = serde_json::from_str(pasted).unwrap();
-        assert_eq!(pasted["hooks"]["Stop"][0]["hooks"][0]["command"], binary.to_str().unwrap());
-        let version = Command::new(&binary).arg("--version").output().unwrap();
-        assert!(version.status.success());
+        assert!(Command::new(program(home.path())).arg("--version").output().unwrap().status.success());
         assert_eq!(fs::read_dir(home.path().join(".local/bin")).unwrap().count(), 1);
     }
+    let is_settings = |path: &PathBuf| path.to_string_lossy().contains("settings");
+    assert_eq!(files(home.path()).into_iter().filter(is_settings).count(), 0);
+    let users = home.path().join(".claude/settings.json");
+    fs::write(&users, stop("curl http://localhost:18000/xadd/x").to_string()).unwrap();
+    let here = home.path().join("project/.claude/settings.json");
+    fs::write(&here, stop("echo again; exit 2").to_string()).unwrap();
+    let output = install(home.path(), &[]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("/xadd/") && text.contains("exit 2") && text.contains("decide stops already"), "{text}");
+}
+
+#[test]
+fn it_registers_where_it_is_told() {
+    let home = TempDir::new().unwrap();
+    let file = home.path().join("project/.claude/settings.local.json");
     let elsewhere = home.path().join("else \"where\" a&b|c");
-    let output = install(home.path(), &["--bin-dir", elsewhere.to_str().unwrap()]);
-    let text = String::from_utf8_lossy(&output.stdout);
-    let pasted: serde_json::Value =
-        serde_json::from_str(&text[text.find("\n{").unwrap()..=text.rfind('}').unwrap()]).unwrap();
-    assert_eq!(pasted["hooks"]["Stop"][0]["hooks"][0]["command"], elsewhere.join("frosty").to_str().unwrap());
-    assert!(elsewhere.join("frosty").exists());
-    let output = install(home.path(), &["--bin-dir=relative", "--project", "nowhere"]);
-    assert!(home.path().join("project/relative/frosty").exists(), "relative to where it was called from");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("nowhere/.claude") && text.contains("loop.sh"), "{text}");
+    let output = install(home.path(), &["--bin-dir", elsewhere.to_str().unwrap(), "--local", "--plain"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(registered(&file), [elsewhere.join("frosty").to_str().unwrap()]);
+    assert!(!fs::read_to_string(&file).unwrap().contains("--wait"));
+    // Relative to where it was called from; and what refuses the registration is the program's to say.
+    let output = install(home.path(), &["--bin-dir=relative", "--user"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("a second engine, plain"), "{output:?}");
+    assert!(!home.path().join(".claude/settings.json").exists());
+    fs::create_dir(home.path().join("other")).unwrap();
+    let output = install(home.path(), &["--bin-dir=relative", "--project", "../other"]);
+    assert!(output.status.success(), "{output:?}");
+    let program = home.path().canonicalize().unwrap().join("project/relative/frosty");
+    assert_eq!(registered(&home.path().join("other/.claude/settings.json")), [program.to_str().unwrap()]);
 }
 
 #[test]
 fn a_wrong_argument_is_told() {
     let home = TempDir::new().unwrap();
-    for args in [&["--wat"] as &[&str], &["--bin-dir"], &["--bin-dir", "--try"], &["--project="]] {
+    for args in [&["--wat"] as &[&str], &["--bin-dir"], &["--bin-dir", "--try"], &["--project="], &["--plain"]] {
         let output = install(home.path(), args);
         assert_eq!(output.status.code(), Some(64), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("found: --"), "{output:?}");

@@ -71,11 +71,11 @@ fn tell(chosen: &Chosen, wanted: &Registration, before: Option<&str>, new: &str,
         return;
     }
     let whom = match chosen.place {
-        Place::User => "sessions of every project, but only those you arm (frosty on)",
-        _ => "every session of this project",
+        Place::User => "sessions of every project, but only those that you arm (frosty on)",
+        _ => "every session of this project, running ones from their next stop on",
     };
     say(&format!("Registered the {engine} engine in {file}"));
-    say(&format!("  for      {whom}, from its next start on"));
+    say(&format!("  for      {whom}"));
     say(&format!("  added    {} hooks that run {}", EVENTS.len(), text::line_of(&wanted.command, 1000)));
     let old = before.and_then(|text| hooks_in(text, &chosen.file).ok()).unwrap_or_default();
     let mut old: Vec<&Hook> = old.iter().filter(|hook| owner(hook) == Owner::Installed).collect();

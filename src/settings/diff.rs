@@ -1,9 +1,11 @@
 //! What a change makes of a file, to be read or given to `patch`.
 
-use similar::TextDiff;
+use diffy::DiffOptions;
 
-/// The change as a unified diff; empty where nothing changes.
+/// The change as a unified diff with three lines around it.
 #[must_use]
 pub fn unified(before: &str, after: &str, from: &str, to: &str) -> String {
-    TextDiff::from_lines(before, after).unified_diff().context_radius(3).header(from, to).to_string()
+    let mut options = DiffOptions::new();
+    options.set_original_filename(from.to_owned()).set_modified_filename(to.to_owned());
+    options.create_patch(before, after).to_string()
 }

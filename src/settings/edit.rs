@@ -298,14 +298,18 @@ impl Style {
             let lay = if self.lines { Lay::Lines(indent_at(text, at) + &self.indent) } else { Lay::Line };
             return (at, self.joined(items, &lay));
         };
-        let before = spans.len().checked_sub(2).and_then(|i| spans.get(i));
-        let gap = text.get(before.map_or(node.span().start + 1, |b| b.end)..last.start).unwrap_or_default();
-        let mut gap = gap.trim_start_matches(BLANK).strip_prefix(',').unwrap_or(gap);
-        if gap.is_empty() && self.lines {
-            gap = " ";
-        }
-        let lay = gap.rsplit_once('\n').map_or(Lay::Line, |(_, indent)| Lay::Lines(indent.to_owned()));
-        (last.end, items.iter().map(|item| format!(",{gap}{}", self.written(item, &lay))).collect())
+        // The comma and the white space that part the last two.
+        let before = spans.len().checked_sub(2).and_then(|i| spans.get(i)).and_then(|b| text.get(b.end..last.start));
+        let between = before.map(str::to_owned).unwrap_or_else(|| {
+            let gap = text.get(node.span().start + 1..last.start).unwrap_or_default();
+            match self.lines && !gap.contains('\n') {
+                true => format!(",{}{}{}", self.line_end, indent_at(text, node.span().start), self.indent),
+                false => format!(",{gap}"),
+            }
+        });
+        let indent = |(_, line): (&str, &str)| line.chars().take_while(|c| matches!(c, ' ' | '\t')).collect();
+        let lay = between.rsplit_once('\n').map_or(Lay::Line, |parts| Lay::Lines(indent(parts)));
+        (last.end, items.iter().map(|item| format!("{between}{}", self.written(item, &lay))).collect())
     }
 
     fn written(&self, new: &New, lay: &Lay) -> String {

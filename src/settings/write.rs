@@ -1,10 +1,12 @@
 //! Replaces a settings file as a whole: a backup, a new file beside it, a look whether the old one is still what was read,
 //! a rename, and a look at what stands there then.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use chrono::DateTime;
 use rustix::fs::Access;
@@ -105,6 +107,7 @@ impl Standing {
                 None
             }
         };
+        let _alone = alone(folder);
         let backup = match (&self.text, &about) {
             (Some(text), Some(about)) => Some(self.back_up(text, about)?),
             _ => None,
@@ -191,6 +194,20 @@ impl Standing {
         name.push(more);
         self.path.with_file_name(name)
     }
+}
+
+/// Keeps another Frosty from writing in this folder at the same time. Who is kept waiting for long, or where no lock can be
+/// had, goes on: what the file holds is looked at again in any case.
+fn alone(folder: &Path) -> Option<File> {
+    let lock = File::open(folder).ok()?;
+    for _ in 0..100 {
+        match lock.try_lock() {
+            Ok(()) => return Some(lock),
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    None
 }
 
 /// Makes a new file that is on the disk when this returns, with the owner and the mode of another.

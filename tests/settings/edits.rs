@@ -185,6 +185,31 @@ fn taking_out_of_what_was_laid_out_anew() {
     );
 }
 
+/// The examples to read are what is written, but for the path and the marker.
+#[test]
+fn the_examples_are_what_is_registered() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks");
+    for (name, engine, manual) in [
+        ("continuous.example.json", Engine::Continuous, false),
+        ("settings.example.json", Engine::Plain, false),
+        ("hooks.json", Engine::Plain, true),
+    ] {
+        let example: Value = serde_json::from_str(&std::fs::read_to_string(folder.join(name)).unwrap()).unwrap();
+        let wanted = Registration { command: "frosty".to_owned(), engine, manual };
+        let mut events: Vec<&String> = example["hooks"].as_object().unwrap().keys().collect();
+        let mut all = EVENTS;
+        events.sort();
+        all.sort_unstable();
+        assert_eq!(events, all);
+        for event in EVENTS {
+            let mut shown = example["hooks"][event][0]["hooks"][0].clone();
+            shown["statusMessage"] = "frosty".into();
+            assert_eq!(shown, wanted.entry(event), "{name} {event}");
+            assert_eq!(serde_json::from_str::<Value>(&wanted.written(event)).unwrap(), wanted.entry(event));
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_added_to_is_refused() {
     let wanted = registration(Engine::Plain);
