@@ -1,5 +1,4 @@
 """Installed as a person would, and held from another terminal."""
-import json
 import time
 
 from bench import check
@@ -12,16 +11,6 @@ def _install(b, *args):
     code, out = b.home.frosty("install", *args)
     check(code == 0, f"frosty install {args}: exit {code}: {out}")
     return out
-
-
-def _elsewhere(b):
-    """Another project of the same home, which nobody put Frosty into."""
-    other = b.home.path / "other"
-    (other / ".claude").mkdir(parents=True)
-    known = json.loads((b.home.path / ".claude.json").read_text())
-    known["projects"][str(other)] = known["projects"][str(b.home.project)]
-    (b.home.path / ".claude.json").write_text(json.dumps(known))
-    return other
 
 
 def held_from_another_terminal(b):
@@ -48,37 +37,4 @@ def held_from_another_terminal(b):
     check("reflect" not in b.stub.main()[before + 1].last, "the cue came twice")
 
 
-def a_project_without_it_is_left_alone(b):
-    b.start(lambda c: text(f"Reply {c.n}."), POLICY, engine="none")
-    _install(b)
-    other = _elsewhere(b)
-    b.home.project, installed = other, b.home.project
-    t = b.open()
-    t.say("Go.")
-    b.stub.wait(1, 30)
-    b.quiet(5)
-    check(not b.journal.entries(), f"journaled in a project without Frosty: {b.journal.tail()}")
-    check(not list((other / ".claude").iterdir()), "something was written there")
-    b.say("one call, no continuation, nothing written")
-    b.home.project = installed
-
-
-def for_the_user_only_when_armed(b):
-    """A registration for all projects continues nobody that was not armed."""
-    b.start(lambda c: text(f"Reply {c.n}."), POLICY, engine="none")
-    _install(b, "--user")
-    t = b.open()
-    t.say("Go.")
-    session = b.stub.wait(1, 30)[0].session
-    b.quiet(5)
-    check(not b.journal.entries(), f"journaled: {b.journal.tail()}")
-    code, out = b.home.frosty("on", "--session", session)
-    check(code == 0, f"frosty on: exit {code}: {out}")
-    t.say("Go on.")
-    b.stub.wait(4, 30, "continued once it was armed")
-    code, out = b.home.frosty("off", "--session", session)
-    check(code == 0, f"frosty off: exit {code}: {out}")
-    b.say("not continued until `frosty on`")
-
-
-SCENARIOS = [held_from_another_terminal, a_project_without_it_is_left_alone, for_the_user_only_when_armed]
+SCENARIOS = [held_from_another_terminal]
