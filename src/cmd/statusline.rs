@@ -12,7 +12,7 @@ use crate::cli::PlaceArgs;
 use crate::config::{Arm, Config, Env, Flags, encoded};
 use crate::read;
 use crate::scope;
-use crate::status::state::{Back, Kind};
+use crate::status::kind::{Back, Kind};
 use crate::status::{Row, when};
 use crate::store::roll::Roll;
 use crate::text;

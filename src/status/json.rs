@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::state::Back;
+use super::kind::Back;
 use super::{Report, Row};
 use crate::text;
 use crate::throttle::policy::Ms;

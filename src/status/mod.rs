@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::cmd::engine;
 use crate::config::Config;
 use crate::store::backlog::{self, Backlog};
-use crate::store::roll::Roll;
+use crate::store::roll::{Roll, Session};
 use crate::store::survey::QuotaLeft;
 use crate::store::{self, StoreError};
 use crate::throttle::model::{self, State};
@@ -14,13 +14,15 @@ use crate::throttle::policy::Ms;
 use crate::throttle::state::{Hold, Phase, ScopeState, SessionState};
 
 pub mod json;
+pub mod kind;
 pub mod screen;
 pub mod state;
 pub mod table;
 pub mod when;
 pub mod width;
 
-use state::{Back, Engine, Facts, Kind};
+use kind::{Back, Kind};
+use state::{Engine, Facts};
 
 /// Sessions that were not seen for so long are left out, unless an engine waits for them.
 const RECENT: Ms = 86_400_000;
@@ -99,12 +101,13 @@ impl Report {
     /// When the store cannot be asked.
     pub fn read(config: &Config, all: bool) -> Result<Self, StoreError> {
         let mut roll = Roll::open(config)?;
-        let survey = roll.survey()?;
+        let mut survey = roll.survey()?;
         let now = survey.now;
         let away = roll.away().map(ToString::to_string);
         let server = if away.is_some() { None } else { roll.server() };
         let mut left_out = LeftOut::default();
-        let shown: Vec<_> = survey.sessions.iter().filter(|(_, s)| all || left_out.keeps(s, now)).collect();
+        let mut shown = std::mem::take(&mut survey.sessions);
+        shown.retain(|(_, s)| all || left_out.keeps(s, now));
         let seats: BTreeSet<&str> = shown.iter().map(|(_, s)| s.scope.as_str()).collect();
         let quotas = roll.quotas_left(&survey, &seats)?;
         let (admissions, journal_cut) = admissions(config, now);
@@ -114,7 +117,7 @@ impl Report {
             let quota = [quotas.scopes.get(&session.scope).copied(), quotas.fleet].into_iter().flatten();
             let quota = quota.reduce(QuotaLeft::and);
             let row = Row::new(config, now, survey.fleet.hold.as_ref(), scope, (id, session), quota);
-            Row { admissions: admissions.get(id).copied().unwrap_or(0), ..row }
+            Row { admissions: admissions.get(&row.id).copied().unwrap_or(0), ..row }
         });
         let mut rows: Vec<Row> = rows.collect();
         rows.sort_by_key(|row| (row.kind, due(row.back), std::cmp::Reverse(row.session.seen)));
@@ -167,7 +170,7 @@ impl Row {
         let fleets = QuotaLeft::in_log(&state.fleet.quota, &policy.fleet_quotas, now);
         let quota = [own, fleets].into_iter().flatten().reduce(QuotaLeft::and);
         let hold = state.fleet.hold.as_ref().filter(|hold| hold.holds(now));
-        Self::new(config, now, hold, &state.scope, (id, &state.session), quota)
+        Self::new(config, now, hold, &state.scope, (id.to_owned(), state.session.clone()), quota)
     }
 
     fn new(
@@ -175,13 +178,13 @@ impl Row {
         now: Ms,
         fleet_hold: Option<&Hold>,
         scope: &ScopeState,
-        (id, session): (&str, &SessionState),
+        (id, session): Session,
         quota: Option<QuotaLeft>,
     ) -> Self {
         let mut scope = scope.clone();
         scope.rebase(now);
         let limits = &config.policy.stop;
-        let engine = session.pid.map(|_| engine::waits(session));
+        let engine = session.pid.map(|_| engine::waits(&session));
         let own = scope.hold.as_ref().filter(|hold| hold.holds(now));
         let hold = own.map(|hold| (hold, false)).or_else(|| fleet_hold.map(|hold| (hold, true)));
         let hold = hold.map(|(hold, whole)| (hold.clone(), whole));
@@ -189,7 +192,7 @@ impl Row {
             policy: &config.policy,
             fleet_hold,
             scope: &scope,
-            session,
+            session: &session,
             quota,
             engine: match engine {
                 None => Engine::Plain,
@@ -201,8 +204,8 @@ impl Row {
         let (kind, back) = state::of(&facts);
         model::forget_strikes(&mut scope.stop, limits, now);
         Self {
-            id: id.to_owned(),
-            session: session.clone(),
+            id,
+            session,
             kind,
             back,
             attempts: model::in_window(&scope.stop, limits, now),

@@ -1,6 +1,6 @@
 //! The report as lines for a terminal.
 
-use super::state::{Back, Kind};
+use super::kind::{Back, Kind};
 use super::{Report, Row, when, width};
 use crate::text;
 use crate::throttle::state::{Hold, RestKind};

@@ -23,8 +23,8 @@ use crate::throttle::state::{Hold, ScopeState, SessionState};
 
 /// How long the whole list may take.
 const WITHIN: Duration = Duration::from_secs(5);
-/// How many are asked for in one write.
-pub(super) const AT_ONCE: usize = 500;
+/// How many are asked for in one write; twice as many may be on their way.
+pub(super) const AT_ONCE: usize = 250;
 const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// A session and its id, encoded.
@@ -93,10 +93,7 @@ impl<'a> Roll<'a> {
                 let files = scope_files(self.config)?;
                 files.into_iter().flat_map(|(_, file)| file.sessions).collect()
             }
-            Some(link) => {
-                let all = hashes(self.config, link, "session", &snapshot::SESSION)?;
-                all.into_iter().map(|(id, f)| (id, snapshot::session(&f))).collect()
-            }
+            Some(link) => hashes(self.config, link, "session", &snapshot::SESSION, snapshot::session)?,
         };
         sort_out(&mut all);
         Ok(all)
@@ -119,10 +116,7 @@ impl<'a> Roll<'a> {
     pub fn scopes(&mut self) -> Result<Vec<(String, ScopeState)>, StoreError> {
         Ok(match &mut self.server {
             None => scope_files(self.config)?.into_iter().map(|(scope, file)| (scope, file.as_known())).collect(),
-            Some(link) => {
-                let all = hashes(self.config, link, "scope", &snapshot::SCOPE)?;
-                all.into_iter().map(|(scope, f)| (scope, snapshot::scope(&f))).collect()
-            }
+            Some(link) => hashes(self.config, link, "scope", &snapshot::SCOPE, snapshot::scope)?,
         })
     }
 
@@ -234,14 +228,15 @@ pub(super) fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, S
 }
 
 /// These fields of every hash of a kind that its index names.
-fn hashes(
+fn hashes<T>(
     config: &Config,
     link: &mut Link<'_>,
     kind: &str,
     fields: &[&str],
-) -> Result<Vec<(String, Value)>, StoreError> {
+    take: impl Fn(&Value) -> T,
+) -> Result<Vec<(String, T)>, StoreError> {
     let names = link.ask(&[index(config, kind)])?.pop().unwrap_or(Value::Nil);
-    hashes_of(config, link, kind, fields, names_in(names))
+    hashes_of(config, link, kind, fields, names_in(names), take)
 }
 
 /// The command that asks an index for every name of a kind.
@@ -259,32 +254,38 @@ pub(super) fn names_in(answer: Value) -> Vec<String> {
 }
 
 /// These fields of the hashes of a kind with these names.
-pub(super) fn hashes_of(
+pub(super) fn hashes_of<T>(
     config: &Config,
     link: &mut Link<'_>,
     kind: &str,
     fields: &[&str],
     names: Vec<String>,
-) -> Result<Vec<(String, Value)>, StoreError> {
+    take: impl Fn(&Value) -> T,
+) -> Result<Vec<(String, T)>, StoreError> {
     let mut all = Vec::with_capacity(names.len());
     let mut names = names.into_iter();
-    loop {
-        let some: Vec<String> = names.by_ref().take(AT_ONCE).collect();
-        if some.is_empty() {
-            return Ok(all);
-        }
+    let mut some = || names.by_ref().take(AT_ONCE).collect::<Vec<String>>();
+    let send = |link: &mut Link<'_>, names: &[String]| {
         let get = |name: &String| -> Cmd {
             let mut get = cmd("HMGET");
             get.arg(format!("frosty:{{{}}}:{kind}:{name}", config.fleet)).arg(fields);
             get
         };
-        link.send(&some.iter().map(get).collect::<Vec<_>>())?;
-        for name in some {
+        if names.is_empty() { Ok(()) } else { link.send(&names.iter().map(get).collect::<Vec<_>>()) }
+    };
+    let mut asked = some();
+    send(link, &asked)?;
+    while !asked.is_empty() {
+        // The server works on these while the answers to those are read.
+        let next = some();
+        send(link, &next)?;
+        for name in std::mem::replace(&mut asked, next) {
             match link.read()? {
                 // One key of another type must not hide the others.
                 Value::ServerError(_) => {}
-                fields => all.push((name, fields)),
+                fields => all.push((name, take(&fields))),
             }
         }
     }
+    Ok(all)
 }

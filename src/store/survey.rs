@@ -87,13 +87,12 @@ impl Roll<'_> {
         let mut fleet = snapshot::fleet(&next());
         fleet.hold = fleet.hold.filter(|hold| hold.holds(now));
         let named = roll::names_in(next());
-        let all = roll::hashes_of(config, link, "session", &snapshot::SESSION, named)?;
-        let mut sessions = all.into_iter().map(|(id, f)| (id, snapshot::session(&f))).collect();
+        let mut sessions = roll::hashes_of(config, link, "session", &snapshot::SESSION, named, snapshot::session)?;
         roll::sort_out(&mut sessions);
         let named: BTreeSet<&str> = sessions.iter().map(|(_, s)| s.scope.as_str()).collect();
         let named = named.into_iter().map(str::to_owned).collect();
-        let all = roll::hashes_of(config, link, "scope", &snapshot::SCOPE, named)?;
-        let scopes = all.into_iter().map(|(scope, f)| (scope, snapshot::scope(&f))).collect();
+        let scopes = roll::hashes_of(config, link, "scope", &snapshot::SCOPE, named, snapshot::scope)?;
+        let scopes = scopes.into_iter().collect();
         Ok(Survey { now, fleet, sessions, scopes })
     }
 
