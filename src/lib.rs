@@ -18,3 +18,4 @@ pub mod status;
 pub mod store;
 pub mod text;
 pub mod throttle;
+pub mod when;
