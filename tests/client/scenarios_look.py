@@ -18,11 +18,16 @@ def statusline(b):
 
     b.start(script, {"stop": {"min_interval": "1s"}}, engine=_with_statusline)
     t = b.open()
-    check("❄" not in t.screen(), "a status line for a session that has not stopped yet")
-    t.say("Go.")
-    for says in ("❄ resting ", "❄ running · 1 in a row", "❄ done"):
-        screen = t.until(lambda s: says in s, 30, f"{says!r} in the status line")
+
+    def shows(words):
+        screen = t.until(lambda s: words in s, 30, f"{words!r} in the status line")
         b.say(next(line.strip() for line in screen.splitlines() if "❄" in line))
+
+    shows("❄ idle")
+    t.say("Go.")
+    shows("❄ resting ")
+    shows("❄ running · 1 in a row")
+    shows("❄ done")
     code, out = b.home.frosty("status")
     check(code == 0 and " done " in out and " a wake-up " in out, out)
     b.waiting(refused=2)
