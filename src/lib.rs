@@ -16,9 +16,9 @@ pub mod read;
 pub mod scope;
 pub mod secret;
 pub mod settings;
+pub mod status;
 pub mod store;
 pub mod text;
 pub mod throttle;
-
 pub mod when;
 pub mod willy;

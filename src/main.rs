@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use frosty::cli::{self, Cli, Command};
-use frosty::cmd::{Failure, announce, completions, doctor, hold, install, man, release, switch, uninstall, wake};
+use frosty::cmd::{
+    Failure, announce, completions, doctor, hold, install, man, release, status, statusline, switch, uninstall, wake,
+};
 use frosty::hook;
 use frosty::{secret, text};
 
@@ -40,6 +42,11 @@ fn main() -> ExitCode {
         Command::Man(args) => man::run(&args).map_err(Failure::from),
         Command::Announce(args) => announce::run(&args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Statusline(place) => {
+            statusline::run(place);
+            Ok(())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -60,6 +60,10 @@ pub enum Command {
     Announce(AnnounceArgs),
     /// Check the whole set-up: one line per check, with what mends it
     Doctor(DoctorArgs),
+    /// Show who is there, what each does, and when it is back
+    Status(StatusArgs),
+    /// Print one line about a session, for the client's status line: its JSON on stdin
+    Statusline(PlaceArgs),
 }
 
 /// Which store and fleet a command is about.

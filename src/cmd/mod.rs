@@ -16,6 +16,8 @@ pub mod install;
 pub mod man;
 pub mod registration;
 pub mod release;
+pub mod status;
+pub mod statusline;
 pub mod switch;
 pub mod target;
 pub mod uninstall;
@@ -31,6 +33,9 @@ pub enum Failure {
     /// The store cannot be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The status cannot be drawn.
+    #[error(transparent)]
+    Status(#[from] status::StatusError),
     /// A switch was not written.
     #[error(transparent)]
     Switch(#[from] switch::SwitchError),

@@ -83,11 +83,19 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
     Env::search_path().into_iter().map(|dir| dir.join(name)).find(runs)
 }
 
-/// Whether colours are not wanted (<https://no-color.org>).
+/// Whether a terminal is not to be coloured: `NO_COLOR` is set (<https://no-color.org>), or `TERM` names one that knows none.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
 pub fn no_color() -> bool {
-    env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
+    let told = env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    told || env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
+/// How wide what is no terminal is taken to be, if `COLUMNS` says so.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
+pub fn columns() -> Option<usize> {
+    env::var_os("COLUMNS")?.to_str()?.parse().ok()
 }
 
 /// How many continuations in a row the client is told to allow (`CLAUDE_CODE_STOP_HOOK_BLOCK_CAP`, seen on 2.1.331).

@@ -81,6 +81,7 @@ fn trials(config: &Config) -> Vec<(&'static str, Cmd, &'static str)> {
         ("+hmget", call(&["HMGET", key, "x"]), own),
         ("+get", call(&["GET", key]), own),
         ("+zrange", call(&["ZRANGE", key, "0", "0"]), own),
+        ("+zcount", call(&["ZCOUNT", key, "0", "0"]), own),
         ("+xread", call(&["XREAD", "COUNT", "1", "STREAMS", key, "0"]), own),
         ("+xrevrange", call(&["XREVRANGE", key, "+", "-", "COUNT", "1"]), own),
         // Each of these has an argument that is none.

@@ -32,6 +32,7 @@ mod server_record;
 mod ship;
 mod snapshot;
 mod state_file;
+pub mod survey;
 #[cfg(feature = "tls")]
 mod tls;
 mod wire;

@@ -12,8 +12,11 @@ use super::roll::Roll;
 use super::script;
 use crate::throttle::policy::Ms;
 
+mod count;
 mod files;
 mod stream;
+
+pub use count::Admissions;
 
 /// One entry of the journal: its fields, in the order they were written.
 #[derive(Debug, Clone, PartialEq, Eq)]
