@@ -88,7 +88,7 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
 pub fn no_color() -> bool {
     let told = env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-    told || env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+    told || env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// How wide what is no terminal is taken to be, if `COLUMNS` says so.
