@@ -6,6 +6,7 @@ use crate::cli::PlaceArgs;
 use crate::config::{Config, ConfigError, Env, Flags};
 use crate::store::StoreError;
 
+pub mod engine;
 pub mod release;
 pub mod switch;
 pub mod target;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use super::{Failure, target};
+use super::{Failure, engine, target};
 use crate::cli::WakeArgs;
 use crate::clock;
 use crate::config::Env;
@@ -11,18 +11,9 @@ use crate::hook::{self, directive};
 use crate::store;
 use crate::store::roll::{Roll, Session};
 use crate::text;
-use crate::throttle::state::{Phase, Rest, RestKind, SessionState};
+use crate::throttle::state::{Phase, Rest, RestKind};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::Reason;
-
-/// Whether an engine waits for the session; of another machine's is only known that one did.
-fn waits(session: &SessionState) -> bool {
-    let alive = |pid: u32| {
-        let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-        pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
-    };
-    session.pid.is_some_and(|pid| session.host != clock::host() || alive(pid))
-}
 
 /// Wakes whom the arguments name.
 ///
@@ -63,7 +54,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
         }
         let _ = match session.phase {
             Phase::Ended => writeln!(out, "{id} has ended: it hears of this if it is resumed"),
-            Phase::Open if waits(session) => match Reason::from_code(&session.last_reason) {
+            Phase::Open if engine::waits(session) => match Reason::from_code(&session.last_reason) {
                 Some(rest) if rest.is_rest() => writeln!(out, "woke {id} in {}", session.scope),
                 Some(Reason::Admitted | Reason::Probe) | None => {
                     writeln!(out, "{id} does not rest: it hears of this at its next stop")
