@@ -7,7 +7,7 @@ use std::fmt;
 
 use chrono::DateTime;
 use serde::Serialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use crate::throttle::policy::{Class, Ms};
 use crate::throttle::step::Step;
@@ -107,28 +107,82 @@ impl<'a> Entry<'a> {
 /// The fields of an entry's line, in their order, as the server's stream holds them; `None` when it is no entry.
 #[must_use]
 pub fn fields(line: &[u8]) -> Option<Vec<(String, String)>> {
-    struct Fields;
-    impl<'de> Visitor<'de> for Fields {
-        type Value = Vec<(String, String)>;
+    let mut words = Vec::with_capacity(48);
+    read(line, |word| words.push(word.to_owned()))?;
+    let mut words = words.into_iter();
+    Some(std::iter::from_fn(|| words.next().zip(words.next())).collect())
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a journal entry")
-        }
+/// Reads an entry's line: every field's name and then its value, as the server's stream holds them; `None` when it is no
+/// entry.
+pub fn read(line: &[u8], mut word: impl FnMut(&str)) -> Option<()> {
+    serde_json::Deserializer::from_slice(line).deserialize_map(Fields(&mut word)).ok()
+}
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut fields = Vec::with_capacity(24);
-            while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
-                let value = match value {
-                    serde_json::Value::String(text) => text,
-                    serde_json::Value::Null => String::new(),
-                    other => other.to_string(),
-                };
-                fields.push((name, value));
-            }
-            Ok(fields)
-        }
+struct Fields<F>(F);
+
+impl<'de, F: FnMut(&str)> Visitor<'de> for Fields<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a journal entry")
     }
-    serde_json::Deserializer::from_slice(line).deserialize_map(Fields).ok()
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key_seed(Word(&mut self.0))?.is_some() {
+            map.next_value_seed(Word(&mut self.0))?;
+        }
+        Ok(())
+    }
+}
+
+/// A name or a value as text.
+struct Word<'a, F>(&'a mut F);
+
+impl<'de, F: FnMut(&str)> DeserializeSeed<'de> for Word<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de, F: FnMut(&str)> Visitor<'de> for Word<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text, a number or null")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        (self.0)(text);
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        (self.0)(&number.to_string());
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        (self.0)(&number.to_string());
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
+        (self.0)(&number.to_string());
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, is: bool) -> Result<(), E> {
+        (self.0)(if is { "true" } else { "false" });
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        (self.0)("");
+        Ok(())
+    }
 }
 
 /// `%Y%m%d_%H%M%S` in UTC.

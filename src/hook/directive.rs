@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Days, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, TimeDelta, TimeZone};
 
-use crate::duration;
 use crate::text;
 use crate::throttle::state::RestKind;
 use crate::throttle::step::RestRequest;
+use crate::when;
 
 /// No rest that ends by time is longer.
 pub const LONGEST_REST: Duration = Duration::from_secs(24 * 3600);
@@ -88,7 +88,7 @@ fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> Said {
         "done" if rest.is_empty() => booked(request(RestKind::Done, None, "")),
         "wait_for" if !rest.is_empty() => booked(request(RestKind::WaitFor, Some(LONGEST_REST), rest)),
         "blocked" if !rest.is_empty() => booked(request(RestKind::Blocked, Some(LONGEST_REST), rest)),
-        "next_check" => match until(rest, now) {
+        "next_check" => match when::until(rest, now) {
             Some(asked) => {
                 let lasting = asked.min(LONGEST_REST);
                 let at = now.to_utc() + TimeDelta::from_std(lasting).unwrap_or_default();
@@ -119,39 +119,6 @@ wait_for <topic>, or blocked <on whom>.",
 #[must_use]
 pub fn topic(said: &str) -> String {
     text::line_of(said, LONGEST_TOPIC)
-}
-
-/// How long from now until what was said.
-fn until<Tz: TimeZone>(said: &str, now: &DateTime<Tz>) -> Option<Duration> {
-    if let Some(length) = duration::parse(said) {
-        return Some(length);
-    }
-    let (tomorrow, clock) = match said.split_once(char::is_whitespace) {
-        Some(("tomorrow", clock)) => (true, clock.trim()),
-        Some(_) => return None,
-        None => (false, said),
-    };
-    let time = NaiveTime::parse_from_str(clock, "%H:%M").ok()?;
-    let today = now.date_naive();
-    let first = if tomorrow { today.checked_add_days(Days::new(1))? } else { today };
-    let at = |date: chrono::NaiveDate| -> Option<DateTime<Utc>> {
-        let local = date.and_time(time);
-        // A time that the clocks skip is taken an hour later.
-        let zone = now.timezone();
-        let found = zone.from_local_datetime(&local).earliest();
-        let found = found.or_else(|| zone.from_local_datetime(&(local + TimeDelta::hours(1))).earliest());
-        Some(found?.to_utc())
-    };
-    let now = now.to_utc();
-    let mut then = at(first)?;
-    if then <= now {
-        then = at(first.checked_add_days(Days::new(1))?)?;
-    }
-    // Not a moment before it, though the store counts whole milliseconds.
-    (then - now)
-        .to_std()
-        .ok()
-        .map(|d| Duration::from_millis(u64::try_from(d.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

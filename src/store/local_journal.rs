@@ -159,6 +159,6 @@ pub(super) fn current(dir: &Path) -> PathBuf {
     dir.join("journal.jsonl")
 }
 
-fn previous(dir: &Path) -> PathBuf {
+pub(super) fn previous(dir: &Path) -> PathBuf {
     dir.join("journal.1.jsonl")
 }

@@ -20,6 +20,7 @@ pub mod listen;
 pub(crate) mod local_journal;
 pub(crate) mod marks;
 mod mirror;
+pub mod past;
 pub(crate) mod private;
 mod probe;
 mod reached;

@@ -63,6 +63,11 @@ impl<'a> Roll<'a> {
         }
     }
 
+    /// What it is read by: the configuration, and the server where one answers.
+    pub(super) fn parts(&mut self) -> (&'a Config, Option<&mut Link<'a>>) {
+        (self.config, self.server.as_mut())
+    }
+
     /// Why the list is only this machine's, where the configured server could not be reached.
     #[must_use]
     pub fn away(&self) -> Option<&StoreError> {

@@ -1,0 +1,217 @@
+//! The journal, read for people: newest first and bounded, from the server's stream, this machine's files, or both.
+//!
+//! A server has what it decided and what it was shipped; this machine's files have what a server will never be told (calls
+//! that came to no verdict, what was decided without one) and what it has not been told yet. Where the server answers, the
+//! two are merged, and nothing is told twice.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+
+use super::StoreError;
+use super::roll::Roll;
+use super::script;
+use crate::throttle::policy::Ms;
+
+mod files;
+mod stream;
+
+/// One entry of the journal: its fields, in the order they were written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// When it was decided, by the clock of the store that decided.
+    pub ms: Ms,
+    words: Words,
+}
+
+/// Fields and their values, one after the other in one string: a journal is read by the thousand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Words {
+    text: String,
+    ends: Vec<u32>,
+}
+
+impl Words {
+    pub(crate) fn with_room() -> Self {
+        Self { text: String::with_capacity(512), ends: Vec::with_capacity(46) }
+    }
+
+    /// Adds a field's name, or its value.
+    pub(crate) fn push(&mut self, word: &str) {
+        self.text.push_str(word);
+        self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut begin = 0;
+        let mut words = self.ends.iter().map(move |end| {
+            let end = *end as usize;
+            let word = self.text.get(begin..end).unwrap_or_default();
+            begin = end;
+            word
+        });
+        std::iter::from_fn(move || words.next().zip(words.next()))
+    }
+}
+
+impl Past {
+    /// An entry that was decided when it came, unless its own field `ms` says otherwise.
+    fn new(words: Words, arrived: Ms) -> Self {
+        let mut past = Self { ms: arrived, words };
+        if let Some(own) = past.get("ms").and_then(|ms| ms.parse().ok()) {
+            past.ms = own;
+        }
+        past
+    }
+
+    /// A field's value; `None` when the entry has none of this name.
+    #[must_use]
+    pub fn get(&self, field: &str) -> Option<&str> {
+        self.fields().find(|(name, _)| *name == field).map(|(_, value)| value)
+    }
+
+    /// A field's value; empty when the entry has none of this name.
+    #[must_use]
+    pub fn text(&self, field: &str) -> &str {
+        self.get(field).unwrap_or_default()
+    }
+
+    /// Whether the field has this value.
+    #[must_use]
+    pub fn says(&self, field: &str, value: &str) -> bool {
+        self.get(field) == Some(value)
+    }
+
+    /// Every field and its value, in the order they were written.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.words.iter()
+    }
+
+    /// Whether it was decided for a server, or by it.
+    fn is_servers(&self) -> bool {
+        self.says("degraded", "1") || self.says("store", script::NAME)
+    }
+
+    /// What tells it from every other: the id that a machine gave it, which it keeps when it is shipped; empty for one that
+    /// a server wrote itself.
+    fn id(&self) -> &str {
+        self.text("id")
+    }
+}
+
+/// The newest of what was read.
+struct Newest {
+    since: Ms,
+    most: usize,
+    /// The oldest first, so that it is the one to go.
+    kept: BinaryHeap<Reverse<(Ms, Reverse<usize>)>>,
+    entries: Vec<Option<Past>>,
+    /// Which of those that a machine wrote the server has.
+    known: HashSet<String>,
+}
+
+impl Newest {
+    fn new(since: Ms, most: usize) -> Self {
+        let room = most.min(1000);
+        let (kept, entries) = (BinaryHeap::with_capacity(room + 1), Vec::with_capacity(room));
+        Self { since, most, kept, entries, known: HashSet::new() }
+    }
+
+    /// Nothing that came earlier can be among the newest any more.
+    fn from(&self) -> Ms {
+        match self.kept.peek() {
+            Some(Reverse((oldest, _))) if self.kept.len() >= self.most => self.since.max(oldest.saturating_add(1)),
+            _ if self.most == 0 => Ms::MAX,
+            _ => self.since,
+        }
+    }
+
+    /// Takes one that a server has.
+    fn take_from_server(&mut self, past: Past, wanted: &mut impl FnMut(&Past) -> bool) {
+        let id = past.id();
+        if id.is_empty() || self.known.insert(id.to_owned()) {
+            self.take(past, wanted);
+        }
+    }
+
+    /// Takes one, unless the server has it.
+    fn take_from_files(&mut self, past: Past, wanted: &mut impl FnMut(&Past) -> bool) {
+        if self.known.is_empty() || !self.known.contains(past.id()) {
+            self.take(past, wanted);
+        }
+    }
+
+    fn take(&mut self, past: Past, wanted: &mut impl FnMut(&Past) -> bool) {
+        if past.ms < self.from() || !wanted(&past) {
+            return;
+        }
+        self.kept.push(Reverse((past.ms, Reverse(self.entries.len()))));
+        self.entries.push(Some(past));
+        if self.kept.len() > self.most
+            && let Some(Reverse((_, Reverse(oldest)))) = self.kept.pop()
+            && let Some(entry) = self.entries.get_mut(oldest)
+        {
+            *entry = None;
+        }
+    }
+
+    /// The newest first.
+    fn into_entries(self) -> Vec<Past> {
+        let mut all: Vec<Past> = self.entries.into_iter().flatten().collect();
+        // Stable: of the same millisecond they stay as they were read.
+        all.sort_by_key(|past| Reverse(past.ms));
+        all
+    }
+}
+
+impl Roll<'_> {
+    /// This fleet's journal, the newest entry first: what was decided at `since` or later, and no more than `most`.
+    ///
+    /// # Errors
+    /// When neither the store nor this machine's files can be read.
+    pub fn entries(&mut self, since: Ms, most: usize) -> Result<Vec<Past>, StoreError> {
+        self.entries_where(since, most, |_| true)
+    }
+
+    /// The same, of the entries that are wanted.
+    ///
+    /// # Errors
+    /// As [`Roll::entries`].
+    pub fn entries_where(
+        &mut self,
+        since: Ms,
+        most: usize,
+        mut wanted: impl FnMut(&Past) -> bool,
+    ) -> Result<Vec<Past>, StoreError> {
+        let mut newest = Newest::new(since, most);
+        let (config, link) = self.parts();
+        let has_server = link.is_some();
+        if let Some(link) = link {
+            stream::read(config, link, &mut newest, &mut wanted)?;
+        }
+        files::read(config, has_server, &mut newest, &mut wanted)?;
+        Ok(newest.into_entries())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn past(ms: Ms, id: &str) -> Past {
+        let mut words = Words::default();
+        ["id", id, "ms", &ms.to_string()].into_iter().for_each(|word| words.push(word));
+        Past::new(words, 0)
+    }
+
+    #[test]
+    fn the_newest_of_what_came_in_whatever_order() {
+        let mut newest = Newest::new(10, 3);
+        for (ms, id) in [(50, "a"), (20, "b"), (9, "c"), (50, "d"), (30, "e"), (50, "a"), (40, "f"), (30, "g")] {
+            newest.take_from_server(past(ms, id), &mut |p| !p.says("id", "f"));
+        }
+        assert_eq!(newest.from(), 31);
+        let ids: Vec<String> = newest.into_entries().iter().map(|p| p.id().to_owned()).collect();
+        assert_eq!(ids, ["a", "d", "e"]);
+        assert_eq!(Newest::new(10, 0).from(), Ms::MAX);
+    }
+}
