@@ -2,6 +2,7 @@
 //! the first number of a fence.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::text;
@@ -16,7 +17,8 @@ pub fn host_ms() -> Ms {
 /// This machine's name.
 #[must_use]
 pub fn host() -> String {
-    text::line(&rustix::system::uname().nodename().to_string_lossy())
+    static HOST: OnceLock<String> = OnceLock::new();
+    HOST.get_or_init(|| text::line(&rustix::system::uname().nodename().to_string_lossy())).clone()
 }
 
 /// A random id, sixteen digits.

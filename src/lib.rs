@@ -14,6 +14,7 @@ pub mod journal;
 pub mod read;
 pub mod scope;
 pub mod secret;
+pub mod status;
 pub mod store;
 pub mod text;
 pub mod throttle;

@@ -45,6 +45,10 @@ pub enum Command {
     Wake(WakeArgs),
     /// Lift a hold before its end
     Release(ReleaseArgs),
+    /// Show who is there, what each does, and when it is back
+    Status(StatusArgs),
+    /// Print one line about a session, for the client's status line: its JSON on stdin
+    Statusline(PlaceArgs),
 }
 
 /// Which store and fleet a command is about.

@@ -8,6 +8,8 @@ use crate::store::StoreError;
 
 pub mod engine;
 pub mod release;
+pub mod status;
+pub mod statusline;
 pub mod switch;
 pub mod target;
 pub mod wake;
@@ -21,6 +23,9 @@ pub enum Failure {
     /// The store cannot be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The status cannot be drawn.
+    #[error(transparent)]
+    Status(#[from] status::StatusError),
     /// A switch was not written.
     #[error(transparent)]
     Switch(#[from] switch::SwitchError),

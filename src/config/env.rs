@@ -48,6 +48,12 @@ pub struct Env {
     pub tmux: Option<String>,
     /// `TMUX_PANE`: the pane, `%3` say.
     pub tmux_pane: Option<String>,
+    /// `NO_COLOR`: nothing is coloured.
+    pub no_color: Option<String>,
+    /// `TERM`: the kind of terminal; `dumb` knows no colours.
+    pub term: Option<String>,
+    /// `COLUMNS`: how wide what is no terminal is.
+    pub columns: Option<String>,
 }
 
 impl Env {
@@ -79,6 +85,9 @@ impl Env {
             claude_pid: text("CLAUDE_PID"),
             tmux: text("TMUX"),
             tmux_pane: text("TMUX_PANE"),
+            no_color: text("NO_COLOR"),
+            term: text("TERM"),
+            columns: text("COLUMNS"),
         }
     }
 

@@ -21,7 +21,7 @@ mod parked;
 pub mod payload;
 pub mod prompt;
 pub mod reply;
-mod signals;
+pub(crate) mod signals;
 mod streams;
 mod wait;
 mod watchdog;

@@ -1,5 +1,6 @@
 //! Signals: SIGTERM (the client, 2.1.331, sends it at its end, at a hook's timeout, and in print mode to a `StopFailure` hook
-//! about 25 ms after it started), and SIGHUP, which a waiting engine asks the kernel for at its parent's death.
+//! about 25 ms after it started), and SIGHUP, which a waiting engine asks the kernel for at its parent's death. Commands that
+//! draw on a terminal heed Ctrl-C and another size besides.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// Ignores SIGTERM until the process ends, which is soon: a failure is committed first, and a verdict has at most a second.
 #[allow(unsafe_code, reason = "the standard library cannot ignore a signal")]
-pub(super) fn ignore_termination() {
+pub(crate) fn ignore_termination() {
     // SAFETY: SIG_IGN installs no handler, so nothing of ours runs in a signal's context.
     unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
 }
@@ -16,38 +17,47 @@ static TERMINATED: AtomicBool = AtomicBool::new(false);
 /// Where the handler writes, so that a wait that is about to begin ends too.
 static BELL: AtomicI32 = AtomicI32::new(-1);
 
-/// The signals of a waiting engine: they end its wait, not its process.
-pub(super) struct Signals {
+/// Signals that end a wait, not the process.
+pub(crate) struct Signals {
     heard: OwnedFd,
     _bell: OwnedFd,
 }
 
 impl Signals {
     /// Listens from now on.
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
+        let signals = Self::of(&[libc::SIGTERM, libc::SIGHUP])?;
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::HUP));
+        Ok(signals)
+    }
+
+    /// Listens to what a program that draws on a terminal must heed: to end (Ctrl-C among it), and another size.
+    pub(crate) fn of_terminal() -> io::Result<Self> {
+        Self::of(&[libc::SIGTERM, libc::SIGINT, libc::SIGWINCH])
+    }
+
+    fn of(signals: &[libc::c_int]) -> io::Result<Self> {
         use rustix::pipe::PipeFlags;
         let (heard, bell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         BELL.store(bell.as_raw_fd(), Ordering::SeqCst);
-        catch(libc::SIGTERM);
-        catch(libc::SIGHUP);
-        #[cfg(target_os = "linux")]
-        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::HUP));
+        signals.iter().copied().for_each(catch);
         Ok(Self { heard, _bell: bell })
     }
 
-    /// Whether the client told this process to end.
-    pub(super) fn terminated(&self) -> bool {
+    /// Whether this process was told to end.
+    pub(crate) fn terminated(&self) -> bool {
         TERMINATED.load(Ordering::SeqCst)
     }
 
     /// Can be read once a signal came; [`Signals::clear`] forgets that.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         use std::os::fd::AsFd;
         self.heard.as_fd()
     }
 
     /// Forgets the signals that were heard, but not that one of them was to end.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut bytes = [0; 64];
         while matches!(rustix::io::read(&self.heard, &mut bytes), Ok(n) if n > 0) {}
     }
@@ -62,7 +72,7 @@ fn catch(signal: libc::c_int) {
 
 #[allow(unsafe_code, reason = "write is all that a handler may do")]
 extern "C" fn on_signal(signal: libc::c_int) {
-    if signal == libc::SIGTERM {
+    if matches!(signal, libc::SIGTERM | libc::SIGINT) {
         TERMINATED.store(true, Ordering::SeqCst);
     }
     // SAFETY: the pipe stays open until the process ends; a full one has already been heard.

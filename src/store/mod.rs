@@ -7,6 +7,7 @@ use crate::config::{Config, Server, StoreChoice};
 use crate::throttle::step::Step;
 use crate::throttle::verdict::Verdict;
 
+pub mod backlog;
 mod carry;
 pub mod dragonfly;
 pub mod embedded;
@@ -30,6 +31,7 @@ mod server_record;
 mod ship;
 mod snapshot;
 mod state_file;
+pub mod survey;
 #[cfg(feature = "tls")]
 mod tls;
 mod wire;

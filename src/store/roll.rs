@@ -23,8 +23,8 @@ use crate::throttle::state::{Hold, ScopeState, SessionState};
 
 /// How long the whole list may take.
 const WITHIN: Duration = Duration::from_secs(5);
-/// How many are asked for in one write.
-const AT_ONCE: usize = 500;
+/// How many are asked for in one write; twice as many may be on their way.
+pub(super) const AT_ONCE: usize = 250;
 const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// A session and its id, encoded.
@@ -32,9 +32,9 @@ pub type Session = (String, SessionState);
 
 /// Where the list is read.
 pub struct Roll<'a> {
-    config: &'a Config,
+    pub(super) config: &'a Config,
     /// The server; without one, the files of this machine.
-    server: Option<Link<'a>>,
+    pub(super) server: Option<Link<'a>>,
     away: Option<StoreError>,
 }
 
@@ -44,12 +44,20 @@ impl<'a> Roll<'a> {
     /// # Errors
     /// When the server refuses the login.
     pub fn open(config: &'a Config) -> Result<Self, StoreError> {
+        Self::open_for(config, WITHIN)
+    }
+
+    /// As [`Roll::open`], with so much time for all that is asked afterwards.
+    ///
+    /// # Errors
+    /// As [`Roll::open`].
+    pub fn open_for(config: &'a Config, within: Duration) -> Result<Self, StoreError> {
         let Some((server, optional)) = server(config) else { return Ok(Self { config, server: None, away: None }) };
         match Link::connect(config, server, Instant::now() + config.budget) {
             // That it takes connections says little: it is asked something.
             Ok(mut link) => match link.log_in().and_then(|()| server_now(&mut link)) {
                 Ok(_) => {
-                    link.until(Instant::now() + WITHIN);
+                    link.until(Instant::now() + within);
                     link.take_up_to(LARGEST);
                     Ok(Self { config, server: Some(link), away: None })
                 }
@@ -74,6 +82,12 @@ impl<'a> Roll<'a> {
         self.away.as_ref()
     }
 
+    /// The server that answers (its URL without a password), where one does.
+    #[must_use]
+    pub fn server(&self) -> Option<&'a str> {
+        self.server.as_ref().map(|link| link.server().shown.as_str())
+    }
+
     /// Every session that is remembered, the last seen first.
     ///
     /// # Errors
@@ -84,17 +98,9 @@ impl<'a> Roll<'a> {
                 let files = scope_files(self.config)?;
                 files.into_iter().flat_map(|(_, file)| file.sessions).collect()
             }
-            Some(link) => {
-                let all = hashes(self.config, link, "session", &snapshot::SESSION)?;
-                all.into_iter().map(|(id, f)| (id, snapshot::session(&f))).collect()
-            }
+            Some(link) => hashes(self.config, link, "session", &snapshot::SESSION, snapshot::session)?,
         };
-        // What was planted under a name that is none would be shown as it is, and asked for by it.
-        all.retain(|(id, s): &Session| s.seen > 0 && text::is_encoded(id) && text::is_encoded(&s.scope));
-        all.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
-        // In files a session that moved to another seat has left its old state behind.
-        let mut known = HashSet::new();
-        all.retain(|(id, _)| known.insert(id.clone()));
+        sort_out(&mut all);
         Ok(all)
     }
 
@@ -115,10 +121,7 @@ impl<'a> Roll<'a> {
     pub fn scopes(&mut self) -> Result<Vec<(String, ScopeState)>, StoreError> {
         Ok(match &mut self.server {
             None => scope_files(self.config)?.into_iter().map(|(scope, file)| (scope, file.as_known())).collect(),
-            Some(link) => {
-                let all = hashes(self.config, link, "scope", &snapshot::SCOPE)?;
-                all.into_iter().map(|(scope, f)| (scope, snapshot::scope(&f))).collect()
-            }
+            Some(link) => hashes(self.config, link, "scope", &snapshot::SCOPE, snapshot::scope)?,
         })
     }
 
@@ -197,13 +200,23 @@ impl<'a> Roll<'a> {
     }
 }
 
+/// Leaves the sessions that can be named, each once, the last seen first.
+pub(super) fn sort_out(all: &mut Vec<Session>) {
+    // What was planted under a name that is none would be shown as it is, and asked for by it.
+    all.retain(|(id, s)| s.seen > 0 && text::is_encoded(id) && text::is_encoded(&s.scope));
+    all.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
+    // In files a session that moved to another seat has left its old state behind.
+    let mut known = HashSet::new();
+    all.retain(|(id, _)| known.insert(id.clone()));
+}
+
 /// Its clock decides, not ours.
 fn server_now(link: &mut Link<'_>) -> Result<Ms, StoreError> {
     let answer = link.ask(&[cmd("TIME")])?.pop().unwrap_or(Value::Nil);
     script::time(&answer).ok_or_else(|| link.nonsense(&answer))
 }
 
-fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, StoreError> {
+pub(super) fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, StoreError> {
     let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
     let folder = dir.join("scopes");
     let entries = match fs::read_dir(&folder) {
@@ -220,30 +233,62 @@ fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, StoreError> 
 }
 
 /// These fields of every hash of a kind that its index names.
-fn hashes(
+fn hashes<T>(
     config: &Config,
     link: &mut Link<'_>,
     kind: &str,
     fields: &[&str],
-) -> Result<Vec<(String, Value)>, StoreError> {
+    take: impl Fn(&Value) -> T,
+) -> Result<Vec<(String, T)>, StoreError> {
+    let names = link.ask(&[index(config, kind)])?.pop().unwrap_or(Value::Nil);
+    hashes_of(config, link, kind, fields, names_in(names), take)
+}
+
+/// The command that asks an index for every name of a kind.
+pub(super) fn index(config: &Config, kind: &str) -> Cmd {
     let mut index = cmd("ZRANGE");
     index.arg(format!("frosty:{{{}}}:{kind}s", config.fleet)).arg(0).arg(-1);
-    let names = link.ask(&[index])?.pop().unwrap_or(Value::Nil);
-    let mut names = Vec::<String>::from_redis_value(names).unwrap_or_default();
+    index
+}
+
+/// The names that an index answers; what is none is passed over.
+pub(super) fn names_in(answer: Value) -> Vec<String> {
+    let mut names = Vec::<String>::from_redis_value(answer).unwrap_or_default();
     names.retain(|name| text::is_encoded(name));
+    names
+}
+
+/// These fields of the hashes of a kind with these names.
+pub(super) fn hashes_of<T>(
+    config: &Config,
+    link: &mut Link<'_>,
+    kind: &str,
+    fields: &[&str],
+    names: Vec<String>,
+    take: impl Fn(&Value) -> T,
+) -> Result<Vec<(String, T)>, StoreError> {
     let mut all = Vec::with_capacity(names.len());
-    for names in names.chunks(AT_ONCE) {
+    let mut names = names.into_iter();
+    let mut some = || names.by_ref().take(AT_ONCE).collect::<Vec<String>>();
+    let send = |link: &mut Link<'_>, names: &[String]| {
         let get = |name: &String| -> Cmd {
             let mut get = cmd("HMGET");
             get.arg(format!("frosty:{{{}}}:{kind}:{name}", config.fleet)).arg(fields);
             get
         };
-        link.send(&names.iter().map(get).collect::<Vec<_>>())?;
-        for name in names {
+        if names.is_empty() { Ok(()) } else { link.send(&names.iter().map(get).collect::<Vec<_>>()) }
+    };
+    let mut asked = some();
+    send(link, &asked)?;
+    while !asked.is_empty() {
+        // The server works on these while the answers to those are read.
+        let next = some();
+        send(link, &next)?;
+        for name in std::mem::replace(&mut asked, next) {
             match link.read()? {
                 // One key of another type must not hide the others.
                 Value::ServerError(_) => {}
-                fields => all.push((name.clone(), fields)),
+                fields => all.push((name, take(&fields))),
             }
         }
     }

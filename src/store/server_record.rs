@@ -123,7 +123,7 @@ pub(super) struct Breaker {
     /// Which server (its URL without a password).
     server: String,
     /// Failed tries in a row.
-    tries: u32,
+    pub(super) tries: u32,
     /// When the next try is due.
     pub(super) next: Ms,
     /// What was wrong.

@@ -246,14 +246,16 @@ fn held(scope: &ScopeState, fleet: &FleetState, now: Ms) -> Option<(Held, Option
     own.or(fleets).map(|h| (Held { by: h.by, reason: h.reason, fleet: whole }, until))
 }
 
-fn forget_strikes(own: &mut ClassState, limits: &ClassPolicy, now: Ms) {
+/// Forgets the strikes of a class whose last cooldown has been over for its calm.
+pub(crate) fn forget_strikes(own: &mut ClassState, limits: &ClassPolicy, now: Ms) {
     let calm = millis(limits.cooldown.calm);
     if own.cooldown.is_none_or(|c| now >= c.end.saturating_add(calm)) {
         own.strikes = 0;
     }
 }
 
-fn in_window(own: &ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
+/// How many attempts the bang window of a class holds.
+pub(crate) fn in_window(own: &ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
     let Some(burst) = limits.burst else { return 0 };
     let from = now.saturating_sub(millis(burst.window));
     size(own.attempts.iter().filter(|at| **at > from).count())

@@ -1,0 +1,111 @@
+//! `frosty status`: who is there, what each does, and when it is back.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use super::Failure;
+use crate::cli::StatusArgs;
+use crate::config::{Config, Env};
+use crate::hook::signals::Signals;
+use crate::status::screen::{self, Screen};
+use crate::status::table::{self, Style};
+use crate::status::{Report, json};
+use crate::store::listen;
+
+/// It is drawn anew so often.
+const EACH: Duration = Duration::from_secs(1);
+
+/// Why it could not be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// There is no terminal to draw on.
+    #[error("expected a terminal to draw on with --watch, found none; show it once with: frosty status")]
+    NoTerminal,
+    /// The terminal cannot be written to.
+    #[error("expected to draw on the terminal, found: {0}; show it once with: frosty status")]
+    Screen(io::Error),
+}
+
+/// Shows the fleet's sessions, once or again and again.
+///
+/// # Errors
+/// When the store cannot be asked, or `--watch` finds no terminal.
+pub fn run(args: StatusArgs) -> Result<(), Failure> {
+    let env = Env::read();
+    let config = super::config(&env, args.place)?;
+    if args.watch {
+        return Ok(watch(&env, &config, args.all)?);
+    }
+    let report = Report::read(&config, args.all)?;
+    let mut out = io::stdout().lock();
+    // A reader that has gone away is no failure.
+    let _ = if args.json {
+        out.write_all(json::line(&report).as_bytes())
+    } else {
+        let mut lines = drawn(&report, screen::style(&env), usize::MAX);
+        lines.push(String::new());
+        out.write_all(lines.join("\n").as_bytes())
+    };
+    // The process is about to end: giving back the memory of thousands of rows would only delay that.
+    std::mem::forget(report);
+    Ok(())
+}
+
+/// The whole of it, in no more lines than that.
+fn drawn(report: &Report, style: Style, height: usize) -> Vec<String> {
+    let mut lines = table::head(report, style);
+    let foot = table::foot(report, style);
+    if report.rows.is_empty() {
+        lines.extend(table::nobody(report, style));
+    } else {
+        lines.push(String::new());
+        let mut rows = table::rows(report, style);
+        let room = height.saturating_sub(lines.len() + usize::from(foot.is_some()));
+        if rows.len() > room {
+            let kept = room.saturating_sub(1);
+            let more = rows.len() - kept;
+            rows.truncate(kept);
+            rows.push(format!("… and {more} more"));
+        }
+        lines.extend(rows);
+    }
+    lines.extend(foot);
+    lines.truncate(height);
+    lines
+}
+
+/// Draws it each second until it is told to end. A store that goes away meanwhile is asked again each time.
+fn watch(env: &Env, config: &Config, all: bool) -> Result<(), StatusError> {
+    if !io::stdout().is_terminal() {
+        return Err(StatusError::NoTerminal);
+    }
+    let signals = Signals::of_terminal().map_err(StatusError::Screen)?;
+    let screen = Screen::take().map_err(StatusError::Screen)?;
+    let (mut last, mut trouble) = (None, None);
+    let mut next = Instant::now();
+    loop {
+        signals.clear();
+        if signals.terminated() {
+            return Ok(());
+        }
+        // A changed size alone asks nothing.
+        if Instant::now() >= next {
+            next = Instant::now() + EACH;
+            trouble = match Report::read(config, all) {
+                Ok(report) => {
+                    last = Some(report);
+                    None
+                }
+                Err(e) => Some(e.to_string()),
+            };
+        }
+        let style = screen::style(env);
+        let mut lines: Vec<String> = trouble.iter().map(|why| table::trouble(why, last.as_ref(), style)).collect();
+        let height = screen::height();
+        if let Some(report) = &last {
+            lines.extend(drawn(report, style, height.saturating_sub(lines.len())));
+        }
+        screen.draw(&lines).map_err(StatusError::Screen)?;
+        listen::pause(next.saturating_duration_since(Instant::now()), signals.fd());
+    }
+}

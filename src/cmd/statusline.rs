@@ -1,0 +1,138 @@
+//! `frosty statusline`: one short line about a session for the client's `statusLine` setting (2.1.331), which hands its JSON
+//! on stdin and shows what is printed. Whatever fails, it prints little or nothing, and exits 0 soon.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::arm;
+use crate::cli::PlaceArgs;
+use crate::config::{Arm, Config, Env, Flags, encoded};
+use crate::read;
+use crate::scope;
+use crate::status::kind::{Back, Kind};
+use crate::status::{Row, when};
+use crate::store::roll::Roll;
+use crate::text;
+
+/// The client hands its JSON over at once; whoever holds the pipe open is not waited for.
+const STDIN: Duration = Duration::from_millis(250);
+/// Its JSON is a few thousand bytes.
+const LARGEST: usize = 1024 * 1024;
+/// No store is waited for longer.
+const STORE: Duration = Duration::from_millis(250);
+/// A hold's reason takes no more characters.
+const LONGEST_REASON: usize = 40;
+
+/// Prints the line, if there is anything to say.
+pub fn run(place: PlaceArgs) {
+    let env = Env::read();
+    if env.disabled() {
+        return;
+    }
+    let given = read::to_end(io::stdin(), STDIN, LARGEST).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    if let Some(line) = line(&env, place, &given.unwrap_or(Value::Null)) {
+        let _ = writeln!(io::stdout(), "❄ {line}");
+    }
+}
+
+/// What there is to say of the session that the client names; `None` where Frosty has nothing to do with it.
+fn line(env: &Env, place: PlaceArgs, given: &Value) -> Option<String> {
+    let named = given.get("session_id").and_then(Value::as_str).or(env.claude_session_id.as_deref())?;
+    let session = encoded(named, "", "").ok()?;
+    let folder = ["/workspace/project_dir", "/workspace/current_dir", "/cwd"];
+    let folder = folder.iter().find_map(|at| given.pointer(at)?.as_str()).map(PathBuf::from);
+    let project = env.claude_project_dir.clone().or(folder);
+    let told = arm::told(env, Some(&session), project.as_deref()).ok()?;
+    if told == Some(false) {
+        return None;
+    }
+    let flags = Flags { store: place.store, fleet: place.fleet, ..Flags::default() };
+    let Ok(config) = Config::load(env, project.as_deref(), &flags) else {
+        return Some("configuration wrong; see: frosty doctor".to_owned());
+    };
+    let seen = row(env, &config, &session);
+    // Of a session that never was armed nothing is known, and nothing is said.
+    let is_armed = told.unwrap_or(config.arm == Arm::Always);
+    match seen {
+        Seen::Row(row, now) => Some(words(&row, now)),
+        Seen::Away(None) => is_armed.then(|| "store away".to_owned()),
+        Seen::Away(Some((row, now))) => Some(format!("store away · {}", words(&row, now))),
+        Seen::Unknown => None,
+    }
+}
+
+enum Seen {
+    Row(Box<Row>, i64),
+    /// The store cannot be asked; what this machine knows stands beside.
+    Away(Option<(Box<Row>, i64)>),
+    Unknown,
+}
+
+fn row(env: &Env, config: &Config, session: &str) -> Seen {
+    let config = Config { budget: config.budget.min(STORE), ..config.clone() };
+    let Ok(mut roll) = Roll::open_for(&config, STORE) else { return Seen::Away(None) };
+    let read = (|| {
+        let mut seat = scope::resolve(&config, env, session).ok()?;
+        let now = roll.now().ok()?;
+        let mut state = roll.state(&seat, session).ok()?;
+        if state.session.seen > 0 && state.session.scope != seat && text::is_encoded(&state.session.scope) {
+            seat.clone_from(&state.session.scope);
+            state = roll.state(&seat, session).ok()?;
+        }
+        Some((now, state))
+    })();
+    let known = read.as_ref().filter(|(_, state)| state.session.seen > 0);
+    let known = known.map(|(now, state)| (Box::new(Row::of(&config, session, state, *now)), *now));
+    match known {
+        _ if read.is_none() => Seen::Away(None),
+        known if roll.away().is_some() => Seen::Away(known),
+        Some((row, now)) => Seen::Row(row, now),
+        None => Seen::Unknown,
+    }
+}
+
+/// A session in a few words.
+fn words(row: &Row, now: i64) -> String {
+    let mut said = vec![state(row, now)];
+    if matches!(row.kind, Kind::Running | Kind::Guard) && row.session.count > 0 {
+        said.push(format!("{} in a row", row.session.count));
+    }
+    if row.strikes > 0 && row.kind == Kind::Cooldown {
+        said.push(format!("strike {}", row.strikes));
+    }
+    if let Some(quota) = row.quota.filter(|_| row.kind != Kind::Quota) {
+        said.push(format!("{} left", quota.left));
+    }
+    if let Some((hold, _)) = row.hold.as_ref().filter(|_| row.kind == Kind::Running) {
+        said.push(format!("held at its stop by {}", text::line_of(&hold.by, LONGEST_REASON)));
+    }
+    said.join(" · ")
+}
+
+fn state(row: &Row, now: i64) -> String {
+    let what = row.kind.words();
+    let what = match (&row.hold, row.kind, &row.session.rest) {
+        (Some((hold, _)), Kind::Hold, _) => {
+            format!(
+                "{what} by {}: {}",
+                text::line_of(&hold.by, LONGEST_REASON),
+                text::line_of(&hold.reason, LONGEST_REASON)
+            )
+        }
+        (_, Kind::WaitFor | Kind::Blocked, Some(rest)) => {
+            format!("{what} {}", text::line_of(&rest.topic, LONGEST_REASON)).trim_end().to_owned()
+        }
+        _ => what.to_owned(),
+    };
+    match row.back {
+        // The client shows a line for long: what is further off is told by the clock.
+        Back::At(at) if at.saturating_sub(now) < 60_000 => format!("{what} {}", when::left(at, now)),
+        Back::At(at) => format!("{what} until {}", when::clock(at, now)),
+        Back::Release => format!("{what}, until it is released"),
+        Back::Prompt if row.kind != Kind::Done => format!("{what}, type to go on"),
+        _ => what,
+    }
+}

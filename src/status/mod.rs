@@ -1,0 +1,235 @@
+//! Who is there and what each does: read from the store once ([`Report::read`]), told as a table ([`table`]) or as JSON
+//! ([`json`]).
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::cmd::engine;
+use crate::config::Config;
+use crate::store::backlog::{self, Backlog};
+use crate::store::roll::{Roll, Session};
+use crate::store::survey::QuotaLeft;
+use crate::store::{self, StoreError};
+use crate::throttle::model::{self, State};
+use crate::throttle::policy::Ms;
+use crate::throttle::state::{Hold, Phase, ScopeState, SessionState};
+
+pub mod json;
+pub mod kind;
+pub mod screen;
+pub mod state;
+pub mod table;
+pub mod when;
+pub mod width;
+
+use kind::{Back, Kind};
+use state::{Engine, Facts};
+
+/// Sessions that were not seen for so long are left out, unless an engine waits for them.
+const RECENT: Ms = 86_400_000;
+/// Those that want a person are shown for so long.
+const STILL_WANTED: Ms = 7 * 86_400_000;
+/// Admissions are counted so far back.
+const HOUR: Ms = 3_600_000;
+
+/// One session.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its id, encoded.
+    pub id: String,
+    /// What the store remembers of it.
+    pub session: SessionState,
+    /// What it does now.
+    pub kind: Kind,
+    /// What brings it back.
+    pub back: Back,
+    /// Attempts in its scope's bang window.
+    pub attempts: u32,
+    /// Trips of its scope that are not forgotten.
+    pub strikes: u32,
+    /// API errors of its scope in a row.
+    pub api_strikes: u32,
+    /// Its continuations that were admitted within the last hour, as far as the journal was read.
+    pub admissions: u32,
+    /// What is left of the quotas that count it.
+    pub quota: Option<QuotaLeft>,
+    /// The hold in force over it, and whether it is the whole fleet's.
+    pub hold: Option<(Hold, bool)>,
+    /// Whether its engine is there, as far as this machine can tell; `None` where none waits.
+    pub engine: Option<bool>,
+}
+
+/// Sessions that are not shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// They have ended.
+    pub ended: usize,
+    /// They were not seen for a day.
+    pub old: usize,
+}
+
+/// A fleet and its sessions at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The clock of the store that answered.
+    pub now: Ms,
+    /// The store that answered: the server's URL without a password, or `embedded`.
+    pub store: String,
+    /// The fleet's name, encoded.
+    pub fleet: String,
+    /// Why only this machine's part is known, where the configured server could not be asked.
+    pub away: Option<String>,
+    /// What this machine has still to tell the server.
+    pub backlog: Option<Backlog>,
+    /// The fleet's hold, if one is in force.
+    pub hold: Option<Hold>,
+    /// The sessions, those that want a person first.
+    pub rows: Vec<Row>,
+    /// Those that are not shown.
+    pub left_out: LeftOut,
+    /// Attempts that fill the bang window; `None` where it is switched off.
+    pub burst: Option<u32>,
+    /// Whether any quota is configured.
+    pub has_quotas: bool,
+    /// Whether the last hour's journal was longer than is read.
+    pub journal_cut: bool,
+}
+
+impl Report {
+    /// Reads everything; with `all`, those sessions too that are left out otherwise.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn read(config: &Config, all: bool) -> Result<Self, StoreError> {
+        let mut roll = Roll::open(config)?;
+        let mut survey = roll.survey()?;
+        let now = survey.now;
+        let away = roll.away().map(ToString::to_string);
+        let server = if away.is_some() { None } else { roll.server() };
+        let mut left_out = LeftOut::default();
+        let mut shown = std::mem::take(&mut survey.sessions);
+        shown.retain(|(_, s)| all || left_out.keeps(s, now));
+        let seats: BTreeSet<&str> = shown.iter().map(|(_, s)| s.scope.as_str()).collect();
+        let quotas = roll.quotas_left(&survey, &seats)?;
+        let (admissions, journal_cut) = admissions(config, now);
+        let nothing = ScopeState::default();
+        let rows = shown.into_iter().map(|(id, session)| {
+            let scope = survey.scopes.get(&session.scope).unwrap_or(&nothing);
+            let quota = [quotas.scopes.get(&session.scope).copied(), quotas.fleet].into_iter().flatten();
+            let quota = quota.reduce(QuotaLeft::and);
+            let row = Row::new(config, now, survey.fleet.hold.as_ref(), scope, (id, session), quota);
+            Row { admissions: admissions.get(&row.id).copied().unwrap_or(0), ..row }
+        });
+        let mut rows: Vec<Row> = rows.collect();
+        rows.sort_by_key(|row| (row.kind, due(row.back), std::cmp::Reverse(row.session.seen)));
+        let policy = &config.policy;
+        Ok(Self {
+            now,
+            store: server.map_or_else(|| store::embedded::NAME.to_owned(), ToOwned::to_owned),
+            fleet: config.fleet.clone(),
+            away,
+            backlog: backlog::of(config).filter(|b| b.unshipped > 0 || b.away > 0 || b.breaker.is_some()),
+            hold: survey.fleet.hold,
+            rows,
+            left_out,
+            burst: policy.stop.burst.map(|burst| burst.limit),
+            has_quotas: !(policy.stop.quotas.is_empty() && policy.fleet_quotas.is_empty()),
+            journal_cut,
+        })
+    }
+
+    /// How many sessions are in each state, in the states' order.
+    #[must_use]
+    pub fn totals(&self) -> Vec<(Kind, usize)> {
+        let count = |kind: &Kind| self.rows.iter().filter(|row| row.kind == *kind).count();
+        Kind::ALL.into_iter().map(|kind| (kind, count(&kind))).filter(|(_, n)| *n > 0).collect()
+    }
+}
+
+impl LeftOut {
+    /// Whether a session is shown; one that is not is counted.
+    fn keeps(&mut self, session: &SessionState, now: Ms) -> bool {
+        if session.phase == Phase::Ended {
+            self.ended += 1;
+            return false;
+        }
+        let unseen = now.saturating_sub(session.seen);
+        // Who rests for days is not seen for days.
+        let wanted = session.needs_you || session.pid.is_some() || session.phase == Phase::Expired;
+        let kept = unseen < RECENT || (wanted && unseen < STILL_WANTED) || engine::waits(session);
+        self.old += usize::from(!kept);
+        kept
+    }
+}
+
+impl Row {
+    /// A session, by all that a step of it would be decided from; its admissions are not counted.
+    #[must_use]
+    pub fn of(config: &Config, id: &str, state: &State, now: Ms) -> Self {
+        let policy = &config.policy;
+        let own = QuotaLeft::in_log(&state.scope.quota, &policy.stop.quotas, now);
+        let fleets = QuotaLeft::in_log(&state.fleet.quota, &policy.fleet_quotas, now);
+        let quota = [own, fleets].into_iter().flatten().reduce(QuotaLeft::and);
+        let hold = state.fleet.hold.as_ref().filter(|hold| hold.holds(now));
+        Self::new(config, now, hold, &state.scope, (id.to_owned(), state.session.clone()), quota)
+    }
+
+    fn new(
+        config: &Config,
+        now: Ms,
+        fleet_hold: Option<&Hold>,
+        scope: &ScopeState,
+        (id, session): Session,
+        quota: Option<QuotaLeft>,
+    ) -> Self {
+        let mut scope = scope.clone();
+        scope.rebase(now);
+        let limits = &config.policy.stop;
+        let engine = session.pid.map(|_| engine::waits(&session));
+        let own = scope.hold.as_ref().filter(|hold| hold.holds(now));
+        let hold = own.map(|hold| (hold, false)).or_else(|| fleet_hold.map(|hold| (hold, true)));
+        let hold = hold.map(|(hold, whole)| (hold.clone(), whole));
+        let facts = Facts {
+            policy: &config.policy,
+            fleet_hold,
+            scope: &scope,
+            session: &session,
+            quota,
+            engine: match engine {
+                None => Engine::Plain,
+                Some(true) => Engine::Waits,
+                Some(false) => Engine::Gone,
+            },
+            now,
+        };
+        let (kind, back) = state::of(&facts);
+        model::forget_strikes(&mut scope.stop, limits, now);
+        Self {
+            id,
+            session,
+            kind,
+            back,
+            attempts: model::in_window(&scope.stop, limits, now),
+            strikes: scope.stop.strikes,
+            api_strikes: scope.api_strikes,
+            admissions: 0,
+            quota,
+            hold,
+            engine,
+        }
+    }
+}
+
+/// Who comes back sooner stands higher.
+fn due(back: Back) -> Ms {
+    match back {
+        Back::Now => 0,
+        Back::At(at) => at,
+        _ => Ms::MAX,
+    }
+}
+
+/// Each session's continuations of the last hour, and whether there were more entries than are read.
+fn admissions(_config: &Config, now: Ms) -> (HashMap<String, u32>, bool) {
+    let _since = now.saturating_sub(HOUR);
+    (HashMap::new(), false)
+}

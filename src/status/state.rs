@@ -1,0 +1,176 @@
+//! What a session does now, and what brings it back: one pure function, [`of`].
+
+use super::kind::{Back, Kind};
+use crate::store::survey::QuotaLeft;
+use crate::throttle::model::{self, State};
+use crate::throttle::policy::{Ms, Policy, millis};
+use crate::throttle::state::{FleetState, Hold, Phase, RestKind, ScopeState, SessionState};
+use crate::throttle::step::{Event, Step};
+use crate::throttle::verdict::{Outcome, Reason};
+
+/// What stands in a session's way may change so often until it would be admitted; no more is looked ahead.
+const MOST_DOORS: usize = 8;
+
+/// Who waits for a session since its last stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Nobody: the plain engine answers and is gone.
+    Plain,
+    /// A process, as far as can be known.
+    Waits,
+    /// A process of this machine that is gone.
+    Gone,
+}
+
+/// All that a session's state is told from.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The limits.
+    pub policy: &'a Policy,
+    /// The fleet's hold, if one is in force.
+    pub fleet_hold: Option<&'a Hold>,
+    /// The scope it was last seen in.
+    pub scope: &'a ScopeState,
+    /// The session.
+    pub session: &'a SessionState,
+    /// What is left of the quotas that count it.
+    pub quota: Option<QuotaLeft>,
+    /// Who waits for it.
+    pub engine: Engine,
+    /// The store's clock.
+    pub now: Ms,
+}
+
+/// What a session does now and what brings it back. The first that applies: it has ended; it stands at a dialog; nothing
+/// was refused since its last admission or prompt; nobody waits for the answer, any more or at all; and then the rule that
+/// would refuse it if its engine asked now.
+#[must_use]
+pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
+    let session = facts.session;
+    if session.phase == Phase::Ended {
+        return (Kind::Ended, Back::Nothing);
+    }
+    if session.needs_you {
+        return (Kind::NeedsYou, Back::Answer);
+    }
+    if let Some(moving) = unrefused(facts) {
+        return (moving, Back::Nothing);
+    }
+    let rest = session.rest.as_ref().filter(|rest| rest.lasts(facts.now) && !session.woken);
+    match facts.engine {
+        _ if session.phase == Phase::Expired => (Kind::Expired, Back::Prompt),
+        Engine::Gone => (Kind::WaiterLost, Back::Prompt),
+        Engine::Plain => match rest.map(|rest| rest.kind) {
+            Some(RestKind::Done) => (Kind::Done, Back::Prompt),
+            Some(RestKind::Parked) => (Kind::Parked, Back::Client),
+            _ => (Kind::Stopped, Back::Prompt),
+        },
+        Engine::Waits => waiting(facts),
+    }
+}
+
+/// What it does where no ask of it was refused, or no turn of it failed, since it was last admitted or prompted.
+fn unrefused(facts: &Facts<'_>) -> Option<Kind> {
+    let (session, scope) = (facts.session, facts.scope);
+    let begun = session.begun.as_ref();
+    if begun.is_some_and(|begun| begun.id.is_empty()) {
+        return Some(Kind::Running);
+    }
+    match Reason::from_code(&session.last_reason) {
+        None if begun.is_none() => Some(Kind::Idle),
+        Some(Reason::Admitted | Reason::Probe) => {
+            // A failed turn asks nothing by itself. The first good stop clears what it left.
+            let failed = scope.api_strikes > 0 || scope.api_holds > 0;
+            let since = begun.is_some_and(|begun| scope.stop.admitted_at.is_none_or(|at| at < begun.at));
+            (!(failed && since)).then_some(Kind::Running)
+        }
+        _ => None,
+    }
+}
+
+/// An engine waits: what it would be answered now, and when it would be admitted.
+fn waiting(facts: &Facts<'_>) -> (Kind, Back) {
+    let mut first = None;
+    let mut at = facts.now;
+    for _ in 0..MOST_DOORS {
+        let Some((reason, ends)) = refusal(facts, at) else { break };
+        first.get_or_insert(reason);
+        let kind = first.map_or(Kind::Guard, kind);
+        match ends {
+            Some(end) if end > at => at = end,
+            Some(_) => break,
+            None => return (kind, opened_by(reason)),
+        }
+    }
+    match first {
+        Some(reason) => (kind(reason), Back::At(at)),
+        // Its time is over and it has not asked yet, or a project's own limits are tighter than these.
+        None => (Reason::from_code(&facts.session.last_reason).map_or(Kind::Guard, kind), Back::Now),
+    }
+}
+
+/// The rule that would refuse a paced ask at this time, and when it would not any more, if a time ends it.
+fn refusal(facts: &Facts<'_>, at: Ms) -> Option<(Reason, Option<Ms>)> {
+    let fleet = FleetState { hold: facts.fleet_hold.cloned(), ..FleetState::default() };
+    let mut state = State { fleet, scope: facts.scope.clone(), session: facts.session.clone() };
+    let answer = model::step(&unlimited(facts.policy), &mut state, &ask(facts.session), at);
+    if answer.outcome == Outcome::Refuse {
+        return Some((answer.reason, answer.retry_after.map(|left| at.saturating_add(millis(left)))));
+    }
+    let frees = facts.quota.and_then(|quota| quota.frees).filter(|frees| *frees > at);
+    frees.map(|frees| (Reason::Quota, Some(frees)))
+}
+
+/// The limits but the quotas, which are counted where they are kept.
+fn unlimited(policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    policy.stop.quotas.clear();
+    policy.fleet_quotas.clear();
+    policy
+}
+
+fn ask(session: &SessionState) -> Step {
+    Step {
+        event: Event::Ask { fence: session.fence.unwrap_or(0), renew: false },
+        event_name: String::new(),
+        detail: String::new(),
+        scope: String::new(),
+        session: String::new(),
+        name: String::new(),
+        paced: true,
+        pid: None,
+        late: None,
+        host: String::new(),
+        host_ms: 0,
+        r: 0,
+        id: String::new(),
+        known_born: String::new(),
+    }
+}
+
+fn kind(reason: Reason) -> Kind {
+    match reason {
+        Reason::Hold => Kind::Hold,
+        Reason::Cooldown | Reason::Burst => Kind::Cooldown,
+        Reason::ApiError => Kind::ApiCooldown,
+        Reason::Rest => Kind::Resting,
+        Reason::Done => Kind::Done,
+        Reason::Blocked => Kind::Blocked,
+        Reason::WaitFor => Kind::WaitFor,
+        Reason::Parked => Kind::Parked,
+        Reason::Quota => Kind::Quota,
+        _ => Kind::Guard,
+    }
+}
+
+/// Who opens what no time opens.
+fn opened_by(reason: Reason) -> Back {
+    match reason {
+        Reason::Hold => Back::Release,
+        Reason::Parked => Back::Client,
+        _ => Back::Wake,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! The report as lines for a terminal.
+
+use super::kind::{Back, Kind};
+use super::{Report, Row, when, width};
+use crate::text;
+use crate::throttle::state::{Hold, RestKind};
+
+/// A name takes no more columns, however wide the terminal is.
+const WIDEST_NAME: usize = 40;
+/// No name is cut shorter.
+const NARROWEST_NAME: usize = 10;
+/// Between two columns.
+const GAP: &str = "  ";
+/// So much of a session's id tells it from others.
+const SHORT_ID: usize = 8;
+
+/// How lines are drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// Columns of the terminal.
+    pub width: usize,
+    /// Whether it is coloured.
+    pub colours: bool,
+}
+
+impl Style {
+    fn paint(self, sgr: &str, text: &str) -> String {
+        if self.colours && !sgr.is_empty() { format!("\x1b[{sgr}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn line(self, sgr: &str, text: &str) -> String {
+        self.paint(sgr, &width::cut(text, self.width))
+    }
+}
+
+const BOLD: &str = "1";
+const DIM: &str = "2";
+const ALARM: &str = "1;31";
+const WARNING: &str = "33";
+const HELD: &str = "1;35";
+
+fn colour(kind: Kind) -> &'static str {
+    match kind {
+        Kind::NeedsYou => "1;33",
+        Kind::WaiterLost | Kind::Expired => ALARM,
+        Kind::Hold => HELD,
+        Kind::Cooldown | Kind::ApiCooldown | Kind::Quota => WARNING,
+        Kind::Guard | Kind::Running => "32",
+        Kind::Resting | Kind::WaitFor | Kind::Blocked | Kind::Parked => "36",
+        Kind::Done | Kind::Idle | Kind::Ended => DIM,
+        Kind::Stopped => "31",
+    }
+}
+
+/// The head: the store, what is wrong with it, the fleet's hold, and how many are in each state.
+#[must_use]
+pub fn head(report: &Report, style: Style) -> Vec<String> {
+    let mut lines = Vec::new();
+    let now = report.now;
+    let place = format!("❄ {}  fleet {}", text::line(&report.store), text::line(&report.fleet));
+    let time = when::clock(now, now);
+    let room = style.width.saturating_sub(width::of(&time) + 2);
+    lines.push(format!("{}{GAP}{}", style.paint(BOLD, &width::fill(&place, room)), style.paint(DIM, &time)));
+    if let Some(why) = &report.away {
+        lines.push(style.line(ALARM, "the server is away: this is what this machine knows"));
+        lines.push(style.line(WARNING, &format!("  {}", text::line(why))));
+    }
+    lines.extend(backlog(report).map(|said| style.line(WARNING, &said)));
+    if let Some(hold) = &report.hold {
+        lines.push(style.line(HELD, &format!("HOLD of the whole fleet {}", held(hold, now))));
+    }
+    if !report.rows.is_empty() {
+        let totals: Vec<String> =
+            report.totals().into_iter().map(|(kind, n)| format!("{n} {}", kind.words())).collect();
+        let sessions = if report.rows.len() == 1 { "session" } else { "sessions" };
+        lines.push(style.line("", &format!("{} {sessions}: {}", report.rows.len(), totals.join(", "))));
+    }
+    lines
+}
+
+/// That the store could not be asked, and of when the rows below are.
+#[must_use]
+pub fn trouble(why: &str, last: Option<&Report>, style: Style) -> String {
+    let of = last.map(|report| format!("as of {}: ", when::clock(report.now, report.now))).unwrap_or_default();
+    style.line(ALARM, &format!("{of}{}", text::line(why)))
+}
+
+/// What has not come to the server yet.
+fn backlog(report: &Report) -> Option<String> {
+    let backlog = report.backlog.as_ref()?;
+    let mut said = Vec::new();
+    if backlog.unshipped > 0 {
+        said.push(format!("{} of the journal", size(backlog.unshipped)));
+    }
+    match backlog.away {
+        0 => {}
+        1 => said.push("1 scope".to_owned()),
+        n => said.push(format!("{n} scopes")),
+    }
+    let mut line = if said.is_empty() {
+        String::new()
+    } else {
+        format!("degraded: {} kept on this machine until the next hook reaches the server", said.join(", "))
+    };
+    if report.away.is_none() && backlog.breaker.is_some() {
+        let breaker = "hooks found the server away and ask it again shortly";
+        line = if line.is_empty() { format!("degraded: {breaker}") } else { format!("{line}; {breaker}") };
+    }
+    (!line.is_empty()).then_some(line)
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{} MiB", bytes.div_ceil(1_048_576)),
+    }
+}
+
+fn held(hold: &Hold, now: super::Ms) -> String {
+    let until = match hold.until {
+        Some(at) => format!("until {} (in {})", when::clock(at, now), when::left(at, now)),
+        None => "until it is released".to_owned(),
+    };
+    format!("by {} {until}: {}", text::line(&hold.by), text::line(&hold.reason))
+}
+
+/// What is said where there is nobody to show.
+#[must_use]
+pub fn nobody(report: &Report, style: Style) -> Vec<String> {
+    if report.left_out != super::LeftOut::default() {
+        return vec!["Nobody is here now.".to_owned()];
+    }
+    let lines = [
+        "No session has called frosty hook yet, in this store and fleet.",
+        "To put it into the project here:    frosty install",
+        "To see whether all is in its place: frosty doctor",
+    ];
+    lines.iter().map(|line| style.line("", line)).collect()
+}
+
+/// How many sessions are not shown.
+#[must_use]
+pub fn foot(report: &Report, style: Style) -> Option<String> {
+    let left = report.left_out;
+    let ended = (left.ended > 0).then(|| format!("{} ended", left.ended));
+    let old = (left.old > 0).then(|| format!("{} not seen for a day", left.old));
+    let said: Vec<String> = [ended, old].into_iter().flatten().collect();
+    (!said.is_empty())
+        .then(|| style.line(DIM, &format!("left out: {}; to see them too: frosty status --all", said.join(", "))))
+}
+
+/// One column: its title, its cells, and whether they are numbers.
+struct Column {
+    title: &'static str,
+    numbers: bool,
+    cells: Vec<String>,
+}
+
+impl Column {
+    fn new(title: &'static str, numbers: bool, rows: &[Row], cell: impl Fn(&Row) -> String) -> Self {
+        Self { title, numbers, cells: rows.iter().map(cell).collect() }
+    }
+
+    fn natural(&self) -> usize {
+        self.cells.iter().map(|cell| width::of(cell)).max().unwrap_or(0).max(self.title.len())
+    }
+
+    fn fill(&self, text: &str, columns: usize) -> String {
+        if !self.numbers {
+            return width::fill(text, columns);
+        }
+        let text = width::cut(text, columns);
+        format!("{}{text}", " ".repeat(columns.saturating_sub(width::of(&text))))
+    }
+}
+
+/// The table's head and a line for each session, none wider than the style.
+#[must_use]
+pub fn rows(report: &Report, style: Style) -> Vec<String> {
+    let rows = &report.rows;
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let text = |title, cell: &dyn Fn(&Row) -> String| Column::new(title, false, rows, cell);
+    let number = |title, cell: &dyn Fn(&Row) -> String| Column::new(title, true, rows, cell);
+    let mut columns = vec![
+        text("SESSION", &name),
+        text("STATE", &|row| row.kind.words().to_owned()),
+        text("BACK AT", &|row| back(row, report.now)),
+        number("TRY", &|row| report.burst.map_or_else(|| "-".to_owned(), |limit| format!("{}/{limit}", row.attempts))),
+        number("STR", &strikes),
+        number("1H", &|row| format!("{}{}", row.admissions, if report.journal_cut { "+" } else { "" })),
+    ];
+    if report.has_quotas {
+        let left = |row: &Row| row.quota.map_or_else(|| "?".to_owned(), |quota| quota.left.to_string());
+        columns.push(number("LEFT", &left));
+    }
+    columns.push(text("LAST REASON", &reason));
+
+    let widths = widths(&columns, style.width);
+    let line = |cell: &dyn Fn(usize, &Column, usize) -> String| {
+        let cells = columns.iter().zip(&widths).enumerate().map(|(i, (column, width))| cell(i, column, *width));
+        cells.collect::<Vec<_>>().join(GAP)
+    };
+    let narrow = widths.iter().sum::<usize>() + GAP.len() * (widths.len() - 1) > style.width;
+    let title = line(&|_, column, width| column.fill(column.title, width));
+    let mut lines = vec![style.line(DIM, title.trim_end())];
+    for (i, row) in rows.iter().enumerate() {
+        let drawn = line(&|at, column, width| {
+            let cell = column.fill(column.cells.get(i).map_or("", String::as_str), width);
+            match at {
+                // Cut after it is painted, a line would lose the end of its colour.
+                1 if !narrow => style.paint(colour(row.kind), &cell),
+                _ => cell,
+            }
+        });
+        let drawn = drawn.trim_end();
+        lines.push(if narrow { style.line(colour(row.kind), drawn) } else { drawn.to_owned() });
+    }
+    lines
+}
+
+/// The columns between the first and the last take what they need; those two share what is left.
+fn widths(columns: &[Column], total: usize) -> Vec<usize> {
+    let mut widths: Vec<usize> = columns.iter().map(Column::natural).collect();
+    let last = widths.len().saturating_sub(1);
+    let fixed: usize = widths.iter().take(last).skip(1).sum::<usize>() + GAP.len() * last;
+    let room = total.saturating_sub(fixed);
+    let (name, reason) = (widths.first().copied().unwrap_or(0), widths.last().copied().unwrap_or(0));
+    let name = name.min(WIDEST_NAME);
+    // Half each, and what one does not need is the other's; but a name tells who is meant.
+    let name = name.min(room.saturating_sub(reason).max(room / 2)).max(NARROWEST_NAME.min(name));
+    if let Some(first) = widths.first_mut() {
+        *first = name;
+    }
+    if let Some(end) = widths.last_mut() {
+        *end = reason.min(room.saturating_sub(name));
+    }
+    widths
+}
+
+/// Its name, else its window's label, else its seat, else the beginning of its id.
+#[must_use]
+pub fn name(row: &Row) -> String {
+    let session = &row.session;
+    let told = [&session.name, &session.label].into_iter().map(|name| text::line(name)).find(|name| !name.is_empty());
+    told.unwrap_or_else(|| {
+        if session.scope == row.id { row.id.chars().take(SHORT_ID).collect() } else { session.scope.clone() }
+    })
+}
+
+fn back(row: &Row, now: super::Ms) -> String {
+    match row.back {
+        Back::Nothing if row.kind == Kind::Running && row.hold.is_some() => "held at its stop".to_owned(),
+        Back::Nothing => "-".to_owned(),
+        Back::Now => "any moment".to_owned(),
+        Back::At(at) => when::at(at, now),
+        Back::Release => "when released".to_owned(),
+        Back::Wake => "a wake-up".to_owned(),
+        Back::Prompt => "when you type".to_owned(),
+        Back::Answer => "when you answer".to_owned(),
+        Back::Client => match row.session.rest.as_ref().and_then(|rest| rest.until) {
+            Some(at) => when::at(at, now),
+            None => "by its client".to_owned(),
+        },
+    }
+}
+
+fn strikes(row: &Row) -> String {
+    if row.kind == Kind::ApiCooldown { row.api_strikes.to_string() } else { row.strikes.to_string() }
+}
+
+/// The reason of its last verdict, and what more there is to say of it.
+fn reason(row: &Row) -> String {
+    let reason = text::line(&row.session.last_reason);
+    let more = match (&row.hold, &row.session.rest) {
+        (Some((hold, false)), _) => format!("by {}: {}", text::line(&hold.by), text::line(&hold.reason)),
+        (_, Some(rest)) if matches!(row.kind, Kind::Blocked | Kind::WaitFor) => text::line(&rest.topic),
+        (_, Some(rest)) if row.kind == Kind::Stopped && rest.kind == RestKind::Blocked => text::line(&rest.topic),
+        _ => String::new(),
+    };
+    let shown = if reason.is_empty() { "-".to_owned() } else { reason };
+    if more.is_empty() { shown } else { format!("{shown} {more}") }
+}

@@ -1,0 +1,78 @@
+//! Times as people read them on their own clock: this machine's time zone, and how long until then.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Local, TimeZone};
+
+use crate::duration;
+use crate::throttle::policy::Ms;
+
+const MINUTE: Ms = 60_000;
+const HOUR: Ms = 60 * MINUTE;
+const DAY: Ms = 24 * HOUR;
+
+/// A time of day; with its day, and without its seconds, if that is not today's.
+#[must_use]
+pub fn clock(at: Ms, now: Ms) -> String {
+    clock_in(&Local, at, now)
+}
+
+fn clock_in<Tz: TimeZone>(zone: &Tz, at: Ms, now: Ms) -> String
+where
+    Tz::Offset: std::fmt::Display,
+{
+    let local = |ms| DateTime::from_timestamp_millis(ms).map(|utc| utc.with_timezone(zone));
+    let (Some(at), Some(now)) = (local(at), local(now)) else { return String::new() };
+    let days = at.date_naive().signed_duration_since(now.date_naive()).num_days();
+    let format = match days {
+        0 => "%H:%M:%S",
+        -6..=6 => "%a %H:%M",
+        _ => "%Y-%m-%d %H:%M",
+    };
+    at.format(format).to_string()
+}
+
+/// How long until then, in its two largest units, rounded up.
+#[must_use]
+pub fn left(until: Ms, now: Ms) -> String {
+    let left = until.saturating_sub(now).max(0);
+    let unit = match left {
+        DAY.. => HOUR,
+        HOUR.. => MINUTE,
+        _ => 1000,
+    };
+    let whole = left.saturating_add(unit - 1) / unit * unit;
+    duration::show(Duration::from_millis(whole.unsigned_abs()))
+}
+
+/// Both: `14:05:10 in 3m10s`.
+#[must_use]
+pub fn at(at: Ms, now: Ms) -> String {
+    format!("{} in {}", clock(at, now), left(at, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::FixedOffset;
+
+    use super::*;
+
+    #[test]
+    fn a_time_and_how_long_until_then() {
+        let zone = FixedOffset::east_opt(2 * 3600).unwrap();
+        // A Friday, 15:00:00 there.
+        let now = 1_800_018_000_000;
+        for (after, clock, long) in [
+            (0, "15:00:00", "0s"),
+            (190_000, "15:03:10", "3m10s"),
+            (189_001, "15:03:09", "3m10s"),
+            (3_600_001, "16:00:00", "1h1m"),
+            (14 * HOUR, "Sat 05:00", "14h"),
+        ] {
+            assert_eq!((clock_in(&zone, now + after, now).as_str(), left(now + after, now).as_str()), (clock, long));
+        }
+        assert_eq!(left(now + 47 * HOUR + 1, now), "2d");
+        assert_eq!(clock_in(&zone, now + 30 * DAY, now), "2027-02-14 15:00");
+        assert_eq!(left(now - 5, now), "0s");
+    }
+}

@@ -1,0 +1,67 @@
+//! How much room text takes on a terminal, where East Asian characters and emoji take two columns.
+
+use unicode_width::UnicodeWidthChar;
+
+/// How many columns it takes.
+#[must_use]
+pub fn of(text: &str) -> usize {
+    text.chars().map(of_char).sum()
+}
+
+fn of_char(c: char) -> usize {
+    c.width().unwrap_or(0)
+}
+
+/// The text in at most so many columns; what is cut off leaves an `…`.
+#[must_use]
+pub fn cut(text: &str, most: usize) -> String {
+    if of(text) <= most {
+        return text.to_owned();
+    }
+    let room = most.saturating_sub(1);
+    let mut taken = 0;
+    let fits = |c: &char| {
+        taken += of_char(*c);
+        taken <= room
+    };
+    let mut out: String = text.chars().take_while(fits).collect();
+    if most > 0 {
+        out.truncate(out.trim_end().len());
+        out.push('…');
+    }
+    out
+}
+
+/// The text in exactly so many columns.
+#[must_use]
+pub fn fill(text: &str, columns: usize) -> String {
+    let mut out = cut(text, columns);
+    out.extend(std::iter::repeat_n(' ', columns.saturating_sub(of(&out))));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        for (text, columns) in [("agent", 5), ("日本語", 6), ("❄ hold", 6), ("🧊x", 3), ("e\u{301}", 1), ("", 0)]
+        {
+            assert_eq!(of(text), columns, "{text}");
+        }
+        for (text, most, cut_to) in [
+            ("agent-seven", 11, "agent-seven"),
+            ("agent-seven", 10, "agent-sev…"),
+            ("agent seven", 7, "agent…"),
+            ("日本語です", 10, "日本語です"),
+            ("日本語です", 9, "日本語で…"),
+            ("日本語です", 8, "日本語…"),
+            ("x", 0, ""),
+        ] {
+            assert_eq!(cut(text, most), cut_to);
+            assert!(of(&cut(text, most)) <= most);
+            assert_eq!(of(&fill(text, most)), most);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! All that is known of a fleet at one moment, in as few round trips as can be: for those who look at many sessions at once.
+
+use std::collections::{BTreeSet, HashMap};
+
+use redis::{Cmd, Value, cmd};
+
+use super::StoreError;
+use super::link::Link;
+use super::roll::{self, Roll, Session};
+use super::script;
+use super::snapshot;
+use super::state_file::{self, FleetFile};
+use crate::throttle::policy::{Ms, Quota, millis};
+use crate::throttle::state::{FleetState, QuotaLog, ScopeState};
+
+/// A fleet at one moment.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// The clock of the store that answered.
+    pub now: Ms,
+    /// The fleet, its hold only if it is in force; without its quotas' admissions.
+    pub fleet: FleetState,
+    /// Every session that is remembered, the last seen first.
+    pub sessions: Vec<Session>,
+    /// The scopes that these were last seen in; without their quotas' admissions.
+    pub scopes: HashMap<String, ScopeState>,
+}
+
+/// What is left of quotas: of several, the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaLeft {
+    /// How many admissions more they allow now.
+    pub left: u32,
+    /// Where one is used up: when the last of those has a place again.
+    pub frees: Option<Ms>,
+}
+
+impl QuotaLeft {
+    /// What both leave together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { left: self.left.min(other.left), frees: self.frees.max(other.frees) }
+    }
+
+    /// What one quota leaves after so many admissions, of which the `limit`-th newest was then.
+    fn of(quota: &Quota, used: u32, oldest: Option<Ms>, now: Ms) -> Self {
+        let frees = oldest.map(|at| at.min(now).saturating_add(millis(quota.per))).filter(|at| *at > now);
+        Self { left: if frees.is_some() { 0 } else { quota.limit.saturating_sub(used) }, frees }
+    }
+
+    /// What quotas leave, by the log of their admissions; `None` where there is none.
+    pub(crate) fn in_log(log: &QuotaLog, quotas: &[Quota], now: Ms) -> Option<Self> {
+        let left = |quota: &Quota| {
+            let from = now.saturating_sub(millis(quota.per));
+            let used = log.admitted.iter().filter(|at| **at > from).count();
+            let oldest = log.admitted.len().checked_sub(quota.limit as usize);
+            let oldest = oldest.and_then(|i| log.admitted.get(i).copied());
+            Self::of(quota, u32::try_from(used).unwrap_or(u32::MAX), oldest, now)
+        };
+        quotas.iter().map(left).reduce(Self::and)
+    }
+}
+
+/// Quotas that are configured, and what they leave.
+#[derive(Debug, Default)]
+pub struct QuotasLeft {
+    /// The fleet's; `None` where none is configured, or the server does not tell.
+    pub fleet: Option<QuotaLeft>,
+    /// Each scope's.
+    pub scopes: HashMap<String, QuotaLeft>,
+}
+
+impl Roll<'_> {
+    /// Everything at once.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn survey(&mut self) -> Result<Survey, StoreError> {
+        let Some(link) = &mut self.server else { return self.survey_of_files() };
+        let config = self.config;
+        let mut fleet = cmd("HMGET");
+        fleet.arg(format!("frosty:{{{}}}:fleet", config.fleet)).arg(&snapshot::FLEET);
+        let mut answers = link.ask(&[cmd("TIME"), fleet, roll::index(config, "session")])?.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil);
+        let time = next();
+        let now = script::time(&time).ok_or_else(|| link.nonsense(&time))?;
+        let mut fleet = snapshot::fleet(&next());
+        fleet.hold = fleet.hold.filter(|hold| hold.holds(now));
+        let named = roll::names_in(next());
+        let mut sessions = roll::hashes_of(config, link, "session", &snapshot::SESSION, named, snapshot::session)?;
+        roll::sort_out(&mut sessions);
+        let named: BTreeSet<&str> = sessions.iter().map(|(_, s)| s.scope.as_str()).collect();
+        let named = named.into_iter().map(str::to_owned).collect();
+        let scopes = roll::hashes_of(config, link, "scope", &snapshot::SCOPE, named, snapshot::scope)?;
+        let scopes = scopes.into_iter().collect();
+        Ok(Survey { now, fleet, sessions, scopes })
+    }
+
+    fn survey_of_files(&mut self) -> Result<Survey, StoreError> {
+        let now = self.now()?;
+        let mut sessions = Vec::new();
+        let mut scopes = HashMap::new();
+        for (scope, mut file) in roll::scope_files(self.config)? {
+            sessions.extend(std::mem::take(&mut file.sessions));
+            scopes.insert(scope, file.as_known());
+        }
+        roll::sort_out(&mut sessions);
+        let fleet = FleetState { hold: self.fleet_hold()?, ..FleetState::default() };
+        Ok(Survey { now, fleet, sessions, scopes })
+    }
+
+    /// What is left of the configured quotas in these scopes, which a survey told of.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn quotas_left(&mut self, survey: &Survey, scopes: &BTreeSet<&str>) -> Result<QuotasLeft, StoreError> {
+        let (own, fleets) = (&self.config.policy.stop.quotas, &self.config.policy.fleet_quotas);
+        let now = survey.now;
+        if own.is_empty() && fleets.is_empty() {
+            return Ok(QuotasLeft::default());
+        }
+        let Some(link) = &mut self.server else {
+            let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&self.config.fleet);
+            let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).map(|f| f.fleet).unwrap_or_default();
+            let left = |scope: &&str| {
+                let log = survey.scopes.get(*scope).map_or_else(QuotaLog::default, |s| s.quota.clone());
+                Some(((*scope).to_owned(), QuotaLeft::in_log(&log, own, now)?))
+            };
+            let scopes = scopes.iter().filter_map(left).collect();
+            return Ok(QuotasLeft { fleet: QuotaLeft::in_log(&fleet.quota, fleets, now), scopes });
+        };
+        let prefix = format!("frosty:{{{}}}:", self.config.fleet);
+        let mut left = QuotasLeft::default();
+        if !fleets.is_empty() {
+            left.fleet = counted(link, &[format!("{prefix}fleet:quota")], fleets, now)?.pop().flatten();
+        }
+        if !own.is_empty() {
+            let names: Vec<&str> = scopes.iter().copied().collect();
+            for some in names.chunks(roll::AT_ONCE) {
+                let keys: Vec<String> = some.iter().map(|scope| format!("{prefix}scope:{scope}:quota")).collect();
+                let told = counted(link, &keys, own, now)?;
+                let told = some.iter().zip(told).filter_map(|(scope, left)| Some(((*scope).to_owned(), left?)));
+                left.scopes.extend(told);
+            }
+        }
+        Ok(left)
+    }
+}
+
+/// Asks in one write how much of these quotas each key has used. What a key or the server's user does not tell is `None`.
+fn counted(
+    link: &mut Link<'_>,
+    keys: &[String],
+    quotas: &[Quota],
+    now: Ms,
+) -> Result<Vec<Option<QuotaLeft>>, StoreError> {
+    let ask = |key: &String, quota: &Quota| -> [Cmd; 2] {
+        let mut count = cmd("ZCOUNT");
+        count.arg(key).arg(format!("({}", now.saturating_sub(millis(quota.per)))).arg("+inf");
+        let mut oldest = cmd("ZRANGE");
+        let nth = -i64::from(quota.limit);
+        oldest.arg(key).arg(nth).arg(nth).arg("WITHSCORES");
+        [count, oldest]
+    };
+    let asked: Vec<Cmd> = keys.iter().flat_map(|key| quotas.iter().flat_map(move |q| ask(key, q))).collect();
+    link.send(&asked)?;
+    let mut all = Vec::with_capacity(keys.len());
+    for _ in keys {
+        let mut least: Option<QuotaLeft> = None;
+        let mut told = true;
+        for quota in quotas {
+            let (count, oldest) = (link.read()?, link.read()?);
+            let Value::Int(used) = count else {
+                told = false;
+                continue;
+            };
+            let left = QuotaLeft::of(
+                quota,
+                u32::try_from(used).unwrap_or(u32::MAX),
+                snapshot::admitted(&oldest).first().copied(),
+                now,
+            );
+            least = Some(least.map_or(left, |l| l.and(left)));
+        }
+        all.push(least.filter(|_| told));
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_quotas_leave() {
+        let quota = |limit, secs| Quota { limit, per: Duration::from_secs(secs) };
+        let now = 100_000;
+        let log = QuotaLog { admitted: vec![10_000, 50_000, 95_000], keep: 100_000 };
+        for (quotas, left) in [
+            (vec![], None),
+            (vec![quota(5, 60)], Some((3, None))),
+            (vec![quota(2, 60)], Some((0, Some(110_000)))),
+            (vec![quota(5, 60), quota(3, 1000)], Some((0, Some(1_010_000)))),
+            (vec![quota(2, 60), quota(1, 10)], Some((0, Some(110_000)))),
+            // Its place is free again at this very millisecond.
+            (vec![quota(1, 5)], Some((1, None))),
+        ] {
+            let found = QuotaLeft::in_log(&log, &quotas, now);
+            assert_eq!(found.map(|q| (q.left, q.frees)), left, "{quotas:?}");
+        }
+    }
+}

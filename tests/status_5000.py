@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""How long `frosty status` takes with 5,000 sessions, on a server and on files.
+
+    cargo build --release && tests/status_5000.py [path of frosty]
+
+Starts a redis-server of its own, in a scratch folder, and ends it. Prints the median of 21 runs, the fastest and the slowest.
+The sessions have the states of a busy night; the journal of the last hour holds 30,000 entries, of which 20,000 are read.
+"""
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SESSIONS = 5000
+ENTRIES = 30_000
+RUNS = 21
+NOW = int(time.time() * 1000)
+HOST = os.uname().nodename
+BORN = {"at": NOW - 60_000, "id": "stop"}
+
+
+def sessions():
+    """Each: id, its fields, and those of its scope."""
+    for i in range(SESSIONS):
+        own = {"scope": f"tmux-default-p{i}", "name": f"agent-{i}", "label": f"night:{i}", "seen": NOW - 60_000 - i,
+               "host": HOST, "fence": NOW, "count": i % 50, "last_reason": "admitted"}
+        scope = {"admitted_at": NOW - 90_000, "attempts": [NOW - 90_000], "strikes": 0}
+        kind = i % 8
+        if kind == 1:
+            own |= {"last_reason": "rest", "rest": ("rest", NOW - 60_000, NOW + 1_200_000, ""), "host": "elsewhere", "pid": 7}
+        elif kind == 2:
+            own |= {"last_reason": "cooldown", "host": "elsewhere", "pid": 7}
+            scope |= {"cooldown": (NOW - 60_000, NOW + 600_000), "strikes": 3}
+        elif kind == 3:
+            own |= {"last_reason": "done", "rest": ("done", NOW - 60_000, None, ""), "pid": 4_000_000}
+        elif kind == 4:
+            own |= {"needs_you": True}
+        elif kind == 5:
+            own |= {"last_reason": "min_interval"}
+        elif kind == 6:
+            own |= {"last_reason": "wait_for", "rest": ("wait_for", NOW - 60_000, NOW + 86_000_000, f"build {i}"),
+                    "host": "elsewhere", "pid": 7}
+        yield f"{i:08x}-0000-4000-8000-000000000000", own, scope
+
+
+def entries():
+    """Entries of the journal, oldest first."""
+    for n in range(ENTRIES):
+        i = n % SESSIONS
+        ms = NOW - 3_000_000 + n * 100
+        yield ms, {
+            "timestamp": time.strftime("%Y%m%d_%H%M%S", time.gmtime(ms / 1000)), "window": f"night:{i}",
+            "status": "RESTARTING", "next_action": "CLAUDE_CODE_RESTART", "infrastructure_mode": "GUARDED_CONTINUOUS",
+            "v": 1, "scope": f"tmux-default-p{i}", "fleet": "default", "session": f"{i:08x}-0000-4000-8000-000000000000",
+            "event": "Stop", "verdict": "admit", "reason": "admitted", "retry_after_ms": None, "attempts": 1,
+            "strikes": 0, "store": "embedded", "degraded": 0, "host": HOST}
+
+
+def files(state):
+    """The state folder of the embedded store."""
+    folder = state / "frosty/default/scopes"
+    folder.mkdir(parents=True, mode=0o700)
+    for id, own, scope in sessions():
+        own = dict(own, begun=BORN)
+        if "rest" in own:
+            kind, since, until, topic = own["rest"]
+            own["rest"] = {"kind": kind, "since": since, "until": until, "topic": topic}
+        if "cooldown" in scope:
+            start, end = scope["cooldown"]
+            scope["cooldown"] = {"start": start, "end": end}
+        whole = {"v": 1, "scope": {"stop": scope}, "sessions": {id: own}}
+        (folder / f"{own['scope']}.json").write_text(json.dumps(whole))
+    with (state / "frosty/default/journal.jsonl").open("w") as journal:
+        for n, (ms, entry) in enumerate(entries()):
+            journal.write(json.dumps(entry | {"ms": ms, "id": f"{n:016x}"}, separators=(",", ":")) + "\n")
+
+
+def words(*args):
+    parts = [str(a).encode() for a in args]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts)
+
+
+def fill(port):
+    """The same on a server, in one write."""
+    out = []
+    pre = "frosty:{default}:"
+    for id, own, scope in sessions():
+        own = dict(own, begun=f"{BORN['at']} {BORN['id']}")
+        if "rest" in own:
+            kind, since, until, topic = own["rest"]
+            own |= {"rest": kind, "rest_since": since, "rest_until": until or "", "rest_topic": topic}
+        if own.pop("needs_you", False):
+            own["needs_you"] = 1
+        out.append(words("HSET", f"{pre}session:{id}", *(x for pair in own.items() for x in pair)))
+        fields = {"stop_admitted_at": scope["admitted_at"], "stop_attempts": scope["attempts"][0],
+                  "stop_strikes": scope["strikes"]}
+        if "cooldown" in scope:
+            fields |= {"stop_cooldown_start": scope["cooldown"][0], "stop_cooldown_end": scope["cooldown"][1]}
+        out.append(words("HSET", f"{pre}scope:{own['scope']}", *(x for pair in fields.items() for x in pair)))
+        out.append(words("ZADD", f"{pre}sessions", own["seen"], id))
+        out.append(words("ZADD", f"{pre}scopes", own["seen"], own["scope"]))
+    for ms, entry in entries():
+        fields = [x if x is not None else "" for pair in entry.items() for x in pair]
+        out.append(words("XADD", "torch.continuous.ops", f"{ms}-0", *fields))
+    with socket.create_connection(("127.0.0.1", port)) as server:
+        server.sendall(b"".join(out) + words("PING"))
+        answers = b""
+        while not answers.endswith(b"+PONG\r\n"):
+            answers = answers[-20:] + server.recv(1 << 16)
+
+
+def measure(what, frosty, env):
+    took = []
+    for _ in range(RUNS + 1):
+        start = time.perf_counter()
+        done = subprocess.run([frosty, "status"], env=env, cwd=env["HOME"], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True)
+        took.append((time.perf_counter() - start) * 1000)
+        lines = done.stdout.splitlines()
+        assert done.returncode == 0 and f"{SESSIONS} sessions:" in done.stdout, (done.stderr, lines[:3])
+        assert sum("agent-" in line for line in lines) == SESSIONS
+    took = sorted(took[1:])
+    print(f"{what:10} median {statistics.median(took):6.1f} ms   fastest {took[0]:6.1f}   slowest {took[-1]:6.1f}")
+    print(f"           {lines[1]}")
+
+
+def main():
+    root = Path(__file__).resolve().parents[1]
+    frosty = str(Path(sys.argv[1] if len(sys.argv) > 1 else root / "target/release/frosty").resolve())
+    home = Path(tempfile.mkdtemp(prefix="frosty-5000-"))
+    env = {"HOME": str(home), "PATH": os.environ["PATH"], "XDG_STATE_HOME": str(home / "state")}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""], cwd=home,
+                              stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        fill(port)
+        files(home / "state")
+        print(f"{SESSIONS:,} sessions, {ENTRIES:,} journal entries of the last hour, {RUNS} runs each")
+        measure("server", frosty, env | {"FROSTY_STORE": f"redis://127.0.0.1:{port}"})
+        measure("embedded", frosty, env | {"FROSTY_STORE": "embedded"})
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+main()
