@@ -16,6 +16,7 @@ pub mod scope;
 pub mod secret;
 pub mod status;
 pub mod store;
+pub mod tell;
 pub mod text;
 pub mod throttle;
 pub mod when;

@@ -49,6 +49,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Print one line about a session, for the client's status line: its JSON on stdin
     Statusline(PlaceArgs),
+    /// Show the journal: what was asked and answered, and go on with what comes
+    Log(LogArgs),
 }
 
 /// Which store and fleet a command is about.

@@ -7,6 +7,7 @@ use crate::config::{Config, ConfigError, Env, Flags};
 use crate::store::StoreError;
 
 pub mod engine;
+pub mod log;
 pub mod release;
 pub mod status;
 pub mod statusline;

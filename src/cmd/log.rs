@@ -1,0 +1,159 @@
+//! `frosty log`: the journal, readable, and followed.
+
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+
+use chrono::Local;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{Failure, target};
+use crate::cli::LogArgs;
+use crate::config::Env;
+use crate::status::screen;
+use crate::store::past::Past;
+use crate::store::past::follow::{Change, Follower};
+use crate::store::roll::Roll;
+use crate::tell::line::{self, Lines};
+use crate::text;
+use crate::throttle::policy::{Ms, millis};
+
+/// So many entries are shown where neither a number nor a time is given.
+const DEFAULT: usize = 20;
+
+/// Whose entries are shown.
+enum Whose {
+    All,
+    Session(String),
+    Scope(String),
+}
+
+impl Whose {
+    fn wants(&self, past: &Past) -> bool {
+        match self {
+            Self::All => true,
+            Self::Session(id) => past.says("session", id),
+            Self::Scope(scope) => past.says("scope", scope),
+        }
+    }
+}
+
+/// Shows the entries that the arguments name.
+///
+/// # Errors
+/// When nobody or several are meant, or the journal cannot be read.
+pub fn run(args: LogArgs) -> Result<(), Failure> {
+    let env = Env::read();
+    let config = super::config(&env, args.place)?;
+    let mut roll = Roll::open(&config)?;
+    super::tell_if_away(roll.away());
+    let whose = match &args.scope {
+        Some(word) => whose(&mut roll, word)?,
+        None => Whose::All,
+    };
+    let wants = |past: &Past| whose.wants(past) && args.reason.is_none_or(|reason| past.says("reason", reason.code()));
+    let since = match args.since {
+        Some(ago) => roll.now()?.saturating_sub(millis(ago)),
+        None => 0,
+    };
+    let most = args.lines.unwrap_or(if args.since.is_some() { usize::MAX } else { DEFAULT });
+    let (newest, follower) = if args.follow {
+        roll.entries_and_follow(since, most, wants).map(|(newest, follower)| (newest, Some(follower)))?
+    } else {
+        (roll.entries_where(since, most, wants)?, None)
+    };
+    let oldest_first: Vec<Past> = newest.into_iter().rev().collect();
+    let out = Out { terminal: io::stdout().is_terminal().then(|| screen::style(&env)), json: args.json };
+    // A reader that has gone away has seen enough.
+    if out.write(&oldest_first).is_err() {
+        return Ok(());
+    }
+    match follower {
+        Some(follower) => follow(follower, &out, wants),
+        None => {
+            if oldest_first.is_empty() && !args.json {
+                let _ = writeln!(io::stderr(), "frosty: the journal of fleet {} has no such entry", config.fleet);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Shows what comes until nobody reads it any more.
+fn follow(mut follower: Follower<'_>, out: &Out, wants: impl Fn(&Past) -> bool) -> Result<(), Failure> {
+    loop {
+        let news = follower.look()?;
+        match news.change {
+            Some(Change::Away(why)) => {
+                let why = text::line_of(&why.to_string(), 1000);
+                let _ = writeln!(io::stderr(), "frosty: the server went away; this machine's journal goes on: {why}");
+            }
+            Some(Change::Back) => {
+                let _ = writeln!(io::stderr(), "frosty: the server is back; its journal goes on");
+            }
+            None => {}
+        }
+        let wanted: Vec<Past> = news.entries.into_iter().filter(|past| wants(past)).collect();
+        if out.write(&wanted).is_err() || nobody_reads() {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether the other end of a pipe is closed, though nothing is written to it.
+fn nobody_reads() -> bool {
+    let out = io::stdout();
+    let mut fds = [PollFd::from_borrowed_fd(out.as_fd(), PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&at_once)).is_ok() && fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR))
+}
+
+struct Out {
+    terminal: Option<crate::status::table::Style>,
+    json: bool,
+}
+
+impl Out {
+    fn write(&self, all: &[Past]) -> io::Result<()> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        let lines = Lines { terminal: self.terminal, today: today(all) };
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        for past in all {
+            let line = if self.json { line::json(past) } else { lines.line(past) };
+            writeln!(out, "{line}")?;
+        }
+        out.flush()
+    }
+}
+
+/// Today, if all of them are of today.
+fn today(all: &[Past]) -> Option<chrono::NaiveDate> {
+    let day = |ms: Ms| chrono::DateTime::from_timestamp_millis(ms).map(|at| at.with_timezone(&Local).date_naive());
+    let today = Local::now().date_naive();
+    all.iter().all(|past| day(past.ms) == Some(today)).then_some(today)
+}
+
+/// Whom a word means: a session by its id, a scope, or the scope of a session by its name or label.
+fn whose(roll: &mut Roll<'_>, word: &str) -> Result<Whose, Failure> {
+    let sessions = roll.sessions()?;
+    let encoded = text::encode(word);
+    let is_scope = |name: &str| name == encoded || name == word;
+    if sessions.iter().any(|(_, s)| is_scope(&s.scope)) {
+        let scope = if sessions.iter().any(|(_, s)| s.scope == word) { word.to_owned() } else { encoded };
+        return Ok(Whose::Scope(scope));
+    }
+    match target::one(&sessions, word) {
+        Ok((id, _)) if *id == encoded => Ok(Whose::Session(id.clone())),
+        Ok((_, session)) => Ok(Whose::Scope(session.scope.clone())),
+        Err(e) => {
+            // The journal outlives what is remembered of sessions.
+            let past = roll.entries_where(0, 1, |p| is_scope(p.text("scope")) || p.says("session", &encoded))?;
+            match past.first() {
+                Some(past) if past.says("session", &encoded) => Ok(Whose::Session(encoded)),
+                Some(past) => Ok(Whose::Scope(past.text("scope").to_owned())),
+                None => Err(e.into()),
+            }
+        }
+    }
+}
