@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use frosty::cli::{self, Cli, Command};
-use frosty::cmd::{Failure, log, release, status, statusline, switch, wake};
+use frosty::cmd::{Failure, check, explain, log, release, status, statusline, switch, wake};
 use frosty::hook;
 use frosty::{secret, text};
 
@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         Command::Off(target) => switch::run(target, false).map_err(Failure::from),
         Command::Wake(args) => wake::run(args),
         Command::Release(args) => release::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Log(args) => log::run(args),
         Command::Status(args) => status::run(args),
         Command::Statusline(place) => {

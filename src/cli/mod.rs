@@ -51,6 +51,10 @@ pub enum Command {
     Statusline(PlaceArgs),
     /// Show the journal: what was asked and answered, and go on with what comes
     Log(LogArgs),
+    /// Tell the last verdict in words: which rule, which numbers, and when and by whom it comes back
+    Explain(ExplainArgs),
+    /// Answer one hook call without taking it: its JSON on stdin, the verdict that `frosty hook` would give
+    Check(CheckArgs),
 }
 
 /// Which store and fleet a command is about.

@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 use chrono::Local;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Failure, target};
+use super::Failure;
+use super::whose::Whose;
 use crate::cli::LogArgs;
 use crate::config::Env;
 use crate::status::screen;
@@ -20,23 +21,6 @@ use crate::throttle::policy::{Ms, millis};
 /// So many entries are shown where neither a number nor a time is given.
 const DEFAULT: usize = 20;
 
-/// Whose entries are shown.
-enum Whose {
-    All,
-    Session(String),
-    Scope(String),
-}
-
-impl Whose {
-    fn wants(&self, past: &Past) -> bool {
-        match self {
-            Self::All => true,
-            Self::Session(id) => past.says("session", id),
-            Self::Scope(scope) => past.says("scope", scope),
-        }
-    }
-}
-
 /// Shows the entries that the arguments name.
 ///
 /// # Errors
@@ -47,7 +31,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
     let mut roll = Roll::open(&config)?;
     super::tell_if_away(roll.away());
     let whose = match &args.scope {
-        Some(word) => whose(&mut roll, word)?,
+        Some(word) => Whose::of(&mut roll, word)?,
         None => Whose::All,
     };
     let wants = |past: &Past| whose.wants(past) && args.reason.is_none_or(|reason| past.says("reason", reason.code()));
@@ -132,28 +116,4 @@ fn today(all: &[Past]) -> Option<chrono::NaiveDate> {
     let day = |ms: Ms| chrono::DateTime::from_timestamp_millis(ms).map(|at| at.with_timezone(&Local).date_naive());
     let today = Local::now().date_naive();
     all.iter().all(|past| day(past.ms) == Some(today)).then_some(today)
-}
-
-/// Whom a word means: a session by its id, a scope, or the scope of a session by its name or label.
-fn whose(roll: &mut Roll<'_>, word: &str) -> Result<Whose, Failure> {
-    let sessions = roll.sessions()?;
-    let encoded = text::encode(word);
-    let is_scope = |name: &str| name == encoded || name == word;
-    if sessions.iter().any(|(_, s)| is_scope(&s.scope)) {
-        let scope = if sessions.iter().any(|(_, s)| s.scope == word) { word.to_owned() } else { encoded };
-        return Ok(Whose::Scope(scope));
-    }
-    match target::one(&sessions, word) {
-        Ok((id, _)) if *id == encoded => Ok(Whose::Session(id.clone())),
-        Ok((_, session)) => Ok(Whose::Scope(session.scope.clone())),
-        Err(e) => {
-            // The journal outlives what is remembered of sessions.
-            let past = roll.entries_where(0, 1, |p| is_scope(p.text("scope")) || p.says("session", &encoded))?;
-            match past.first() {
-                Some(past) if past.says("session", &encoded) => Ok(Whose::Session(encoded)),
-                Some(past) => Ok(Whose::Scope(past.text("scope").to_owned())),
-                None => Err(e.into()),
-            }
-        }
-    }
 }

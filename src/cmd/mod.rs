@@ -6,7 +6,9 @@ use crate::cli::PlaceArgs;
 use crate::config::{Config, ConfigError, Env, Flags};
 use crate::store::StoreError;
 
+pub mod check;
 pub mod engine;
+pub mod explain;
 pub mod log;
 pub mod release;
 pub mod status;
@@ -14,13 +16,20 @@ pub mod statusline;
 pub mod switch;
 pub mod target;
 pub mod wake;
+mod whose;
 
 /// Why a command could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// Nothing was given to be checked.
+    #[error(transparent)]
+    Check(#[from] check::CheckError),
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// There is no verdict to explain.
+    #[error(transparent)]
+    Explain(#[from] explain::ExplainError),
     /// The store cannot be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -39,7 +48,11 @@ impl Failure {
     /// Whether another command line would have done it.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Target(e) if e.is_ambiguous())
+        match self {
+            Self::Target(e) => e.is_ambiguous(),
+            Self::Check(_) => true,
+            _ => false,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod failure;
 #[doc(hidden)]
 pub mod fuzzing;
 mod local;
+pub mod look;
 mod parked;
 pub mod payload;
 pub mod prompt;
