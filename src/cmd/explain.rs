@@ -92,8 +92,9 @@ fn asked_now(policy: &Policy, state: &State, class: Class, now: Ms) -> Decision 
         Class::Stop => Event::Ask { fence: state.session.fence.unwrap_or(now), renew: false },
         Class::Compact => Event::PreCompactAuto,
     };
-    let step = hook::step_of(String::new(), String::new(), "", event);
-    model::step(policy, &mut state.clone(), &Step { paced: state.session.pid.is_some(), ..step }, now)
+    // As one who waits would ask: an attempt too soon that counts against the session is nobody's plan.
+    let step = Step { paced: true, ..hook::step_of(String::new(), String::new(), "", event) };
+    model::step(policy, &mut state.clone(), &step, now)
 }
 
 /// The words on lines of so many columns.

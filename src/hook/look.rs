@@ -3,7 +3,7 @@
 use std::io;
 
 use super::local::Known;
-use super::{Call, arm, by_flag, payload, prepare, project};
+use super::{Call, arm, by_flag, is_left_alone, payload, prepare, project};
 use crate::config::{Config, Env, Flags, encoded};
 use crate::throttle::policy::Class;
 use crate::throttle::step::Step;
@@ -53,13 +53,19 @@ pub fn look(env: &Env, flags: &Flags) -> Looked {
     if env.disabled() {
         return Looked::Unarmed("FROSTY_DISABLE is set; to switch Frosty on again: unset FROSTY_DISABLE".to_owned());
     }
+    let unread = |e: payload::BadInput| {
+        if is_left_alone(env, flags) {
+            return Looked::Unarmed("it is not armed; to arm it: frosty on".to_owned());
+        }
+        Looked::Fails(Reason::BadInput, e.to_string())
+    };
     let bytes = match payload::read(io::stdin()) {
         Ok(bytes) => bytes,
-        Err(e) => return Looked::Fails(Reason::BadInput, e.to_string()),
+        Err(e) => return unread(e),
     };
     let payload = match payload::parse(&bytes) {
         Ok(payload) => payload,
-        Err(e) => return Looked::Fails(Reason::BadInput, e.to_string()),
+        Err(e) => return unread(e),
     };
     let project = project(env, payload.cwd());
     match prepare(env, flags, &payload, project.as_deref(), &mut Known::default()) {

@@ -16,7 +16,9 @@ pub(super) fn now(told: &Told<'_>) -> String {
     if decided.outcome == Outcome::Admit {
         return "Asked now, it would be admitted.".to_owned();
     }
-    let why = if decided.reason == told.reason {
+    // A trip and the cooldown that it opened are one door.
+    let is_same = decided.reason == told.reason || (decided.reason, told.reason) == (Reason::Cooldown, Reason::Burst);
+    let why = if is_same {
         String::new()
     } else {
         format!("Asked now, it would be refused {}: {}. ", decided.reason.code(), prompt::why(decided))

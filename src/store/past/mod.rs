@@ -59,7 +59,7 @@ impl Words {
 
 impl Past {
     /// An entry that was decided when it came, unless its own field `ms` says otherwise.
-    fn new(words: Words, arrived: Ms) -> Self {
+    pub(crate) fn new(words: Words, arrived: Ms) -> Self {
         let mut past = Self { ms: arrived, words };
         if let Some(own) = past.get("ms").and_then(|ms| ms.parse().ok()) {
             past.ms = own;
