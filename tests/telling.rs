@@ -8,6 +8,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
@@ -235,6 +236,67 @@ fn followed_across_a_failover_there_and_back_nothing_is_lost_or_told_twice() {
 
 fn unshipped(frosty: &Frosty) -> bool {
     fs::read_to_string(frosty.state().join("default/server.json")).unwrap().contains("unshipped")
+}
+
+#[test]
+fn followed_from_a_server_that_is_away_only_what_was_asked_for_is_told() {
+    let port = support::free_port();
+    let frosty = Frosty::new().config(place::POLICY).var("FROSTY_STORE", &format!("redis://127.0.0.1:{port}"));
+    for session in ["a", "b", "c"] {
+        frosty.hook(&stop(session));
+    }
+    let log = Going::start(frosty.command(&["log", "-f", "-n", "1", "--json"]));
+    log.says("the server is away");
+    assert_eq!(log.sessions(1), ["c"]);
+    frosty.hook(&stop("d"));
+    assert_eq!(log.sessions(1), ["d"]);
+    let _server = Server::start_on(port);
+    log.says("is back");
+    eventually("all is shipped", || {
+        frosty.hook(r#"{"session_id":"ship","hook_event_name":"SessionStart"}"#);
+        !unshipped(&frosty)
+    });
+    frosty.hook(&stop("last"));
+    let mut told = log.next();
+    while told["session"] == "ship" {
+        told = log.next();
+    }
+    assert_eq!(told["session"], "last");
+}
+
+#[test]
+fn the_documented_user_may_do_it_all() {
+    let server = Server::start();
+    let docs = include_str!("../docs/stores.md");
+    let line = docs.lines().find(|l| l.starts_with("ACL SETUSER frosty")).unwrap();
+    let mut acl = redis::cmd("ACL");
+    line.split_whitespace().skip(1).for_each(|word| drop(acl.arg(word)));
+    acl.exec(&mut server.connection()).unwrap();
+    let url = format!("redis://frosty:CHANGE-ME@127.0.0.1:{}", server.port);
+    let frosty = Frosty::new().config(r#"{"stop": {"quotas": [{"limit": 5, "per": "1h"}]}}"#).var("FROSTY_STORE", &url);
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    assert_eq!(lines(&frosty.run(&["log"], b"")).len(), 1);
+    assert!(lines(&frosty.run(&["explain"], b""))[0].contains("(rule 9)"));
+    assert_eq!(check(&frosty, &stop("s"))["reason"], "min_interval");
+    let log = Going::start(frosty.command(&["log", "-f", "--json"]));
+    assert_eq!(log.sessions(1), ["s"]);
+    frosty.hook(&stop("t"));
+    assert_eq!(log.sessions(1), ["t"]);
+    assert!(log.err.try_recv().is_err());
+}
+
+#[test]
+fn ctrl_c_ends_it_as_it_ends_tail() {
+    for place in Place::both() {
+        place.frosty.hook(&stop("one"));
+        let mut log = Going::start(place.frosty.command(&["log", "-f", "--json"]));
+        assert_eq!(log.sessions(1), ["one"]);
+        let pid = rustix::process::Pid::from_raw(i32::try_from(log.child.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        // What a shell calls 130.
+        assert_eq!(log.child.wait().unwrap().signal(), Some(2));
+        assert_eq!(log.err.iter().next(), None);
+    }
 }
 
 #[test]

@@ -79,9 +79,15 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
 
 /// Their last verdict, or else the last that happened to them.
 fn last(roll: &mut Roll<'_>, whose: &Whose) -> Result<Option<Past>, Failure> {
-    let mut verdict = roll.entries_where(0, 1, |past| whose.wants(past) && explain::is_verdict(past))?;
+    // What is told names them as they stand in keys, files and commands: what was planted under another name does not.
+    let is_named = |past: &Past| {
+        let names = ["scope", "session"].map(|field| past.text(field));
+        names.iter().all(|name| name.is_empty() || text::is_encoded(name))
+    };
+    let wants = |past: &Past| whose.wants(past) && is_named(past);
+    let mut verdict = roll.entries_where(0, 1, |past| wants(past) && explain::is_verdict(past))?;
     if verdict.is_empty() {
-        verdict = roll.entries_where(0, 1, |past| whose.wants(past))?;
+        verdict = roll.entries_where(0, 1, wants)?;
     }
     Ok(verdict.pop())
 }

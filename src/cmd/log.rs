@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
-use chrono::Local;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Failure;
@@ -16,7 +15,7 @@ use crate::store::past::follow::{Change, Follower};
 use crate::store::roll::Roll;
 use crate::tell::line::{self, Lines};
 use crate::text;
-use crate::throttle::policy::{Ms, millis};
+use crate::throttle::policy::millis;
 
 /// So many entries are shown where neither a number nor a time is given.
 const DEFAULT: usize = 20;
@@ -46,13 +45,14 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
         (roll.entries_where(since, most, wants)?, None)
     };
     let oldest_first: Vec<Past> = newest.into_iter().rev().collect();
-    let out = Out { terminal: io::stdout().is_terminal().then(|| screen::style(&env)), json: args.json };
+    let terminal = io::stdout().is_terminal().then(|| screen::style(&env));
+    let mut out = Out { lines: Lines::new(terminal), json: args.json };
     // A reader that has gone away has seen enough.
     if out.write(&oldest_first).is_err() {
         return Ok(());
     }
     match follower {
-        Some(follower) => follow(follower, &out, wants),
+        Some(follower) => follow(follower, &mut out, wants),
         None => {
             if oldest_first.is_empty() && !args.json {
                 let _ = writeln!(io::stderr(), "frosty: the journal of fleet {} has no such entry", config.fleet);
@@ -63,7 +63,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
 }
 
 /// Shows what comes until nobody reads it any more.
-fn follow(mut follower: Follower<'_>, out: &Out, wants: impl Fn(&Past) -> bool) -> Result<(), Failure> {
+fn follow(mut follower: Follower<'_>, out: &mut Out, wants: impl Fn(&Past) -> bool) -> Result<(), Failure> {
     loop {
         let news = follower.look()?;
         match news.change {
@@ -92,28 +92,21 @@ fn nobody_reads() -> bool {
 }
 
 struct Out {
-    terminal: Option<crate::status::table::Style>,
+    lines: Lines,
     json: bool,
 }
 
 impl Out {
-    fn write(&self, all: &[Past]) -> io::Result<()> {
+    fn write(&mut self, all: &[Past]) -> io::Result<()> {
         if all.is_empty() {
             return Ok(());
         }
-        let lines = Lines { terminal: self.terminal, today: today(all) };
+        self.lines.fit(all);
         let mut out = io::BufWriter::new(io::stdout().lock());
         for past in all {
-            let line = if self.json { line::json(past) } else { lines.line(past) };
+            let line = if self.json { line::json(past) } else { self.lines.line(past) };
             writeln!(out, "{line}")?;
         }
         out.flush()
     }
-}
-
-/// Today, if all of them are of today.
-fn today(all: &[Past]) -> Option<chrono::NaiveDate> {
-    let day = |ms: Ms| chrono::DateTime::from_timestamp_millis(ms).map(|at| at.with_timezone(&Local).date_naive());
-    let today = Local::now().date_naive();
-    all.iter().all(|past| day(past.ms) == Some(today)).then_some(today)
 }

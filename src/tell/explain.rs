@@ -4,6 +4,7 @@ use super::line::who;
 use super::{back, rule};
 use crate::status::when;
 use crate::store::past::Past;
+use crate::text;
 use crate::throttle::model::State;
 use crate::throttle::policy::{Class, Ms, Policy};
 use crate::throttle::verdict::{Decision, Outcome, Reason};
@@ -76,7 +77,8 @@ impl<'a> Told<'a> {
     }
 
     fn happened(&self) -> String {
-        let who = who(self.past);
+        let name = text::line(&self.state.session.name);
+        let who = if name.is_empty() { who(self.past) } else { name };
         let whose = if self.class == Class::Compact { format!("A compaction of {who}") } else { who };
         let at = when::clock(self.past.ms, self.now);
         let rule = Some(rule::name(self)).filter(|name| !name.is_empty()).map(|name| format!(" ({name})"));

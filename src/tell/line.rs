@@ -13,7 +13,7 @@ use crate::store::past::Past;
 use crate::text;
 use crate::throttle::policy::Ms;
 
-/// The columns of who and what happened, on a terminal.
+/// The columns of who and what happened: on a terminal at most.
 const WHO: usize = 18;
 const EVENT: usize = 16;
 /// The longest text of an entry: a note's.
@@ -30,22 +30,44 @@ const DIM: &str = "2";
 #[derive(Debug, Clone, Copy)]
 pub struct Lines {
     /// Where they are shown on a terminal: as wide as that. Elsewhere nothing is cut off.
-    pub terminal: Option<Style>,
+    terminal: Option<Style>,
     /// The day whose times need no date.
-    pub today: Option<NaiveDate>,
+    today: Option<NaiveDate>,
+    /// The columns of who and what happened so far.
+    who: usize,
+    event: usize,
 }
 
 impl Lines {
+    /// As wide as the terminal, where it is one.
+    #[must_use]
+    pub fn new(terminal: Option<Style>) -> Self {
+        // What is read by others has columns that do not move.
+        let (who, event) = if terminal.is_some() { (0, 0) } else { (WHO, EVENT) };
+        Self { terminal, today: None, who, event }
+    }
+
+    /// Makes the columns as wide as these entries need.
+    pub fn fit(&mut self, all: &[Past]) {
+        let today = Local::now().date_naive();
+        self.today = all.iter().all(|past| local(past.ms).is_some_and(|at| at.date_naive() == today)).then_some(today);
+        for past in all {
+            self.who = self.who.max(width::of(&who(past)).min(WHO));
+            self.event = self.event.max(width::of(&event(past)).min(EVENT));
+        }
+    }
+
     /// The entry's line, without its end.
     #[must_use]
     pub fn line(&self, past: &Past) -> String {
-        let (when, who, event, detail) = (self.when(past.ms), who(past), shown(past, "event"), shown(past, "detail"));
-        let event = if event.is_empty() { "-".to_owned() } else { event };
+        let (when, who, event, detail) = (self.when(past.ms), who(past), event(past), shown(past, "detail"));
         let verdict = verdict(past);
         let detail = if detail.is_empty() { detail } else { format!("  {detail}") };
-        let Some(style) = self.terminal else { return format!("{when} {who:<WHO$} {event:<EVENT$} {verdict}{detail}") };
-        let (who, event) = (width::fill(&who, WHO), width::fill(&event, EVENT));
-        let left = style.width.saturating_sub(width::of(&when) + WHO + EVENT + 3);
+        let Some(style) = self.terminal else {
+            return format!("{when} {who:<0$} {event:<1$} {verdict}{detail}", self.who, self.event);
+        };
+        let (who, event) = (width::fill(&who, self.who), width::fill(&event, self.event));
+        let left = style.width.saturating_sub(width::of(&when) + self.who + self.event + 3);
         let verdict = width::cut(&verdict, left);
         let detail = width::cut(&detail, left.saturating_sub(width::of(&verdict)));
         // A sign of what is cut off, and nothing else, says nothing.
@@ -59,12 +81,18 @@ impl Lines {
     }
 
     fn when(&self, at: Ms) -> String {
-        let Some(at) = DateTime::from_timestamp_millis(at).map(|utc| utc.with_timezone(&Local)) else {
-            return String::new();
-        };
+        let Some(at) = local(at) else { return String::new() };
         let form = if Some(at.date_naive()) == self.today { "%H:%M:%S" } else { "%m-%d %H:%M:%S" };
         at.format(form).to_string()
     }
+}
+
+fn local(at: Ms) -> Option<DateTime<Local>> {
+    DateTime::from_timestamp_millis(at).map(|utc| utc.with_timezone(&Local))
+}
+
+fn event(past: &Past) -> String {
+    Some(shown(past, "event")).filter(|event| !event.is_empty()).unwrap_or_else(|| "-".to_owned())
 }
 
 /// A field as it may be shown.

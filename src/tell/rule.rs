@@ -54,7 +54,7 @@ pub(super) fn numbers(told: &Told<'_>) -> String {
             )
         }
         Reason::Cooldown => format!(
-            "a cooldown was open, with {} counted; they are forgotten {} after its end ({class}.cooldown.calm)",
+            "a cooldown was open, with {} counted, forgotten {} after its end ({class}.cooldown.calm)",
             strikes_of(strikes),
             duration::show(limits.cooldown.calm)
         ),
