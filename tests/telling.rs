@@ -270,7 +270,9 @@ fn the_documented_user_may_do_it_all() {
     let docs = include_str!("../docs/stores.md");
     let line = docs.lines().find(|l| l.starts_with("ACL SETUSER frosty")).unwrap();
     let mut acl = redis::cmd("ACL");
-    line.split_whitespace().skip(1).for_each(|word| drop(acl.arg(word)));
+    line.split_whitespace().skip(1).for_each(|word| {
+        acl.arg(word);
+    });
     acl.exec(&mut server.connection()).unwrap();
     let url = format!("redis://frosty:CHANGE-ME@127.0.0.1:{}", server.port);
     let frosty = Frosty::new().config(r#"{"stop": {"quotas": [{"limit": 5, "per": "1h"}]}}"#).var("FROSTY_STORE", &url);

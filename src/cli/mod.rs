@@ -51,9 +51,9 @@ pub enum Command {
     Statusline(PlaceArgs),
     /// Show the journal: what was asked and answered, and go on with what comes
     Log(LogArgs),
-    /// Tell the last verdict in words: which rule, which numbers, and when and by whom it comes back
+    /// Tell the last verdict in words: which rule, which numbers, when it is back
     Explain(ExplainArgs),
-    /// Answer one hook call without taking it: its JSON on stdin, the verdict that `frosty hook` would give
+    /// Tell what `frosty hook` would answer, without taking it: its JSON on stdin
     Check(CheckArgs),
 }
 

@@ -96,7 +96,9 @@ fn guard(told: &Told<'_>, class: &str, limits: &ClassPolicy) -> String {
     match ago {
         Some(ago) => {
             let what = if class == "stop" { "continuation" } else { "compaction" };
-            format!("the last {what} was admitted {} before, and {class}.min_interval is {shown}", long(ago))
+            // Rounded down, as what is left is rounded up.
+            let ago = if ago < 1000 { "less than 1s".to_owned() } else { long(ago / 1000 * 1000) };
+            format!("the last {what} was admitted {ago} before, and {class}.min_interval is {shown}")
         }
         None => format!("it was too soon after the last admission; {class}.min_interval is {shown} now"),
     }
