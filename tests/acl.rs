@@ -155,6 +155,15 @@ impl Stage {
             return Err(format!("{released:?}"));
         }
 
+        // Who is there: with quotas, and the last hour's admissions.
+        let status = self.frosty.run(&["status", "--json"], b"");
+        let report: serde_json::Value = serde_json::from_str(&status.stdout).map_err(|_| format!("{status:?}"))?;
+        let sessions = report["sessions"].as_array().ok_or("no sessions")?;
+        let plain = sessions.iter().find(|s| s["id"] == "plain").ok_or("a session is missing")?;
+        if plain["quota_left"].is_null() || plain["admissions_last_hour"] != 1 {
+            return Err(format!("{plain}"));
+        }
+
         // Somebody's plain publish, and frosty's own wake-up.
         let engine = self.resting("a")?;
         if self.publish("trigger.nova.a", "the build is green") != 1 {

@@ -20,7 +20,9 @@ pub fn waits(session: &SessionState) -> bool {
 pub fn lost(session: &SessionState) -> bool {
     let refused =
         Reason::from_code(&session.last_reason).is_some_and(|reason| reason.is_rest() || is_waited_out(reason));
-    session.phase == Phase::Open && session.pid.is_some() && refused && !waits(session)
+    // A prompt since then sent the engine away, and the session on.
+    let prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
+    session.phase == Phase::Open && session.pid.is_some() && refused && !prompted && !waits(session)
 }
 
 /// Whether a waiting engine stays for it.
@@ -49,6 +51,7 @@ fn name_of(process: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::throttle::state::Begun;
 
     fn session(pid: u32, host: String, reason: Reason) -> SessionState {
         SessionState { pid: Some(pid), host, last_reason: reason.code().to_owned(), ..SessionState::default() }
@@ -91,6 +94,8 @@ mod tests {
             assert_eq!(lost(&session), is_lost, "{reason:?}");
             assert!(!lost(&SessionState { pid: None, ..session.clone() }), "the plain engine waits for nobody");
             assert!(!lost(&SessionState { phase: Phase::Ended, ..session.clone() }));
+            let prompted = Some(Begun { at: 1, id: String::new() });
+            assert!(!lost(&SessionState { begun: prompted, ..session.clone() }));
             assert!(!lost(&SessionState { host: "elsewhere".to_owned(), ..session }));
         }
     }

@@ -9,7 +9,7 @@ use crate::config::{Config, Env};
 use crate::hook::signals::Signals;
 use crate::status::screen::{self, Screen};
 use crate::status::table::{self, Style};
-use crate::status::{Report, json};
+use crate::status::{LastHour, Report, json};
 use crate::store::listen;
 
 /// It is drawn anew so often.
@@ -36,7 +36,8 @@ pub fn run(args: StatusArgs) -> Result<(), Failure> {
     if args.watch {
         return Ok(watch(&env, &config, args.all)?);
     }
-    let report = Report::read(&config, args.all)?;
+    let mut hour = if args.json { LastHour::for_programs() } else { LastHour::for_people() };
+    let report = Report::read(&config, args.all, &mut hour)?;
     let mut out = io::stdout().lock();
     // A reader that has gone away is no failure.
     let _ = if args.json {
@@ -81,7 +82,7 @@ fn watch(env: &Env, config: &Config, all: bool) -> Result<(), StatusError> {
     }
     let signals = Signals::of_terminal().map_err(StatusError::Screen)?;
     let screen = Screen::take().map_err(StatusError::Screen)?;
-    let (mut last, mut trouble) = (None, None);
+    let (mut last, mut trouble, mut hour) = (None, None, LastHour::for_people());
     let mut next = Instant::now();
     loop {
         signals.clear();
@@ -91,7 +92,7 @@ fn watch(env: &Env, config: &Config, all: bool) -> Result<(), StatusError> {
         // A changed size alone asks nothing.
         if Instant::now() >= next {
             next = Instant::now() + EACH;
-            trouble = match Report::read(config, all) {
+            trouble = match Report::read(config, all, &mut hour) {
                 Ok(report) => {
                     last = Some(report);
                     None
@@ -105,7 +106,7 @@ fn watch(env: &Env, config: &Config, all: bool) -> Result<(), StatusError> {
         if let Some(report) = &last {
             lines.extend(drawn(report, style, height.saturating_sub(lines.len())));
         }
-        screen.draw(&lines).map_err(StatusError::Screen)?;
+        screen.draw(&lines, style.width).map_err(StatusError::Screen)?;
         listen::pause(next.saturating_duration_since(Instant::now()), signals.fd());
     }
 }

@@ -53,7 +53,11 @@ impl TargetError {
     }
 }
 
-/// The one session that a word means: by its id, else the last one seen that is still open in the scope that it names.
+/// So much of a session's id is shown where it has no other name, and names it.
+pub const SHORT_ID: usize = 8;
+
+/// The one session that a word means: by its id, else the last one seen that is still open in the scope that it names, else
+/// by the beginning of its id.
 ///
 /// # Errors
 /// When there is none, or the word may mean several scopes.
@@ -65,6 +69,12 @@ pub fn one<'s>(sessions: &'s [Session], word: &str) -> Result<&'s Session, Targe
     let means = |(_, s): &&Session| s.scope == encoded || s.scope == word || s.name == word || s.label == word;
     let open: Vec<&Session> = sessions.iter().filter(|(_, s)| s.phase != Phase::Ended).filter(means).collect();
     let scopes: BTreeSet<&str> = open.iter().map(|(_, s)| s.scope.as_str()).collect();
+    // As `frosty status` shows one that has no name.
+    let begins = |(id, _): &&Session| encoded.len() >= SHORT_ID && id.starts_with(&encoded);
+    let mut short = sessions.iter().filter(begins);
+    if let (true, Some(session), None) = (open.is_empty(), short.next(), short.next()) {
+        return Ok(session);
+    }
     // The last seen comes first: whoever sat there before is gone.
     match (open.first(), scopes.len()) {
         (Some(session), 1) => Ok(session),
@@ -108,4 +118,28 @@ fn list(sessions: Vec<&Session>) -> String {
         out.push('\n');
     }
     out.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_an_id_names_a_session() {
+        let session = |id: &str, name: &str| {
+            (id.to_owned(), SessionState { scope: id.to_owned(), name: name.to_owned(), ..SessionState::default() })
+        };
+        let all = [session("0a1b2c3d-01", ""), session("0a1b2c3e-02", "0a1b2c3d"), session("0a1b2c3e-03", "")];
+        for (word, meant) in [
+            ("0a1b2c3d-01", Some("0a1b2c3d-01")),
+            // A name is stronger.
+            ("0a1b2c3d", Some("0a1b2c3e-02")),
+            ("0a1b2c3d-", Some("0a1b2c3d-01")),
+            ("0a1b2c3e", None),
+            ("0a1b2c3", None),
+            ("", None),
+        ] {
+            assert_eq!(one(&all, word).ok().map(|(id, _)| id.as_str()), meant, "{word}");
+        }
+    }
 }

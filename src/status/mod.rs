@@ -1,17 +1,20 @@
 //! Who is there and what each does: read from the store once ([`Report::read`]), told as a table ([`table`]) or as JSON
 //! ([`json`]).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use crate::cmd::engine;
 use crate::config::Config;
 use crate::store::backlog::{self, Backlog};
+use crate::store::past::Admissions;
 use crate::store::roll::{Roll, Session};
 use crate::store::survey::QuotaLeft;
 use crate::store::{self, StoreError};
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::Ms;
 use crate::throttle::state::{Hold, Phase, ScopeState, SessionState};
+use crate::throttle::verdict::Reason;
 
 pub mod json;
 pub mod kind;
@@ -30,6 +33,12 @@ const RECENT: Ms = 86_400_000;
 const STILL_WANTED: Ms = 7 * 86_400_000;
 /// Admissions are counted so far back.
 const HOUR: Ms = 3_600_000;
+/// Whoever watches counts them so often: it is more work for a server than all else.
+const RECOUNT: Duration = Duration::from_secs(10);
+/// And, for people, no longer than this after all that is read began.
+const SOON: Duration = Duration::from_millis(120);
+/// In no more entries of the journal; for people in half as many.
+const MOST_READ: usize = 20_000;
 
 /// One session.
 #[derive(Debug, Clone)]
@@ -95,11 +104,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reads everything; with `all`, those sessions too that are left out otherwise.
+    /// Reads everything; with `all`, those sessions too that are left out otherwise. Admissions that were counted a moment
+    /// ago are not counted again.
     ///
     /// # Errors
     /// When the store cannot be asked.
-    pub fn read(config: &Config, all: bool) -> Result<Self, StoreError> {
+    pub fn read(config: &Config, all: bool, hour: &mut LastHour) -> Result<Self, StoreError> {
+        let begun = Instant::now();
         let mut roll = Roll::open(config)?;
         let mut survey = roll.survey()?;
         let now = survey.now;
@@ -110,14 +121,14 @@ impl Report {
         shown.retain(|(_, s)| all || left_out.keeps(s, now));
         let seats: BTreeSet<&str> = shown.iter().map(|(_, s)| s.scope.as_str()).collect();
         let quotas = roll.quotas_left(&survey, &seats)?;
-        let (admissions, journal_cut) = admissions(config, now);
-        let nothing = ScopeState::default();
+        let admissions = hour.count(&mut roll, now, begun);
+        let unknown = ScopeState::default();
         let rows = shown.into_iter().map(|(id, session)| {
-            let scope = survey.scopes.get(&session.scope).unwrap_or(&nothing);
+            let scope = survey.scopes.get(&session.scope).unwrap_or(&unknown);
             let quota = [quotas.scopes.get(&session.scope).copied(), quotas.fleet].into_iter().flatten();
             let quota = quota.reduce(QuotaLeft::and);
             let row = Row::new(config, now, survey.fleet.hold.as_ref(), scope, (id, session), quota);
-            Row { admissions: admissions.get(&row.id).copied().unwrap_or(0), ..row }
+            Row { admissions: admissions.of.get(&row.id).copied().unwrap_or(0), ..row }
         });
         let mut rows: Vec<Row> = rows.collect();
         rows.sort_by_key(|row| (row.kind, due(row.back), std::cmp::Reverse(row.session.seen)));
@@ -133,7 +144,7 @@ impl Report {
             left_out,
             burst: policy.stop.burst.map(|burst| burst.limit),
             has_quotas: !(policy.stop.quotas.is_empty() && policy.fleet_quotas.is_empty()),
-            journal_cut,
+            journal_cut: admissions.cut,
         })
     }
 
@@ -145,6 +156,36 @@ impl Report {
     }
 }
 
+/// The admissions of the last hour, as they were counted last.
+#[derive(Debug)]
+pub struct LastHour {
+    counted: Option<(Instant, Admissions)>,
+    most: usize,
+    within: Option<Duration>,
+}
+
+impl LastHour {
+    /// For people, who wait: counted in no more entries than that takes no time worth speaking of.
+    #[must_use]
+    pub fn for_people() -> Self {
+        Self { counted: None, most: MOST_READ / 2, within: Some(SOON) }
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn for_programs() -> Self {
+        Self { counted: None, most: MOST_READ, within: None }
+    }
+
+    /// Counts them, unless that was done a moment ago. A journal that cannot be read hides no session.
+    fn count(&mut self, roll: &mut Roll<'_>, now: Ms, begun: Instant) -> &Admissions {
+        let fresh = self.counted.take().filter(|(at, _)| at.elapsed() < RECOUNT);
+        let (most, until) = (self.most, self.within.map(|within| begun + within));
+        let mut count = || roll.admissions(now.saturating_sub(HOUR), most, until).unwrap_or_default();
+        &self.counted.insert(fresh.unwrap_or_else(|| (Instant::now(), count()))).1
+    }
+}
+
 impl LeftOut {
     /// Whether a session is shown; one that is not is counted.
     fn keeps(&mut self, session: &SessionState, now: Ms) -> bool {
@@ -153,9 +194,13 @@ impl LeftOut {
             return false;
         }
         let unseen = now.saturating_sub(session.seen);
+        let wanted = session.needs_you || session.phase == Phase::Expired || engine::lost(session);
         // Who rests for days is not seen for days.
-        let wanted = session.needs_you || session.pid.is_some() || session.phase == Phase::Expired;
-        let kept = unseen < RECENT || (wanted && unseen < STILL_WANTED) || engine::waits(session);
+        let waits = || {
+            let reason = Reason::from_code(&session.last_reason);
+            !matches!(reason, Some(Reason::Admitted | Reason::Probe)) && engine::waits(session)
+        };
+        let kept = unseen < RECENT || (wanted && unseen < STILL_WANTED) || waits();
         self.old += usize::from(!kept);
         kept
     }
@@ -228,8 +273,42 @@ fn due(back: Back) -> Ms {
     }
 }
 
-/// Each session's continuations of the last hour, and whether there were more entries than are read.
-fn admissions(_config: &Config, now: Ms) -> (HashMap<String, u32>, bool) {
-    let _since = now.saturating_sub(HOUR);
-    (HashMap::new(), false)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::throttle::state::Begun;
+
+    #[test]
+    fn who_is_left_out() {
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        let _ = gone.wait();
+        let now = 100 * RECENT;
+        let begun = Some(Begun { at: 1, id: "stop".to_owned() });
+        let session =
+            |days: Ms| SessionState { seen: now - days * RECENT, begun: begun.clone(), ..SessionState::default() };
+        let engine = |pid: u32, reason: &str, session| SessionState {
+            pid: Some(pid),
+            host: clock::host(),
+            last_reason: reason.to_owned(),
+            ..session
+        };
+        let (own, dead) = (std::process::id(), gone.id());
+        for (what, session, kept) in [
+            ("seen", SessionState { seen: now - RECENT + 1, ..session(0) }, true),
+            ("ended", SessionState { phase: Phase::Ended, ..session(0) }, false),
+            ("not seen for a day", session(1), false),
+            ("an engine waits for it", engine(own, "done", session(10)), true),
+            ("it went on", engine(own, "admitted", session(10)), false),
+            ("its engine is gone", engine(dead, "done", session(6)), true),
+            ("its engine has long been gone", engine(dead, "done", session(7)), false),
+            ("at a dialog", SessionState { needs_you: true, ..session(6) }, true),
+            ("expired", SessionState { phase: Phase::Expired, ..session(6) }, true),
+            ("long expired", SessionState { phase: Phase::Expired, ..session(8) }, false),
+        ] {
+            let mut left_out = LeftOut::default();
+            assert_eq!(left_out.keeps(&session, now), kept, "{what}");
+            assert_eq!(left_out.ended + left_out.old, usize::from(!kept), "{what}");
+        }
+    }
 }

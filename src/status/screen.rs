@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use rustix::termios::tcgetwinsize;
 
 use super::table::Style;
+use super::width;
 use crate::config::Env;
 
 /// What is no terminal is this wide.
@@ -56,11 +57,16 @@ impl Screen {
     ///
     /// # Errors
     /// When nothing can be written.
-    pub fn draw(&self, lines: &[String]) -> io::Result<()> {
-        let rest_of_line = "\x1b[K";
+    pub fn draw(&self, lines: &[String], columns: usize) -> io::Result<()> {
         let mut frame = "\x1b[H".to_owned();
-        frame.push_str(&lines.join(&format!("{rest_of_line}\r\n")));
-        frame.push_str(rest_of_line);
+        for (i, line) in lines.iter().enumerate() {
+            frame.push_str(if i == 0 { "" } else { "\r\n" });
+            frame.push_str(line);
+            // Behind a full line the cursor stands on its last character.
+            if width::of_painted(line) < columns {
+                frame.push_str("\x1b[K");
+            }
+        }
         frame.push_str("\x1b[J");
         write(&frame)
     }

@@ -2,6 +2,7 @@
 
 use super::kind::{Back, Kind};
 use super::{Report, Row, when, width};
+use crate::cmd::target::SHORT_ID;
 use crate::text;
 use crate::throttle::state::{Hold, RestKind};
 
@@ -9,10 +10,12 @@ use crate::throttle::state::{Hold, RestKind};
 const WIDEST_NAME: usize = 40;
 /// No name is cut shorter.
 const NARROWEST_NAME: usize = 10;
+/// So much of the last reason is shown beside any name: the longest code.
+const REASON: usize = 12;
 /// Between two columns.
 const GAP: &str = "  ";
-/// So much of a session's id tells it from others.
-const SHORT_ID: usize = 8;
+/// Before a line that goes on.
+const INDENT: &str = "  ";
 
 /// How lines are drawn.
 #[derive(Debug, Clone, Copy)]
@@ -70,12 +73,31 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
         lines.push(style.line(HELD, &format!("HOLD of the whole fleet {}", held(hold, now))));
     }
     if !report.rows.is_empty() {
-        let totals: Vec<String> =
-            report.totals().into_iter().map(|(kind, n)| format!("{n} {}", kind.words())).collect();
+        let totals = report.totals().into_iter().map(|(kind, n)| format!("{n} {}", kind.words()));
         let sessions = if report.rows.len() == 1 { "session" } else { "sessions" };
-        lines.push(style.line("", &format!("{} {sessions}: {}", report.rows.len(), totals.join(", "))));
+        lines.extend(wrapped(&format!("{} {sessions}: ", report.rows.len()), totals, style.width));
     }
     lines
+}
+
+/// A list, on as many lines as it takes.
+fn wrapped(begin: &str, items: impl Iterator<Item = String>, most: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = begin.to_owned();
+    let mut items = items.peekable();
+    while let Some(mut item) = items.next() {
+        if items.peek().is_some() {
+            item.push(',');
+        }
+        if width::of(&line) + width::of(&item) > most && width::of(&line) > INDENT.len() {
+            lines.push(line.trim_end().to_owned());
+            line = INDENT.to_owned();
+        }
+        line.push_str(&item);
+        line.push(' ');
+    }
+    lines.push(line.trim_end().to_owned());
+    lines.into_iter().map(|line| width::cut(&line, most)).collect()
 }
 
 /// That the store could not be asked, and of when the rows below are.
@@ -199,11 +221,16 @@ pub fn rows(report: &Report, style: Style) -> Vec<String> {
     columns.push(text("LAST REASON", &reason));
 
     let widths = widths(&columns, style.width);
+    let gaps = gaps(&columns);
     let line = |cell: &dyn Fn(usize, &Column, usize) -> String| {
-        let cells = columns.iter().zip(&widths).enumerate().map(|(i, (column, width))| cell(i, column, *width));
-        cells.collect::<Vec<_>>().join(GAP)
+        let mut line = String::new();
+        for (i, ((column, width), gap)) in columns.iter().zip(&widths).zip(&gaps).enumerate() {
+            line.push_str(gap);
+            line.push_str(&cell(i, column, *width));
+        }
+        line
     };
-    let narrow = widths.iter().sum::<usize>() + GAP.len() * (widths.len() - 1) > style.width;
+    let narrow = widths.iter().sum::<usize>() + gaps.iter().map(|gap| gap.len()).sum::<usize>() > style.width;
     let title = line(&|_, column, width| column.fill(column.title, width));
     let mut lines = vec![style.line(DIM, title.trim_end())];
     for (i, row) in rows.iter().enumerate() {
@@ -221,16 +248,27 @@ pub fn rows(report: &Report, style: Style) -> Vec<String> {
     lines
 }
 
+/// What stands before each column: numbers stand closer together.
+fn gaps(columns: &[Column]) -> Vec<&'static str> {
+    let mut before: Option<&Column> = None;
+    let gap = |column| match before.replace(column) {
+        None => "",
+        Some(before) if before.numbers && column.numbers => " ",
+        Some(_) => GAP,
+    };
+    columns.iter().map(gap).collect()
+}
+
 /// The columns between the first and the last take what they need; those two share what is left.
 fn widths(columns: &[Column], total: usize) -> Vec<usize> {
     let mut widths: Vec<usize> = columns.iter().map(Column::natural).collect();
     let last = widths.len().saturating_sub(1);
-    let fixed: usize = widths.iter().take(last).skip(1).sum::<usize>() + GAP.len() * last;
+    let fixed: usize = widths.iter().take(last).skip(1).sum::<usize>();
+    let fixed = fixed + gaps(columns).iter().map(|gap| gap.len()).sum::<usize>();
     let room = total.saturating_sub(fixed);
     let (name, reason) = (widths.first().copied().unwrap_or(0), widths.last().copied().unwrap_or(0));
     let name = name.min(WIDEST_NAME);
-    // Half each, and what one does not need is the other's; but a name tells who is meant.
-    let name = name.min(room.saturating_sub(reason).max(room / 2)).max(NARROWEST_NAME.min(name));
+    let name = name.min(room.saturating_sub(reason.min(REASON))).max(NARROWEST_NAME.min(name));
     if let Some(first) = widths.first_mut() {
         *first = name;
     }

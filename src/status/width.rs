@@ -8,6 +8,14 @@ pub fn of(text: &str) -> usize {
     text.chars().map(of_char).sum()
 }
 
+/// The same for text with colours in it.
+#[must_use]
+pub fn of_painted(text: &str) -> usize {
+    let mut parts = text.split("\x1b[");
+    let plain = parts.next().map_or(0, of);
+    plain + parts.map(|part| part.split_once('m').map_or(0, |(_, text)| of(text))).sum::<usize>()
+}
+
 fn of_char(c: char) -> usize {
     c.width().unwrap_or(0)
 }
@@ -49,6 +57,8 @@ mod tests {
         for (text, columns) in [("agent", 5), ("日本語", 6), ("❄ hold", 6), ("🧊x", 3), ("e\u{301}", 1), ("", 0)]
         {
             assert_eq!(of(text), columns, "{text}");
+            assert_eq!(of_painted(&format!("\x1b[1;31m{text}\x1b[0m")), columns, "{text}");
+            assert_eq!(of_painted(&format!("m{text}\x1b[0mm")), columns + 2, "{text}");
         }
         for (text, most, cut_to) in [
             ("agent-seven", 11, "agent-seven"),

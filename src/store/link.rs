@@ -20,8 +20,8 @@ const LARGEST_REPLY: u64 = 64 * 1024;
 
 /// What the server's user must be allowed: the commands, those of the scripts among them, the keys and the channels.
 /// docs/stores.md gives it to people, and tests/acl.rs proves it from there.
-pub const ACL: &str = "+select +eval +evalsha +hmget +subscribe +time +xadd +xread +xrevrange +zadd +zrange \
-+zremrangebyscore +get +set +hset +pexpire +persist ~frosty:* ~torch.continuous.ops \
+pub const ACL: &str = "+select +eval +evalsha +hmget +subscribe +time +xadd +xread +xrevrange +zadd +zcount \
++zrange +zremrangebyscore +get +set +hset +pexpire +persist ~frosty:* ~torch.continuous.ops \
 &trigger.nova.* &frosty.wake.*";
 
 /// A connection, good until its deadline.

@@ -147,8 +147,8 @@ pub(super) fn fleet(dir: &Path) -> PathBuf {
 /// Reads a state file without the lock and without a word about one that cannot be read: for looking, not for deciding.
 #[allow(private_bounds, reason = "the two state files are the only ones")]
 pub(super) fn peek<T: DeserializeOwned + Versioned>(path: &Path) -> Option<T> {
-    let bytes = read::file(path, LARGEST).ok()?;
-    serde_json::from_slice::<T>(&bytes).ok().filter(|state| state.version() == VERSION)
+    let state = read::short(path, LARGEST, |bytes| serde_json::from_slice::<T>(bytes).ok());
+    state.ok()?.filter(|state| state.version() == VERSION)
 }
 
 /// Replaces a file atomically. The temporary name is fixed: the fleet's lock has one writer, and a crash leaves one file.

@@ -22,7 +22,7 @@ pub struct Survey {
     pub fleet: FleetState,
     /// Every session that is remembered, the last seen first.
     pub sessions: Vec<Session>,
-    /// The scopes that these were last seen in; without their quotas' admissions.
+    /// The scopes that these were last seen in, in what concerns continuations; without their quotas' admissions.
     pub scopes: HashMap<String, ScopeState>,
 }
 
@@ -91,7 +91,8 @@ impl Roll<'_> {
         roll::sort_out(&mut sessions);
         let named: BTreeSet<&str> = sessions.iter().map(|(_, s)| s.scope.as_str()).collect();
         let named = named.into_iter().map(str::to_owned).collect();
-        let scopes = roll::hashes_of(config, link, "scope", &snapshot::SCOPE, named, snapshot::scope)?;
+        let fields = snapshot::SCOPE.get(..snapshot::OF_CONTINUATIONS).unwrap_or(&snapshot::SCOPE);
+        let scopes = roll::hashes_of(config, link, "scope", fields, named, snapshot::scope)?;
         let scopes = scopes.into_iter().collect();
         Ok(Survey { now, fleet, sessions, scopes })
     }

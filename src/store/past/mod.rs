@@ -14,10 +14,13 @@ use crate::throttle::policy::Ms;
 use follow::Follower;
 use tail::Tail;
 
+mod count;
 mod files;
 pub mod follow;
 mod stream;
 mod tail;
+
+pub use count::Admissions;
 
 /// One entry of the journal: its fields, in the order they were written.
 #[derive(Debug, Clone, PartialEq, Eq)]

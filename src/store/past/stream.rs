@@ -134,7 +134,7 @@ fn arrived(id: &str) -> Option<Ms> {
 }
 
 /// The largest id before this one.
-fn before(id: &str) -> Option<String> {
+pub(super) fn before(id: &str) -> Option<String> {
     let (ms, seq) = id.split_once('-')?;
     let (ms, seq): (u64, u64) = (ms.parse().ok()?, seq.parse().ok()?);
     match (ms.checked_sub(1), seq.checked_sub(1)) {

@@ -1,0 +1,447 @@
+//! `frosty status` and `frosty statusline`: every state by real hooks on both stores, thousands of sessions on a real server,
+//! the table's width, hostile names, a store that goes away, and the screen that is drawn again and again.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/place.rs"]
+mod place;
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use place::Place;
+use serde_json::{Value, json};
+use support::{Engine, Frosty, Server, counting_proxy, eventually, fixture, stop, stop_saying};
+
+/// A policy under which an engine stays at its guard, and every quota is wide.
+const POLICY: &str = r#"{"stop": {"min_interval": "1h", "quotas": [{"limit": 9, "per": "1d"}]},
+    "fleet_quotas": [{"limit": 7, "per": "1h"}]}"#;
+
+fn report(frosty: &Frosty, args: &[&str]) -> Value {
+    let answer = frosty.run(&[&["status", "--json"], args].concat(), b"");
+    assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""), "{answer:?}");
+    assert_eq!(answer.stdout.lines().count(), 1);
+    serde_json::from_str(&answer.stdout).unwrap()
+}
+
+/// The sessions by their ids.
+fn sessions(report: &Value) -> BTreeMap<String, Value> {
+    let all = report["sessions"].as_array().unwrap().iter();
+    all.map(|s| (s["id"].as_str().unwrap().to_owned(), s.clone())).collect()
+}
+
+fn lines(frosty: &Frosty, args: &[&str]) -> Vec<String> {
+    let answer = frosty.run(&[&["status"], args].concat(), b"");
+    assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""), "{answer:?}");
+    answer.stdout.lines().map(str::to_owned).collect()
+}
+
+/// A hold as a person would put it, in whichever store it is.
+fn hold(place: &Place, scope: &str, until: Option<i64>) {
+    let Some(server) = &place.server else {
+        let path = place.frosty.state().join(format!("default/scopes/{scope}.json"));
+        let mut file: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        file["scope"]["hold"] = json!({"reason": "look at it", "by": "ann", "since": 1, "until": until});
+        std::fs::write(path, file.to_string()).unwrap();
+        return;
+    };
+    let until = until.map(|at| at.to_string()).unwrap_or_default();
+    let fields = ["hold_reason", "look at it", "hold_by", "ann", "hold_since", "1", "hold_until", &until];
+    let key = format!("frosty:{{default}}:scope:{scope}");
+    redis::cmd("HSET").arg(key).arg(&fields).query::<()>(&mut server.connection()).unwrap();
+}
+
+#[test]
+fn every_state_by_real_hooks_on_both_stores() {
+    for place in Place::both() {
+        let place = Place { frosty: place.frosty.config(POLICY), ..place };
+        let frosty = &place.frosty;
+        let empty = lines(frosty, &[]).join("\n");
+        assert!(empty.contains("frosty install") && empty.contains("frosty doctor"), "{empty}");
+
+        // Admitted by its guard once, then refused by it: 1 h.
+        assert_eq!(frosty.hook(&stop("guarded")).code, Some(2));
+        let mut engines = vec![place.resting("guarded", "more")];
+        engines.push(place.resting("naps", "frosty: next_check 20m"));
+        engines.push(place.resting("waits", "frosty: wait_for the build"));
+        engines.push(place.resting("blocked", "frosty: blocked Zoë"));
+        engines.push(place.resting("done", "frosty: done"));
+        engines.push(place.resting("held", "frosty: done"));
+        hold(&place, "held", None);
+        let mut dies = place.resting("dies", "frosty: done");
+        assert!(dies.is_waiting());
+        drop(dies);
+        frosty.hook(&stop_saying("plain", "frosty: next_check 20m"));
+        for _ in 0..4 {
+            frosty.hook(&stop("bangs"));
+        }
+        engines.push(place.resting("bangs", "again"));
+        let failure = fixture("StopFailure-rate_limit.json");
+        let mut failure: Value = serde_json::from_str(&failure).unwrap();
+        failure["session_id"] = "errs".into();
+        engines.push(Engine::start(frosty, &failure.to_string()));
+        eventually("the failed turn waits", || place.reasons("errs").contains(&"api_error".to_owned()));
+        place.event("new", "SessionStart", "");
+        place.event("asked", "UserPromptSubmit", r#","prompt":"go""#);
+        place.event("dialog", "Notification", r#","notification_type":"permission_prompt""#);
+        place.event("over", "SessionEnd", "");
+
+        let report = report(frosty, &[]);
+        let found = sessions(&report);
+        let states: Vec<(&str, &str)> =
+            found.iter().map(|(id, s)| (id.as_str(), s["state"].as_str().unwrap())).collect();
+        assert_eq!(
+            states,
+            [
+                ("asked", "running"),
+                ("bangs", "cooldown"),
+                ("blocked", "blocked"),
+                ("dialog", "needs_you"),
+                ("dies", "waiter_lost"),
+                ("done", "done"),
+                ("errs", "api_cooldown"),
+                ("guarded", "guard"),
+                ("held", "hold"),
+                ("naps", "resting"),
+                ("new", "idle"),
+                ("plain", "stopped"),
+                ("waits", "wait_for"),
+            ]
+        );
+        let back: Vec<Option<&str>> = found.values().map(|s| s["back_by"].as_str()).collect();
+        let time = Some("time");
+        let [answer, prompt, wake] = ["answer", "prompt", "wake"].map(Some);
+        assert_eq!(
+            back,
+            [None, time, time, answer, prompt, wake, time, time, Some("release"), time, None, prompt, time]
+        );
+        let at = report["at"].as_i64().unwrap();
+        let left = |id: &str| found[id]["back_at"].as_i64().unwrap() - at;
+        assert!((3_500_000..=3_600_000).contains(&left("guarded")), "{}", left("guarded"));
+        assert!((1_100_000..=1_200_000).contains(&left("naps")), "{}", left("naps"));
+        // Two continuations were admitted, that of bangs and that of guarded.
+        let admissions = |id: &str| found[id]["admissions_last_hour"].as_i64().unwrap();
+        assert_eq!([admissions("guarded"), admissions("bangs"), admissions("naps")], [1, 1, 0]);
+        assert_eq!([&found["guarded"]["quota_left"], &found["naps"]["quota_left"]], [5, 5]);
+        assert_eq!(found["bangs"]["strikes"], 1);
+        assert_eq!(found["errs"]["api_strikes"], 1);
+        assert_eq!(found["held"]["hold"]["by"], "ann");
+        assert_eq!(found["dies"]["engine"], "gone");
+        assert_eq!(found["waits"]["rest"]["topic"], "the build");
+        assert_eq!(report["left_out"], json!({"ended": 1, "old": 0}));
+
+        // Those that want a person come first, and what is done and running last.
+        let shown = lines(frosty, &[]);
+        let rows: Vec<&String> = shown.iter().skip_while(|l| !l.starts_with("SESSION")).skip(1).collect();
+        let order: Vec<&str> = rows.iter().filter_map(|l| l.split_whitespace().next()).take(5).collect();
+        assert_eq!(order, ["dialog", "dies", "held", "bangs", "errs"]);
+        assert!(shown.iter().any(|l| l.starts_with("13 sessions: 1 needs you, 1 waiter lost, 1 hold")), "{shown:?}");
+        assert!(rows.last().unwrap().starts_with("left out: 1 ended"), "{rows:?}");
+        for line in &shown {
+            assert!(frosty::status::width::of(line) <= 80, "{line}");
+            assert!(!line.contains('\u{1b}'), "no colours where there is no terminal: {line}");
+        }
+        assert!(lines(frosty, &["--all"]).iter().any(|l| l.starts_with("over ") && l.contains("ended")));
+
+        // A prompt takes the dead engine's place.
+        place.event("dies", "UserPromptSubmit", r#","prompt":"go on""#);
+        assert_eq!(sessions(&self::report(frosty, &[]))["dies"]["state"], "running");
+        drop(engines);
+    }
+}
+
+/// Five thousand sessions, written at once.
+fn fill(server: &Server, n: usize) {
+    let mut con = server.connection();
+    let now = frosty::clock::host_ms();
+    let mut pipe = redis::pipe();
+    for i in 0..n {
+        let (id, scope) = (format!("{i:08x}-0000"), format!("tmux-default-p{i}"));
+        let seen = now - 60_000 - i64::try_from(i).unwrap();
+        let reason = ["admitted", "cooldown", "rest", "done"][i % 4];
+        let mut session = vec![
+            ("scope", scope.clone()),
+            ("name", format!("agent-{i}")),
+            ("seen", seen.to_string()),
+            ("host", "elsewhere".to_owned()),
+            ("pid", "7".to_owned()),
+            ("begun", format!("{seen} stop")),
+            ("fence", seen.to_string()),
+            ("last_reason", reason.to_owned()),
+        ];
+        if i % 4 >= 2 {
+            session.push(("rest", reason.to_owned()));
+            session.push(("rest_since", seen.to_string()));
+        }
+        if i % 4 == 2 {
+            session.push(("rest_until", (now + 600_000).to_string()));
+        }
+        let mut state = vec![("stop_admitted_at", seen), ("stop_strikes", 2)];
+        if i % 4 == 1 {
+            state.push(("stop_cooldown_start", seen));
+            state.push(("stop_cooldown_end", now + 900_000));
+        }
+        pipe.cmd("HSET").arg(format!("frosty:{{default}}:session:{id}")).arg(&session).ignore();
+        pipe.cmd("HSET").arg(format!("frosty:{{default}}:scope:{scope}")).arg(&state).ignore();
+        pipe.cmd("ZADD").arg("frosty:{default}:sessions").arg(seen).arg(&id).ignore();
+        pipe.cmd("ZADD").arg("frosty:{default}:scopes").arg(seen).arg(&scope).ignore();
+        for event in ["Stop", "SessionStart"] {
+            let goes_on = if event == "Stop" { "CLAUDE_CODE_RESTART" } else { "NONE" };
+            let entry = [("next_action", goes_on), ("fleet", "default"), ("session", &id), ("event", event)];
+            pipe.cmd("XADD").arg("torch.continuous.ops").arg("*").arg(&entry).ignore();
+        }
+    }
+    pipe.query::<()>(&mut con).unwrap();
+}
+
+#[test]
+fn five_thousand_sessions_in_few_round_trips() {
+    let server = Server::start();
+    fill(&server, 5000);
+    let (url, trips) = counting_proxy(&server);
+    let frosty = Frosty::on(&server).var("FROSTY_STORE", &url);
+    let answer = frosty.run(&["status"], b"");
+    let rows = answer.stdout.lines().filter(|l| l.starts_with("agent-")).count();
+    assert_eq!(rows, 5000);
+    let totals = "5000 sessions: 1250 cooldown, 1250 resting, 1250 done, 1250 running";
+    assert!(answer.stdout.lines().any(|l| l == totals), "{:?}", answer.stdout.lines().nth(1));
+    // 250 at once: 20 for the sessions, 20 for their scopes; the journal's 10,000 entries in pieces of 1,000; and few more.
+    let trips = trips.load(Ordering::SeqCst);
+    assert!(trips <= 60, "{trips} round trips");
+    println!("5,000 sessions: {:?}, {trips} round trips", answer.took);
+
+    let report = report(&frosty, &[]);
+    let found = sessions(&report);
+    assert_eq!(found.len(), 5000);
+    assert!(found.values().all(|s| s["admissions_last_hour"] == 1));
+    assert_eq!(report["admissions_cut"], false);
+    assert!(found.values().filter(|s| s["state"] == "cooldown").all(|s| s["strikes"] == 2));
+}
+
+#[test]
+fn more_entries_than_are_read_make_a_count_the_least() {
+    let server = Server::start();
+    fill(&server, 5_001);
+    let frosty = Frosty::on(&server);
+    let answer = frosty.run(&["status"], b"");
+    let row = answer.stdout.lines().find(|l| l.starts_with("agent-5000 ")).unwrap();
+    assert!(row.contains(" 1+ "), "{row}");
+    // Programs are told of twice as many.
+    let report = report(&frosty, &[]);
+    assert_eq!(report["admissions_cut"], false);
+    assert!(sessions(&report).values().all(|s| s["admissions_last_hour"] == 1));
+}
+
+#[test]
+fn names_from_elsewhere_stay_in_their_columns() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server).config(POLICY);
+    let mut con = server.connection();
+    let names =
+        ["\u{1b}]0;title\u{7}\u{1b}[2Jx", "日本語のとても長い名前のエージェント🧊🧊🧊", "a\nb\rc", "\u{202e}desrever"];
+    for (i, name) in names.iter().enumerate() {
+        let key = format!("frosty:{{default}}:session:s{i}");
+        let fields = [("scope", "seat"), ("name", name), ("label", name), ("last_reason", name), ("seen", "1")];
+        redis::cmd("HSET").arg(&key).arg(&fields).query::<()>(&mut con).unwrap();
+        redis::cmd("HSET")
+            .arg(key)
+            .arg("rest")
+            .arg("wait_for")
+            .arg("rest_topic")
+            .arg(name)
+            .query::<()>(&mut con)
+            .unwrap();
+        redis::cmd("ZADD").arg("frosty:{default}:sessions").arg(1).arg(format!("s{i}")).query::<()>(&mut con).unwrap();
+    }
+    let held = [("hold_reason", names[0]), ("hold_by", names[1]), ("hold_since", "1")];
+    redis::cmd("HSET").arg("frosty:{default}:fleet").arg(&held).query::<()>(&mut con).unwrap();
+    for columns in ["20", "40", "80", "133", "nonsense"] {
+        let mut command = frosty.command(&["status", "--all"]);
+        command.env("COLUMNS", columns);
+        let answer = support::feed(command, b"");
+        let most = columns.parse().unwrap_or(80);
+        // The head, the hold, the totals, an empty line, the titles, and one for each.
+        assert_eq!(answer.stdout.lines().count(), 5 + names.len(), "{}", answer.stdout);
+        for line in answer.stdout.lines() {
+            assert!(frosty::status::width::of(line) <= most, "{columns}: {line}");
+            assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{columns}: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_away_is_named_and_what_this_machine_knows_is_shown() {
+    let port = support::free_port();
+    let frosty = Frosty::new().var("FROSTY_STORE", &format!("redis://127.0.0.1:{port}"));
+    frosty.hook(&stop("local"));
+    let shown = lines(&frosty, &[]);
+    assert!(shown[0].contains("embedded"), "{shown:?}");
+    assert!(shown[1].contains("the server is away"), "{shown:?}");
+    assert!(shown.iter().any(|l| l.starts_with("degraded: ")), "{shown:?}");
+    assert!(shown.iter().any(|l| l.starts_with("local ")), "{shown:?}");
+    let report = report(&frosty, &[]);
+    assert!(report["away"].as_str().unwrap().contains("nobody listening"));
+    assert!(report["backlog"]["journal_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(report["backlog"]["scopes"], 1);
+
+    // It is there again, and has not been told yet.
+    let _server = Server::start_on(port);
+    let shown = lines(&frosty, &[]);
+    assert!(shown[0].contains("redis://") && !shown[1].contains("away:"), "{shown:?}");
+    assert!(shown.iter().any(|l| l.starts_with("degraded: ")), "{shown:?}");
+}
+
+#[test]
+fn a_line_for_the_clients_status_line() {
+    for place in Place::both() {
+        let frosty = Place { frosty: place.frosty.config(POLICY), ..place };
+        let (place, frosty) = (&frosty, &frosty.frosty);
+        let say = |stdin: &str, args: &[&str]| {
+            let answer = frosty.run(&[&["statusline"], args].concat(), stdin.as_bytes());
+            assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""), "{answer:?}");
+            answer.stdout
+        };
+        let of = |session: &str| {
+            let project = frosty.project();
+            let workspace = json!({"current_dir": project, "project_dir": project});
+            json!({"session_id": session, "model": {"id": "x"}, "workspace": workspace}).to_string()
+        };
+        assert_eq!(say(&of("a"), &[]), "", "nothing is known of it");
+        frosty.hook(&stop("a"));
+        assert_eq!(say(&of("a"), &[]), "❄ running · 1 in a row · 6 left\n");
+        let engine = place.resting("a", "frosty: done");
+        assert_eq!(say(&of("a"), &[]), "❄ done · 6 left\n");
+        drop(engine);
+        assert_eq!(say(&of("a"), &[]), "❄ waiter lost, type to go on · 6 left\n");
+        hold(place, "a", None);
+        let engine = place.resting("a", "more");
+        assert_eq!(say(&of("a"), &[]), "❄ hold by ann: look at it, until it is released · 6 left\n");
+        drop(engine);
+
+        for nonsense in ["", "[]", "{", "null", r#"{"session_id": 7}"#, r#"{"session_id": ""}"#, "\u{0}"] {
+            assert_eq!(say(nonsense, &[]), "", "{nonsense}");
+        }
+        assert_eq!(frosty.run(&["off", "--session", "a"], b"").code, Some(0));
+        assert_eq!(say(&of("a"), &[]), "", "it is not armed");
+    }
+}
+
+#[test]
+fn the_status_line_waits_for_nobody() {
+    // A server that takes connections and says nothing, and a client that never closes its pipe.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", mute.local_addr().unwrap());
+    let frosty = Frosty::bare().var("FROSTY_STORE", &url);
+    let answer = frosty.run(&["statusline"], br#"{"session_id": "a"}"#);
+    assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), "❄ store away\n"));
+    // Who would not be continued is not told either.
+    let frosty = frosty.config(r#"{"arm": "manual"}"#);
+    assert_eq!(frosty.run(&["statusline"], br#"{"session_id": "a"}"#).stdout, "");
+
+    let mut child = frosty.command(&["statusline"]).stdin(Stdio::piped()).spawn().unwrap();
+    let held_open = child.stdin.take();
+    let end = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < end, "it waits for a pipe that nobody closes");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    drop(held_open);
+}
+
+/// `frosty status --watch` on a terminal of its own, by `script` of util-linux.
+struct Watch {
+    script: std::process::Child,
+    keys: std::process::ChildStdin,
+    seen: std::sync::Arc<std::sync::Mutex<String>>,
+}
+
+impl Watch {
+    fn start(frosty: &Frosty, size: &str) -> Self {
+        let mut command = frosty.command_of("script".as_ref(), &["-qfec"]);
+        let watch = format!("stty {size}; exec {} status --watch", env!("CARGO_BIN_EXE_frosty"));
+        command.arg(watch).arg("/dev/null").env("TERM", "xterm-256color").env("SHELL", "/bin/sh");
+        let mut script =
+            command.stdin(Stdio::piped()).spawn().expect("script must be installed: ./tests/run.sh does it");
+        let keys = script.stdin.take().unwrap();
+        let mut out = script.stdout.take().unwrap();
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+        let into = std::sync::Arc::clone(&seen);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 65536];
+            while let Ok(n @ 1..) = out.read(&mut bytes) {
+                into.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..n]));
+            }
+        });
+        Self { script, keys, seen }
+    }
+
+    /// What the last whole frame shows, line by line.
+    fn frame(&self) -> Vec<String> {
+        let seen = self.seen.lock().unwrap();
+        let frame = seen.split("\u{1b}[H").filter(|f| f.contains("\u{1b}[J")).last().unwrap_or_default();
+        frame.split("\r\n").map(|l| l.replace("\u{1b}[K", "")).collect()
+    }
+
+    fn raw_first_line(&self) -> String {
+        let seen = self.seen.lock().unwrap();
+        let frame = seen.split("\u{1b}[H").filter(|f| f.contains("\u{1b}[J")).last().unwrap_or_default();
+        frame.split("\r\n").next().unwrap().to_owned()
+    }
+
+    /// Presses Ctrl-C; what it wrote to its end.
+    fn interrupt(mut self) -> String {
+        self.keys.write_all(b"\x03").unwrap();
+        eventually("it ends", || self.script.try_wait().unwrap().is_some());
+        assert!(self.script.wait().unwrap().success(), "{:?}", self.seen.lock().unwrap());
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+    }
+}
+
+#[test]
+fn watching_draws_anew_outlives_its_store_and_gives_the_screen_back() {
+    let port = support::free_port();
+    let server = Server::start_on(port);
+    fill(&server, 40);
+    let frosty = Frosty::on(&server);
+    let watch = Watch::start(&frosty, "rows 12 cols 70");
+    eventually("it is drawn", || watch.frame().iter().any(|l| l.starts_with("… and ")));
+    let frame = watch.frame();
+    assert!(frame.len() <= 12, "{frame:?}");
+    // The first line is as wide as the terminal, and nothing of it is erased: it ends with the time.
+    let first = watch.raw_first_line();
+    assert_eq!(frosty::status::width::of_painted(&first), 70, "{first:?}");
+    assert!(!first.ends_with("\u{1b}[K"), "{first:?}");
+    assert_eq!(frame.iter().filter(|l| l.starts_with("agent-")).count(), 7, "{frame:?}");
+    assert!(frame.iter().any(|l| l.starts_with("… and 33 more")), "{frame:?}");
+    assert!(frame.iter().any(|l| l.contains("\u{1b}[36mresting") || l.contains("\u{1b}[33mcooldown")), "{frame:?}");
+
+    drop(server);
+    eventually("the server is missed", || watch.frame().iter().any(|l| l.contains("the server is away")));
+    let server = Server::start_on(port);
+    fill(&server, 3);
+    eventually("it is found again", || watch.frame().iter().any(|l| l.starts_with("3 sessions")));
+
+    let all = watch.interrupt();
+    assert!(all.starts_with("\u{1b}[?1049h\u{1b}[?25l"), "{all:?}");
+    assert!(all.trim_end().ends_with("\u{1b}[?25h\u{1b}[?1049l"), "the screen is given back: {all:?}");
+}
+
+#[test]
+fn watching_needs_a_terminal() {
+    let frosty = Frosty::embedded();
+    let answer = frosty.run(&["status", "--watch"], b"");
+    assert_eq!(answer.code, Some(1));
+    assert!(answer.stderr.contains("expected a terminal"), "{answer:?}");
+    assert_eq!(frosty.run(&["status", "--watch", "--json"], b"").code, Some(64));
+}
