@@ -244,6 +244,10 @@ fn unshipped(frosty: &Frosty) -> bool {
 fn followed_from_a_server_that_is_away_only_what_was_asked_for_is_told() {
     let port = support::free_port();
     let frosty = Frosty::new().config(place::POLICY).var("FROSTY_STORE", &format!("redis://127.0.0.1:{port}"));
+    // More than is read to show one, and all of it will be shipped.
+    let old = |n: u64| entry(1000, n, &"x".repeat(300)).replacen('{', "{\"degraded\":1,", 1);
+    fs::create_dir_all(frosty.state().join("default")).unwrap();
+    fs::write(frosty.state().join("default/journal.jsonl"), (0..400).map(old).collect::<String>()).unwrap();
     for session in ["a", "b", "c"] {
         frosty.hook(&stop(session));
     }
@@ -252,7 +256,7 @@ fn followed_from_a_server_that_is_away_only_what_was_asked_for_is_told() {
     assert_eq!(log.sessions(1), ["c"]);
     frosty.hook(&stop("d"));
     assert_eq!(log.sessions(1), ["d"]);
-    let _server = Server::start_on(port);
+    let server = Server::start_on(port);
     log.says("is back");
     eventually("all is shipped", || {
         frosty.hook(r#"{"session_id":"ship","hook_event_name":"SessionStart"}"#);
@@ -264,6 +268,8 @@ fn followed_from_a_server_that_is_away_only_what_was_asked_for_is_told() {
         told = log.next();
     }
     assert_eq!(told["session"], "last");
+    let len: usize = redis::cmd("XLEN").arg("torch.continuous.ops").query(&mut server.connection()).unwrap();
+    assert!(len > 400, "{len} were shipped");
 }
 
 #[test]
