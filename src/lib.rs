@@ -18,6 +18,7 @@ pub mod secret;
 pub mod settings;
 pub mod status;
 pub mod store;
+pub mod tell;
 pub mod text;
 pub mod throttle;
 pub mod when;

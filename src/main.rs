@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use frosty::cli::{self, Cli, Command};
 use frosty::cmd::{
-    Failure, announce, completions, doctor, hold, install, man, release, status, statusline, switch, uninstall, wake,
+    Failure, announce, check, completions, doctor, explain, hold, install, log, man, release, status, statusline,
+    switch, uninstall, wake,
 };
 use frosty::hook;
 use frosty::{secret, text};
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
         Command::Man(args) => man::run(&args).map_err(Failure::from),
         Command::Announce(args) => announce::run(&args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Log(args) => log::run(args),
         Command::Status(args) => status::run(args),
         Command::Statusline(place) => {
             statusline::run(place);

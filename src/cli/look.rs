@@ -1,11 +1,15 @@
 //! The flags of the commands that only look: status, log, explain, check, doctor.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use chrono::Local;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
 use super::{HookArgs, PlaceArgs};
+use crate::throttle::verdict::Reason;
+use crate::when;
 
 /// What `status` shows, and how.
 #[derive(Debug, Args)]
@@ -33,13 +37,13 @@ pub struct LogArgs {
     /// Of this scope, or of a session by its id, name or window label
     #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
     pub scope: Option<String>,
-    /// Since then: a duration ago such as 2h, or a time such as 18:00 (this machine's time zone)
-    #[arg(long, value_name = "TIME", value_parser = NonEmptyStringValueParser::new())]
-    pub since: Option<String>,
+    /// Since then: a duration ago such as 2h, or a time such as 18:00 or "yesterday 09:00" (this machine's time zone)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub since: Option<Duration>,
     /// With this reason, such as cooldown
-    #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
-    pub reason: Option<String>,
-    /// No more than so many, the newest
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub reason: Option<Reason>,
+    /// No more than so many, the newest; without it 20, or all since --since
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub lines: Option<usize>,
     /// As one JSON object per line
@@ -84,4 +88,18 @@ pub struct DoctorArgs {
     /// Where.
     #[command(flatten)]
     pub place: PlaceArgs,
+}
+
+fn since(said: &str) -> Result<Duration, String> {
+    when::since(said, &Local::now()).ok_or_else(|| {
+        "expected a duration such as 2h, or a time past such as 18:00, \"yesterday 09:00\" or \"2026-11-24 09:00\""
+            .to_owned()
+    })
+}
+
+fn reason(code: &str) -> Result<Reason, String> {
+    Reason::from_code(code).ok_or_else(|| {
+        let all: Vec<&str> = Reason::ALL.iter().map(|r| r.code()).collect();
+        format!("expected one of: {}", all.join(", "))
+    })
 }

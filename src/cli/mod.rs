@@ -64,6 +64,12 @@ pub enum Command {
     Status(StatusArgs),
     /// Print one line about a session, for the client's status line: its JSON on stdin
     Statusline(PlaceArgs),
+    /// Show the journal: what was asked and answered, and go on with what comes
+    Log(LogArgs),
+    /// Tell the last verdict in words: which rule, which numbers, when it is back
+    Explain(ExplainArgs),
+    /// Tell what `frosty hook` would answer, without taking it: its JSON on stdin
+    Check(CheckArgs),
 }
 
 /// Which store and fleet a command is about.

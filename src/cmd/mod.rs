@@ -8,11 +8,14 @@ use crate::store::StoreError;
 use crate::willy::{self, Word};
 
 pub mod announce;
+pub mod check;
 pub mod completions;
 pub mod doctor;
 pub mod engine;
+pub mod explain;
 pub mod hold;
 pub mod install;
+pub mod log;
 pub mod man;
 pub mod registration;
 pub mod release;
@@ -23,13 +26,20 @@ pub mod target;
 pub mod uninstall;
 pub mod wake;
 pub mod who;
+mod whose;
 
 /// Why a command could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// Nothing was given to be checked.
+    #[error(transparent)]
+    Check(#[from] check::CheckError),
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// There is no verdict to explain.
+    #[error(transparent)]
+    Explain(#[from] explain::ExplainError),
     /// The store cannot be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,7 +85,7 @@ impl Failure {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Target(e) => e.is_ambiguous(),
-            Self::Time(_) => true,
+            Self::Time(_) | Self::Check(_) => true,
             _ => false,
         }
     }

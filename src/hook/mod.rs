@@ -17,6 +17,7 @@ mod failure;
 #[doc(hidden)]
 pub mod fuzzing;
 mod local;
+pub mod look;
 mod parked;
 pub mod payload;
 pub mod prompt;
@@ -329,13 +330,20 @@ fn by_own_configuration(env: &Env, flags: &Flags) -> Option<bool> {
 
 /// A hook call whose payload is not known: the environment tells what can be told.
 fn unread(env: &Env, flags: &Flags, reason: Reason, why: &str) -> ExitCode {
-    let session = env.claude_session_id.as_deref().and_then(|id| encoded(id, "", "").ok());
-    let project = project(env, None);
-    let told = arm::told(env, session.as_deref(), project.as_deref()).unwrap_or(None).or(by_flag(flags));
-    if told.or_else(|| by_own_configuration(env, flags)) == Some(false) {
+    if is_left_alone(env, flags) {
         return ExitCode::SUCCESS;
     }
-    let fleet = Config::load(env, project.as_deref(), flags).map(|c| c.fleet).unwrap_or_default();
-    let known = Known { fleet, session: session.unwrap_or_default(), ..Known::default() };
+    let fleet = Config::load(env, project(env, None).as_deref(), flags).map(|c| c.fleet).unwrap_or_default();
+    let known = Known { fleet, session: own_session(env).unwrap_or_default(), ..Known::default() };
     failed_early(env, &known, reason, why)
+}
+
+/// Whether the session is not armed, as far as the environment tells.
+fn is_left_alone(env: &Env, flags: &Flags) -> bool {
+    let told = arm::told(env, own_session(env).as_deref(), project(env, None).as_deref()).unwrap_or(None);
+    told.or(by_flag(flags)).or_else(|| by_own_configuration(env, flags)) == Some(false)
+}
+
+fn own_session(env: &Env) -> Option<String> {
+    env.claude_session_id.as_deref().and_then(|id| encoded(id, "", "").ok())
 }

@@ -95,7 +95,7 @@ impl<'a> Embedded<'a> {
             Found::Nothing => ScopeFile::new(ScopeState::default()),
             Found::SetAside(note) => {
                 notes.push(note);
-                ScopeFile::new(self.unknown_scope(now))
+                ScopeFile::new(unknown_scope(self.config, now))
             }
         };
         let (takes_over, fleet_hold) = self.stand_in(step, &mut file, now)?;
@@ -300,14 +300,14 @@ impl<'a> Embedded<'a> {
             _ => Ok(()),
         }
     }
+}
 
-    /// A scope whose past was lost: as long a cooldown as any limit reaches back, never a clean slate.
-    fn unknown_scope(&self, now: Ms) -> ScopeState {
-        let end = now.saturating_add(millis(self.config.policy.unknown_past()));
-        let mut scope = ScopeState::default();
-        scope.stop.cooldown = Some(Span { start: now, end });
-        scope
-    }
+/// A scope whose past was lost: as long a cooldown as any limit reaches back, never a clean slate.
+pub(super) fn unknown_scope(config: &Config, now: Ms) -> ScopeState {
+    let end = now.saturating_add(millis(config.policy.unknown_past()));
+    let mut scope = ScopeState::default();
+    scope.stop.cooldown = Some(Span { start: now, end });
+    scope
 }
 
 impl Store for Embedded<'_> {

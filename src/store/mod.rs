@@ -13,6 +13,7 @@ pub mod dragonfly;
 pub mod embedded;
 mod error;
 mod failover;
+pub mod foresee;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -25,7 +25,7 @@ use crate::throttle::state::{Hold, ScopeState, SessionState};
 const WITHIN: Duration = Duration::from_secs(5);
 /// How many are asked for in one write; twice as many may be on their way.
 pub(super) const AT_ONCE: usize = 250;
-const LARGEST: u64 = 64 * 1024 * 1024;
+pub(super) const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// A session and its id, encoded.
 pub type Session = (String, SessionState);

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::super::local_journal;
 use super::super::server_record;
 use super::super::{StoreError, ship};
+use super::tail::Tail;
 use super::{Newest, Past, Words};
 use crate::config::Config;
 use crate::journal;
@@ -18,15 +19,16 @@ const BLOCK: u64 = 64 * 1024;
 /// A line that is longer is no entry: its texts are bounded.
 const LONGEST_LINE: usize = 1024 * 1024;
 
-/// Reads the fleet's journal and the one before it; where the server's stream was read, only what that does not have.
+/// Reads the fleet's journal and the one before it; where the server's stream was read, only what that does not have. Tells
+/// where the journal ends.
 pub(super) fn read(
     config: &Config,
     has_server: bool,
     newest: &mut Newest,
     wanted: &mut impl FnMut(&Past) -> bool,
-) -> Result<(), StoreError> {
+) -> Result<Tail, StoreError> {
     let Some(state) = &config.state else {
-        return if has_server { Ok(()) } else { Err(StoreError::NoStateFolder) };
+        return if has_server { Ok(Tail::new(None, None, 0)) } else { Err(StoreError::NoStateFolder) };
     };
     let dir = state.join(&config.fleet);
     // Opened together: should they be renamed meanwhile, they are still these two.
@@ -41,21 +43,25 @@ pub(super) fn read(
             }
         }
     }
-    for (nth, file) in files.iter().enumerate() {
+    let mut tail = Tail::new(Some(&dir), None, 0);
+    for (nth, file) in files.into_iter().enumerate() {
         let Some(file) = file else { continue };
-        let shipped = if has_server && nth == 0 { shipped(&dir, file) } else { u64::MAX };
+        let shipped = if has_server && nth == 0 { shipped(&dir, &file) } else { u64::MAX };
         let missing = |past: &Past, at| !has_server || at >= shipped || !past.is_servers();
-        let read = backwards(file, missing, newest, wanted);
-        if let Err(cause) = read {
-            let path = local_journal::current(&dir);
-            unread = unread.or(Some(StoreError::Files { doing: "read", path, cause }));
+        match backwards(&file, missing, newest, wanted) {
+            Ok(end) if nth == 0 => tail = Tail::new(Some(&dir), Some(file), end),
+            Ok(_) => {}
+            Err(cause) => {
+                let path = local_journal::current(&dir);
+                unread = unread.or(Some(StoreError::Files { doing: "read", path, cause }));
+            }
         }
     }
     match unread {
         // What the server says stands without them.
-        Some(_) if has_server => Ok(()),
+        Some(_) if has_server => Ok(tail),
         Some(e) => Err(e),
-        None => Ok(()),
+        None => Ok(tail),
     }
 }
 
@@ -92,14 +98,15 @@ pub(super) fn of_line(line: &[u8]) -> Option<Past> {
 }
 
 /// Goes through whole lines from the end back, until a whole block holds nothing that is new enough: an entry that a crash
-/// delayed stands among later ones.
+/// delayed stands among later ones. Tells where the last whole line ends.
 fn backwards(
     file: &File,
     missing: impl Fn(&Past, u64) -> bool,
     newest: &mut Newest,
     wanted: &mut impl FnMut(&Past) -> bool,
-) -> io::Result<()> {
+) -> io::Result<u64> {
     let mut end = file.metadata()?.len();
+    let mut whole_until = 0;
     // The end of the line that the last block began in the middle of.
     let mut torn: Vec<u8> = Vec::new();
     // A line without its end is not written yet, or was cut by a crash.
@@ -113,6 +120,7 @@ fn backwards(
             let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
             bytes.truncate(whole);
             is_whole = whole > 0;
+            whole_until = start + whole as u64;
         }
         let first = match start {
             0 => 0,
@@ -131,7 +139,7 @@ fn backwards(
             }
         }
         if latest.is_some_and(|latest| latest < from) {
-            return Ok(());
+            break;
         }
         bytes.truncate(first);
         if bytes.len() <= LONGEST_LINE {
@@ -139,5 +147,5 @@ fn backwards(
         }
         end = start;
     }
-    Ok(())
+    Ok(whole_until)
 }

@@ -11,10 +11,14 @@ use super::StoreError;
 use super::roll::Roll;
 use super::script;
 use crate::throttle::policy::Ms;
+use follow::Follower;
+use tail::Tail;
 
 mod count;
 mod files;
+pub mod follow;
 mod stream;
+mod tail;
 
 pub use count::Admissions;
 
@@ -58,7 +62,7 @@ impl Words {
 
 impl Past {
     /// An entry that was decided when it came, unless its own field `ms` says otherwise.
-    fn new(words: Words, arrived: Ms) -> Self {
+    pub(crate) fn new(words: Words, arrived: Ms) -> Self {
         let mut past = Self { ms: arrived, words };
         if let Some(own) = past.get("ms").and_then(|ms| ms.parse().ok()) {
             past.ms = own;
@@ -138,7 +142,8 @@ impl Newest {
 
     /// Takes one, unless the server has it.
     fn take_from_files(&mut self, past: Past, wanted: &mut impl FnMut(&Past) -> bool) {
-        if self.known.is_empty() || !self.known.contains(past.id()) {
+        // What is a server's may be shipped while it is read.
+        if !past.is_servers() || self.known.insert(past.id().to_owned()) {
             self.take(past, wanted);
         }
     }
@@ -166,7 +171,7 @@ impl Newest {
     }
 }
 
-impl Roll<'_> {
+impl<'a> Roll<'a> {
     /// This fleet's journal, the newest entry first: what was decided at `since` or later, and no more than `most`.
     ///
     /// # Errors
@@ -185,14 +190,42 @@ impl Roll<'_> {
         most: usize,
         mut wanted: impl FnMut(&Past) -> bool,
     ) -> Result<Vec<Past>, StoreError> {
+        Ok(self.read(since, most, &mut wanted)?.0.into_entries())
+    }
+
+    /// The same, and what follows it.
+    ///
+    /// # Errors
+    /// As [`Roll::entries`].
+    pub fn entries_and_follow(
+        &mut self,
+        since: Ms,
+        most: usize,
+        mut wanted: impl FnMut(&Past) -> bool,
+    ) -> Result<(Vec<Past>, Follower<'a>), StoreError> {
+        let has_server = self.parts().1.is_some();
+        let (mut newest, last, tail) = self.read(since, most, &mut wanted)?;
+        let (from, known) = (newest.from(), std::mem::take(&mut newest.known));
+        let follower = Follower::new(self.parts().0, has_server.then_some(last), tail, from, known);
+        Ok((newest.into_entries(), follower))
+    }
+
+    /// Reads both; tells where the stream and the files ended then.
+    fn read(
+        &mut self,
+        since: Ms,
+        most: usize,
+        wanted: &mut impl FnMut(&Past) -> bool,
+    ) -> Result<(Newest, String, Tail), StoreError> {
         let mut newest = Newest::new(since, most);
         let (config, link) = self.parts();
         let has_server = link.is_some();
-        if let Some(link) = link {
-            stream::read(config, link, &mut newest, &mut wanted)?;
-        }
-        files::read(config, has_server, &mut newest, &mut wanted)?;
-        Ok(newest.into_entries())
+        let last = match link {
+            Some(link) => stream::read(config, link, &mut newest, wanted)?,
+            None => stream::FIRST.to_owned(),
+        };
+        let tail = files::read(config, has_server, &mut newest, wanted)?;
+        Ok((newest, last, tail))
     }
 }
 

@@ -11,68 +11,101 @@ use super::{Newest, Past, Words};
 use crate::config::Config;
 use crate::throttle::policy::Ms;
 
-/// No more entries are asked for at once: the server answers others meanwhile.
-pub(super) const PAGE: usize = 1000;
-const SMALLEST_PAGE: usize = 32;
-/// How long one page may take.
-pub(super) const WITHIN: Duration = Duration::from_secs(5);
+/// The id before every other.
+pub(super) const FIRST: &str = "0-0";
 
-/// Reads the stream from its end back.
+/// No more entries are asked for at once: the server answers others meanwhile.
+const PAGE: usize = 1000;
+const SMALLEST_PAGE: usize = 32;
+/// How long an answer may take.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// Reads the stream from its end back, and tells where that is.
 pub(super) fn read(
     config: &Config,
     link: &mut Link<'_>,
     newest: &mut Newest,
     wanted: &mut impl FnMut(&Past) -> bool,
-) -> Result<(), StoreError> {
-    let mut last = "+".to_owned();
+) -> Result<String, StoreError> {
+    let end = end(config, link)?;
+    let mut last = Some(end.clone()).filter(|end| end != FIRST);
     let mut page = newest.most.saturating_add(1).clamp(SMALLEST_PAGE, PAGE);
-    loop {
-        let from = newest.from();
-        if from == Ms::MAX {
-            return Ok(());
+    while let Some(from) = last.take() {
+        let oldest = newest.from();
+        if oldest == Ms::MAX {
+            break;
         }
-        let mut get = cmd("XREVRANGE");
-        let first = if from <= 0 { "-".to_owned() } else { from.to_string() };
-        get.arg(&config.stream).arg(&last).arg(first).arg("COUNT").arg(page);
-        let found = ask(link, get)?;
-        let Some(before) = found.last().and_then(|(id, _)| before(id)) else { return Ok(()) };
-        let is_last = found.len() < page;
+        let oldest = if oldest > 0 { oldest.to_string() } else { "-".to_owned() };
+        let found = entries(&ask(link, &range(config, &from, &oldest, page))?, link)?;
+        if found.len() == page {
+            last = found.last().and_then(|(id, _)| before(id));
+        }
         for (id, words) in found {
             if let Some(past) = past(config, &id, words) {
                 newest.take_from_server(past, wanted);
             }
         }
-        if is_last {
-            return Ok(());
-        }
-        (last, page) = (before, PAGE);
+        page = PAGE;
     }
+    Ok(end)
+}
+
+/// The id of the last entry; [`FIRST`] where there is none.
+pub(super) fn end(config: &Config, link: &mut Link<'_>) -> Result<String, StoreError> {
+    let last = entries(&ask(link, &range(config, "+", "-", 1))?, link)?.pop();
+    Ok(last.map_or_else(|| FIRST.to_owned(), |(id, _)| id))
+}
+
+fn range(config: &Config, from: &str, to: &str, most: usize) -> Cmd {
+    let mut range = cmd("XREVRANGE");
+    range.arg(&config.stream).arg(from).arg(to).arg("COUNT").arg(most);
+    range
+}
+
+/// What came after an entry, oldest first, waited for so long if need be; each with its id.
+pub(super) fn after(
+    config: &Config,
+    link: &mut Link<'_>,
+    id: &str,
+    wait: Option<Duration>,
+) -> Result<Vec<Raw>, StoreError> {
+    let mut read = cmd("XREAD");
+    read.arg("COUNT").arg(PAGE);
+    if let Some(wait) = wait {
+        read.arg("BLOCK").arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+    }
+    read.arg("STREAMS").arg(&config.stream).arg(id);
+    let answer = ask(link, &read)?;
+    match &answer {
+        Value::Nil => Ok(Vec::new()),
+        Value::Array(streams) => match streams.as_slice() {
+            [] => Ok(Vec::new()),
+            [Value::Array(stream)] if stream.len() == 2 => entries(stream.get(1).unwrap_or(&Value::Nil), link),
+            _ => Err(link.nonsense(&answer)),
+        },
+        _ => Err(link.nonsense(&answer)),
+    }
+}
+
+fn ask(link: &mut Link<'_>, command: &Cmd) -> Result<Value, StoreError> {
+    link.until(Instant::now() + WITHIN);
+    link.send([command])?;
+    link.take()
 }
 
 /// An entry's id and its fields.
 pub(super) type Raw = (String, Words);
 
-fn ask(link: &mut Link<'_>, command: Cmd) -> Result<Vec<Raw>, StoreError> {
-    link.until(Instant::now() + WITHIN);
-    let answer = link.ask(&[command])?.pop().unwrap_or(Value::Nil);
-    entries(answer).map_err(|nonsense| link.nonsense(&nonsense))
+/// One that is cut off by a limit of the server is no entry, and hides no other.
+fn entries(answer: &Value, link: &Link<'_>) -> Result<Vec<Raw>, StoreError> {
+    match answer {
+        Value::Array(all) => Ok(all.iter().filter_map(entry).collect()),
+        Value::Nil => Ok(Vec::new()),
+        other => Err(link.nonsense(other)),
+    }
 }
 
-/// The entries of a stream's answer.
-///
-/// # Errors
-/// What is none is given back.
-pub(super) fn entries(answer: Value) -> Result<Vec<Raw>, Value> {
-    let all = match answer {
-        Value::Array(all) => all,
-        Value::Nil => Vec::new(),
-        other => return Err(other),
-    };
-    // One that is cut off by a limit of the server is no entry, and hides no other.
-    Ok(all.into_iter().filter_map(entry).collect())
-}
-
-fn entry(value: Value) -> Option<Raw> {
+fn entry(value: &Value) -> Option<Raw> {
     let Value::Array(parts) = value else { return None };
     let [id, Value::Array(all)] = parts.as_slice() else { return None };
     let mut words = Words::with_room();
@@ -92,9 +125,12 @@ fn text(value: &Value) -> Option<Cow<'_, str>> {
 
 /// One of this fleet's entries: the stream may be shared, and anybody may write there.
 pub(super) fn past(config: &Config, id: &str, words: Words) -> Option<Past> {
-    let arrived = id.split('-').next()?.parse().ok()?;
-    let past = Past::new(words, arrived);
+    let past = Past::new(words, arrived(id)?);
     past.says("fleet", &config.fleet).then_some(past)
+}
+
+fn arrived(id: &str) -> Option<Ms> {
+    id.split('-').next()?.parse().ok()
 }
 
 /// The largest id before this one.

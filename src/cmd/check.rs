@@ -1,0 +1,162 @@
+//! `frosty check`: the verdict that `frosty hook` would give, taken from nobody and written nowhere.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::Failure;
+use crate::cli::CheckArgs;
+use crate::config::Env;
+use crate::duration;
+use crate::hook::look::{self, Asked, Looked};
+use crate::hook::prompt;
+use crate::store::foresee::Foreseen;
+use crate::store::roll::Roll;
+use crate::store::{StoreError, embedded, script};
+use crate::text;
+use crate::throttle::model;
+use crate::throttle::policy::{Class, millis};
+use crate::throttle::verdict::{Decision, Outcome, Reason};
+
+/// Why nothing was checked.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The standard input is a terminal.
+    #[error(
+        "expected the JSON of one hook call on the standard input, found a terminal; give it one: frosty check < payload.json"
+    )]
+    NoPayload,
+}
+
+/// What the hook would answer.
+#[derive(Debug, Default, Serialize)]
+struct Answer {
+    /// The exit code; `None` where it would not exit, but wait.
+    would_exit: Option<u8>,
+    armed: bool,
+    event: String,
+    verdict: &'static str,
+    reason: &'static str,
+    why: String,
+    retry_after_ms: Option<i64>,
+    attempts: u32,
+    strikes: u32,
+    scope: String,
+    session: String,
+    fleet: String,
+    store: &'static str,
+    degraded: bool,
+    note: String,
+}
+
+/// Answers the call on the standard input.
+///
+/// # Errors
+/// When the standard input is a terminal.
+pub fn run(args: CheckArgs) -> Result<(), Failure> {
+    if io::stdin().is_terminal() {
+        return Err(CheckError::NoPayload.into());
+    }
+    let env = Env::read();
+    let answer = match look::look(&env, &args.hook.flags()) {
+        Looked::Unarmed(why) => {
+            Answer { would_exit: Some(0), verdict: "none", reason: "unarmed", why, ..Answer::default() }
+        }
+        Looked::Fails(reason, why) => fails(reason, &why),
+        Looked::Asks(asked) => asks(&asked),
+    };
+    let mut out = io::stdout().lock();
+    // A reader that has gone away is no failure of the check.
+    let _ = if args.json {
+        writeln!(out, "{}", serde_json::to_string(&answer).unwrap_or_default())
+    } else {
+        out.write_all(lines(&answer).as_bytes())
+    };
+    Ok(())
+}
+
+fn fails(reason: Reason, why: &str) -> Answer {
+    let why = text::line_of(why, 2000);
+    Answer { would_exit: Some(0), armed: true, verdict: "none", reason: reason.code(), why, ..Answer::default() }
+}
+
+fn asks(asked: &Asked) -> Answer {
+    let (config, step) = (&asked.config, &asked.step);
+    let foreseen = Roll::open(config).and_then(|mut roll| {
+        let store = if roll.server().is_some() { script::NAME } else { embedded::NAME };
+        Ok((roll.foresee(&step.scope, &step.session)?, store))
+    });
+    let whose = Answer {
+        armed: true,
+        event: step.event_name.clone(),
+        scope: step.scope.clone(),
+        session: step.session.clone(),
+        fleet: config.fleet.clone(),
+        ..Answer::default()
+    };
+    let (foreseen, store) = match foreseen {
+        Ok(found) => found,
+        Err(e) => {
+            let Answer { would_exit, verdict, reason, why, .. } = down(&e);
+            return Answer { would_exit, verdict, reason, why, ..whose };
+        }
+    };
+    let Foreseen { mut state, now, stands_in, note } = foreseen;
+    let decided = model::step(&config.policy, &mut state, step, now);
+    Answer {
+        would_exit: asked.would_exit(&decided),
+        verdict: decided.outcome.code(),
+        reason: decided.reason.code(),
+        why: why(&decided, asked),
+        retry_after_ms: decided.retry_after.map(millis),
+        attempts: decided.attempts,
+        strikes: decided.strikes,
+        store,
+        degraded: stands_in,
+        note: note.to_owned(),
+        ..whose
+    }
+}
+
+fn down(e: &StoreError) -> Answer {
+    fails(Reason::StoreDown, &e.to_string())
+}
+
+fn why(decided: &Decision, asked: &Asked) -> String {
+    let limits = asked.config.policy.class(asked.step.event.asks().unwrap_or(Class::Stop));
+    match (asked.step.event.asks(), decided.outcome) {
+        (None, _) => "nothing is asked: the event is journaled".to_owned(),
+        (_, Outcome::Admit) if decided.reason == Reason::Probe => "the first after a cooldown".to_owned(),
+        (_, Outcome::Admit) => "no limit stands against it".to_owned(),
+        _ if decided.reason == Reason::MinInterval => {
+            format!("{} (min_interval is {})", prompt::why(decided), duration::show(limits.min_interval))
+        }
+        _ => prompt::why(decided),
+    }
+}
+
+fn lines(answer: &Answer) -> String {
+    let would_exit = answer.would_exit.map_or_else(|| "none, it would wait".to_owned(), |code| code.to_string());
+    let retry = answer.retry_after_ms.and_then(|ms| u64::try_from(ms).ok()).map(std::time::Duration::from_millis);
+    let store =
+        if answer.degraded { format!("{}, for a server that is away", answer.store) } else { answer.store.to_owned() };
+    let number = |n: u32| if answer.store.is_empty() { String::new() } else { n.to_string() };
+    let all = [
+        ("would_exit", would_exit),
+        ("verdict", answer.verdict.to_owned()),
+        ("reason", answer.reason.to_owned()),
+        ("why", answer.why.clone()),
+        ("retry_after", retry.map_or_else(String::new, duration::about)),
+        ("attempts", number(answer.attempts)),
+        ("strikes", number(answer.strikes)),
+        ("event", answer.event.clone()),
+        ("scope", answer.scope.clone()),
+        ("session", answer.session.clone()),
+        ("fleet", answer.fleet.clone()),
+        ("store", store),
+        ("armed", if answer.armed { "yes" } else { "no" }.to_owned()),
+        ("note", answer.note.clone()),
+    ];
+    let said = all.iter().filter(|(_, value)| !value.is_empty());
+    said.map(|(name, value)| format!("{name}: {value}\n")).collect()
+}

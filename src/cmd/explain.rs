@@ -1,0 +1,120 @@
+//! `frosty explain`: the last verdict in words.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::Failure;
+use super::whose::Whose;
+use crate::cli::ExplainArgs;
+use crate::config::Env;
+use crate::hook;
+use crate::status::{screen, width};
+use crate::store::past::Past;
+use crate::store::roll::Roll;
+use crate::tell::explain::{self, Told};
+use crate::text;
+use crate::throttle::model::{self, State};
+use crate::throttle::policy::{Class, Ms, Policy};
+use crate::throttle::step::{Event, Step};
+use crate::throttle::verdict::Decision;
+
+/// Why there is nothing to explain.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// Nobody asked yet.
+    #[error("expected a verdict in the journal, found none of {whose}; see what is there: frosty log")]
+    NoVerdict {
+        /// Of whom.
+        whose: String,
+    },
+    /// A newer version wrote it.
+    #[error(
+        "expected a reason that this version knows, found \"{reason}\"; see the entry itself: frosty log --json -n 20"
+    )]
+    Unknown {
+        /// Its reason.
+        reason: String,
+    },
+}
+
+/// Tells the last verdict of whom the arguments name; without that, of this session, else of whoever asked last.
+///
+/// # Errors
+/// When none or several are meant, nobody asked yet, or the store cannot be asked.
+pub fn run(args: ExplainArgs) -> Result<(), Failure> {
+    let env = Env::read();
+    let config = super::config(&env, args.place)?;
+    let mut roll = Roll::open(&config)?;
+    super::tell_if_away(roll.away());
+    let own = env.claude_session_id.as_deref().map(text::encode);
+    let (mut whose, mut shown) = match (&args.target, &own) {
+        (Some(word), _) => (Whose::of(&mut roll, word)?, format!("\"{}\"", text::line(word))),
+        (None, Some(id)) => (Whose::Session(id.clone()), id.clone()),
+        (None, None) => (Whose::All, format!("fleet {}", config.fleet)),
+    };
+    let mut last = last(&mut roll, &whose)?;
+    if last.is_none() && args.target.is_none() && own.is_some() {
+        (whose, shown) = (Whose::All, format!("fleet {}", config.fleet));
+        last = self::last(&mut roll, &whose)?;
+    }
+    let Some(past) = last else { return Err(ExplainError::NoVerdict { whose: shown }.into()) };
+    let seen = roll.foresee(past.text("scope"), past.text("session"))?;
+    let asked_now = asked_now(&config.policy, &seen.state, explain::class(&past), seen.now);
+    let Some(told) = Told::of(&past, &config.policy, &seen.state, seen.now, asked_now) else {
+        return Err(ExplainError::Unknown { reason: text::line(past.text("reason")) }.into());
+    };
+    let columns = io::stdout().is_terminal().then(|| screen::style().width);
+    let mut out = io::stdout().lock();
+    // A reader that has gone away is no failure.
+    for sentence in told.sentences() {
+        let lines = columns.map_or_else(|| vec![sentence.clone()], |columns| wrapped(&sentence, columns));
+        for line in lines {
+            let _ = writeln!(out, "{line}");
+        }
+    }
+    if !seen.note.is_empty() {
+        let _ = writeln!(out, "Note: {}.", seen.note);
+    }
+    Ok(())
+}
+
+/// Their last verdict, or else the last that happened to them.
+fn last(roll: &mut Roll<'_>, whose: &Whose) -> Result<Option<Past>, Failure> {
+    // What is told names them as they stand in keys, files and commands: what was planted under another name does not.
+    let is_named = |past: &Past| {
+        let names = ["scope", "session"].map(|field| past.text(field));
+        names.iter().all(|name| name.is_empty() || text::is_encoded(name))
+    };
+    let wants = |past: &Past| whose.wants(past) && is_named(past);
+    let mut verdict = roll.entries_where(0, 1, |past| wants(past) && explain::is_verdict(past))?;
+    if verdict.is_empty() {
+        verdict = roll.entries_where(0, 1, wants)?;
+    }
+    Ok(verdict.pop())
+}
+
+/// What an ask of the session would be answered now; nobody is asked.
+fn asked_now(policy: &Policy, state: &State, class: Class, now: Ms) -> Decision {
+    let event = match class {
+        Class::Stop => Event::Ask { fence: state.session.fence.unwrap_or(now), renew: false },
+        Class::Compact => Event::PreCompactAuto,
+    };
+    // As one who waits would ask: an attempt too soon that counts against the session is nobody's plan.
+    let step = Step { paced: true, ..hook::step_of(String::new(), String::new(), "", event) };
+    model::step(policy, &mut state.clone(), &step, now)
+}
+
+/// The words on lines of so many columns.
+fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in sentence.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if width::of(line) + 1 + width::of(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}

@@ -1,0 +1,112 @@
+//! `frosty log`: the journal, readable, and followed.
+
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Failure;
+use super::whose::Whose;
+use crate::cli::LogArgs;
+use crate::config::Env;
+use crate::status::screen;
+use crate::store::past::Past;
+use crate::store::past::follow::{Change, Follower};
+use crate::store::roll::Roll;
+use crate::tell::line::{self, Lines};
+use crate::text;
+use crate::throttle::policy::millis;
+
+/// So many entries are shown where neither a number nor a time is given.
+const DEFAULT: usize = 20;
+
+/// Shows the entries that the arguments name.
+///
+/// # Errors
+/// When nobody or several are meant, or the journal cannot be read.
+pub fn run(args: LogArgs) -> Result<(), Failure> {
+    let env = Env::read();
+    let config = super::config(&env, args.place)?;
+    let mut roll = Roll::open(&config)?;
+    super::tell_if_away(roll.away());
+    let whose = match &args.scope {
+        Some(word) => Whose::of(&mut roll, word)?,
+        None => Whose::All,
+    };
+    let wants = |past: &Past| whose.wants(past) && args.reason.is_none_or(|reason| past.says("reason", reason.code()));
+    let since = match args.since {
+        Some(ago) => roll.now()?.saturating_sub(millis(ago)),
+        None => 0,
+    };
+    let most = args.lines.unwrap_or(if args.since.is_some() { usize::MAX } else { DEFAULT });
+    let (newest, follower) = if args.follow {
+        roll.entries_and_follow(since, most, wants).map(|(newest, follower)| (newest, Some(follower)))?
+    } else {
+        (roll.entries_where(since, most, wants)?, None)
+    };
+    let oldest_first: Vec<Past> = newest.into_iter().rev().collect();
+    let terminal = io::stdout().is_terminal().then(|| screen::style());
+    let mut out = Out { lines: Lines::new(terminal), json: args.json };
+    // A reader that has gone away has seen enough.
+    if out.write(&oldest_first).is_err() {
+        return Ok(());
+    }
+    match follower {
+        Some(follower) => follow(follower, &mut out, wants),
+        None => {
+            if oldest_first.is_empty() && !args.json {
+                let _ = writeln!(io::stderr(), "frosty: the journal of fleet {} has no such entry", config.fleet);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Shows what comes until nobody reads it any more.
+fn follow(mut follower: Follower<'_>, out: &mut Out, wants: impl Fn(&Past) -> bool) -> Result<(), Failure> {
+    loop {
+        let news = follower.look()?;
+        match news.change {
+            Some(Change::Away(why)) => {
+                let why = text::line_of(&why.to_string(), 1000);
+                let _ = writeln!(io::stderr(), "frosty: the server went away; this machine's journal goes on: {why}");
+            }
+            Some(Change::Back) => {
+                let _ = writeln!(io::stderr(), "frosty: the server is back; its journal goes on");
+            }
+            None => {}
+        }
+        let wanted: Vec<Past> = news.entries.into_iter().filter(|past| wants(past)).collect();
+        if out.write(&wanted).is_err() || nobody_reads() {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether the other end of a pipe is closed, though nothing is written to it.
+fn nobody_reads() -> bool {
+    let out = io::stdout();
+    let mut fds = [PollFd::from_borrowed_fd(out.as_fd(), PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&at_once)).is_ok() && fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR))
+}
+
+struct Out {
+    lines: Lines,
+    json: bool,
+}
+
+impl Out {
+    fn write(&mut self, all: &[Past]) -> io::Result<()> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        self.lines.fit(all);
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        for past in all {
+            let line = if self.json { line::json(past) } else { self.lines.line(past) };
+            writeln!(out, "{line}")?;
+        }
+        out.flush()
+    }
+}

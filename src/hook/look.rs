@@ -1,0 +1,100 @@
+//! A hook call that is looked at and not taken: read, prepared and understood as [`super::run`] does it, and asked of nobody.
+
+use std::io;
+
+use super::local::Known;
+use super::{Call, arm, by_flag, is_left_alone, payload, prepare, project};
+use crate::config::{Config, Env, Flags, encoded};
+use crate::throttle::policy::Class;
+use crate::throttle::step::Step;
+use crate::throttle::verdict::{Decision, Outcome, Reason};
+
+/// What a call comes to before any store is asked.
+pub enum Looked {
+    /// The session is not armed: the hook exits 0, silent. Why, and what would arm it.
+    Unarmed(String),
+    /// The hook exits 0 with one line: this reason, and what is wrong.
+    Fails(Reason, String),
+    /// The store would be asked.
+    Asks(Box<Asked>),
+}
+
+/// What the store would be asked.
+pub struct Asked {
+    /// The configuration that it would be asked under.
+    pub config: Config,
+    /// The question.
+    pub step: Step,
+    /// Whether a refusal would be waited out.
+    pub waits: bool,
+    /// Whether nobody sits before the client.
+    unattended: bool,
+}
+
+impl Asked {
+    /// The hook's exit code after this decision; `None` where it would not exit, but wait.
+    #[must_use]
+    pub fn would_exit(&self, decided: &Decision) -> Option<u8> {
+        let stays = self.waits
+            && decided.outcome != Outcome::Admit
+            && decided.reason != Reason::Superseded
+            && !(self.unattended && decided.reason == Reason::Done);
+        match (self.step.event.asks(), decided.outcome) {
+            _ if self.step.shadow => Some(0),
+            _ if stays => None,
+            (Some(Class::Stop), Outcome::Admit) | (Some(Class::Compact), Outcome::Refuse) => Some(2),
+            _ => Some(0),
+        }
+    }
+}
+
+/// Reads a payload from the standard input, and finds out what `frosty hook` with these flags would ask.
+#[must_use]
+pub fn look(env: &Env, flags: &Flags) -> Looked {
+    if env.disabled() {
+        return Looked::Unarmed("FROSTY_DISABLE is set; to switch Frosty on again: unset FROSTY_DISABLE".to_owned());
+    }
+    let unread = |e: payload::BadInput| {
+        if is_left_alone(env, flags) {
+            return Looked::Unarmed("it is not armed; to arm it: frosty on".to_owned());
+        }
+        Looked::Fails(Reason::BadInput, e.to_string())
+    };
+    let bytes = match payload::read(io::stdin()) {
+        Ok(bytes) => bytes,
+        Err(e) => return unread(e),
+    };
+    let payload = match payload::parse(&bytes) {
+        Ok(payload) => payload,
+        Err(e) => return unread(e),
+    };
+    let project = project(env, payload.cwd());
+    match prepare(env, flags, &payload, project.as_deref(), &mut Known::default()) {
+        Err((reason, why)) => Looked::Fails(reason, why),
+        Ok(Some(call)) => {
+            let waits = call.waits();
+            let Call { config, step, unattended, .. } = call;
+            Looked::Asks(Box::new(Asked { config, step, waits, unattended }))
+        }
+        Ok(None) => {
+            let session = encoded(&payload.session_id, "", "").ok();
+            let told = arm::told(env, session.as_deref(), project.as_deref()).unwrap_or(None);
+            Looked::Unarmed(unarmed(env, flags, told))
+        }
+    }
+}
+
+/// Why a session is not armed.
+fn unarmed(env: &Env, flags: &Flags, told: Option<bool>) -> String {
+    let why = match told {
+        Some(false) => "it was disarmed by frosty off or FROSTY_ON=0; to arm it: frosty on",
+        None if by_flag(flags) == Some(false) => {
+            "its registration arms nobody by itself (--arm manual); to arm it: frosty on"
+        }
+        _ if !flags.wait.is_zero() && env.unattended() && env.on.as_deref() != Some("print") => {
+            "nobody sits before the client, and a waiting engine would hold it up; to arm it: export FROSTY_ON=print"
+        }
+        _ => "its configuration arms nobody by itself (\"arm\": \"manual\"); to arm it: frosty on",
+    };
+    why.to_owned()
+}

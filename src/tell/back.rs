@@ -1,0 +1,93 @@
+//! What would have to change, when, and who brings the session back.
+
+use super::explain::Told;
+use crate::clock;
+use crate::cmd::engine;
+use crate::hook::prompt;
+use crate::status::when;
+use crate::text;
+use crate::throttle::policy::{Class, millis};
+use crate::throttle::state::{Hold, Phase};
+use crate::throttle::verdict::{Outcome, Reason};
+
+/// What stands against the session now.
+pub(super) fn now(told: &Told<'_>) -> String {
+    let decided = &told.asked_now;
+    if decided.outcome == Outcome::Admit {
+        return "Asked now, it would be admitted.".to_owned();
+    }
+    // A trip and the cooldown that it opened are one door.
+    let is_same = decided.reason == told.reason || (decided.reason, told.reason) == (Reason::Cooldown, Reason::Burst);
+    let why = if is_same {
+        String::new()
+    } else {
+        format!("Asked now, it would be refused {}: {}. ", decided.reason.code(), prompt::why(decided))
+    };
+    match decided.retry_after.map(millis) {
+        Some(left) => {
+            let at = told.now.saturating_add(left);
+            format!(
+                "{why}It would be admitted from {} (in {}), as things stand.",
+                when::clock(at, told.now),
+                when::left(at, told.now)
+            )
+        }
+        None => format!("{why}No time ends that."),
+    }
+}
+
+/// Who brings it back, and what a person can do.
+pub(super) fn by_whom(told: &Told<'_>) -> String {
+    if told.class == Class::Compact {
+        return "The client asks again when it next wants to compact; until then the agent goes on uncompacted."
+            .to_owned();
+    }
+    let by = match told.reason {
+        Reason::Superseded => return "Nobody needs to: whoever took over decides what comes.".to_owned(),
+        Reason::BadConfig | Reason::BadInput | Reason::BadUsage => {
+            return "Nothing was asked, and nothing asks again by itself: mend that, then type in the session to go on.".to_owned();
+        }
+        _ => told.asked_now.reason,
+    };
+    let (scope, session) = (text::line(told.past.text("scope")), text::line(told.past.text("session")));
+    let person = match by {
+        Reason::Hold => {
+            let in_force = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.holds(told.now));
+            if in_force(&told.state.scope.hold) {
+                format!("To lift the hold before: frosty release {scope}. ")
+            } else {
+                "To lift the fleet's hold before: frosty release --fleet. ".to_owned()
+            }
+        }
+        Reason::Parked => format!("The client wakes it; to do so before: frosty wake {session}. "),
+        reason if reason.is_rest() => format!("To wake it: frosty wake {session}. "),
+        _ => String::new(),
+    };
+    format!("{person}{}", who_asks(told))
+}
+
+/// Who asks for it when the time has come.
+fn who_asks(told: &Told<'_>) -> String {
+    let session = &told.state.session;
+    if session.phase == Phase::Ended {
+        return "The session has ended.".to_owned();
+    }
+    if told.reason == Reason::WaiterExpired || session.phase == Phase::Expired {
+        return "No engine waits for it any more: type in the session to go on.".to_owned();
+    }
+    let Some(pid) = session.pid else {
+        return "It has no waiting engine (the plain one), so nothing wakes it: type in the session to go on."
+            .to_owned();
+    };
+    let place = if session.host == clock::host() { "on this machine".to_owned() } else { text::line(&session.host) };
+    if !engine::waits(session) {
+        return format!(
+            "Its waiting engine (pid {pid} {place}) is gone, so nothing wakes it: type in the session to go on."
+        );
+    }
+    if session.host == clock::host() {
+        format!("Its waiting engine (pid {pid} {place}) asks then by itself.")
+    } else {
+        format!("Its waiting engine (pid {pid} on {place}) asks then by itself, if it is still there.")
+    }
+}
