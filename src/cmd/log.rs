@@ -45,7 +45,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
         (roll.entries_where(since, most, wants)?, None)
     };
     let oldest_first: Vec<Past> = newest.into_iter().rev().collect();
-    let terminal = io::stdout().is_terminal().then(|| screen::style());
+    let terminal = io::stdout().is_terminal().then(screen::style);
     let mut out = Out { lines: Lines::new(terminal), json: args.json };
     // A reader that has gone away has seen enough.
     if out.write(&oldest_first).is_err() {
