@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use support::{Frosty, Server, stop};
 
 const PROCESSES: u32 = 64;
+/// A quota is contended until it is used up; a guard is closed by the first.
 const ASKS: u32 = 10_000;
+const ASKS_OF_A_GUARD: u32 = 2_000;
 
-/// 64 processes at a time ask 10,000 times; the exit codes 2 and 0.
-fn storm(frosty: &Frosty) -> (u32, u32) {
-    let (twos, zeros, left) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(ASKS));
+/// 64 processes at a time ask so many times; the exit codes 2 and 0.
+fn storm(frosty: &Frosty, asks: u32) -> (u32, u32) {
+    let (twos, zeros, left) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(asks));
     std::thread::scope(|threads| {
         for i in 0..PROCESSES {
             let (twos, zeros, left) = (&twos, &zeros, &left);
@@ -38,18 +40,18 @@ const QUOTA: &str = r#"{"scope": "one",
 
 /// Exactly so many admissions were committed, and no exit 2 was given without one. (An answer that comes past its second
 /// on a stalled machine is burnt: committed, and exit 0.)
-fn held_to(limit: u32, committed: usize, (twos, zeros): (u32, u32)) {
+fn held_to(limit: u32, committed: usize, (twos, zeros): (u32, u32), asks: u32) {
     println!("{committed} admissions committed, {twos} exits 2, {zeros} exits 0");
     assert_eq!(committed, limit as usize);
     assert!(twos <= limit, "{twos} exits 2 for {limit} admissions");
-    assert_eq!(twos + zeros, ASKS);
+    assert_eq!(twos + zeros, asks);
 }
 
 /// `stand_in`: how many the embedded store may admit besides, should the machine stall and the server be late for once.
-fn on_the_server(config: &str, limit: u32, stand_in: usize) {
+fn on_the_server(config: &str, limit: u32, asks: u32, stand_in: usize) {
     let server = Server::start();
     let frosty = Frosty::on(&server).config(config);
-    let (twos, zeros) = storm(&frosty);
+    let (twos, zeros) = storm(&frosty, asks);
     let entries: Vec<(String, Vec<String>)> =
         redis::cmd("XRANGE").arg("torch.continuous.ops").arg("-").arg("+").query(&mut server.connection()).unwrap();
     let goes_on = |fields: &Vec<String>| fields.iter().any(|f| f == "CLAUDE_CODE_RESTART");
@@ -61,33 +63,33 @@ fn on_the_server(config: &str, limit: u32, stand_in: usize) {
     assert!(degraded <= stand_in, "{degraded} admissions by the embedded store");
     // Each change of hands closes the guard, so that fewer may be admitted.
     let limit = if here.is_empty() { limit } else { limit.min(admitted as u32) };
-    held_to(limit, admitted, (twos.saturating_sub(degraded as u32), zeros + twos.min(degraded as u32)));
+    held_to(limit, admitted, (twos.saturating_sub(degraded as u32), zeros + twos.min(degraded as u32)), asks);
 }
 
-fn on_the_embedded_store(config: &str, limit: u32) {
+fn on_the_embedded_store(config: &str, limit: u32, asks: u32) {
     let frosty = Frosty::embedded().config(config);
-    let storm = storm(&frosty);
+    let storm = storm(&frosty, asks);
     let admitted = frosty.journal().iter().filter(|e| e["next_action"] == "CLAUDE_CODE_RESTART").count();
-    held_to(limit, admitted, storm);
+    held_to(limit, admitted, storm, asks);
 }
 
 #[test]
 fn guard_on_the_server() {
-    on_the_server(GUARD, 1, 0);
+    on_the_server(GUARD, 1, ASKS_OF_A_GUARD, 0);
 }
 
 #[test]
 fn quota_on_the_server() {
     // A quota may be used once more per store.
-    on_the_server(QUOTA, 100, 100);
+    on_the_server(QUOTA, 100, ASKS, 100);
 }
 
 #[test]
 fn guard_on_the_embedded_store() {
-    on_the_embedded_store(GUARD, 1);
+    on_the_embedded_store(GUARD, 1, ASKS_OF_A_GUARD);
 }
 
 #[test]
 fn quota_on_the_embedded_store() {
-    on_the_embedded_store(QUOTA, 100);
+    on_the_embedded_store(QUOTA, 100, ASKS);
 }

@@ -51,13 +51,21 @@ else
   echo "tests/run.sh: no cargo-deny here, so deny.toml is not checked; get it: cargo install cargo-deny --locked" >&2
 fi
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+cargo test --locked --quiet --no-run
+# Beside the tests, which mostly wait: the fuzzers are built and run short (every input that was kept, and a few thousand new
+# ones; the long run is fuzz/run.sh), and the client is fetched.
+nice -n 19 fuzz/run.sh --short >"$log.fuzz" 2>&1 &
+fuzzing=$!
+tests/client/run.sh --fetch >/dev/null 2>&1 &
+fetching=$!
+trap 'kill "$fuzzing" "$fetching" 2>/dev/null || true; rm -f "$log" "$log.fuzz"' EXIT
 status=0
 cargo test --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
 # The same program with TLS in it: its own tests alone, the rest is the same.
 cargo test --locked --no-fail-fast --features tls --test tls 2>&1 | tee -a "$log" || status=$?
-# Short: every input that was kept, and a few thousand new ones. The long run is fuzz/run.sh.
-fuzz/run.sh --short 2>&1 | tee -a "$log" || status=$?
+wait "$fuzzing" || status=$?
+tee -a "$log" <"$log.fuzz"
+wait "$fetching" || true
 # On the real client, after the rest: both want the machine. FROSTY_SKIP_CLIENT=1 goes without.
 tests/client/run.sh 2>&1 | tee -a "$log" || status=$?
 

@@ -299,7 +299,10 @@ fn the_documented_user_may_do_it_all() {
 fn ctrl_c_ends_it_as_it_ends_tail() {
     for place in Place::both() {
         place.frosty.hook(&stop("one"));
-        let mut log = Going::start(place.frosty.command(&["log", "-f", "--json"]));
+        // What runs in the background of a shell is started with the signal ignored, and so would this be.
+        let mut command = place.frosty.command_of(Path::new("env"), &["--default-signal=INT"]);
+        command.arg(env!("CARGO_BIN_EXE_frosty")).args(["log", "-f", "--json"]);
+        let mut log = Going::start(command);
         assert_eq!(log.sessions(1), ["one"]);
         let pid = rustix::process::Pid::from_raw(i32::try_from(log.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();

@@ -14,6 +14,7 @@ pub const LAST: i64 = 999_999_999_999_999;
 
 pub fn step(event: Event) -> Step {
     Step {
+        shadow: false,
         event,
         event_name: "Stop".to_owned(),
         detail: String::new(),
@@ -79,7 +80,13 @@ fn class(u: &mut Unstructured<'_>, quotas: Vec<Quota>) -> Result<ClassPolicy> {
 pub fn policy(u: &mut Unstructured<'_>) -> Result<Policy> {
     let own = quotas(u)?;
     let (stop, compact) = (class(u, own)?, class(u, Vec::new())?);
-    Ok(Policy { stop, compact, api_error: backoff(u)?, fleet_quotas: quotas(u)? })
+    Ok(Policy {
+        stop,
+        compact,
+        api_error: backoff(u)?,
+        fleet_quotas: quotas(u)?,
+        hold_after_strikes: u.int_in_range(0..=5)?,
+    })
 }
 
 fn rest(u: &mut Unstructured<'_>) -> Result<RestRequest> {

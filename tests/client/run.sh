@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The tests on the real client, against a scripted API on loopback: run.sh [--long] [--only NAME] [--jobs N]
+# run.sh --fetch: only fetches the client, once.
 # FROSTY_BIN: the binary to test, else it is built. FROSTY_SKIP_CLIENT=1: skip them all.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -45,6 +46,8 @@ if [ ! -x "$client" ]; then
   # Renamed when whole; where another run was faster, its copy is as good.
   mv -T "$fresh" "$root/target/client/$version" 2>/dev/null || [ -x "$client" ] || give_up "$client could not be put in place"
 fi
+
+if [ "${1:-}" = --fetch ]; then exit 0; fi
 
 # ---- the binary under test ----------------------------------------------------------------------------------------
 if [ -z "${FROSTY_BIN:-}" ]; then

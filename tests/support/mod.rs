@@ -30,15 +30,17 @@ impl Server {
 
     /// Starts `redis-server` with further options.
     pub fn start_with(options: &[&str]) -> Self {
-        Self::launch(free_port(), options)
+        // Another program may have taken the port meanwhile.
+        (0..10).find_map(|_| Self::launch(free_port(), options)).expect("redis-server did not start")
     }
 
     /// Starts `redis-server` on a port that was free a moment ago.
     pub fn start_on(port: u16) -> Self {
-        Self::launch(port, &[])
+        Self::launch(port, &[]).expect("redis-server did not start")
     }
 
-    fn launch(port: u16, options: &[&str]) -> Self {
+    /// `None` when it ended: somebody else has the port.
+    fn launch(port: u16, options: &[&str]) -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
@@ -48,13 +50,26 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("redis-server must be installed: ./tests/run.sh does it");
-        let server = Self { child, port, _dir: dir };
+        let mut server = Self { child, port, _dir: dir };
         let end = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while !server.answers() {
+            if server.child.try_wait().unwrap().is_some() {
+                return None;
+            }
             assert!(Instant::now() < end, "redis-server did not start");
             std::thread::sleep(Duration::from_millis(10));
         }
-        server
+        Some(server)
+    }
+
+    /// Whether it is this server that listens, and nobody else's. One that wants a password cannot be asked.
+    fn answers(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let mut said = [0; 4096];
+        let n = stream.write_all(b"INFO server\r\n").and_then(|()| stream.read(&mut said)).unwrap_or(0);
+        let said = String::from_utf8_lossy(&said[..n]);
+        said.starts_with('-') || said.contains(&format!("process_id:{}\r", self.pid()))
     }
 
     pub fn url(&self) -> String {
