@@ -217,6 +217,8 @@ set -u
 ip link set lo up
 ask() { "$FROSTY" hook <<<"{\"session_id\":\"$1\",\"hook_event_name\":\"Stop\"}" >/dev/null 2>"$DIR/err"; echo "$1 $? $(head -c 20 "$DIR/err")"; }
 ask first
+# Nobody is amiss, and nothing is kept for anybody.
+"$FROSTY" status | grep degraded
 # Somebody else's server on the port is no store, and none was reached.
 python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 18000)); print(flush=True); s.accept()[0].sendall(b"HTTP/1.1 400 Bad\r\n\r\n")' | { read -r; ask stranger; }
 sleep 1.5

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{local_journal, server, server_record, ship};
+use super::{local_journal, reached, server, server_record, ship};
 use crate::config::Config;
 use crate::read;
 use crate::throttle::policy::Ms;
@@ -34,7 +34,11 @@ pub struct Away {
 /// How it stands with the configured server; `None` without one, or while nothing was ever noted of it.
 #[must_use]
 pub fn of(config: &Config) -> Option<Backlog> {
-    let (server, _) = server(config)?;
+    let (server, optional) = server(config)?;
+    // Where none ever was, nobody has anything to be told.
+    if optional && !reached::ever(config) {
+        return None;
+    }
     let dir = config.state.as_ref()?.join(&config.fleet);
     let record = server_record::read(&dir)?;
     let breaker = record.breaker_of(&server.shown);
