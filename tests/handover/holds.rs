@@ -1,0 +1,59 @@
+//! Holds and releases that people give while a server is away, or has just come back.
+
+use redis::Connection;
+use serde_json::json;
+
+use crate::more::{at, edit, hold};
+use crate::nap;
+use crate::support::{Answer, Frosty, Server, eventually, feed, free_port, stop};
+use crate::support_now;
+
+const QUICK: &str = r#"{"stop": {"min_interval": "200ms", "burst": null}}"#;
+const FLEET: &str = "frosty:{default}:fleet";
+const SCOPE: &str = "frosty:{default}:scope:s";
+
+fn url(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
+}
+
+fn run_at(frosty: &Frosty, url: &str, args: &[&str]) -> Answer {
+    let mut command = frosty.command(args);
+    command.env("FROSTY_STORE", url);
+    feed(command, b"")
+}
+
+fn why(con: &mut Connection, key: &str) -> String {
+    let reason: Option<String> = redis::cmd("HGET").arg(key).arg("hold_reason").query(con).unwrap();
+    reason.unwrap_or_default()
+}
+
+/// A hold that somebody opened while the server was away replaces an older one there, and no newer one.
+#[test]
+fn the_newer_of_two_holds_stands() {
+    for (newer_there, stands) in [(false, "mine"), (true, "theirs")] {
+        let port = free_port();
+        let frosty = Frosty::new().var("FROSTY_STORE", &url(port)).config(QUICK);
+        frosty.hook(&stop("s"));
+        let since = support_now();
+        for args in [&["hold", "--reason", "mine"][..], &["hold", "s", "--reason", "mine"]] {
+            assert_eq!(frosty.run(args, b"").code, Some(0));
+        }
+        nap(5);
+        let since = if newer_there { support_now() } else { since - 60_000 };
+        let server = Server::start_on(port);
+        let mut con = server.connection();
+        for key in [FLEET, SCOPE] {
+            let mut set = redis::cmd("HSET");
+            set.arg(key).arg(&["hold_reason", "theirs", "hold_by", "ann"]);
+            set.arg(&[("hold_since", since), ("hold_until", since + 3_600_000)]).query::<()>(&mut con).unwrap();
+        }
+        eventually("the server is told", || {
+            frosty.hook(&stop("s"));
+            redis::cmd("HEXISTS").arg(SCOPE).arg("taken").query(&mut con).unwrap()
+        });
+        assert_eq!((why(&mut con, FLEET), why(&mut con, SCOPE)), (stands.to_owned(), stands.to_owned()));
+        nap(300);
+        assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    }
+}
+
