@@ -57,3 +57,24 @@ fn the_newer_of_two_holds_stands() {
     }
 }
 
+/// Two servers under one fleet: what was done in the place of one concerns the other nothing, and is not forgotten over it.
+#[test]
+fn a_fleets_hold_and_release_are_of_one_server() {
+    let (port, other) = (free_port(), Server::start());
+    let frosty = Frosty::new().config(QUICK);
+    hold(&other, FLEET);
+    let ask_other = |times| (0..times).all(|_| at(&frosty, &other.url(), &stop("s")).code == Some(0));
+    nap(5);
+    assert_eq!(run_at(&frosty, &url(port), &["release", "--fleet"]).code, Some(0));
+    assert!(ask_other(3), "lifted there and not here");
+    assert_eq!(why(&mut other.connection(), FLEET), "wait for me");
+    assert_eq!(run_at(&frosty, &url(port), &["hold", "--reason", "mine"]).code, Some(0));
+    assert!(ask_other(3));
+    let server = Server::start_on(port);
+    let mut con = server.connection();
+    eventually("the one that was away is told", || {
+        at(&frosty, &url(port), &stop("s"));
+        why(&mut con, FLEET) == "mine"
+    });
+}
+

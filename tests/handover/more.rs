@@ -36,7 +36,10 @@ fn a_fleets_hold_holds_a_scope_with_a_damaged_key() {
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     hold(&server, "frosty:{default}:fleet");
     assert_eq!(frosty.hook(&stop("t")).code, Some(0));
-    assert!(read(&frosty, "server.json")["fleet_hold"].is_object(), "it is known here");
+    assert!(
+        read(&frosty, "server.json")["fleet_holds"].as_object().is_some_and(|all| all.len() == 1),
+        "it is known here"
+    );
     for _ in 0..6 {
         nap(1_100);
         let answer = frosty.hook(&stop("s"));
