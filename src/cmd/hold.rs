@@ -34,16 +34,22 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
         }
         None => args.lasting,
     };
-    let mut roll = Roll::open(&config)?;
-    super::tell_if_away(roll.away());
-    let scope = args.target.map(|word| target::scope(&mut roll, &word)).transpose()?;
-    let (by, from) = (who::by(&env), who::from(&env));
+    // Where the server lets nobody in, the embedded store decides, and the whole fleet can be held there.
+    let mut roll = match Roll::open(&config) {
+        Err(_) if args.target.is_none() => None,
+        opened => Some(opened?),
+    };
+    super::tell_if_away(roll.as_ref().and_then(Roll::away));
+    let named = args.target.as_deref().zip(roll.as_mut());
+    let scope = named.map(|(word, roll)| target::scope(roll, word)).transpose()?;
+    let (by, from) = (who::by(), who::from(&env));
     let reason = text::line_of(&args.reason, text::LONGEST_NOTE);
     let asked = HoldRequest { fleet: scope.is_none(), by: by.clone(), reason: reason.clone(), lasting };
     let detail = text::line(&format!("by {by} from {from}: {reason}"));
     let scope = scope.unwrap_or_default();
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Hold", Event::Hold(asked)) };
-    let decided = store::open(&config, Instant::now() + config.budget)?.step(&step)?.decision;
+    let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
+    let decided = verdict.decision;
     let until = decided.retry_after.map(|left| decided.now.saturating_add(millis(left)));
     let what = what(&config, &scope);
     let end = match (until, decided.retry_after) {
@@ -56,6 +62,17 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let _ = writeln!(out, "nobody of it goes on meanwhile; to lift it before: {release}");
     let word = Word {
         kind: Kind::Hold,
+    super::tell_if_here_only(verdict.degraded.as_deref());
+    if config.shadow {
+        say(
+            "\"mode\" is \"shadow\" here, and agents in that mode go on all the same; to hold them: set \"mode\" to \"enforce\"",
+        );
+    }
+    if scope.is_empty() && roll.is_some_and(|mut roll| roll.sessions().is_ok_and(|all| all.is_empty())) {
+        say(
+            "nobody of this fleet is known in this store yet; whoever comes is held. If another was meant: frosty status",
+        );
+    }
         fleet: config.fleet.clone(),
         text: format!("{what} is held {end} by {by}: {reason}"),
         scope,

@@ -27,13 +27,14 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     }
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let config = super::config(&env, place)?;
-    let mut roll = Roll::open(&config)?;
-    super::tell_if_away(roll.away());
     let mut out = io::stdout().lock();
+    let open = || Roll::open(&config).inspect(|roll| super::tell_if_away(roll.away()));
     let scope = match args.target {
-        Some(word) => target::scope(&mut roll, &word)?,
+        Some(word) => target::scope(&mut open()?, &word)?,
+        // Where the server lets nobody in, the embedded store decides.
         None if whole => String::new(),
         None => {
+            let mut roll = open()?;
             let fleet = roll.fleet_hold()?.map(|hold| (String::new(), hold));
             let held: Vec<(String, Hold)> = fleet.into_iter().chain(roll.holds()?).collect();
             match held.as_slice() {
@@ -50,7 +51,9 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let (by, from) = (who::by(&env), who::from(&env));
     let detail = text::line(&format!("by {by} from {from}"));
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
-    let decided = store::open(&config, Instant::now() + config.budget)?.step(&step)?.decision;
+    let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
+    super::tell_if_here_only(verdict.degraded.as_deref());
+    let decided = verdict.decision;
     let what = if scope.is_empty() { hold::what(&config, &scope) } else { scope.clone() };
     let Some(held) = decided.held else {
         let _ = writeln!(out, "{what} was not held");

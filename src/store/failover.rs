@@ -334,7 +334,11 @@ impl Store for Failover<'_> {
                 Err(StoreError::Away { why })
             }
             Route::Home => self.go_home(dir, &record, step),
-            Route::Probe if probe::take(dir, &self.server.shown, self.servers_deadline()) => {
+            // A person's word is not kept here because of what others found a moment ago.
+            Route::Away if step.event.is_of_holds() && !stays(dir, step) => self.go_home(dir, &record, step),
+            Route::Probe
+                if step.event.is_of_holds() || probe::take(dir, &self.server.shown, self.servers_deadline()) =>
+            {
                 self.go_home(dir, &record, step)
             }
             Route::Probe | Route::Away => {
@@ -347,14 +351,14 @@ impl Store for Failover<'_> {
 
 /// The fleet's hold, as far as the answer tells of it; whether that changed anything.
 fn keep_fleet_hold(record: &mut Record, server: &str, step: &Step, decided: &Decision, now: Ms) -> bool {
-    if matches!(step.event, Event::Release { fleet: true }) {
-        return record.free_fleet(server);
-    }
-    let asks = step.event.asks() == Some(Class::Stop) && decided.reason != Reason::Superseded;
     // Older than what was decided here since.
     if record.owes_fleet(server) {
         return false;
     }
+    if matches!(step.event, Event::Release { fleet: true }) {
+        return record.free_fleet(server);
+    }
+    let asks = step.event.asks() == Some(Class::Stop) && decided.reason != Reason::Superseded;
     if !asks && !step.event.is_fleets() {
         return false;
     }

@@ -57,6 +57,41 @@ fn the_newer_of_two_holds_stands() {
     }
 }
 
+/// A person's word reaches a server that others found away a moment ago, and where it does not that is said.
+#[test]
+fn a_hold_does_not_wait_for_the_breakers_next_try() {
+    let port = free_port();
+    let frosty = Frosty::new().var("FROSTY_STORE", &url(port)).config(QUICK);
+    frosty.hook(&stop("s"));
+    let held = frosty.run(&["hold", "--reason", "here"], b"");
+    assert!(held.stderr.contains("this machine alone heeds it"), "{held:?}");
+    // The breaker is open for long.
+    edit(&frosty, "server.json", |record| record["breaker"]["next"] = json!(support_now() + 15_000));
+    let server = Server::start_on(port);
+    let held = frosty.run(&["hold", "--reason", "there"], b"");
+    assert_eq!((held.code, held.stderr.contains("alone")), (Some(0), false), "{held:?}");
+    assert_eq!(why(&mut server.connection(), FLEET), "there");
+}
+
+/// Whom the server lets not in is decided for by files, and held there.
+#[test]
+fn a_fleet_is_held_where_the_server_lets_nobody_in() {
+    let server = Server::start_with(&["--requirepass", "secret"]);
+    let frosty = Frosty::on(&server).config(QUICK);
+    frosty.hook(&stop("s"));
+    let held = frosty.run(&["hold"], b"");
+    assert!(held.code == Some(0) && held.stderr.contains("this machine alone heeds it"), "{held:?}");
+    assert!(held.stderr.contains("give it the right password"), "{held:?}");
+    nap(300);
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    assert_eq!(frosty.run(&["hold", "s"], b"").code, Some(1));
+    assert!(frosty.run(&["release", "--fleet"], b"").stdout.starts_with("released"));
+    eventually("the agent goes on", || {
+        nap(300);
+        frosty.hook(&stop("s")).code == Some(2)
+    });
+}
+
 /// Two servers under one fleet: what was done in the place of one concerns the other nothing, and is not forgotten over it.
 #[test]
 fn a_fleets_hold_and_release_are_of_one_server() {
