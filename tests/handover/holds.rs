@@ -113,3 +113,25 @@ fn a_fleets_hold_and_release_are_of_one_server() {
     });
 }
 
+/// A clock that is stepped back lengthens a fleet's hold by no more than its length.
+#[test]
+fn a_fleets_hold_keeps_its_length_when_the_clock_is_stepped_back() {
+    let away = url(free_port());
+    for (store, file) in [("embedded", "fleet.json"), (away.as_str(), "server.json")] {
+        let frosty = Frosty::new().var("FROSTY_STORE", store).config(QUICK);
+        frosty.hook(&stop("s"));
+        assert_eq!(frosty.run(&["hold", "--for", "1s"], b"").code, Some(0));
+        edit(&frosty, file, |value| {
+            let hold = match file {
+                "fleet.json" => &mut value["fleet"]["hold"],
+                _ => &mut value["fleet_holds"][&away]["hold"],
+            };
+            for field in ["since", "until"] {
+                hold[field] = json!(hold[field].as_i64().unwrap() + 3_600_000);
+            }
+        });
+        assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+        nap(1_300);
+        assert_eq!(frosty.hook(&stop("s")).code, Some(2), "{store}");
+    }
+}
