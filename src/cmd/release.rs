@@ -48,7 +48,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
         }
     };
     let event = Event::Release { fleet: scope.is_empty() };
-    let (by, from) = (who::by(&env), who::from(&env));
+    let (by, from) = (who::by(), who::from(&env));
     let detail = text::line(&format!("by {by} from {from}"));
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
