@@ -163,12 +163,23 @@ fn holds_are_named_listed_and_lifted() {
             (&["hold", "--until", "soon"], 64),
             (&["hold", "--for", "soon"], 64),
             (&["hold", "--for", "0s"], 64),
+            (&["hold", "--until", "0s"], 64),
             (&["hold", "--for", "1h", "--until", "18:00"], 64),
             (&["hold", "a", "--fleet"], 64),
         ] {
             let answer = place.run(wrong);
             assert_eq!(answer.code, Some(code), "{wrong:?} {answer:?}");
             assert_eq!(place.frosty.hook(&stop("a")).code, Some(2), "{wrong:?} holds nothing");
+        }
+        let both = place.run(&["release", "a", "--fleet"]);
+        assert!(both.code == Some(64) && both.stderr.contains("frosty release --fleet"), "{both:?}");
+        // What it says to paste lifts it, in another fleet too.
+        for args in [&["hold"][..], &["hold", "--fleet", "green"], &["hold", "a", "--for", "1h"]] {
+            let held = place.run(args);
+            assert_eq!(held.stderr.contains("nobody of this fleet is known"), args.contains(&"green"), "{held:?}");
+            let paste = held.stdout.trim().rsplit_once(": frosty ").unwrap().1;
+            let released = place.run(&paste.split(' ').collect::<Vec<_>>());
+            assert!(released.stdout.starts_with("released "), "{paste} {released:?}");
         }
         let by: Vec<Value> = place.journal().into_iter().filter(|e| e["event"] == "Hold").collect();
         assert!(by.iter().all(|e| e["detail"].as_str().unwrap().starts_with("by ")), "{by:?}");

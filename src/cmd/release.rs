@@ -23,7 +23,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let env = Env::read();
     let whole = args.fleet.is_some() && args.target.is_none();
     if args.target.is_some() && args.fleet.as_deref() == Some("") {
-        return Err(TargetError::Both.into());
+        return Err(TargetError::Both { command: "release" }.into());
     }
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let config = super::config(&env, place)?;
