@@ -320,8 +320,11 @@ fn what_a_notify_command_may_be() {
         let answer = frosty.run(&["hold", "--for", "1s"], b"");
         assert_eq!(answer.code == Some(0), fine, "{notify} {answer:?}");
     }
-    // One that fails is named, and the hold holds.
-    let frosty = frosty.config(r#"{"notify": ["echo no phone >&2; exit 3", ["/no/such/program"]]}"#);
+    // One that fails is named, with what can be pasted, and the hold holds. Neither much talk nor what a command leaves
+    // behind keeps anybody.
+    let frosty = frosty.config(
+        r#"{"notify": ["sleep 30 & echo no phone >&2; exit 3", ["/no/such/program"], "head -c 200000 /dev/zero >&2"]}"#,
+    );
     let held = frosty.run(&["hold", "--reason", "why"], b"");
     assert_eq!(held.code, Some(0));
     assert!(held.stderr.contains("exit status: 3 no phone") && held.stderr.contains("/no/such/program"), "{held:?}");
@@ -353,3 +356,4 @@ fn shadow_mode_only_looks_on() {
     let wrong = Frosty::embedded().var("FROSTY_MODE", "ghost").hook(&stop("s"));
     wrong.stands_down_saying(&["bad_config", "FROSTY_MODE", "\"enforce\" or \"shadow\""]);
 }
+    assert!(held.stderr.contains("| /bin/sh -c 'sleep 30 & echo no phone >&2; exit 3'"), "{held:?}");

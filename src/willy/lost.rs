@@ -67,8 +67,7 @@ pub fn look(config: &Config) -> Result<(), StoreError> {
         if before.get(id) == session.pid.as_ref() {
             continue;
         }
-        let running = notify::start(&config.notify, &word(config, id, session, now));
-        running.into_iter().for_each(|command| drop(command.finish()));
+        let _ = notify::finish(notify::start(&config.notify, &word(config, id, session, now)));
     }
     Ok(())
 }
