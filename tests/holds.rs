@@ -299,6 +299,47 @@ fn an_engine_has_others_looked_for() {
     assert!(state.exists() && notified(&frosty).len() == 1);
 }
 
+/// A failure that holds: its engine waits on with nothing left of who told of it, whom a signal stops as any other.
+#[test]
+fn who_tells_leaves_nothing_behind() {
+    let frosty = Frosty::embedded();
+    let deaf = frosty.home.path().join("deaf");
+    let command = serde_json::to_string(&format!("kill -TERM $$; echo deaf > '{}'", deaf.display())).unwrap();
+    let config = format!(r#"{{"notify": [{command}, {}]}}"#, teller(&frosty));
+    let frosty = frosty.config(&config);
+    let failed = support::fixture("StopFailure-authentication_failed-http401.json");
+    let engine = Engine::start(&frosty, &failed);
+    eventually("it is told of the hold", || notified(&frosty).len() == 1);
+    let zombies = || {
+        let stats = fs::read_dir("/proc").unwrap().flatten();
+        let stats = stats.filter_map(|process| fs::read_to_string(process.path().join("stat")).ok());
+        let is = |stat: &String| {
+            let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, after)| after).split_whitespace().collect();
+            fields.first() == Some(&"Z") && fields.get(1) == Some(&engine.pid().to_string().as_str())
+        };
+        stats.filter(is).count()
+    };
+    let children = || fs::read_to_string(format!("/proc/{0}/task/{0}/children", engine.pid())).unwrap_or_default();
+    eventually("they have ended", || children().is_empty() || zombies() > 0);
+    eventually("no zombie is left", || zombies() == 0);
+    assert_eq!(frosty.hook(&failed).code, Some(0));
+    eventually("a plain hook tells of it too", || notified(&frosty).len() == 2);
+    assert!(!deaf.exists(), "it was stopped");
+}
+
+#[test]
+fn a_look_that_fails_is_not_repeated_at_once() {
+    let server = Server::start_with(&["--requirepass", "secret"]);
+    let frosty = Frosty::on(&server);
+    frosty.hook(&stop("s"));
+    assert_eq!(frosty.run(&["announce", "--lost"], b"").code, Some(1));
+    let state = frosty.state().join("default/watch.json");
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(600);
+    fs::File::options().write(true).open(&state).unwrap().set_modified(long_ago).unwrap();
+    assert_eq!(frosty.run(&["announce", "--lost"], b"").code, Some(1));
+    assert!(fs::metadata(&state).unwrap().modified().unwrap() > long_ago + Duration::from_secs(60));
+}
+
 #[test]
 fn what_a_notify_command_may_be() {
     let frosty = Frosty::embedded();
