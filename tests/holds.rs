@@ -367,8 +367,10 @@ fn what_a_notify_command_may_be() {
         r#"{"notify": ["sleep 30 & echo no phone >&2; exit 3", ["/no/such/program"], "head -c 200000 /dev/zero >&2"]}"#,
     );
     let held = frosty.run(&["hold", "--reason", "why"], b"");
-    assert_eq!(held.code, Some(0));
+    assert_eq!((held.code, held.stderr.matches("notify command").count()), (Some(0), 2), "{held:?}");
+    assert!(held.took < Duration::from_secs(9), "{held:?}");
     assert!(held.stderr.contains("exit status: 3 no phone") && held.stderr.contains("/no/such/program"), "{held:?}");
+    assert!(held.stderr.contains("| /bin/sh -c 'sleep 30 & echo no phone >&2; exit 3'"), "{held:?}");
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     // A project's file may have nobody told anything.
     let frosty = Frosty::embedded().project_config(r#"{"notify": ["true"]}"#);
@@ -379,7 +381,9 @@ fn what_a_notify_command_may_be() {
 #[test]
 fn shadow_mode_only_looks_on() {
     for place in Place::both() {
-        let place = place.var("FROSTY_MODE", "shadow");
+        let mut place = place.var("FROSTY_MODE", "shadow");
+        let config = place::POLICY.replacen('{', &format!(r#"{{"notify": [{}], "#, teller(&place.frosty)), 1);
+        place.frosty = place.frosty.config(&config);
         for _ in 0..3 {
             place::leaves_silently(&place.frosty.hook(&stop("s")));
         }
@@ -393,8 +397,11 @@ fn shadow_mode_only_looks_on() {
         assert_eq!(place.reasons("w"), ["rest"]);
         assert_eq!(journal.iter().filter(|e| e["event"] == "PreCompact" && e["verdict"] == "refuse").count(), 2);
         assert_eq!(place.admissions().len(), 0, "nobody went on by it");
+        // Nobody waits there who could be lost.
+        assert_eq!(place.run(&["announce", "--lost"]).code, Some(0));
+        assert_eq!(notified(&place.frosty).len(), 0);
+        assert!(place.run(&["hold", "s", "--for", "1s"]).stderr.contains("go on all the same"), "it is said");
     }
     let wrong = Frosty::embedded().var("FROSTY_MODE", "ghost").hook(&stop("s"));
     wrong.stands_down_saying(&["bad_config", "FROSTY_MODE", "\"enforce\" or \"shadow\""]);
 }
-    assert!(held.stderr.contains("| /bin/sh -c 'sleep 30 & echo no phone >&2; exit 3'"), "{held:?}");
