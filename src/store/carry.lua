@@ -18,7 +18,7 @@ local ADMITTED_ARGS = 53
 local K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3]
 local K_SCOPE_QUOTA = scope_counts == '1' and KEYS[4]
 local K_FLEET_QUOTA = fleet_counts == '1' and KEYS[#KEYS]
-local DAY, LONGEST_NOTES = 86400000, 8000
+local DAY, LONGEST_NOTES, IN_FLIGHT = 86400000, 8000, 1000
 
 local function int(x)
   if type(x) == 'string' and #x <= 15 and string.find(x, '^%d+$') then return math.floor(tonumber(x)) end
@@ -30,10 +30,12 @@ local function put(into, field, value)
   into[#into + 1] = field
   into[#into + 1] = value
 end
-local function ago(age) return math.max(0, now - count_of(age)) end
+-- Ages were told by a clock that was looked at before the server's was asked for `valid_until`.
+local told_at = int(valid_until) and math.min(now, int(valid_until) - IN_FLIGHT) or now
+local function ago(age) return math.max(0, told_at - count_of(age)) end
 local function ahead(left) return int(left) and now + int(left) end
 
--- A release that the network delivers late must lift no hold that came after it.
+-- A hold or a release that the network delivers late must replace or lift none that came after it.
 if int(valid_until) and now > int(valid_until) then return redis.error_reply('ERR told too late') end
 
 ---- the fleet ---------------------------------------------------------------------------------------------------

@@ -153,8 +153,11 @@ impl<'a> Failover<'a> {
             // Whatever was decided here is not known any more, but when it may have been: until now.
             file.away = Some(Away { since: now, ..Away::default() });
         }
-        let releases = fleet_released.is_some() || file.away.as_ref().is_some_and(|a| a.released.is_some());
-        let valid_until = if releases { Some(server.time()?.saturating_add(mirror::IN_FLIGHT)) } else { None };
+        let of_scope = |a: &Away| a.released.is_some() || file.scope.hold.as_ref().is_some_and(|h| h.holds(now));
+        let of_fleet = fleet_released.is_some() || fleet_hold.as_ref().is_some_and(|f| f.own);
+        // What may lift or replace a hold there must not come late.
+        let dated = of_fleet || file.away.as_ref().is_some_and(of_scope);
+        let valid_until = if dated { Some(server.time()?.saturating_add(mirror::IN_FLIGHT)) } else { None };
         let fleet = FleetTold { hold: fleet_hold.as_ref(), released: fleet_released };
         let (config, born) = (self.config, self.born(record));
         server.tell(&carry::invocations(config, &step.scope, &file, fleet, born, valid_until, now))?;

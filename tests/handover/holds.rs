@@ -1,12 +1,13 @@
 //! Holds and releases that people give while a server is away, or has just come back.
 
+use std::sync::atomic::Ordering;
+
 use redis::Connection;
 use serde_json::json;
 
 use crate::more::{at, edit, hold};
-use crate::nap;
 use crate::support::{Answer, Frosty, Server, eventually, feed, free_port, stop};
-use crate::support_now;
+use crate::{Gate, nap, support_now};
 
 const QUICK: &str = r#"{"stop": {"min_interval": "200ms", "burst": null}}"#;
 const FLEET: &str = "frosty:{default}:fleet";
@@ -55,6 +56,35 @@ fn the_newer_of_two_holds_stands() {
         nap(300);
         assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     }
+}
+
+/// One that is told and delivered late replaces none that was opened since.
+#[test]
+fn a_hold_that_arrives_late_replaces_no_later_one() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(QUICK);
+    frosty.hook(&stop("s"));
+    gate.shut();
+    frosty.hook(&stop("s"));
+    // Where nobody listens the command finds its way to the scope's file.
+    let nobody = url(free_port());
+    for (store, args) in [(&gate.url, &["hold", "--reason", "mine"][..]), (&nobody, &["hold", "s", "--reason", "mine"])]
+    {
+        assert_eq!(run_at(&frosty, store, args).code, Some(0));
+    }
+    gate.holds.store(true, Ordering::SeqCst);
+    gate.unlock();
+    edit(&frosty, "server.json", |record| record["breaker"]["next"] = json!(0));
+    frosty.hook(&stop("s"));
+    for key in [FLEET, SCOPE] {
+        hold(&server, key);
+    }
+    nap(1_500);
+    gate.holds.store(false, Ordering::SeqCst);
+    nap(500);
+    let mut con = server.connection();
+    assert_eq!([why(&mut con, FLEET), why(&mut con, SCOPE)], ["wait for me", "wait for me"]);
 }
 
 /// A person's word reaches a server that others found away a moment ago, and where it does not that is said.
