@@ -41,9 +41,18 @@ fn unseen(c: char) -> bool {
 /// A path as it can be pasted into a shell, on one line.
 #[must_use]
 pub fn path(path: &std::path::Path) -> String {
-    let shown = line_of(&path.display().to_string(), 1000);
+    word(&path.display().to_string())
+}
+
+/// A word as it can be pasted into a shell, on one line.
+#[must_use]
+pub fn word(raw: &str) -> String {
+    let shown = line_of(raw, 1000);
     let plain = |c: char| c.is_alphanumeric() || "/._-+=@%:,".contains(c);
-    if shown.chars().all(plain) { shown } else { format!("'{}'", shown.replace('\'', "'\\''")) }
+    if !shown.is_empty() && shown.chars().all(plain) {
+        return shown;
+    }
+    format!("'{}'", shown.replace('\'', "'\\''"))
 }
 
 /// The nearest folder above a path that exists.
@@ -135,6 +144,7 @@ mod tests {
         for (raw, shown) in [
             ("/home/ann/.claude/frosty.json", "/home/ann/.claude/frosty.json"),
             ("~ann/frosty.json", "'~ann/frosty.json'"),
+            ("", "''"),
             ("/a b/it's", "'/a b/it'\\''s'"),
         ] {
             assert_eq!(path(std::path::Path::new(raw)), shown);

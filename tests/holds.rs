@@ -163,12 +163,23 @@ fn holds_are_named_listed_and_lifted() {
             (&["hold", "--until", "soon"], 64),
             (&["hold", "--for", "soon"], 64),
             (&["hold", "--for", "0s"], 64),
+            (&["hold", "--until", "0s"], 64),
             (&["hold", "--for", "1h", "--until", "18:00"], 64),
             (&["hold", "a", "--fleet"], 64),
         ] {
             let answer = place.run(wrong);
             assert_eq!(answer.code, Some(code), "{wrong:?} {answer:?}");
             assert_eq!(place.frosty.hook(&stop("a")).code, Some(2), "{wrong:?} holds nothing");
+        }
+        let both = place.run(&["release", "a", "--fleet"]);
+        assert!(both.code == Some(64) && both.stderr.contains("frosty release --fleet"), "{both:?}");
+        // What it says to paste lifts it, in another fleet too.
+        for args in [&["hold"][..], &["hold", "--fleet", "green"], &["hold", "a", "--for", "1h"]] {
+            let held = place.run(args);
+            assert_eq!(held.stderr.contains("nobody of this fleet is known"), args.contains(&"green"), "{held:?}");
+            let paste = held.stdout.trim().rsplit_once(": frosty ").unwrap().1;
+            let released = place.run(&paste.split(' ').collect::<Vec<_>>());
+            assert!(released.stdout.starts_with("released "), "{paste} {released:?}");
         }
         let by: Vec<Value> = place.journal().into_iter().filter(|e| e["event"] == "Hold").collect();
         assert!(by.iter().all(|e| e["detail"].as_str().unwrap().starts_with("by ")), "{by:?}");
@@ -288,6 +299,47 @@ fn an_engine_has_others_looked_for() {
     assert!(state.exists() && notified(&frosty).len() == 1);
 }
 
+/// A failure that holds: its engine waits on with nothing left of who told of it, whom a signal stops as any other.
+#[test]
+fn who_tells_leaves_nothing_behind() {
+    let frosty = Frosty::embedded();
+    let deaf = frosty.home.path().join("deaf");
+    let command = serde_json::to_string(&format!("kill -TERM $$; echo deaf > '{}'", deaf.display())).unwrap();
+    let config = format!(r#"{{"notify": [{command}, {}]}}"#, teller(&frosty));
+    let frosty = frosty.config(&config);
+    let failed = support::fixture("StopFailure-authentication_failed-http401.json");
+    let engine = Engine::start(&frosty, &failed);
+    eventually("it is told of the hold", || notified(&frosty).len() == 1);
+    let zombies = || {
+        let stats = fs::read_dir("/proc").unwrap().flatten();
+        let stats = stats.filter_map(|process| fs::read_to_string(process.path().join("stat")).ok());
+        let is = |stat: &String| {
+            let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, after)| after).split_whitespace().collect();
+            fields.first() == Some(&"Z") && fields.get(1) == Some(&engine.pid().to_string().as_str())
+        };
+        stats.filter(is).count()
+    };
+    let children = || fs::read_to_string(format!("/proc/{0}/task/{0}/children", engine.pid())).unwrap_or_default();
+    eventually("they have ended", || children().is_empty() || zombies() > 0);
+    eventually("no zombie is left", || zombies() == 0);
+    assert_eq!(frosty.hook(&failed).code, Some(0));
+    eventually("a plain hook tells of it too", || notified(&frosty).len() == 2);
+    assert!(!deaf.exists(), "it was stopped");
+}
+
+#[test]
+fn a_look_that_fails_is_not_repeated_at_once() {
+    let server = Server::start_with(&["--requirepass", "secret"]);
+    let frosty = Frosty::on(&server);
+    frosty.hook(&stop("s"));
+    assert_eq!(frosty.run(&["announce", "--lost"], b"").code, Some(1));
+    let state = frosty.state().join("default/watch.json");
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(600);
+    fs::File::options().write(true).open(&state).unwrap().set_modified(long_ago).unwrap();
+    assert_eq!(frosty.run(&["announce", "--lost"], b"").code, Some(1));
+    assert!(fs::metadata(&state).unwrap().modified().unwrap() > long_ago + Duration::from_secs(60));
+}
+
 #[test]
 fn what_a_notify_command_may_be() {
     let frosty = Frosty::embedded();
@@ -309,11 +361,16 @@ fn what_a_notify_command_may_be() {
         let answer = frosty.run(&["hold", "--for", "1s"], b"");
         assert_eq!(answer.code == Some(0), fine, "{notify} {answer:?}");
     }
-    // One that fails is named, and the hold holds.
-    let frosty = frosty.config(r#"{"notify": ["echo no phone >&2; exit 3", ["/no/such/program"]]}"#);
+    // One that fails is named, with what can be pasted, and the hold holds. Neither much talk nor what a command leaves
+    // behind keeps anybody.
+    let frosty = frosty.config(
+        r#"{"notify": ["sleep 30 & echo no phone >&2; exit 3", ["/no/such/program"], "head -c 200000 /dev/zero >&2"]}"#,
+    );
     let held = frosty.run(&["hold", "--reason", "why"], b"");
-    assert_eq!(held.code, Some(0));
+    assert_eq!((held.code, held.stderr.matches("notify command").count()), (Some(0), 2), "{held:?}");
+    assert!(held.took < Duration::from_secs(9), "{held:?}");
     assert!(held.stderr.contains("exit status: 3 no phone") && held.stderr.contains("/no/such/program"), "{held:?}");
+    assert!(held.stderr.contains("| /bin/sh -c 'sleep 30 & echo no phone >&2; exit 3'"), "{held:?}");
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     // A project's file may have nobody told anything.
     let frosty = Frosty::embedded().project_config(r#"{"notify": ["true"]}"#);
@@ -324,7 +381,9 @@ fn what_a_notify_command_may_be() {
 #[test]
 fn shadow_mode_only_looks_on() {
     for place in Place::both() {
-        let place = place.var("FROSTY_MODE", "shadow");
+        let mut place = place.var("FROSTY_MODE", "shadow");
+        let config = place::POLICY.replacen('{', &format!(r#"{{"notify": [{}], "#, teller(&place.frosty)), 1);
+        place.frosty = place.frosty.config(&config);
         for _ in 0..3 {
             place::leaves_silently(&place.frosty.hook(&stop("s")));
         }
@@ -338,6 +397,10 @@ fn shadow_mode_only_looks_on() {
         assert_eq!(place.reasons("w"), ["rest"]);
         assert_eq!(journal.iter().filter(|e| e["event"] == "PreCompact" && e["verdict"] == "refuse").count(), 2);
         assert_eq!(place.admissions().len(), 0, "nobody went on by it");
+        // Nobody waits there who could be lost.
+        assert_eq!(place.run(&["announce", "--lost"]).code, Some(0));
+        assert_eq!(notified(&place.frosty).len(), 0);
+        assert!(place.run(&["hold", "s", "--for", "1s"]).stderr.contains("go on all the same"), "it is said");
     }
     let wrong = Frosty::embedded().var("FROSTY_MODE", "ghost").hook(&stop("s"));
     wrong.stands_down_saying(&["bad_config", "FROSTY_MODE", "\"enforce\" or \"shadow\""]);

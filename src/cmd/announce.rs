@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Failure;
 use crate::cli::{AnnounceArgs, PlaceArgs};
 use crate::config::Env;
+use crate::hook::signals;
 use crate::read;
 use crate::willy::{self, Word, lost};
 
@@ -18,6 +19,8 @@ const LARGEST: usize = 64 * 1024;
 /// # Errors
 /// When the configuration is wrong.
 pub fn run(args: &AnnounceArgs) -> Result<(), Failure> {
+    // A plain hook ignores it, and what it starts with it: what the commands start must be stopped by it.
+    signals::heed_termination();
     let config = super::config(&Env::read(), PlaceArgs { store: None, fleet: None })?;
     if args.lost {
         lost::look(&config)?;

@@ -24,36 +24,55 @@ use crate::willy::{Kind, Word};
 pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let env = Env::read();
     if args.target.is_some() && args.fleet.as_deref() == Some("") {
-        return Err(target::TargetError::Both.into());
+        return Err(target::TargetError::Both { command: "hold" }.into());
     }
+    let elsewhere = elsewhere(args.fleet.as_deref(), args.store.as_deref());
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let config = super::config(&env, place)?;
     let lasting = match &args.until {
         Some(time) => {
-            Some(when::until(time, &Local::now()).ok_or_else(|| super::TimeError::Until { found: text::line(time) })?)
+            let until = when::until(time, &Local::now()).filter(|left| !left.is_zero());
+            Some(until.ok_or_else(|| super::TimeError::Until { found: text::line(time) })?)
         }
         None => args.lasting,
     };
-    let mut roll = Roll::open(&config)?;
-    super::tell_if_away(roll.away());
-    let scope = args.target.map(|word| target::scope(&mut roll, &word)).transpose()?;
-    let (by, from) = (who::by(&env), who::from(&env));
+    // Where the server lets nobody in, the embedded store decides, and the whole fleet can be held there.
+    let mut roll = match Roll::open(&config) {
+        Err(_) if args.target.is_none() => None,
+        opened => Some(opened?),
+    };
+    super::tell_if_away(roll.as_ref().and_then(Roll::away));
+    let named = args.target.as_deref().zip(roll.as_mut());
+    let scope = named.map(|(word, roll)| target::scope(roll, word)).transpose()?;
+    let (by, from) = (who::by(), who::from(&env));
     let reason = text::line_of(&args.reason, text::LONGEST_NOTE);
     let asked = HoldRequest { fleet: scope.is_none(), by: by.clone(), reason: reason.clone(), lasting };
     let detail = text::line(&format!("by {by} from {from}: {reason}"));
     let scope = scope.unwrap_or_default();
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Hold", Event::Hold(asked)) };
-    let decided = store::open(&config, Instant::now() + config.budget)?.step(&step)?.decision;
+    let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
+    let decided = verdict.decision;
     let until = decided.retry_after.map(|left| decided.now.saturating_add(millis(left)));
     let what = what(&config, &scope);
     let end = match (until, decided.retry_after) {
         (Some(at), Some(left)) => format!("until {} (in {})", text::utc(at), crate::duration::about(left)),
         _ => "until it is released".to_owned(),
     };
-    let release = release(&scope);
+    let release = release(&scope, &elsewhere);
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{what} is held {end}: {}", text::line(&reason));
     let _ = writeln!(out, "nobody of it goes on meanwhile; to lift it before: {release}");
+    super::tell_if_here_only(verdict.degraded.as_deref());
+    if config.shadow {
+        say(
+            "\"mode\" is \"shadow\" here, and agents in that mode go on all the same; to hold them: set \"mode\" to \"enforce\"",
+        );
+    }
+    if scope.is_empty() && roll.is_some_and(|mut roll| roll.sessions().is_ok_and(|all| all.is_empty())) {
+        say(
+            "nobody of this fleet is known in this store yet; whoever comes is held. If another was meant: frosty status",
+        );
+    }
     let word = Word {
         kind: Kind::Hold,
         fleet: config.fleet.clone(),
@@ -76,6 +95,22 @@ pub(super) fn what(config: &Config, scope: &str) -> String {
     if scope.is_empty() { format!("the whole fleet {}", config.fleet) } else { format!("scope {scope}") }
 }
 
-fn release(scope: &str) -> String {
-    if scope.is_empty() { "frosty release --fleet".to_owned() } else { format!("frosty release {scope}") }
+fn say(what: &str) {
+    let _ = writeln!(io::stderr(), "frosty: {what}");
+}
+
+/// The flags that name another fleet and store than the configured ones, as [`release`] needs them.
+fn elsewhere(fleet: Option<&str>, store: Option<&str>) -> [String; 2] {
+    let fleet = fleet.filter(|name| !name.is_empty()).map(|name| format!(" {}", text::word(name)));
+    // A password is not shown.
+    let store = store.map(|url| if url.contains('@') { "<the same>".to_owned() } else { text::word(url) });
+    [fleet.unwrap_or_default(), store.map(|url| format!(" --store {url}")).unwrap_or_default()]
+}
+
+fn release(scope: &str, [fleet, store]: &[String; 2]) -> String {
+    match (scope, fleet.as_str()) {
+        ("", fleet) => format!("frosty release --fleet{fleet}{store}"),
+        (scope, "") => format!("frosty release {scope}{store}"),
+        (scope, fleet) => format!("frosty release {scope} --fleet{fleet}{store}"),
+    }
 }

@@ -101,6 +101,17 @@ fn tell_if_away(away: Option<&StoreError>) {
     }
 }
 
+/// Says of a hold or a release that no server has heard of it, and why: who asks elsewhere does not heed it.
+fn tell_if_here_only(degraded: Option<&str>) {
+    if let Some(why) = degraded {
+        let _ = writeln!(
+            io::stderr(),
+            "frosty: this machine alone heeds it until its next hook tells the server, which is away; to be sure of the others, \
+give the command again once it is back: {why}"
+        );
+    }
+}
+
 /// Tells everyone what was done, and the person what of that went wrong.
 fn tell_everyone(config: &Config, word: &Word) {
     say_wrong(&willy::tell(config, word));

@@ -23,17 +23,18 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let env = Env::read();
     let whole = args.fleet.is_some() && args.target.is_none();
     if args.target.is_some() && args.fleet.as_deref() == Some("") {
-        return Err(TargetError::Both.into());
+        return Err(TargetError::Both { command: "release" }.into());
     }
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let config = super::config(&env, place)?;
-    let mut roll = Roll::open(&config)?;
-    super::tell_if_away(roll.away());
     let mut out = io::stdout().lock();
+    let open = || Roll::open(&config).inspect(|roll| super::tell_if_away(roll.away()));
     let scope = match args.target {
-        Some(word) => target::scope(&mut roll, &word)?,
+        Some(word) => target::scope(&mut open()?, &word)?,
+        // Where the server lets nobody in, the embedded store decides.
         None if whole => String::new(),
         None => {
+            let mut roll = open()?;
             let fleet = roll.fleet_hold()?.map(|hold| (String::new(), hold));
             let held: Vec<(String, Hold)> = fleet.into_iter().chain(roll.holds()?).collect();
             match held.as_slice() {
@@ -47,10 +48,12 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
         }
     };
     let event = Event::Release { fleet: scope.is_empty() };
-    let (by, from) = (who::by(&env), who::from(&env));
+    let (by, from) = (who::by(), who::from(&env));
     let detail = text::line(&format!("by {by} from {from}"));
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
-    let decided = store::open(&config, Instant::now() + config.budget)?.step(&step)?.decision;
+    let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
+    super::tell_if_here_only(verdict.degraded.as_deref());
+    let decided = verdict.decision;
     let what = if scope.is_empty() { hold::what(&config, &scope) } else { scope.clone() };
     let Some(held) = decided.held else {
         let _ = writeln!(out, "{what} was not held");

@@ -39,8 +39,11 @@ pub enum TargetError {
         there: String,
     },
     /// A scope and the whole fleet.
-    #[error("expected a scope or --fleet, found both; name one: frosty hold --fleet")]
-    Both,
+    #[error("expected a scope or --fleet, found both; name one: frosty {command} --fleet")]
+    Both {
+        /// Of which command.
+        command: &'static str,
+    },
     /// Several scopes are held and none was named.
     #[error("expected what to release, found several that are held; name one of these:\n{list}")]
     SeveralHeld {
@@ -53,7 +56,7 @@ impl TargetError {
     /// Whether a more exact word would do.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
-        matches!(self, Self::Several { .. } | Self::SeveralHeld { .. } | Self::Both)
+        matches!(self, Self::Several { .. } | Self::SeveralHeld { .. } | Self::Both { .. })
     }
 }
 

@@ -9,8 +9,8 @@ use crate::text;
 
 /// `name@machine`.
 #[must_use]
-pub fn by(env: &Env) -> String {
-    let name = env.user.clone().unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()));
+pub fn by() -> String {
+    let name = Env::user().unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()));
     text::line(&format!("{name}@{}", clock::host()))
 }
 

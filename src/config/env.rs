@@ -28,8 +28,6 @@ pub struct Env {
     pub on: Option<String>,
     /// `FROSTY_DISABLE`: anything but `0` switches Frosty off before any I/O.
     pub disable: Option<String>,
-    /// `USER`, else `LOGNAME`: who sits here.
-    pub user: Option<String>,
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// `XDG_STATE_HOME`.
@@ -124,7 +122,6 @@ impl Env {
             mode: text("FROSTY_MODE"),
             on: text("FROSTY_ON"),
             disable: text("FROSTY_DISABLE"),
-            user: text("USER").or_else(|| text("LOGNAME")),
             home: path("HOME"),
             xdg_state_home: path("XDG_STATE_HOME"),
             claude_config_dir: path("CLAUDE_CONFIG_DIR"),
@@ -143,6 +140,14 @@ impl Env {
     #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
     pub fn search_path() -> Vec<PathBuf> {
         env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
+    }
+
+    /// `USER`, else `LOGNAME`: who sits here. Apart from the rest: no hook needs them.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
+    pub fn user() -> Option<String> {
+        let text = |name| env::var_os(name).map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.is_empty());
+        text("USER").or_else(|| text("LOGNAME"))
     }
 
     /// Whether nobody sits before the client: print mode, or an SDK (client 2.1.331).

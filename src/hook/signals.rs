@@ -13,6 +13,13 @@ pub(crate) fn ignore_termination() {
     unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
 }
 
+/// Ends by SIGTERM again, as a program does by default; what this one starts does so too.
+#[allow(unsafe_code, reason = "the standard library cannot do that")]
+pub(crate) fn heed_termination() {
+    // SAFETY: SIG_DFL installs no handler, so nothing of ours runs in a signal's context.
+    unsafe { libc::signal(libc::SIGTERM, libc::SIG_DFL) };
+}
+
 static TERMINATED: AtomicBool = AtomicBool::new(false);
 /// Where the handler writes, so that a wait that is about to begin ends too.
 static BELL: AtomicI32 = AtomicI32::new(-1);

@@ -434,6 +434,45 @@ local function willy_comes()
   return length
 end
 
+-- Opens a cooldown, empties the window, and tells how long it lasts.
+local function trip()
+  strikes = math.min(strikes + 1, MOST_STRIKES)
+  local len = grown(base, factor, max, strikes)
+  len = len + math.floor(math.floor(len * jitter / 1000) * r / 1000000)
+  cooldown_start, cooldown_end = now, now + len
+  put(scope, own .. '_strikes', fmt(strikes))
+  put(scope, own .. '_cooldown_start', fmt(now))
+  put(scope, own .. '_cooldown_end', fmt(now + len))
+  put(scope, own .. '_attempts', '')
+  answer.strikes = strikes
+  return len
+end
+
+-- What an admission does to its session, and tells its agent.
+local function hand_out()
+  if woken then put(session, 'woken', '') end
+  if notes ~= '' then
+    given = joined(given, notes)
+    put(session, 'given', given)
+    put(session, 'note', '')
+  end
+  count = math.min(count + 1, MOST_COUNTED)
+  put(session, 'count', fmt(count))
+  answer.count, answer.note = count, given
+  if rest and (not rest.till or rest.till > now) then
+    answer.renewed = '1'
+  elseif rest then
+    for _, field in ipairs({ 'rest', 'rest_since', 'rest_until', 'rest_topic' }) do put(session, field, '') end
+    rest = nil
+  end
+  if answer.renewed == '0' and was_held_by ~= '' then
+    answer.by, answer.why = was_held_by, was_held_why
+    put(session, 'held_by', '')
+    put(session, 'held_reason', '')
+  end
+end
+
+-- One function of Lua 5.1 may use 60 names from without.
 local function decide()
   local fleet_hold, fleet_keep
   if stop then
@@ -501,15 +540,7 @@ local function decide()
     answer.attempts = #kept
     -- 6. the bang window
     if (guard > 0 or min_interval == 0) and #kept >= burst_limit then
-      strikes = math.min(strikes + 1, MOST_STRIKES)
-      local len = grown(base, factor, max, strikes)
-      len = len + math.floor(math.floor(len * jitter / 1000) * r / 1000000)
-      cooldown_start, cooldown_end = now, now + len
-      put(scope, own .. '_strikes', fmt(strikes))
-      put(scope, own .. '_cooldown_start', fmt(now))
-      put(scope, own .. '_cooldown_end', fmt(now + len))
-      put(scope, own .. '_attempts', '')
-      answer.strikes = strikes
+      local len = trip()
       local held = stop and willy_comes()
       if held then return refuse('hold', held) end
       return refuse('burst', len)
@@ -535,26 +566,7 @@ local function decide()
     if K_FLEET_QUOTA then
       quota_puts[#quota_puts + 1] = { K_FLEET_QUOTA, keep_for(fleet, fleet_keep, fleet_longest) }
     end
-    if woken then put(session, 'woken', '') end
-    if notes ~= '' then
-      given = joined(given, notes)
-      put(session, 'given', given)
-      put(session, 'note', '')
-    end
-    count = math.min(count + 1, MOST_COUNTED)
-    put(session, 'count', fmt(count))
-    answer.count, answer.note = count, given
-    if rest and (not rest.till or rest.till > now) then
-      answer.renewed = '1'
-    elseif rest then
-      for _, field in ipairs({ 'rest', 'rest_since', 'rest_until', 'rest_topic' }) do put(session, field, '') end
-      rest = nil
-    end
-    if answer.renewed == '0' and was_held_by ~= '' then
-      answer.by, answer.why = was_held_by, was_held_why
-      put(session, 'held_by', '')
-      put(session, 'held_reason', '')
-    end
+    hand_out()
   end
   -- 9. admitted
   local probes = cooldown_start and (not admitted_at or admitted_at <= cooldown_start)

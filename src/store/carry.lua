@@ -18,7 +18,7 @@ local ADMITTED_ARGS = 53
 local K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3]
 local K_SCOPE_QUOTA = scope_counts == '1' and KEYS[4]
 local K_FLEET_QUOTA = fleet_counts == '1' and KEYS[#KEYS]
-local DAY, LONGEST_NOTES = 86400000, 8000
+local DAY, LONGEST_NOTES, IN_FLIGHT = 86400000, 8000, 1000
 
 local function int(x)
   if type(x) == 'string' and #x <= 15 and string.find(x, '^%d+$') then return math.floor(tonumber(x)) end
@@ -30,10 +30,12 @@ local function put(into, field, value)
   into[#into + 1] = field
   into[#into + 1] = value
 end
-local function ago(age) return math.max(0, now - count_of(age)) end
+-- Ages were told by a clock that was looked at before the server's was asked for `valid_until`.
+local told_at = int(valid_until) and math.min(now, int(valid_until) - IN_FLIGHT) or now
+local function ago(age) return math.max(0, told_at - count_of(age)) end
 local function ahead(left) return int(left) and now + int(left) end
 
--- A release that the network delivers late must lift no hold that came after it.
+-- A hold or a release that the network delivers late must replace or lift none that came after it.
 if int(valid_until) and now > int(valid_until) then return redis.error_reply('ERR told too late') end
 
 ---- the fleet ---------------------------------------------------------------------------------------------------
@@ -52,21 +54,23 @@ local function put_hold(into, reason, by, age, left)
   put(into, 'hold_since', fmt(ago(age)))
   put(into, 'hold_until', fmt(ahead(left)))
 end
--- Whether a hold of which was last told so long ago still stands against what is stored.
-local function stands(kind, age, reason, by, since, till, released)
+-- Whether a hold of which was last told so long ago still stands against what is stored. A person's replaces an older one,
+-- as it would have here.
+local function stands(kind, whose, age, reason, by, since, till, released)
   if not counts(kind) then return false end
   local holds = (text(reason) ~= '' or text(by) ~= '' or text(since) ~= '') and (not int(till) or int(till) > now)
+  local persons = kind == 'own' and whose ~= 'api' and whose ~= 'willy'
+  if persons and int(since) and int(since) <= ago(age) then holds = false end
   return not holds and count_of(released) < ago(age)
 end
-local freed_age = int(fleet_released_age)
-local freed_before = int(f[5])
-if freed_age and (not freed_before or freed_before <= ago(fleet_released_age)) then
+local freed_age, held_since = int(fleet_released_age), int(f[5])
+if freed_age and (not held_since or held_since <= ago(fleet_released_age)) then
   for _, field in ipairs({ 'hold_reason', 'hold_by', 'hold_since', 'hold_until' }) do put(fleet, field, '') end
   f[3], f[4], f[5], f[6] = nil, nil, nil, nil
   f[7] = fmt(math.max(count_of(f[7]), ago(fleet_released_age)))
   put(fleet, 'released', f[7])
 end
-if stands(fleet_kind, fleet_kind == 'own' and fleet_age or mirror_age, f[3], f[4], f[5], f[6], f[7]) then
+if stands(fleet_kind, fleet_by, fleet_kind == 'own' and fleet_age or mirror_age, f[3], f[4], f[5], f[6], f[7]) then
   put_hold(fleet, fleet_reason, fleet_by, fleet_age, fleet_left)
 end
 
@@ -87,7 +91,7 @@ if int(lifted_age) and (not held or not stored_since or stored_since <= ago(lift
 end
 -- A person's replaces one of API errors.
 if hold_kind == 'own' and hold_by ~= 'api' and stored_by == 'api' then c[1], c[2], c[3], c[4] = nil, nil, nil, nil end
-if stands(hold_kind, hold_kind == 'own' and hold_age or mirror_age, c[1], c[2], c[3], c[4], fmt(released)) then
+if stands(hold_kind, hold_by, hold_kind == 'own' and hold_age or mirror_age, c[1], c[2], c[3], c[4], fmt(released)) then
   put_hold(scope, hold_reason, hold_by, hold_age, hold_left)
   endless = not int(hold_left)
   furthest = math.max(furthest, ahead(hold_left) or now)

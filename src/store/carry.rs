@@ -109,7 +109,7 @@ fn invocation(
     } else {
         told.hold(MIRROR, said.hold.as_ref());
     }
-    told.hold(if fleet_hold.is_some_and(FleetHold::is_own) { OWN } else { MIRROR }, fleet_hold.map(|f| &f.hold));
+    told.hold(if fleet_hold.is_some_and(|f| f.own) { OWN } else { MIRROR }, fleet_hold.map(|f| &f.hold));
     told.age(told_of_fleet.released.filter(|at| *at <= now));
     told.span(is_own, own.stop, brought.stop, said.stop, own.stop_strikes.max(said.stop_strikes));
     told.span(is_own, own.compact, brought.compact, said.compact, own.compact_strikes.max(said.compact_strikes));

@@ -111,6 +111,9 @@ impl<'a> Embedded<'a> {
             state.session = from.sessions.get(&step.session).cloned().unwrap_or_default();
         }
         let had_fleet = is_kept(&state.fleet);
+        if let Some(hold) = &mut state.fleet.hold {
+            hold.rebase(now);
+        }
         // What the server said of the fleet binds while the server is away, and is not this store's to keep.
         let own_hold = state.fleet.hold.clone();
         if fleet_hold.is_some() && !own_hold.as_ref().is_some_and(|h| h.holds(now)) {
@@ -240,7 +243,8 @@ impl<'a> Embedded<'a> {
         let mut record = server_record::read_or_rebuild(&self.dir);
         // Before the scope's file says so: without the mark nobody would look into it.
         let is_new = record.away.insert(step.scope.clone());
-        if self.note_absence(stand_in, &mut record, now) || is_new {
+        let moved = record.rebase_fleet(server, now);
+        if self.note_absence(stand_in, &mut record, now) || is_new || moved {
             server_record::write(&self.dir, &record)?;
         }
         let takes_over = file.away.is_none();

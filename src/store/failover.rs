@@ -14,7 +14,7 @@ use super::embedded::{self, Embedded, StandIn};
 use super::link::Link;
 use super::local_journal::LocalJournal;
 use super::mirror::{self, Away};
-use super::server_record::{self, FleetHold, Mark, Record, Route};
+use super::server_record::{self, Mark, Record, Route};
 use super::state_file::{self, Found, ScopeFile};
 use super::{Store, StoreError, private, probe, reached, ship};
 use crate::clock;
@@ -141,7 +141,7 @@ impl<'a> Failover<'a> {
         if let Some(fleet) = &mut fleet_hold {
             fleet.hold.rebase(now);
         }
-        let fleet_released = record.fleet_released();
+        let fleet_released = record.fleet_released(&self.server.shown);
         if file.is_none() && fleet_hold.is_none() && fleet_released.is_none() && !lost {
             return Ok(true);
         }
@@ -153,8 +153,11 @@ impl<'a> Failover<'a> {
             // Whatever was decided here is not known any more, but when it may have been: until now.
             file.away = Some(Away { since: now, ..Away::default() });
         }
-        let releases = fleet_released.is_some() || file.away.as_ref().is_some_and(|a| a.released.is_some());
-        let valid_until = if releases { Some(server.time()?.saturating_add(mirror::IN_FLIGHT)) } else { None };
+        let of_scope = |a: &Away| a.released.is_some() || file.scope.hold.as_ref().is_some_and(|h| h.holds(now));
+        let of_fleet = fleet_released.is_some() || fleet_hold.as_ref().is_some_and(|f| f.own);
+        // What may lift or replace a hold there must not come late.
+        let dated = of_fleet || file.away.as_ref().is_some_and(of_scope);
+        let valid_until = if dated { Some(server.time()?.saturating_add(mirror::IN_FLIGHT)) } else { None };
         let fleet = FleetTold { hold: fleet_hold.as_ref(), released: fleet_released };
         let (config, born) = (self.config, self.born(record));
         server.tell(&carry::invocations(config, &step.scope, &file, fleet, born, valid_until, now))?;
@@ -240,7 +243,7 @@ impl<'a> Failover<'a> {
         let mut record = server_record::read_or_rebuild(dir);
         let mut changed = false;
         if let Some((told, born)) = told {
-            changed = record.fleet_is_told(told, born);
+            changed = record.fleet_is_told(&self.server.shown, told, born);
             changed |= record.breaker.take().is_some();
         }
         if record.knows(&self.server.shown, &decided.born) {
@@ -334,7 +337,11 @@ impl Store for Failover<'_> {
                 Err(StoreError::Away { why })
             }
             Route::Home => self.go_home(dir, &record, step),
-            Route::Probe if probe::take(dir, &self.server.shown, self.servers_deadline()) => {
+            // A person's word is not kept here because of what others found a moment ago.
+            Route::Away if step.event.is_of_holds() && !stays(dir, step) => self.go_home(dir, &record, step),
+            Route::Probe
+                if step.event.is_of_holds() || probe::take(dir, &self.server.shown, self.servers_deadline()) =>
+            {
                 self.go_home(dir, &record, step)
             }
             Route::Probe | Route::Away => {
@@ -347,6 +354,10 @@ impl Store for Failover<'_> {
 
 /// The fleet's hold, as far as the answer tells of it; whether that changed anything.
 fn keep_fleet_hold(record: &mut Record, server: &str, step: &Step, decided: &Decision, now: Ms) -> bool {
+    // Older than what was decided here since.
+    if record.owes_fleet(server) {
+        return false;
+    }
     if matches!(step.event, Event::Release { fleet: true }) {
         return record.free_fleet(server);
     }
@@ -359,12 +370,44 @@ fn keep_fleet_hold(record: &mut Record, server: &str, step: &Step, decided: &Dec
         Some(held) if held.fleet => {
             let until = decided.retry_after.map(|left| now.saturating_add(millis(left)));
             let hold = Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until };
-            let born = record.born(server).to_owned();
-            record.hold_fleet(FleetHold { server: server.to_owned(), hold, born, seen: now });
+            record.hold_fleet(server, hold, now);
             true
         }
         // The scope's own hides it.
         Some(_) => false,
         None => record.free_fleet(server),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::step_of;
+    use crate::throttle::model::{self, State};
+    use crate::throttle::policy::Policy;
+
+    /// An answer that was on its way when the server fell silent comes after what was decided in its place.
+    #[test]
+    fn an_answer_from_before_undoes_nothing_that_was_decided_here() {
+        let step = step_of("s".to_owned(), "s".to_owned(), "Stop", Event::Stop { rest: None });
+        let hold = |by: &str| Hold { reason: String::new(), by: by.to_owned(), since: 5, until: None };
+        let mut held = State::default();
+        held.fleet.hold = Some(hold("ann"));
+        let answers = [State::default(), held].map(|mut at| model::step(&Policy::default(), &mut at, &step, 10));
+        for (own, decided) in
+            [None, Some(hold("bob"))].into_iter().flat_map(|own| answers.iter().map(move |d| (own.clone(), d)))
+        {
+            let mut record = Record::default();
+            keep_fleet_hold(&mut record, "a", &step, decided, 11);
+            record.decide_fleet("a", own.clone(), 12);
+            let before = record.clone();
+            assert!(!keep_fleet_hold(&mut record, "a", &step, decided, 13));
+            assert_eq!(record.fleet_hold("a").map(|f| f.hold.clone()), own);
+            // Told of it, the server has the last word again.
+            assert!(record.owes_fleet("a") && record.fleet_is_told("a", &before, "x") && !record.owes_fleet("a"));
+            keep_fleet_hold(&mut record, "a", &step, decided, 14);
+            let by = |held: &Decision| held.held.as_ref().map(|h| h.by.clone());
+            assert_eq!(record.fleet_hold("a").map(|f| f.hold.by.clone()), by(decided));
+        }
     }
 }

@@ -269,7 +269,7 @@ pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
         "it wants no password: unset FROSTY_STORE_PASSWORD_FILE (and take it out of the URL)".to_owned()
     } else if has("DB index") {
         "name a database that it has: FROSTY_STORE=redis://host:port/0".to_owned()
-    } else if has("NOAUTH") || has("WRONGPASS") || has("invalid username-password") {
+    } else if has("NOAUTH") || has("unauthenticated") || has("WRONGPASS") || has("invalid username-password") {
         "give it the right password: export FROSTY_STORE_PASSWORD_FILE=<file>".to_owned()
     } else if has("NOPERM") || has("The user executing the script can't") {
         let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::line);

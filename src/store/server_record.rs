@@ -44,12 +44,12 @@ pub(super) struct Record {
     /// Scopes whose file holds what the server said, in case it loses its data.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) marks: BTreeMap<String, Mark>,
-    /// The whole fleet's hold, as the server last told of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fleet_hold: Option<FleetHold>,
-    /// When the whole fleet's hold was lifted here, of which the server has not been told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fleet_released: Option<Ms>,
+    /// The whole fleet's hold on each server (its URL without a password).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    fleet_holds: BTreeMap<String, FleetHold>,
+    /// When the whole fleet's hold was lifted here, of which that server has not been told.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    fleet_releases: BTreeMap<String, Ms>,
     /// How much of the journal the server has, while there is more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unshipped: Option<Unshipped>,
@@ -133,24 +133,18 @@ pub(super) struct Breaker {
     pub(super) why: String,
 }
 
-/// The fleet's hold as the server told of it.
+/// The fleet's hold as a server told of it, or as it was opened here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct FleetHold {
-    /// Which server (its URL without a password).
-    pub(super) server: String,
     /// By this machine's clock.
     pub(super) hold: Hold,
-    /// The server's `born`; empty where it was opened here, and the server has not been told.
+    /// The server's `born`, as far as it is known.
     pub(super) born: String,
     /// When it was last told (this machine's clock).
     pub(super) seen: Ms,
-}
-
-impl FleetHold {
-    /// Whether it was opened here, and the server has not been told.
-    pub(super) fn is_own(&self) -> bool {
-        self.born.is_empty()
-    }
+    /// It was opened here, and the server has not been told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) own: bool,
 }
 
 /// How a scope's ask finds its store.
@@ -240,8 +234,8 @@ impl Record {
             None if self.unshipped.is_some() || self.away.contains(scope) => Route::Home,
             // The server has lost its data since.
             None if self.mark(scope, now).is_some_and(|m| m.born != self.born(server)) => Route::Home,
-            None if self.fleet_hold(server).is_some_and(|f| f.is_own() || f.born != self.born(server)) => Route::Home,
-            None if self.fleet_released.is_some() => Route::Home,
+            None if self.fleet_hold(server).is_some_and(|f| f.born != self.born(server)) => Route::Home,
+            None if self.owes_fleet(server) => Route::Home,
             None => Route::Server,
         }
     }
@@ -256,45 +250,61 @@ impl Record {
         !born.is_empty() && self.born.insert(server.to_owned(), born.to_owned()).as_deref() != Some(born)
     }
 
-    /// The whole fleet's hold, as this server last told of it.
+    /// The whole fleet's hold, as this server last told of it or as it was opened in its place.
     pub(super) fn fleet_hold(&self, server: &str) -> Option<&FleetHold> {
-        self.fleet_hold.as_ref().filter(|f| f.server == server)
+        self.fleet_holds.get(server)
     }
 
-    /// Keeps a fleet's hold.
-    pub(super) fn hold_fleet(&mut self, hold: FleetHold) {
-        self.fleet_hold = Some(hold);
+    /// Keeps what a server told of the fleet's hold.
+    pub(super) fn hold_fleet(&mut self, server: &str, hold: Hold, now: Ms) {
+        let born = self.born(server).to_owned();
+        self.fleet_holds.insert(server.to_owned(), FleetHold { hold, born, seen: now, own: false });
     }
 
-    /// Forgets what this server told of the fleet's hold; tells whether that changed anything. What was opened here stays until
-    /// the server was told.
+    /// Forgets what this server told of the fleet's hold; tells whether that changed anything.
     pub(super) fn free_fleet(&mut self, server: &str) -> bool {
-        self.fleet_hold.take_if(|f| f.server == server && !f.is_own()).is_some()
+        self.fleet_holds.remove(server).is_some()
+    }
+
+    /// As [`Hold::rebase`], for the whole fleet's; tells whether that changed anything.
+    pub(super) fn rebase_fleet(&mut self, server: &str, now: Ms) -> bool {
+        let later = self.fleet_holds.get_mut(server).filter(|f| f.hold.since > now);
+        later.map(|f| f.hold.rebase(now)).is_some()
     }
 
     /// The whole fleet was held or released in this server's place.
     pub(super) fn decide_fleet(&mut self, server: &str, hold: Option<Hold>, now: Ms) {
-        self.fleet_released = if hold.is_none() { Some(now) } else { self.fleet_released };
-        let own = |hold| FleetHold { server: server.to_owned(), hold, born: String::new(), seen: now };
-        self.fleet_hold = hold.map(own);
+        match hold {
+            Some(hold) => {
+                let own = FleetHold { hold, born: String::new(), seen: now, own: true };
+                self.fleet_holds.insert(server.to_owned(), own);
+            }
+            None => {
+                self.fleet_holds.remove(server);
+                self.fleet_releases.insert(server.to_owned(), now);
+            }
+        }
     }
 
-    /// When the whole fleet's hold was lifted here, of which the server has not been told.
-    pub(super) fn fleet_released(&self) -> Option<Ms> {
-        self.fleet_released
+    /// When the whole fleet's hold was lifted here, of which this server has not been told.
+    pub(super) fn fleet_released(&self, server: &str) -> Option<Ms> {
+        self.fleet_releases.get(server).copied()
+    }
+
+    /// Whether this server has not been told of all that was decided here of the whole fleet.
+    pub(super) fn owes_fleet(&self, server: &str) -> bool {
+        self.fleet_releases.contains_key(server) || self.fleet_hold(server).is_some_and(|f| f.own)
     }
 
     /// The server, which is `born` so, has been told what stood in an earlier record; tells whether that changed anything.
-    pub(super) fn fleet_is_told(&mut self, told: &Self, born: &str) -> bool {
-        let mut changed = false;
-        if self.fleet_released.is_some() && self.fleet_released == told.fleet_released {
-            self.fleet_released = None;
-            changed = true;
-        }
-        let same =
-            |f: &&mut FleetHold| told.fleet_hold.as_ref().is_some_and(|t| (&t.hold, t.seen) == (&f.hold, f.seen));
-        if let Some(own) = self.fleet_hold.as_mut().filter(|f| f.is_own()).filter(same) {
-            born.clone_into(&mut own.born);
+    pub(super) fn fleet_is_told(&mut self, server: &str, told: &Self, born: &str) -> bool {
+        let released = told.fleet_released(server).filter(|at| self.fleet_released(server) == Some(*at));
+        let mut changed = released.and_then(|_| self.fleet_releases.remove(server)).is_some();
+        let same = |f: &&mut FleetHold| told.fleet_hold(server).is_some_and(|t| (&t.hold, t.seen) == (&f.hold, f.seen));
+        let told = self.fleet_holds.get_mut(server).filter(|f| f.own || f.born != born).filter(same);
+        if let Some(hold) = told {
+            hold.own = false;
+            born.clone_into(&mut hold.born);
             changed = true;
         }
         changed

@@ -24,8 +24,11 @@ pub fn tell(config: &Config, caller: Caller<'_>, word: &Word) {
     if !word.kind.is_of_holds() && config.notify.is_empty() {
         return;
     }
-    if let Some(mut input) = start(caller, &[]).and_then(|mut child| child.stdin.take()) {
-        let _ = input.write_all(word.json().as_bytes());
+    if let Some(mut child) = start(caller, &[]) {
+        if let Some(mut input) = child.stdin.take() {
+            let _ = input.write_all(word.json().as_bytes());
+        }
+        leave(child);
     }
 }
 
@@ -33,9 +36,13 @@ pub fn tell(config: &Config, caller: Caller<'_>, word: &Word) {
 pub fn look_for_lost(caller: Caller<'_>) {
     if let Some(mut child) = start(caller, &["--lost"]) {
         drop(child.stdin.take());
-        // An engine lives on: it must not leave a zombie.
-        std::thread::spawn(move || child.wait());
+        leave(child);
     }
+}
+
+/// An engine lives on: it must not leave a zombie.
+fn leave(mut child: Child) {
+    let _ = std::thread::Builder::new().spawn(move || child.wait());
 }
 
 fn start(caller: Caller<'_>, more: &[&str]) -> Option<Child> {

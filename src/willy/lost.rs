@@ -52,6 +52,8 @@ pub fn look(config: &Config) -> Result<(), StoreError> {
     if kept.try_lock().is_err() {
         return Ok(());
     }
+    // Whatever comes of it: the others need not look as well.
+    let _ = kept.set_modified(SystemTime::now());
     let mut before = Vec::new();
     (&kept).take(LARGEST).read_to_end(&mut before).map_err(files)?;
     let before: Told = serde_json::from_slice(&before).unwrap_or_default();
@@ -67,8 +69,7 @@ pub fn look(config: &Config) -> Result<(), StoreError> {
         if before.get(id) == session.pid.as_ref() {
             continue;
         }
-        let running = notify::start(&config.notify, &word(config, id, session, now));
-        running.into_iter().for_each(|command| drop(command.finish()));
+        let _ = notify::finish(notify::start(&config.notify, &word(config, id, session, now)));
     }
     Ok(())
 }

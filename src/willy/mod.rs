@@ -25,6 +25,6 @@ pub fn tell(config: &Config, word: &Word) -> Vec<String> {
         let told = Roll::open(config).and_then(|mut roll| reflect::write(&mut roll, config, word));
         wrong.extend(told.err().map(|e| e.to_string()));
     }
-    wrong.extend(running.into_iter().filter_map(notify::Running::finish));
+    wrong.extend(notify::finish(running));
     wrong
 }

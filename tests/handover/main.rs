@@ -3,6 +3,7 @@
 
 mod clocks;
 mod engines;
+mod holds;
 mod more;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,167 @@
+//! Holds and releases that people give while a server is away, or has just come back.
+
+use std::sync::atomic::Ordering;
+
+use redis::Connection;
+use serde_json::json;
+
+use crate::more::{at, edit, hold};
+use crate::support::{Answer, Frosty, Server, eventually, feed, free_port, stop};
+use crate::{Gate, nap, support_now};
+
+const QUICK: &str = r#"{"stop": {"min_interval": "200ms", "burst": null}}"#;
+const FLEET: &str = "frosty:{default}:fleet";
+const SCOPE: &str = "frosty:{default}:scope:s";
+
+fn url(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
+}
+
+fn run_at(frosty: &Frosty, url: &str, args: &[&str]) -> Answer {
+    let mut command = frosty.command(args);
+    command.env("FROSTY_STORE", url);
+    feed(command, b"")
+}
+
+fn why(con: &mut Connection, key: &str) -> String {
+    let reason: Option<String> = redis::cmd("HGET").arg(key).arg("hold_reason").query(con).unwrap();
+    reason.unwrap_or_default()
+}
+
+/// A hold that somebody opened while the server was away replaces an older one there, and no newer one.
+#[test]
+fn the_newer_of_two_holds_stands() {
+    for (newer_there, stands) in [(false, "mine"), (true, "theirs")] {
+        let port = free_port();
+        let frosty = Frosty::new().var("FROSTY_STORE", &url(port)).config(QUICK);
+        frosty.hook(&stop("s"));
+        let since = support_now();
+        for args in [&["hold", "--reason", "mine"][..], &["hold", "s", "--reason", "mine"]] {
+            assert_eq!(frosty.run(args, b"").code, Some(0));
+        }
+        nap(5);
+        let since = if newer_there { support_now() } else { since - 60_000 };
+        let server = Server::start_on(port);
+        let mut con = server.connection();
+        for key in [FLEET, SCOPE] {
+            let mut set = redis::cmd("HSET");
+            set.arg(key).arg(&["hold_reason", "theirs", "hold_by", "ann"]);
+            set.arg(&[("hold_since", since), ("hold_until", since + 3_600_000)]).query::<()>(&mut con).unwrap();
+        }
+        eventually("the server is told", || {
+            frosty.hook(&stop("s"));
+            redis::cmd("HEXISTS").arg(SCOPE).arg("taken").query(&mut con).unwrap()
+        });
+        assert_eq!((why(&mut con, FLEET), why(&mut con, SCOPE)), (stands.to_owned(), stands.to_owned()));
+        nap(300);
+        assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    }
+}
+
+/// One that is told and delivered late replaces none that was opened since.
+#[test]
+fn a_hold_that_arrives_late_replaces_no_later_one() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(QUICK);
+    frosty.hook(&stop("s"));
+    gate.shut();
+    frosty.hook(&stop("s"));
+    // Where nobody listens the command finds its way to the scope's file.
+    let nobody = url(free_port());
+    for (store, args) in [(&gate.url, &["hold", "--reason", "mine"][..]), (&nobody, &["hold", "s", "--reason", "mine"])]
+    {
+        assert_eq!(run_at(&frosty, store, args).code, Some(0));
+    }
+    gate.holds.store(true, Ordering::SeqCst);
+    gate.unlock();
+    edit(&frosty, "server.json", |record| record["breaker"]["next"] = json!(0));
+    frosty.hook(&stop("s"));
+    for key in [FLEET, SCOPE] {
+        hold(&server, key);
+    }
+    nap(1_500);
+    gate.holds.store(false, Ordering::SeqCst);
+    nap(500);
+    let mut con = server.connection();
+    assert_eq!([why(&mut con, FLEET), why(&mut con, SCOPE)], ["wait for me", "wait for me"]);
+}
+
+/// A person's word reaches a server that others found away a moment ago, and where it does not that is said.
+#[test]
+fn a_hold_does_not_wait_for_the_breakers_next_try() {
+    let port = free_port();
+    let frosty = Frosty::new().var("FROSTY_STORE", &url(port)).config(QUICK);
+    frosty.hook(&stop("s"));
+    let held = frosty.run(&["hold", "--reason", "here"], b"");
+    assert!(held.stderr.contains("this machine alone heeds it"), "{held:?}");
+    // The breaker is open for long.
+    edit(&frosty, "server.json", |record| record["breaker"]["next"] = json!(support_now() + 15_000));
+    let server = Server::start_on(port);
+    let held = frosty.run(&["hold", "--reason", "there"], b"");
+    assert_eq!((held.code, held.stderr.contains("alone")), (Some(0), false), "{held:?}");
+    assert_eq!(why(&mut server.connection(), FLEET), "there");
+}
+
+/// Whom the server lets not in is decided for by files, and held there.
+#[test]
+fn a_fleet_is_held_where_the_server_lets_nobody_in() {
+    let server = Server::start_with(&["--requirepass", "secret"]);
+    let frosty = Frosty::on(&server).config(QUICK);
+    frosty.hook(&stop("s"));
+    let held = frosty.run(&["hold"], b"");
+    assert!(held.code == Some(0) && held.stderr.contains("this machine alone heeds it"), "{held:?}");
+    assert!(held.stderr.contains("give it the right password"), "{held:?}");
+    nap(300);
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    assert_eq!(frosty.run(&["hold", "s"], b"").code, Some(1));
+    assert!(frosty.run(&["release", "--fleet"], b"").stdout.starts_with("released"));
+    eventually("the agent goes on", || {
+        nap(300);
+        frosty.hook(&stop("s")).code == Some(2)
+    });
+}
+
+/// Two servers under one fleet: what was done in the place of one concerns the other nothing, and is not forgotten over it.
+#[test]
+fn a_fleets_hold_and_release_are_of_one_server() {
+    let (port, other) = (free_port(), Server::start());
+    let frosty = Frosty::new().config(QUICK);
+    hold(&other, FLEET);
+    let ask_other = |times| (0..times).all(|_| at(&frosty, &other.url(), &stop("s")).code == Some(0));
+    nap(5);
+    assert_eq!(run_at(&frosty, &url(port), &["release", "--fleet"]).code, Some(0));
+    assert!(ask_other(3), "lifted there and not here");
+    assert_eq!(why(&mut other.connection(), FLEET), "wait for me");
+    assert_eq!(run_at(&frosty, &url(port), &["hold", "--reason", "mine"]).code, Some(0));
+    assert!(ask_other(3));
+    let server = Server::start_on(port);
+    let mut con = server.connection();
+    eventually("the one that was away is told", || {
+        at(&frosty, &url(port), &stop("s"));
+        why(&mut con, FLEET) == "mine"
+    });
+}
+
+/// A clock that is stepped back lengthens a fleet's hold by no more than its length.
+#[test]
+fn a_fleets_hold_keeps_its_length_when_the_clock_is_stepped_back() {
+    let away = url(free_port());
+    for (store, file) in [("embedded", "fleet.json"), (away.as_str(), "server.json")] {
+        let frosty = Frosty::new().var("FROSTY_STORE", store).config(QUICK);
+        frosty.hook(&stop("s"));
+        assert_eq!(frosty.run(&["hold", "--for", "1s"], b"").code, Some(0));
+        edit(&frosty, file, |value| {
+            let hold = match file {
+                "fleet.json" => &mut value["fleet"]["hold"],
+                _ => &mut value["fleet_holds"][&away]["hold"],
+            };
+            for field in ["since", "until"] {
+                hold[field] = json!(hold[field].as_i64().unwrap() + 3_600_000);
+            }
+        });
+        assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+        nap(1_300);
+        assert_eq!(frosty.hook(&stop("s")).code, Some(2), "{store}");
+    }
+}
