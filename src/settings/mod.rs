@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::config::Env;
 use crate::read;
+use crate::secret;
 use crate::text;
 
 pub mod diff;
@@ -145,8 +146,7 @@ impl Hook {
     #[must_use]
     pub fn shown(&self) -> String {
         let args = self.args.iter().flatten();
-        let words: Vec<&str> = std::iter::once(&self.command).chain(args).map(String::as_str).collect();
-        text::line(&words.join(" "))
+        text::line(&secret::command(std::iter::once(&self.command).chain(args).map(String::as_str)))
     }
 }
 

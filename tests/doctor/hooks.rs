@@ -73,6 +73,19 @@ fn as_a_plugin() {
 }
 
 #[test]
+fn passwords_in_commands_are_masked() {
+    let frosty = well();
+    let stop = json!({"hooks": {"Stop": [{"hooks": [
+        {"type": "command", "command": "frosty", "args": ["hook", "--store", "redis://u:hunter2@127.0.0.1:1"]},
+        {"type": "command", "command": "curl -u me:hunter2 http://u:hunter2@localhost/xadd/x"}]}]}});
+    register(&frosty, "local", &stop);
+    doctor(&frosty).shows("FAIL", "hooks", &["curl -u *** http://***@localhost/xadd/x"]);
+    let install = frosty.run(&["install"], b"");
+    assert!(install.stderr.contains("hook --store redis://***@127.0.0.1:1"), "{install:?}");
+    assert!(!install.stderr.contains("hunter2"), "{install:?}");
+}
+
+#[test]
 fn not_whole() {
     let frosty = well();
     let mut settings = registration(Engine::Continuous);
