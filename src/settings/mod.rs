@@ -18,6 +18,7 @@ pub mod others;
 pub mod ours;
 pub mod plugins;
 pub mod program;
+mod shell;
 pub mod write;
 
 /// The largest settings file that is read, in bytes.
@@ -249,14 +250,22 @@ mod tests {
             {"type":"command","command":"cd /x && ~/bin/frosty hook --arm manual","timeout":1.5},
             {"type":"command","command":"frosty","args":["status"]},
             {"type":"prompt","prompt":"frosty hook"},
-            {"type":"command","command":"relative/frosty","args":["hook"],"statusMessage":"frosty"}
+            {"type":"command","command":"relative/frosty","args":["hook"],"statusMessage":"frosty"},
+            {"type":"command","command":"sh","args":["-c","exec frosty hook --wait 1d"]},
+            {"type":"command","command":"env","args":["FROSTY_ON=1","frosty","hook"]},
+            {"type":"command","command":"(frosty hook); say --wait"},
+            {"type":"command","command":"\"/a b/frosty\" \"hook\"||true"},
+            {"type":"command","command":"bash -lc 'frosty hook --wait=1d'"},
+            {"type":"command","command":"echo frosty; hook"}
           ]}, {"hooks": null}], "Odd": 3}}"#;
         let all = hooks_in(json, Path::new("/s.json")).unwrap();
         let seen: Vec<_> = all.iter().map(|h| (owner(h), engine(h))).collect();
         let plain = (Owner::ByHand, Some(Engine::Plain));
         let none = (Owner::Other, None);
         let waits = (Owner::Installed, Some(Engine::Continuous));
-        assert_eq!(seen, [none, waits, plain, plain, none, none, plain]);
+        let by_hand = (Owner::ByHand, Some(Engine::Continuous));
+        assert_eq!(seen[..7], [none, waits, plain, plain, none, none, plain]);
+        assert_eq!(seen[7..], [by_hand, plain, plain, plain, by_hand, none]);
         assert_eq!(all[1].shown(), "/b/frosty hook --wait 20d");
         assert_eq!((all[1].timeout, all[1].async_rewake, all[3].timeout), (Some(1_900_000.0), true, Some(1.5)));
         for json in ["", " \n", "[]", "7", "{}", r#"{"hooks":null}"#, r#"{"hooks":[]}"#, r#"{"hooks":{"Stop":{}}}"#] {
