@@ -102,7 +102,7 @@ fn hints(env: &Env, chosen: &Chosen, wanted: &Registration, new: &str) {
             text::line_of(&wanted.command, 1000)
         ));
     }
-    for file in disabling(env, &chosen.project) {
+    if let Some(file) = disabling(env, &chosen.project) {
         warn(&format!(
             "no hook runs while {} says \"disableAllHooks\": true; take that out: \"${{EDITOR:-vi}}\" {}",
             text::path(&file),

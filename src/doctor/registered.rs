@@ -63,7 +63,7 @@ impl Registered {
     /// Reads these files.
     pub(super) fn of(files: Vec<SettingsFile>) -> Self {
         let mut all = Self::default();
-        for file in files {
+        for file in settings::weakest_first(files) {
             let json = match settings::load(&file.path) {
                 Ok(None) => continue,
                 Ok(Some(json)) => json,
@@ -81,13 +81,6 @@ impl Registered {
                 all.settings.push((file, value));
             }
         }
-        // What whoever looks after the machine says is said last.
-        all.settings.sort_by_key(|(file, _)| match file.place {
-            Place::User => 0,
-            Place::Project => 1,
-            Place::Local => 2,
-            Place::Managed => 3,
-        });
         all
     }
 

@@ -1,5 +1,6 @@
 //! Claude Code's settings files: where they are, and the hooks that are registered in them (client 2.1.331).
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -70,7 +71,7 @@ pub fn user_dir(env: &Env) -> Option<PathBuf> {
 #[must_use]
 pub fn files(env: &Env, project: &Path) -> Vec<SettingsFile> {
     let of = |place, path| SettingsFile { place, path };
-    let mut all = vec![of(Place::Managed, PathBuf::from("/etc/claude-code/managed-settings.json"))];
+    let mut all: Vec<_> = managed(Path::new(MANAGED)).into_iter().map(|path| of(Place::Managed, path)).collect();
     all.extend(user_dir(env).map(|dir| of(Place::User, dir.join("settings.json"))));
     let folder = project.join(".claude");
     let own = [of(Place::Project, folder.join("settings.json")), of(Place::Local, folder.join("settings.local.json"))];
@@ -80,6 +81,22 @@ pub fn files(env: &Env, project: &Path) -> Vec<SettingsFile> {
         }
     }
     all
+}
+
+/// The folder of whoever looks after the machine (client 2.1.331).
+const MANAGED: &str =
+    if cfg!(target_os = "macos") { "/Library/Application Support/ClaudeCode" } else { "/etc/claude-code" };
+
+/// Its one file, and those that lie in the folder beside that, in the order in which each beats the one before.
+fn managed(folder: &Path) -> Vec<PathBuf> {
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".json") && !name.starts_with('.')
+    };
+    let more = fs::read_dir(folder.join("managed-settings.d")).into_iter().flatten().flatten();
+    let mut more: Vec<PathBuf> = more.map(|entry| entry.path()).filter(is_one).collect();
+    more.sort();
+    std::iter::once(folder.join("managed-settings.json")).chain(more).collect()
 }
 
 /// Whether two paths lead to the same file.
@@ -199,15 +216,23 @@ pub fn hooks_in(json: &str, path: &Path) -> Result<Vec<Hook>, Unread> {
     Ok(all)
 }
 
-/// The settings files of a project that switch every hook off (`"disableAllHooks": true`).
+/// The settings file that switches every hook off (`"disableAllHooks": true`), if the one that has the last word on it does.
 #[must_use]
-pub fn disabling(env: &Env, project: &Path) -> Vec<PathBuf> {
-    let disables = |file: &SettingsFile| {
-        let text = load(&file.path).ok().flatten().unwrap_or_default();
-        parsed(&text, &file.path).ok().flatten().and_then(|root| root.get("disableAllHooks")?.value())
-            == Some(Value::Bool(true))
+pub fn disabling(env: &Env, project: &Path) -> Option<PathBuf> {
+    let says = |file: SettingsFile| {
+        let text = load(&file.path).ok()??;
+        let value = parsed(&text, &file.path).ok()??.get("disableAllHooks")?.value()?;
+        Some((file.path, value))
     };
-    files(env, project).into_iter().filter(disables).map(|file| file.path).collect()
+    let last = weakest_first(files(env, project)).into_iter().rev().find_map(says);
+    last.filter(|(_, value)| *value == Value::Bool(true)).map(|(path, _)| path)
+}
+
+/// What is nearer to the project beats what is further away, and what is managed beats all.
+#[must_use]
+pub fn weakest_first(mut files: Vec<SettingsFile>) -> Vec<SettingsFile> {
+    files.sort_by_key(|file| file.place == Place::Managed);
+    files
 }
 
 /// The value that a file's text holds; `None` for a text of white space alone.
@@ -239,6 +264,23 @@ pub(crate) fn hook(file: &Path, event: &str, entry: &Value) -> Option<Hook> {
 mod tests {
     use super::ours::{Engine, Owner, engine, owner};
     use super::*;
+
+    /// Only root could put files where they are looked for.
+    #[test]
+    fn managed_settings_may_lie_in_a_folder_too() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let folder = dir.path().join("managed-settings.d");
+        fs::create_dir(&folder).unwrap();
+        for name in ["20-b.json", "10-a.json", ".hidden.json", "notes.txt"] {
+            fs::write(folder.join(name), "{}").unwrap();
+        }
+        let one = dir.path().join("managed-settings.json");
+        assert_eq!(managed(dir.path()), [one, folder.join("10-a.json"), folder.join("20-b.json")]);
+        let file = |place, name: &str| SettingsFile { place, path: name.into() };
+        let all = vec![file(Place::Managed, "m"), file(Place::Managed, "n"), file(Place::User, "u")];
+        let names: Vec<PathBuf> = weakest_first(all).into_iter().map(|f| f.path).collect();
+        assert_eq!(names, ["u", "m", "n"].map(PathBuf::from));
+    }
 
     #[test]
     fn hooks_are_listed_with_their_owner_and_engine() {

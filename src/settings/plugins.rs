@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::ours::{Owner, owner};
-use super::{Hook, files, hooks, load, user_dir};
+use super::{Hook, files, hooks, load, user_dir, weakest_first};
 use crate::config::Env;
 
 /// A plugin that registers `frosty hook`.
@@ -29,10 +29,7 @@ pub fn plugins(env: &Env, project: &Path) -> Vec<Plugin> {
     let installed = json(&dir.join("plugins/installed_plugins.json"));
     let known = json(&dir.join("plugins/known_marketplaces.json"));
     let mut on: BTreeMap<String, PathBuf> = BTreeMap::new();
-    // The later beats the earlier, but what is managed beats all.
-    let mut all = files(env, project);
-    all.rotate_left(1);
-    for file in all {
+    for file in weakest_first(files(env, project)) {
         let json = json(&file.path);
         for (id, value) in json.get("enabledPlugins").and_then(Value::as_object).into_iter().flatten() {
             match value {

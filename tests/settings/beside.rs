@@ -211,6 +211,9 @@ fn what_keeps_it_from_working_is_told() {
     let frosty = Frosty::new();
     fs::write(settings(&frosty), r#"{"disableAllHooks": true}"#).unwrap();
     done_beside(&frosty, &["install"], &["no hook runs while", "disableAllHooks"]);
+    // The nearest file has the last word.
+    fs::write(settings(&frosty).with_file_name("settings.local.json"), r#"{"disableAllHooks": false}"#).unwrap();
+    done(&run(&frosty, &["install", "--plain"]));
     let frosty = Frosty::new().var("FROSTY_DISABLE", "1");
     done_beside(&frosty, &["install"], &["unset FROSTY_DISABLE"]);
     let frosty = Frosty::new();
