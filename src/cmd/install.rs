@@ -104,7 +104,7 @@ fn hints(env: &Env, chosen: &Chosen, wanted: &Registration, new: &str) {
     }
     if let Some(file) = disabling(env, &chosen.project) {
         warn(&format!(
-            "no hook runs while {} says \"disableAllHooks\": true; take that out: \"${{EDITOR:-vi}}\" {}",
+            "no hook runs while {} says \"disableAllHooks\": true; take that out: ${{EDITOR:-vi}} {}",
             text::path(&file),
             text::path(&file)
         ));

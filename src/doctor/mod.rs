@@ -49,9 +49,9 @@ pub fn examine(env: &Env, project: &Path, place: &PlaceArgs) -> Vec<Check> {
     checks.push(session::armed(&config, env, Some(project), engine));
     checks.push(session::seat(&config, env));
     checks.extend(session::window(env));
-    checks.extend(notice::checks(&config));
+    checks.extend(notice::checks(&config, env));
     checks.extend(state::checks(&config));
-    checks.extend(store::checks(&config));
+    checks.extend(store::checks(&config, env));
     checks.push(engines::check(&config));
     checks
 }
@@ -91,7 +91,12 @@ fn install(project: &Path) -> String {
 }
 
 fn edit(file: &Path) -> String {
-    format!("\"${{EDITOR:-vi}}\" {}", text::path(file))
+    format!("${{EDITOR:-vi}} {}", text::path(file))
+}
+
+/// An editor on the user's own configuration.
+fn edit_own(env: &Env) -> String {
+    env.user_file().map_or_else(|| "${EDITOR:-vi} ~/.claude/frosty.json".to_owned(), |file| edit(&file))
 }
 
 /// The project that is meant: the one named, else the client's, else the working folder.

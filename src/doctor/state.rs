@@ -116,7 +116,7 @@ fn set_aside(dir: &Path) -> Option<Check> {
         count(bad.len(), "state file"),
         named.join(", ")
     );
-    Some(Check::warn(ASIDE, found, format!("less {}  # then remove what you need no more", text::path(first))))
+    Some(Check::warn(ASIDE, found, format!("less {}", text::path(first))))
 }
 
 /// What the server has still to be told, and whether it is away.
@@ -138,14 +138,12 @@ fn spool(backlog: &Backlog, dir: &Path) -> Check {
             0 => "with the next ask".to_owned(),
             left => format!("in {}", duration::about(Duration::from_millis(left))),
         };
-        let rest = if rest.is_empty() { String::new() } else { format!("; {rest}") };
-        let (why, cure) = away.why.rsplit_once("; ").unwrap_or((&away.why, "see the line of the store"));
-        let found = format!(
-            "the server is known to be away ({} in a row; asked again {when}): {}{rest}",
-            count(away.tries as usize, "failed attempt"),
-            text::line(why)
-        );
-        return Check::warn(SPOOL, found, text::line(cure));
+        let rest = if rest.is_empty() { String::new() } else { format!(", {rest}") };
+        let tried = count(away.tries as usize, "failed attempt");
+        let why = text::line_of(&away.why, 1000);
+        let known = format!("the server is known to be away ({tried} in a row; asked again {when}){rest}: {why}");
+        let check = Check::of_error(SPOOL, State::Warn, &known);
+        return if check.cure.is_some() { check } else { check.cured_by("frosty log -n 20") };
     }
     if backlog.given_up > 0 {
         let journal = text::path(&dir.join("journal.1.jsonl"));

@@ -117,7 +117,7 @@ pub enum Unread {
         cause: io::Error,
     },
     /// It is not JSON. The client, too, passes such a file over.
-    #[error("expected JSON in {file}, found: {cause}; edit it: \"${{EDITOR:-vi}}\" {file}")]
+    #[error("expected JSON in {file}, found: {cause}; edit it: ${{EDITOR:-vi}} {file}")]
     NotJson {
         /// The file.
         file: String,
@@ -125,7 +125,7 @@ pub enum Unread {
         cause: json::NotJson,
     },
     /// A part of it is of the wrong type.
-    #[error("{file}: {key}: expected {expected}, found {found}; edit it: \"${{EDITOR:-vi}}\" {file}")]
+    #[error("{file}: {key}: expected {expected}, found {found}; edit it: ${{EDITOR:-vi}} {file}")]
     WrongType {
         /// The file.
         file: String,

@@ -21,6 +21,17 @@ pub struct Plugin {
     pub hooks: Vec<Hook>,
 }
 
+impl Plugin {
+    /// Whether it is on because its folder lies among the user's skills.
+    #[must_use]
+    pub fn is_lying(&self) -> bool {
+        self.id.ends_with(LYING)
+    }
+}
+
+/// The marketplace that the client names for a plugin's folder among the skills.
+const LYING: &str = "@skills-dir";
+
 /// Every plugin that registers `frosty hook` and is switched on for a project. One that a session was started with
 /// (`--plugin-dir`) is not known here.
 #[must_use]
@@ -46,7 +57,7 @@ pub fn plugins(env: &Env, project: &Path) -> Vec<Plugin> {
     let lying = fs::read_dir(dir.join("skills")).into_iter().flatten().flatten().filter_map(|entry| {
         let folder = entry.path();
         folder.join(".claude-plugin/plugin.json").is_file().then_some(())?;
-        let id = format!("{}@skills-dir", entry.file_name().to_string_lossy());
+        let id = format!("{}{LYING}", entry.file_name().to_string_lossy());
         plugin(id, folder.clone(), hooks_of(&folder).unwrap_or_default())
     });
     marketplace.chain(lying).collect()

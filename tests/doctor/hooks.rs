@@ -62,7 +62,7 @@ fn as_a_plugin() {
     let root = env!("CARGO_MANIFEST_DIR");
     fs::copy(format!("{root}/.claude-plugin/plugin.json"), plugin.join(".claude-plugin/plugin.json")).unwrap();
     fs::copy(format!("{root}/hooks/hooks.json"), plugin.join("hooks/hooks.json")).unwrap();
-    let two = ["two engines", "plain in the plugin frosty@skills-dir", "-> rm -r "];
+    let two = ["two engines", "plain in the plugin frosty@skills-dir", "-> mv "];
     doctor(&frosty).shows("FAIL", "hooks", &two);
     register(&frosty, "project", &json!({}));
     doctor(&frosty).shows("ok", "hooks", &["plain, in the plugin frosty@skills-dir"]);
@@ -70,6 +70,26 @@ fn as_a_plugin() {
     register(&frosty, "local", &json!({"enabledPlugins": {"frosty@somewhere": true}}));
     let unknown = ["the plugin frosty@somewhere is switched on", "-> claude plugin disable frosty@somewhere"];
     doctor(&frosty).shows("note", "hooks", &unknown);
+}
+
+/// What stands in settings comes with a cloned repository: it must not get into a command that a person pastes.
+#[test]
+fn names_bring_no_command() {
+    let frosty = well();
+    register(&frosty, "local", &json!({"enabledPlugins": {"frosty@x; touch y": true}}));
+    doctor(&frosty).shows("note", "hooks", &["-> claude plugin disable 'frosty@x;'' touch y'"]);
+    let odd = frosty.home.path().join("a; touch y");
+    fs::create_dir_all(odd.join(".claude")).unwrap();
+    fs::write(odd.join(".claude/settings.json"), "{").unwrap();
+    let mut command = frosty.command(&["doctor", "--project"]);
+    command.arg(&odd);
+    let cure = "/a;'' touch y/.claude/settings.json'";
+    let report = doctor_by(&frosty, command);
+    report.shows(
+        "FAIL",
+        "hooks",
+        &["expected JSON in", &format!("  -> ${{EDITOR:-vi}} '{}{cure}", frosty.home.path().display())],
+    );
 }
 
 #[test]
@@ -118,7 +138,7 @@ fn beside_an_old_one() {
 fn unread_settings() {
     let frosty = well();
     fs::write(frosty.home.path().join(".claude/settings.json"), "{ \"hooks\": ").unwrap();
-    doctor(&frosty).shows("FAIL", "hooks", &["expected JSON in", "at line 1", "-> edit it: \"${EDITOR:-vi}\""]).shows(
+    doctor(&frosty).shows("FAIL", "hooks", &["expected JSON in", "at line 1", "edit it  -> ${EDITOR:-vi} "]).shows(
         "ok",
         "hooks",
         &["continuous"],

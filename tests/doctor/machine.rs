@@ -37,7 +37,7 @@ fn configurations() {
     let frosty = well().config("{ \"fleet\": ");
     doctor(&frosty)
         .shows("ok", "config", &["frosty.json (left out)", "< FROSTY_STORE"])
-        .shows("FAIL", "config", &["expected JSON in", "-> edit it: \"${EDITOR:-vi}\""])
+        .shows("FAIL", "config", &["expected JSON in", "edit it  -> ${EDITOR:-vi} "])
         .shows("ok", "engines", &[]);
     let frosty = well().config(r#"{"fleet": "night"}"#).project_config(r#"{"store": "embedded"}"#);
     doctor(&frosty)

@@ -203,7 +203,7 @@ fn the_plugin_is_named() {
     let lying = frosty.home.path().join(".claude/skills/frosty/.claude-plugin");
     fs::create_dir_all(&lying).unwrap();
     fs::write(lying.join("plugin.json"), "{}").unwrap();
-    refused(&run(&frosty, &["install"]), &["plugin frosty@skills-dir", "rm -r "]);
+    refused(&run(&frosty, &["install"]), &["plugin frosty@skills-dir", "take it out: mv "]);
 }
 
 #[test]
