@@ -31,7 +31,7 @@ pub(super) fn checks(registered: &Registered, config: &Config, env: &Env, projec
         several => two(several, project),
     });
     if let Some((source, hook, _)) = engines.first() {
-        checks.extend(missing(registered, &again(source, hook, project)));
+        checks.extend(missing(registered, &again(registered, source, hook, project)));
     }
     checks.extend(registered.unknown.iter().map(|plugin| {
         let found = format!(

@@ -22,7 +22,7 @@ mod timeouts;
 
 use crate::cli::PlaceArgs;
 use crate::config::{Env, Flags, layers};
-use crate::settings::ours::{Engine, Owner, engine, owner};
+use crate::settings::ours::{Engine, Owner, owner};
 use crate::settings::{Hook, Place, same};
 use crate::text;
 use registered::{Registered, Source};
@@ -73,16 +73,21 @@ fn needs(registered: &Registered) -> client::Needs {
 }
 
 /// The command that registers a hook anew, where `frosty install` wrote it; else an editor on its file.
-fn again(source: &Source, hook: &Hook, project: &Path) -> String {
-    let place = match source {
-        Source::Plugin(plugin) => return format!("claude plugin update {}", text::line(&plugin.id)),
+fn again(registered: &Registered, source: &Source, hook: &Hook, project: &Path) -> String {
+    let install = match source {
+        Source::Plugin(plugin) if !plugin.is_lying() => {
+            return format!("claude plugin update {}", text::word(&plugin.id));
+        }
+        Source::Plugin(_) | Source::Settings(Place::Managed) => return edit(&hook.file),
         Source::Settings(_) if owner(hook) != Owner::Installed => return edit(&hook.file),
-        Source::Settings(Place::User) => " --user",
-        Source::Settings(Place::Local) => " --local",
-        Source::Settings(_) => "",
+        Source::Settings(Place::User) => "frosty install --user".to_owned(),
+        Source::Settings(Place::Local) => format!("{} --local", install(project)),
+        Source::Settings(Place::Project) => install(project),
     };
-    let plain = if engine(hook) == Some(Engine::Plain) { " --plain" } else { "" };
-    format!("{}{place}{plain}", install(project))
+    // Which engine all entries of a file make is told by one of them alone.
+    let is_stop = |stop: &Hook| stop.file == hook.file && owner(stop) == Owner::Installed;
+    let plain = registered.engines().iter().any(|(_, stop, engine)| is_stop(stop) && *engine == Engine::Plain);
+    format!("{install}{}", if plain { " --plain" } else { "" })
 }
 
 fn install(project: &Path) -> String {

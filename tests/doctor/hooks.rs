@@ -105,6 +105,29 @@ fn passwords_in_commands_are_masked() {
     assert!(!install.stderr.contains("hunter2"), "{install:?}");
 }
 
+/// A cure keeps the engine, and its flags go together.
+#[test]
+fn what_registers_anew_registers_the_same() {
+    let frosty = well();
+    let gone = |engine| {
+        let mut settings = registration(engine);
+        for list in settings["hooks"].as_object_mut().unwrap().values_mut() {
+            list[0]["hooks"][0]["command"] = "/gone/frosty".into();
+        }
+        settings
+    };
+    register(&frosty, "project", &gone(Engine::Plain));
+    let report = doctor(&frosty);
+    report.shows("FAIL", "binary", &["/gone/frosty, which is gone", "-> frosty install --plain"]);
+    register(&frosty, "project", &json!({}));
+    register(&frosty, "user", &gone(Engine::Continuous));
+    let mut command = frosty.command(&["doctor", "--project"]);
+    command.arg(frosty.project()).current_dir(frosty.home.path());
+    let report = doctor_by(&frosty, command);
+    let cure = report.lines.iter().find(|line| line.contains("which is gone")).unwrap();
+    assert!(cure.ends_with("  -> frosty install --user"), "{cure}");
+}
+
 #[test]
 fn not_whole() {
     let frosty = well();
