@@ -174,6 +174,12 @@ fn stop_hooks_that_do_not_ask_are_named() {
     assert!(!settings(&frosty).exists());
     done_beside(&frosty, &["install", "--keep-others"], &["loop it.sh"]);
     assert_eq!(owners(&settings(&frosty)).len(), 7);
+    // What is to be done all the same is told whole.
+    let told = run(&frosty, &["install", "--plain", "--dry-run", "--keep-others"]).stdout;
+    assert!(told.contains("To do it: frosty install --plain --project") && told.contains(" --keep-others\n"));
+    let told = done(&run(&frosty, &["uninstall"]));
+    assert!(told.contains("undo     frosty install --continuous") && told.contains("--keep-others"), "{told}");
+    done_beside(&frosty, &["install", "--keep-others"], &["loop it.sh"]);
     // A file that cannot be understood is told, and keeps nobody from registering elsewhere.
     fs::write(users(&frosty), "{").unwrap();
     done_beside(&frosty, &["install", "--plain"], &["looked for other engines, but expected JSON"]);
