@@ -39,9 +39,7 @@ pub enum Unwritten {
         file: String,
     },
     /// The system did not let it.
-    #[error(
-        "expected to {doing} {path}, found: {cause}; the settings are as they were; see who may write there: namei -l {path}"
-    )]
+    #[error("expected to {doing} {path}, found: {cause}; the settings are as they were; {cure}")]
     Failed {
         /// What was being done.
         doing: &'static str,
@@ -49,6 +47,8 @@ pub enum Unwritten {
         path: String,
         /// What the system said.
         cause: io::Error,
+        /// What shows why.
+        cure: String,
     },
     /// What was written is not what stands there.
     #[error("expected {file} to hold what was written, found something else there; compare it with {backup}")]
@@ -61,7 +61,15 @@ pub enum Unwritten {
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Unwritten {
-    move |cause| Unwritten::Failed { doing, path: text::path(path), cause }
+    move |cause| {
+        let cure = match cause.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                format!("see how full it is: df -h {}", text::path(text::standing(path)))
+            }
+            _ => format!("see who may write there: namei -l {}", text::path(path)),
+        };
+        Unwritten::Failed { doing, path: text::path(path), cause, cure }
+    }
 }
 
 /// A settings file as it was read.
@@ -295,6 +303,13 @@ fn sync(folder: &Path) -> Result<(), Unwritten> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_shows_why() {
+        let of = |kind: ErrorKind| failed("write", Path::new("/no such/file"))(kind.into()).to_string();
+        assert!(of(ErrorKind::StorageFull).ends_with("; see how full it is: df -h /"));
+        assert!(of(ErrorKind::PermissionDenied).ends_with("; see who may write there: namei -l '/no such/file'"));
+    }
 
     /// What nobody could time from outside: somebody writes after the last look at the file.
     #[test]
