@@ -269,14 +269,17 @@ pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
         "it wants no password, so give none in its address either: unset FROSTY_STORE_PASSWORD_FILE".to_owned()
     } else if has("DB index") {
         format!(
-            "name a database that it has: export FROSTY_STORE={}",
+            "name a database that it has: export FROSTY_STORE={}/0",
             at.strip_suffix(&format!("/{}", server.database)).unwrap_or(&at)
         )
     } else if has("NOAUTH") || has("WRONGPASS") || has("invalid username-password") {
         "give it the right password: export FROSTY_STORE_PASSWORD_FILE=<file>".to_owned()
     } else if has("NOPERM") || has("The user executing the script can't") {
         let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::word);
-        format!("let the user do this much, as one who may: redis-cli -u {at} ACL SETUSER {user} {ACL}")
+        // To a shell a bare & would end the command.
+        let rights: Vec<String> = ACL.split(' ').map(text::word).collect();
+        let rights = rights.join(" ");
+        format!("let the user do this much, as one who may: redis-cli -u {at} ACL SETUSER {user} {rights}")
     } else if has("READONLY") {
         "this is a replica, so name its primary: export FROSTY_STORE=redis://<primary>:<port>".to_owned()
     } else if has("OOM") {
