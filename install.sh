@@ -11,7 +11,9 @@
 set -euo pipefail
 : "${HOME:?install.sh: expected HOME to be set; set it: export HOME=~}"
 called_from=$PWD
-CDPATH= cd -- "$(dirname -- "$0")"
+# Where this lies, behind any link.
+this=$(readlink -f -- "$0" 2>/dev/null || printf '%s' "$0")
+CDPATH= cd -- "$(dirname -- "$this")"
 
 bin_dir=$HOME/.local/bin
 try=no
@@ -25,7 +27,7 @@ folder() {
     *) printf '%s/%s' "$called_from" "$2" ;;
   esac
 }
-help() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
+help() { sed -n '2,10s/^# \{0,1\}//p' install.sh; }
 usage() {
   help >&2
   echo "install.sh: expected --bin-dir DIR, --project DIR, --local, --user, --plain, --continuous, --keep-others or --try, found: $1; see the lines above" >&2

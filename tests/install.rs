@@ -149,6 +149,17 @@ fn what_it_says_can_be_pasted() {
 }
 
 #[test]
+fn its_help_is_there_however_it_is_called() {
+    let home = TempDir::new().unwrap();
+    std::os::unix::fs::symlink(root().join("install.sh"), home.path().join("link")).unwrap();
+    let relative = Path::new(".").join(root().file_name().unwrap()).join("install.sh");
+    for (program, from) in [(relative.as_path(), root().parent().unwrap()), (Path::new("./link"), home.path())] {
+        let output = Command::new("bash").arg(program).arg("--help").current_dir(from).output().unwrap();
+        assert!(output.status.success() && output.stdout.starts_with(b"Builds Frosty"), "{output:?}");
+    }
+}
+
+#[test]
 fn a_wrong_argument_is_told() {
     let home = TempDir::new().unwrap();
     for args in [&["--wat"] as &[&str], &["--bin-dir"], &["--bin-dir", "--try"], &["--project="], &["--plain"]] {
