@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::Access;
+
 use super::report::{Check, State};
 use crate::clock;
 use crate::config::Config;
@@ -45,13 +47,18 @@ fn folder(state: &Path, dir: &Path) -> Check {
         }
         Ok(_) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let standing = text::standing(state);
+            let above = text::path(standing);
+            if let Err(e) = rustix::fs::access(standing, Access::WRITE_OK | Access::EXEC_OK) {
+                let found = format!("{shown} is not there and cannot be made: {above}: {}", std::io::Error::from(e));
+                return Check::fail(FOLDER, found, format!("namei -l {above}"));
+            }
             let found = format!("{shown} is not there yet: the first stop makes it");
-            return on(&Disk::of(text::standing(state)), &shown).unwrap_or_else(|| Check::ok(FOLDER, found));
+            return on(&Disk::of(standing), &above).unwrap_or_else(|| Check::ok(FOLDER, found));
         }
         Err(e) => return Check::fail(FOLDER, format!("{shown}: {e}"), format!("namei -l {shown}")),
     }
-    let may = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-    if let Err(e) = rustix::fs::access(state, may) {
+    if let Err(e) = rustix::fs::access(state, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
         let found = format!("{shown} cannot be used: {}", std::io::Error::from(e));
         return Check::fail(FOLDER, found, format!("namei -l {shown}"));
     }

@@ -285,7 +285,10 @@ fn create(path: &Path, text: &str, like: Option<&Metadata>) -> io::Result<()> {
     if let Some(like) = like {
         let now = file.metadata()?;
         if (now.uid(), now.gid()) != (like.uid(), like.gid()) {
-            std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+            std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid())).map_err(|e| {
+                let (uid, gid) = (like.uid(), like.gid());
+                io::Error::new(e.kind(), format!("it must belong to user {uid} and group {gid} as before ({e})"))
+            })?;
         }
         file.set_permissions(Permissions::from_mode(like.mode() & 0o7777))?;
     }
