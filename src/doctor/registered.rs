@@ -77,7 +77,7 @@ impl Registered {
                 Err(e) => all.unread.push(e),
             }
             let json = json.strip_prefix('\u{feff}').unwrap_or(&json);
-            if let Ok(value) = serde_json::from_str(json) {
+            if let Some(value) = settings::json::value(json) {
                 all.settings.push((file, value));
             }
         }

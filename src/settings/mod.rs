@@ -241,7 +241,11 @@ fn parsed<'a>(json: &'a str, file: &Path) -> Result<Option<json::Node<'a>>, Unre
 }
 
 fn wrong_type(file: &Path, key: &str, expected: &'static str, found: &json::Node<'_>) -> Unread {
-    Unread::WrongType { file: text::path(file), key: key.to_owned(), expected, found: found.kind() }
+    let found = match found.kind() {
+        kind if kind == expected => "a key in it that is half of a surrogate pair (such as \\ud800)",
+        kind => kind,
+    };
+    Unread::WrongType { file: text::path(file), key: key.to_owned(), expected, found }
 }
 
 /// One entry of an event's list.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::json::value;
 use super::ours::{Owner, owner};
 use super::{Hook, files, hooks, load, user_dir, weakest_first};
 use crate::config::Env;
@@ -85,5 +86,5 @@ fn hooks_of(folder: &Path) -> Option<Vec<Hook>> {
 /// What cannot be read switches nothing on.
 fn json(path: &Path) -> Value {
     let text = load(path).ok().flatten().unwrap_or_default();
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default()
+    value(text.trim_start_matches('\u{feff}')).unwrap_or_default()
 }

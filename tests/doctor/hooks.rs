@@ -173,6 +173,10 @@ fn switched_off() {
     let frosty = well();
     register(&frosty, "user", &json!({"disableAllHooks": true}));
     doctor(&frosty).shows("FAIL", "hooks off", &["disableAllHooks is true in", "no hook runs"]);
+    // A text elsewhere in the file that was cut in the middle of a character hides nothing.
+    let users = frosty.home.path().join(".claude/settings.json");
+    fs::write(users, r#"{"a": "\ud83d", "disableAllHooks": true}"#).unwrap();
+    doctor(&frosty).shows("FAIL", "hooks off", &["disableAllHooks is true in", "no hook runs"]);
     // The nearer file has the last word.
     register(&frosty, "local", &json!({"disableAllHooks": false}));
     doctor(&frosty).only(&["ok"]);

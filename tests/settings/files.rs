@@ -220,6 +220,7 @@ fn what_is_no_json_or_of_the_wrong_type_is_refused_and_untouched() {
     for (json, words) in [
         (&b"{\n  \"hooks\": {},\n}\n"[..], ["expected JSON", "at line 3, column 1"]),
         (b"// mine\n{}", ["expected JSON", "at line 1, column 1"]),
+        (b"{\"\\ud800\": 1}", ["the file: expected an object", "half of a surrogate pair"]),
         (b"{\"hooks\": null}", ["hooks: expected an object", "found null"]),
         (b"{\"hooks\": {\"Stop\": {}}}", ["hooks.Stop: expected a list", "found an object"]),
         (b"{\"a\": \"\xff\"}", ["expected to read", "not UTF-8 at byte 7"]),
