@@ -11,7 +11,9 @@
 set -euo pipefail
 : "${HOME:?install.sh: expected HOME to be set; set it: export HOME=~}"
 called_from=$PWD
-CDPATH= cd -- "$(dirname -- "$0")"
+# Where this lies, behind any link.
+this=$(readlink -f -- "$0" 2>/dev/null || printf '%s' "$0")
+CDPATH= cd -- "$(dirname -- "$this")"
 
 bin_dir=$HOME/.local/bin
 try=no
@@ -25,7 +27,7 @@ folder() {
     *) printf '%s/%s' "$called_from" "$2" ;;
   esac
 }
-help() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
+help() { sed -n '2,10s/^# \{0,1\}//p' install.sh; }
 usage() {
   help >&2
   echo "install.sh: expected --bin-dir DIR, --project DIR, --local, --user, --plain, --continuous, --keep-others or --try, found: $1; see the lines above" >&2
@@ -134,16 +136,22 @@ if [ "$try" = yes ]; then
 fi
 
 # ---- install -----------------------------------------------------------------------------------------------------
-mkdir -p "$bin_dir"
 # A running hook keeps its old file; the new one takes its place at once.
-cp "$binary" "$bin_dir/.frosty.new"
-mv -f "$bin_dir/.frosty.new" "$bin_dir/frosty"
+if ! said=$({ mkdir -p "$bin_dir" && [ ! -d "$bin_dir/frosty" ] && cp "$binary" "$bin_dir/.frosty.new" &&
+  mv -f "$bin_dir/.frosty.new" "$bin_dir/frosty"; } 2>&1); then
+  rm -f "$bin_dir/.frosty.new" 2>/dev/null || true
+  [ -n "$said" ] || said="a folder called frosty in it"
+  echo "install.sh: expected a folder for programs that you may write to at $bin_dir, found: $said; name another: ./install.sh --bin-dir ~/bin" >&2
+  exit 1
+fi
 bin_dir=$(CDPATH= cd -- "$bin_dir" && pwd)
 frosty=$bin_dir/frosty
 echo "Installed $("$frosty" --version) as $frosty."
+# As it can be pasted.
+shown=$(printf %q "$frosty")
 case :$PATH: in
   *:"$bin_dir":*) ;;
-  *) echo "That folder is not on your PATH; the hooks name it in full, so they work all the same. For the commands: export PATH=$bin_dir:\$PATH" ;;
+  *) echo "That folder is not on your PATH; the hooks name it in full, so they work all the same. For the commands: export PATH=$(printf %q "$bin_dir"):\$PATH" ;;
 esac
 
 # What a shell completes, and the man pages: written by the program itself. Without them it works all the same.
@@ -156,11 +164,13 @@ completions() {
 } 2>/dev/null
 put=
 completions bash "$data/bash-completion/completions/frosty" && put="$put bash"
-completions zsh "$data/zsh/site-functions/_frosty" && put="$put zsh (fpath+=($data/zsh/site-functions) before compinit)"
+completions zsh "$data/zsh/site-functions/_frosty" && put="$put zsh (fpath+=($(printf %q "$data/zsh/site-functions")) before compinit)"
 completions fish "${XDG_CONFIG_HOME:-$HOME/.config}/fish/completions/frosty.fish" && put="$put fish"
 [ -z "$put" ] || echo "Completions for:$put (from the next shell on)."
 if mkdir -p "$data/man/man1" 2>/dev/null && "$frosty" man --dir "$data/man/man1" >/dev/null 2>&1; then
-  echo "Man pages in $data/man/man1: man frosty"
+  # By name they are found beside a folder of the PATH.
+  man -w frosty >/dev/null 2>&1 && page=frosty || page=$(printf %q "$data/man/man1/frosty.1")
+  echo "Man pages in $data/man/man1: man $page"
 fi
 
 # ---- register ----------------------------------------------------------------------------------------------------
@@ -175,8 +185,8 @@ if ! found=$("$frosty" install --user --dry-run 2>&1 >/dev/null) && found=$(grep
 fi
 cat <<END
 Nothing is registered yet. Where shall it be? (--dry-run shows the change, frosty uninstall undoes it)
-  every session of one project      $frosty install --project DIR
-  the same, in unshared settings    $frosty install --local --project DIR
-  all projects, armed sessions only $frosty install --user
+  every session of one project      $shown install --project DIR
+  the same, in unshared settings    $shown install --local --project DIR
+  all projects, armed sessions only $shown install --user
 With --plain a refused stop ends the turn, and a person types to go on; else it waits, and the agent comes back by itself.
 END

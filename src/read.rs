@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
 
 /// The largest configuration, switch or password file.
 pub const SMALL: u64 = 1024 * 1024;
@@ -63,12 +65,16 @@ pub fn to_end(stream: impl AsFd, within: Duration, most: usize) -> Result<Vec<u8
     Ok(bytes)
 }
 
-/// What a program says on its stdout, if it ends within the time; it is not waited for longer. `None` otherwise.
+/// What a program says on its stdout, if it ends within the time; it is not waited for longer, and goes with all that it
+/// started. `None` otherwise.
 pub fn told_by(program: &mut Command, within: Duration, most: usize) -> Option<Vec<u8>> {
-    let piped = program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let piped = program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let mut child = piped.spawn().ok()?;
     // Read first: whoever holds the pipe open for longer than that is not waited for.
     let told = child.stdout.take().and_then(|out| to_end(out, within, most).ok());
+    if told.is_none() {
+        let _ = rustix::process::kill_process_group(Pid::from_child(&child), Signal::KILL);
+    }
     let _ = child.kill();
     let _ = child.wait();
     told
@@ -129,4 +135,30 @@ pub fn text(path: &Path) -> io::Result<String> {
         let at = e.utf8_error().valid_up_to();
         io::Error::new(ErrorKind::InvalidData, format!("it is not UTF-8 at byte {at}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A script that waits for another program leaves that one behind when it is killed.
+    #[test]
+    fn what_hangs_goes_with_all_that_it_started() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let pid = dir.path().join("pid");
+        let mut script = Command::new("sh");
+        script.args(["-c", "sleep 300 & echo $! > \"$0.new\"; mv \"$0.new\" \"$0\"; wait"]).arg(&pid);
+        let within = Duration::from_millis(300);
+        while !pid.exists() {
+            assert_eq!(told_by(&mut script, within, 100), None);
+        }
+        let stat = format!("/proc/{}/stat", std::fs::read_to_string(&pid).unwrap().trim());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // Whoever inherits it may not have looked at it yet.
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(Instant::now() < deadline, "it is still there");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(told_by(Command::new("echo").arg("x"), within * 100, 100), Some(b"x\n".to_vec()));
+    }
 }

@@ -61,6 +61,92 @@ pub fn scrubbed(words: &str) -> String {
     [before, "://", masked, &url(host), after].concat()
 }
 
+/// A command's words, the program first, to be shown: a store's URL, what stands before the `@` of any other, and what follows
+/// a flag, a variable or a header for passwords and keys is masked, and rather too much.
+#[must_use]
+pub fn command<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let mut out: Vec<String> = Vec::new();
+    let mut hides = Hides::Nothing;
+    for word in words {
+        if hides == Hides::Next || hides == Hides::Url {
+            out.push(if hides == Hides::Url { url(word) } else { MASK.to_owned() });
+            hides = Hides::Nothing;
+            continue;
+        }
+        let word =
+            if word.contains("redis://") || word.contains("rediss://") { scrubbed(word) } else { word.to_owned() };
+        // A whole line of a shell may be one word.
+        let mut parts = Vec::new();
+        for part in word.split(' ') {
+            let (shown, then) = one_word(part, hides);
+            hides = then;
+            parts.push(shown);
+        }
+        if hides == Hides::Quoted {
+            hides = Hides::Nothing;
+        }
+        out.push(parts.join(" "));
+    }
+    out.join(" ")
+}
+
+/// What of a command's words comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hides {
+    Nothing,
+    /// One word.
+    Next,
+    /// One word that is a store's URL, however wrong.
+    Url,
+    /// All up to a quote.
+    Quoted,
+}
+
+fn one_word(word: &str, hides: Hides) -> (String, Hides) {
+    match hides {
+        _ if word.is_empty() => return (String::new(), hides),
+        Hides::Nothing => {}
+        Hides::Url => return (url(word), Hides::Nothing),
+        Hides::Next => return (MASK.to_owned(), Hides::Nothing),
+        Hides::Quoted => match word.strip_suffix(['"', '\'']) {
+            Some(_) => return (format!("{MASK}{}", word.get(word.len() - 1..).unwrap_or_default()), Hides::Nothing),
+            None => return (MASK.to_owned(), hides),
+        },
+    }
+    let lower = word.to_ascii_lowercase();
+    let is_secret = |name: &str| ["pass", "secret", "token", "key", "auth"].iter().any(|part| name.contains(part));
+    if lower == "--store" {
+        return (word.to_owned(), Hides::Url);
+    }
+    if matches!(lower.as_str(), "-a" | "-u" | "--user")
+        || (lower.starts_with("--") && is_secret(&lower) && !lower.contains('='))
+    {
+        return (word.to_owned(), Hides::Next);
+    }
+    if let Some((name, value)) = word.split_once('=') {
+        let name_of = name.to_ascii_lowercase();
+        if name_of.ends_with("--store") {
+            return (format!("{name}={}", url(value)), Hides::Nothing);
+        }
+        if is_secret(&name_of) {
+            return (format!("{}={MASK}", nameless(name)), Hides::Nothing);
+        }
+    }
+    // A header.
+    if is_secret(&lower) && lower.ends_with(':') {
+        return (word.to_owned(), Hides::Quoted);
+    }
+    (nameless(word), Hides::Nothing)
+}
+
+/// Without what stands before a URL's `@`.
+fn nameless(word: &str) -> String {
+    match word.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, host)) => format!("{scheme}://{MASK}@{host}"),
+        None => word.to_owned(),
+    }
+}
+
 /// A store's URL as it can be shown, however wrong it is: what stands before an `@`, after a `?` or `#`, or where a port
 /// should be and is no number, may be a password.
 #[must_use]
@@ -121,6 +207,34 @@ mod tests {
         assert_eq!(without("WRONGPASS invalid", "hunter2secret"), "WRONGPASS invalid");
         assert_eq!(without("WRONGPASS wrong", "wrong"), "WRONGPASS ***");
         assert_eq!(without("as it is", ""), "as it is");
+    }
+
+    #[test]
+    fn commands_of_others() {
+        for (words, shown) in [
+            (&["/b/frosty", "hook", "--store", "redis://u:hunter2@h:7"][..], "/b/frosty hook --store redis://***@h:7"),
+            (&["frosty", "hook", "--store", "u:hun ter2@h", "--wait", "1d"], "frosty hook --store ***@h --wait 1d"),
+            (&["frosty", "hook", "--store=hunter2@h"], "frosty hook --store=***@h"),
+            (
+                &["FROSTY_STORE='redis://u:hun ter2@h' frosty hook; date"],
+                "FROSTY_STORE='redis://***@h' frosty hook; date",
+            ),
+            (&["curl -u me:hunter2 http://u:hunter2@h/xadd/x"], "curl -u *** http://***@h/xadd/x"),
+            (
+                &["curl -H \"Authorization: Bearer hunter2\" http://h/xadd/x"],
+                "curl -H \"Authorization: *** ***\" http://h/xadd/x",
+            ),
+            (&["curl", "-H", "x-api-key: hunter2", "h:1/xadd/"], "curl -H x-api-key: *** h:1/xadd/"),
+            (&["API_TOKEN=hunter2 redis-cli -a hunter2 ping; exit 2"], "API_TOKEN=*** redis-cli -a *** ping; exit 2"),
+            (&["mysql", "--password", "hunter2", "--token=hunter2"], "mysql --password *** --token=***"),
+            (&["curl http://u:hunter2@h/?token=hunter2"], "curl http://***@h/?token=***"),
+            (&["npx flow@alpha --keep-going; exit 2"], "npx flow@alpha --keep-going; exit 2"),
+            (&["curl -X POST http://h:18000/xadd/torch -d '{}'"], "curl -X POST http://h:18000/xadd/torch -d '{}'"),
+        ] {
+            let said = command(words.iter().copied());
+            assert!(!said.contains("hunter2") && !said.contains("ter2"), "{said}");
+            assert_eq!(said, shown);
+        }
     }
 
     #[test]

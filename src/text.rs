@@ -1,5 +1,7 @@
 //! Text that comes from elsewhere, made safe to show and to store.
 
+use std::os::unix::ffi::OsStrExt;
+
 use chrono::DateTime;
 
 use crate::throttle::policy::Ms;
@@ -38,22 +40,50 @@ fn unseen(c: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A path as it can be pasted into a shell, on one line.
+/// A path as it can be pasted into a shell, on one line. What is not seen, ends a line, or is no UTF-8 stands as bash, zsh and
+/// ksh read it in `$'…'`.
 #[must_use]
 pub fn path(path: &std::path::Path) -> String {
-    word(&path.display().to_string())
+    pasted(path.as_os_str().as_bytes())
 }
 
-/// A word as it can be pasted into a shell, on one line.
+/// Somebody else's word as it can be pasted into a shell, as one word and on one line.
 #[must_use]
 pub fn word(raw: &str) -> String {
-    let shown = line_of(raw, 1000);
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=@%:,".contains(c);
-    if !shown.is_empty() && shown.chars().all(plain) {
-        return shown;
-    }
-    format!("'{}'", shown.replace('\'', "'\\''"))
+    pasted(raw.as_bytes())
 }
+
+/// Never with a `; ` in it: behind the last one of those an error tells what mends it.
+fn pasted(raw: &[u8]) -> String {
+    let raw = raw.get(..LONGEST_PATH).unwrap_or(raw);
+    let seen = |c: char| tame(c) == Some(c);
+    let plain = |c: char| seen(c) && (c.is_alphanumeric() || "/._-+=@%:,".contains(c));
+    match std::str::from_utf8(raw) {
+        Ok(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
+        Ok(text) if text.chars().all(seen) => format!("'{}'", text.replace('\'', "'\\''").replace("; ", ";'' ")),
+        _ => {
+            let mut out = String::new();
+            for chunk in raw.utf8_chunks() {
+                for c in chunk.valid().chars() {
+                    match c {
+                        '\'' | '\\' => out.extend(['\\', c]),
+                        c if seen(c) => out.push(c),
+                        c => out.extend(c.encode_utf8(&mut [0; 4]).bytes().map(escaped)),
+                    }
+                }
+                out.extend(chunk.invalid().iter().copied().map(escaped));
+            }
+            format!("$'{}'", out.replace("; ", ";\\x20"))
+        }
+    }
+}
+
+fn escaped(byte: u8) -> String {
+    format!("\\x{byte:02x}")
+}
+
+/// No system has a longer path, in bytes.
+const LONGEST_PATH: usize = 4096;
 
 /// The nearest folder above a path that exists.
 #[must_use]
@@ -139,16 +169,28 @@ mod tests {
         assert_eq!(line(&"\u{200b}é".repeat(400)).chars().count(), LINE);
     }
 
+    /// What is shown is what a shell makes the same bytes of.
     #[test]
     fn a_path_is_one_word_of_a_shell() {
         for (raw, shown) in [
-            ("/home/ann/.claude/frosty.json", "/home/ann/.claude/frosty.json"),
-            ("~ann/frosty.json", "'~ann/frosty.json'"),
-            ("", "''"),
-            ("/a b/it's", "'/a b/it'\\''s'"),
+            (&b"/home/ann/.claude/frosty.json"[..], "/home/ann/.claude/frosty.json"),
+            (b"~ann/frosty.json", "'~ann/frosty.json'"),
+            (b"/a b/it's", "'/a b/it'\\''s'"),
+            (b" /a ", "' /a '"),
+            (b"", "''"),
+            (b"/a; touch b", "'/a;'' touch b'"),
+            (b"/$(a)`b`", "'/$(a)`b`'"),
+            (b"/a\nb'\\; c", "$'/a\\x0ab\\'\\\\;\\x20c'"),
+            (b"/\xffb\xe2\x80\xaec", "$'/\\xffb\\xe2\\x80\\xaec'"),
+            ("/日本/é".as_bytes(), "/日本/é"),
         ] {
-            assert_eq!(path(std::path::Path::new(raw)), shown);
+            let path = path(std::path::Path::new(std::ffi::OsStr::from_bytes(raw)));
+            assert_eq!(path, shown);
+            let said = std::process::Command::new("bash").args(["-c", &format!("printf %s {path}")]).output().unwrap();
+            assert_eq!(said.stdout, raw, "{shown}");
+            assert!(!path.contains("; ") && path.lines().count() == 1);
         }
+        assert_eq!(word("x@y; rm -r z"), "'x@y;'' rm -r z'");
     }
 
     #[test]

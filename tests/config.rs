@@ -160,7 +160,7 @@ fn errors_name_file_key_found_allowed_and_cure() {
         (r#"{"fleet": "arm"}"#, &["fleet", "\"arm\""]),
     ] {
         let error = apply(&mut Config::default(), json, "/u/frosty.json", Trust::Own).unwrap_err().to_string();
-        for word in words.iter().chain(&["/u/frosty.json", "expected", "edit it: \"${EDITOR:-vi}\""]) {
+        for word in words.iter().chain(&["/u/frosty.json", "expected", "edit it: ${EDITOR:-vi}"]) {
             assert!(error.contains(word), "no {word:?} in {error}");
         }
         assert!(!error.contains("p4ss"), "{error}");

@@ -121,6 +121,45 @@ fn it_registers_where_it_is_told() {
 }
 
 #[test]
+fn what_it_says_can_be_pasted() {
+    let home = TempDir::new().unwrap();
+    let elsewhere = home.path().join("a b");
+    let output = install(home.path(), &["--bin-dir", elsewhere.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let said = |command: &str| {
+        let said = Command::new("bash").args(["-c", command]).output().unwrap();
+        assert!(said.status.success(), "{command}: {said:?}");
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let path = text.split("For the commands: ").nth(1).unwrap().lines().next().unwrap();
+    assert_eq!(said(&format!("{path}; command -v frosty")).trim(), elsewhere.join("frosty").to_str().unwrap());
+    let user = text.lines().find(|line| line.ends_with(" install --user")).unwrap();
+    let user = user.trim_start().strip_prefix("all projects, armed sessions only ").unwrap();
+    assert!(said(&format!("{user} --help")).contains("--dry-run"));
+    // A file where the folder should be, and a folder where the program should be.
+    fs::write(home.path().join("file"), "").unwrap();
+    fs::create_dir_all(home.path().join("full/frosty")).unwrap();
+    for wrong in ["file", "full"] {
+        let output = install(home.path(), &["--bin-dir", home.path().join(wrong).to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("that you may write to at") && told.contains("--bin-dir ~/bin"), "{told}");
+    }
+    assert_eq!(fs::read_dir(home.path().join("full")).unwrap().count(), 1);
+}
+
+#[test]
+fn its_help_is_there_however_it_is_called() {
+    let home = TempDir::new().unwrap();
+    std::os::unix::fs::symlink(root().join("install.sh"), home.path().join("link")).unwrap();
+    let relative = Path::new(".").join(root().file_name().unwrap()).join("install.sh");
+    for (program, from) in [(relative.as_path(), root().parent().unwrap()), (Path::new("./link"), home.path())] {
+        let output = Command::new("bash").arg(program).arg("--help").current_dir(from).output().unwrap();
+        assert!(output.status.success() && output.stdout.starts_with(b"Builds Frosty"), "{output:?}");
+    }
+}
+
+#[test]
 fn a_wrong_argument_is_told() {
     let home = TempDir::new().unwrap();
     for args in [&["--wat"] as &[&str], &["--bin-dir"], &["--bin-dir", "--try"], &["--project="], &["--plain"]] {

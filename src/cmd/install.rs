@@ -36,7 +36,7 @@ pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
     if args.settings.dry_run || !refused {
         let backup = change(&standing, Some(&new), args.settings.dry_run)?;
         if !refused {
-            tell(&chosen, &wanted, before, &new, backup.as_deref(), args.settings.dry_run);
+            tell(&chosen, &wanted, before, &new, backup.as_deref(), args);
         }
     }
     let list = listed(&found, &chosen.project);
@@ -60,14 +60,22 @@ fn is_undone(before: Option<&str>, new: &str, file: &Path) -> Result<(), Setting
     Err(SettingsError::NotItsInverse(text::path(file)))
 }
 
-fn tell(chosen: &Chosen, wanted: &Registration, before: Option<&str>, new: &str, backup: Option<&Path>, dry_run: bool) {
+fn tell(
+    chosen: &Chosen,
+    wanted: &Registration,
+    before: Option<&str>,
+    new: &str,
+    backup: Option<&Path>,
+    args: &InstallArgs,
+) {
     let (file, engine) = (text::path(&chosen.file), wanted.engine.name());
     if before == Some(new) {
         say(&format!("Nothing to do: the {engine} engine is registered in {file} already."));
         return;
     }
-    if dry_run {
-        say(&format!("\nNothing was written. To do it: frosty install --{engine} {}", chosen.flags));
+    if args.settings.dry_run {
+        let keep = if args.keep_others { " --keep-others" } else { "" };
+        say(&format!("\nNothing was written. To do it: frosty install --{engine} {}{keep}", chosen.flags));
         return;
     }
     let whom = match chosen.place {
@@ -102,9 +110,9 @@ fn hints(env: &Env, chosen: &Chosen, wanted: &Registration, new: &str) {
             text::line_of(&wanted.command, 1000)
         ));
     }
-    for file in disabling(env, &chosen.project) {
+    if let Some(file) = disabling(env, &chosen.project) {
         warn(&format!(
-            "no hook runs while {} says \"disableAllHooks\": true; take that out: \"${{EDITOR:-vi}}\" {}",
+            "no hook runs while {} says \"disableAllHooks\": true; take that out: ${{EDITOR:-vi}} {}",
             text::path(&file),
             text::path(&file)
         ));

@@ -25,6 +25,7 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
         Without::Text(text) => Some(text.as_str()),
         Without::NoFile => None,
     };
+    let (others, _) = others::beside(&env, &chosen.project, &chosen.file);
     if new == before {
         say(&format!("Nothing to do: frosty install has registered nothing in {file}."));
     } else {
@@ -41,10 +42,11 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
             if let Some(backup) = backup {
                 say(&format!("  backup   {}", text::path(&backup)));
             }
-            say(&format!("  undo     frosty install --{} {}", engine.name(), chosen.flags));
+            // Beside these it would be refused.
+            let keep = if engine == Engine::Continuous && !others.is_empty() { " --keep-others" } else { "" };
+            say(&format!("  undo     frosty install --{} {}{keep}", engine.name(), chosen.flags));
         }
     }
-    let (others, _) = others::beside(&env, &chosen.project, &chosen.file);
     let frostys: Vec<Other> = others.into_iter().filter(|other| !matches!(other, Other::Unthrottled(..))).collect();
     if !frostys.is_empty() {
         say(&format!(

@@ -19,7 +19,7 @@ pub enum ConfigError {
         cure: String,
     },
     /// A file is not JSON.
-    #[error("expected JSON in {file}, found: {cause}; edit it: \"${{EDITOR:-vi}}\" {file}")]
+    #[error("expected JSON in {file}, found: {cause}; edit it: ${{EDITOR:-vi}} {file}")]
     NotJson {
         /// The file.
         file: String,

@@ -350,7 +350,7 @@ impl Reader<'_> {
     }
 
     fn cure(&self) -> String {
-        format!("edit it: \"${{EDITOR:-vi}}\" {}", self.file)
+        format!("edit it: ${{EDITOR:-vi}} {}", self.file)
     }
 }
 

@@ -351,10 +351,10 @@ fn wrong(place: &str, key: &str, found: &str, allowed: &str) -> ConfigError {
         "name the scope yourself: export FROSTY_SCOPE=<name>".to_owned()
     } else if key == "--session" {
         "see: frosty on --help".to_owned()
-    } else if place.starts_with(['/', '\'']) {
-        format!("edit it: \"${{EDITOR:-vi}}\" {place}")
+    } else if place.starts_with(['/', '\'', '$']) {
+        format!("edit it: ${{EDITOR:-vi}} {place}")
     } else {
-        "edit it: \"${EDITOR:-vi}\" ~/.claude/frosty.json".to_owned()
+        "edit it: ${EDITOR:-vi} ~/.claude/frosty.json".to_owned()
     };
     ConfigError::Value {
         place: place.to_owned(),

@@ -106,13 +106,13 @@ fn trials(config: &Config) -> Vec<(&'static str, Cmd, &'static str)> {
 /// Whether the user may do what Frosty does; nothing to say where that was not learnt.
 pub(super) fn rights(told: &Told, server: &Server, config: &Config) -> Option<Check> {
     let denied = told.denied.as_ref()?;
-    let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::line);
+    let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::word);
     if denied.is_empty() {
         return Some(Check::ok(NAME, format!("the user {user} may do all that Frosty does")));
     }
     // Pasted into a shell, where only the commands are words as they are.
     let word = |word: &&str| match *word {
-        JOURNAL => format!("'~{}'", text::line(&config.stream)),
+        JOURNAL => text::word(&format!("~{}", config.stream)),
         word if word.starts_with('+') => word.to_owned(),
         word => format!("'{word}'"),
     };

@@ -30,9 +30,9 @@ pub(super) fn checks(registered: &Registered, project: &Path) -> Vec<Check> {
     }];
     let programs: BTreeMap<PathBuf, &(Source, Hook)> = registered.ours().map(|own| (program(&own.1), own)).collect();
     checks.extend(
-        programs
-            .iter()
-            .filter_map(|(registered, (source, hook))| of(registered, &own, project, &again(source, hook, project))),
+        programs.iter().filter_map(|(program, (source, hook))| {
+            of(program, &own, project, &again(registered, source, hook, project))
+        }),
     );
     checks
 }

@@ -39,7 +39,11 @@ fn unread(env: &Env, unread: &[String]) -> Vec<Check> {
     if !unread.is_empty() {
         let names: Vec<String> = unread.iter().map(|name| text::line(name)).collect();
         let found = format!("nobody reads {}", names.join(", "));
-        checks.push(Check::warn(ENVIRONMENT, found, format!("unset {}", names.join(" "))));
+        // No shell can unset a name that it could not have set.
+        let is_name = |name: &&String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let known: Vec<&str> = unread.iter().filter(is_name).map(String::as_str).collect();
+        let cure = if known.is_empty() { "env".to_owned() } else { format!("unset {}", known.join(" ")) };
+        checks.push(Check::warn(ENVIRONMENT, found, cure));
     }
     // The two that set no key.
     for (name, set) in [

@@ -31,7 +31,7 @@ pub(super) fn checks(registered: &Registered, config: &Config, env: &Env, projec
         several => two(several, project),
     });
     if let Some((source, hook, _)) = engines.first() {
-        checks.extend(missing(registered, &again(source, hook, project)));
+        checks.extend(missing(registered, &again(registered, source, hook, project)));
     }
     checks.extend(registered.unknown.iter().map(|plugin| {
         let found = format!(
@@ -85,8 +85,9 @@ fn everywhere(engines: &[(&Source, &Hook, Engine)], config: &Config) -> Option<C
     let (_, hook, engine) = engines.iter().find(|(source, ..)| **source == Source::Settings(Place::User))?;
     let arm = flags(hook).ok().and_then(|flags| flags.arm).and_then(|arm| Arm::from_name(&arm));
     (arm.unwrap_or(config.arm) == Arm::Always).then(|| {
-        let found = format!("{} continues every session of every project", text::path(&hook.file));
-        Check::warn(HOOKS, found, format!("frosty install --user --{}  # registers --arm manual", engine.name()))
+        let file = text::path(&hook.file);
+        let found = format!("{file} continues every session of every project; registered anew it asks to be armed");
+        Check::warn(HOOKS, found, format!("frosty install --user --{}", engine.name()))
     })
 }
 

@@ -22,7 +22,7 @@ mod timeouts;
 
 use crate::cli::PlaceArgs;
 use crate::config::{Env, Flags, layers};
-use crate::settings::ours::{Engine, Owner, engine, owner};
+use crate::settings::ours::{Engine, Owner, owner};
 use crate::settings::{Hook, Place, same};
 use crate::text;
 use registered::{Registered, Source};
@@ -49,9 +49,9 @@ pub fn examine(env: &Env, project: &Path, place: &PlaceArgs) -> Vec<Check> {
     checks.push(session::armed(&config, env, Some(project), engine));
     checks.push(session::seat(&config, env));
     checks.extend(session::window(env));
-    checks.extend(notice::checks(&config));
+    checks.extend(notice::checks(&config, env));
     checks.extend(state::checks(&config));
-    checks.extend(store::checks(&config));
+    checks.extend(store::checks(&config, env));
     checks.push(engines::check(&config));
     checks
 }
@@ -73,16 +73,21 @@ fn needs(registered: &Registered) -> client::Needs {
 }
 
 /// The command that registers a hook anew, where `frosty install` wrote it; else an editor on its file.
-fn again(source: &Source, hook: &Hook, project: &Path) -> String {
-    let place = match source {
-        Source::Plugin(plugin) => return format!("claude plugin update {}", text::line(&plugin.id)),
+fn again(registered: &Registered, source: &Source, hook: &Hook, project: &Path) -> String {
+    let install = match source {
+        Source::Plugin(plugin) if !plugin.is_lying() => {
+            return format!("claude plugin update {}", text::word(&plugin.id));
+        }
+        Source::Plugin(_) | Source::Settings(Place::Managed) => return edit(&hook.file),
         Source::Settings(_) if owner(hook) != Owner::Installed => return edit(&hook.file),
-        Source::Settings(Place::User) => " --user",
-        Source::Settings(Place::Local) => " --local",
-        Source::Settings(_) => "",
+        Source::Settings(Place::User) => "frosty install --user".to_owned(),
+        Source::Settings(Place::Local) => format!("{} --local", install(project)),
+        Source::Settings(Place::Project) => install(project),
     };
-    let plain = if engine(hook) == Some(Engine::Plain) { " --plain" } else { "" };
-    format!("{}{place}{plain}", install(project))
+    // Which engine all entries of a file make is told by one of them alone.
+    let is_stop = |stop: &Hook| stop.file == hook.file && owner(stop) == Owner::Installed;
+    let plain = registered.engines().iter().any(|(_, stop, engine)| is_stop(stop) && *engine == Engine::Plain);
+    format!("{install}{}", if plain { " --plain" } else { "" })
 }
 
 fn install(project: &Path) -> String {
@@ -91,7 +96,12 @@ fn install(project: &Path) -> String {
 }
 
 fn edit(file: &Path) -> String {
-    format!("\"${{EDITOR:-vi}}\" {}", text::path(file))
+    format!("${{EDITOR:-vi}} {}", text::path(file))
+}
+
+/// An editor on the user's own configuration.
+fn edit_own(env: &Env) -> String {
+    env.user_file().map_or_else(|| "${EDITOR:-vi} ~/.claude/frosty.json".to_owned(), |file| edit(&file))
 }
 
 /// The project that is meant: the one named, else the client's, else the working folder.

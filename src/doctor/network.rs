@@ -15,8 +15,6 @@ use crate::text;
 
 const OPEN: &str = "open port";
 const THREADS: &str = "threads";
-/// The user's own configuration.
-const EDIT: &str = "\"${EDITOR:-vi}\" ~/.claude/frosty.json";
 /// How long the console may take to answer.
 const CONSOLE_ANSWERS: Duration = Duration::from_millis(300);
 
@@ -117,7 +115,7 @@ pub(super) fn open(told: &Told, server: &Server) -> Check {
         Some(true) => {
             let found = format!("{what}, and other machines reach it");
             let cure = if told.dragonfly().is_some() {
-                format!("dragonfly --bind 127.0.0.1 --port {}  # or with --requirepass=<password>", server.port)
+                format!("dragonfly --bind 127.0.0.1 --port {}", server.port)
             } else if is_loopback(&server.host) {
                 format!("redis-cli -u {} CONFIG SET bind '127.0.0.1 -::1'", told.at)
             } else {
@@ -129,7 +127,7 @@ pub(super) fn open(told: &Told, server: &Server) -> Check {
 }
 
 /// Whether a Dragonfly with several threads keeps what a stop needs on one of them; nothing to say of others.
-pub(super) fn threads(told: &Told, server: &Server, config: &Config) -> Option<Check> {
+pub(super) fn threads(told: &Told, server: &Server, config: &Config, edit: &str) -> Option<Check> {
     told.dragonfly()?;
     let threads: u32 = told.info("thread_count")?.parse().ok()?;
     if threads < 2 {
@@ -145,14 +143,16 @@ pub(super) fn threads(told: &Told, server: &Server, config: &Config) -> Option<C
     Some(if co_located && tagged {
         Check::ok(THREADS, format!("{threads} threads, and a fleet's keys are on one of them"))
     } else if co_located {
-        let found = format!("{threads} threads, but the journal {} bears no {tag}", text::line(&config.stream));
-        Check::note(THREADS, found).cured_by(format!("{EDIT}  # {stream}"))
+        let journal = text::line(&config.stream);
+        let found = format!("{threads} threads, but the journal {journal} bears no {tag}; to have it so: {stream}");
+        Check::note(THREADS, found).cured_by(edit)
     } else {
         let known = if by_flag.is_none() { " (as far as it tells)" } else { "" };
-        let found =
-            format!("{threads} threads, and a fleet's keys are spread over them{known}: slower with many agents");
-        Check::note(THREADS, found)
-            .cured_by(format!("dragonfly --lock_on_hashtags --port {}  # and {stream} in frosty.json", server.port))
+        let found = format!(
+            "{threads} threads, and a fleet's keys are spread over them{known}: slower with many agents; \
+to have them on one, start it with --lock_on_hashtags, and in frosty.json: {stream}"
+        );
+        Check::note(THREADS, found).cured_by(format!("dragonfly --lock_on_hashtags --port {}", server.port))
     })
 }
 

@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 
 use super::report::Check;
-use crate::config::{Config, env};
+use crate::config::{Config, Env, env as environment};
 use crate::text;
 
 const MODE: &str = "mode";
 const NOTIFY: &str = "notify";
 
 /// Nothing to say where Frosty decides and nobody is to be told.
-pub(super) fn checks(config: &Config) -> Vec<Check> {
+pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
     let mode = config.shadow.then(|| {
-        let found = "shadow: it decides and journals, and stands aside; no session is continued or kept from anything";
-        Check::note(MODE, found).cured_by("export FROSTY_MODE=enforce  # or \"mode\": \"enforce\" in frosty.json")
+        let found = "shadow: it decides and journals, and stands aside; no session is continued or kept from anything, until \
+\"mode\" is \"enforce\"";
+        Check::note(MODE, found).cured_by("export FROSTY_MODE=enforce")
     });
     let missing: Vec<String> =
         config.notify.iter().filter_map(|n| n.argv.first()).filter(|p| is_missing(p)).map(|p| text::line(p)).collect();
@@ -22,12 +23,12 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         (n, true) => Some(Check::ok(NOTIFY, format!("{n} to be told of holds, and of who needs you"))),
         (_, false) => {
             let found = format!("no such program: {}", missing.join(", "));
-            Some(Check::warn(NOTIFY, found, "\"${EDITOR:-vi}\" ~/.claude/frosty.json"))
+            Some(Check::warn(NOTIFY, found, super::edit_own(env)))
         }
     };
     mode.into_iter().chain(notify).collect()
 }
 
 fn is_missing(program: &str) -> bool {
-    if program.contains('/') { !PathBuf::from(program).exists() } else { env::on_path(program).is_none() }
+    if program.contains('/') { !PathBuf::from(program).exists() } else { environment::on_path(program).is_none() }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cli::{self, Cli, Command};
 use crate::config::{Env, Flags};
-use crate::settings::ours::{Engine, Owner, engine, owner};
+use crate::settings::ours::{Engine, Owner, call, engine, owner};
 use crate::settings::plugins::{Plugin, plugins};
 use crate::settings::{self, Hook, Place, SettingsFile, Unread};
 use crate::text;
@@ -63,7 +63,7 @@ impl Registered {
     /// Reads these files.
     pub(super) fn of(files: Vec<SettingsFile>) -> Self {
         let mut all = Self::default();
-        for file in files {
+        for file in settings::weakest_first(files) {
             let json = match settings::load(&file.path) {
                 Ok(None) => continue,
                 Ok(Some(json)) => json,
@@ -77,17 +77,10 @@ impl Registered {
                 Err(e) => all.unread.push(e),
             }
             let json = json.strip_prefix('\u{feff}').unwrap_or(&json);
-            if let Ok(value) = serde_json::from_str(json) {
+            if let Some(value) = settings::json::value(json) {
                 all.settings.push((file, value));
             }
         }
-        // What whoever looks after the machine says is said last.
-        all.settings.sort_by_key(|(file, _)| match file.place {
-            Place::User => 0,
-            Place::Project => 1,
-            Place::Local => 2,
-            Place::Managed => 3,
-        });
         all
     }
 
@@ -121,28 +114,18 @@ impl Registered {
     }
 }
 
-/// The words after the program, as they are registered; of a shell's line as far as it can be told.
+/// The words after the program, as they are registered; of another program's or a shell's line as far as it can be told.
 pub(super) fn arguments(hook: &Hook) -> Vec<String> {
-    if let Some(args) = &hook.args {
-        return args.clone();
+    match &hook.args {
+        Some(args) if owner(hook) == Owner::Installed => args.clone(),
+        _ => call(hook).unwrap_or_default().into_iter().skip(1).collect(),
     }
-    let words: Vec<&str> = hook.command.split_whitespace().collect();
-    let Some(at) = words.windows(2).position(|w| matches!(w, [_, "hook"])) else { return Vec::new() };
-    let own = words.iter().skip(at + 1).take_while(|word| !word.starts_with(['|', ';', '&', '<', '>']));
-    own.map(|word| word.trim_matches(['"', '\'', ';']).to_owned()).collect()
 }
 
 /// The program, as it is registered: a path, or a name that is looked up.
 pub(super) fn program(hook: &Hook) -> PathBuf {
-    if hook.args.is_some() {
-        return PathBuf::from(&hook.command);
-    }
-    let words: Vec<&str> = hook.command.split_whitespace().collect();
-    let found = words.windows(2).find_map(|w| match w {
-        [program, "hook"] => Some(*program),
-        _ => None,
-    });
-    PathBuf::from(found.unwrap_or(&hook.command).trim_matches(['"', '\'']))
+    let called = call(hook).filter(|_| owner(hook) != Owner::Installed);
+    called.and_then(|words| words.into_iter().next()).unwrap_or_else(|| hook.command.clone()).into()
 }
 
 /// The flags of a hook, read as `frosty hook` reads them.

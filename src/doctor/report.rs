@@ -72,11 +72,15 @@ impl Check {
         Self { state: State::Fail, ..Self::ok(name, found) }.cured_by(cure)
     }
 
-    /// From an error of the product, which tells what was found and, after its last `; `, what mends it.
+    /// From an error of the product, which tells what was found and, after its last `; `, what mends it: the command alone, or
+    /// behind a few words and a colon, which then belong to what was found.
     pub fn of_error(name: &'static str, state: State, error: &str) -> Self {
-        match error.rsplit_once("; ") {
-            Some((found, cure)) => Self { state, ..Self::ok(name, found) }.cured_by(cure),
-            None => Self { state, ..Self::ok(name, error) },
+        let check = |found: &str| Self { state, ..Self::ok(name, found) };
+        let Some((found, cure)) = error.rsplit_once("; ") else { return check(error) };
+        let words = |words: &str| words.chars().all(|c| c.is_ascii_lowercase() || " ,".contains(c));
+        match cure.split_once(": ") {
+            Some((before, command)) if words(before) => check(&format!("{found}; {before}")).cured_by(command),
+            _ => check(found).cured_by(cure),
         }
     }
 
@@ -156,6 +160,12 @@ mod tests {
     fn an_error_has_its_cure() {
         let check = Check::of_error("x", State::Fail, "expected a; found b; do c");
         assert_eq!((check.found.as_str(), check.cure.as_deref()), ("expected a; found b", Some("do c")));
+        let check = Check::of_error("x", State::Fail, "found b; look at it with: ls 'c: d'");
+        assert_eq!((check.found.as_str(), check.cure.as_deref()), ("found b; look at it with", Some("ls 'c: d'")));
+        // A path brings no cure of its own.
+        let path = crate::text::path(std::path::Path::new("/a; rm -r b/c"));
+        let check = Check::of_error("x", State::Fail, &format!("found it; edit it: vi {path}"));
+        assert_eq!(check.cure.as_deref(), Some("vi '/a;'' rm -r b/c'"));
         assert_eq!(Check::of_error("x", State::Fail, "nothing to be done").cure, None);
     }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::Access;
+
 use super::report::{Check, State};
 use crate::clock;
 use crate::config::Config;
@@ -45,13 +47,18 @@ fn folder(state: &Path, dir: &Path) -> Check {
         }
         Ok(_) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let standing = text::standing(state);
+            let above = text::path(standing);
+            if let Err(e) = rustix::fs::access(standing, Access::WRITE_OK | Access::EXEC_OK) {
+                let found = format!("{shown} is not there and cannot be made: {above}: {}", std::io::Error::from(e));
+                return Check::fail(FOLDER, found, format!("namei -l {above}"));
+            }
             let found = format!("{shown} is not there yet: the first stop makes it");
-            return on(&Disk::of(text::standing(state)), &shown).unwrap_or_else(|| Check::ok(FOLDER, found));
+            return on(&Disk::of(standing), &above).unwrap_or_else(|| Check::ok(FOLDER, found));
         }
         Err(e) => return Check::fail(FOLDER, format!("{shown}: {e}"), format!("namei -l {shown}")),
     }
-    let may = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-    if let Err(e) = rustix::fs::access(state, may) {
+    if let Err(e) = rustix::fs::access(state, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
         let found = format!("{shown} cannot be used: {}", std::io::Error::from(e));
         return Check::fail(FOLDER, found, format!("namei -l {shown}"));
     }
@@ -116,7 +123,7 @@ fn set_aside(dir: &Path) -> Option<Check> {
         count(bad.len(), "state file"),
         named.join(", ")
     );
-    Some(Check::warn(ASIDE, found, format!("less {}  # then remove what you need no more", text::path(first))))
+    Some(Check::warn(ASIDE, found, format!("less {}", text::path(first))))
 }
 
 /// What the server has still to be told, and whether it is away.
@@ -138,14 +145,12 @@ fn spool(backlog: &Backlog, dir: &Path) -> Check {
             0 => "with the next ask".to_owned(),
             left => format!("in {}", duration::about(Duration::from_millis(left))),
         };
-        let rest = if rest.is_empty() { String::new() } else { format!("; {rest}") };
-        let (why, cure) = away.why.rsplit_once("; ").unwrap_or((&away.why, "see the line of the store"));
-        let found = format!(
-            "the server is known to be away ({} in a row; asked again {when}): {}{rest}",
-            count(away.tries as usize, "failed attempt"),
-            text::line(why)
-        );
-        return Check::warn(SPOOL, found, text::line(cure));
+        let rest = if rest.is_empty() { String::new() } else { format!(", {rest}") };
+        let tried = count(away.tries as usize, "failed attempt");
+        let why = text::line_of(&away.why, 1000);
+        let known = format!("the server is known to be away ({tried} in a row; asked again {when}){rest}: {why}");
+        let check = Check::of_error(SPOOL, State::Warn, &known);
+        return if check.cure.is_some() { check } else { check.cured_by("frosty log -n 20") };
     }
     if backlog.given_up > 0 {
         let journal = text::path(&dir.join("journal.1.jsonl"));

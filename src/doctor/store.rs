@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::report::{Check, State};
 use super::server::{Scripts, Told, ask};
 use super::{acl, network};
-use crate::config::{Config, Server};
+use crate::config::{Config, Env, Server};
 use crate::duration;
 use crate::store::{self, StoreError};
 use crate::text;
@@ -23,10 +23,10 @@ const OLDEST: (u32, u32) = (6, 2);
 const SKEW: Ms = 1000;
 
 /// Everything about the store.
-pub(super) fn checks(config: &Config) -> Vec<Check> {
+pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
     let Some((server, optional)) = store::server(config) else { return vec![files(config, "as chosen")] };
     match ask(config, server) {
-        Ok(told) => of_server(&told, server, config),
+        Ok(told) => of_server(&told, server, config, env),
         Err(StoreError::NobodyListens { at }) if optional && !store::ever_reached(config) => {
             vec![files(config, &format!("nobody listens at {at}, nor ever did"))]
         }
@@ -44,7 +44,7 @@ fn files(config: &Config, why: &str) -> Check {
     }
 }
 
-fn of_server(told: &Told, server: &Server, config: &Config) -> Vec<Check> {
+fn of_server(told: &Told, server: &Server, config: &Config, env: &Env) -> Vec<Check> {
     let mut checks = vec![reached(told, config)];
     checks.extend(acl::rights(told, server, config));
     checks.extend(told.cut.is_none().then(|| script(told)));
@@ -52,7 +52,7 @@ fn of_server(told: &Told, server: &Server, config: &Config) -> Vec<Check> {
     checks.extend(memory(told, server));
     checks.extend(persistence(told));
     checks.push(network::open(told, server));
-    checks.extend(network::threads(told, server, config));
+    checks.extend(network::threads(told, server, config, &super::edit_own(env)));
     checks
 }
 
@@ -80,8 +80,8 @@ fn reached(told: &Told, config: &Config) -> Check {
         return Check::fail(STORE, found, format!("export FROSTY_STORE=redis://{primary}"));
     }
     if told.info("loading") == Some("1") {
-        let cure = format!("redis-cli -u {at} INFO persistence  # until it says loading:0");
-        return Check::warn(STORE, format!("{found}; it is still loading its data"), cure);
+        let cure = format!("redis-cli -u {at} INFO persistence");
+        return Check::warn(STORE, format!("{found}; it is still loading its data (loading:1)"), cure);
     }
     if let Some(why) = &told.cut {
         return Check::of_error(STORE, State::Fail, &why.to_string());
@@ -129,8 +129,11 @@ fn clock(told: &Told) -> Option<Check> {
     let off = Duration::from_millis(ahead.unsigned_abs());
     let which = if ahead < 0 { "behind" } else { "ahead of" };
     Some(if ahead.abs() > SKEW {
-        let found = format!("the server's clock, which decides, is {} {which} this machine's", duration::about(off));
-        Check::warn(CLOCK, found, "sudo timedatectl set-ntp true  # on whichever of the two is wrong")
+        let found = format!(
+            "the server's clock, which decides, is {} {which} this machine's: set the one that is wrong",
+            duration::about(off)
+        );
+        Check::warn(CLOCK, found, "sudo timedatectl set-ntp true")
     } else {
         Check::ok(CLOCK, format!("the server's clock is within a second of this machine's ({})", duration::show(off)))
     })

@@ -25,12 +25,10 @@ pub(super) fn checks(registered: &Registered) -> Vec<Check> {
     };
     if let Some((file, _)) = registered.settings.iter().find(managed) {
         let file = text::path(&file.path);
-        let found = format!("allowManagedHooksOnly is true in {file}: only the machine's own hooks run");
-        checks.push(Check::fail(
-            SWITCHES,
-            found,
-            format!("less {file}  # whoever looks after this machine can change it"),
-        ));
+        let found = format!(
+            "allowManagedHooksOnly is true in {file}: only the machine's own hooks run; whoever looks after it can change that"
+        );
+        checks.push(Check::fail(SWITCHES, found, format!("less {file}")));
     }
     let variables: Vec<(&SettingsFile, &str)> =
         registered.variables().into_iter().filter(|(_, name)| name.starts_with("FROSTY_")).collect();

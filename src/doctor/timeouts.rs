@@ -16,7 +16,7 @@ const LONGEST: u64 = 2_147_483;
 
 /// One line for each thing that does not fit, else one for all.
 pub(super) fn checks(registered: &Registered, budget: Duration, project: &Path) -> Vec<Check> {
-    let of = |(source, hook): &(Source, Hook)| of(hook, &again(source, hook, project), budget);
+    let of = |(source, hook): &(Source, Hook)| of(hook, &again(registered, source, hook, project), budget);
     let mut checks: Vec<Check> = registered.ours().flat_map(of).collect();
     // The same words of every event.
     checks.dedup();

@@ -62,6 +62,40 @@ pub fn parse(text: &str) -> Result<Option<Node<'_>>, NotJson> {
     Ok(Some(Node { raw: begun.trim_end_matches(BLANK), start: text.len() - begun.len() }))
 }
 
+/// The value of a text, as the client would have it: half of a surrogate pair, which a text that was cut may end in, is no
+/// reason to pass the whole over.
+#[must_use]
+pub fn value(json: &str) -> Option<Value> {
+    serde_json::from_str(json).or_else(|_| serde_json::from_str(&whole_pairs(json))).ok()
+}
+
+/// The text with each half of a pair that stands alone replaced.
+fn whole_pairs(json: &str) -> String {
+    let half = |escape: &str, of: &[&str]| {
+        let hex = escape.strip_prefix("\\u").unwrap_or_default().to_ascii_lowercase();
+        of.iter().any(|start| hex.starts_with(start))
+    };
+    let (high, low) = (["d8", "d9", "da", "db"], ["dc", "dd", "de", "df"]);
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some((before, escape)) = rest.find('\\').and_then(|at| rest.split_at_checked(at)) {
+        out.push_str(before);
+        let second = escape.get(6..).unwrap_or_default();
+        let (kept, long) = if half(escape, &high) && half(second, &low) {
+            (None, 12)
+        } else if half(escape, &high) || half(escape, &low) {
+            (Some("\\ufffd"), 6)
+        } else {
+            (None, 2)
+        };
+        let Some((escape, after)) = escape.split_at_checked(long) else { break };
+        out.push_str(kept.unwrap_or(escape));
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
 /// JSON's white space.
 pub const BLANK: [char; 4] = [' ', '\t', '\n', '\r'];
 
@@ -128,7 +162,7 @@ impl<'a> Node<'a> {
     /// The value itself.
     #[must_use]
     pub fn value(&self) -> Option<Value> {
-        serde_json::from_str(self.raw).ok()
+        value(self.raw)
     }
 
     fn inner(&self, raw: &'a RawValue) -> Self {
@@ -191,6 +225,20 @@ mod tests {
         assert_eq!(inner.iter().map(|n| &text[n.span()]).collect::<Vec<_>>(), ["1", "{\"b\":\"}\\\"\"}", "\"é\""]);
         assert_eq!(root.get("a").unwrap().kind(), "null");
         assert!(root.elements().is_none() && inner[0].members().is_none());
+    }
+
+    #[test]
+    fn a_text_that_was_cut_hides_nothing() {
+        for (json, whole) in [
+            (r#"{"a": "cut \ud83d", "b": true}"#, "{\"a\": \"cut \u{fffd}\", \"b\": true}"),
+            (
+                r#"["\ud83d\ude00", "\uDE00x", "\ud83d\ud83d\ude00", "\\ud83d", "é\\"]"#,
+                "[\"😀\", \"\u{fffd}x\", \"\u{fffd}😀\", \"\\\\ud83d\", \"é\\\\\"]",
+            ),
+        ] {
+            assert_eq!(value(json), serde_json::from_str(whole).ok(), "{json}");
+        }
+        assert_eq!((value("{"), value("\"\\ud83")), (None, None));
     }
 
     #[test]

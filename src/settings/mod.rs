@@ -1,5 +1,6 @@
 //! Claude Code's settings files: where they are, and the hooks that are registered in them (client 2.1.331).
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use serde_json::Value;
 
 use crate::config::Env;
 use crate::read;
+use crate::secret;
 use crate::text;
 
 pub mod diff;
@@ -17,6 +19,7 @@ pub mod others;
 pub mod ours;
 pub mod plugins;
 pub mod program;
+mod shell;
 pub mod write;
 
 /// The largest settings file that is read, in bytes.
@@ -68,7 +71,7 @@ pub fn user_dir(env: &Env) -> Option<PathBuf> {
 #[must_use]
 pub fn files(env: &Env, project: &Path) -> Vec<SettingsFile> {
     let of = |place, path| SettingsFile { place, path };
-    let mut all = vec![of(Place::Managed, PathBuf::from("/etc/claude-code/managed-settings.json"))];
+    let mut all: Vec<_> = managed(Path::new(MANAGED)).into_iter().map(|path| of(Place::Managed, path)).collect();
     all.extend(user_dir(env).map(|dir| of(Place::User, dir.join("settings.json"))));
     let folder = project.join(".claude");
     let own = [of(Place::Project, folder.join("settings.json")), of(Place::Local, folder.join("settings.local.json"))];
@@ -78,6 +81,22 @@ pub fn files(env: &Env, project: &Path) -> Vec<SettingsFile> {
         }
     }
     all
+}
+
+/// The folder of whoever looks after the machine (client 2.1.331).
+const MANAGED: &str =
+    if cfg!(target_os = "macos") { "/Library/Application Support/ClaudeCode" } else { "/etc/claude-code" };
+
+/// Its one file, and those that lie in the folder beside that, in the order in which each beats the one before.
+fn managed(folder: &Path) -> Vec<PathBuf> {
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".json") && !name.starts_with('.')
+    };
+    let more = fs::read_dir(folder.join("managed-settings.d")).into_iter().flatten().flatten();
+    let mut more: Vec<PathBuf> = more.map(|entry| entry.path()).filter(is_one).collect();
+    more.sort();
+    std::iter::once(folder.join("managed-settings.json")).chain(more).collect()
 }
 
 /// Whether two paths lead to the same file.
@@ -98,7 +117,7 @@ pub enum Unread {
         cause: io::Error,
     },
     /// It is not JSON. The client, too, passes such a file over.
-    #[error("expected JSON in {file}, found: {cause}; edit it: \"${{EDITOR:-vi}}\" {file}")]
+    #[error("expected JSON in {file}, found: {cause}; edit it: ${{EDITOR:-vi}} {file}")]
     NotJson {
         /// The file.
         file: String,
@@ -106,7 +125,7 @@ pub enum Unread {
         cause: json::NotJson,
     },
     /// A part of it is of the wrong type.
-    #[error("{file}: {key}: expected {expected}, found {found}; edit it: \"${{EDITOR:-vi}}\" {file}")]
+    #[error("{file}: {key}: expected {expected}, found {found}; edit it: ${{EDITOR:-vi}} {file}")]
     WrongType {
         /// The file.
         file: String,
@@ -145,8 +164,7 @@ impl Hook {
     #[must_use]
     pub fn shown(&self) -> String {
         let args = self.args.iter().flatten();
-        let words: Vec<&str> = std::iter::once(&self.command).chain(args).map(String::as_str).collect();
-        text::line(&words.join(" "))
+        text::line(&secret::command(std::iter::once(&self.command).chain(args).map(String::as_str)))
     }
 }
 
@@ -198,15 +216,23 @@ pub fn hooks_in(json: &str, path: &Path) -> Result<Vec<Hook>, Unread> {
     Ok(all)
 }
 
-/// The settings files of a project that switch every hook off (`"disableAllHooks": true`).
+/// The settings file that switches every hook off (`"disableAllHooks": true`), if the one that has the last word on it does.
 #[must_use]
-pub fn disabling(env: &Env, project: &Path) -> Vec<PathBuf> {
-    let disables = |file: &SettingsFile| {
-        let text = load(&file.path).ok().flatten().unwrap_or_default();
-        parsed(&text, &file.path).ok().flatten().and_then(|root| root.get("disableAllHooks")?.value())
-            == Some(Value::Bool(true))
+pub fn disabling(env: &Env, project: &Path) -> Option<PathBuf> {
+    let says = |file: SettingsFile| {
+        let text = load(&file.path).ok()??;
+        let value = parsed(&text, &file.path).ok()??.get("disableAllHooks")?.value()?;
+        Some((file.path, value))
     };
-    files(env, project).into_iter().filter(disables).map(|file| file.path).collect()
+    let last = weakest_first(files(env, project)).into_iter().rev().find_map(says);
+    last.filter(|(_, value)| *value == Value::Bool(true)).map(|(path, _)| path)
+}
+
+/// What is nearer to the project beats what is further away, and what is managed beats all.
+#[must_use]
+pub fn weakest_first(mut files: Vec<SettingsFile>) -> Vec<SettingsFile> {
+    files.sort_by_key(|file| file.place == Place::Managed);
+    files
 }
 
 /// The value that a file's text holds; `None` for a text of white space alone.
@@ -215,7 +241,11 @@ fn parsed<'a>(json: &'a str, file: &Path) -> Result<Option<json::Node<'a>>, Unre
 }
 
 fn wrong_type(file: &Path, key: &str, expected: &'static str, found: &json::Node<'_>) -> Unread {
-    Unread::WrongType { file: text::path(file), key: key.to_owned(), expected, found: found.kind() }
+    let found = match found.kind() {
+        kind if kind == expected => "a key in it that is half of a surrogate pair (such as \\ud800)",
+        kind => kind,
+    };
+    Unread::WrongType { file: text::path(file), key: key.to_owned(), expected, found }
 }
 
 /// One entry of an event's list.
@@ -239,6 +269,23 @@ mod tests {
     use super::ours::{Engine, Owner, engine, owner};
     use super::*;
 
+    /// Only root could put files where they are looked for.
+    #[test]
+    fn managed_settings_may_lie_in_a_folder_too() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let folder = dir.path().join("managed-settings.d");
+        fs::create_dir(&folder).unwrap();
+        for name in ["20-b.json", "10-a.json", ".hidden.json", "notes.txt"] {
+            fs::write(folder.join(name), "{}").unwrap();
+        }
+        let one = dir.path().join("managed-settings.json");
+        assert_eq!(managed(dir.path()), [one, folder.join("10-a.json"), folder.join("20-b.json")]);
+        let file = |place, name: &str| SettingsFile { place, path: name.into() };
+        let all = vec![file(Place::Managed, "m"), file(Place::Managed, "n"), file(Place::User, "u")];
+        let names: Vec<PathBuf> = weakest_first(all).into_iter().map(|f| f.path).collect();
+        assert_eq!(names, ["u", "m", "n"].map(PathBuf::from));
+    }
+
     #[test]
     fn hooks_are_listed_with_their_owner_and_engine() {
         let json = r#"{"hooks": {"Stop": [{"hooks": [{"type":"command","command":"dead"}]}],
@@ -249,14 +296,22 @@ mod tests {
             {"type":"command","command":"cd /x && ~/bin/frosty hook --arm manual","timeout":1.5},
             {"type":"command","command":"frosty","args":["status"]},
             {"type":"prompt","prompt":"frosty hook"},
-            {"type":"command","command":"relative/frosty","args":["hook"],"statusMessage":"frosty"}
+            {"type":"command","command":"relative/frosty","args":["hook"],"statusMessage":"frosty"},
+            {"type":"command","command":"sh","args":["-c","exec frosty hook --wait 1d"]},
+            {"type":"command","command":"env","args":["FROSTY_ON=1","frosty","hook"]},
+            {"type":"command","command":"(frosty hook); say --wait"},
+            {"type":"command","command":"\"/a b/frosty\" \"hook\"||true"},
+            {"type":"command","command":"bash -lc 'frosty hook --wait=1d'"},
+            {"type":"command","command":"echo frosty; hook"}
           ]}, {"hooks": null}], "Odd": 3}}"#;
         let all = hooks_in(json, Path::new("/s.json")).unwrap();
         let seen: Vec<_> = all.iter().map(|h| (owner(h), engine(h))).collect();
         let plain = (Owner::ByHand, Some(Engine::Plain));
         let none = (Owner::Other, None);
         let waits = (Owner::Installed, Some(Engine::Continuous));
-        assert_eq!(seen, [none, waits, plain, plain, none, none, plain]);
+        let by_hand = (Owner::ByHand, Some(Engine::Continuous));
+        assert_eq!(seen[..7], [none, waits, plain, plain, none, none, plain]);
+        assert_eq!(seen[7..], [by_hand, plain, plain, plain, by_hand, none]);
         assert_eq!(all[1].shown(), "/b/frosty hook --wait 20d");
         assert_eq!((all[1].timeout, all[1].async_rewake, all[3].timeout), (Some(1_900_000.0), true, Some(1.5)));
         for json in ["", " \n", "[]", "7", "{}", r#"{"hooks":null}"#, r#"{"hooks":[]}"#, r#"{"hooks":{"Stop":{}}}"#] {

@@ -36,24 +36,26 @@ pub fn old_kind(hook: &Hook, home: Option<&Path>, project: &Path) -> Option<Old>
         return None;
     }
     let texts = || std::iter::once(&hook.command).chain(hook.args.iter().flatten());
-    texts().find_map(|text| in_text(text)).or_else(|| {
-        let script = texts().find_map(|text| script_of(text, home, project))?;
-        in_text(&script)
-    })
+    let in_scripts = |text: &String| scripts_of(text, home, project).iter().find_map(|script| in_text(script));
+    texts().find_map(|text| in_text(text)).or_else(|| texts().find_map(in_scripts))
 }
 
 fn in_text(text: &str) -> Option<Old> {
     if text.contains("/xadd/") {
         return Some(Old::Xadd);
     }
-    if text.lines().any(starts_another) {
+    // A line may go on in the next.
+    if text.replace("\\\n", " ").lines().any(starts_another) {
         return Some(Old::Starts);
     }
     text.lines().rfind(|line| !line.trim().is_empty()).is_some_and(ends_in_two).then_some(Old::AlwaysTwo)
 }
 
-/// `claude`, then with no `|`, `;` or `&` between ` -c`, then a `&`.
+/// `claude`, then with no `|`, `;` or `&` between ` -c`, then a `&` that sends it to the background.
 fn starts_another(line: &str) -> bool {
+    // One that joins commands or outputs sends nothing there.
+    let joins = [("&&", ";;"), (">&", "  "), ("<&", "  "), ("&>", "  ")];
+    let line = joins.iter().fold(line.to_owned(), |line, (both, other)| line.replace(both, other));
     line.match_indices("claude").any(|(at, word)| {
         let after = line.get(at + word.len()..).unwrap_or_default();
         let command = after.split(['|', ';', '&']).next().unwrap_or_default();
@@ -70,15 +72,17 @@ fn ends_in_two(line: &str) -> bool {
     before.is_some_and(|b| b.is_empty() || b.ends_with(|c: char| c.is_whitespace() || ";&".contains(c)))
 }
 
-/// The text of the script that a command runs, if it is one that can be read.
-fn script_of(command: &str, home: Option<&Path>, project: &Path) -> Option<String> {
+/// The texts of the scripts that a command runs, as far as they can be read.
+fn scripts_of(command: &str, home: Option<&Path>, project: &Path) -> Vec<String> {
     let script = |word: &str| {
         let path = path_of(word, home, project);
         let bytes = read::file(&path, read::SMALL).ok()?;
-        bytes.starts_with(b"#!").then(|| String::from_utf8_lossy(&bytes).into_owned())
+        // What a shell is given as a file needs no first line that says so.
+        let named = path.extension().is_some_and(|end| end == "sh" || end == "bash");
+        (named || bytes.starts_with(b"#!")).then(|| String::from_utf8_lossy(&bytes).into_owned())
     };
     // A path with a space in it may be the whole text.
-    script(command.trim()).or_else(|| command.split_whitespace().find_map(script))
+    std::iter::once(command.trim()).chain(command.split_whitespace()).filter_map(script).collect()
 }
 
 /// A word as the shell would read it, from the project's folder, where the client runs its hooks.
@@ -112,6 +116,12 @@ mod tests {
             ("claude -continue &", None),
             ("claude -continue -c &", Some(Old::Starts)),
             ("claude -c -p hi", None),
+            ("claude -c -p hi 2>&1", None),
+            ("claude -c -p hi && date", None),
+            ("claude -p hi && date -c &", None),
+            ("claude -c -p hi &> /dev/null", None),
+            ("claude -c -p hi && date &", Some(Old::Starts)),
+            ("nohup claude -c \\\n  -p hi > /dev/null 2>&1 &", Some(Old::Starts)),
             ("echo again >&2; exit 2", Some(Old::AlwaysTwo)),
             ("exit 2", Some(Old::AlwaysTwo)),
             ("sh -c 'date\nexit 2;'\n\n", Some(Old::AlwaysTwo)),
@@ -122,5 +132,18 @@ mod tests {
         ] {
             assert_eq!(in_text(text), found, "{text}");
         }
+        // The script need not be the first that is named, nor say what it is.
+        let dir = tempfile::TempDir::new().unwrap();
+        for (name, text) in [("first", "#!/bin/sh\nexec \"$@\""), ("stop.sh", "exit 2"), ("notes", "exit 2")] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let of = |command: &str| old_kind(&json_hook(command), None, dir.path());
+        assert_eq!(of("./first bash stop.sh"), Some(Old::AlwaysTwo));
+        assert_eq!((of("./first"), of("cat notes")), (None, None));
+    }
+
+    fn json_hook(command: &str) -> Hook {
+        let entry = serde_json::json!({"type": "command", "command": command});
+        crate::settings::hook(Path::new("/s.json"), "Stop", &entry).unwrap()
     }
 }

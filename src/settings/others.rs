@@ -49,10 +49,14 @@ impl Other {
             Self::Engine(Place::Local, ..) => format!("frosty uninstall --local --project {}", text::path(project)),
             Self::Engine(Place::Project, ..) => format!("frosty uninstall --project {}", text::path(project)),
             Self::Engine(_, hook, _) | Self::ByHand(hook, _) | Self::Unthrottled(hook, _) => {
-                format!("\"${{EDITOR:-vi}}\" {}", text::path(&hook.file))
+                format!("${{EDITOR:-vi}} {}", text::path(&hook.file))
             }
-            Self::Plugin(plugin) if plugin.id.ends_with("@skills-dir") => format!("rm -r {}", text::path(&plugin.by)),
-            Self::Plugin(plugin) => format!("claude plugin disable {}", text::line(&plugin.id)),
+            // What lies there may be somebody's only copy.
+            Self::Plugin(plugin) if plugin.is_lying() && plugin.by.is_symlink() => {
+                format!("rm {}", text::path(&plugin.by))
+            }
+            Self::Plugin(plugin) if plugin.is_lying() => format!("mv {} ~", text::path(&plugin.by)),
+            Self::Plugin(plugin) => format!("claude plugin disable {}", text::word(&plugin.id)),
         }
     }
 }

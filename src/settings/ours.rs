@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::Hook;
+use super::{Hook, shell};
 
 /// The key of a hook's entry that bears the marker. The client knows it (2.1.331: the words beside its spinner while the
 /// hook runs), so that no check of its own can ever refuse the file for it.
@@ -64,15 +64,28 @@ pub fn owner(hook: &Hook) -> Owner {
     if hook.marker.as_deref() == Some(MARKER) && runs_hook && Path::new(&hook.command).is_absolute() {
         return Owner::Installed;
     }
-    let is_frosty = |word: &str| Path::new(word.trim_matches(['"', '\''])).file_name().is_some_and(|n| n == "frosty");
-    let by_hand = match &hook.args {
-        Some(_) => runs_hook && is_frosty(&hook.command),
-        None => {
-            let words: Vec<&str> = hook.command.split_whitespace().collect();
-            words.windows(2).any(|w| matches!(w, [program, "hook"] if is_frosty(program)))
-        }
+    if call(hook).is_some() { Owner::ByHand } else { Owner::Other }
+}
+
+/// The call of `frosty hook` that a hook makes, as its program and its arguments: by itself, by another program (`env`), or in
+/// a shell's line, as far as that can be told without running it.
+#[must_use]
+pub fn call(hook: &Hook) -> Option<Vec<String>> {
+    let words = match &hook.args {
+        Some(args) => std::iter::once(&hook.command).chain(args).cloned().collect(),
+        None => shell::words(&hook.command),
     };
-    if by_hand { Owner::ByHand } else { Owner::Other }
+    call_in(&words).or_else(|| {
+        // A line that a shell is given: sh -c 'frosty hook'.
+        words.iter().filter(|word| word.contains(char::is_whitespace)).find_map(|line| call_in(&shell::words(line)))
+    })
+}
+
+fn call_in(words: &[String]) -> Option<Vec<String>> {
+    let is_frosty = |word: &str| Path::new(word).file_name().is_some_and(|name| name == "frosty");
+    let at = words.windows(2).position(|w| matches!(w, [program, hook] if hook == "hook" && is_frosty(program)))?;
+    let call = words.iter().skip(at).take_while(|word| !shell::parts_commands(word));
+    Some(call.cloned().collect())
 }
 
 /// Which engine an entry makes, where it is Frosty's and on `Stop`.
@@ -81,9 +94,10 @@ pub fn engine(hook: &Hook) -> Option<Engine> {
     if hook.event != "Stop" || owner(hook) == Owner::Other {
         return None;
     }
+    let is_wait = |word: &str| word == "--wait" || word.starts_with("--wait=");
     let waits = match &hook.args {
-        Some(args) => args.iter().any(|a| a == "--wait" || a.starts_with("--wait=")),
-        None => hook.command.contains("--wait"),
+        Some(args) if args.first().is_some_and(|a| a == "hook") => args.iter().any(|a| is_wait(a)),
+        _ => call(hook).is_some_and(|words| words.iter().any(|word| is_wait(word))),
     };
     Some(if waits { Engine::Continuous } else { Engine::Plain })
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::json::value;
 use super::ours::{Owner, owner};
-use super::{Hook, files, hooks, load, user_dir};
+use super::{Hook, files, hooks, load, user_dir, weakest_first};
 use crate::config::Env;
 
 /// A plugin that registers `frosty hook`.
@@ -21,6 +22,17 @@ pub struct Plugin {
     pub hooks: Vec<Hook>,
 }
 
+impl Plugin {
+    /// Whether it is on because its folder lies among the user's skills.
+    #[must_use]
+    pub fn is_lying(&self) -> bool {
+        self.id.ends_with(LYING)
+    }
+}
+
+/// The marketplace that the client names for a plugin's folder among the skills.
+const LYING: &str = "@skills-dir";
+
 /// Every plugin that registers `frosty hook` and is switched on for a project. One that a session was started with
 /// (`--plugin-dir`) is not known here.
 #[must_use]
@@ -29,10 +41,7 @@ pub fn plugins(env: &Env, project: &Path) -> Vec<Plugin> {
     let installed = json(&dir.join("plugins/installed_plugins.json"));
     let known = json(&dir.join("plugins/known_marketplaces.json"));
     let mut on: BTreeMap<String, PathBuf> = BTreeMap::new();
-    // The later beats the earlier, but what is managed beats all.
-    let mut all = files(env, project);
-    all.rotate_left(1);
-    for file in all {
+    for file in weakest_first(files(env, project)) {
         let json = json(&file.path);
         for (id, value) in json.get("enabledPlugins").and_then(Value::as_object).into_iter().flatten() {
             match value {
@@ -49,7 +58,7 @@ pub fn plugins(env: &Env, project: &Path) -> Vec<Plugin> {
     let lying = fs::read_dir(dir.join("skills")).into_iter().flatten().flatten().filter_map(|entry| {
         let folder = entry.path();
         folder.join(".claude-plugin/plugin.json").is_file().then_some(())?;
-        let id = format!("{}@skills-dir", entry.file_name().to_string_lossy());
+        let id = format!("{}{LYING}", entry.file_name().to_string_lossy());
         plugin(id, folder.clone(), hooks_of(&folder).unwrap_or_default())
     });
     marketplace.chain(lying).collect()
@@ -77,5 +86,5 @@ fn hooks_of(folder: &Path) -> Option<Vec<Hook>> {
 /// What cannot be read switches nothing on.
 fn json(path: &Path) -> Value {
     let text = load(path).ok().flatten().unwrap_or_default();
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default()
+    value(text.trim_start_matches('\u{feff}')).unwrap_or_default()
 }

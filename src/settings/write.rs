@@ -39,9 +39,7 @@ pub enum Unwritten {
         file: String,
     },
     /// The system did not let it.
-    #[error(
-        "expected to {doing} {path}, found: {cause}; the settings are as they were; see who may write there: namei -l {path}"
-    )]
+    #[error("expected to {doing} {path}, found: {cause}; the settings are as they were; {cure}")]
     Failed {
         /// What was being done.
         doing: &'static str,
@@ -49,6 +47,8 @@ pub enum Unwritten {
         path: String,
         /// What the system said.
         cause: io::Error,
+        /// What shows why.
+        cure: String,
     },
     /// What was written is not what stands there.
     #[error("expected {file} to hold what was written, found something else there; compare it with {backup}")]
@@ -61,7 +61,15 @@ pub enum Unwritten {
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Unwritten {
-    move |cause| Unwritten::Failed { doing, path: text::path(path), cause }
+    move |cause| {
+        let cure = match cause.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                format!("see how full it is: df -h {}", text::path(text::standing(path)))
+            }
+            _ => format!("see who may write there: namei -l {}", text::path(path)),
+        };
+        Unwritten::Failed { doing, path: text::path(path), cause, cure }
+    }
 }
 
 /// A settings file as it was read.
@@ -80,9 +88,13 @@ impl Standing {
     /// When it cannot be read, or a link leads nowhere.
     pub fn read(path: &Path) -> Result<Self, Unwritten> {
         let path = match fs::symlink_metadata(path) {
-            Ok(about) if about.is_symlink() => path.canonicalize().map_err(|_| Unwritten::Dangling {
-                link: text::path(path),
-                target: fs::read_link(path).map_or_else(|_| "its end".to_owned(), |target| text::path(&target)),
+            Ok(about) if about.is_symlink() => path.canonicalize().map_err(|cause| match cause.kind() {
+                ErrorKind::NotFound => Unwritten::Dangling {
+                    link: text::path(path),
+                    target: fs::read_link(path).map_or_else(|_| "its end".to_owned(), |target| text::path(&target)),
+                },
+                // It may well lead somewhere.
+                _ => Unwritten::Unread(Unread::Unreadable { file: text::path(path), cause }),
             })?,
             _ => path.to_owned(),
         };
@@ -130,32 +142,70 @@ impl Standing {
     fn put(&self, folder: &Path, new: Option<&str>, about: Option<&Metadata>) -> Result<(), Unwritten> {
         let Some(new) = new else {
             self.unchanged()?;
-            fs::remove_file(&self.path).map_err(failed("remove", &self.path))?;
+            let beside = self.beside(&format!("frosty-old-{}", clock::id()));
+            self.set_aside(&beside)?;
+            fs::remove_file(&beside).map_err(failed("remove", &beside))?;
             return sync(folder);
         };
         let beside = self.beside(&format!("frosty-new-{}", clock::id()));
-        let done = create(&beside, new, about)
-            .map_err(failed("write", &beside))
-            .and_then(|()| self.unchanged())
-            .and_then(|()| self.rename(&beside, about.is_some()));
-        if done.is_err() {
+        let written = create(&beside, new, about).map_err(failed("write", &beside)).and_then(|()| self.unchanged());
+        if written.is_err() {
             let _ = fs::remove_file(&beside);
         }
-        done?;
+        written?;
+        if about.is_some() { self.exchange(&beside) } else { self.place(&beside) }?;
         sync(folder)
     }
 
-    /// A file that was not there must not be there now: a link fails where a rename would replace.
-    fn rename(&self, new: &Path, over: bool) -> Result<(), Unwritten> {
-        if over {
-            return fs::rename(new, &self.path).map_err(failed("put the new file in place of", &self.path));
+    /// Takes the file away, and brings it back if it is not the one that was read: between the last look and this somebody may
+    /// have written.
+    fn set_aside(&self, beside: &Path) -> Result<(), Unwritten> {
+        fs::rename(&self.path, beside).map_err(failed("remove", &self.path))?;
+        if self.is_what_was_read(beside) {
+            return Ok(());
         }
-        match fs::hard_link(new, &self.path) {
+        fs::rename(beside, &self.path).map_err(failed("bring back", beside))?;
+        Err(self.changed())
+    }
+
+    /// Puts the new file in the old one's place, and the old one back if it is not the one that was read.
+    fn exchange(&self, new: &Path) -> Result<(), Unwritten> {
+        let done = match swap(new, &self.path) {
+            Ok(()) if self.is_what_was_read(new) => fs::remove_file(new).map_err(failed("remove", new)),
+            Ok(()) => {
+                // Whatever came in between, what stands beside now may be somebody's only copy until it is back.
+                swap(new, &self.path).map_err(failed("bring back", new))?;
+                Err(self.changed())
+            }
+            // Not every file system, nor every system, has that.
+            Err(_) => fs::rename(new, &self.path).map_err(failed("put the new file in place of", &self.path)),
+        };
+        if done.is_err() {
+            let _ = fs::remove_file(new);
+        }
+        done
+    }
+
+    fn is_what_was_read(&self, file: &Path) -> bool {
+        read::file(file, LARGEST).is_ok_and(|now| Some(now.as_slice()) == self.text.as_deref().map(str::as_bytes))
+    }
+
+    fn changed(&self) -> Unwritten {
+        Unwritten::Changed { file: text::path(&self.path) }
+    }
+
+    /// A file that was not there must not be there now: a link fails where a rename would replace.
+    fn place(&self, new: &Path) -> Result<(), Unwritten> {
+        let done = match fs::hard_link(new, &self.path) {
             Ok(()) => fs::remove_file(new).map_err(failed("remove", new)),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(Unwritten::Changed { file: text::path(&self.path) }),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(self.changed()),
             // Not every file system has them.
             Err(_) => fs::rename(new, &self.path).map_err(failed("put the new file in place of", &self.path)),
+        };
+        if done.is_err() {
+            let _ = fs::remove_file(new);
         }
+        done
     }
 
     fn unchanged(&self) -> Result<(), Unwritten> {
@@ -167,7 +217,7 @@ impl Standing {
         if now.as_deref() == self.text.as_deref().map(str::as_bytes) {
             return Ok(());
         }
-        Err(Unwritten::Changed { file: text::path(&self.path) })
+        Err(self.changed())
     }
 
     /// Keeps what was there beside it, under a name that nothing has yet.
@@ -194,6 +244,18 @@ impl Standing {
         name.push(more);
         self.path.with_file_name(name)
     }
+}
+
+/// Puts each of two files in the other's place, at once.
+#[cfg(target_os = "linux")]
+fn swap(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn swap(_: &Path, _: &Path) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
 }
 
 /// Keeps another Frosty from writing in this folder at the same time. Who is kept waiting for long, or where no lock can be
@@ -223,7 +285,10 @@ fn create(path: &Path, text: &str, like: Option<&Metadata>) -> io::Result<()> {
     if let Some(like) = like {
         let now = file.metadata()?;
         if (now.uid(), now.gid()) != (like.uid(), like.gid()) {
-            std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+            std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid())).map_err(|e| {
+                let (uid, gid) = (like.uid(), like.gid());
+                io::Error::new(e.kind(), format!("it must belong to user {uid} and group {gid} as before ({e})"))
+            })?;
         }
         file.set_permissions(Permissions::from_mode(like.mode() & 0o7777))?;
     }
@@ -236,4 +301,34 @@ fn sync(folder: &Path) -> Result<(), Unwritten> {
         let _ = folder.sync_all();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_shows_why() {
+        let of = |kind: ErrorKind| failed("write", Path::new("/no such/file"))(kind.into()).to_string();
+        assert!(of(ErrorKind::StorageFull).ends_with("; see how full it is: df -h /"));
+        assert!(of(ErrorKind::PermissionDenied).ends_with("; see who may write there: namei -l '/no such/file'"));
+    }
+
+    /// What nobody could time from outside: somebody writes after the last look at the file.
+    #[test]
+    fn what_comes_in_at_the_last_moment_stays() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (path, new) = (dir.path().join("settings.json"), dir.path().join("new"));
+        fs::write(&path, "theirs").unwrap();
+        fs::write(&new, "ours").unwrap();
+        let standing = Standing { path: path.clone(), text: Some("as read".to_owned()) };
+        assert!(matches!(standing.exchange(&new), Err(Unwritten::Changed { .. })));
+        assert!(matches!(standing.set_aside(&new), Err(Unwritten::Changed { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+        fs::write(&new, "ours").unwrap();
+        let standing = Standing { path: path.clone(), text: Some("theirs".to_owned()) };
+        standing.exchange(&new).unwrap();
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), new.exists()), ("ours", false));
+    }
 }

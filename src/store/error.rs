@@ -9,7 +9,7 @@ use crate::text;
 pub enum StoreError {
     /// The connection was refused.
     #[error(
-        "expected a Redis-protocol server at {at}, found nobody listening; start it, or choose another store: FROSTY_STORE=embedded"
+        "expected a Redis-protocol server at {at}, found nobody listening; start it, or choose another store: export FROSTY_STORE=embedded"
     )]
     NobodyListens {
         /// The server, without its password.
@@ -114,7 +114,7 @@ pub enum StoreError {
         within_ms: u128,
     },
     /// A file or folder of the embedded store cannot be used.
-    #[error("expected to {doing} {path}, found: {cause}; see who may write there and how full it is: namei -l {path}; df {dir}", path = text::path(path), dir = text::path(crate::text::standing(path)))]
+    #[error("expected to {doing} {path}, found: {cause}; see how full it is and who may write there: df {dir} && namei -l {path}", path = text::path(path), dir = text::path(crate::text::standing(path)))]
     Files {
         /// What was tried.
         doing: &'static str,

@@ -266,16 +266,22 @@ pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
     let at = server.shown.clone();
     let has = |code: &str| said.contains(code);
     let cure = if has("without any password") {
-        "it wants no password: unset FROSTY_STORE_PASSWORD_FILE (and take it out of the URL)".to_owned()
+        "it wants no password, so give none in its address either: unset FROSTY_STORE_PASSWORD_FILE".to_owned()
     } else if has("DB index") {
-        "name a database that it has: FROSTY_STORE=redis://host:port/0".to_owned()
+        format!(
+            "name a database that it has: export FROSTY_STORE={}/0",
+            at.strip_suffix(&format!("/{}", server.database)).unwrap_or(&at)
+        )
     } else if has("NOAUTH") || has("unauthenticated") || has("WRONGPASS") || has("invalid username-password") {
         "give it the right password: export FROSTY_STORE_PASSWORD_FILE=<file>".to_owned()
     } else if has("NOPERM") || has("The user executing the script can't") {
-        let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::line);
-        format!("let the user do this much, as one who may: redis-cli -u {at} ACL SETUSER {user} {ACL}")
+        let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::word);
+        // To a shell a bare & would end the command.
+        let rights: Vec<String> = ACL.split(' ').map(text::word).collect();
+        let rights = rights.join(" ");
+        format!("let the user do this much, as one who may: redis-cli -u {at} ACL SETUSER {user} {rights}")
     } else if has("READONLY") {
-        "this is a replica: point FROSTY_STORE at the primary".to_owned()
+        "this is a replica, so name its primary: export FROSTY_STORE=redis://<primary>:<port>".to_owned()
     } else if has("OOM") {
         format!("its memory is full; give it more: redis-cli -u {at} CONFIG SET maxmemory <bytes>")
     } else if has("WRONGTYPE") {
@@ -283,7 +289,7 @@ pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
             "a key of Frosty's holds another type; find it and delete it: redis-cli -u {at} --scan --pattern 'frosty:*'"
         )
     } else if has("CROSSSLOT") {
-        "in a cluster the journal must share the fleet's slot: set \"stream\" to \"torch.continuous.ops{<fleet>}\""
+        "in a cluster the journal must share the slot of its fleet: export FROSTY_STREAM='torch.continuous.ops{<fleet>}'"
             .to_owned()
     } else {
         format!("check it with: redis-cli -u {at} PING")

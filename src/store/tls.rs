@@ -87,7 +87,7 @@ fn check(server: &Server) -> String {
 
 /// A handshake that came to nothing.
 fn failed(server: &Server, budget: Duration, e: &io::Error) -> StoreError {
-    let plain = format!("if it speaks none: FROSTY_STORE={}", server.shown.replacen("rediss://", "redis://", 1));
+    let plain = format!("if it speaks none: export FROSTY_STORE={}", server.shown.replacen("rediss://", "redis://", 1));
     let (found, cure) = match e.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
         None if matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
             (format!("no handshake in time (budget {} ms)", budget.as_millis()), plain)

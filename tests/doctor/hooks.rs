@@ -62,7 +62,7 @@ fn as_a_plugin() {
     let root = env!("CARGO_MANIFEST_DIR");
     fs::copy(format!("{root}/.claude-plugin/plugin.json"), plugin.join(".claude-plugin/plugin.json")).unwrap();
     fs::copy(format!("{root}/hooks/hooks.json"), plugin.join("hooks/hooks.json")).unwrap();
-    let two = ["two engines", "plain in the plugin frosty@skills-dir", "-> rm -r "];
+    let two = ["two engines", "plain in the plugin frosty@skills-dir", "-> mv "];
     doctor(&frosty).shows("FAIL", "hooks", &two);
     register(&frosty, "project", &json!({}));
     doctor(&frosty).shows("ok", "hooks", &["plain, in the plugin frosty@skills-dir"]);
@@ -70,6 +70,62 @@ fn as_a_plugin() {
     register(&frosty, "local", &json!({"enabledPlugins": {"frosty@somewhere": true}}));
     let unknown = ["the plugin frosty@somewhere is switched on", "-> claude plugin disable frosty@somewhere"];
     doctor(&frosty).shows("note", "hooks", &unknown);
+}
+
+/// What stands in settings comes with a cloned repository: it must not get into a command that a person pastes.
+#[test]
+fn names_bring_no_command() {
+    let frosty = well();
+    register(&frosty, "local", &json!({"enabledPlugins": {"frosty@x; touch y": true}}));
+    doctor(&frosty).shows("note", "hooks", &["-> claude plugin disable 'frosty@x;'' touch y'"]);
+    let odd = frosty.home.path().join("a; touch y");
+    fs::create_dir_all(odd.join(".claude")).unwrap();
+    fs::write(odd.join(".claude/settings.json"), "{").unwrap();
+    let mut command = frosty.command(&["doctor", "--project"]);
+    command.arg(&odd);
+    let cure = "/a;'' touch y/.claude/settings.json'";
+    let report = doctor_by(&frosty, command);
+    report.shows(
+        "FAIL",
+        "hooks",
+        &["expected JSON in", &format!("  -> ${{EDITOR:-vi}} '{}{cure}", frosty.home.path().display())],
+    );
+}
+
+#[test]
+fn passwords_in_commands_are_masked() {
+    let frosty = well();
+    let stop = json!({"hooks": {"Stop": [{"hooks": [
+        {"type": "command", "command": "frosty", "args": ["hook", "--store", "redis://u:hunter2@127.0.0.1:1"]},
+        {"type": "command", "command": "curl -u me:hunter2 http://u:hunter2@localhost/xadd/x"}]}]}});
+    register(&frosty, "local", &stop);
+    doctor(&frosty).shows("FAIL", "hooks", &["curl -u *** http://***@localhost/xadd/x"]);
+    let install = frosty.run(&["install"], b"");
+    assert!(install.stderr.contains("hook --store redis://***@127.0.0.1:1"), "{install:?}");
+    assert!(!install.stderr.contains("hunter2"), "{install:?}");
+}
+
+/// A cure keeps the engine, and its flags go together.
+#[test]
+fn what_registers_anew_registers_the_same() {
+    let frosty = well();
+    let gone = |engine| {
+        let mut settings = registration(engine);
+        for list in settings["hooks"].as_object_mut().unwrap().values_mut() {
+            list[0]["hooks"][0]["command"] = "/gone/frosty".into();
+        }
+        settings
+    };
+    register(&frosty, "project", &gone(Engine::Plain));
+    let report = doctor(&frosty);
+    report.shows("FAIL", "binary", &["/gone/frosty, which is gone", "-> frosty install --plain"]);
+    register(&frosty, "project", &json!({}));
+    register(&frosty, "user", &gone(Engine::Continuous));
+    let mut command = frosty.command(&["doctor", "--project"]);
+    command.arg(frosty.project()).current_dir(frosty.home.path());
+    let report = doctor_by(&frosty, command);
+    let cure = report.lines.iter().find(|line| line.contains("which is gone")).unwrap();
+    assert!(cure.ends_with("  -> frosty install --user"), "{cure}");
 }
 
 #[test]
@@ -105,7 +161,7 @@ fn beside_an_old_one() {
 fn unread_settings() {
     let frosty = well();
     fs::write(frosty.home.path().join(".claude/settings.json"), "{ \"hooks\": ").unwrap();
-    doctor(&frosty).shows("FAIL", "hooks", &["expected JSON in", "at line 1", "-> edit it: \"${EDITOR:-vi}\""]).shows(
+    doctor(&frosty).shows("FAIL", "hooks", &["expected JSON in", "at line 1", "edit it  -> ${EDITOR:-vi} "]).shows(
         "ok",
         "hooks",
         &["continuous"],
@@ -116,6 +172,10 @@ fn unread_settings() {
 fn switched_off() {
     let frosty = well();
     register(&frosty, "user", &json!({"disableAllHooks": true}));
+    doctor(&frosty).shows("FAIL", "hooks off", &["disableAllHooks is true in", "no hook runs"]);
+    // A text elsewhere in the file that was cut in the middle of a character hides nothing.
+    let users = frosty.home.path().join(".claude/settings.json");
+    fs::write(users, r#"{"a": "\ud83d", "disableAllHooks": true}"#).unwrap();
     doctor(&frosty).shows("FAIL", "hooks off", &["disableAllHooks is true in", "no hook runs"]);
     // The nearer file has the last word.
     register(&frosty, "local", &json!({"disableAllHooks": false}));

@@ -1,7 +1,8 @@
 //! What can be wrong on this machine: the client, the configuration, the switches, the state folder, tmux, the engines.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::process::Command;
 
 use frosty::settings::ours::Engine;
@@ -37,7 +38,7 @@ fn configurations() {
     let frosty = well().config("{ \"fleet\": ");
     doctor(&frosty)
         .shows("ok", "config", &["frosty.json (left out)", "< FROSTY_STORE"])
-        .shows("FAIL", "config", &["expected JSON in", "-> edit it: \"${EDITOR:-vi}\""])
+        .shows("FAIL", "config", &["expected JSON in", "edit it  -> ${EDITOR:-vi} "])
         .shows("ok", "engines", &[]);
     let frosty = well().config(r#"{"fleet": "night"}"#).project_config(r#"{"store": "embedded"}"#);
     doctor(&frosty)
@@ -81,6 +82,26 @@ fn switches() {
     doctor(&frosty).shows("note", "armed", &["print mode", "-> export FROSTY_ON=print"]);
     register(&frosty, "project", &registration(Engine::Plain));
     doctor(&frosty).shows("ok", "armed", &[]);
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_made() {
+    let frosty = well();
+    let program = frosty.home.path().join("copy");
+    // By a process of its own: another test's may hold what this one has open for writing.
+    assert!(Command::new("cp").args([Path::new(env!("CARGO_BIN_EXE_frosty")), &program]).status().unwrap().success());
+    let is_root = fs::metadata(&program).unwrap().uid() == 0;
+    fs::set_permissions(frosty.home.path(), fs::Permissions::from_mode(if is_root { 0o755 } else { 0o555 })).unwrap();
+    let plain = frosty.command_of(&program, &["doctor"]);
+    // Nobody but root may do everything.
+    let mut lowered = Command::new(if is_root { "setpriv" } else { "env" });
+    if is_root {
+        lowered.args(["--reuid", "65534", "--clear-groups"]);
+    }
+    lowered.arg(plain.get_program()).args(plain.get_args()).env_clear();
+    lowered.envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?)))).current_dir(frosty.project());
+    doctor_by(&frosty, lowered).shows("FAIL", "state", &["is not there and cannot be made", "-> namei -l /"]);
+    fs::set_permissions(frosty.home.path(), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

@@ -81,6 +81,28 @@ fn doctor(frosty: &Frosty) -> Report {
     doctor_by(frosty, frosty.command(&["doctor"]))
 }
 
+/// What every cure begins with.
+const COMMANDS: [&str; 18] = [
+    "${EDITOR:-vi}",
+    "chmod",
+    "claude",
+    "df",
+    "dragonfly",
+    "export",
+    "frosty",
+    "less",
+    "ls",
+    "mv",
+    "namei",
+    "redis-cli",
+    "rm",
+    "ss",
+    "sudo",
+    "tmux",
+    "type",
+    "unset",
+];
+
 /// Runs it; whatever it finds, it changes nothing, its exit code fits its lines, and each failure has its cure.
 fn doctor_by(frosty: &Frosty, mut command: Command) -> Report {
     let before = snapshot(frosty.home.path());
@@ -96,6 +118,13 @@ fn doctor_by(frosty: &Frosty, mut command: Command) -> Report {
         let needs_cure = line.starts_with("FAIL") || line.starts_with("warn");
         assert!(!needs_cure || line.contains("  -> "), "no cure in {line}");
         assert!(!line.contains('\x1b') && !line.contains("hunter2"), "{line}");
+        if let Some((_, cure)) = line.rsplit_once("  -> ") {
+            let word = cure.split(' ').next().unwrap();
+            assert!(COMMANDS.contains(&word) || word.ends_with("/frosty"), "{word:?} is no command in {line}");
+            let bare = cure.split('\'').step_by(2).collect::<String>().replace("&&", "");
+            assert!(!bare.contains(['&', ';', '|', '*', '(']), "a shell would make more of it: {line}");
+            assert!(!cure.contains("  #"), "an interactive zsh takes a comment for words: {line}");
+        }
     }
     Report { lines, answer }
 }

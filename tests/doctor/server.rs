@@ -109,7 +109,7 @@ fn no_redis_at_all() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         }
     });
-    doctor(&on(&url)).shows("FAIL", "store", &["expected a verdict from", "-> check what listens there: redis-cli"]);
+    doctor(&on(&url)).shows("FAIL", "store", &["expected a verdict from", "check what listens there  -> redis-cli"]);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let report = doctor(&on(&format!("redis://{}", silent.local_addr().unwrap())));
     report.shows("FAIL", "store", &["expected an answer from", "in time", "--latency"]).shows("ok", "state", &[]);

@@ -174,6 +174,12 @@ fn stop_hooks_that_do_not_ask_are_named() {
     assert!(!settings(&frosty).exists());
     done_beside(&frosty, &["install", "--keep-others"], &["loop it.sh"]);
     assert_eq!(owners(&settings(&frosty)).len(), 7);
+    // What is to be done all the same is told whole.
+    let told = run(&frosty, &["install", "--plain", "--dry-run", "--keep-others"]).stdout;
+    assert!(told.contains("To do it: frosty install --plain --project") && told.contains(" --keep-others\n"));
+    let told = done(&run(&frosty, &["uninstall"]));
+    assert!(told.contains("undo     frosty install --continuous") && told.contains("--keep-others"), "{told}");
+    done_beside(&frosty, &["install", "--keep-others"], &["loop it.sh"]);
     // A file that cannot be understood is told, and keeps nobody from registering elsewhere.
     fs::write(users(&frosty), "{").unwrap();
     done_beside(&frosty, &["install", "--plain"], &["looked for other engines, but expected JSON"]);
@@ -203,7 +209,7 @@ fn the_plugin_is_named() {
     let lying = frosty.home.path().join(".claude/skills/frosty/.claude-plugin");
     fs::create_dir_all(&lying).unwrap();
     fs::write(lying.join("plugin.json"), "{}").unwrap();
-    refused(&run(&frosty, &["install"]), &["plugin frosty@skills-dir", "rm -r "]);
+    refused(&run(&frosty, &["install"]), &["plugin frosty@skills-dir", "take it out: mv "]);
 }
 
 #[test]
@@ -211,6 +217,9 @@ fn what_keeps_it_from_working_is_told() {
     let frosty = Frosty::new();
     fs::write(settings(&frosty), r#"{"disableAllHooks": true}"#).unwrap();
     done_beside(&frosty, &["install"], &["no hook runs while", "disableAllHooks"]);
+    // The nearest file has the last word.
+    fs::write(settings(&frosty).with_file_name("settings.local.json"), r#"{"disableAllHooks": false}"#).unwrap();
+    done(&run(&frosty, &["install", "--plain"]));
     let frosty = Frosty::new().var("FROSTY_DISABLE", "1");
     done_beside(&frosty, &["install"], &["unset FROSTY_DISABLE"]);
     let frosty = Frosty::new();

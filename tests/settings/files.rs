@@ -174,6 +174,34 @@ fn a_link_stays_one_and_what_is_behind_it_changes() {
     assert!(!real.exists());
 }
 
+/// What a person pastes does what it says, whatever the folder is called.
+#[test]
+fn what_undoes_it_can_be_pasted() {
+    use std::os::unix::ffi::OsStrExt;
+    let frosty = Frosty::new();
+    for name in [
+        &b"a b"[..],
+        b"it's",
+        b"q\"uo$te`x`",
+        b"new\nline",
+        b"no utf\xff8",
+        b" space ",
+        b"un\xe2\x80\x8bseen",
+        b"; touch y",
+    ] {
+        let project = frosty.home.path().join(std::ffi::OsStr::from_bytes(name));
+        fs::create_dir_all(&project).unwrap();
+        let mut install = frosty.command_of(program(), &["install"]);
+        install.env("CLAUDE_PROJECT_DIR", &project);
+        let told = done(&feed(install, b""));
+        let undo = told.lines().find_map(|line| line.strip_prefix("  undo     frosty ")).unwrap();
+        let mut pasted = frosty.command_of(Path::new("bash"), &["-c", &format!("{} {undo}", program().display())]);
+        pasted.current_dir(frosty.home.path());
+        assert!(done(&feed(pasted, b"")).contains("Took 7 hooks out"), "{undo}");
+        assert!(!project.join(".claude/settings.json").exists() && !frosty.home.path().join("y").exists());
+    }
+}
+
 #[test]
 fn a_file_that_is_not_there_is_made_and_goes_again() {
     let frosty = Frosty::new();
@@ -192,6 +220,7 @@ fn what_is_no_json_or_of_the_wrong_type_is_refused_and_untouched() {
     for (json, words) in [
         (&b"{\n  \"hooks\": {},\n}\n"[..], ["expected JSON", "at line 3, column 1"]),
         (b"// mine\n{}", ["expected JSON", "at line 1, column 1"]),
+        (b"{\"\\ud800\": 1}", ["the file: expected an object", "half of a surrogate pair"]),
         (b"{\"hooks\": null}", ["hooks: expected an object", "found null"]),
         (b"{\"hooks\": {\"Stop\": {}}}", ["hooks.Stop: expected a list", "found an object"]),
         (b"{\"a\": \"\xff\"}", ["expected to read", "not UTF-8 at byte 7"]),
