@@ -42,6 +42,7 @@ pub enum ExplainError {
 /// When none or several are meant, nobody asked yet, or the store cannot be asked.
 pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let env = Env::read();
+    let place = args.place.again();
     let config = super::config(&env, args.place)?;
     let mut roll = Roll::open(&config)?;
     super::tell_if_away(roll.away());
@@ -62,6 +63,7 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let Some(told) = Told::of(&past, &config.policy, &seen.state, seen.now, asked_now) else {
         return Err(ExplainError::Unknown { reason: text::line(past.text("reason")) }.into());
     };
+    let told = Told { place: &place, ..told };
     let columns = io::stdout().is_terminal().then(|| screen::style().width);
     let mut out = io::stdout().lock();
     // A reader that has gone away is no failure.

@@ -27,6 +27,7 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
         return Err(target::TargetError::Both.into());
     }
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
+    let again = place.again();
     let config = super::config(&env, place)?;
     let lasting = match &args.until {
         Some(time) => {
@@ -50,7 +51,7 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
         (Some(at), Some(left)) => format!("until {} (in {})", text::utc(at), crate::duration::about(left)),
         _ => "until it is released".to_owned(),
     };
-    let release = release(&scope);
+    let release = release(&scope, &again);
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{what} is held {end}: {}", text::line(&reason));
     let _ = writeln!(out, "nobody of it goes on meanwhile; to lift it before: {release}");
@@ -76,6 +77,11 @@ pub(super) fn what(config: &Config, scope: &str) -> String {
     if scope.is_empty() { format!("the whole fleet {}", config.fleet) } else { format!("scope {scope}") }
 }
 
-fn release(scope: &str) -> String {
-    if scope.is_empty() { "frosty release --fleet".to_owned() } else { format!("frosty release {scope}") }
+/// What lifts it. `place` names the place as it was named here; a fleet that is named is named by the same flag.
+pub(crate) fn release(scope: &str, place: &str) -> String {
+    match scope {
+        "" if place.contains(" --fleet ") => format!("frosty release{place}"),
+        "" => format!("frosty release --fleet{place}"),
+        scope => format!("frosty release {scope}{place}"),
+    }
 }

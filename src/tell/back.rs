@@ -2,12 +2,12 @@
 
 use super::explain::Told;
 use crate::clock;
-use crate::cmd::engine;
+use crate::cmd::{engine, hold};
 use crate::hook::prompt;
 use crate::status::when;
 use crate::text;
 use crate::throttle::policy::{Class, millis};
-use crate::throttle::state::{Hold, Phase};
+use crate::throttle::state::{Hold, Phase, SessionState};
 use crate::throttle::verdict::{Outcome, Reason};
 
 /// What stands against the session now.
@@ -36,6 +36,29 @@ pub(super) fn now(told: &Told<'_>) -> String {
     }
 }
 
+/// What became of the session since, where that says more than what stands against it.
+pub(super) fn since(told: &Told<'_>) -> Option<&'static str> {
+    let session = &told.state.session;
+    let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
+    let is_refusal =
+        told.class == Class::Stop && !matches!(told.reason, Reason::Admitted | Reason::Probe | Reason::Event);
+    if session.phase == Phase::Ended {
+        Some("The session has ended.")
+    } else if session.needs_you {
+        Some("It stands at a permission dialog now: answer it there.")
+    } else if is_prompted && is_refusal {
+        Some("It was prompted since, and is at work: its next stop asks again.")
+    } else {
+        None
+    }
+}
+
+/// Whether a turn of it failed since: a stop would have brought another verdict.
+pub(super) fn failed_since(told: &Told<'_>) -> bool {
+    let begun = told.state.session.begun.as_ref();
+    begun.is_some_and(|begun| !begun.id.is_empty() && begun.at > told.past.ms)
+}
+
 /// Who brings it back, and what a person can do.
 pub(super) fn by_whom(told: &Told<'_>) -> String {
     if told.class == Class::Compact {
@@ -50,28 +73,37 @@ pub(super) fn by_whom(told: &Told<'_>) -> String {
         _ => told.asked_now.reason,
     };
     let (scope, session) = (text::line(told.past.text("scope")), text::line(told.past.text("session")));
+    let place = told.place;
     let person = match by {
         Reason::Hold => {
             let in_force = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.holds(told.now));
-            if in_force(&told.state.scope.hold) {
-                format!("To lift the hold before: frosty release {scope}. ")
-            } else {
-                "To lift the fleet's hold before: frosty release --fleet. ".to_owned()
+            let (own, fleets) = (hold::release(&scope, place), hold::release("", place));
+            match (in_force(&told.state.scope.hold), in_force(&told.state.fleet.hold)) {
+                (true, true) => format!("To lift its hold and the fleet's before: {own}; {fleets}. "),
+                (true, false) => format!("To lift the hold before: {own}. "),
+                _ => format!("To lift the fleet's hold before: {fleets}. "),
             }
         }
-        Reason::Parked => format!("The client wakes it; to do so before: frosty wake {session}. "),
-        reason if reason.is_rest() => format!("To wake it: frosty wake {session}. "),
+        Reason::Parked if !is_waited_for(&told.state.session) => {
+            return "The client wakes it by itself; or type in the session to go on.".to_owned();
+        }
+        Reason::Parked => format!("The client wakes it; to do so before: frosty wake {session}{place}. "),
+        // Where nothing waits, nothing hears of a wake-up.
+        reason if reason.is_rest() && is_waited_for(&told.state.session) => {
+            format!("To wake it: frosty wake {session}{place}. ")
+        }
         _ => String::new(),
     };
     format!("{person}{}", who_asks(told))
 }
 
+fn is_waited_for(session: &SessionState) -> bool {
+    session.phase == Phase::Open && engine::waits(session)
+}
+
 /// Who asks for it when the time has come.
 fn who_asks(told: &Told<'_>) -> String {
     let session = &told.state.session;
-    if session.phase == Phase::Ended {
-        return "The session has ended.".to_owned();
-    }
     if told.reason == Reason::WaiterExpired || session.phase == Phase::Expired {
         return "No engine waits for it any more: type in the session to go on.".to_owned();
     }

@@ -28,6 +28,8 @@ pub struct Told<'a> {
     pub now: Ms,
     /// What an ask would be answered now.
     pub asked_now: Decision,
+    /// The flags that another command needs to look at the same place, each after a space.
+    pub place: &'a str,
 }
 
 impl<'a> Told<'a> {
@@ -36,7 +38,7 @@ impl<'a> Told<'a> {
     pub fn of(past: &'a Past, policy: &'a Policy, state: &'a State, now: Ms, asked_now: Decision) -> Option<Self> {
         let reason = Reason::from_code(past.text("reason"))?;
         let retry_after = past.text("retry_after_ms").parse().ok();
-        Some(Self { past, reason, class: class(past), retry_after, policy, state, now, asked_now })
+        Some(Self { past, reason, class: class(past), retry_after, policy, state, now, asked_now, place: "" })
     }
 
     /// Whether its asks wait out a refusal.
@@ -57,7 +59,15 @@ impl<'a> Told<'a> {
             );
             return all;
         }
+        if let Some(since) = back::since(self) {
+            all.push(since.to_owned());
+            return all;
+        }
         match self.reason {
+            Reason::Admitted | Reason::Probe if self.class == Class::Stop && back::failed_since(self) => {
+                all.push("It went on, and that turn failed.".to_owned());
+                all.extend([back::now(self), back::by_whom(self)]);
+            }
             Reason::Admitted | Reason::Probe if self.class == Class::Stop => {
                 all.push("It went on; its next stop asks again.".to_owned());
                 all.push(back::now(self));
@@ -126,7 +136,7 @@ mod tests {
     use super::*;
     use crate::store::past::Words;
     use crate::throttle::policy::Quota;
-    use crate::throttle::state::{Hold, Rest, RestKind, Span};
+    use crate::throttle::state::{Begun, Hold, Phase, Rest, RestKind, SessionState, Span};
     use std::time::Duration;
 
     const AT: Ms = 1_800_000_000_000;
@@ -208,11 +218,11 @@ mod tests {
                 Reason::Hold => {
                     &["(rule 1, hold): held by ann since", "without an end: mend the key", "frosty release seat"]
                 }
-                Reason::Rest => &["(rule 4, rest)", "next_check", "frosty wake s"],
-                Reason::Done => &["(rule 4, rest)", "\"frosty: done", "frosty wake s"],
-                Reason::Blocked => &["\"frosty: blocked the build\"", "frosty wake s"],
-                Reason::WaitFor => &["\"frosty: wait_for the build\"", "frosty wake s"],
-                Reason::Parked => &["the client wakes the session by itself", "The client wakes it"],
+                Reason::Rest => &["(rule 4, rest)", "next_check", type_on],
+                Reason::Done => &["(rule 4, rest)", "\"frosty: done", type_on],
+                Reason::Blocked => &["\"frosty: blocked the build\"", type_on],
+                Reason::WaitFor => &["\"frosty: wait_for the build\"", type_on],
+                Reason::Parked => &["the client wakes the session by itself", "The client wakes it by itself; or type"],
                 Reason::Quota => &["(rule 8, quota): stop.quotas is 2 per 1h, of which 2 were used", type_on],
                 Reason::Superseded => {
                     &["(rule 0, fence): a newer stop, a prompt or the session's end", "Nobody needs to"]
@@ -228,7 +238,51 @@ mod tests {
             for word in expected {
                 assert!(words.contains(word), "{}: no {word:?} in: {words}", reason.code());
             }
+            // Nothing hears of a wake-up where no engine waits.
+            assert!(!words.contains("frosty wake"), "{words}");
         }
+    }
+
+    #[test]
+    fn what_became_of_it_since() {
+        let begun = |at, id: &str| Some(Begun { at, id: id.to_owned() });
+        let session = |begun, needs_you, phase| SessionState { begun, needs_you, phase, ..SessionState::default() };
+        let at_work = "It was prompted since, and is at work: its next stop asks again.";
+        let dialog = "It stands at a permission dialog now: answer it there.";
+        for (session, reason, last) in [
+            (session(begun(AT, "stop"), false, Phase::Open), "cooldown", "type in the session to go on."),
+            (session(begun(AT + 1, ""), false, Phase::Open), "cooldown", at_work),
+            // The client wakes the agent by a prompt of its own.
+            (session(begun(AT + 1, ""), false, Phase::Open), "admitted", "Asked now, it would be admitted."),
+            (session(begun(AT, "stop"), true, Phase::Open), "admitted", dialog),
+            (session(begun(AT, "stop"), true, Phase::Open), "event", dialog),
+            (session(begun(AT + 1, ""), false, Phase::Ended), "done", "The session has ended."),
+            (session(begun(AT + 1, ""), false, Phase::Ended), "admitted", "The session has ended."),
+            (session(begun(AT, "stop"), false, Phase::Open), "admitted", "Asked now, it would be admitted."),
+            (session(begun(AT + 1, "fail"), false, Phase::Open), "admitted", "type in the session to go on."),
+        ] {
+            let state = State { session, ..State::default() };
+            let words = told(&past(reason, &[]), &state, decision(Reason::Admitted, None));
+            assert!(words.ends_with(last), "{words}");
+        }
+    }
+
+    #[test]
+    fn whatever_holds_it_is_named_with_what_lifts_it() {
+        let hold = |until| Some(Hold { reason: "look".to_owned(), by: "ann".to_owned(), since: AT - 1, until });
+        let mut state = State::default();
+        state.scope.hold = hold(Some(AT + 60_000));
+        let refused = past("hold", &[]);
+        let words = told(&refused, &state, decision(Reason::Hold, Some(55)));
+        assert!(words.contains("To lift the hold before: frosty release seat. "), "{words}");
+        state.fleet.hold = hold(None);
+        let words = told(&refused, &state, decision(Reason::Hold, None));
+        assert!(words.contains("before: frosty release seat; frosty release --fleet. "), "{words}");
+        let policy = Policy::default();
+        let mut told = Told::of(&refused, &policy, &state, AT, decision(Reason::Hold, None)).unwrap();
+        told.place = " --fleet other";
+        let words = told.sentences().join("\n");
+        assert!(words.contains("frosty release seat --fleet other; frosty release --fleet other. "), "{words}");
     }
 
     #[test]
@@ -238,11 +292,13 @@ mod tests {
         assert!(told(&refused, &state, decision(Reason::Admitted, None)).contains("Asked now, it would be admitted."));
         let words = told(&refused, &state, decision(Reason::Done, None));
         assert!(
-            words.contains("refused done: the agent said it is done. No time ends that.\nTo wake it: frosty wake s. "),
+            words.contains("refused done: the agent said it is done. No time ends that.\nIt has no waiting engine"),
             "{words}"
         );
         state.session.pid = Some(std::process::id());
         state.session.host = crate::clock::host();
+        let words = told(&refused, &state, decision(Reason::Done, None));
+        assert!(words.contains("No time ends that.\nTo wake it: frosty wake s. Its waiting engine"), "{words}");
         let words = told(&refused, &state, decision(Reason::MinInterval, Some(6)));
         assert!(
             words.contains("(rule 5, guard)") && words.contains("on this machine) asks then by itself."),
