@@ -80,6 +80,12 @@ fn who_is_meant_and_what_cannot_be() {
         for whom in ["one", "seat 1", "seat%201", "willy"] {
             assert_eq!(lines(&place.run(&["log", "--scope", whom])).len(), 1, "{whom}");
         }
+        // Whoever has ended is known by the same names.
+        place.event("one", "SessionEnd", "");
+        assert_eq!(lines(&place.run(&["log", "--scope", "willy"])).len(), 2);
+        let told = place.run(&["explain", "willy"]);
+        assert!(lines(&told)[1] == "The session has ended." && lines(&told).len() == 2, "{told:?}");
+        place.event("one", "SessionStart", "");
         let nobody = place.run(&["log", "--scope", "nobody"]);
         assert!(nobody.code == Some(1) && nobody.stderr.contains("  one  scope seat%201  name willy"), "{nobody:?}");
         let reason = place.run(&["log", "--reason", "tired"]);
