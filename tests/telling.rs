@@ -541,6 +541,24 @@ fn check_where_nothing_would_be_asked() {
         waiting.stdout.starts_with("would_exit: none, it would wait\nverdict: refuse\nreason: done\n"),
         "{waiting:?}"
     );
+    // An API error asks nothing, and is booked all the same.
+    for (error, why) in [
+        ("overloaded", "the API error is booked: the cooldown after API errors is open"),
+        ("billing_error", "the API error is booked: held by api: billing_error: add credit"),
+    ] {
+        let failure = format!(r#"{{"session_id":"s","hook_event_name":"StopFailure","error":"{error}"}}"#);
+        let said = check(&frosty, &failure);
+        assert!(said["why"].as_str().unwrap().starts_with(why) && said["would_exit"] == 0, "{said}");
+        let waits = ["check", "--json", "--wait", "20d", "--timeout", "1900000"];
+        let said: Value = serde_json::from_str(&frosty.run(&waits, failure.as_bytes()).stdout).unwrap();
+        assert!(said["why"].as_str().unwrap().ends_with("; the engine waits that out, and asks"), "{said}");
+        assert_eq!(said["would_exit"], Value::Null);
+    }
+    let mut looks_on = frosty.command(&["check", "--json"]);
+    looks_on.env("FROSTY_MODE", "shadow");
+    let said: Value = serde_json::from_str(&feed(looks_on, stop("s").as_bytes()).stdout).unwrap();
+    assert!(said["would_exit"] == 0 && said["verdict"] == "admit", "{said}");
+    assert!(said["note"].as_str().unwrap().starts_with("shadow mode: "), "{said}");
     let frosty = frosty.var("FROSTY_ON", "0");
     unarmed(&check(&frosty, &stop("s")), "FROSTY_ON=0");
     let frosty = frosty.var("FROSTY_DISABLE", "1");
