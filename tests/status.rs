@@ -138,6 +138,8 @@ fn every_state_by_real_hooks_on_both_stores() {
         let rows: Vec<&String> = shown.iter().skip_while(|l| !l.starts_with("SESSION")).skip(1).collect();
         let order: Vec<&str> = rows.iter().filter_map(|l| l.split_whitespace().next()).take(5).collect();
         assert_eq!(order, ["dialog", "dies", "held", "bangs", "errs"]);
+        // It was refused because it is done, and is held besides.
+        assert!(rows[2].contains("  held by ann") && !rows[2].contains("done"), "{rows:?}");
         assert!(shown.iter().any(|l| l.starts_with("13 sessions: 1 needs you, 1 waiter lost, 1 hold")), "{shown:?}");
         assert!(rows.last().unwrap().starts_with("left out: 1 ended"), "{rows:?}");
         for line in &shown {

@@ -309,13 +309,16 @@ fn strikes(row: &Row) -> String {
     if row.kind == Kind::ApiCooldown { row.api_strikes.to_string() } else { row.strikes.to_string() }
 }
 
-/// The reason of its last verdict, and what more there is to say of it.
+/// Who holds it and why; else the reason of its last verdict, and what more there is to say of it.
 fn reason(row: &Row) -> String {
+    if let Some((hold, false)) = &row.hold {
+        // Whatever it was refused for last, the hold is what a person can do something about.
+        return format!("held by {}: {}", text::line(&hold.by), text::line(&hold.reason));
+    }
     let reason = text::line(&row.session.last_reason);
-    let more = match (&row.hold, &row.session.rest) {
-        (Some((hold, false)), _) => format!("by {}: {}", text::line(&hold.by), text::line(&hold.reason)),
-        (_, Some(rest)) if matches!(row.kind, Kind::Blocked | Kind::WaitFor) => text::line(&rest.topic),
-        (_, Some(rest)) if row.kind == Kind::Stopped && rest.kind == RestKind::Blocked => text::line(&rest.topic),
+    let more = match &row.session.rest {
+        Some(rest) if matches!(row.kind, Kind::Blocked | Kind::WaitFor) => text::line(&rest.topic),
+        Some(rest) if row.kind == Kind::Stopped && rest.kind == RestKind::Blocked => text::line(&rest.topic),
         _ => String::new(),
     };
     let shown = if reason.is_empty() { "-".to_owned() } else { reason };
