@@ -289,6 +289,17 @@ fn a_store_that_is_away_is_named_and_what_this_machine_knows_is_shown() {
     assert!(report["backlog"]["journal_bytes"].as_u64().unwrap() > 0);
     assert_eq!(report["backlog"]["scopes"], 1);
 
+    // What a server said of a session's cooldown is no sign that it does not run by now.
+    let server = Server::start();
+    let other = Frosty::on(&server).config(r#"{"api_error": {"base": "1s"}}"#);
+    let failed = r#"{"session_id":"failed","hook_event_name":"StopFailure","error":"overloaded"}"#;
+    let answer = Engine::start(&other, failed).answer();
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    let state = |report: &Value| sessions(report)["failed"]["state"].clone();
+    assert_eq!(state(&self::report(&other, &[])), "running");
+    drop(server);
+    assert_eq!(state(&self::report(&other, &[])), "unknown");
+
     // It is there again, and has not been told yet.
     let _server = Server::start_on(port);
     let shown = lines(&frosty, &[]);

@@ -85,10 +85,11 @@ fn row(env: &Env, config: &Config, session: &str) -> Seen {
         Some((now, state))
     })();
     let known = read.as_ref().filter(|(_, state)| state.session.seen > 0);
-    let known = known.map(|(now, state)| (Box::new(Row::of(&config, session, state, *now)), *now));
+    let is_away = roll.away().is_some();
+    let known = known.map(|(now, state)| (Box::new(Row::of(&config, session, state, *now, is_away)), *now));
     match known {
         _ if read.is_none() => Seen::Away(None),
-        known if roll.away().is_some() => Seen::Away(known),
+        known if is_away => Seen::Away(known),
         Some((row, now)) => Seen::Row(row, now),
         None => Seen::Unknown,
     }

@@ -123,11 +123,12 @@ impl Report {
         let quotas = roll.quotas_left(&survey, &seats)?;
         let admissions = hour.count(&mut roll, now, begun);
         let unknown = ScopeState::default();
+        let is_away = away.is_some();
         let rows = shown.into_iter().map(|(id, session)| {
             let scope = survey.scopes.get(&session.scope).unwrap_or(&unknown);
             let quota = [quotas.scopes.get(&session.scope).copied(), quotas.fleet].into_iter().flatten();
             let quota = quota.reduce(QuotaLeft::and);
-            let row = Row::new(config, now, survey.fleet.hold.as_ref(), scope, (id, session), quota);
+            let row = Row::new(config, now, is_away, survey.fleet.hold.as_ref(), scope, (id, session), quota);
             Row { admissions: admissions.of.get(&row.id).copied().unwrap_or(0), ..row }
         });
         let mut rows: Vec<Row> = rows.collect();
@@ -207,20 +208,22 @@ impl LeftOut {
 }
 
 impl Row {
-    /// A session, by all that a step of it would be decided from; its admissions are not counted.
+    /// A session, by all that a step of it would be decided from; its admissions are not counted. `is_away` tells that only
+    /// this machine's part is known.
     #[must_use]
-    pub fn of(config: &Config, id: &str, state: &State, now: Ms) -> Self {
+    pub fn of(config: &Config, id: &str, state: &State, now: Ms, is_away: bool) -> Self {
         let policy = &config.policy;
         let own = QuotaLeft::in_log(&state.scope.quota, &policy.stop.quotas, now);
         let fleets = QuotaLeft::in_log(&state.fleet.quota, &policy.fleet_quotas, now);
         let quota = [own, fleets].into_iter().flatten().reduce(QuotaLeft::and);
         let hold = state.fleet.hold.as_ref().filter(|hold| hold.holds(now));
-        Self::new(config, now, hold, &state.scope, (id.to_owned(), state.session.clone()), quota)
+        Self::new(config, now, is_away, hold, &state.scope, (id.to_owned(), state.session.clone()), quota)
     }
 
     fn new(
         config: &Config,
         now: Ms,
+        is_away: bool,
         fleet_hold: Option<&Hold>,
         scope: &ScopeState,
         (id, session): Session,
@@ -244,6 +247,7 @@ impl Row {
                 Some(true) => Engine::Waits,
                 Some(false) => Engine::Gone,
             },
+            hearsay: is_away && is_hearsay(&session),
             now,
         };
         let (kind, back) = state::of(&facts);
@@ -262,6 +266,12 @@ impl Row {
             engine,
         }
     }
+}
+
+/// Whether this machine has a session's fence from a server, and not what it was answered there.
+fn is_hearsay(session: &SessionState) -> bool {
+    let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
+    session.last_reason.is_empty() && session.fence.is_some() && !is_prompted
 }
 
 /// Who comes back sooner stands higher.
