@@ -343,6 +343,25 @@ fn a_line_for_the_clients_status_line() {
 }
 
 #[test]
+fn where_it_only_looks_on_nobody_is_told_to_have_been_stopped() {
+    let frosty = Frosty::embedded().config(r#"{"mode": "shadow", "stop": {"min_interval": "1h"}}"#);
+    let waits = ["hook", "--wait", "20d", "--timeout", "1900000"];
+    for (session, args) in [("plain", &waits[..1]), ("waits", &waits[..])] {
+        for _ in 0..2 {
+            assert_eq!(frosty.run(args, stop(session).as_bytes()).code, Some(0));
+        }
+        let line = frosty.run(&["statusline"], json!({"session_id": session}).to_string().as_bytes()).stdout;
+        assert!(line.starts_with("❄ shadow: guard until "), "{session}: {line}");
+    }
+    let report = report(&frosty, &[]);
+    assert_eq!((&report["mode"], &report["totals"]), (&json!("shadow"), &json!({"guard": 2})));
+    assert!(lines(&frosty, &[])[1].starts_with("SHADOW: "));
+    // Whoever looks without the mode sees no engine that died.
+    let enforced = frosty.config(r#"{"stop": {"min_interval": "1h"}}"#);
+    assert_eq!(self::report(&enforced, &[])["totals"], json!({"stopped": 2}));
+}
+
+#[test]
 fn the_status_line_waits_for_nobody() {
     // A server that takes connections and says nothing, and a client that never closes its pipe.
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -54,12 +54,13 @@ fn line(env: &Env, place: PlaceArgs, given: &Value) -> Option<String> {
         return Some("configuration wrong; see: frosty doctor".to_owned());
     };
     let seen = row(env, &config, &session);
+    let aside = if config.shadow { "shadow: " } else { "" };
     // Of a session that never was armed nothing is known, and nothing is said.
     let is_armed = told.unwrap_or(config.arm == Arm::Always);
     match seen {
-        Seen::Row(row, now) => Some(words(&row, now)),
+        Seen::Row(row, now) => Some(format!("{aside}{}", words(&row, now))),
         Seen::Away(None) => is_armed.then(|| "store away".to_owned()),
-        Seen::Away(Some((row, now))) => Some(format!("store away · {}", words(&row, now))),
+        Seen::Away(Some((row, now))) => Some(format!("store away · {aside}{}", words(&row, now))),
         Seen::Unknown => None,
     }
 }

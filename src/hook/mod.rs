@@ -204,8 +204,9 @@ fn prepare(
     };
     let paced = waits && event.asks() != Some(Class::Compact);
     let name = config.name.as_deref().map(text::line).unwrap_or_default();
-    let pid = waits.then(std::process::id);
     let shadow = config.shadow;
+    // Where it only looks on, no engine stays.
+    let pid = (waits && !shadow).then(std::process::id);
     let step = Step { detail, paced, shadow, pid, name, ..step_of(scope, session, &payload.hook_event_name, event) };
     let wait = if unattended { flags.wait.min(config.print_wait) } else { flags.wait };
     Ok(Some(Call { config, step, prompt, wait, unattended }))

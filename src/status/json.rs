@@ -15,6 +15,7 @@ struct Whole<'a> {
     at: Ms,
     store: String,
     fleet: String,
+    mode: &'static str,
     away: Option<String>,
     backlog: Option<Waits>,
     hold: Option<Held>,
@@ -84,6 +85,7 @@ pub fn line(report: &Report) -> String {
         at: report.now,
         store: text::line(&report.store),
         fleet: text::line(&report.fleet),
+        mode: if report.shadow { "shadow" } else { "enforce" },
         away: report.away.as_deref().map(text::line),
         backlog: report.backlog.as_ref().map(|backlog| Waits {
             journal_bytes: backlog.unshipped,

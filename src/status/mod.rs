@@ -85,6 +85,8 @@ pub struct Report {
     pub store: String,
     /// The fleet's name, encoded.
     pub fleet: String,
+    /// Whether Frosty only looks on here: then the states are what it would do.
+    pub shadow: bool,
     /// Why only this machine's part is known, where the configured server could not be asked.
     pub away: Option<String>,
     /// What this machine has still to tell the server.
@@ -138,6 +140,7 @@ impl Report {
             now,
             store: server.map_or_else(|| store::embedded::NAME.to_owned(), ToOwned::to_owned),
             fleet: config.fleet.clone(),
+            shadow: config.shadow,
             away,
             backlog: backlog::of(config).filter(|b| b.unshipped > 0 || b.away > 0 || b.breaker.is_some()),
             hold: survey.fleet.hold,
@@ -243,6 +246,8 @@ impl Row {
             session: &session,
             quota,
             engine: match engine {
+                // It keeps nobody: what would be refused now is all that there is to tell.
+                _ if config.shadow => Engine::Waits,
                 None => Engine::Plain,
                 Some(true) => Engine::Waits,
                 Some(false) => Engine::Gone,

@@ -64,6 +64,9 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
     let time = when::clock(now, now);
     let room = style.width.saturating_sub(width::of(&time) + 2);
     lines.push(format!("{}{GAP}{}", style.paint(BOLD, &width::fill(&place, room)), style.paint(DIM, &time)));
+    if report.shadow {
+        lines.push(style.line(WARNING, "SHADOW: Frosty only looks on here; the states are what it would do"));
+    }
     if let Some(why) = &report.away {
         lines.push(style.line(ALARM, "the server is away: this is what this machine knows"));
         lines.push(style.line(WARNING, &format!("  {}", text::line(why))));
