@@ -237,6 +237,70 @@ fn more_entries_than_are_read_make_a_count_the_least() {
     assert!(sessions(&report).values().all(|s| s["admissions_last_hour"] == 1));
 }
 
+/// A server in front of a server, which answers the count of admissions as `answer` says: after so long, and with these
+/// bytes, or with the server's own. Without any it closes the connection.
+fn counts_otherwise(server: &Server, wait: Duration, answer: Option<&'static [u8]>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let port = server.port;
+    std::thread::spawn(move || {
+        for client in listener.incoming().map(Result::unwrap) {
+            std::thread::spawn(move || {
+                let (mut client, mut bytes) = (client, [0; 65536]);
+                let mut upstream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+                let (mut back, mut down) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut back, &mut down));
+                while let Ok(n @ 1..) = client.read(&mut bytes) {
+                    let is_count = String::from_utf8_lossy(&bytes[..n]).contains("Counts each session");
+                    match answer {
+                        _ if !is_count => upstream.write_all(&bytes[..n]).unwrap(),
+                        None => {
+                            let _ = client.shutdown(std::net::Shutdown::Both);
+                        }
+                        Some(answer) => {
+                            std::thread::sleep(wait);
+                            let _ = client.write_all(answer);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_server_that_does_not_count_has_its_journal_read() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server);
+    frosty.hook(&stop("went"));
+    let at_once = Duration::ZERO;
+    let answers: [(&str, Duration, Option<&'static [u8]>); 8] = [
+        ("it may not", at_once, Some(b"-NOPERM this user has no permissions to run the 'eval' command\r\n")),
+        ("an error", at_once, Some(b"-ERR Error running script\r\n")),
+        ("no list", at_once, Some(b"+OK\r\n")),
+        ("an empty list", at_once, Some(b"*0\r\n")),
+        ("no id", at_once, Some(b"*2\r\n$3\r\n500\r\n$1\r\nx\r\n")),
+        ("no number", at_once, Some(b"*4\r\n$1\r\n1\r\n$3\r\n5-1\r\n$4\r\nwent\r\n$1\r\nx\r\n")),
+        ("it hangs up", at_once, None),
+        // Its late answer is not taken for that to another question.
+        ("too late", Duration::from_millis(700), Some(b"*0\r\n")),
+    ];
+    for (what, wait, answer) in answers {
+        let url = counts_otherwise(&server, wait, answer);
+        let shown = lines(&frosty, &["--store", &url]);
+        let row = shown.iter().find(|l| l.starts_with("went ")).unwrap();
+        assert!(row.contains("1/3   0  1  "), "{what}: {row}");
+    }
+    // A journal that is none hides no session, and is no journal without admissions.
+    let mut con = server.connection();
+    redis::cmd("DEL").arg("torch.continuous.ops").query::<()>(&mut con).unwrap();
+    redis::cmd("SET").arg("torch.continuous.ops").arg("x").query::<()>(&mut con).unwrap();
+    let row = lines(&frosty, &[]).into_iter().find(|l| l.starts_with("went ")).unwrap();
+    assert!(row.contains("1/3   0  ?  "), "{row}");
+    assert_eq!(sessions(&report(&frosty, &[]))["went"]["admissions_last_hour"], Value::Null);
+}
+
 #[test]
 fn names_from_elsewhere_stay_in_their_columns() {
     let server = Server::start();

@@ -65,7 +65,7 @@ struct One<'a> {
     attempts_limit: Option<u32>,
     strikes: u32,
     api_strikes: u32,
-    admissions_last_hour: u32,
+    admissions_last_hour: Option<u32>,
     quota_left: Option<u32>,
     last_reason: String,
     continuations: u32,

@@ -57,8 +57,9 @@ pub struct Row {
     pub strikes: u32,
     /// API errors of its scope in a row.
     pub api_strikes: u32,
-    /// Its continuations that were admitted within the last hour, as far as the journal was read.
-    pub admissions: u32,
+    /// Its continuations that were admitted within the last hour, as far as the journal was read; `None` where it could not
+    /// be.
+    pub admissions: Option<u32>,
     /// What is left of the quotas that count it.
     pub quota: Option<QuotaLeft>,
     /// The hold in force over it, and whether it is the whole fleet's.
@@ -131,7 +132,8 @@ impl Report {
             let quota = [quotas.scopes.get(&session.scope).copied(), quotas.fleet].into_iter().flatten();
             let quota = quota.reduce(QuotaLeft::and);
             let row = Row::new(config, now, is_away, survey.fleet.hold.as_ref(), scope, (id, session), quota);
-            Row { admissions: admissions.of.get(&row.id).copied().unwrap_or(0), ..row }
+            let admissions = admissions.map(|all| all.of.get(&row.id).copied().unwrap_or(0));
+            Row { admissions, ..row }
         });
         let mut rows: Vec<Row> = rows.collect();
         rows.sort_by_key(|row| (row.kind, due(row.back), std::cmp::Reverse(row.session.seen)));
@@ -148,7 +150,7 @@ impl Report {
             left_out,
             burst: policy.stop.burst.map(|burst| burst.limit),
             has_quotas: !(policy.stop.quotas.is_empty() && policy.fleet_quotas.is_empty()),
-            journal_cut: admissions.cut,
+            journal_cut: admissions.is_some_and(|all| all.cut),
         })
     }
 
@@ -163,7 +165,7 @@ impl Report {
 /// The admissions of the last hour, as they were counted last.
 #[derive(Debug)]
 pub struct LastHour {
-    counted: Option<(Instant, Admissions)>,
+    counted: Option<(Instant, Option<Admissions>)>,
     most: usize,
     within: Option<Duration>,
 }
@@ -182,11 +184,11 @@ impl LastHour {
     }
 
     /// Counts them, unless that was done a moment ago. A journal that cannot be read hides no session.
-    fn count(&mut self, roll: &mut Roll<'_>, now: Ms, begun: Instant) -> &Admissions {
+    fn count(&mut self, roll: &mut Roll<'_>, now: Ms, begun: Instant) -> Option<&Admissions> {
         let fresh = self.counted.take().filter(|(at, _)| at.elapsed() < RECOUNT);
         let (most, until) = (self.most, self.within.map(|within| begun + within));
-        let mut count = || roll.admissions(now.saturating_sub(HOUR), most, until).unwrap_or_default();
-        &self.counted.insert(fresh.unwrap_or_else(|| (Instant::now(), count()))).1
+        let mut count = || roll.admissions(now.saturating_sub(HOUR), most, until).ok();
+        self.counted.insert(fresh.unwrap_or_else(|| (Instant::now(), count()))).1.as_ref()
     }
 }
 
@@ -265,7 +267,7 @@ impl Row {
             attempts: model::in_window(&scope.stop, limits, now),
             strikes: scope.stop.strikes,
             api_strikes: scope.api_strikes,
-            admissions: 0,
+            admissions: None,
             quota,
             hold,
             engine,

@@ -215,7 +215,10 @@ pub fn rows(report: &Report, style: Style) -> Vec<String> {
         text("BACK AT", &|row| back(row, report.now)),
         number("TRY", &|row| report.burst.map_or_else(|| "-".to_owned(), |limit| format!("{}/{limit}", row.attempts))),
         number("STR", &strikes),
-        number("1H", &|row| format!("{}{}", row.admissions, if report.journal_cut { "+" } else { "" })),
+        number("1H", &|row| {
+            let least = if report.journal_cut { "+" } else { "" };
+            row.admissions.map_or_else(|| "?".to_owned(), |n| format!("{n}{least}"))
+        }),
     ];
     if report.has_quotas {
         let left = |row: &Row| row.quota.map_or_else(|| "?".to_owned(), |quota| quota.left.to_string());

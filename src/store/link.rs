@@ -71,6 +71,19 @@ impl<'a> Link<'a> {
         self.wire.take_up_to(most);
     }
 
+    /// Connects anew, within the budget. Where an answer did not come in time, or was too long, what is left of it would be
+    /// taken for the answer to what is asked next.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or refuses the login.
+    pub(crate) fn renew(&mut self) -> Result<(), StoreError> {
+        let mut fresh = Self::connect(self.config, self.server, Instant::now() + self.config.budget)?;
+        fresh.log_in()?;
+        fresh.take_up_to(self.wire.most());
+        *self = fresh;
+        Ok(())
+    }
+
     /// Sends commands in one write.
     ///
     /// # Errors

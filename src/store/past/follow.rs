@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::super::link::Link;
 use super::super::{StoreError, server};
-use super::Past;
 use super::stream;
 use super::tail::Tail;
+use super::{Past, Patience};
 use crate::clock;
 use crate::config::Config;
 use crate::throttle::policy::{Ms, millis};
@@ -114,7 +114,7 @@ impl<'a> Follower<'a> {
                 link.log_in()?;
                 link.take_up_to(super::super::roll::LARGEST);
                 // One that lost its journal begins a new one.
-                if stream::end(self.config, &mut link)? == stream::FIRST {
+                if stream::end(self.config, &mut link, Patience::ALL.each)? == stream::FIRST {
                     stream::FIRST.clone_into(&mut self.last);
                 }
                 let found = stream::after(self.config, &mut link, &self.last, None)?;
