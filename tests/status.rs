@@ -272,7 +272,8 @@ fn counts_otherwise(server: &Server, wait: Duration, answer: Option<&'static [u8
 #[test]
 fn a_server_that_does_not_count_has_its_journal_read() {
     let server = Server::start();
-    let frosty = Frosty::on(&server);
+    let limits = r#"{"stop": {"min_interval": "1h", "burst": {"limit": 3, "window": "1h"}}}"#;
+    let frosty = Frosty::on(&server).config(limits);
     frosty.hook(&stop("went"));
     let at_once = Duration::ZERO;
     let answers: [(&str, Duration, Option<&'static [u8]>); 8] = [

@@ -95,6 +95,22 @@ fn who_is_meant_and_what_cannot_be() {
     }
 }
 
+#[test]
+fn entries_too_large_to_be_read_at_once_are_read_one_by_one() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server);
+    let mut con = server.connection();
+    let large = "x".repeat(8 * 1024 * 1024);
+    for nth in 0..9 {
+        let event = format!("E{nth}");
+        let entry = [("fleet", "default"), ("event", &event), ("scope", "s"), ("session", "s"), ("detail", &large)];
+        redis::cmd("XADD").arg("torch.continuous.ops").arg("*").arg(&entry).query::<()>(&mut con).unwrap();
+    }
+    let log = frosty.run(&["log"], b"");
+    let events: Vec<&str> = lines(&log).iter().filter_map(|l| l.split_whitespace().nth(2)).collect();
+    assert_eq!(events, ["E0", "E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8"]);
+}
+
 /// An entry's line as the embedded store writes it.
 fn entry(ms: i64, id: u64, detail: &str) -> String {
     let entry = json!({"window": "w", "scope": "s", "fleet": "default", "session": "s", "event": "Stop",
