@@ -489,9 +489,13 @@ impl Watch {
         frame.split("\r\n").next().unwrap().to_owned()
     }
 
+    fn press(&mut self, keys: &[u8]) {
+        self.keys.write_all(keys).unwrap();
+    }
+
     /// Presses Ctrl-C; what it wrote to its end.
     fn interrupt(mut self) -> String {
-        self.keys.write_all(b"\x03").unwrap();
+        self.press(b"\x03");
         eventually("it ends", || self.script.try_wait().unwrap().is_some());
         assert!(self.script.wait().unwrap().success(), "{:?}", self.seen.lock().unwrap());
         self.seen.lock().unwrap().clone()
@@ -511,7 +515,7 @@ fn watching_draws_anew_outlives_its_store_and_gives_the_screen_back() {
     let server = Server::start_on(port);
     fill(&server, 40);
     let frosty = Frosty::on(&server);
-    let watch = Watch::start(&frosty, "rows 12 cols 70");
+    let mut watch = Watch::start(&frosty, "rows 12 cols 70");
     eventually("it is drawn", || watch.frame().iter().any(|l| l.starts_with("… and ")));
     let frame = watch.frame();
     assert!(frame.len() <= 12, "{frame:?}");
@@ -522,6 +526,10 @@ fn watching_draws_anew_outlives_its_store_and_gives_the_screen_back() {
     assert_eq!(frame.iter().filter(|l| l.starts_with("agent-")).count(), 7, "{frame:?}");
     assert!(frame.iter().any(|l| l.starts_with("… and 33 more")), "{frame:?}");
     assert!(frame.iter().any(|l| l.contains("\u{1b}[36mresting") || l.contains("\u{1b}[33mcooldown")), "{frame:?}");
+
+    // Ctrl-Z gives the screen back; here no shell stops it, and it takes the screen again at once.
+    watch.press(b"\x1a");
+    eventually("it steps aside", || watch.seen.lock().unwrap().contains("\u{1b}[?25h\u{1b}[?1049l\u{1b}[?1049h"));
 
     drop(server);
     eventually("the server is missed", || watch.frame().iter().any(|l| l.contains("the server is away")));

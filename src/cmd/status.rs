@@ -81,13 +81,18 @@ fn watch(config: &Config, all: bool) -> Result<(), StatusError> {
         return Err(StatusError::NoTerminal);
     }
     let signals = Signals::of_terminal().map_err(StatusError::Screen)?;
-    let screen = Screen::take().map_err(StatusError::Screen)?;
+    let mut screen = Screen::take().map_err(StatusError::Screen)?;
     let (mut last, mut trouble, mut hour) = (None, None, LastHour::for_people());
     let mut next = Instant::now();
     loop {
         signals.clear();
         if signals.terminated() {
             return Ok(());
+        }
+        if signals.suspended() {
+            drop(screen);
+            signals.step_aside();
+            screen = Screen::take().map_err(StatusError::Screen)?;
         }
         // A changed size alone asks nothing.
         if Instant::now() >= next {
