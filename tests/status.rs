@@ -323,6 +323,14 @@ fn names_from_elsewhere_stay_in_their_columns() {
             .unwrap();
         redis::cmd("ZADD").arg("frosty:{default}:sessions").arg(1).arg(format!("s{i}")).query::<()>(&mut con).unwrap();
     }
+    // Two of one name are told apart.
+    for (id, name) in [("11111111-2222", "twin"), ("33333333-4444", "twin")] {
+        let fields = [("scope", "seat"), ("name", name), ("seen", "1")];
+        redis::cmd("HSET").arg(format!("frosty:{{default}}:session:{id}")).arg(&fields).query::<()>(&mut con).unwrap();
+        redis::cmd("ZADD").arg("frosty:{default}:sessions").arg(1).arg(id).query::<()>(&mut con).unwrap();
+    }
+    let shown = lines(&frosty, &["--all"]).join("\n");
+    assert!(shown.contains("\ntwin 11111111  ") && shown.contains("\ntwin 33333333  "), "{shown}");
     let held = [("hold_reason", names[0]), ("hold_by", names[1]), ("hold_since", "1")];
     redis::cmd("HSET").arg("frosty:{default}:fleet").arg(&held).query::<()>(&mut con).unwrap();
     for columns in ["20", "40", "80", "133", "nonsense"] {
@@ -331,7 +339,7 @@ fn names_from_elsewhere_stay_in_their_columns() {
         let answer = support::feed(command, b"");
         let most = columns.parse().unwrap_or(80);
         // The head, the hold, the totals, an empty line, the titles, and one for each.
-        assert_eq!(answer.stdout.lines().count(), 5 + names.len(), "{}", answer.stdout);
+        assert_eq!(answer.stdout.lines().count(), 5 + names.len() + 2, "{}", answer.stdout);
         for line in answer.stdout.lines() {
             assert!(frosty::status::width::of(line) <= most, "{columns}: {line}");
             assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{columns}: {line:?}");

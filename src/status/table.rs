@@ -1,5 +1,7 @@
 //! The report as lines for a terminal.
 
+use std::collections::HashMap;
+
 use super::kind::{Back, Kind};
 use super::{Report, Row, when, width};
 use crate::cmd::target::SHORT_ID;
@@ -10,6 +12,8 @@ use crate::throttle::state::{Hold, RestKind};
 const WIDEST_NAME: usize = 40;
 /// No name is cut shorter.
 const NARROWEST_NAME: usize = 10;
+/// So much is shown of one that several bear, for the sake of what follows it.
+const SHARED_NAME: usize = 20;
 /// So much of the last reason is shown beside any name: the longest code.
 const REASON: usize = 12;
 /// Between two columns.
@@ -207,10 +211,11 @@ pub fn rows(report: &Report, style: Style) -> Vec<String> {
     if rows.is_empty() {
         return Vec::new();
     }
+    let names = names(rows);
     let text = |title, cell: &dyn Fn(&Row) -> String| Column::new(title, false, rows, cell);
     let number = |title, cell: &dyn Fn(&Row) -> String| Column::new(title, true, rows, cell);
     let mut columns = vec![
-        text("SESSION", &name),
+        Column { title: "SESSION", numbers: false, cells: names },
         text("STATE", &|row| row.kind.words().to_owned()),
         text("BACK AT", &|row| back(row, report.now)),
         number("TRY", &|row| report.burst.map_or_else(|| "-".to_owned(), |limit| format!("{}/{limit}", row.attempts))),
@@ -292,6 +297,25 @@ pub fn name(row: &Row) -> String {
     told.unwrap_or_else(|| {
         if session.scope == row.id { row.id.chars().take(SHORT_ID).collect() } else { session.scope.clone() }
     })
+}
+
+/// The names of all; where several bear the same, with the beginning of the id behind it, which tells them apart for people
+/// and for `frosty wake`.
+fn names(rows: &[Row]) -> Vec<String> {
+    let names: Vec<String> = rows.iter().map(name).collect();
+    let mut bearers: HashMap<&str, usize> = HashMap::new();
+    for name in &names {
+        *bearers.entry(name).or_default() += 1;
+    }
+    let told = |(row, name): (&Row, &String)| {
+        if bearers.get(name.as_str()).is_some_and(|n| *n > 1) && *name != row.id {
+            let id: String = row.id.chars().take(SHORT_ID).collect();
+            format!("{} {id}", width::cut(name, SHARED_NAME))
+        } else {
+            name.clone()
+        }
+    };
+    rows.iter().zip(&names).map(told).collect()
 }
 
 fn back(row: &Row, now: super::Ms) -> String {
