@@ -300,6 +300,9 @@ fn a_server_that_does_not_count_has_its_journal_read() {
     let row = lines(&frosty, &[]).into_iter().find(|l| l.starts_with("went ")).unwrap();
     assert!(row.contains("1/3   0  ?  "), "{row}");
     assert_eq!(sessions(&report(&frosty, &[]))["went"]["admissions_last_hour"], Value::Null);
+    let log = frosty.run(&["log"], b"");
+    let cure = "RENAME torch.continuous.ops torch.continuous.ops.other";
+    assert!(log.code == Some(1) && log.stderr.trim_end().ends_with(cure), "{log:?}");
 }
 
 #[test]

@@ -51,6 +51,11 @@ impl<'a> Link<'a> {
         let _ = rustix::net::sockopt::set_socket_linger(&self.wire, Some(Duration::ZERO));
     }
 
+    /// Under which configuration.
+    pub(crate) fn config(&self) -> &'a Config {
+        self.config
+    }
+
     /// Where it leads.
     pub(crate) fn server(&self) -> &'a Server {
         self.server

@@ -1,6 +1,7 @@
 //! The journal as the server's stream has it.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Value, cmd};
@@ -9,6 +10,7 @@ use super::super::StoreError;
 use super::super::link::Link;
 use super::{Newest, Past, Patience, Words};
 use crate::config::Config;
+use crate::text;
 use crate::throttle::policy::Ms;
 
 /// The id before every other.
@@ -112,7 +114,17 @@ pub(super) fn after(
 fn ask(link: &mut Link<'_>, command: &Cmd, within: Duration) -> Result<Value, StoreError> {
     link.until(Instant::now() + within);
     link.send([command])?;
-    link.take()
+    link.take().map_err(|e| match e {
+        // Its key is none of those that the usual cure would list.
+        StoreError::Refused { at, said, .. } if said.contains("WRONGTYPE") => {
+            let stream = text::path(Path::new(&link.config().stream));
+            let cure = format!(
+                "the key of the journal, {stream}, holds another type; move it away: redis-cli -u {at} RENAME {stream} {stream}.other"
+            );
+            StoreError::Refused { at, said, cure }
+        }
+        other => other,
+    })
 }
 
 /// An entry's id and its fields.
