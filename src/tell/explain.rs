@@ -275,6 +275,14 @@ mod tests {
         let refused = past("hold", &[]);
         let words = told(&refused, &state, decision(Reason::Hold, Some(55)));
         assert!(words.contains("To lift the hold before: frosty release seat. "), "{words}");
+        assert!(!words.contains("hold_after_strikes"), "{words}");
+        let mut willys = state.clone();
+        willys.scope.hold = hold(None).map(|hold| Hold { by: "willy".to_owned(), ..hold });
+        let words = told(&refused, &willys, decision(Reason::Hold, None));
+        assert!(
+            words.contains("held by willy since") && words.contains(": look (hold_after_strikes is 5)."),
+            "{words}"
+        );
         state.fleet.hold = hold(None);
         let words = told(&refused, &state, decision(Reason::Hold, None));
         assert!(words.contains("before: frosty release seat; frosty release --fleet. "), "{words}");
