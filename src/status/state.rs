@@ -9,7 +9,7 @@ use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Outcome, Reason};
 
 /// What stands in a session's way may change so often until it would be admitted; no more is looked ahead.
-const MOST_DOORS: usize = 8;
+pub const MOST_DOORS: usize = 8;
 
 /// Who waits for a session since its last stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,24 +8,23 @@ use crate::status::when;
 use crate::text;
 use crate::throttle::policy::{Class, millis};
 use crate::throttle::state::{Hold, Phase, SessionState};
-use crate::throttle::verdict::{Outcome, Reason};
+use crate::throttle::verdict::{Decision, Reason};
 
 /// What stands against the session now.
 pub(super) fn now(told: &Told<'_>) -> String {
-    let decided = &told.asked_now;
-    if decided.outcome == Outcome::Admit {
+    let (Some(first), Some(last)) = (told.doors.first(), told.doors.last()) else {
         return "Asked now, it would be admitted.".to_owned();
-    }
-    // A trip and the cooldown that it opened are one door.
-    let is_same = decided.reason == told.reason || (decided.reason, told.reason) == (Reason::Cooldown, Reason::Burst);
-    let why = if is_same {
-        String::new()
-    } else {
-        format!("Asked now, it would be refused {}: {}. ", decided.reason.code(), prompt::why(decided))
     };
-    match decided.retry_after.map(millis) {
+    let refused = |decided: &Decision| format!("refused {}: {}. ", decided.reason.code(), prompt::why(decided));
+    // A trip and the cooldown that it opened are one door.
+    let is_same = first.reason == told.reason || (first.reason, told.reason) == (Reason::Cooldown, Reason::Burst);
+    let mut why = if is_same { String::new() } else { format!("Asked now, it would be {}", refused(first)) };
+    if last.reason != first.reason {
+        why.push_str(&format!("After that it would be {}", refused(last)));
+    }
+    match last.retry_after.map(millis) {
         Some(left) => {
-            let at = told.now.saturating_add(left);
+            let at = last.now.saturating_add(left);
             format!(
                 "{why}It would be admitted from {} (in {}), as things stand.",
                 when::clock(at, told.now),
@@ -65,35 +64,36 @@ pub(super) fn by_whom(told: &Told<'_>) -> String {
         return "The client asks again when it next wants to compact; until then the agent goes on uncompacted."
             .to_owned();
     }
-    let by = match told.reason {
+    match told.reason {
         Reason::Superseded => return "Nobody needs to: whoever took over decides what comes.".to_owned(),
         Reason::BadConfig | Reason::BadInput | Reason::BadUsage => {
             return "Nothing was asked, and nothing asks again by itself: mend that, then type in the session to go on.".to_owned();
         }
-        _ => told.asked_now.reason,
-    };
+        _ => {}
+    }
+    let is_shut_by = |found: &dyn Fn(Reason) -> bool| told.doors.iter().any(|door| found(door.reason));
     let (scope, session) = (text::line(told.past.text("scope")), text::line(told.past.text("session")));
     let place = told.place;
-    let person = match by {
-        Reason::Hold => {
-            let in_force = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.holds(told.now));
-            let (own, fleets) = (hold::release(&scope, place), hold::release("", place));
-            match (in_force(&told.state.scope.hold), in_force(&told.state.fleet.hold)) {
-                (true, true) => format!("To lift its hold and the fleet's before: {own}; {fleets}. "),
-                (true, false) => format!("To lift the hold before: {own}. "),
-                _ => format!("To lift the fleet's hold before: {fleets}. "),
-            }
+    let waited = is_waited_for(&told.state.session);
+    let mut person = String::new();
+    if is_shut_by(&|reason| reason == Reason::Hold) {
+        let in_force = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.holds(told.now));
+        let (own, fleets) = (hold::release(&scope, place), hold::release("", place));
+        person = match (in_force(&told.state.scope.hold), in_force(&told.state.fleet.hold)) {
+            (true, true) => format!("To lift its hold and the fleet's before: {own}; {fleets}. "),
+            (true, false) => format!("To lift the hold before: {own}. "),
+            _ => format!("To lift the fleet's hold before: {fleets}. "),
+        };
+    }
+    if is_shut_by(&|reason| reason == Reason::Parked) {
+        if !waited {
+            return format!("{person}The client wakes it by itself; or type in the session to go on.");
         }
-        Reason::Parked if !is_waited_for(&told.state.session) => {
-            return "The client wakes it by itself; or type in the session to go on.".to_owned();
-        }
-        Reason::Parked => format!("The client wakes it; to do so before: frosty wake {session}{place}. "),
+        person.push_str(&format!("The client wakes it; to do so before: frosty wake {session}{place}. "));
+    } else if waited && is_shut_by(&Reason::is_rest) {
         // Where nothing waits, nothing hears of a wake-up.
-        reason if reason.is_rest() && is_waited_for(&told.state.session) => {
-            format!("To wake it: frosty wake {session}{place}. ")
-        }
-        _ => String::new(),
-    };
+        person.push_str(&format!("To wake it: frosty wake {session}{place}. "));
+    }
     format!("{person}{}", who_asks(told))
 }
 

@@ -26,8 +26,8 @@ pub struct Told<'a> {
     pub state: &'a State,
     /// The store's clock.
     pub now: Ms,
-    /// What an ask would be answered now.
-    pub asked_now: Decision,
+    /// What refuses an ask now, what does when that is over, and so on; the last one's time ends all, or no time does.
+    pub doors: Vec<Decision>,
     /// The flags that another command needs to look at the same place, each after a space.
     pub place: &'a str,
 }
@@ -35,10 +35,10 @@ pub struct Told<'a> {
 impl<'a> Told<'a> {
     /// The verdict of an entry; `None` where its reason is none that this version knows.
     #[must_use]
-    pub fn of(past: &'a Past, policy: &'a Policy, state: &'a State, now: Ms, asked_now: Decision) -> Option<Self> {
+    pub fn of(past: &'a Past, policy: &'a Policy, state: &'a State, now: Ms, doors: Vec<Decision>) -> Option<Self> {
         let reason = Reason::from_code(past.text("reason"))?;
         let retry_after = past.text("retry_after_ms").parse().ok();
-        Some(Self { past, reason, class: class(past), retry_after, policy, state, now, asked_now, place: "" })
+        Some(Self { past, reason, class: class(past), retry_after, policy, state, now, doors, place: "" })
     }
 
     /// Whether its asks wait out a refusal.
@@ -172,15 +172,20 @@ mod tests {
             count: 0,
             note: String::new(),
             renewed: false,
-            now: AT,
+            now: AT + 5000,
             born: String::new(),
         }
     }
 
     fn told(past: &Past, state: &State, now: Decision) -> String {
+        told_of_all(past, state, vec![now])
+    }
+
+    fn told_of_all(past: &Past, state: &State, doors: Vec<Decision>) -> String {
         let mut policy = Policy::default();
         policy.stop.quotas = vec![Quota { limit: 2, per: Duration::from_secs(3600) }];
-        Told::of(past, &policy, state, AT + 5000, now).unwrap().sentences().join("\n")
+        let doors = doors.into_iter().filter(|door| door.outcome == Outcome::Refuse).collect();
+        Told::of(past, &policy, state, AT + 5000, doors).unwrap().sentences().join("\n")
     }
 
     #[test]
@@ -287,7 +292,7 @@ mod tests {
         let words = told(&refused, &state, decision(Reason::Hold, None));
         assert!(words.contains("before: frosty release seat; frosty release --fleet. "), "{words}");
         let policy = Policy::default();
-        let mut told = Told::of(&refused, &policy, &state, AT, decision(Reason::Hold, None)).unwrap();
+        let mut told = Told::of(&refused, &policy, &state, AT, vec![decision(Reason::Hold, None)]).unwrap();
         told.place = " --fleet other";
         let words = told.sentences().join("\n");
         assert!(words.contains("frosty release seat --fleet other; frosty release --fleet other. "), "{words}");
@@ -319,6 +324,25 @@ mod tests {
             Some(Hold { reason: "all".to_owned(), by: "bo".to_owned(), since: AT, until: Some(AT + 60_000) });
         let words = told(&past("hold", &[]), &state, decision(Reason::Hold, Some(55)));
         assert!(words.contains("the whole fleet was held by bo") && words.contains("the fleet's hold"), "{words}");
+    }
+
+    #[test]
+    fn one_door_after_the_other() {
+        let state = State::default();
+        let after = |reason, from: Ms, left| Decision { now: AT + 5000 + from * 1000, ..decision(reason, left) };
+        let refused = past("cooldown", &[]);
+        let nap = vec![decision(Reason::Cooldown, Some(60)), after(Reason::Rest, 60, Some(140))];
+        let words = told_of_all(&refused, &state, nap);
+        assert!(
+            words.contains("\nAfter that it would be refused rest: the agent rests. It would be admitted from "),
+            "{words}"
+        );
+        assert!(words.contains(" (in 3m20s), as things stand."), "{words}");
+        let mut waited = state.clone();
+        (waited.session.pid, waited.session.host) = (Some(std::process::id()), crate::clock::host());
+        let done = vec![decision(Reason::Cooldown, Some(60)), after(Reason::Done, 60, None)];
+        let words = told_of_all(&refused, &waited, done);
+        assert!(words.contains("it is done. No time ends that.\nTo wake it: frosty wake s. "), "{words}");
     }
 
     #[test]
