@@ -299,7 +299,9 @@ fn the_cure_of_a_denied_user_is_this_user() {
     let answer = stage.frosty.hook(&stop("s"));
     answer.stands_down_saying(&["NOPERM"]);
     let (_, cure) = answer.stderr.trim_end().split_once(" ACL SETUSER frosty ").unwrap();
-    let cure: Vec<String> = cure.split(' ').map(str::to_owned).collect();
+    // As a shell reads it, which it is pasted into.
+    let words = std::process::Command::new("sh").arg("-c").arg(format!("printf '%s\\n' {cure}")).output().unwrap();
+    let cure: Vec<String> = String::from_utf8(words.stdout).unwrap().lines().map(str::to_owned).collect();
     let given: Vec<String> = rule.into_iter().filter(|w| w.starts_with(['+', '~', '&'])).collect();
     assert_eq!(cure, given, "the cure and docs/stores.md tell the same");
     apply(&mut stage.admin, &cure);

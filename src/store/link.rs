@@ -291,7 +291,10 @@ pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
         "give it the right password: export FROSTY_STORE_PASSWORD_FILE=<file>".to_owned()
     } else if has("NOPERM") || has("The user executing the script can't") {
         let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::line);
-        format!("let the user do this much, as one who may: redis-cli -u {at} ACL SETUSER {user} {ACL}")
+        // To a shell the patterns of keys and channels mean something else.
+        let words = ACL.split(' ').map(|word| if word.starts_with('+') { word.into() } else { format!("'{word}'") });
+        let words = words.collect::<Vec<String>>().join(" ");
+        format!("let the user do this much, as one who may: redis-cli -u {at} ACL SETUSER {user} {words}")
     } else if has("READONLY") {
         "this is a replica: point FROSTY_STORE at the primary".to_owned()
     } else if has("OOM") {
