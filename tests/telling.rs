@@ -111,6 +111,18 @@ fn entries_too_large_to_be_read_at_once_are_read_one_by_one() {
     assert_eq!(events, ["E0", "E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8"]);
 }
 
+#[test]
+fn the_beginning_of_an_id_means_that_session_and_not_its_seat() {
+    let frosty = Frosty::embedded().config(r#"{"stop": {"min_interval": "1h"}}"#).var("FROSTY_SCOPE", "seat");
+    frosty.hook(&stop("11111111-aaaa"));
+    frosty.hook(&stop("22222222-bbbb"));
+    for (id, told) in [("11111111", "was admitted"), ("22222222", "was refused")] {
+        assert!(lines(&frosty.run(&["explain", id], b""))[0].contains(told), "{id}");
+        assert_eq!(lines(&frosty.run(&["log", "--scope", id], b"")).len(), 1);
+    }
+    assert_eq!(lines(&frosty.run(&["log", "--scope", "seat"], b"")).len(), 2);
+}
+
 /// An entry's line as the embedded store writes it.
 fn entry(ms: i64, id: u64, detail: &str) -> String {
     let entry = json!({"window": "w", "scope": "s", "fleet": "default", "session": "s", "event": "Stop",

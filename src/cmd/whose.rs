@@ -29,7 +29,8 @@ impl Whose {
             return Ok(Self::Scope(session.scope.clone()));
         }
         match target::one(&sessions, word) {
-            Ok((id, _)) if *id == encoded => Ok(Self::Session(id.clone())),
+            // Its id, or the beginning of it: no name that the seat's other sessions might bear too.
+            Ok((id, s)) if *id == encoded || !(s.name == word || s.label == word) => Ok(Self::Session(id.clone())),
             Ok((_, session)) => Ok(Self::Scope(session.scope.clone())),
             Err(e) if e.is_ambiguous() => Err(e.into()),
             Err(e) => {
