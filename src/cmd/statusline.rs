@@ -13,7 +13,7 @@ use crate::config::{Arm, Config, Env, Flags, encoded};
 use crate::read;
 use crate::scope;
 use crate::status::kind::{Back, Kind};
-use crate::status::{Row, when};
+use crate::status::{Row, when, width};
 use crate::store::roll::Roll;
 use crate::text;
 
@@ -23,7 +23,7 @@ const STDIN: Duration = Duration::from_millis(250);
 const LARGEST: usize = 1024 * 1024;
 /// No store is waited for longer.
 const STORE: Duration = Duration::from_millis(250);
-/// A hold's reason takes no more characters.
+/// A hold's reason takes no more columns.
 const LONGEST_REASON: usize = 40;
 
 /// Prints the line, if there is anything to say.
@@ -96,6 +96,11 @@ fn row(env: &Env, config: &Config, session: &str) -> Seen {
     }
 }
 
+/// Somebody's words, cut to what has room.
+fn short(said: &str) -> String {
+    width::cut(&text::line(said), LONGEST_REASON)
+}
+
 /// A session in a few words.
 fn words(row: &Row, now: i64) -> String {
     let mut said = vec![state(row, now)];
@@ -109,7 +114,7 @@ fn words(row: &Row, now: i64) -> String {
         said.push(format!("{} left", quota.left));
     }
     if let Some((hold, _)) = row.hold.as_ref().filter(|_| row.kind == Kind::Running) {
-        said.push(format!("held at its stop by {}", text::line_of(&hold.by, LONGEST_REASON)));
+        said.push(format!("held at its stop by {}", short(&hold.by)));
     }
     said.join(" · ")
 }
@@ -118,20 +123,17 @@ fn state(row: &Row, now: i64) -> String {
     let what = row.kind.words();
     let what = match (&row.hold, row.kind, &row.session.rest) {
         (Some((hold, _)), Kind::Hold, _) => {
-            format!(
-                "{what} by {}: {}",
-                text::line_of(&hold.by, LONGEST_REASON),
-                text::line_of(&hold.reason, LONGEST_REASON)
-            )
+            format!("{what} by {}: {}", short(&hold.by), short(&hold.reason))
         }
         (_, Kind::WaitFor | Kind::Blocked, Some(rest)) => {
-            format!("{what} {}", text::line_of(&rest.topic, LONGEST_REASON)).trim_end().to_owned()
+            format!("{what} {}", short(&rest.topic)).trim_end().to_owned()
         }
         _ => what.to_owned(),
     };
     match row.back {
         // The client shows a line for long: what is further off is told by the clock.
         Back::At(at) if at.saturating_sub(now) < 60_000 => format!("{what} {}", when::left(at, now)),
+        Back::At(at) if row.kind == Kind::Hold => format!("{what}, until {}", when::clock(at, now)),
         Back::At(at) => format!("{what} until {}", when::clock(at, now)),
         Back::Release => format!("{what}, until it is released"),
         Back::Prompt if row.kind != Kind::Done => format!("{what}, type to go on"),
