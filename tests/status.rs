@@ -146,6 +146,8 @@ fn every_state_by_real_hooks_on_both_stores() {
             assert!(frosty::status::width::of(line) <= 80, "{line}");
             assert!(!line.contains('\u{1b}'), "no colours where there is no terminal: {line}");
         }
+        let foot = "left out: 1 ended; to see them too: frosty status --all --fleet default";
+        assert_eq!(lines(frosty, &["--fleet", "default"]).last().unwrap(), foot);
         assert!(lines(frosty, &["--all"]).iter().any(|l| l.starts_with("over ") && l.contains("ended")));
 
         // A prompt takes the dead engine's place.
@@ -408,6 +410,13 @@ fn a_line_for_the_clients_status_line() {
         hold(place, "a", None);
         let engine = place.resting("a", "more");
         assert_eq!(say(&of("a"), &[]), "❄ hold by ann: look at it, until it is released · 6 left\n");
+        drop(engine);
+        place.event("a", "UserPromptSubmit", r#","prompt":"go""#);
+        let why = ["--for", "2h", "--reason", "日本語の理由はとても長いので途中で切られてしまいます"];
+        assert_eq!(frosty.run(&[&["hold", "a"], &why[..]].concat(), b"").code, Some(0));
+        let engine = place.resting("a", "more");
+        let line = say(&of("a"), &[]);
+        assert!(line.contains(": 日本語の理由はとても長いので途中で切ら…, until "), "{line}");
         drop(engine);
 
         for nonsense in ["", "[]", "{", "null", r#"{"session_id": 7}"#, r#"{"session_id": ""}"#, "\u{0}"] {

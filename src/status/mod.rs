@@ -104,6 +104,8 @@ pub struct Report {
     pub has_quotas: bool,
     /// Whether the last hour's journal was longer than is read.
     pub journal_cut: bool,
+    /// The flags that another command needs to look at the same place, each after a space.
+    pub place: String,
 }
 
 impl Report {
@@ -151,6 +153,7 @@ impl Report {
             burst: policy.stop.burst.map(|burst| burst.limit),
             has_quotas: !(policy.stop.quotas.is_empty() && policy.fleet_quotas.is_empty()),
             journal_cut: admissions.is_some_and(|all| all.cut),
+            place: String::new(),
         })
     }
 

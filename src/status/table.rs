@@ -176,7 +176,8 @@ pub fn foot(report: &Report, style: Style) -> Option<String> {
     let old = (left.old > 0).then(|| format!("{} not seen for a day", left.old));
     let said: Vec<String> = [ended, old].into_iter().flatten().collect();
     (!said.is_empty())
-        .then(|| style.line(DIM, &format!("left out: {}; to see them too: frosty status --all", said.join(", "))))
+        .then(|| format!("left out: {}; to see them too: frosty status --all{}", said.join(", "), report.place))
+        .map(|said| style.line(DIM, &said))
 }
 
 /// One column: its title, its cells, and whether they are numbers.
