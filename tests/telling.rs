@@ -330,6 +330,23 @@ fn the_documented_user_may_do_it_all() {
 }
 
 #[test]
+fn a_server_that_says_nothing_keeps_nothing_from_who_follows() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", mute.local_addr().unwrap());
+    let frosty = Frosty::new().config(r#"{"budget": "50ms"}"#).var("FROSTY_STORE", &url);
+    let log = Going::start(frosty.command(&["log", "-f", "-n", "0", "--json"]));
+    log.says("the server is away");
+    // Those that it would be tried in again, each of which took five seconds.
+    let begun = std::time::Instant::now();
+    for nth in 0..3 {
+        frosty.hook(&stop(&format!("s{nth}")));
+        assert_eq!(log.sessions(1), [format!("s{nth}")]);
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    assert!(begun.elapsed() < Duration::from_millis(4900), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn ctrl_c_ends_it_as_it_ends_tail() {
     for place in Place::both() {
         place.frosty.hook(&stop("one"));

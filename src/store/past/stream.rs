@@ -65,6 +65,9 @@ pub(super) fn read(
     Ok(end)
 }
 
+/// How long whoever follows waits for a server that should have answered: meanwhile nothing else is told.
+const FOLLOWED: Duration = Duration::from_secs(2);
+
 /// The id of the last entry; [`FIRST`] where there is none.
 pub(super) fn end(config: &Config, link: &mut Link<'_>, within: Duration) -> Result<String, StoreError> {
     let last = entries(&ask(link, &range(config, "+", "-", 1), within)?, link)?.pop();
@@ -92,7 +95,7 @@ pub(super) fn after(
             read.arg("BLOCK").arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
         }
         read.arg("STREAMS").arg(&config.stream).arg(id);
-        match ask(link, &read, Patience::ALL.each) {
+        match ask(link, &read, wait.map_or(Patience::ALL.each, |wait| wait + FOLLOWED)) {
             Err(_) if link.overran() && page > 1 => {
                 page = (page / FEWER).max(1);
                 link.renew()?;
