@@ -138,12 +138,16 @@ fn every_state_by_real_hooks_on_both_stores() {
         let rows: Vec<&String> = shown.iter().skip_while(|l| !l.starts_with("SESSION")).skip(1).collect();
         let order: Vec<&str> = rows.iter().filter_map(|l| l.split_whitespace().next()).take(5).collect();
         assert_eq!(order, ["dialog", "dies", "held", "bangs", "errs"]);
+        // It was refused because it is done, and is held besides.
+        assert!(rows[2].contains("  held by ann") && !rows[2].contains("done"), "{rows:?}");
         assert!(shown.iter().any(|l| l.starts_with("13 sessions: 1 needs you, 1 waiter lost, 1 hold")), "{shown:?}");
         assert!(rows.last().unwrap().starts_with("left out: 1 ended"), "{rows:?}");
         for line in &shown {
             assert!(frosty::status::width::of(line) <= 80, "{line}");
             assert!(!line.contains('\u{1b}'), "no colours where there is no terminal: {line}");
         }
+        let foot = "left out: 1 ended; to see them too: frosty status --all --fleet default";
+        assert_eq!(lines(frosty, &["--fleet", "default"]).last().unwrap(), foot);
         assert!(lines(frosty, &["--all"]).iter().any(|l| l.starts_with("over ") && l.contains("ended")));
 
         // A prompt takes the dead engine's place.
@@ -235,6 +239,74 @@ fn more_entries_than_are_read_make_a_count_the_least() {
     assert!(sessions(&report).values().all(|s| s["admissions_last_hour"] == 1));
 }
 
+/// A server in front of a server, which answers the count of admissions as `answer` says: after so long, and with these
+/// bytes, or with the server's own. Without any it closes the connection.
+fn counts_otherwise(server: &Server, wait: Duration, answer: Option<&'static [u8]>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let port = server.port;
+    std::thread::spawn(move || {
+        for client in listener.incoming().map(Result::unwrap) {
+            std::thread::spawn(move || {
+                let (mut client, mut bytes) = (client, [0; 65536]);
+                let mut upstream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+                let (mut back, mut down) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut back, &mut down));
+                while let Ok(n @ 1..) = client.read(&mut bytes) {
+                    let is_count = String::from_utf8_lossy(&bytes[..n]).contains("Counts each session");
+                    match answer {
+                        _ if !is_count => upstream.write_all(&bytes[..n]).unwrap(),
+                        None => {
+                            let _ = client.shutdown(std::net::Shutdown::Both);
+                        }
+                        Some(answer) => {
+                            std::thread::sleep(wait);
+                            let _ = client.write_all(answer);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_server_that_does_not_count_has_its_journal_read() {
+    let server = Server::start();
+    let limits = r#"{"stop": {"min_interval": "1h", "burst": {"limit": 3, "window": "1h"}}}"#;
+    let frosty = Frosty::on(&server).config(limits);
+    frosty.hook(&stop("went"));
+    let at_once = Duration::ZERO;
+    let answers: [(&str, Duration, Option<&'static [u8]>); 8] = [
+        ("it may not", at_once, Some(b"-NOPERM this user has no permissions to run the 'eval' command\r\n")),
+        ("an error", at_once, Some(b"-ERR Error running script\r\n")),
+        ("no list", at_once, Some(b"+OK\r\n")),
+        ("an empty list", at_once, Some(b"*0\r\n")),
+        ("no id", at_once, Some(b"*2\r\n$3\r\n500\r\n$1\r\nx\r\n")),
+        ("no number", at_once, Some(b"*4\r\n$1\r\n1\r\n$3\r\n5-1\r\n$4\r\nwent\r\n$1\r\nx\r\n")),
+        ("it hangs up", at_once, None),
+        // Its late answer is not taken for that to another question.
+        ("too late", Duration::from_millis(700), Some(b"*0\r\n")),
+    ];
+    for (what, wait, answer) in answers {
+        let url = counts_otherwise(&server, wait, answer);
+        let shown = lines(&frosty, &["--store", &url]);
+        let row = shown.iter().find(|l| l.starts_with("went ")).unwrap();
+        assert!(row.contains("1/3   0  1  "), "{what}: {row}");
+    }
+    // A journal that is none hides no session, and is no journal without admissions.
+    let mut con = server.connection();
+    redis::cmd("DEL").arg("torch.continuous.ops").query::<()>(&mut con).unwrap();
+    redis::cmd("SET").arg("torch.continuous.ops").arg("x").query::<()>(&mut con).unwrap();
+    let row = lines(&frosty, &[]).into_iter().find(|l| l.starts_with("went ")).unwrap();
+    assert!(row.contains("1/3   0  ?  "), "{row}");
+    assert_eq!(sessions(&report(&frosty, &[]))["went"]["admissions_last_hour"], Value::Null);
+    let log = frosty.run(&["log"], b"");
+    let cure = "RENAME torch.continuous.ops torch.continuous.ops.other";
+    assert!(log.code == Some(1) && log.stderr.trim_end().ends_with(cure), "{log:?}");
+}
+
 #[test]
 fn names_from_elsewhere_stay_in_their_columns() {
     let server = Server::start();
@@ -256,6 +328,14 @@ fn names_from_elsewhere_stay_in_their_columns() {
             .unwrap();
         redis::cmd("ZADD").arg("frosty:{default}:sessions").arg(1).arg(format!("s{i}")).query::<()>(&mut con).unwrap();
     }
+    // Two of one name are told apart.
+    for (id, name) in [("11111111-2222", "twin"), ("33333333-4444", "twin")] {
+        let fields = [("scope", "seat"), ("name", name), ("seen", "1")];
+        redis::cmd("HSET").arg(format!("frosty:{{default}}:session:{id}")).arg(&fields).query::<()>(&mut con).unwrap();
+        redis::cmd("ZADD").arg("frosty:{default}:sessions").arg(1).arg(id).query::<()>(&mut con).unwrap();
+    }
+    let shown = lines(&frosty, &["--all"]).join("\n");
+    assert!(shown.contains("\ntwin 11111111  ") && shown.contains("\ntwin 33333333  "), "{shown}");
     let held = [("hold_reason", names[0]), ("hold_by", names[1]), ("hold_since", "1")];
     redis::cmd("HSET").arg("frosty:{default}:fleet").arg(&held).query::<()>(&mut con).unwrap();
     for columns in ["20", "40", "80", "133", "nonsense"] {
@@ -264,7 +344,7 @@ fn names_from_elsewhere_stay_in_their_columns() {
         let answer = support::feed(command, b"");
         let most = columns.parse().unwrap_or(80);
         // The head, the hold, the totals, an empty line, the titles, and one for each.
-        assert_eq!(answer.stdout.lines().count(), 5 + names.len(), "{}", answer.stdout);
+        assert_eq!(answer.stdout.lines().count(), 5 + names.len() + 2, "{}", answer.stdout);
         for line in answer.stdout.lines() {
             assert!(frosty::status::width::of(line) <= most, "{columns}: {line}");
             assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{columns}: {line:?}");
@@ -286,6 +366,17 @@ fn a_store_that_is_away_is_named_and_what_this_machine_knows_is_shown() {
     assert!(report["away"].as_str().unwrap().contains("nobody listening"));
     assert!(report["backlog"]["journal_bytes"].as_u64().unwrap() > 0);
     assert_eq!(report["backlog"]["scopes"], 1);
+
+    // What a server said of a session's cooldown is no sign that it does not run by now.
+    let server = Server::start();
+    let other = Frosty::on(&server).config(r#"{"api_error": {"base": "1s"}}"#);
+    let failed = r#"{"session_id":"failed","hook_event_name":"StopFailure","error":"overloaded"}"#;
+    let answer = Engine::start(&other, failed).answer();
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    let state = |report: &Value| sessions(report)["failed"]["state"].clone();
+    assert_eq!(state(&self::report(&other, &[])), "running");
+    drop(server);
+    assert_eq!(state(&self::report(&other, &[])), "unknown");
 
     // It is there again, and has not been told yet.
     let _server = Server::start_on(port);
@@ -320,6 +411,13 @@ fn a_line_for_the_clients_status_line() {
         let engine = place.resting("a", "more");
         assert_eq!(say(&of("a"), &[]), "❄ hold by ann: look at it, until it is released · 6 left\n");
         drop(engine);
+        place.event("a", "UserPromptSubmit", r#","prompt":"go""#);
+        let why = ["--for", "2h", "--reason", "日本語の理由はとても長いので途中で切られてしまいます"];
+        assert_eq!(frosty.run(&[&["hold", "a"], &why[..]].concat(), b"").code, Some(0));
+        let engine = place.resting("a", "more");
+        let line = say(&of("a"), &[]);
+        assert!(line.contains(": 日本語の理由はとても長いので途中で切ら…, until "), "{line}");
+        drop(engine);
 
         for nonsense in ["", "[]", "{", "null", r#"{"session_id": 7}"#, r#"{"session_id": ""}"#, "\u{0}"] {
             assert_eq!(say(nonsense, &[]), "", "{nonsense}");
@@ -327,6 +425,25 @@ fn a_line_for_the_clients_status_line() {
         assert_eq!(frosty.run(&["off", "--session", "a"], b"").code, Some(0));
         assert_eq!(say(&of("a"), &[]), "", "it is not armed");
     }
+}
+
+#[test]
+fn where_it_only_looks_on_nobody_is_told_to_have_been_stopped() {
+    let frosty = Frosty::embedded().config(r#"{"mode": "shadow", "stop": {"min_interval": "1h"}}"#);
+    let waits = ["hook", "--wait", "20d", "--timeout", "1900000"];
+    for (session, args) in [("plain", &waits[..1]), ("waits", &waits[..])] {
+        for _ in 0..2 {
+            assert_eq!(frosty.run(args, stop(session).as_bytes()).code, Some(0));
+        }
+        let line = frosty.run(&["statusline"], json!({"session_id": session}).to_string().as_bytes()).stdout;
+        assert!(line.starts_with("❄ shadow: guard until "), "{session}: {line}");
+    }
+    let report = report(&frosty, &[]);
+    assert_eq!((&report["mode"], &report["totals"]), (&json!("shadow"), &json!({"guard": 2})));
+    assert!(lines(&frosty, &[])[1].starts_with("SHADOW: "));
+    // Whoever looks without the mode sees no engine that died.
+    let enforced = frosty.config(r#"{"stop": {"min_interval": "1h"}}"#);
+    assert_eq!(self::report(&enforced, &[])["totals"], json!({"stopped": 2}));
 }
 
 #[test]
@@ -392,9 +509,13 @@ impl Watch {
         frame.split("\r\n").next().unwrap().to_owned()
     }
 
+    fn press(&mut self, keys: &[u8]) {
+        self.keys.write_all(keys).unwrap();
+    }
+
     /// Presses Ctrl-C; what it wrote to its end.
     fn interrupt(mut self) -> String {
-        self.keys.write_all(b"\x03").unwrap();
+        self.press(b"\x03");
         eventually("it ends", || self.script.try_wait().unwrap().is_some());
         assert!(self.script.wait().unwrap().success(), "{:?}", self.seen.lock().unwrap());
         self.seen.lock().unwrap().clone()
@@ -414,7 +535,7 @@ fn watching_draws_anew_outlives_its_store_and_gives_the_screen_back() {
     let server = Server::start_on(port);
     fill(&server, 40);
     let frosty = Frosty::on(&server);
-    let watch = Watch::start(&frosty, "rows 12 cols 70");
+    let mut watch = Watch::start(&frosty, "rows 12 cols 70");
     eventually("it is drawn", || watch.frame().iter().any(|l| l.starts_with("… and ")));
     let frame = watch.frame();
     assert!(frame.len() <= 12, "{frame:?}");
@@ -425,6 +546,10 @@ fn watching_draws_anew_outlives_its_store_and_gives_the_screen_back() {
     assert_eq!(frame.iter().filter(|l| l.starts_with("agent-")).count(), 7, "{frame:?}");
     assert!(frame.iter().any(|l| l.starts_with("… and 33 more")), "{frame:?}");
     assert!(frame.iter().any(|l| l.contains("\u{1b}[36mresting") || l.contains("\u{1b}[33mcooldown")), "{frame:?}");
+
+    // Ctrl-Z gives the screen back; here no shell stops it, and it takes the screen again at once.
+    watch.press(b"\x1a");
+    eventually("it steps aside", || watch.seen.lock().unwrap().contains("\u{1b}[?25h\u{1b}[?1049l\u{1b}[?1049h"));
 
     drop(server);
     eventually("the server is missed", || watch.frame().iter().any(|l| l.contains("the server is away")));

@@ -80,6 +80,12 @@ fn who_is_meant_and_what_cannot_be() {
         for whom in ["one", "seat 1", "seat%201", "willy"] {
             assert_eq!(lines(&place.run(&["log", "--scope", whom])).len(), 1, "{whom}");
         }
+        // Whoever has ended is known by the same names.
+        place.event("one", "SessionEnd", "");
+        assert_eq!(lines(&place.run(&["log", "--scope", "willy"])).len(), 2);
+        let told = place.run(&["explain", "willy"]);
+        assert!(lines(&told)[1] == "The session has ended." && lines(&told).len() == 2, "{told:?}");
+        place.event("one", "SessionStart", "");
         let nobody = place.run(&["log", "--scope", "nobody"]);
         assert!(nobody.code == Some(1) && nobody.stderr.contains("  one  scope seat%201  name willy"), "{nobody:?}");
         let reason = place.run(&["log", "--reason", "tired"]);
@@ -87,6 +93,34 @@ fn who_is_meant_and_what_cannot_be() {
         let since = place.run(&["log", "--since", "someday"]);
         assert!(since.code == Some(64) && since.stderr.contains("yesterday 09:00"), "{since:?}");
     }
+}
+
+#[test]
+fn entries_too_large_to_be_read_at_once_are_read_one_by_one() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server);
+    let mut con = server.connection();
+    let large = "x".repeat(8 * 1024 * 1024);
+    for nth in 0..9 {
+        let event = format!("E{nth}");
+        let entry = [("fleet", "default"), ("event", &event), ("scope", "s"), ("session", "s"), ("detail", &large)];
+        redis::cmd("XADD").arg("torch.continuous.ops").arg("*").arg(&entry).query::<()>(&mut con).unwrap();
+    }
+    let log = frosty.run(&["log"], b"");
+    let events: Vec<&str> = lines(&log).iter().filter_map(|l| l.split_whitespace().nth(2)).collect();
+    assert_eq!(events, ["E0", "E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8"]);
+}
+
+#[test]
+fn the_beginning_of_an_id_means_that_session_and_not_its_seat() {
+    let frosty = Frosty::embedded().config(r#"{"stop": {"min_interval": "1h"}}"#).var("FROSTY_SCOPE", "seat");
+    frosty.hook(&stop("11111111-aaaa"));
+    frosty.hook(&stop("22222222-bbbb"));
+    for (id, told) in [("11111111", "was admitted"), ("22222222", "was refused")] {
+        assert!(lines(&frosty.run(&["explain", id], b""))[0].contains(told), "{id}");
+        assert_eq!(lines(&frosty.run(&["log", "--scope", id], b"")).len(), 1);
+    }
+    assert_eq!(lines(&frosty.run(&["log", "--scope", "seat"], b"")).len(), 2);
 }
 
 /// An entry's line as the embedded store writes it.
@@ -293,6 +327,23 @@ fn the_documented_user_may_do_it_all() {
     frosty.hook(&stop("t"));
     assert_eq!(log.sessions(1), ["t"]);
     assert!(log.err.try_recv().is_err());
+}
+
+#[test]
+fn a_server_that_says_nothing_keeps_nothing_from_who_follows() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", mute.local_addr().unwrap());
+    let frosty = Frosty::new().config(r#"{"budget": "50ms"}"#).var("FROSTY_STORE", &url);
+    let log = Going::start(frosty.command(&["log", "-f", "-n", "0", "--json"]));
+    log.says("the server is away");
+    // Those that it would be tried in again, each of which took five seconds.
+    let begun = std::time::Instant::now();
+    for nth in 0..3 {
+        frosty.hook(&stop(&format!("s{nth}")));
+        assert_eq!(log.sessions(1), [format!("s{nth}")]);
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    assert!(begun.elapsed() < Duration::from_millis(4900), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -535,6 +586,24 @@ fn check_where_nothing_would_be_asked() {
         waiting.stdout.starts_with("would_exit: none, it would wait\nverdict: refuse\nreason: done\n"),
         "{waiting:?}"
     );
+    // An API error asks nothing, and is booked all the same.
+    for (error, why) in [
+        ("overloaded", "the API error is booked: the cooldown after API errors is open"),
+        ("billing_error", "the API error is booked: held by api: billing_error: add credit"),
+    ] {
+        let failure = format!(r#"{{"session_id":"s","hook_event_name":"StopFailure","error":"{error}"}}"#);
+        let said = check(&frosty, &failure);
+        assert!(said["why"].as_str().unwrap().starts_with(why) && said["would_exit"] == 0, "{said}");
+        let waits = ["check", "--json", "--wait", "20d", "--timeout", "1900000"];
+        let said: Value = serde_json::from_str(&frosty.run(&waits, failure.as_bytes()).stdout).unwrap();
+        assert!(said["why"].as_str().unwrap().ends_with("; the engine waits that out, and asks"), "{said}");
+        assert_eq!(said["would_exit"], Value::Null);
+    }
+    let mut looks_on = frosty.command(&["check", "--json"]);
+    looks_on.env("FROSTY_MODE", "shadow");
+    let said: Value = serde_json::from_str(&feed(looks_on, stop("s").as_bytes()).stdout).unwrap();
+    assert!(said["would_exit"] == 0 && said["verdict"] == "admit", "{said}");
+    assert!(said["note"].as_str().unwrap().starts_with("shadow mode: "), "{said}");
     let frosty = frosty.var("FROSTY_ON", "0");
     unarmed(&check(&frosty, &stop("s")), "FROSTY_ON=0");
     let frosty = frosty.var("FROSTY_DISABLE", "1");

@@ -4,10 +4,12 @@
 //! keeps both readings equal.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flags;
+use crate::text;
 
 mod act;
 mod hook;
@@ -81,6 +83,19 @@ pub struct PlaceArgs {
     /// The fleet: all scopes that share one API key
     #[arg(long, value_name = "NAME")]
     pub fleet: Option<String>,
+}
+
+impl PlaceArgs {
+    /// The same flags, each after a space, for another command that is to look at the same place. A URL that may hold a
+    /// password is not repeated: who pastes that is asked for it, and looks at no other place.
+    #[must_use]
+    pub fn again(&self) -> String {
+        let shown = |store| if str::contains(store, '@') { "<the same URL>" } else { store };
+        let store = self.store.as_deref().map(shown);
+        let flags = [("store", store), ("fleet", self.fleet.as_deref())];
+        let given = flags.iter().filter_map(|(flag, value)| Some((flag, value.as_ref()?)));
+        given.map(|(flag, value)| format!(" --{flag} {}", text::path(Path::new(value)))).collect()
+    }
 }
 
 /// Reads the registered forms: `hook` with any of `--arm`, `--wait` and `--timeout`, each with its value as a word of its

@@ -14,9 +14,12 @@ use crate::store::foresee::Foreseen;
 use crate::store::roll::Roll;
 use crate::store::{StoreError, embedded, script};
 use crate::text;
-use crate::throttle::model;
+use crate::throttle::model::{self, State};
 use crate::throttle::policy::{Class, millis};
+use crate::throttle::step::Event;
 use crate::throttle::verdict::{Decision, Outcome, Reason};
+
+const SHADOW: &str = "shadow mode: the verdict is journaled only, and the client hears nothing of it";
 
 /// Why nothing was checked.
 #[derive(Debug, thiserror::Error)]
@@ -102,18 +105,19 @@ fn asks(asked: &Asked) -> Answer {
         }
     };
     let Foreseen { mut state, now, stands_in, note } = foreseen;
+    let note = if step.shadow { [SHADOW, note].join(if note.is_empty() { "" } else { "; " }) } else { note.to_owned() };
     let decided = model::step(&config.policy, &mut state, step, now);
     Answer {
         would_exit: asked.would_exit(&decided),
         verdict: decided.outcome.code(),
         reason: decided.reason.code(),
-        why: why(&decided, asked),
+        why: why(&decided, asked, &state),
         retry_after_ms: decided.retry_after.map(millis),
         attempts: decided.attempts,
         strikes: decided.strikes,
         store,
         degraded: stands_in,
-        note: note.to_owned(),
+        note,
         ..whose
     }
 }
@@ -122,9 +126,19 @@ fn down(e: &StoreError) -> Answer {
     fails(Reason::StoreDown, &e.to_string())
 }
 
-fn why(decided: &Decision, asked: &Asked) -> String {
+/// Why it is decided so; `state` is what the step leaves.
+fn why(decided: &Decision, asked: &Asked, state: &State) -> String {
     let limits = asked.config.policy.class(asked.step.event.asks().unwrap_or(Class::Stop));
     match (asked.step.event.asks(), decided.outcome) {
+        (None, _) if matches!(asked.step.event, Event::StopFailure(_)) => {
+            let hold = state.scope.hold.as_ref().filter(|hold| hold.holds(decided.now));
+            let opened = hold.map_or_else(
+                || "the cooldown after API errors is open".to_owned(),
+                |hold| format!("held by {}: {}", text::line(&hold.by), text::line(&hold.reason)),
+            );
+            let then = if asked.waits { "; the engine waits that out, and asks" } else { "" };
+            format!("the API error is booked: {opened}{then}")
+        }
         (None, _) => "nothing is asked: the event is journaled".to_owned(),
         (_, Outcome::Admit) if decided.reason == Reason::Probe => "the first after a cooldown".to_owned(),
         (_, Outcome::Admit) => "no limit stands against it".to_owned(),

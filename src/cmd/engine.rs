@@ -40,12 +40,19 @@ fn is_alive(pid: u32) -> bool {
         return false;
     }
     // Without /proc its number is all that is known of it.
-    name_of(&pid.to_string()).is_none_or(|name| name.starts_with("frosty") || Some(name) == name_of("self"))
+    about(&pid.to_string()).is_none_or(|(name, is_over)| {
+        !is_over && (name.starts_with("frosty") || about("self").is_some_and(|(own, _)| own == name))
+    })
 }
 
-/// The name of a process (Linux); it is readable for everybody, as `exe` is not.
-fn name_of(process: &str) -> Option<String> {
-    fs::read_to_string(format!("/proc/{process}/comm")).ok()
+/// The name of a process, and whether it is over and only its parent has not asked for its end yet (Linux, `stat` of
+/// proc(5)); it is readable for everybody, as `exe` is not.
+fn about(process: &str) -> Option<(String, bool)> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // A name may hold any character.
+    let (head, tail) = stat.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    Some((name.to_owned(), matches!(tail.trim_start().chars().next(), Some('Z' | 'X'))))
 }
 
 #[cfg(test)]
@@ -65,13 +72,24 @@ mod tests {
         // The number was given to somebody else.
         let mut other = std::process::Command::new("sleep").arg("20").spawn().unwrap();
         let reused = session(other.id(), clock::host(), Reason::Done);
-        while name_of(&other.id().to_string()).is_some_and(|name| name.trim() != "sleep") {
+        while about(&other.id().to_string()).is_some_and(|(name, _)| name != "sleep") {
             std::thread::yield_now();
         }
         assert!(!waits(&reused));
         let _ = other.kill();
         let _ = other.wait();
         assert!(!waits(&reused), "a process that is gone");
+        // Of our own name for as long as it is not another program, and then nobody asks how it ended.
+        let own = std::env::current_exe().unwrap();
+        let mut over =
+            std::process::Command::new(own).arg("--help").stdout(std::process::Stdio::null()).spawn().unwrap();
+        let zombie = session(over.id(), clock::host(), Reason::Done);
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while waits(&zombie) {
+            assert!(std::time::Instant::now() < end, "a process that is over is taken for an engine");
+            std::thread::yield_now();
+        }
+        let _ = over.wait();
         assert!(
             waits(&session(other.id(), "elsewhere".to_owned(), Reason::Done)),
             "of another machine nothing is known"

@@ -7,15 +7,15 @@ use super::whose::Whose;
 use crate::cli::ExplainArgs;
 use crate::config::Env;
 use crate::hook;
-use crate::status::{screen, width};
+use crate::status::{screen, state as status, width};
 use crate::store::past::Past;
 use crate::store::roll::Roll;
 use crate::tell::explain::{self, Told};
 use crate::text;
 use crate::throttle::model::{self, State};
-use crate::throttle::policy::{Class, Ms, Policy};
+use crate::throttle::policy::{Class, Ms, Policy, millis};
 use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::Decision;
+use crate::throttle::verdict::{Decision, Outcome};
 
 /// Why there is nothing to explain.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,7 @@ pub enum ExplainError {
 /// When none or several are meant, nobody asked yet, or the store cannot be asked.
 pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let env = Env::read();
+    let place = args.place.again();
     let config = super::config(&env, args.place)?;
     let mut roll = Roll::open(&config)?;
     super::tell_if_away(roll.away());
@@ -58,10 +59,11 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     }
     let Some(past) = last else { return Err(ExplainError::NoVerdict { whose: shown }.into()) };
     let seen = roll.foresee(past.text("scope"), past.text("session"))?;
-    let asked_now = asked_now(&config.policy, &seen.state, explain::class(&past), seen.now);
-    let Some(told) = Told::of(&past, &config.policy, &seen.state, seen.now, asked_now) else {
+    let doors = doors(&config.policy, &seen.state, explain::class(&past), seen.now);
+    let Some(told) = Told::of(&past, &config.policy, &seen.state, seen.now, doors) else {
         return Err(ExplainError::Unknown { reason: text::line(past.text("reason")) }.into());
     };
+    let told = Told { place: &place, ..told };
     let columns = io::stdout().is_terminal().then(|| screen::style().width);
     let mut out = io::stdout().lock();
     // A reader that has gone away is no failure.
@@ -92,8 +94,28 @@ fn last(roll: &mut Roll<'_>, whose: &Whose) -> Result<Option<Past>, Failure> {
     Ok(verdict.pop())
 }
 
-/// What an ask of the session would be answered now; nobody is asked.
-fn asked_now(policy: &Policy, state: &State, class: Class, now: Ms) -> Decision {
+/// What an ask of the session would be answered now, and again whenever that is over, until it would be admitted or no time
+/// ends it; nobody is asked.
+fn doors(policy: &Policy, state: &State, class: Class, now: Ms) -> Vec<Decision> {
+    let mut doors: Vec<Decision> = Vec::new();
+    let mut at = now;
+    while doors.len() < status::MOST_DOORS {
+        let answer = asked(policy, state, class, at);
+        if answer.outcome == Outcome::Admit {
+            break;
+        }
+        let ends = answer.retry_after.map(|left| at.saturating_add(millis(left)));
+        doors.push(answer);
+        match ends {
+            Some(end) if end > at => at = end,
+            _ => break,
+        }
+    }
+    doors
+}
+
+/// What an ask of the session would be answered then.
+fn asked(policy: &Policy, state: &State, class: Class, now: Ms) -> Decision {
     let event = match class {
         Class::Stop => Event::Ask { fence: state.session.fence.unwrap_or(now), renew: false },
         Class::Compact => Event::PreCompactAuto,

@@ -26,8 +26,8 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     if args.target.is_some() && args.fleet.as_deref() == Some("") {
         return Err(target::TargetError::Both { command: "hold" }.into());
     }
-    let elsewhere = elsewhere(args.fleet.as_deref(), args.store.as_deref());
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
+    let again = place.again();
     let config = super::config(&env, place)?;
     let lasting = match &args.until {
         Some(time) => {
@@ -58,7 +58,7 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
         (Some(at), Some(left)) => format!("until {} (in {})", text::utc(at), crate::duration::about(left)),
         _ => "until it is released".to_owned(),
     };
-    let release = release(&scope, &elsewhere);
+    let release = release(&scope, &again);
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{what} is held {end}: {}", text::line(&reason));
     let _ = writeln!(out, "nobody of it goes on meanwhile; to lift it before: {release}");
@@ -99,18 +99,11 @@ fn say(what: &str) {
     let _ = writeln!(io::stderr(), "frosty: {what}");
 }
 
-/// The flags that name another fleet and store than the configured ones, as [`release`] needs them.
-fn elsewhere(fleet: Option<&str>, store: Option<&str>) -> [String; 2] {
-    let fleet = fleet.filter(|name| !name.is_empty()).map(|name| format!(" {}", text::word(name)));
-    // A password is not shown.
-    let store = store.map(|url| if url.contains('@') { "<the same>".to_owned() } else { text::word(url) });
-    [fleet.unwrap_or_default(), store.map(|url| format!(" --store {url}")).unwrap_or_default()]
-}
-
-fn release(scope: &str, [fleet, store]: &[String; 2]) -> String {
-    match (scope, fleet.as_str()) {
-        ("", fleet) => format!("frosty release --fleet{fleet}{store}"),
-        (scope, "") => format!("frosty release {scope}{store}"),
-        (scope, fleet) => format!("frosty release {scope} --fleet{fleet}{store}"),
+/// What lifts it. `place` names the place as it was named here; a fleet that is named is named by the same flag.
+pub(crate) fn release(scope: &str, place: &str) -> String {
+    match scope {
+        "" if place.contains(" --fleet ") => format!("frosty release{place}"),
+        "" => format!("frosty release --fleet{place}"),
+        scope => format!("frosty release {scope}{place}"),
     }
 }

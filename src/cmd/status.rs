@@ -32,12 +32,13 @@ pub enum StatusError {
 /// When the store cannot be asked, or `--watch` finds no terminal.
 pub fn run(args: StatusArgs) -> Result<(), Failure> {
     let env = Env::read();
+    let place = args.place.again();
     let config = super::config(&env, args.place)?;
     if args.watch {
-        return Ok(watch(&config, args.all)?);
+        return Ok(watch(&config, args.all, &place)?);
     }
     let mut hour = if args.json { LastHour::for_programs() } else { LastHour::for_people() };
-    let report = Report::read(&config, args.all, &mut hour)?;
+    let report = Report { place, ..Report::read(&config, args.all, &mut hour)? };
     let mut out = io::stdout().lock();
     // A reader that has gone away is no failure.
     let _ = if args.json {
@@ -76,12 +77,12 @@ fn drawn(report: &Report, style: Style, height: usize) -> Vec<String> {
 }
 
 /// Draws it each second until it is told to end. A store that goes away meanwhile is asked again each time.
-fn watch(config: &Config, all: bool) -> Result<(), StatusError> {
+fn watch(config: &Config, all: bool, place: &str) -> Result<(), StatusError> {
     if !io::stdout().is_terminal() {
         return Err(StatusError::NoTerminal);
     }
     let signals = Signals::of_terminal().map_err(StatusError::Screen)?;
-    let screen = Screen::take().map_err(StatusError::Screen)?;
+    let mut screen = Screen::take().map_err(StatusError::Screen)?;
     let (mut last, mut trouble, mut hour) = (None, None, LastHour::for_people());
     let mut next = Instant::now();
     loop {
@@ -89,12 +90,17 @@ fn watch(config: &Config, all: bool) -> Result<(), StatusError> {
         if signals.terminated() {
             return Ok(());
         }
+        if signals.suspended() {
+            drop(screen);
+            signals.step_aside();
+            screen = Screen::take().map_err(StatusError::Screen)?;
+        }
         // A changed size alone asks nothing.
         if Instant::now() >= next {
             next = Instant::now() + EACH;
             trouble = match Report::read(config, all, &mut hour) {
                 Ok(report) => {
-                    last = Some(report);
+                    last = Some(Report { place: place.to_owned(), ..report });
                     None
                 }
                 Err(e) => Some(e.to_string()),

@@ -13,7 +13,7 @@ use crate::config::{Arm, Config, Env, Flags, encoded};
 use crate::read;
 use crate::scope;
 use crate::status::kind::{Back, Kind};
-use crate::status::{Row, when};
+use crate::status::{Row, when, width};
 use crate::store::roll::Roll;
 use crate::text;
 
@@ -23,7 +23,7 @@ const STDIN: Duration = Duration::from_millis(250);
 const LARGEST: usize = 1024 * 1024;
 /// No store is waited for longer.
 const STORE: Duration = Duration::from_millis(250);
-/// A hold's reason takes no more characters.
+/// A hold's reason takes no more columns.
 const LONGEST_REASON: usize = 40;
 
 /// Prints the line, if there is anything to say.
@@ -54,12 +54,13 @@ fn line(env: &Env, place: PlaceArgs, given: &Value) -> Option<String> {
         return Some("configuration wrong; see: frosty doctor".to_owned());
     };
     let seen = row(env, &config, &session);
+    let aside = if config.shadow { "shadow: " } else { "" };
     // Of a session that never was armed nothing is known, and nothing is said.
     let is_armed = told.unwrap_or(config.arm == Arm::Always);
     match seen {
-        Seen::Row(row, now) => Some(words(&row, now)),
+        Seen::Row(row, now) => Some(format!("{aside}{}", words(&row, now))),
         Seen::Away(None) => is_armed.then(|| "store away".to_owned()),
-        Seen::Away(Some((row, now))) => Some(format!("store away · {}", words(&row, now))),
+        Seen::Away(Some((row, now))) => Some(format!("store away · {aside}{}", words(&row, now))),
         Seen::Unknown => None,
     }
 }
@@ -85,13 +86,19 @@ fn row(env: &Env, config: &Config, session: &str) -> Seen {
         Some((now, state))
     })();
     let known = read.as_ref().filter(|(_, state)| state.session.seen > 0);
-    let known = known.map(|(now, state)| (Box::new(Row::of(&config, session, state, *now)), *now));
+    let is_away = roll.away().is_some();
+    let known = known.map(|(now, state)| (Box::new(Row::of(&config, session, state, *now, is_away)), *now));
     match known {
         _ if read.is_none() => Seen::Away(None),
-        known if roll.away().is_some() => Seen::Away(known),
+        known if is_away => Seen::Away(known),
         Some((row, now)) => Seen::Row(row, now),
         None => Seen::Unknown,
     }
+}
+
+/// Somebody's words, cut to what has room.
+fn short(said: &str) -> String {
+    width::cut(&text::line(said), LONGEST_REASON)
 }
 
 /// A session in a few words.
@@ -107,7 +114,7 @@ fn words(row: &Row, now: i64) -> String {
         said.push(format!("{} left", quota.left));
     }
     if let Some((hold, _)) = row.hold.as_ref().filter(|_| row.kind == Kind::Running) {
-        said.push(format!("held at its stop by {}", text::line_of(&hold.by, LONGEST_REASON)));
+        said.push(format!("held at its stop by {}", short(&hold.by)));
     }
     said.join(" · ")
 }
@@ -116,20 +123,17 @@ fn state(row: &Row, now: i64) -> String {
     let what = row.kind.words();
     let what = match (&row.hold, row.kind, &row.session.rest) {
         (Some((hold, _)), Kind::Hold, _) => {
-            format!(
-                "{what} by {}: {}",
-                text::line_of(&hold.by, LONGEST_REASON),
-                text::line_of(&hold.reason, LONGEST_REASON)
-            )
+            format!("{what} by {}: {}", short(&hold.by), short(&hold.reason))
         }
         (_, Kind::WaitFor | Kind::Blocked, Some(rest)) => {
-            format!("{what} {}", text::line_of(&rest.topic, LONGEST_REASON)).trim_end().to_owned()
+            format!("{what} {}", short(&rest.topic)).trim_end().to_owned()
         }
         _ => what.to_owned(),
     };
     match row.back {
         // The client shows a line for long: what is further off is told by the clock.
         Back::At(at) if at.saturating_sub(now) < 60_000 => format!("{what} {}", when::left(at, now)),
+        Back::At(at) if row.kind == Kind::Hold => format!("{what}, until {}", when::clock(at, now)),
         Back::At(at) => format!("{what} until {}", when::clock(at, now)),
         Back::Release => format!("{what}, until it is released"),
         Back::Prompt if row.kind != Kind::Done => format!("{what}, type to go on"),

@@ -29,9 +29,15 @@ impl Whose {
             return Ok(Self::Scope(session.scope.clone()));
         }
         match target::one(&sessions, word) {
-            Ok((id, _)) if *id == encoded => Ok(Self::Session(id.clone())),
+            // Its id, or the beginning of it: no name that the seat's other sessions might bear too.
+            Ok((id, s)) if *id == encoded || !(s.name == word || s.label == word) => Ok(Self::Session(id.clone())),
             Ok((_, session)) => Ok(Self::Scope(session.scope.clone())),
+            Err(e) if e.is_ambiguous() => Err(e.into()),
             Err(e) => {
+                // One that ended is still told of; the last seen comes first.
+                if let Some((id, _)) = sessions.iter().find(|(_, s)| s.name == word || s.label == word) {
+                    return Ok(Self::Session(id.clone()));
+                }
                 // The journal outlives what is remembered of sessions.
                 let past = roll.entries_where(0, 1, |p| is_scope(p.text("scope")) || p.says("session", &encoded))?;
                 match past.first() {

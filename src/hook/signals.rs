@@ -21,6 +21,8 @@ pub(crate) fn heed_termination() {
 }
 
 static TERMINATED: AtomicBool = AtomicBool::new(false);
+static SUSPENDED: AtomicBool = AtomicBool::new(false);
+static ON_TERMINAL: AtomicBool = AtomicBool::new(false);
 /// Where the handler writes, so that a wait that is about to begin ends too.
 static BELL: AtomicI32 = AtomicI32::new(-1);
 
@@ -39,9 +41,11 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Listens to what a program that draws on a terminal must heed: to end (Ctrl-C among it), and another size.
+    /// Listens to what a program that draws on a terminal must heed: to end (Ctrl-C among it), to step aside (Ctrl-Z), and
+    /// another size.
     pub(crate) fn of_terminal() -> io::Result<Self> {
-        Self::of(&[libc::SIGTERM, libc::SIGINT, libc::SIGWINCH])
+        ON_TERMINAL.store(true, Ordering::SeqCst);
+        Self::of(&[libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTSTP, libc::SIGWINCH])
     }
 
     fn of(signals: &[libc::c_int]) -> io::Result<Self> {
@@ -55,6 +59,20 @@ impl Signals {
     /// Whether this process was told to end.
     pub(crate) fn terminated(&self) -> bool {
         TERMINATED.load(Ordering::SeqCst)
+    }
+
+    /// Whether this process was told to step aside since this was asked last.
+    pub(crate) fn suspended(&self) -> bool {
+        SUSPENDED.swap(false, Ordering::SeqCst)
+    }
+
+    /// Steps aside as Ctrl-Z is meant, until the shell lets it go on.
+    #[allow(unsafe_code, reason = "the standard library cannot give a signal its meaning back")]
+    pub(crate) fn step_aside(&self) {
+        // SAFETY: SIG_DFL installs no handler, so nothing of ours runs in a signal's context.
+        unsafe { libc::signal(libc::SIGTSTP, libc::SIG_DFL) };
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP);
+        catch(libc::SIGTSTP);
     }
 
     /// Can be read once a signal came; [`Signals::clear`] forgets that.
@@ -79,8 +97,12 @@ fn catch(signal: libc::c_int) {
 
 #[allow(unsafe_code, reason = "write is all that a handler may do")]
 extern "C" fn on_signal(signal: libc::c_int) {
-    if matches!(signal, libc::SIGTERM | libc::SIGINT) {
-        TERMINATED.store(true, Ordering::SeqCst);
+    match signal {
+        libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => TERMINATED.store(true, Ordering::SeqCst),
+        // To an engine it says that its parent died, which is looked into.
+        libc::SIGHUP if ON_TERMINAL.load(Ordering::SeqCst) => TERMINATED.store(true, Ordering::SeqCst),
+        libc::SIGTSTP => SUSPENDED.store(true, Ordering::SeqCst),
+        _ => {}
     }
     // SAFETY: the pipe stays open until the process ends; a full one has already been heard.
     unsafe { libc::write(BELL.load(Ordering::SeqCst), [1u8].as_ptr().cast(), 1) };

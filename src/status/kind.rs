@@ -37,13 +37,15 @@ pub enum Kind {
     Running,
     /// It began and has not been prompted yet.
     Idle,
+    /// The server knows, and is away.
+    Unknown,
     /// The client ended it.
     Ended,
 }
 
 impl Kind {
     /// Every kind, in their order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NeedsYou,
         Self::WaiterLost,
         Self::Expired,
@@ -60,6 +62,7 @@ impl Kind {
         Self::Stopped,
         Self::Running,
         Self::Idle,
+        Self::Unknown,
         Self::Ended,
     ];
 
@@ -83,6 +86,7 @@ impl Kind {
             Self::Stopped => "stopped",
             Self::Running => "running",
             Self::Idle => "idle",
+            Self::Unknown => "unknown",
             Self::Ended => "ended",
         }
     }

@@ -57,8 +57,9 @@ pub struct Row {
     pub strikes: u32,
     /// API errors of its scope in a row.
     pub api_strikes: u32,
-    /// Its continuations that were admitted within the last hour, as far as the journal was read.
-    pub admissions: u32,
+    /// Its continuations that were admitted within the last hour, as far as the journal was read; `None` where it could not
+    /// be.
+    pub admissions: Option<u32>,
     /// What is left of the quotas that count it.
     pub quota: Option<QuotaLeft>,
     /// The hold in force over it, and whether it is the whole fleet's.
@@ -85,6 +86,8 @@ pub struct Report {
     pub store: String,
     /// The fleet's name, encoded.
     pub fleet: String,
+    /// Whether Frosty only looks on here: then the states are what it would do.
+    pub shadow: bool,
     /// Why only this machine's part is known, where the configured server could not be asked.
     pub away: Option<String>,
     /// What this machine has still to tell the server.
@@ -101,6 +104,8 @@ pub struct Report {
     pub has_quotas: bool,
     /// Whether the last hour's journal was longer than is read.
     pub journal_cut: bool,
+    /// The flags that another command needs to look at the same place, each after a space.
+    pub place: String,
 }
 
 impl Report {
@@ -123,12 +128,14 @@ impl Report {
         let quotas = roll.quotas_left(&survey, &seats)?;
         let admissions = hour.count(&mut roll, now, begun);
         let unknown = ScopeState::default();
+        let is_away = away.is_some();
         let rows = shown.into_iter().map(|(id, session)| {
             let scope = survey.scopes.get(&session.scope).unwrap_or(&unknown);
             let quota = [quotas.scopes.get(&session.scope).copied(), quotas.fleet].into_iter().flatten();
             let quota = quota.reduce(QuotaLeft::and);
-            let row = Row::new(config, now, survey.fleet.hold.as_ref(), scope, (id, session), quota);
-            Row { admissions: admissions.of.get(&row.id).copied().unwrap_or(0), ..row }
+            let row = Row::new(config, now, is_away, survey.fleet.hold.as_ref(), scope, (id, session), quota);
+            let admissions = admissions.map(|all| all.of.get(&row.id).copied().unwrap_or(0));
+            Row { admissions, ..row }
         });
         let mut rows: Vec<Row> = rows.collect();
         rows.sort_by_key(|row| (row.kind, due(row.back), std::cmp::Reverse(row.session.seen)));
@@ -137,6 +144,7 @@ impl Report {
             now,
             store: server.map_or_else(|| store::embedded::NAME.to_owned(), ToOwned::to_owned),
             fleet: config.fleet.clone(),
+            shadow: config.shadow,
             away,
             backlog: backlog::of(config).filter(|b| b.unshipped > 0 || b.away > 0 || b.breaker.is_some()),
             hold: survey.fleet.hold,
@@ -144,7 +152,8 @@ impl Report {
             left_out,
             burst: policy.stop.burst.map(|burst| burst.limit),
             has_quotas: !(policy.stop.quotas.is_empty() && policy.fleet_quotas.is_empty()),
-            journal_cut: admissions.cut,
+            journal_cut: admissions.is_some_and(|all| all.cut),
+            place: String::new(),
         })
     }
 
@@ -159,7 +168,7 @@ impl Report {
 /// The admissions of the last hour, as they were counted last.
 #[derive(Debug)]
 pub struct LastHour {
-    counted: Option<(Instant, Admissions)>,
+    counted: Option<(Instant, Option<Admissions>)>,
     most: usize,
     within: Option<Duration>,
 }
@@ -178,11 +187,11 @@ impl LastHour {
     }
 
     /// Counts them, unless that was done a moment ago. A journal that cannot be read hides no session.
-    fn count(&mut self, roll: &mut Roll<'_>, now: Ms, begun: Instant) -> &Admissions {
+    fn count(&mut self, roll: &mut Roll<'_>, now: Ms, begun: Instant) -> Option<&Admissions> {
         let fresh = self.counted.take().filter(|(at, _)| at.elapsed() < RECOUNT);
         let (most, until) = (self.most, self.within.map(|within| begun + within));
-        let mut count = || roll.admissions(now.saturating_sub(HOUR), most, until).unwrap_or_default();
-        &self.counted.insert(fresh.unwrap_or_else(|| (Instant::now(), count()))).1
+        let mut count = || roll.admissions(now.saturating_sub(HOUR), most, until).ok();
+        self.counted.insert(fresh.unwrap_or_else(|| (Instant::now(), count()))).1.as_ref()
     }
 }
 
@@ -207,20 +216,22 @@ impl LeftOut {
 }
 
 impl Row {
-    /// A session, by all that a step of it would be decided from; its admissions are not counted.
+    /// A session, by all that a step of it would be decided from; its admissions are not counted. `is_away` tells that only
+    /// this machine's part is known.
     #[must_use]
-    pub fn of(config: &Config, id: &str, state: &State, now: Ms) -> Self {
+    pub fn of(config: &Config, id: &str, state: &State, now: Ms, is_away: bool) -> Self {
         let policy = &config.policy;
         let own = QuotaLeft::in_log(&state.scope.quota, &policy.stop.quotas, now);
         let fleets = QuotaLeft::in_log(&state.fleet.quota, &policy.fleet_quotas, now);
         let quota = [own, fleets].into_iter().flatten().reduce(QuotaLeft::and);
         let hold = state.fleet.hold.as_ref().filter(|hold| hold.holds(now));
-        Self::new(config, now, hold, &state.scope, (id.to_owned(), state.session.clone()), quota)
+        Self::new(config, now, is_away, hold, &state.scope, (id.to_owned(), state.session.clone()), quota)
     }
 
     fn new(
         config: &Config,
         now: Ms,
+        is_away: bool,
         fleet_hold: Option<&Hold>,
         scope: &ScopeState,
         (id, session): Session,
@@ -240,10 +251,13 @@ impl Row {
             session: &session,
             quota,
             engine: match engine {
+                // It keeps nobody: what would be refused now is all that there is to tell.
+                _ if config.shadow => Engine::Waits,
                 None => Engine::Plain,
                 Some(true) => Engine::Waits,
                 Some(false) => Engine::Gone,
             },
+            hearsay: is_away && is_hearsay(&session),
             now,
         };
         let (kind, back) = state::of(&facts);
@@ -256,12 +270,18 @@ impl Row {
             attempts: model::in_window(&scope.stop, limits, now),
             strikes: scope.stop.strikes,
             api_strikes: scope.api_strikes,
-            admissions: 0,
+            admissions: None,
             quota,
             hold,
             engine,
         }
     }
+}
+
+/// Whether this machine has a session's fence from a server, and not what it was answered there.
+fn is_hearsay(session: &SessionState) -> bool {
+    let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
+    session.last_reason.is_empty() && session.fence.is_some() && !is_prompted
 }
 
 /// Who comes back sooner stands higher.

@@ -9,7 +9,7 @@ use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Outcome, Reason};
 
 /// What stands in a session's way may change so often until it would be admitted; no more is looked ahead.
-const MOST_DOORS: usize = 8;
+pub const MOST_DOORS: usize = 8;
 
 /// Who waits for a session since its last stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Facts<'a> {
     pub quota: Option<QuotaLeft>,
     /// Who waits for it.
     pub engine: Engine,
+    /// Whether only the server, which is away, knows what it was answered last.
+    pub hearsay: bool,
     /// The store's clock.
     pub now: Ms,
 }
@@ -52,6 +54,10 @@ pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
     }
     if session.needs_you {
         return (Kind::NeedsYou, Back::Answer);
+    }
+    // What this machine was told of it is how long it rests, not that it went on since.
+    if facts.hearsay && facts.engine != Engine::Waits {
+        return (Kind::Unknown, Back::Nothing);
     }
     if let Some(moving) = unrefused(facts) {
         return (moving, Back::Nothing);

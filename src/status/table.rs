@@ -1,5 +1,7 @@
 //! The report as lines for a terminal.
 
+use std::collections::HashMap;
+
 use super::kind::{Back, Kind};
 use super::{Report, Row, when, width};
 use crate::cmd::target::SHORT_ID;
@@ -10,6 +12,8 @@ use crate::throttle::state::{Hold, RestKind};
 const WIDEST_NAME: usize = 40;
 /// No name is cut shorter.
 const NARROWEST_NAME: usize = 10;
+/// So much is shown of one that several bear, for the sake of what follows it.
+const SHARED_NAME: usize = 20;
 /// So much of the last reason is shown beside any name: the longest code.
 const REASON: usize = 12;
 /// Between two columns.
@@ -50,7 +54,7 @@ fn colour(kind: Kind) -> &'static str {
         Kind::Cooldown | Kind::ApiCooldown | Kind::Quota => WARNING,
         Kind::Guard | Kind::Running => "32",
         Kind::Resting | Kind::WaitFor | Kind::Blocked | Kind::Parked => "36",
-        Kind::Done | Kind::Idle | Kind::Ended => DIM,
+        Kind::Done | Kind::Idle | Kind::Unknown | Kind::Ended => DIM,
         Kind::Stopped => "31",
     }
 }
@@ -64,6 +68,9 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
     let time = when::clock(now, now);
     let room = style.width.saturating_sub(width::of(&time) + 2);
     lines.push(format!("{}{GAP}{}", style.paint(BOLD, &width::fill(&place, room)), style.paint(DIM, &time)));
+    if report.shadow {
+        lines.push(style.line(WARNING, "SHADOW: Frosty only looks on here; the states are what it would do"));
+    }
     if let Some(why) = &report.away {
         lines.push(style.line(ALARM, "the server is away: this is what this machine knows"));
         lines.push(style.line(WARNING, &format!("  {}", text::line(why))));
@@ -169,7 +176,8 @@ pub fn foot(report: &Report, style: Style) -> Option<String> {
     let old = (left.old > 0).then(|| format!("{} not seen for a day", left.old));
     let said: Vec<String> = [ended, old].into_iter().flatten().collect();
     (!said.is_empty())
-        .then(|| style.line(DIM, &format!("left out: {}; to see them too: frosty status --all", said.join(", "))))
+        .then(|| format!("left out: {}; to see them too: frosty status --all{}", said.join(", "), report.place))
+        .map(|said| style.line(DIM, &said))
 }
 
 /// One column: its title, its cells, and whether they are numbers.
@@ -204,15 +212,19 @@ pub fn rows(report: &Report, style: Style) -> Vec<String> {
     if rows.is_empty() {
         return Vec::new();
     }
+    let names = names(rows);
     let text = |title, cell: &dyn Fn(&Row) -> String| Column::new(title, false, rows, cell);
     let number = |title, cell: &dyn Fn(&Row) -> String| Column::new(title, true, rows, cell);
     let mut columns = vec![
-        text("SESSION", &name),
+        Column { title: "SESSION", numbers: false, cells: names },
         text("STATE", &|row| row.kind.words().to_owned()),
         text("BACK AT", &|row| back(row, report.now)),
         number("TRY", &|row| report.burst.map_or_else(|| "-".to_owned(), |limit| format!("{}/{limit}", row.attempts))),
         number("STR", &strikes),
-        number("1H", &|row| format!("{}{}", row.admissions, if report.journal_cut { "+" } else { "" })),
+        number("1H", &|row| {
+            let least = if report.journal_cut { "+" } else { "" };
+            row.admissions.map_or_else(|| "?".to_owned(), |n| format!("{n}{least}"))
+        }),
     ];
     if report.has_quotas {
         let left = |row: &Row| row.quota.map_or_else(|| "?".to_owned(), |quota| quota.left.to_string());
@@ -288,6 +300,25 @@ pub fn name(row: &Row) -> String {
     })
 }
 
+/// The names of all; where several bear the same, with the beginning of the id behind it, which tells them apart for people
+/// and for `frosty wake`.
+fn names(rows: &[Row]) -> Vec<String> {
+    let names: Vec<String> = rows.iter().map(name).collect();
+    let mut bearers: HashMap<&str, usize> = HashMap::new();
+    for name in &names {
+        *bearers.entry(name).or_default() += 1;
+    }
+    let told = |(row, name): (&Row, &String)| {
+        if bearers.get(name.as_str()).is_some_and(|n| *n > 1) && *name != row.id {
+            let id: String = row.id.chars().take(SHORT_ID).collect();
+            format!("{} {id}", width::cut(name, SHARED_NAME))
+        } else {
+            name.clone()
+        }
+    };
+    rows.iter().zip(&names).map(told).collect()
+}
+
 fn back(row: &Row, now: super::Ms) -> String {
     match row.back {
         Back::Nothing if row.kind == Kind::Running && row.hold.is_some() => "held at its stop".to_owned(),
@@ -309,13 +340,16 @@ fn strikes(row: &Row) -> String {
     if row.kind == Kind::ApiCooldown { row.api_strikes.to_string() } else { row.strikes.to_string() }
 }
 
-/// The reason of its last verdict, and what more there is to say of it.
+/// Who holds it and why; else the reason of its last verdict, and what more there is to say of it.
 fn reason(row: &Row) -> String {
+    if let Some((hold, false)) = &row.hold {
+        // Whatever it was refused for last, the hold is what a person can do something about.
+        return format!("held by {}: {}", text::line(&hold.by), text::line(&hold.reason));
+    }
     let reason = text::line(&row.session.last_reason);
-    let more = match (&row.hold, &row.session.rest) {
-        (Some((hold, false)), _) => format!("by {}: {}", text::line(&hold.by), text::line(&hold.reason)),
-        (_, Some(rest)) if matches!(row.kind, Kind::Blocked | Kind::WaitFor) => text::line(&rest.topic),
-        (_, Some(rest)) if row.kind == Kind::Stopped && rest.kind == RestKind::Blocked => text::line(&rest.topic),
+    let more = match &row.session.rest {
+        Some(rest) if matches!(row.kind, Kind::Blocked | Kind::WaitFor) => text::line(&rest.topic),
+        Some(rest) if row.kind == Kind::Stopped && rest.kind == RestKind::Blocked => text::line(&rest.topic),
         _ => String::new(),
     };
     let shown = if reason.is_empty() { "-".to_owned() } else { reason };

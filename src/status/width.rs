@@ -43,9 +43,14 @@ pub fn cut(text: &str, most: usize) -> String {
 /// The text in exactly so many columns.
 #[must_use]
 pub fn fill(text: &str, columns: usize) -> String {
-    let mut out = cut(text, columns);
-    out.extend(std::iter::repeat_n(' ', columns.saturating_sub(of(&out))));
-    out
+    pad(cut(text, columns), columns)
+}
+
+/// The text in at least so many columns.
+#[must_use]
+pub fn pad(mut text: String, columns: usize) -> String {
+    text.extend(std::iter::repeat_n(' ', columns.saturating_sub(of(&text))));
+    text
 }
 
 #[cfg(test)]
@@ -72,6 +77,7 @@ mod tests {
             assert_eq!(cut(text, most), cut_to);
             assert!(of(&cut(text, most)) <= most);
             assert_eq!(of(&fill(text, most)), most);
+            assert_eq!(of(&pad(text.to_owned(), most)), of(text).max(most));
         }
     }
 }

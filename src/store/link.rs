@@ -51,6 +51,11 @@ impl<'a> Link<'a> {
         let _ = rustix::net::sockopt::set_socket_linger(&self.wire, Some(Duration::ZERO));
     }
 
+    /// Under which configuration.
+    pub(crate) fn config(&self) -> &'a Config {
+        self.config
+    }
+
     /// Where it leads.
     pub(crate) fn server(&self) -> &'a Server {
         self.server
@@ -69,6 +74,19 @@ impl<'a> Link<'a> {
     /// Takes replies of up to so many bytes from now on.
     pub(crate) fn take_up_to(&mut self, most: u64) {
         self.wire.take_up_to(most);
+    }
+
+    /// Connects anew, within the budget. Where an answer did not come in time, or was too long, what is left of it would be
+    /// taken for the answer to what is asked next.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or refuses the login.
+    pub(crate) fn renew(&mut self) -> Result<(), StoreError> {
+        let mut fresh = Self::connect(self.config, self.server, Instant::now() + self.config.budget)?;
+        fresh.log_in()?;
+        fresh.take_up_to(self.wire.most());
+        *self = fresh;
+        Ok(())
     }
 
     /// Sends commands in one write.

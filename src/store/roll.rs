@@ -47,17 +47,18 @@ impl<'a> Roll<'a> {
         Self::open_for(config, WITHIN)
     }
 
-    /// As [`Roll::open`], with so much time for all that is asked afterwards.
+    /// As [`Roll::open`], with so much time for that and for all that is asked afterwards.
     ///
     /// # Errors
     /// As [`Roll::open`].
     pub fn open_for(config: &'a Config, within: Duration) -> Result<Self, StoreError> {
         let Some((server, optional)) = server(config) else { return Ok(Self { config, server: None, away: None }) };
-        match Link::connect(config, server, Instant::now() + config.budget) {
+        let begun = Instant::now();
+        match Link::connect(config, server, begun + config.budget.min(within)) {
             // That it takes connections says little: it is asked something.
             Ok(mut link) => match link.log_in().and_then(|()| server_now(&mut link)) {
                 Ok(_) => {
-                    link.until(Instant::now() + within);
+                    link.until(begun + within);
                     link.take_up_to(LARGEST);
                     Ok(Self { config, server: Some(link), away: None })
                 }

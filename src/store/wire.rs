@@ -53,6 +53,11 @@ impl Wire {
         self.most = most;
     }
 
+    /// How much is taken for one answer.
+    pub(super) fn most(&self) -> u64 {
+        self.most
+    }
+
     /// Whether the deadline is over.
     pub(super) fn late(&self) -> bool {
         self.plain.late()

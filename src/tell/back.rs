@@ -2,30 +2,29 @@
 
 use super::explain::Told;
 use crate::clock;
-use crate::cmd::engine;
+use crate::cmd::{engine, hold};
 use crate::hook::prompt;
 use crate::status::when;
 use crate::text;
 use crate::throttle::policy::{Class, millis};
-use crate::throttle::state::{Hold, Phase};
-use crate::throttle::verdict::{Outcome, Reason};
+use crate::throttle::state::{Hold, Phase, SessionState};
+use crate::throttle::verdict::{Decision, Reason};
 
 /// What stands against the session now.
 pub(super) fn now(told: &Told<'_>) -> String {
-    let decided = &told.asked_now;
-    if decided.outcome == Outcome::Admit {
+    let (Some(first), Some(last)) = (told.doors.first(), told.doors.last()) else {
         return "Asked now, it would be admitted.".to_owned();
-    }
-    // A trip and the cooldown that it opened are one door.
-    let is_same = decided.reason == told.reason || (decided.reason, told.reason) == (Reason::Cooldown, Reason::Burst);
-    let why = if is_same {
-        String::new()
-    } else {
-        format!("Asked now, it would be refused {}: {}. ", decided.reason.code(), prompt::why(decided))
     };
-    match decided.retry_after.map(millis) {
+    let refused = |decided: &Decision| format!("refused {}: {}. ", decided.reason.code(), prompt::why(decided));
+    // A trip and the cooldown that it opened are one door.
+    let is_same = first.reason == told.reason || (first.reason, told.reason) == (Reason::Cooldown, Reason::Burst);
+    let mut why = if is_same { String::new() } else { format!("Asked now, it would be {}", refused(first)) };
+    if last.reason != first.reason {
+        why.push_str(&format!("After that it would be {}", refused(last)));
+    }
+    match last.retry_after.map(millis) {
         Some(left) => {
-            let at = told.now.saturating_add(left);
+            let at = last.now.saturating_add(left);
             format!(
                 "{why}It would be admitted from {} (in {}), as things stand.",
                 when::clock(at, told.now),
@@ -36,42 +35,75 @@ pub(super) fn now(told: &Told<'_>) -> String {
     }
 }
 
+/// What became of the session since, where that says more than what stands against it.
+pub(super) fn since(told: &Told<'_>) -> Option<&'static str> {
+    let session = &told.state.session;
+    let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
+    let is_refusal =
+        told.class == Class::Stop && !matches!(told.reason, Reason::Admitted | Reason::Probe | Reason::Event);
+    if session.phase == Phase::Ended {
+        Some("The session has ended.")
+    } else if session.needs_you {
+        Some("It stands at a permission dialog now: answer it there.")
+    } else if is_prompted && is_refusal {
+        Some("It was prompted since, and is at work: its next stop asks again.")
+    } else {
+        None
+    }
+}
+
+/// Whether a turn of it failed since: a stop would have brought another verdict.
+pub(super) fn failed_since(told: &Told<'_>) -> bool {
+    let begun = told.state.session.begun.as_ref();
+    begun.is_some_and(|begun| !begun.id.is_empty() && begun.at > told.past.ms)
+}
+
 /// Who brings it back, and what a person can do.
 pub(super) fn by_whom(told: &Told<'_>) -> String {
     if told.class == Class::Compact {
         return "The client asks again when it next wants to compact; until then the agent goes on uncompacted."
             .to_owned();
     }
-    let by = match told.reason {
+    match told.reason {
         Reason::Superseded => return "Nobody needs to: whoever took over decides what comes.".to_owned(),
         Reason::BadConfig | Reason::BadInput | Reason::BadUsage => {
             return "Nothing was asked, and nothing asks again by itself: mend that, then type in the session to go on.".to_owned();
         }
-        _ => told.asked_now.reason,
-    };
+        _ => {}
+    }
+    let is_shut_by = |found: &dyn Fn(Reason) -> bool| told.doors.iter().any(|door| found(door.reason));
     let (scope, session) = (text::line(told.past.text("scope")), text::line(told.past.text("session")));
-    let person = match by {
-        Reason::Hold => {
-            let in_force = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.holds(told.now));
-            if in_force(&told.state.scope.hold) {
-                format!("To lift the hold before: frosty release {scope}. ")
-            } else {
-                "To lift the fleet's hold before: frosty release --fleet. ".to_owned()
-            }
+    let place = told.place;
+    let waited = is_waited_for(&told.state.session);
+    let mut person = String::new();
+    if is_shut_by(&|reason| reason == Reason::Hold) {
+        let in_force = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.holds(told.now));
+        let (own, fleets) = (hold::release(&scope, place), hold::release("", place));
+        person = match (in_force(&told.state.scope.hold), in_force(&told.state.fleet.hold)) {
+            (true, true) => format!("To lift its hold and the fleet's before: {own}; {fleets}. "),
+            (true, false) => format!("To lift the hold before: {own}. "),
+            _ => format!("To lift the fleet's hold before: {fleets}. "),
+        };
+    }
+    if is_shut_by(&|reason| reason == Reason::Parked) {
+        if !waited {
+            return format!("{person}The client wakes it by itself; or type in the session to go on.");
         }
-        Reason::Parked => format!("The client wakes it; to do so before: frosty wake {session}. "),
-        reason if reason.is_rest() => format!("To wake it: frosty wake {session}. "),
-        _ => String::new(),
-    };
+        person.push_str(&format!("The client wakes it; to do so before: frosty wake {session}{place}. "));
+    } else if waited && is_shut_by(&Reason::is_rest) {
+        // Where nothing waits, nothing hears of a wake-up.
+        person.push_str(&format!("To wake it: frosty wake {session}{place}. "));
+    }
     format!("{person}{}", who_asks(told))
+}
+
+fn is_waited_for(session: &SessionState) -> bool {
+    session.phase == Phase::Open && engine::waits(session)
 }
 
 /// Who asks for it when the time has come.
 fn who_asks(told: &Told<'_>) -> String {
     let session = &told.state.session;
-    if session.phase == Phase::Ended {
-        return "The session has ended.".to_owned();
-    }
     if told.reason == Reason::WaiterExpired || session.phase == Phase::Expired {
         return "No engine waits for it any more: type in the session to go on.".to_owned();
     }

@@ -26,17 +26,19 @@ pub struct Told<'a> {
     pub state: &'a State,
     /// The store's clock.
     pub now: Ms,
-    /// What an ask would be answered now.
-    pub asked_now: Decision,
+    /// What refuses an ask now, what does when that is over, and so on; the last one's time ends all, or no time does.
+    pub doors: Vec<Decision>,
+    /// The flags that another command needs to look at the same place, each after a space.
+    pub place: &'a str,
 }
 
 impl<'a> Told<'a> {
     /// The verdict of an entry; `None` where its reason is none that this version knows.
     #[must_use]
-    pub fn of(past: &'a Past, policy: &'a Policy, state: &'a State, now: Ms, asked_now: Decision) -> Option<Self> {
+    pub fn of(past: &'a Past, policy: &'a Policy, state: &'a State, now: Ms, doors: Vec<Decision>) -> Option<Self> {
         let reason = Reason::from_code(past.text("reason"))?;
         let retry_after = past.text("retry_after_ms").parse().ok();
-        Some(Self { past, reason, class: class(past), retry_after, policy, state, now, asked_now })
+        Some(Self { past, reason, class: class(past), retry_after, policy, state, now, doors, place: "" })
     }
 
     /// Whether its asks wait out a refusal.
@@ -57,7 +59,15 @@ impl<'a> Told<'a> {
             );
             return all;
         }
+        if let Some(since) = back::since(self) {
+            all.push(since.to_owned());
+            return all;
+        }
         match self.reason {
+            Reason::Admitted | Reason::Probe if self.class == Class::Stop && back::failed_since(self) => {
+                all.push("It went on, and that turn failed.".to_owned());
+                all.extend([back::now(self), back::by_whom(self)]);
+            }
             Reason::Admitted | Reason::Probe if self.class == Class::Stop => {
                 all.push("It went on; its next stop asks again.".to_owned());
                 all.push(back::now(self));
@@ -126,7 +136,7 @@ mod tests {
     use super::*;
     use crate::store::past::Words;
     use crate::throttle::policy::Quota;
-    use crate::throttle::state::{Hold, Rest, RestKind, Span};
+    use crate::throttle::state::{Begun, Hold, Phase, Rest, RestKind, SessionState, Span};
     use std::time::Duration;
 
     const AT: Ms = 1_800_000_000_000;
@@ -162,15 +172,20 @@ mod tests {
             count: 0,
             note: String::new(),
             renewed: false,
-            now: AT,
+            now: AT + 5000,
             born: String::new(),
         }
     }
 
     fn told(past: &Past, state: &State, now: Decision) -> String {
+        told_of_all(past, state, vec![now])
+    }
+
+    fn told_of_all(past: &Past, state: &State, doors: Vec<Decision>) -> String {
         let mut policy = Policy::default();
         policy.stop.quotas = vec![Quota { limit: 2, per: Duration::from_secs(3600) }];
-        Told::of(past, &policy, state, AT + 5000, now).unwrap().sentences().join("\n")
+        let doors = doors.into_iter().filter(|door| door.outcome == Outcome::Refuse).collect();
+        Told::of(past, &policy, state, AT + 5000, doors).unwrap().sentences().join("\n")
     }
 
     #[test]
@@ -208,11 +223,11 @@ mod tests {
                 Reason::Hold => {
                     &["(rule 1, hold): held by ann since", "without an end: mend the key", "frosty release seat"]
                 }
-                Reason::Rest => &["(rule 4, rest)", "next_check", "frosty wake s"],
-                Reason::Done => &["(rule 4, rest)", "\"frosty: done", "frosty wake s"],
-                Reason::Blocked => &["\"frosty: blocked the build\"", "frosty wake s"],
-                Reason::WaitFor => &["\"frosty: wait_for the build\"", "frosty wake s"],
-                Reason::Parked => &["the client wakes the session by itself", "The client wakes it"],
+                Reason::Rest => &["(rule 4, rest)", "next_check", type_on],
+                Reason::Done => &["(rule 4, rest)", "\"frosty: done", type_on],
+                Reason::Blocked => &["\"frosty: blocked the build\"", type_on],
+                Reason::WaitFor => &["\"frosty: wait_for the build\"", type_on],
+                Reason::Parked => &["the client wakes the session by itself", "The client wakes it by itself; or type"],
                 Reason::Quota => &["(rule 8, quota): stop.quotas is 2 per 1h, of which 2 were used", type_on],
                 Reason::Superseded => {
                     &["(rule 0, fence): a newer stop, a prompt or the session's end", "Nobody needs to"]
@@ -228,7 +243,59 @@ mod tests {
             for word in expected {
                 assert!(words.contains(word), "{}: no {word:?} in: {words}", reason.code());
             }
+            // Nothing hears of a wake-up where no engine waits.
+            assert!(!words.contains("frosty wake"), "{words}");
         }
+    }
+
+    #[test]
+    fn what_became_of_it_since() {
+        let begun = |at, id: &str| Some(Begun { at, id: id.to_owned() });
+        let session = |begun, needs_you, phase| SessionState { begun, needs_you, phase, ..SessionState::default() };
+        let at_work = "It was prompted since, and is at work: its next stop asks again.";
+        let dialog = "It stands at a permission dialog now: answer it there.";
+        for (session, reason, last) in [
+            (session(begun(AT, "stop"), false, Phase::Open), "cooldown", "type in the session to go on."),
+            (session(begun(AT + 1, ""), false, Phase::Open), "cooldown", at_work),
+            // The client wakes the agent by a prompt of its own.
+            (session(begun(AT + 1, ""), false, Phase::Open), "admitted", "Asked now, it would be admitted."),
+            (session(begun(AT, "stop"), true, Phase::Open), "admitted", dialog),
+            (session(begun(AT, "stop"), true, Phase::Open), "event", dialog),
+            (session(begun(AT + 1, ""), false, Phase::Ended), "done", "The session has ended."),
+            (session(begun(AT + 1, ""), false, Phase::Ended), "admitted", "The session has ended."),
+            (session(begun(AT, "stop"), false, Phase::Open), "admitted", "Asked now, it would be admitted."),
+            (session(begun(AT + 1, "fail"), false, Phase::Open), "admitted", "type in the session to go on."),
+        ] {
+            let state = State { session, ..State::default() };
+            let words = told(&past(reason, &[]), &state, decision(Reason::Admitted, None));
+            assert!(words.ends_with(last), "{words}");
+        }
+    }
+
+    #[test]
+    fn whatever_holds_it_is_named_with_what_lifts_it() {
+        let hold = |until| Some(Hold { reason: "look".to_owned(), by: "ann".to_owned(), since: AT - 1, until });
+        let mut state = State::default();
+        state.scope.hold = hold(Some(AT + 60_000));
+        let refused = past("hold", &[]);
+        let words = told(&refused, &state, decision(Reason::Hold, Some(55)));
+        assert!(words.contains("To lift the hold before: frosty release seat. "), "{words}");
+        assert!(!words.contains("hold_after_strikes"), "{words}");
+        let mut willys = state.clone();
+        willys.scope.hold = hold(None).map(|hold| Hold { by: "willy".to_owned(), ..hold });
+        let words = told(&refused, &willys, decision(Reason::Hold, None));
+        assert!(
+            words.contains("held by willy since") && words.contains(": look (hold_after_strikes is 5)."),
+            "{words}"
+        );
+        state.fleet.hold = hold(None);
+        let words = told(&refused, &state, decision(Reason::Hold, None));
+        assert!(words.contains("before: frosty release seat; frosty release --fleet. "), "{words}");
+        let policy = Policy::default();
+        let mut told = Told::of(&refused, &policy, &state, AT, vec![decision(Reason::Hold, None)]).unwrap();
+        told.place = " --fleet other";
+        let words = told.sentences().join("\n");
+        assert!(words.contains("frosty release seat --fleet other; frosty release --fleet other. "), "{words}");
     }
 
     #[test]
@@ -238,11 +305,13 @@ mod tests {
         assert!(told(&refused, &state, decision(Reason::Admitted, None)).contains("Asked now, it would be admitted."));
         let words = told(&refused, &state, decision(Reason::Done, None));
         assert!(
-            words.contains("refused done: the agent said it is done. No time ends that.\nTo wake it: frosty wake s. "),
+            words.contains("refused done: the agent said it is done. No time ends that.\nIt has no waiting engine"),
             "{words}"
         );
         state.session.pid = Some(std::process::id());
         state.session.host = crate::clock::host();
+        let words = told(&refused, &state, decision(Reason::Done, None));
+        assert!(words.contains("No time ends that.\nTo wake it: frosty wake s. Its waiting engine"), "{words}");
         let words = told(&refused, &state, decision(Reason::MinInterval, Some(6)));
         assert!(
             words.contains("(rule 5, guard)") && words.contains("on this machine) asks then by itself."),
@@ -255,6 +324,25 @@ mod tests {
             Some(Hold { reason: "all".to_owned(), by: "bo".to_owned(), since: AT, until: Some(AT + 60_000) });
         let words = told(&past("hold", &[]), &state, decision(Reason::Hold, Some(55)));
         assert!(words.contains("the whole fleet was held by bo") && words.contains("the fleet's hold"), "{words}");
+    }
+
+    #[test]
+    fn one_door_after_the_other() {
+        let state = State::default();
+        let after = |reason, from: Ms, left| Decision { now: AT + 5000 + from * 1000, ..decision(reason, left) };
+        let refused = past("cooldown", &[]);
+        let nap = vec![decision(Reason::Cooldown, Some(60)), after(Reason::Rest, 60, Some(140))];
+        let words = told_of_all(&refused, &state, nap);
+        assert!(
+            words.contains("\nAfter that it would be refused rest: the agent rests. It would be admitted from "),
+            "{words}"
+        );
+        assert!(words.contains(" (in 3m20s), as things stand."), "{words}");
+        let mut waited = state.clone();
+        (waited.session.pid, waited.session.host) = (Some(std::process::id()), crate::clock::host());
+        let done = vec![decision(Reason::Cooldown, Some(60)), after(Reason::Done, 60, None)];
+        let words = told_of_all(&refused, &waited, done);
+        assert!(words.contains("it is done. No time ends that.\nTo wake it: frosty wake s. "), "{words}");
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl Lines {
         let verdict = verdict(past);
         let detail = if detail.is_empty() { detail } else { format!("  {detail}") };
         let Some(style) = self.terminal else {
-            return format!("{when} {who:<0$} {event:<1$} {verdict}{detail}", self.who, self.event);
+            let (who, event) = (width::pad(who, self.who), width::pad(event, self.event));
+            return format!("{when} {who} {event} {verdict}{detail}");
         };
         let (who, event) = (width::fill(&who, self.who), width::fill(&event, self.event));
         let left = style.width.saturating_sub(width::of(&when) + self.who + self.event + 3);

@@ -8,6 +8,7 @@ use crate::text;
 use crate::throttle::policy::{ClassPolicy, Quota, millis};
 use crate::throttle::state::{Hold, RestKind};
 use crate::throttle::verdict::Reason;
+use crate::throttle::willy::BY_WILLY;
 
 /// The longest text of an entry that is told.
 const LONGEST: usize = 1000;
@@ -114,7 +115,10 @@ fn hold(told: &Told<'_>) -> String {
             text::line(&hold.by),
             when::clock(hold.since, told.now),
             text::line_of(&hold.reason, LONGEST)
-        )
+        ) + &match hold.by.as_str() {
+            BY_WILLY => format!(" (hold_after_strikes is {})", told.policy.hold_after_strikes),
+            _ => String::new(),
+        }
     };
     let in_force = |hold: &'_ Option<Hold>| hold.clone().filter(|h| h.since <= told.past.ms && h.holds(told.past.ms));
     let (own, fleets) = (in_force(&told.state.scope.hold), in_force(&told.state.fleet.hold));

@@ -213,8 +213,13 @@ fn which_state_wins() {
             session: &session,
             quota,
             engine,
+            hearsay: false,
             now: NOW,
         };
         assert_eq!(of(&facts), (kind, back), "{what}");
+        // Of what only the server knows no more is told than that an engine waits.
+        let seen = matches!(kind, Kind::Ended | Kind::NeedsYou);
+        let unknown = if seen || engine == Waits { (kind, back) } else { (Kind::Unknown, Back::Nothing) };
+        assert_eq!(of(&Facts { hearsay: true, ..facts }), unknown, "{what}");
     }
 }

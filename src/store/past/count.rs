@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, Value, cmd};
 
-use super::stream;
+use super::{Patience, stream};
 use crate::store::StoreError;
 use crate::store::backlog;
 use crate::store::link::Link;
@@ -15,8 +15,8 @@ use crate::throttle::policy::Ms;
 
 /// No more entries are counted at once: the server answers others meanwhile.
 const PAGE: usize = 500;
-/// How long one piece may take.
-const WITHIN: Duration = Duration::from_secs(5);
+/// How long one piece may take where a person waits for it.
+const SOON: Duration = Duration::from_millis(500);
 
 /// The script. Its text goes with every piece: it weighs less than one entry.
 const COUNT: &str = include_str!("count.lua");
@@ -40,13 +40,18 @@ impl Roll<'_> {
         let (config, link) = self.parts();
         // What the server was not told yet only this machine can count.
         let all_there = backlog::of(config).is_none_or(|b| b.unshipped == 0);
-        if let Some(link) = link.filter(|_| all_there)
-            && let Ok(told) = counted(link, [&config.stream, &config.fleet], since, most, until)
-        {
-            return Ok(told);
+        let each = if until.is_some() { SOON } else { Patience::ALL.each };
+        let patience = Patience { each, until };
+        if let Some(link) = link.filter(|_| all_there) {
+            match counted(link, [&config.stream, &config.fleet], since, most, patience) {
+                Ok(told) => return Ok(told),
+                Err(e) if e.is_silence() => link.renew()?,
+                // It may not run scripts, or not this one.
+                Err(_) => {}
+            }
         }
-        let entries = self.entries(since, most.saturating_add(1))?;
-        let mut told = Admissions { cut: entries.len() > most, ..Admissions::default() };
+        let (entries, late) = self.entries_within(since, most.saturating_add(1), patience)?;
+        let mut told = Admissions { cut: late || entries.len() > most, ..Admissions::default() };
         for entry in entries.iter().take(most).filter(|entry| entry.says("next_action", "CLAUDE_CODE_RESTART")) {
             told.add(entry.text("session"), 1);
         }
@@ -69,7 +74,7 @@ fn counted(
     [journal, fleet]: [&str; 2],
     since: Ms,
     most: usize,
-    until: Option<Instant>,
+    patience: Patience,
 ) -> Result<Admissions, StoreError> {
     let mut told = Admissions::default();
     let mut newest = "+".to_owned();
@@ -79,24 +84,30 @@ fn counted(
         let page = left.clamp(1, PAGE);
         let mut call = cmd("EVAL");
         call.arg(COUNT).arg(1).arg(journal).arg(&newest).arg(since.max(0)).arg(page).arg(fleet);
-        link.until(Instant::now() + WITHIN);
+        link.until(Instant::now() + patience.each);
         let answer = link.ask(&[call])?.pop().unwrap_or(Value::Nil);
         let words = Vec::<String>::from_redis_value_ref(&answer).unwrap_or_default();
         let [read, last, counts @ ..] = words.as_slice() else { return Err(link.nonsense(&answer)) };
-        let read: usize = read.parse().unwrap_or(0);
+        let (Ok(read), before) = (read.parse::<usize>(), stream::before(last)) else {
+            return Err(link.nonsense(&answer));
+        };
+        if read > 0 && before.is_none() {
+            return Err(link.nonsense(&answer));
+        }
         if left == 0 {
             told.cut = read > 0;
             return Ok(told);
         }
         for pair in counts.chunks_exact(2) {
             if let [session, count] = pair {
-                told.add(session, count.parse().unwrap_or(0));
+                told.add(session, count.parse().map_err(|_| link.nonsense(&answer))?);
             }
         }
-        match stream::before(last).filter(|_| read >= page) {
+        match before.filter(|_| read >= page) {
             Some(before) => newest = before,
             None => return Ok(told),
         }
-        left = if until.is_some_and(|until| Instant::now() >= until) { 0 } else { left.saturating_sub(read) };
+        let is_late = patience.until.is_some_and(|until| Instant::now() >= until);
+        left = if is_late { 0 } else { left.saturating_sub(read) };
     }
 }

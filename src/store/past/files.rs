@@ -111,7 +111,7 @@ fn backwards(
     let mut torn: Vec<u8> = Vec::new();
     // A line without its end is not written yet, or was cut by a crash.
     let mut is_whole = false;
-    while end > 0 {
+    while end > 0 && (whole_until == 0 || !newest.is_late()) {
         let start = end.saturating_sub(BLOCK);
         let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(0)];
         file.read_exact_at(&mut bytes, start)?;

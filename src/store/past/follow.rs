@@ -113,8 +113,9 @@ impl<'a> Follower<'a> {
                 let mut link = Link::connect(self.config, server, Instant::now() + self.config.budget)?;
                 link.log_in()?;
                 link.take_up_to(super::super::roll::LARGEST);
-                // One that lost its journal begins a new one.
-                if stream::end(self.config, &mut link)? == stream::FIRST {
+                // One that takes connections and says nothing must not keep what this machine journals meanwhile. One that
+                // lost its journal begins a new one.
+                if stream::end(self.config, &mut link, self.config.budget)? == stream::FIRST {
                     stream::FIRST.clone_into(&mut self.last);
                 }
                 let found = stream::after(self.config, &mut link, &self.last, None)?;

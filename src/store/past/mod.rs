@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
+use std::time::{Duration, Instant};
 
 use super::StoreError;
 use super::roll::Roll;
@@ -114,13 +115,37 @@ struct Newest {
     entries: Vec<Option<Past>>,
     /// Which of those that a machine wrote the server has.
     known: HashSet<String>,
+    patience: Patience,
+    /// Whether it ran out before all was read.
+    cut: bool,
+}
+
+/// How long a journal is read.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// How long a server may take for one answer.
+    each: Duration,
+    /// When no further piece is asked for; the first one always is.
+    until: Option<Instant>,
+}
+
+impl Patience {
+    /// For whoever wants all of it.
+    const ALL: Self = Self { each: Duration::from_secs(5), until: None };
 }
 
 impl Newest {
     fn new(since: Ms, most: usize) -> Self {
         let room = most.min(1000);
         let (kept, entries) = (BinaryHeap::with_capacity(room + 1), Vec::with_capacity(room));
-        Self { since, most, kept, entries, known: HashSet::new() }
+        Self { since, most, kept, entries, known: HashSet::new(), patience: Patience::ALL, cut: false }
+    }
+
+    /// Whether no further piece is asked for.
+    fn is_late(&mut self) -> bool {
+        let late = self.patience.until.is_some_and(|until| Instant::now() >= until);
+        self.cut |= late;
+        late
     }
 
     /// Nothing that came earlier can be among the newest any more.
@@ -190,7 +215,14 @@ impl<'a> Roll<'a> {
         most: usize,
         mut wanted: impl FnMut(&Past) -> bool,
     ) -> Result<Vec<Past>, StoreError> {
-        Ok(self.read(since, most, &mut wanted)?.0.into_entries())
+        Ok(self.read(Newest::new(since, most), &mut wanted)?.0.into_entries())
+    }
+
+    /// As [`Roll::entries`], as long as the patience lasts; and whether it ended before.
+    fn entries_within(&mut self, since: Ms, most: usize, patience: Patience) -> Result<(Vec<Past>, bool), StoreError> {
+        let newest = self.read(Newest { patience, ..Newest::new(since, most) }, &mut |_| true)?.0;
+        let cut = newest.cut;
+        Ok((newest.into_entries(), cut))
     }
 
     /// The same, and what follows it.
@@ -204,7 +236,7 @@ impl<'a> Roll<'a> {
         mut wanted: impl FnMut(&Past) -> bool,
     ) -> Result<(Vec<Past>, Follower<'a>), StoreError> {
         let has_server = self.parts().1.is_some();
-        let (mut newest, last, tail) = self.read(since, most, &mut wanted)?;
+        let (mut newest, last, tail) = self.read(Newest::new(since, most), &mut wanted)?;
         let (from, known) = (newest.from(), std::mem::take(&mut newest.known));
         let follower = Follower::new(self.parts().0, has_server.then_some(last), tail, from, known);
         Ok((newest.into_entries(), follower))
@@ -213,11 +245,9 @@ impl<'a> Roll<'a> {
     /// Reads both; tells where the stream and the files ended then.
     fn read(
         &mut self,
-        since: Ms,
-        most: usize,
+        mut newest: Newest,
         wanted: &mut impl FnMut(&Past) -> bool,
     ) -> Result<(Newest, String, Tail), StoreError> {
-        let mut newest = Newest::new(since, most);
         let (config, link) = self.parts();
         let has_server = link.is_some();
         let last = match link {

@@ -1,14 +1,16 @@
 //! The journal as the server's stream has it.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Value, cmd};
 
 use super::super::StoreError;
 use super::super::link::Link;
-use super::{Newest, Past, Words};
+use super::{Newest, Past, Patience, Words};
 use crate::config::Config;
+use crate::text;
 use crate::throttle::policy::Ms;
 
 /// The id before every other.
@@ -17,8 +19,8 @@ pub(super) const FIRST: &str = "0-0";
 /// No more entries are asked for at once: the server answers others meanwhile.
 const PAGE: usize = 1000;
 const SMALLEST_PAGE: usize = 32;
-/// How long an answer may take.
-const WITHIN: Duration = Duration::from_secs(5);
+/// Where that was more than is taken at once, so much fewer are asked for.
+const FEWER: usize = 8;
 
 /// Reads the stream from its end back, and tells where that is.
 pub(super) fn read(
@@ -27,16 +29,29 @@ pub(super) fn read(
     newest: &mut Newest,
     wanted: &mut impl FnMut(&Past) -> bool,
 ) -> Result<String, StoreError> {
-    let end = end(config, link)?;
+    let each = newest.patience.each;
+    let end = end(config, link, each)?;
     let mut last = Some(end.clone()).filter(|end| end != FIRST);
     let mut page = newest.most.saturating_add(1).clamp(SMALLEST_PAGE, PAGE);
+    let mut largest = PAGE;
+    let mut pages = 0_usize;
     while let Some(from) = last.take() {
         let oldest = newest.from();
-        if oldest == Ms::MAX {
+        if oldest == Ms::MAX || (pages > 0 && newest.is_late()) {
             break;
         }
         let oldest = if oldest > 0 { oldest.to_string() } else { "-".to_owned() };
-        let found = entries(&ask(link, &range(config, &from, &oldest, page))?, link)?;
+        let answer = match ask(link, &range(config, &from, &oldest, page), each) {
+            Err(_) if link.overran() && page > 1 => {
+                (largest, page) = (page / FEWER, (page / FEWER).max(1));
+                last = Some(from);
+                link.renew()?;
+                continue;
+            }
+            answer => answer?,
+        };
+        pages += 1;
+        let found = entries(&answer, link)?;
         if found.len() == page {
             last = found.last().and_then(|(id, _)| before(id));
         }
@@ -45,14 +60,17 @@ pub(super) fn read(
                 newest.take_from_server(past, wanted);
             }
         }
-        page = PAGE;
+        page = largest.max(1);
     }
     Ok(end)
 }
 
+/// How long whoever follows waits for a server that should have answered: meanwhile nothing else is told.
+const FOLLOWED: Duration = Duration::from_secs(2);
+
 /// The id of the last entry; [`FIRST`] where there is none.
-pub(super) fn end(config: &Config, link: &mut Link<'_>) -> Result<String, StoreError> {
-    let last = entries(&ask(link, &range(config, "+", "-", 1))?, link)?.pop();
+pub(super) fn end(config: &Config, link: &mut Link<'_>, within: Duration) -> Result<String, StoreError> {
+    let last = entries(&ask(link, &range(config, "+", "-", 1), within)?, link)?.pop();
     Ok(last.map_or_else(|| FIRST.to_owned(), |(id, _)| id))
 }
 
@@ -69,13 +87,22 @@ pub(super) fn after(
     id: &str,
     wait: Option<Duration>,
 ) -> Result<Vec<Raw>, StoreError> {
-    let mut read = cmd("XREAD");
-    read.arg("COUNT").arg(PAGE);
-    if let Some(wait) = wait {
-        read.arg("BLOCK").arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
-    }
-    read.arg("STREAMS").arg(&config.stream).arg(id);
-    let answer = ask(link, &read)?;
+    let mut page = PAGE;
+    let answer = loop {
+        let mut read = cmd("XREAD");
+        read.arg("COUNT").arg(page);
+        if let Some(wait) = wait {
+            read.arg("BLOCK").arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+        }
+        read.arg("STREAMS").arg(&config.stream).arg(id);
+        match ask(link, &read, wait.map_or(Patience::ALL.each, |wait| wait + FOLLOWED)) {
+            Err(_) if link.overran() && page > 1 => {
+                page = (page / FEWER).max(1);
+                link.renew()?;
+            }
+            answer => break answer?,
+        }
+    };
     match &answer {
         Value::Nil => Ok(Vec::new()),
         Value::Array(streams) => match streams.as_slice() {
@@ -87,10 +114,20 @@ pub(super) fn after(
     }
 }
 
-fn ask(link: &mut Link<'_>, command: &Cmd) -> Result<Value, StoreError> {
-    link.until(Instant::now() + WITHIN);
+fn ask(link: &mut Link<'_>, command: &Cmd, within: Duration) -> Result<Value, StoreError> {
+    link.until(Instant::now() + within);
     link.send([command])?;
-    link.take()
+    link.take().map_err(|e| match e {
+        // Its key is none of those that the usual cure would list.
+        StoreError::Refused { at, said, .. } if said.contains("WRONGTYPE") => {
+            let stream = text::path(Path::new(&link.config().stream));
+            let cure = format!(
+                "the key of the journal, {stream}, holds another type; move it away: redis-cli -u {at} RENAME {stream} {stream}.other"
+            );
+            StoreError::Refused { at, said, cure }
+        }
+        other => other,
+    })
 }
 
 /// An entry's id and its fields.
