@@ -370,7 +370,7 @@ fn what_a_notify_command_may_be() {
     assert_eq!((held.code, held.stderr.matches("notify command").count()), (Some(0), 2), "{held:?}");
     assert!(held.took < Duration::from_secs(9), "{held:?}");
     assert!(held.stderr.contains("exit status: 3 no phone") && held.stderr.contains("/no/such/program"), "{held:?}");
-    assert!(held.stderr.contains("| /bin/sh -c 'sleep 30 & echo no phone >&2; exit 3'"), "{held:?}");
+    assert!(held.stderr.contains("| /bin/sh -c 'sleep 30 & echo no phone >&2;'' exit 3'"), "{held:?}");
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     // A project's file may have nobody told anything.
     let frosty = Frosty::embedded().project_config(r#"{"notify": ["true"]}"#);
