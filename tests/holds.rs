@@ -372,6 +372,12 @@ fn what_a_notify_command_may_be() {
     assert!(held.stderr.contains("exit status: 3 no phone") && held.stderr.contains("/no/such/program"), "{held:?}");
     assert!(held.stderr.contains("| /bin/sh -c 'sleep 30 & echo no phone >&2;'' exit 3'"), "{held:?}");
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    // Whatever it says, a store's password is not shown.
+    let frosty = Frosty::embedded()
+        .var("FROSTY_STORE", &format!("redis://:open-sesame@127.0.0.1:{}", support::free_port()))
+        .config(r#"{"notify": ["echo found $FROSTY_STORE >&2; exit 3"]}"#);
+    let held = frosty.run(&["hold"], b"");
+    assert!(held.stderr.contains("found redis://") && !held.stderr.contains("sesame"), "{held:?}");
     // A project's file may have nobody told anything.
     let frosty = Frosty::embedded().project_config(r#"{"notify": ["true"]}"#);
     frosty.hook(&stop("s")).stands_down_saying(&["bad_config", "notify"]);

@@ -36,14 +36,9 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
         }
         None => args.lasting,
     };
-    // Where the server lets nobody in, the embedded store decides, and the whole fleet can be held there.
-    let mut roll = match Roll::open(&config) {
-        Err(_) if args.target.is_none() => None,
-        opened => Some(opened?),
-    };
-    super::tell_if_away(roll.as_ref().and_then(Roll::away));
-    let named = args.target.as_deref().zip(roll.as_mut());
-    let scope = named.map(|(word, roll)| target::scope(roll, word)).transpose()?;
+    let mut roll = Roll::open_or_here(&config);
+    super::tell_if_away(roll.away());
+    let scope = args.target.map(|word| target::scope(&mut roll, &word)).transpose()?;
     let (by, from) = (who::by(), who::from(&env));
     let reason = text::line_of(&args.reason, text::LONGEST_NOTE);
     let asked = HoldRequest { fleet: scope.is_none(), by: by.clone(), reason: reason.clone(), lasting };
@@ -61,14 +56,16 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let release = release(&scope, &again);
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{what} is held {end}: {}", text::line(&reason));
-    let _ = writeln!(out, "nobody of it goes on meanwhile; to lift it before: {release}");
-    super::tell_if_here_only(verdict.degraded.as_deref());
+    let binds = verdict.degraded.is_none() && !config.shadow;
+    let nobody = if binds { "nobody of it goes on meanwhile; " } else { "" };
+    let _ = writeln!(out, "{nobody}to lift it before: {release}");
+    super::tell_if_here_only(verdict.degraded.as_deref(), roll.away());
     if config.shadow {
         say(
             "\"mode\" is \"shadow\" here, and agents in that mode go on all the same; to hold them: set \"mode\" to \"enforce\"",
         );
     }
-    if scope.is_empty() && roll.is_some_and(|mut roll| roll.sessions().is_ok_and(|all| all.is_empty())) {
+    if scope.is_empty() && roll.sessions().is_ok_and(|all| all.is_empty()) {
         say(
             "nobody of this fleet is known in this store yet; whoever comes is held. If another was meant: frosty status",
         );

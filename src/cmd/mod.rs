@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use crate::cli::PlaceArgs;
 use crate::config::{Config, ConfigError, Env, Flags};
 use crate::store::StoreError;
+use crate::text;
 use crate::willy::{self, Word};
 
 pub mod announce;
@@ -101,13 +102,15 @@ fn tell_if_away(away: Option<&StoreError>) {
     }
 }
 
-/// Says of a hold or a release that no server has heard of it, and why: who asks elsewhere does not heed it.
-fn tell_if_here_only(degraded: Option<&str>) {
+/// Says of a hold or a release that no server has heard of it, and why if that was not said: who asks elsewhere does not
+/// heed it.
+fn tell_if_here_only(degraded: Option<&str>, away: Option<&StoreError>) {
     if let Some(why) = degraded {
+        let why = if away.is_some() { String::new() } else { format!(": {}", text::line_of(why, 2000)) };
         let _ = writeln!(
             io::stderr(),
             "frosty: this machine alone heeds it until its next hook tells the server, which is away; to be sure of the others, \
-give the command again once it is back: {why}"
+give the command again once it is back{why}"
         );
     }
 }

@@ -28,13 +28,12 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let config = super::config(&env, place)?;
     let mut out = io::stdout().lock();
-    let open = || Roll::open(&config).inspect(|roll| super::tell_if_away(roll.away()));
+    let mut roll = Roll::open_or_here(&config);
+    super::tell_if_away(roll.away());
     let scope = match args.target {
-        Some(word) => target::scope(&mut open()?, &word)?,
-        // Where the server lets nobody in, the embedded store decides.
+        Some(word) => target::scope(&mut roll, &word)?,
         None if whole => String::new(),
         None => {
-            let mut roll = open()?;
             let fleet = roll.fleet_hold()?.map(|hold| (String::new(), hold));
             let held: Vec<(String, Hold)> = fleet.into_iter().chain(roll.holds()?).collect();
             match held.as_slice() {
@@ -52,7 +51,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let detail = text::line(&format!("by {by} from {from}"));
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
-    super::tell_if_here_only(verdict.degraded.as_deref());
+    super::tell_if_here_only(verdict.degraded.as_deref(), roll.away());
     let decided = verdict.decision;
     let what = if scope.is_empty() { hold::what(&config, &scope) } else { scope.clone() };
     let Some(held) = decided.held else {

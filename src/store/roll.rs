@@ -47,6 +47,13 @@ impl<'a> Roll<'a> {
         Self::open_for(config, WITHIN)
     }
 
+    /// As [`Roll::open`], but whatever is wrong with the server, the files of this machine are read: where asks are decided by
+    /// them, they can be held and released there.
+    #[must_use]
+    pub fn open_or_here(config: &'a Config) -> Self {
+        Self::open(config).unwrap_or_else(|why| Self { config, server: None, away: Some(why) })
+    }
+
     /// As [`Roll::open`], with so much time for that and for all that is asked afterwards.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Telling everyone without keeping the hook: a process of its own does it, which outlives the hook.
 
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -45,11 +47,20 @@ fn leave(mut child: Child) {
     let _ = std::thread::Builder::new().spawn(move || child.wait());
 }
 
+/// The file that runs, even if another has taken its place since. By its name as long as it has one: a process is called by
+/// that, and who looks for lost engines knows theirs by its own.
+fn own() -> Option<PathBuf> {
+    let runs = Path::new("/proc/self/exe");
+    let is = |path: &Path| fs::metadata(path).ok().map(|about| (about.dev(), about.ino()));
+    let named = std::env::current_exe().ok();
+    match is(runs) {
+        Some(file) => Some(named.filter(|path| is(path) == Some(file)).unwrap_or_else(|| runs.to_owned())),
+        None => named,
+    }
+}
+
 fn start(caller: Caller<'_>, more: &[&str]) -> Option<Child> {
-    // The file that runs, even if another has taken its place since.
-    let own = Path::new("/proc/self/exe");
-    let own = if own.exists() { PathBuf::from(own) } else { std::env::current_exe().ok()? };
-    let mut command = Command::new(own);
+    let mut command = Command::new(own()?);
     command.arg0("frosty").arg("announce").args(more);
     // By the environment: a store's URL may hold a password, which every user could read in a command line.
     for (variable, value) in [("FROSTY_STORE", &caller.flags.store), ("FROSTY_FLEET", &caller.flags.fleet)] {
@@ -61,4 +72,14 @@ fn start(caller: Caller<'_>, more: &[&str]) -> Option<Child> {
         command.env("CLAUDE_PROJECT_DIR", project);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_starts_what_runs_by_its_name() {
+        assert_eq!(own(), std::env::current_exe().ok());
+    }
 }

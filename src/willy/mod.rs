@@ -12,7 +12,7 @@ pub mod reflect;
 pub mod word;
 
 use crate::config::Config;
-use crate::store::roll::Roll;
+use crate::store::{self, roll::Roll};
 pub use word::{Kind, Word};
 
 /// Tells everyone: whoever listens on the server, Willy's stream, and the configured commands. Returns what went wrong, a
@@ -26,5 +26,7 @@ pub fn tell(config: &Config, word: &Word) -> Vec<String> {
         wrong.extend(told.err().map(|e| e.to_string()));
     }
     wrong.extend(notify::finish(running));
-    wrong
+    // A command may say whatever it finds in its environment.
+    let masked = |line: String| store::server(config).map_or(line.clone(), |(server, _)| server.masked(&line));
+    wrong.into_iter().map(masked).collect()
 }
