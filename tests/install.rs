@@ -148,6 +148,30 @@ fn what_it_says_can_be_pasted() {
     assert_eq!(fs::read_dir(home.path().join("full")).unwrap().count(), 1);
 }
 
+/// As bash completes: its function is given the words, and answers in COMPREPLY.
+#[test]
+fn bash_completes_it() {
+    let frosty = env!("CARGO_BIN_EXE_frosty");
+    let completed = |words: &str, last: &str| {
+        let ask = format!(
+            "source <(\"$0\" completions bash); COMP_WORDS=(frosty {words} '{last}'); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+_frosty frosty '{last}' ''; echo \"${{COMPREPLY[*]}}\"; complete -p frosty >&2"
+        );
+        let said = Command::new("bash").args(["-c", &ask, frosty]).output().unwrap();
+        assert!(String::from_utf8_lossy(&said.stderr).contains("-F _frosty"), "{said:?}");
+        String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(completed("", "ho"), "hook hold");
+    assert_eq!(completed("install", "--k"), "--keep-others");
+    let all = completed("", "");
+    assert!(all.contains(" doctor ") && !all.contains("announce"), "{all}");
+    for shell in ["zsh", "fish"] {
+        let script = Command::new(frosty).args(["completions", shell]).output().unwrap().stdout;
+        let script = String::from_utf8(script).unwrap();
+        assert!(script.contains("doctor") && script.contains("keep-others") && !script.contains("announce"), "{shell}");
+    }
+}
+
 #[test]
 fn its_help_is_there_however_it_is_called() {
     let home = TempDir::new().unwrap();

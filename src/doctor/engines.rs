@@ -5,6 +5,7 @@ use crate::clock;
 use crate::cmd::engine;
 use crate::config::Config;
 use crate::store::roll::{Roll, Session};
+use crate::text;
 use crate::throttle::state::Phase;
 
 const ENGINES: &str = "engines";
@@ -34,5 +35,5 @@ fn of(sessions: &[Session]) -> Check {
         lost.len(),
         named.join(", ")
     );
-    Check::warn(ENGINES, found, format!("claude --resume {first}"))
+    Check::warn(ENGINES, found, format!("claude --resume {}", text::word(first)))
 }

@@ -7,6 +7,7 @@ use crate::arm;
 use crate::config::{Arm, Config, Env, encoded};
 use crate::scope;
 use crate::settings::ours::Engine;
+use crate::settings::same;
 use crate::text;
 
 const SCOPE: &str = "scope";
@@ -75,7 +76,7 @@ pub(super) fn armed(config: &Config, env: &Env, project: Option<&Path>, engine: 
             Err(e) => return Check::of_error(ARMED, State::Fail, &e.to_string()),
             Ok(Some(true)) => return Check::ok(ARMED, format!("yes, by {what}")),
             Ok(Some(false)) => {
-                let cure = if what.starts_with("FROSTY_ON") { "unset FROSTY_ON" } else { "frosty on" };
+                let cure = if what.starts_with("FROSTY_ON") { "unset FROSTY_ON".to_owned() } else { on(env, project) };
                 return Check::note(ARMED, format!("no, by {what}")).cured_by(cure);
             }
             Ok(None) => {}
@@ -84,8 +85,14 @@ pub(super) fn armed(config: &Config, env: &Env, project: Option<&Path>, engine: 
     match config.arm {
         _ if engine.is_none() => Check::note(ARMED, "no engine is registered that could be armed"),
         Arm::Always => Check::ok(ARMED, "yes: whoever registered the hook armed every session of it (arm: always)"),
-        Arm::Manual => {
-            Check::note(ARMED, "no: only sessions that are told to are continued (arm: manual)").cured_by("frosty on")
-        }
+        Arm::Manual => Check::note(ARMED, "no: only sessions that are told to are continued (arm: manual)")
+            .cured_by(on(env, project)),
     }
+}
+
+/// What arms the session that this runs in, else the project that was looked at.
+fn on(env: &Env, project: Option<&Path>) -> String {
+    let meant = super::project(env, None);
+    let elsewhere = project.filter(|project| env.claude_session_id.is_none() && !same(project, &meant));
+    elsewhere.map_or_else(|| "frosty on".to_owned(), |project| format!("frosty on --project {}", text::path(project)))
 }

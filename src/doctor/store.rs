@@ -75,7 +75,8 @@ fn reached(told: &Told, config: &Config) -> Check {
     let replica = told.info("role").is_some_and(|role| role != "master");
     if replica && told.info("slave_read_only") != Some("0") {
         let primary = told.info("master_host").zip(told.info("master_port"));
-        let primary = primary.map_or_else(|| "<primary>:<port>".to_owned(), |(h, p)| text::line(&format!("{h}:{p}")));
+        // Whoever listens there may say anything.
+        let primary = primary.map_or_else(|| "<primary>:<port>".to_owned(), |(h, p)| text::word(&format!("{h}:{p}")));
         let found = format!("{found}; it is a replica, and takes no writes");
         return Check::fail(STORE, found, format!("export FROSTY_STORE=redis://{primary}"));
     }

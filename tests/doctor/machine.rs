@@ -69,6 +69,9 @@ fn switches() {
     let frosty = well();
     assert_eq!(frosty.run(&["off"], b"").code, Some(0));
     doctor(&frosty).shows("note", "armed", &["no, by the switch of the project", "-> frosty on"]);
+    let mut elsewhere = frosty.command(&["doctor", "--project"]);
+    elsewhere.arg(frosty.project()).current_dir(frosty.home.path()).env_remove("CLAUDE_PROJECT_DIR");
+    doctor_by(&frosty, elsewhere).shows("note", "armed", &["no, by the switch", "-> frosty on --project /"]);
     assert_eq!(frosty.run(&["on", "--session", "s"], b"").code, Some(0));
     let here = frosty.var("CLAUDE_CODE_SESSION_ID", "s");
     doctor(&here).shows("ok", "armed", &["yes, by this session's switch"]).shows("ok", "scope", &["s (no tmux"]);

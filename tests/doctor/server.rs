@@ -127,6 +127,13 @@ fn redis(info: &str) -> Says {
 fn servers_that_only_say_so() {
     for (says, mark, name, words) in [
         (redis("redis_version:6.0.16\r\n"), "FAIL", "store", &["Redis 6.0.16", "expected 6.2 or newer"][..]),
+        // What it says gets into no command.
+        (
+            redis("role:slave\r\nmaster_host:h;touch y\r\nmaster_port:1\r\n"),
+            "FAIL",
+            "store",
+            &["it is a replica", "-> export FROSTY_STORE=redis://'h;touch y:1'"],
+        ),
         (Says { ends_at: "SCRIPT", ..redis("") }, "FAIL", "store", &["a connection that ended early"]),
         (redis("loading:1\r\n"), "warn", "store", &["still loading its data"]),
         (Says { ahead: 3600, ..redis("") }, "warn", "clock", &["ahead of this machine's", "timedatectl"]),
