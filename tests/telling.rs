@@ -131,6 +131,18 @@ fn entry(ms: i64, id: u64, detail: &str) -> String {
 }
 
 #[test]
+fn wide_names_keep_the_columns_in_a_pipe() {
+    let frosty = Frosty::embedded();
+    fs::create_dir_all(frosty.state().join("default")).unwrap();
+    let wide = entry(2000, 2, "").replace("\"window\":\"w\"", "\"window\":\"日本語\"");
+    fs::write(frosty.state().join("default/journal.jsonl"), entry(1000, 1, "") + &wide).unwrap();
+    let log = frosty.run(&["log"], b"");
+    let columns = |line: &&str| frosty::status::width::of(line.split("Stop").next().unwrap());
+    let all: Vec<usize> = lines(&log).iter().map(columns).collect();
+    assert!(log.stdout.contains("日本語") && all.len() == 2 && all[0] == all[1], "{log:?}");
+}
+
+#[test]
 fn files_are_read_backwards_across_rotation_blocks_and_damage() {
     let frosty = Frosty::embedded();
     let dir = frosty.state().join("default");

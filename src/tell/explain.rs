@@ -89,6 +89,8 @@ impl<'a> Told<'a> {
     fn happened(&self) -> String {
         let name = text::line(&self.state.session.name);
         let who = if name.is_empty() { who(self.past) } else { name };
+        // What could not be read does not say whose it was.
+        let who = if who == "-" { "Somebody".to_owned() } else { who };
         let whose = if self.class == Class::Compact { format!("A compaction of {who}") } else { who };
         let at = when::clock(self.past.ms, self.now);
         let rule = Some(rule::name(self)).filter(|name| !name.is_empty()).map(|name| format!(" ({name})"));
@@ -324,6 +326,13 @@ mod tests {
             Some(Hold { reason: "all".to_owned(), by: "bo".to_owned(), since: AT, until: Some(AT + 60_000) });
         let words = told(&past("hold", &[]), &state, decision(Reason::Hold, Some(55)));
         assert!(words.contains("the whole fleet was held by bo") && words.contains("the fleet's hold"), "{words}");
+    }
+
+    #[test]
+    fn a_call_that_could_not_be_read_is_nobodys() {
+        let nobodys = past("bad_input", &[("window", ""), ("scope", ""), ("session", "")]);
+        let words = told(&nobodys, &State::default(), decision(Reason::Admitted, None));
+        assert!(words.starts_with("Somebody was not decided for (bad_input) at "), "{words}");
     }
 
     #[test]
