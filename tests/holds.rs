@@ -87,7 +87,7 @@ fn a_trip_too_many_holds_and_everyone_is_told() {
         assert_eq!(place.frosty.hook(&stop("s")).code, Some(2));
         let held = place.frosty.hook(&stop("s"));
         assert_eq!(held.code, Some(0));
-        assert!(held.stdout.contains("held by willy: 1 cooldowns within a day"), "{held:?}");
+        assert!(held.stdout.contains("held by willy: cooldown number 1 within a day"), "{held:?}");
         eventually("the command is fed", || notified(&place.frosty).len() == 1);
         let word = &notified(&place.frosty)[0];
         assert_eq!((&word["kind"], &word["by"], &word["scope"]), (&"hold".into(), &"willy".into(), &"s".into()));

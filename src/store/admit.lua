@@ -427,7 +427,7 @@ local function willy_comes()
   put(scope, 'trips', packed(kept))
   if #kept < after then return nil end
   local length = grown(HOUR, 2000, 8 * HOUR, #kept - after + 1)
-  hold = { reason = fmt(#kept) .. ' cooldowns within a day', by = 'willy', since = now, till = now + length }
+  hold = { reason = 'cooldown number ' .. fmt(#kept) .. ' within a day', by = 'willy', since = now, till = now + length }
   put_hold()
   answer.by, answer.why, answer.fleet = hold.by, hold.reason, ''
   remember()

@@ -31,7 +31,7 @@ pub(super) fn comes(scope: &mut ScopeState, after: u32, now: Ms) -> Option<(Held
     let trips = u32::try_from(scope.trips.len()).unwrap_or(u32::MAX);
     let times = trips.checked_sub(after)?;
     let length = LENGTH.length(times.saturating_add(1));
-    let reason = format!("{trips} cooldowns within a day");
+    let reason = format!("cooldown number {trips} within a day");
     let until = Some(now.saturating_add(length));
     scope.hold = Some(Hold { reason: reason.clone(), by: BY_WILLY.to_owned(), since: now, until });
     Some((Held { by: BY_WILLY.to_owned(), reason, fleet: false }, length))
