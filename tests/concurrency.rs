@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use support::{Frosty, Server, stop};
 
 const PROCESSES: u32 = 64;
-/// A quota is contended until it is used up; a guard is closed by the first.
-const ASKS: u32 = 10_000;
+/// A quota is contended until it is used up; a guard is closed by the first. Ten thousand asks of quotas over both stores.
+const ASKS: u32 = 5_000;
 const ASKS_OF_A_GUARD: u32 = 2_000;
 
 /// 64 processes at a time ask so many times; the exit codes 2 and 0.

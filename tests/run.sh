@@ -58,9 +58,24 @@ nice -n 19 fuzz/run.sh --short >"$log.fuzz" 2>&1 &
 fuzzing=$!
 tests/client/run.sh --fetch >/dev/null 2>&1 &
 fetching=$!
-trap 'kill "$fuzzing" "$fetching" 2>/dev/null || true; rm -f "$log" "$log.fuzz"' EXIT
+waiting=
+trap 'kill $fuzzing $fetching $waiting 2>/dev/null || true; rm -f "$log" "$log".*' EXIT
 status=0
-cargo test --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
+tests() { cargo test --locked --no-fail-fast "$@" 2>&1; }
+# The storm of processes wants the machine. After it two rows of tests beside each other: those that mostly wait, and the rest.
+waits=(handover store_faults waiting waiting_faults waking watchdog)
+others=(--lib --bins)
+for file in tests/*.rs tests/*/main.rs; do
+  name=$(basename "${file%/main.rs}" .rs)
+  case " concurrency ${waits[*]} " in *" $name "*) ;; *) others+=(--test "$name") ;; esac
+done
+tests --test concurrency | tee "$log" || status=$?
+tests "${waits[@]/#/--test=}" >"$log.waits" &
+waiting=$!
+tests "${others[@]}" | tee -a "$log" || status=$?
+tests --doc | tee -a "$log" || status=$?
+wait "$waiting" || status=$?
+tee -a "$log" <"$log.waits"
 # The same program with TLS in it: its own tests alone, the rest is the same.
 cargo test --locked --no-fail-fast --features tls --test tls 2>&1 | tee -a "$log" || status=$?
 wait "$fuzzing" || status=$?
