@@ -52,8 +52,8 @@ else
 fi
 log=$(mktemp)
 cargo test --locked --quiet --no-run
-# Beside the tests, which mostly wait: the fuzzers are built and run short (every input that was kept, and a few thousand new
-# ones; the long run is fuzz/run.sh), and the client is fetched.
+# Beside the storm of processes, which no other program can make later than it is: the fuzzers are built and run short (every
+# input that was kept, and a few thousand new ones; the long run is fuzz/run.sh), and the client is fetched.
 nice -n 19 fuzz/run.sh --short >"$log.fuzz" 2>&1 &
 fuzzing=$!
 tests/client/run.sh --fetch >/dev/null 2>&1 &
@@ -62,7 +62,7 @@ waiting=
 trap 'kill $fuzzing $fetching $waiting 2>/dev/null || true; rm -f "$log" "$log".*' EXIT
 status=0
 tests() { cargo test --locked --no-fail-fast "$@" 2>&1; }
-# The storm of processes wants the machine. After it two rows of tests beside each other: those that mostly wait, and the rest.
+# After it two rows of tests beside each other: those that mostly wait, and the rest.
 waits=(handover store_faults waiting waiting_faults waking watchdog)
 others=(--lib --bins)
 for file in tests/*.rs tests/*/main.rs; do
@@ -70,6 +70,9 @@ for file in tests/*.rs tests/*/main.rs; do
   case " concurrency ${waits[*]} " in *" $name "*) ;; *) others+=(--test "$name") ;; esac
 done
 tests --test concurrency | tee "$log" || status=$?
+wait "$fuzzing" || status=$?
+tee -a "$log" <"$log.fuzz"
+wait "$fetching" || true
 tests "${waits[@]/#/--test=}" >"$log.waits" &
 waiting=$!
 tests "${others[@]}" | tee -a "$log" || status=$?
@@ -78,9 +81,6 @@ wait "$waiting" || status=$?
 tee -a "$log" <"$log.waits"
 # The same program with TLS in it: its own tests alone, the rest is the same.
 cargo test --locked --no-fail-fast --features tls --test tls 2>&1 | tee -a "$log" || status=$?
-wait "$fuzzing" || status=$?
-tee -a "$log" <"$log.fuzz"
-wait "$fetching" || true
 # On the real client, after the rest: both want the machine. FROSTY_SKIP_CLIENT=1 goes without.
 tests/client/run.sh 2>&1 | tee -a "$log" || status=$?
 

@@ -45,6 +45,8 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
         let event = Event::Wake { note: note.clone() };
         let detail = text::line(&note);
         let step = Step { detail, ..hook::step_of(session.scope.clone(), id.clone(), "Wake", event) };
+        // Looked at first: who is woken may be gone with its admission a moment later.
+        let waits = engine::waits(session);
         let told = store::open(&config, Instant::now() + config.budget).and_then(|mut store| store.step(&step));
         if let Err(e) = told {
             // The others are woken all the same.
@@ -54,7 +56,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
         }
         let _ = match session.phase {
             Phase::Ended => writeln!(out, "{id} has ended: it hears of this if it is resumed"),
-            Phase::Open if engine::waits(session) => match Reason::from_code(&session.last_reason) {
+            Phase::Open if waits => match Reason::from_code(&session.last_reason) {
                 Some(rest) if rest.is_rest() => writeln!(out, "woke {id} in {}", session.scope),
                 Some(Reason::Admitted | Reason::Probe) | None => {
                     writeln!(out, "{id} does not rest: it hears of this at its next stop")

@@ -99,7 +99,7 @@ impl Redis {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("redis-server must be installed: ./tests/run.sh does it");
         *self.child.lock().unwrap() = Some(child);
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(40);
         let answers = || {
             let mut con = redis::Client::open(self.url()).unwrap().get_connection().ok()?;
             redis::cmd("PING").query::<String>(&mut con).ok()

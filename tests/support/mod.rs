@@ -51,7 +51,7 @@ impl Server {
             .spawn()
             .expect("redis-server must be installed: ./tests/run.sh does it");
         let mut server = Self { child, port, _dir: dir };
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(40);
         while !server.answers() {
             if server.child.try_wait().unwrap().is_some() {
                 return None;
