@@ -284,21 +284,6 @@ fn a_permission_dialog_and_a_lost_engine_reach_the_commands() {
     }
 }
 
-#[test]
-fn an_engine_has_others_looked_for() {
-    let frosty = Frosty::embedded();
-    let config = format!(r#"{{"notify": [{}]}}"#, teller(&frosty));
-    let frosty = frosty.config(&config);
-    let lost = Engine::start(&frosty, &support::stop_saying("a", "frosty: next_check 20m"));
-    let state = frosty.state().join("default/watch.json");
-    eventually("it rests", || frosty.journal().iter().any(|e| e["reason"] == "rest"));
-    assert!(Command::new("kill").args(["-9", &lost.pid().to_string()]).status().unwrap().success());
-    drop(lost);
-    assert!(!state.exists(), "an engine has just begun, and looks first in a minute");
-    assert_eq!(frosty.run(&["announce", "--lost"], b"").code, Some(0));
-    assert!(state.exists() && notified(&frosty).len() == 1);
-}
-
 /// A failure that holds: its engine waits on with nothing left of who told of it, whom a signal stops as any other.
 #[test]
 fn who_tells_leaves_nothing_behind() {

@@ -3,12 +3,14 @@
 
 mod support;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::Connection;
+use serde_json::Value;
 use support::{Engine, Frosty, Server, eventually, stop_saying};
 
 const POLICY: &str = r#"{"stop": {"min_interval": "1s"}}"#;
@@ -415,4 +417,24 @@ fn a_client_of_an_impossible_number_is_nobody() {
         let answer = Engine::start(&frosty, &stop_saying(&format!("s{pid}"), "on it")).answer();
         assert_eq!(answer.code, Some(2), "{pid}: {answer:?}");
     }
+}
+
+/// Who dies tells nobody: an engine beside it finds it out within its minute, and has the commands told.
+#[test]
+fn an_engine_that_was_killed_is_found_by_one_that_waits() {
+    let frosty = Frosty::embedded();
+    let told = frosty.home.path().join("told");
+    let frosty = frosty.config(&format!(r#"{{"notify": ["cat >> '{}'"]}}"#, told.display()));
+    let rests = |session: &str| Engine::start(&frosty, &stop_saying(session, "frosty: next_check 20m"));
+    let (killed, mut waits) = (rests("killed"), rests("waits"));
+    eventually("both rest", || frosty.journal().iter().filter(|e| e["reason"] == "rest").count() == 2);
+    assert!(Command::new("kill").args(["-9", &killed.pid().to_string()]).status().unwrap().success());
+    let end = Instant::now() + Duration::from_secs(100);
+    while fs::metadata(&told).map_or(0, |about| about.len()) == 0 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let words = fs::read_to_string(&told).unwrap();
+    let word: Value = serde_json::from_str(words.trim_end()).expect("one word");
+    assert_eq!((&word["kind"], &word["session"]), (&"waiter_lost".into(), &"killed".into()));
+    assert!(waits.is_waiting());
 }

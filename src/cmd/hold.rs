@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use super::{Failure, target, who};
 use chrono::Local;
 
+use super::{Failure, target, who};
 use crate::cli::{HoldArgs, PlaceArgs};
 use crate::clock;
 use crate::config::{Config, Env};
