@@ -13,8 +13,8 @@ const CLIENT: &str = "client";
 /// How long it may take to say its version.
 const ANSWERS: Duration = Duration::from_secs(3);
 
-/// With which everything was tested.
-const TESTED: Version = (2, 1, 331);
+/// The pinned version of `tests/client/run.sh`, with which everything was tested.
+const TESTED: Version = (2, 1, 332);
 /// The oldest that is known to have `asyncRewake` among its hooks' fields; it is not known which one brought it.
 const HAS_REWAKE: Version = (2, 1, 160);
 /// The one that brought hooks without a shell (`"args"`), according to its notes.
@@ -63,7 +63,8 @@ fn parse(said: &str) -> Option<Version> {
 
 fn of(version: Version, who: &str, needs: Needs) -> Check {
     const UPDATE: &str = "claude update";
-    let tested = "tested with 2.1.331";
+    let (major, minor, patch) = TESTED;
+    let tested = format!("tested with {major}.{minor}.{patch}");
     if needs.args && version < HAS_ARGS {
         let found = format!("{who}: hooks with \"args\" came with 2.1.139, so it calls frosty without its arguments");
         return Check::fail(CLIENT, found, UPDATE);
@@ -87,6 +88,13 @@ mod tests {
     use crate::doctor::report::State;
 
     #[test]
+    fn the_pinned_version_is_the_tested_one() {
+        let (major, minor, patch) = TESTED;
+        let pinned = format!("\nversion={major}.{minor}.{patch} # the pinned version\n");
+        assert!(include_str!("../../tests/client/run.sh").contains(&pinned), "not in tests/client/run.sh: {pinned}");
+    }
+
+    #[test]
     fn versions() {
         assert_eq!(parse("2.1.331 (Claude Code)"), Some((2, 1, 331)));
         for none in ["", "claude", "2.1", "2.1.x (Claude Code)"] {
@@ -95,9 +103,9 @@ mod tests {
         let all = Needs { rewake: true, args: true };
         let none = Needs::default();
         for (version, needs, state) in [
-            ((2, 1, 331), all, State::Ok),
+            ((2, 1, 332), all, State::Ok),
             ((3, 0, 0), all, State::Ok),
-            ((2, 1, 330), all, State::Note),
+            ((2, 1, 331), all, State::Note),
             ((2, 1, 159), all, State::Warn),
             ((2, 1, 159), none, State::Note),
             ((2, 1, 138), all, State::Fail),

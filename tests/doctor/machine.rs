@@ -17,7 +17,7 @@ fn clients() {
         (
             "echo '2.1.330 (Claude Code)'",
             "note",
-            &["older than what this is tested with 2.1.331", "-> claude update"][..],
+            &["older than what this is tested with 2.1.332", "-> claude update"][..],
         ),
         ("echo '2.1.150 (Claude Code)'", "warn", &["may not know asyncRewake", "-> claude update"]),
         ("echo '2.1.100 (Claude Code)'", "FAIL", &["\"args\" came with 2.1.139", "-> claude update"]),

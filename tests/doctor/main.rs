@@ -26,7 +26,7 @@ fn well() -> Frosty {
     let bin = frosty.home.path().join("bin");
     fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_frosty"), bin.join("frosty")).unwrap();
-    program(&frosty, "claude", "echo '2.1.331 (Claude Code)'");
+    program(&frosty, "claude", "echo '2.1.332 (Claude Code)'");
     let path = format!("{}:/usr/bin:/bin", bin.display());
     register(&frosty, "project", &registration(Engine::Continuous));
     frosty.var("PATH", &path).var("FROSTY_STORE", "embedded")
