@@ -5,11 +5,15 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use frosty::store::script::SCRIPT;
 use support::{Answer, Frosty, Server, free_port, stop};
 
 fn told(answer: &Answer, words: &[&str]) {
@@ -270,6 +274,106 @@ kill $pid; wait $pid
     );
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(text, "rest done\nwoke s in s\nengine 2\n", "{output:?}");
+}
+
+/// The prompt of an admission is the agent's to read: that the embedded store decided stands in the journal alone. A refusal
+/// says it on stderr.
+#[test]
+fn an_admission_by_the_embedded_store_has_no_degraded_line() {
+    let frosty = Frosty::new()
+        .var("FROSTY_STORE", &format!("redis://127.0.0.1:{}", free_port()))
+        .config(r#"{"stop": {"min_interval": "0s", "burst": null, "quotas": [{"limit": 1, "per": "1h"}]}}"#);
+    let mut answers = Vec::new();
+    support::eventually("it admits", || {
+        answers.push(frosty.hook(&stop("s")));
+        answers.last().unwrap().code == Some(2)
+    });
+    let admitted = answers.last().unwrap();
+    assert_eq!(admitted.stdout, "{\"suppressOutput\":true}\n");
+    assert!(!admitted.stderr.contains("degraded") && !admitted.stderr.contains("server"), "{admitted:?}");
+    frosty.hook(&stop("s")).stands_down_saying(&["degraded, the embedded store decides"]);
+    let journal = frosty.journal();
+    assert!(
+        journal.iter().all(|e| e["degraded"] == 1) && journal.iter().any(|e| e["verdict"] == "admit"),
+        "{journal:?}"
+    );
+}
+
+/// A server behind a narrow window. Once it is stuck it asks for the whole script and reads none of it until `resumed`; then
+/// it sends how much of it arrived, and how the connection ended.
+fn stuck_server(
+    server: &Server,
+    stuck: &Arc<AtomicBool>,
+    resumed: Receiver<()>,
+) -> (String, Receiver<(usize, Option<ErrorKind>)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4096).unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let (ended, ends) = channel();
+    let (port, is_stuck) = (server.port, Arc::clone(stuck));
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            if !is_stuck.load(Ordering::SeqCst) {
+                let mut upstream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Both);
+                });
+                let _ = std::io::copy(&mut upstream, &mut client);
+                continue;
+            }
+            let (mut asked, mut early) = (Vec::new(), None);
+            while !String::from_utf8_lossy(&asked).contains("EVAL") {
+                let mut bytes = [0; 4096];
+                match client.read(&mut bytes) {
+                    Ok(n @ 1..) => asked.extend_from_slice(&bytes[..n]),
+                    // A stalled machine: it was given up before that.
+                    end => {
+                        early = end.err().map(|e| e.kind());
+                        break;
+                    }
+                }
+            }
+            // Asked by its digest, it wants the text. What is told to it before it is asked comes as text at once.
+            let asked = String::from_utf8_lossy(&asked);
+            if asked.contains("EVALSHA") {
+                let answer = ":0\r\n".repeat(asked.matches("ZADD").count()) + "-NOSCRIPT No matching script.\r\n";
+                let _ = client.write_all(answer.as_bytes());
+            }
+            resumed.recv().unwrap();
+            let mut rest = Vec::new();
+            let end = early.or_else(|| client.read_to_end(&mut rest).err().map(|e| e.kind()));
+            ended.send((rest.len(), end)).unwrap();
+        }
+    });
+    (url, ends)
+}
+
+/// What is asked is given up with its connection: the kernel, which holds most of it, sends none of it once others decided.
+#[test]
+fn what_is_given_up_is_not_sent_later() {
+    let server = Server::start();
+    let (stuck, (resume, resumed)) = (Arc::new(AtomicBool::new(false)), channel());
+    let (url, ends) = stuck_server(&server, &stuck, resumed);
+    let frosty =
+        Frosty::new().var("FROSTY_STORE", &url).config(r#"{"stop": {"min_interval": "1s"}, "budget": "800ms"}"#);
+    support::eventually("the server decides", || {
+        frosty.hook(&stop("s"));
+        frosty.journal().is_empty()
+    });
+    stuck.store(true, Ordering::SeqCst);
+    // The first is asked of the server that is known, the second of one that is tried again.
+    for way in ["asked", "tried again"] {
+        let answer = frosty.hook(&stop("s"));
+        answer.stands_down_saying(&["degraded"]);
+        resume.send(()).unwrap();
+        let (arrived, end) = ends.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(end, Some(ErrorKind::ConnectionReset), "{way}: {arrived} bytes arrived");
+        assert!(arrived < SCRIPT.len(), "{way}: {arrived} bytes arrived, the script has {}", SCRIPT.len());
+        std::thread::sleep(Duration::from_millis(1_300));
+    }
 }
 
 /// Runs a script where port 18000, the product's own, is nobody else's. `$FROSTY` is the program, `$DIR` a scratch folder.

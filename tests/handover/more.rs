@@ -325,6 +325,75 @@ fn a_scope_file_that_cannot_be_read_starves_nobody() {
     assert!(codes.contains(&Some(2)), "{codes:?} {:?}", frosty.journal().last());
 }
 
+/// A scope file that cannot be read is told to the server as lost: when this machine last admitted is not known, so the
+/// server closes the guard, though its own last admission is long past.
+#[test]
+fn a_scope_file_that_cannot_be_read_closes_the_guard_on_the_server() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
+    let mut con = server.connection();
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    gate.shut();
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    nap(2_200);
+    gate.unlock();
+    let own = |con: &mut redis::Connection| {
+        stream(con).into_iter().filter(|e| e["degraded"] == "0").skip(1).map(|e| e["reason"].clone()).next()
+    };
+    // An ask that finds the server still away writes the file anew.
+    eventually("the server decides again", || {
+        std::fs::write(frosty.state().join("default/scopes/s.json"), "{").unwrap();
+        frosty.hook(&stop("s"));
+        own(&mut con).is_some()
+    });
+    assert_eq!(own(&mut con).as_deref(), Some("min_interval"), "{:?}", stream(&mut con));
+}
+
+/// An answer that was on its way when the scope was taken over does not give the scope back: what this machine decided
+/// meanwhile is told to the server before the server decides again.
+#[test]
+fn a_late_answer_does_not_undo_what_was_decided_here() {
+    let server = Server::start();
+    let gate = Gate::before(&server);
+    let frosty = Frosty::new()
+        .var("FROSTY_STORE", &gate.url)
+        .config(r#"{"stop": {"min_interval": "1s", "burst": null}, "api_error": {"base": "60s"}}"#);
+    let in_scope = |scope: &str, payload: &str| {
+        let mut command = frosty.command(&["hook"]);
+        command.env("FROSTY_SCOPE", scope);
+        feed(command, payload.as_bytes())
+    };
+    let mut con = server.connection();
+    assert_eq!(in_scope("x", &stop("s")).code, Some(2));
+    let of = |con: &mut redis::Connection, session: &str, event: &str| {
+        stream(con).iter().filter(|e| e["session"] == session && e["event"] == event).count()
+    };
+    gate.late.store(450, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        // The server decides at once, and its answer comes late.
+        let late = scope.spawn(|| in_scope("x", &stop_saying("t", "frosty: done")));
+        eventually("the server has decided", || of(&mut con, "t", "Stop") == 1);
+        gate.shut();
+        in_scope("x", &event("s", "StopFailure", r#","error":"overloaded""#));
+        assert_eq!(of(&mut con, "s", "StopFailure"), 0, "this machine was to decide that");
+        let late = late.join().unwrap();
+        assert!(late.code == Some(0) && late.stderr.is_empty(), "the answer was to come: {late:?}");
+    });
+    gate.late.store(0, Ordering::SeqCst);
+    gate.unlock();
+    // Another scope finds the server well.
+    eventually("the server decides again", || {
+        nap(200);
+        in_scope("y", &stop("u"));
+        of(&mut con, "u", "Stop") > 0
+    });
+    nap(1_100);
+    in_scope("x", &stop("s"));
+    let last = stream(&mut con).into_iter().rev().find(|e| e["session"] == "s" && e["event"] == "Stop").unwrap();
+    assert_eq!((last["degraded"].as_str(), last["reason"].as_str()), ("0", "api_error"), "{:?}", stream(&mut con));
+}
+
 /// A release told by a clock that was ahead then lifts no hold that was put after it.
 #[test]
 fn a_release_by_a_clock_that_was_ahead_lifts_no_later_hold() {

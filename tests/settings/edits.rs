@@ -228,3 +228,120 @@ fn what_cannot_be_added_to_is_refused() {
     }
     assert!(take("{\"hooks\": null}", file()).is_ok_and(|left| text(left) == "{\"hooks\": null}"));
 }
+
+/// An entry of Frosty's as it stands in a file.
+fn own(event: &str) -> String {
+    registration(Engine::Continuous).written(event)
+}
+
+/// One file in each layout that the text allows: `⏎` is a line break with its indentation.
+fn layouts(text: &str) -> [String; 4] {
+    ["", " ", "\n    ", "\r\n\t"].map(|space| text.replace('⏎', space))
+}
+
+/// Entries, groups and events of Frosty's between a person's: each goes with exactly one comma, and the rest is JSON.
+#[test]
+fn own_items_between_a_persons_go_with_one_comma_each() {
+    let (a, b) = (r#"{"type":"command","command":"a"}"#, r#"{"type":"command","command":"b"}"#);
+    let own = own("Stop");
+    let entries = |items: &[&str]| format!(r#"{{"hooks":{{"Stop":[{{"hooks":[⏎{}⏎]}}]}}}}"#, items.join(",⏎"));
+    let group = |entry: &str| format!(r#"{{"hooks":[{entry}]}}"#);
+    let groups = |items: &[&str]| {
+        let items: Vec<_> = items.iter().map(|entry| group(entry)).collect();
+        format!(r#"{{"hooks":{{"Stop":[⏎{}⏎]}}}}"#, items.join(",⏎"))
+    };
+    let events = |items: &[&str]| {
+        let names = ["PreToolUse", "Stop", "PostToolUse", "Stop", "Other"];
+        let items = items.iter().zip(names).filter(|(entry, _)| !entry.is_empty());
+        // A list right behind whose bracket no white space stands was there before, and stays.
+        let items: Vec<_> = items.map(|(entry, name)| format!(r#""{name}":[ {}]"#, group(entry))).collect();
+        format!(r#"{{"hooks":{{⏎{}⏎}}}}"#, items.join(",⏎"))
+    };
+    let one = own.as_str();
+    let of_lists: [(&[&str], &[&str]); 7] = [
+        (&[a, one, b], &[a, b]),
+        (&[a, one, one, b], &[a, b]),
+        (&[a, one, b, one, a], &[a, b, a]),
+        (&[one, a, one], &[a]),
+        (&[one, one, a, b], &[a, b]),
+        (&[a, b, one, one], &[a, b]),
+        (&[one, a, one, b, one], &[a, b]),
+    ];
+    let of_events: [(&[&str], &[&str]); 2] = [(&[a, one, b], &[a, "", b]), (&[a, one, b, one, a], &[a, "", b, "", a])];
+    let mut cases = Vec::new();
+    cases.extend(
+        of_lists
+            .iter()
+            .flat_map(|(with, without)| [(entries(with), entries(without)), (groups(with), groups(without))]),
+    );
+    cases.extend(of_events.iter().map(|(with, without)| (events(with), events(without))));
+    for (with, without) in cases {
+        for (with, without) in layouts(&with).into_iter().zip(layouts(&without)) {
+            assert_eq!(text(take(&with, file()).unwrap()), without, "taken out of {with}");
+        }
+    }
+}
+
+/// What is put into a file with CRLF line ends has no other line end, and goes again without a trace.
+#[test]
+fn inserted_text_has_the_line_ends_of_the_file() {
+    for before in [
+        "{⏎}⏎",
+        "{⏎  \"a\": 1⏎}⏎",
+        "{⏎  \"hooks\": {}⏎}",
+        "{⏎  \"hooks\": {⏎    \"Stop\": []⏎  }⏎}⏎",
+        "{⏎  \"hooks\": {⏎    \"Stop\": [⏎      {}⏎    ]⏎  },⏎  \"a\": [⏎  ]⏎}⏎",
+        "{⏎  \"hooks\": { \"Stop\": [{\"hooks\": []}], \"PreCompact\": [{}, {}] }⏎}⏎",
+    ] {
+        for line_end in ["\n", "\r\n"] {
+            let before = before.replace('⏎', line_end);
+            let full = put(Some(&before), &registration(Engine::Continuous), file()).unwrap();
+            assert!(full.matches(line_end).count() > before.matches(line_end).count(), "no line was added: {full}");
+            assert_eq!(full.matches('\n').count(), full.matches(line_end).count(), "{line_end:?} in {full:?}");
+            assert_eq!(text(take(&full, file()).unwrap()), before);
+        }
+    }
+}
+
+/// The client reads the last of two equal keys: entries under the first are dead. They count for nothing, and go.
+#[test]
+fn dead_entries_are_no_registration_and_go() {
+    let wanted = registration(Engine::Continuous);
+    let live = |text: &str| {
+        let hooks = hooks_in(text, file()).unwrap();
+        hooks.into_iter().filter(|hook| owner(hook) == Owner::Installed).count()
+    };
+    let written = |text: &str| text.matches("\"statusMessage\": \"frosty\"").count();
+    let event = |event: &str| format!(r#""{event}": [ {{"hooks": [{}]}} ]"#, own(event));
+    let full = format!(r#"{{"hooks": {{ {} }}}}"#, EVENTS.map(event).join(", "));
+    assert_eq!((live(&full), written(&full)), (EVENTS.len(), EVENTS.len()));
+    // A person's list stands behind the entry of the stop, or a whole second object behind all of them.
+    let of_stop = event("Stop");
+    let list = full.replace(&of_stop, &format!("{of_stop}, \"Stop\": []"));
+    let object = format!("{}, \"hooks\": {{}}}}", &full[..full.len() - 1]);
+    for (dead, lives) in [(list, EVENTS.len() - 1), (object, 0)] {
+        assert_eq!((live(&dead), written(&dead)), (lives, EVENTS.len()), "{dead}");
+        let mended = put(Some(&dead), &wanted, file()).unwrap();
+        assert_eq!((live(&mended), written(&mended)), (EVENTS.len(), EVENTS.len()), "{mended}");
+        let left = text(take(&dead, file()).unwrap());
+        assert_eq!(written(&left), 0, "{left}");
+        let left: Value = serde_json::from_str(&left).unwrap();
+        assert!(left["hooks"].is_object(), "what a person wrote is gone: {left}");
+    }
+}
+
+/// A group to which a person gave a matcher is theirs: the own entry goes, the group stays.
+#[test]
+fn a_group_with_a_matcher_stays() {
+    for (with, without) in [
+        (r#"{"matcher":"x","hooks":[⏎OWN⏎]}"#, r#"{"matcher":"x","hooks":[⏎⏎]}"#),
+        (r#"{"hooks":[⏎OWN⏎],⏎"matcher":"x"}"#, r#"{"hooks":[⏎⏎],⏎"matcher":"x"}"#),
+        (r#"{"hooks":[],"hooks":[OWN]}"#, r#"{"hooks":[],"hooks":[]}"#),
+    ] {
+        let whole = |group: &str| format!(r#"{{"hooks":{{"PreCompact":[⏎{group}]}}}}"#);
+        let with = whole(with).replace("OWN", &own("PreCompact"));
+        for (with, without) in layouts(&with).into_iter().zip(layouts(&whole(without))) {
+            assert_eq!(text(take(&with, file()).unwrap()), without, "taken out of {with}");
+        }
+    }
+}
