@@ -93,6 +93,27 @@ fn a_project_may_tighten_and_name() {
     assert_eq!(config.prompt.as_deref(), Some("p"));
 }
 
+/// Where the user has no minimum interval, the bang window is what limits, and a project's interval does not take its place.
+#[test]
+fn a_projects_minimum_interval_comes_on_top_of_the_users_window() {
+    let mut config = Config::default();
+    apply(&mut config, r#"{"stop": {"min_interval": "0s"}}"#, "own", Trust::Own).unwrap();
+    apply(&mut config, r#"{"stop": {"min_interval": "1s"}, "compact": {"min_interval": "1ms"}}"#, "p", Trust::Project)
+        .unwrap();
+    assert!(config.policy.stop.window_limits && config.policy.compact.window_limits);
+    apply(&mut config, r#"{"stop": {"min_interval": "1s"}}"#, "own", Trust::Own).unwrap();
+    assert!(!config.policy.stop.window_limits, "the user's own interval is another matter");
+
+    let own = r#"{"stop": {"min_interval": "0s", "burst": {"limit": 3, "window": "10m"}}}"#;
+    let server = Server::start();
+    for frosty in [Frosty::on(&server), Frosty::embedded()] {
+        let frosty = frosty.config(own).project_config(r#"{"stop": {"min_interval": "1ms"}}"#);
+        let codes: Vec<_> = (0..4).map(|_| frosty.hook(&stop("s")).code).collect();
+        assert_eq!(codes, [Some(2), Some(2), Some(0), Some(0)], "no more than the window of the user's has places for");
+        assert!(frosty.run(&["log"], b"").stdout.contains("burst"), "{}", frosty.run(&["log"], b"").stdout);
+    }
+}
+
 #[test]
 fn a_project_may_not_loosen() {
     for (json, key) in [
@@ -107,8 +128,6 @@ fn a_project_may_not_loosen() {
         (r#"{"stop": {"cooldown": {"calm": "9m"}}}"#, "stop.cooldown.calm"),
         (r#"{"compact": {"burst": {"limit": 5}}}"#, "compact.burst.limit"),
         (r#"{"api_error": {"max": "59m"}}"#, "api_error.max"),
-        // A guard in place of none would take the bang window's place, and admit more.
-        (r#"{"compact": {"min_interval": "1ms"}}"#, "compact.min_interval"),
         (r#"{"fleet_quotas": [{"limit": 1, "per": "1h"}]}"#, "fleet_quotas"),
         (r#"{"store": "embedded"}"#, "store"),
         (r#"{"stream": "x"}"#, "stream"),

@@ -8,7 +8,7 @@ mod support;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::histories::{class, moves, play, policy, runner};
+use crate::histories::{Move, class, moves, play, policy, runner, tightened};
 use frosty::throttle::model::{self, State};
 use frosty::throttle::policy::{Class, Ms, Policy, millis};
 use frosty::throttle::step::{Event, R_RANGE, Step};
@@ -43,6 +43,45 @@ impl World {
     }
 }
 
+/// The history as one scope without wake-ups, whose later effect hangs on what was admitted.
+fn at_one_scope(moves: &[Move]) -> Vec<Move> {
+    let mut moves: Vec<_> = moves.iter().filter(|m| !matches!(m.step.event, Event::Wake { .. })).cloned().collect();
+    for m in moves.iter_mut().filter(|m| !m.step.scope.is_empty()) {
+        m.step.scope = "scope".to_owned();
+    }
+    moves
+}
+
+/// Plays a history, at these times where they are given: when each event came, and how a continuation was answered.
+fn admissions(policy: &Policy, moves: &[Move], times: Option<&[Ms]>) -> (Vec<Ms>, Vec<&'static str>) {
+    let mut world = World::new(policy);
+    let (mut at, mut answers) = (Vec::new(), Vec::new());
+    play(policy, moves, |i, step, now| {
+        let now = times.map_or(now, |times| times[i]);
+        let step = &Step { host_ms: moves[i].step.host_ms + now - T0, ..step.clone() };
+        let decided = world.tell(step, now);
+        at.push(now);
+        let trips = world.scopes.get(&step.scope).and_then(|s| s.stop.cooldown).is_some_and(|c| c.start == now);
+        answers.push(match step.event.asks() {
+            Some(Class::Stop) if trips => "burst",
+            Some(Class::Stop) if decided.outcome == Outcome::Admit => "admit",
+            _ => "",
+        });
+        decided
+    });
+    (at, answers)
+}
+
+/// Up to an event, the second never has more admissions than the first.
+fn never_ahead(looser: &[&str], tighter: &[&str], until: usize) -> Result<(), TestCaseError> {
+    let mut ahead = 0;
+    for i in 0..until {
+        ahead += i32::from(looser[i] == "admit") - i32::from(tighter[i] == "admit");
+        prop_assert!(ahead >= 0, "ahead at event {i}: {looser:?} and {tighter:?}");
+    }
+    Ok(())
+}
+
 fn longest_cooldown(policy: &Policy, class: Class) -> Ms {
     let cooldown = &policy.class(class).cooldown;
     let max = millis(cooldown.backoff.max);
@@ -75,6 +114,77 @@ proptest! {
             for quota in &policy.fleet_quotas {
                 let used = all.iter().filter(|at| **at > now - millis(quota.per)).count();
                 assert!(used <= quota.limit as usize, "{used} in the fleet's {quota:?}");
+            }
+            decided
+        });
+    }
+
+    /// Plain and paced alike: what a project may set admits no more than the user's own policy, until that trips for the
+    /// first time. (From then on the two may differ either way: docs/policy.md says why.)
+    #[test]
+    fn a_tighter_policy_is_never_ahead_before_the_looser_one_trips(policies in tightened(), moves in moves(80, false)) {
+        let (mut looser, mut tighter) = policies;
+        // A hold by Willy stands against one that an API error would open.
+        (looser.hold_after_strikes, tighter.hold_after_strikes) = (0, 0);
+        let moves = at_one_scope(&moves);
+        let (times, by_looser) = admissions(&looser, &moves, None);
+        let (_, by_tighter) = admissions(&tighter, &moves, Some(&times));
+        let tripped = by_looser.iter().position(|code| *code == "burst").unwrap_or(moves.len());
+        never_ahead(&by_looser, &by_tighter, tripped)?;
+    }
+
+    /// A project's minimum interval where the user has none: the window counts what it counted, so that plain requests trip
+    /// it when they did, and never are more of them admitted.
+    #[test]
+    fn a_minimum_interval_on_top_of_the_window_is_never_ahead(
+        stop in class(false), interval in 1u64..60_000, moves in moves(80, false),
+    ) {
+        let mut looser = Policy { stop, hold_after_strikes: 0, ..Policy::default() };
+        looser.stop.min_interval = Duration::ZERO;
+        looser.stop.window_limits = false;
+        let mut tighter = looser.clone();
+        tighter.stop.min_interval = Duration::from_millis(interval);
+        tighter.stop.window_limits = tighter.stop.burst.is_some();
+        let mut moves = at_one_scope(&moves);
+        moves.iter_mut().for_each(|m| m.step.paced = false);
+        let (times, by_looser) = admissions(&looser, &moves, None);
+        let (_, by_tighter) = admissions(&tighter, &moves, Some(&times));
+        never_ahead(&by_looser, &by_tighter, moves.len())?;
+    }
+
+    /// At all times, trips or none: what a tighter policy admits stays within every bound of the looser one.
+    #[test]
+    fn a_tighter_policy_keeps_every_bound_of_the_looser(policies in tightened(), moves in moves(80, false)) {
+        let (looser, tighter) = policies;
+        let mut world = World::new(&tighter);
+        let mut stops: HashMap<String, (Vec<Ms>, Ms)> = HashMap::new();
+        let mut all: Vec<Ms> = Vec::new();
+        play(&tighter, &moves, |_, step, now| {
+            let decided = world.tell(step, now);
+            if step.event.asks() != Some(Class::Stop) {
+                return decided;
+            }
+            let (own, tripped) = stops.entry(step.scope.clone()).or_insert((Vec::new(), Ms::MIN / 2));
+            if world.scopes[&step.scope].stop.cooldown.is_some_and(|c| c.start == now) {
+                *tripped = now;
+            }
+            if decided.outcome != Outcome::Admit {
+                return decided;
+            }
+            let stop = &looser.stop;
+            let close = own.last().is_some_and(|last| now - last < millis(stop.min_interval));
+            assert!(!close, "{now} after {own:?}");
+            own.push(now);
+            all.push(now);
+            for (quota, log) in stop.quotas.iter().map(|q| (q, &*own)).chain(looser.fleet_quotas.iter().map(|q| (q, &all))) {
+                let used = log.iter().filter(|at| **at > now - millis(quota.per)).count();
+                assert!(used <= quota.limit as usize, "{used} in {quota:?}");
+            }
+            if let Some(burst) = stop.burst {
+                assert!(now >= *tripped + millis(stop.cooldown.backoff.base), "{now} after the trip at {tripped}");
+                let from = (*tripped).max(now - millis(burst.window));
+                let used = own.iter().filter(|at| **at > from).count();
+                assert!(!stop.min_interval.is_zero() || used < burst.limit as usize, "{used} in {burst:?}");
             }
             decided
         });

@@ -78,8 +78,7 @@ fn tighter(before: &ClassPolicy, after: &ClassPolicy) {
     if let Some(was) = before.burst {
         let is = after.burst.unwrap_or_else(|| panic!("the bang window is gone: {before:?}"));
         assert!(is.limit <= was.limit && is.window >= was.window, "{was:?} became {is:?}");
-        let takes_over = before.min_interval.is_zero() && !after.min_interval.is_zero();
-        assert!(!takes_over || after.min_interval >= was.window, "{before:?} became {after:?}");
+        assert!(!before.is_limited_by_window() || after.is_limited_by_window(), "{before:?} became {after:?}");
     }
     backoff(before.cooldown.backoff, after.cooldown.backoff);
     assert!(after.cooldown.jitter >= before.cooldown.jitter && after.cooldown.calm >= before.cooldown.calm);

@@ -73,7 +73,7 @@ fn class(u: &mut Unstructured<'_>, quotas: Vec<Quota>) -> Result<ClassPolicy> {
     };
     let cooldown =
         Cooldown { backoff: backoff(u)?, jitter: u.int_in_range(0..=1000)?, calm: duration(u, Duration::ZERO)? };
-    Ok(ClassPolicy { min_interval, burst, cooldown, quotas })
+    Ok(ClassPolicy { min_interval, burst, window_limits: false, cooldown, quotas })
 }
 
 /// A policy within the bounds of the configuration.

@@ -10,7 +10,7 @@ use super::{Arm, Config, encoded, notify};
 use crate::duration;
 use crate::secret;
 use crate::text;
-use crate::throttle::policy::{Backoff, Burst, Class, ClassPolicy, Cooldown, LONGEST, Quota};
+use crate::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Quota};
 
 /// How far a file is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +40,8 @@ pub fn apply(config: &mut Config, json: &str, file: &str, trust: Trust) -> Resul
     let value: Value =
         serde_json::from_str(json).map_err(|e| ConfigError::NotJson { file: file.to_owned(), cause: e.to_string() })?;
     let reader = Reader { file, trust };
-    let before = config.policy.clone();
     for (key, value) in reader.object("the file", &value)? {
         reader.top(config, key, value)?;
-    }
-    if trust == Trust::Project {
-        for class in [Class::Stop, Class::Compact] {
-            reader.keeps_the_window(class, before.class(class), config.policy.class(class))?;
-        }
     }
     Ok(())
 }
@@ -134,7 +128,10 @@ impl Reader<'_> {
             match (inner.as_str(), &mut prompt) {
                 ("min_interval", _) => {
                     let new = self.duration(&dotted, v, Duration::ZERO, LONGEST)?;
+                    // Where the user has no guard, the window is what limits, and a project's guard comes on top of it.
+                    let limits = self.trust == Trust::Project && class.is_limited_by_window() && class.burst.is_some();
                     self.set(&mut class.min_interval, new, Tighter::Larger, &dotted, v)?;
+                    class.window_limits = limits;
                 }
                 ("burst", _) => self.burst(&mut class.burst, &dotted, v)?,
                 ("cooldown", _) => self.cooldown(&mut class.cooldown, &dotted, v)?,
@@ -251,18 +248,6 @@ impl Reader<'_> {
         }
         if quotas.len() > MOST_QUOTAS {
             return Err(self.value(key, v, "at most 8 quotas in all"));
-        }
-        Ok(())
-    }
-
-    /// Where there is no guard, the bang window alone limits; a guard shorter than the window would take its place and
-    /// admit more, though it is "longer".
-    fn keeps_the_window(&self, class: Class, before: &ClassPolicy, after: &ClassPolicy) -> Result<(), ConfigError> {
-        let Some(burst) = before.burst else { return Ok(()) };
-        let guard = after.min_interval;
-        if before.min_interval.is_zero() && !guard.is_zero() && guard < burst.window {
-            let key = format!("{}.min_interval", class.name());
-            return Err(self.looser(&key, &Value::String(duration::show(guard))));
         }
         Ok(())
     }

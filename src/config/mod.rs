@@ -268,7 +268,7 @@ impl Config {
                 let key = format!("{name}.cooldown.max");
                 return Err(wrong(place, &key, &crate::duration::show(backoff.max), "at least cooldown.base"));
             }
-            if class.min_interval.is_zero() && class.burst.is_some_and(|b| b.limit < 2) {
+            if class.is_limited_by_window() && class.burst.is_some_and(|b| b.limit < 2) {
                 let key = format!("{name}.burst.limit");
                 return Err(wrong(
                     place,

@@ -8,8 +8,8 @@ local event, held_fence, paced, host_ms, host, r, id, scope_name, session_name, 
   rest_kind, rest_lasting, rest_topic, failure, reset_at, reset_after, too_long, cure, pid, note,
   event_name, detail, fleet_name, store_name, journal_max, keep,
   min_interval, burst_limit, window, base, factor, max, jitter, calm,
-  api_base, api_factor, api_max, known_born, held_by_whom, held_for, hold_after, shadow = unpack(ARGV)
-local QUOTA_ARGS = 44
+  api_base, api_factor, api_max, known_born, held_by_whom, held_for, hold_after, shadow, window_limits = unpack(ARGV)
+local QUOTA_ARGS = 45
 
 local HIGHEST_FENCE, HIGHEST_QUOTA, MOST_STRIKES, DAY = 999999999999999, 10000, 1000, 86400000
 local MOST_COUNTED, LONGEST_NOTES = 1000000000, 8000
@@ -70,6 +70,9 @@ local function rebase(start, stop_at)
   end
   return start, stop_at, false
 end
+
+-- Whether the bang window counts every attempt, and not only those that meet the guard closed.
+local by_window = min_interval == 0 or window_limits == '1'
 
 local function grown(first, by, most, strikes)
   local len = first
@@ -527,8 +530,13 @@ local function decide()
   end
   -- 5. the guard; only a paced ask that meets it closed leaves no mark
   local guard = admitted_at and admitted_at + min_interval - now or 0
-  if stop and taken then guard = math.max(guard, taken + math.max(1, min_interval > 0 and min_interval or window) - now) end
-  if guard > 0 and paced == '1' then return refuse('min_interval', guard) end
+  if stop and taken then guard = math.max(guard, taken + math.max(1, min_interval, by_window and window or 0) - now) end
+  if paced == '1' then
+    local left = guard
+    local noted = by_window and min_interval > 0 and burst_limit > 0 and attempts[#attempts - math.max(burst_limit - 1, 1) + 1]
+    if noted then left = math.max(left, noted + window - now) end
+    if left > 0 then return refuse('min_interval', left) end
+  end
   if burst_limit > 0 then
     local kept = {}
     for _, t in ipairs(attempts) do
@@ -539,7 +547,7 @@ local function decide()
     attempts = kept
     answer.attempts = #kept
     -- 6. the bang window
-    if (guard > 0 or min_interval == 0) and #kept >= burst_limit then
+    if (guard > 0 or by_window) and #kept >= burst_limit then
       local len = trip()
       local held = stop and willy_comes()
       if held then return refuse('hold', held) end
@@ -572,7 +580,7 @@ local function decide()
   local probes = cooldown_start and (not admitted_at or admitted_at <= cooldown_start)
   answer.outcome, answer.reason = 'admit', probes and 'probe' or 'admitted'
   put(scope, own .. '_admitted_at', fmt(now))
-  if min_interval > 0 and burst_limit > 0 then put(scope, own .. '_attempts', fmt(now)) end
+  if not by_window and burst_limit > 0 then put(scope, own .. '_attempts', fmt(now)) end
 end
 
 if superseded then

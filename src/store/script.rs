@@ -123,7 +123,7 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
     args.int(millis(api.base)).int(api.factor.into()).int(millis(api.max));
     args.text(known_born);
     args.text(hold.map_or("", |h| &h.by)).maybe(hold.and_then(|h| h.lasting).map(millis));
-    args.int(policy.hold_after_strikes.into()).flag(step.shadow);
+    args.int(policy.hold_after_strikes.into()).flag(step.shadow).flag(limits.window_limits);
     args.quotas(scope_quotas).quotas(fleet_quotas);
     args.0
 }

@@ -85,6 +85,12 @@ fn guard(told: &Told<'_>, class: &str, limits: &ClassPolicy) -> String {
     let shown = duration::show(limits.min_interval);
     let scope = &told.state.scope;
     let own = if class == "stop" { &scope.stop } else { &scope.compact };
+    let window =
+        limits.burst.filter(|_| limits.window_limits).filter(|_| told.retry_after.is_some_and(|l| l > interval));
+    if let Some(burst) = window {
+        let (limit, window) = (burst.limit, duration::show(burst.window));
+        return format!("the bang window had no place left: {class}.burst is {limit} in {window}, beside {shown}");
+    }
     let since = |then: i64| Some(at.saturating_sub(then)).filter(|ago| (0..=interval).contains(ago));
     let admitted = own.admitted_at.and_then(since);
     if admitted.is_none() && class == "stop" && scope.taken.and_then(since).is_some() {

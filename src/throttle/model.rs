@@ -173,13 +173,15 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     let opens = own.admitted_at.map(|at| at.saturating_add(interval));
     let opens = opens.max(taken.map(|at| at.saturating_add(pause(limits))));
     let guard = opens.map(|at| at.saturating_sub(now)).filter(|left| *left > 0);
-    if let (Some(left), true) = (guard, ask.paced) {
+    if ask.paced
+        && let Some(left) = guard.max(place_left(own, limits, now))
+    {
         return refused(answer, Reason::MinInterval, Some(left));
     }
     answer.attempts = note(own, limits, now);
     // 6. the bang window
     if let Some(burst) = limits.burst
-        && (guard.is_some() || interval == 0)
+        && (guard.is_some() || limits.is_limited_by_window())
         && answer.attempts >= burst.limit
     {
         let left = trip(own, limits, ask.r, now);
@@ -220,7 +222,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     let own = scope.class_mut(class);
     let probes = own.cooldown.is_some_and(|c| own.admitted_at.is_none_or(|at| at <= c.start));
     own.admitted_at = Some(now);
-    if interval > 0 && limits.burst.is_some() {
+    if !limits.is_limited_by_window() && limits.burst.is_some() {
         own.attempts = vec![now];
     }
     answer.outcome = Outcome::Admit;
@@ -232,9 +234,19 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
 /// filled twice.
 pub(crate) fn pause(limits: &ClassPolicy) -> Ms {
     let window = limits.burst.map_or(0, |b| millis(b.window));
-    let pause = if limits.min_interval.is_zero() { window } else { millis(limits.min_interval) };
+    let window = if limits.is_limited_by_window() { window } else { 0 };
+    let pause = millis(limits.min_interval).max(window);
     // Without any limit too: one refusal, in which the stores can tell each other what they know.
     pause.max(1)
+}
+
+/// How long a paced ask waits for a place in a bang window that limits beside a minimum interval; `None` when one is free.
+fn place_left(own: &ClassState, limits: &ClassPolicy, now: Ms) -> Option<Ms> {
+    let burst = limits.burst.filter(|_| limits.window_limits && !limits.min_interval.is_zero())?;
+    let window = millis(burst.window);
+    let places = (burst.limit as usize).saturating_sub(1).max(1);
+    let noted = own.attempts.get(own.attempts.len().checked_sub(places)?)?;
+    Some(noted.saturating_add(window).saturating_sub(now)).filter(|left| *left > 0)
 }
 
 fn refused(answer: Decision, reason: Reason, left: Option<Ms>) -> Decision {

@@ -101,10 +101,21 @@ pub struct ClassPolicy {
     pub min_interval: Duration,
     /// The bang window; `None` switches it and its cooldown off.
     pub burst: Option<Burst>,
+    /// Whether the bang window also limits admissions where there is a minimum interval: the user's own configuration has no
+    /// interval, and a project's comes on top of the window.
+    pub window_limits: bool,
     /// What a full bang window opens.
     pub cooldown: Cooldown,
     /// Quotas of the scope (class `stop` only).
     pub quotas: Vec<Quota>,
+}
+
+impl ClassPolicy {
+    /// Whether the bang window counts every attempt, and not only those that meet the guard closed.
+    #[must_use]
+    pub fn is_limited_by_window(&self) -> bool {
+        self.min_interval.is_zero() || self.window_limits
+    }
 }
 
 /// Every limit that a step is decided by.
@@ -159,12 +170,14 @@ impl Default for Policy {
             stop: ClassPolicy {
                 min_interval: secs(15),
                 burst: Some(Burst { limit: 3, window: secs(20) }),
+                window_limits: false,
                 cooldown: cooldown(60, 900),
                 quotas: Vec::new(),
             },
             compact: ClassPolicy {
                 min_interval: Duration::ZERO,
                 burst: Some(Burst { limit: 4, window: secs(600) }),
+                window_limits: false,
                 cooldown: cooldown(600, 3600),
                 quotas: Vec::new(),
             },

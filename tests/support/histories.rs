@@ -44,8 +44,46 @@ pub fn class(quotas: bool) -> impl Strategy<Value = ClassPolicy> {
     ];
     let quota = (1u32..=6, secs(5..=300)).prop_map(|(limit, per)| Quota { limit, per });
     let most = if quotas { 2 } else { 0 };
-    (interval, burst, cooldown(), prop::collection::vec(quota, 0..=most))
-        .prop_map(|(min_interval, burst, cooldown, quotas)| ClassPolicy { min_interval, burst, cooldown, quotas })
+    (interval, burst, prop::bool::weighted(0.2), cooldown(), prop::collection::vec(quota, 0..=most)).prop_map(
+        |(min_interval, burst, window_limits, cooldown, quotas)| ClassPolicy {
+            min_interval,
+            burst,
+            window_limits,
+            cooldown,
+            quotas,
+        },
+    )
+}
+
+/// A policy, and one that a project's file may make of it: every limit the same or tighter.
+pub fn tightened() -> impl Strategy<Value = (Policy, Policy)> {
+    let more = || prop_oneof![2 => Just(Duration::ZERO), 3 => secs(1..=40)];
+    let burst = prop::option::weighted(0.6, (2u32..=5, secs(1..=60)));
+    let quota = (1u32..=6, secs(5..=300)).prop_map(|(limit, per)| Quota { limit, per });
+    let cooldown = (more(), more(), 0u32..=500, 0u32..=300, more());
+    (policy(), more(), burst, cooldown, prop::collection::vec(quota, 0..=1)).prop_map(
+        |(mut looser, interval, burst, (base, max, factor, jitter, calm), quotas)| {
+            looser.stop.window_limits = false;
+            let mut policy = looser.clone();
+            let stop = &mut policy.stop;
+            stop.window_limits = !interval.is_zero() && stop.is_limited_by_window() && stop.burst.is_some();
+            stop.min_interval += interval;
+            stop.burst = match (stop.burst, burst) {
+                (Some(is), Some((limit, window))) => {
+                    Some(Burst { limit: is.limit.min(limit), window: is.window.max(window) })
+                }
+                (None, Some((limit, window))) => Some(Burst { limit, window }),
+                (is, None) => is,
+            };
+            let Cooldown { backoff, jitter: chance, calm: calms } = &mut stop.cooldown;
+            (backoff.base, backoff.max) = (backoff.base + base, backoff.max + base + max);
+            backoff.factor += factor;
+            *chance = (*chance + jitter).min(1000);
+            *calms += calm;
+            stop.quotas.extend(quotas);
+            (looser, policy)
+        },
+    )
 }
 
 pub fn policy() -> impl Strategy<Value = Policy> {
