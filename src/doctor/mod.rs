@@ -19,6 +19,7 @@ mod state;
 mod store;
 mod switches;
 mod timeouts;
+mod zones;
 
 use crate::cli::PlaceArgs;
 use crate::config::{Env, Flags, layers};
@@ -53,6 +54,7 @@ pub fn examine(env: &Env, project: &Path, place: &PlaceArgs) -> Vec<Check> {
     checks.extend(state::checks(&config));
     checks.extend(store::checks(&config, env));
     checks.push(engines::check(&config));
+    checks.extend(zones::check());
     checks
 }
 

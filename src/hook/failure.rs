@@ -1,19 +1,57 @@
-//! What an API error means: the values of `error` in a `StopFailure` payload (client 2.1.331), and the time at which
-//! the API says it will be over.
-
-use std::time::Duration;
-
-use chrono::DateTime;
+//! What an API error means: the values of `error` in a `StopFailure` payload (client 2.1.332).
 
 use super::payload::Payload;
-use crate::throttle::step::{Failure, FailureClass, Reset};
+use super::reset;
+use crate::throttle::step::{Failure, FailureClass};
+
+/// The words by which the client knows that the conversation is longer than the model's context (2.1.332), in lower case and
+/// without backquotes: its own API's first, then those of gateways and other makers.
+const TOO_LONG: [&str; 28] = [
+    "prompt is too long",
+    "input is too long",
+    "input length and max_tokens exceed context limit",
+    "context window",
+    "context_window_exceeded",
+    "request_too_large",
+    "request too large",
+    "maximum context length",
+    "context_length_exceeded",
+    "contextwindowexceedederror",
+    "longer than the maximum model length",
+    "longer than the model's context length",
+    "exceeds the available context size",
+    "exceeds the maximum number of tokens allowed",
+    "exceeded model token limit",
+    "input token length too long",
+    "input tokens exceed the configured limit",
+    "maximum context limit",
+    "maximum prompt length",
+    "prompt exceeds max length",
+    "tokens in request more than max tokens allowed",
+    "range of input length should be",
+    "but model only supports up to",
+    "reduce the length of the messages",
+    "inputs tokens + max_new_tokens must be",
+    "context exceeds your deployment",
+    "max_tokens_context_overflow",
+    "prompt_too_long",
+];
+/// The words by which it knows that something else was too long.
+const OTHERWISE: [&str; 4] = [
+    "policy_blocked",
+    "dlp_request_denied",
+    "string too long. expected a string with maximum length",
+    "expected maxlength",
+];
 
 /// Reads the failure out of the payload. Every error that is not listed here may pass by itself.
 #[must_use]
 pub fn of(payload: &Payload<'_>) -> Failure {
     let error = payload.error().unwrap_or_else(|| "unknown".to_owned());
     let texts = payload.error_texts();
-    let too_long = texts.iter().flatten().any(|t| t.to_lowercase().contains("prompt is too long"));
+    // These speak of the account or the API, whatever words they use.
+    let elsewhere = matches!(error.as_str(), "rate_limit" | "overloaded" | "server_error");
+    let too_long = !elsewhere && texts.iter().flatten().any(|t| is_too_long(t));
     let (class, cure) = match error.as_str() {
         "authentication_failed" => (FailureClass::Person, "log in again (/login) or mend the API key"),
         "oauth_org_not_allowed" => (FailureClass::Person, "log in (/login) with an account of an allowed organisation"),
@@ -31,54 +69,25 @@ pub fn of(payload: &Payload<'_>) -> Failure {
     };
     let reset = match class {
         FailureClass::Person => None,
-        _ => texts.iter().flatten().find_map(|t| reset(t)),
+        _ => texts.iter().flatten().find_map(|t| reset::read(t)),
     };
+    let too_long = too_long && class != FailureClass::Person;
     let cure = if cure.is_empty() { String::new() } else { format!("{error}: {cure}") };
     Failure { class, reset, too_long, cure }
 }
 
-/// A reset time in a text: `retry-after: <s>`, `|<unix seconds>`, or an RFC 3339 time.
-fn reset(text: &str) -> Option<Reset> {
-    let lower = text.to_ascii_lowercase();
-    if let Some((_, after)) = lower.split_once("retry-after") {
-        let after = after.trim_start_matches([' ', ':', '"', '=', '\'']);
-        if let Some(secs) = digits(after).and_then(|d| d.parse::<u64>().ok()) {
-            return Some(Reset::After(Duration::from_secs(secs.min(FAR))));
-        }
-    }
-    let unix = |part: &str| digits(part).filter(|d| (9..=11).contains(&d.len()))?.parse::<i64>().ok();
-    if let Some(secs) = text.split('|').skip(1).find_map(unix) {
-        return Some(Reset::At(secs.saturating_mul(1000)));
-    }
-    let words = text.split(|c: char| c.is_whitespace() || "\"'(),;".contains(c));
-    words.filter(|w| w.len() >= 20).find_map(rfc3339)
-}
-
-/// Further away than any reset that is believed.
-const FAR: u64 = 400 * 86_400;
-
-fn rfc3339(word: &str) -> Option<Reset> {
-    let time = DateTime::parse_from_rfc3339(word.trim_end_matches('.')).ok()?;
-    Some(Reset::At(time.timestamp_millis()).clamped())
-}
-
-impl Reset {
-    fn clamped(self) -> Self {
-        match self {
-            Self::At(at) => Self::At(at.clamp(0, 99_999_999_999_999)),
-            after @ Self::After(_) => after,
-        }
-    }
-}
-
-fn digits(text: &str) -> Option<&str> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    text.get(..end).filter(|d| !d.is_empty())
+/// Whether an error's text says that the conversation does not fit the model's context.
+fn is_too_long(text: &str) -> bool {
+    let text = text.to_lowercase().replace('`', "");
+    TOO_LONG.iter().any(|words| text.contains(words)) && !OTHERWISE.iter().any(|words| text.contains(words))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::throttle::step::Reset;
 
     fn failure(error: &str, details: &str) -> Failure {
         let json = serde_json::json!({"hook_event_name": "StopFailure", "session_id": "s", "error": error,
@@ -110,23 +119,31 @@ mod tests {
     }
 
     #[test]
-    fn reset_times() {
-        for (text, reset) in [
-            ("429 retry-after: 90", Some(Reset::After(Duration::from_secs(90)))),
-            ("{\"Retry-After\": \"7\"}", Some(Reset::After(Duration::from_secs(7)))),
-            ("Claude AI usage limit reached|1764000000", Some(Reset::At(1_764_000_000_000))),
-            ("resets at 2026-11-24T15:00:00Z.", Some(Reset::At(1_795_532_400_000))),
-            ("resets at 2026-11-24T16:00:00+01:00", Some(Reset::At(1_795_532_400_000))),
-            ("a|b|12", None),
-            ("no time at all", None),
-        ] {
-            assert_eq!(failure("rate_limit", text).reset, reset, "{text}");
-        }
+    fn a_reset_time_is_found_in_either_text() {
+        let json = serde_json::json!({"hook_event_name": "StopFailure", "session_id": "s", "error": "rate_limit",
+            "last_assistant_message": "Claude AI usage limit reached|1764000000"});
+        let payload = super::super::payload::parse(json.to_string().as_bytes()).map(|payload| of(&payload));
+        assert_eq!(payload.unwrap().reset, Some(Reset::At(1_764_000_000_000)));
+        assert_eq!(failure("rate_limit", "retry-after: 7").reset, Some(Reset::After(Duration::from_secs(7))));
     }
 
     #[test]
     fn too_long() {
-        assert!(failure("invalid_request", "400 Prompt is too long: 1200000 tokens").too_long);
-        assert!(!failure("invalid_request", "400 bad tool").too_long);
+        for text in [
+            "400 Prompt is too long: 1200000 tokens",
+            "400 {\"message\":\"input length and `max_tokens` exceed context limit: 190000 + 32000 > 200000\"}",
+            "input length and max_tokens exceed context limit: 1 + 2 > 3",
+            "Input is too long for requested model.",
+            "API Error: The model has reached its context window limit.",
+            "This model's maximum context length is 128000 tokens",
+            "413 {\"error\":{\"type\":\"request_too_large\"}}",
+        ] {
+            assert!(failure("invalid_request", text).too_long, "{text}");
+            assert!(failure("max_output_tokens", text).too_long, "{text}");
+            assert!(!failure("rate_limit", text).too_long, "{text}");
+        }
+        for text in ["400 bad tool", "policy_blocked: the prompt is too long", "the session is too long ago"] {
+            assert!(!failure("invalid_request", text).too_long, "{text}");
+        }
     }
 }

@@ -22,6 +22,7 @@ mod parked;
 pub mod payload;
 pub mod prompt;
 pub mod reply;
+pub(crate) mod reset;
 pub(crate) mod signals;
 mod streams;
 mod told;
