@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use frosty::config::{Config, Env, Flags, StoreChoice, Trust, apply};
-use support::{Frosty, stop};
+use support::{Frosty, Server, stop};
 
 /// The whole configuration as the documentation shows it.
 const FULL: &str = r#"{

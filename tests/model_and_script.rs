@@ -133,6 +133,7 @@ impl Both {
             assert_eq!(number("count").unwrap_or(0), Ms::from(session.count));
             assert_eq!(text("state"), session.phase.code());
             assert_eq!(text("needs_you") == "1", session.needs_you);
+            assert_eq!(text("by_person") == "1", session.by_person);
             assert_eq!(text("last_reason"), session.last_reason);
             assert_eq!((text("held_by"), text("held_reason")), (session.held_by, session.held_reason));
             assert_eq!((text("name"), text("label")), (session.name, session.label));

@@ -296,7 +296,7 @@ fn a_newer_stop_supersedes_a_waiter_and_changes_nothing_else() {
 fn every_end_of_a_turn_raises_the_fence() {
     let raising = [
         Event::PersonPrompt,
-        Event::ClientPrompt,
+        Event::ClientPrompt { of_admission: false },
         Event::SessionEnd,
         Event::StopFailure(failure(FailureClass::Passing)),
     ];
@@ -405,9 +405,12 @@ fn rests_by_kind() {
 
 #[test]
 fn what_ends_a_rest() {
-    for (event, ends) in
-        [(Event::PersonPrompt, true), (Event::SessionEnd, true), (Event::ClientPrompt, false), (Event::Other, false)]
-    {
+    for (event, ends) in [
+        (Event::PersonPrompt, true),
+        (Event::SessionEnd, true),
+        (Event::ClientPrompt { of_admission: false }, false),
+        (Event::Other, false),
+    ] {
         let mut story = default();
         story.resting(0, RestKind::Done, None);
         story.event(1, event.clone());
@@ -416,7 +419,7 @@ fn what_ends_a_rest() {
     }
     let mut story = default();
     story.resting(0, RestKind::Parked, Some(3600 * S));
-    story.event(1, Event::ClientPrompt);
+    story.event(1, Event::ClientPrompt { of_admission: false });
     assert_eq!(story.stop(2).reason.code(), "admitted");
 }
 
@@ -521,6 +524,76 @@ fn a_reset_time_is_used_within_bounds_and_a_cooldown_only_lengthened() {
         let again = story.event(S, Event::StopFailure(failure(FailureClass::Passing)));
         assert_eq!(after(&again), (length - S).max(120 * S), "{reset:?}");
     }
+}
+
+#[test]
+fn turns_that_a_person_began_lengthen_no_cooldown() {
+    for class in [FailureClass::Passing, FailureClass::Request] {
+        let mut story = default();
+        story.event(0, Event::StopFailure(failure(class)));
+        let open = story.state.scope.api;
+        for i in 1..20 {
+            story.event(i * S, Event::PersonPrompt);
+            story.event(i * S + 1, Event::StopFailure(failure(class)));
+        }
+        assert_eq!((story.state.scope.api, story.state.scope.api_strikes), (open, 1));
+        assert!(story.state.scope.hold.is_none() && story.state.scope.api_row <= 1);
+        // The agent's own next failure is its second.
+        let own = story.event(70 * S, Event::StopFailure(failure(class)));
+        assert_eq!(after(&own), 120 * S);
+        // What the API says of its end is a fact, whoever met it.
+        story.event(80 * S, Event::PersonPrompt);
+        let reset = Some(Reset::After(Duration::from_secs(600)));
+        let told = story.event(81 * S, Event::StopFailure(Failure { reset, ..failure(class) }));
+        assert_eq!(after(&told), 600 * S);
+    }
+    // Where none is open, a person's failing turn opens the first, each time the same.
+    let mut story = default();
+    for i in 0..5 {
+        story.event(i * 100 * S, Event::PersonPrompt);
+        assert_eq!(after(&story.event(i * 100 * S + 1, Event::StopFailure(failure(FailureClass::Passing)))), 60 * S);
+    }
+    // The same with the hold of an error that a person must mend.
+    let mut story = default();
+    for i in 0..5 {
+        story.event(i * MIN, Event::PersonPrompt);
+        story.event(i * MIN + 1, Event::StopFailure(failure(FailureClass::Person)));
+    }
+    assert_eq!(story.state.scope.hold.clone().unwrap().until, Some(T0 + 1 + 30 * MIN));
+    // A turn that Frosty began after a person's is the agent's own again.
+    let mut story = default();
+    story.event(0, Event::PersonPrompt);
+    assert_eq!(story.stop(1).reason.code(), "admitted");
+    story.event(2, Event::StopFailure(failure(FailureClass::Passing)));
+    assert_eq!(story.state.scope.api_strikes, 1);
+}
+
+#[test]
+fn a_release_ends_an_api_cooldown() {
+    let mut story = default();
+    let failed = story.event(0, Event::StopFailure(failure(FailureClass::Passing)));
+    let released = story.event(20 * S, Event::Release { fleet: false });
+    assert_eq!((released.outcome, after(&released), released.held), (Outcome::Record, 40 * S, None));
+    let ask = Event::Ask { fence: failed.fence.unwrap(), renew: false };
+    assert_eq!(story.event(20 * S, ask).reason.code(), "admitted");
+    assert_eq!(story.event(21 * S, Event::Release { fleet: false }).retry_after, None);
+}
+
+/// The client may deliver a wake-up long after its admission: what counts is when its turn begins.
+#[test]
+fn the_guard_closes_again_when_the_turn_of_a_late_admission_begins() {
+    let mut story = default();
+    assert_eq!(story.stop(0).reason.code(), "admitted");
+    story.event(60 * S, Event::ClientPrompt { of_admission: true });
+    let early = story.stop(62 * S);
+    assert_eq!((early.reason.code(), after(&early)), ("min_interval", 13 * S));
+    assert_eq!(story.paced(75 * S).reason.code(), "admitted");
+    // Another wake-up of the client is no turn of Frosty's, and a scope that was never admitted has nothing to begin again.
+    story.event(80 * S, Event::ClientPrompt { of_admission: false });
+    assert_eq!(story.stop(90 * S).reason.code(), "admitted");
+    let mut story = default();
+    story.event(0, Event::ClientPrompt { of_admission: true });
+    assert_eq!(story.stop(1).reason.code(), "admitted");
 }
 
 #[test]

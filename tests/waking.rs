@@ -146,3 +146,33 @@ fn a_hold_is_waited_for_and_released() {
         assert_eq!(place.run(&["release", "nobody"]).code, Some(1));
     }
 }
+
+#[test]
+fn a_release_ends_an_api_cooldown_that_an_engine_waits_out() {
+    for place in Place::both() {
+        let failure = r#"{"session_id":"s","hook_event_name":"StopFailure","error":"rate_limit","error_details":"retry-after: 900"}"#;
+        let mut engine = Engine::start(&place.frosty, failure);
+        eventually("it waits", || place.reasons("s").contains(&"api_error".to_owned()));
+        assert!(engine.is_waiting());
+        let released = place.run(&["release", "s"]);
+        assert!(released.stdout.starts_with("ended the API cooldown of s, of which 1"), "{released:?}");
+        goes_on(&engine.answer());
+        assert_eq!(place.run(&["release", "s"]).stdout, "s was not held\n");
+    }
+}
+
+/// A full-screen dialog was open: the client delivers the wake-up when it closes, and two calls must not follow at once.
+#[test]
+fn an_admission_that_the_client_delivers_late_closes_the_guard_again() {
+    for place in Place::both() {
+        goes_on(&place.wait("s", "on it").answer());
+        std::thread::sleep(Duration::from_millis(1100));
+        let rewake =
+            support::fixture("UserPromptSubmit-own-rewake.json").replace("487c3025-9cbb-40aa-a51b-3d0583301f00", "s");
+        assert_eq!(place.frosty.hook(&rewake).code, Some(0));
+        goes_on(&place.wait("s", "on it").answer());
+        let begun = place.journal().iter().find(|e| e["event"] == "UserPromptSubmit").unwrap()["ms"].as_i64().unwrap();
+        let late = place.admissions()[1] - begun;
+        assert!(late >= 1000, "the next was admitted {late} ms after the turn of a late admission began");
+    }
+}

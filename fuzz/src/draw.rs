@@ -114,7 +114,7 @@ pub fn event(u: &mut Unstructured<'_>, fence: i64) -> Result<Event> {
         6 => Event::StopFailure(failure(u)?),
         7 => Event::PreCompactAuto,
         8 => Event::PersonPrompt,
-        9 => Event::ClientPrompt,
+        9 => Event::ClientPrompt { of_admission: u.arbitrary()? },
         10 => Event::SessionStart { label: "a:b".to_owned() },
         11 => Event::SessionEnd,
         12 => Event::NeedsYou,

@@ -51,7 +51,7 @@ pub enum Command {
     Wake(WakeArgs),
     /// Hold a scope or the whole fleet: nobody of it goes on until its end or its release
     Hold(HoldArgs),
-    /// Lift a hold before its end
+    /// Lift a hold before its end, and end a scope's API cooldown
     Release(ReleaseArgs),
     /// Print what a shell needs to complete frosty's command line
     Completions(CompletionsArgs),

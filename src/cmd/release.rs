@@ -1,4 +1,4 @@
-//! `frosty release`: lifts the hold of a scope, or of the whole fleet, before its end.
+//! `frosty release`: lifts the hold of a scope, or of the whole fleet, before its end, and ends an API cooldown with it.
 
 use std::io::{self, Write};
 use std::time::Instant;
@@ -8,6 +8,7 @@ use super::{Failure, hold, target, who};
 use crate::cli::{PlaceArgs, ReleaseArgs};
 use crate::clock;
 use crate::config::Env;
+use crate::duration;
 use crate::hook;
 use crate::store::{self, roll::Roll};
 use crate::text;
@@ -54,8 +55,14 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     super::tell_if_here_only(verdict.degraded.as_deref(), roll.away());
     let decided = verdict.decision;
     let what = if scope.is_empty() { hold::what(&config, &scope) } else { scope.clone() };
+    if let Some(left) = decided.retry_after {
+        let left = duration::about(left);
+        let _ = writeln!(out, "ended the API cooldown of {what}, of which {left} was left");
+    }
     let Some(held) = decided.held else {
-        let _ = writeln!(out, "{what} was not held");
+        if decided.retry_after.is_none() {
+            let _ = writeln!(out, "{what} was not held");
+        }
         return Ok(());
     };
     let was = format!("it was held by {}: {}", text::line(&held.by), text::line(&held.reason));

@@ -147,7 +147,7 @@ impl Call {
     #[cold]
     #[inline(never)]
     fn mark_take_over(&self) {
-        if matches!(self.step.event, Event::PersonPrompt | Event::ClientPrompt | Event::SessionEnd) {
+        if matches!(self.step.event, Event::PersonPrompt | Event::ClientPrompt { .. } | Event::SessionEnd) {
             store::marks::take_over(&self.config, &self.step.session, &self.step.id);
         }
     }
@@ -306,7 +306,9 @@ fn event(payload: &Payload<'_>, config: &Config, env: &Env, waits: bool, answer:
         "StopFailure" => Event::StopFailure(failure::of(payload)),
         // Every trigger but a person's counts against the limits.
         "PreCompact" if !payload.is_manual() => Event::PreCompactAuto,
-        "UserPromptSubmit" if payload.is_client_prompt() => Event::ClientPrompt,
+        "UserPromptSubmit" if payload.is_client_prompt() => {
+            Event::ClientPrompt { of_admission: payload.is_hook_feedback() }
+        }
         "UserPromptSubmit" => Event::PersonPrompt,
         "SessionStart" => Event::SessionStart { label: scope::label(env).unwrap_or_default() },
         "SessionEnd" => Event::SessionEnd,

@@ -18,6 +18,8 @@ const LARGEST: usize = 8 * 1024 * 1024;
 
 /// How the client's own wake-ups begin, where a person's prompts do not.
 const CLIENT_PROMPT: &str = "<task-notification>";
+/// What the client calls the word of a hook on `Stop` or `StopFailure` there (2.1.332).
+const HOOK_FEEDBACK: &str = "<summary>Stop hook feedback</summary>";
 
 /// The fields that Frosty reads. Only the two that name the event and the session must be what they are; whatever else
 /// has another type, or text cut in the middle of a character, must not keep an agent from its verdict.
@@ -85,6 +87,14 @@ impl Payload<'_> {
     #[must_use]
     pub fn is_client_prompt(&self) -> bool {
         text(self.prompt).is_some_and(|p| p.starts_with(CLIENT_PROMPT))
+    }
+
+    /// `UserPromptSubmit`: whether the client woke the session with what a Stop hook said. Nothing in it names the hook.
+    #[must_use]
+    pub fn is_hook_feedback(&self) -> bool {
+        let head =
+            |p: String| p.split_once("</task-notification>").is_some_and(|(head, _)| head.contains(HOOK_FEEDBACK));
+        text(self.prompt).filter(|p| p.starts_with(CLIENT_PROMPT)).is_some_and(head)
     }
 
     /// `Notification`: whether the session stands at a permission dialog.

@@ -16,6 +16,9 @@ local MOST_COUNTED, LONGEST_NOTES = 1000000000, 8000
 local HOUR, DOUBLINGS = 3600000, 3
 local renews = event == 'renew'
 if renews then event = 'ask' end
+-- The client's prompt with which the turn of an admission begins.
+local of_admission = event == 'admission_prompt'
+if of_admission then event = 'client_prompt' end
 local stop = event == 'stop' or event == 'ask'
 local asks = stop or event == 'compact'
 local of_fleet = event == 'hold_fleet' or event == 'release_fleet'
@@ -114,11 +117,13 @@ end
 
 ---- the session -----------------------------------------------------------------------------------------------
 local s = of_holds and {} or redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since',
-  'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count', 'pid', 'given', 'begun', 'held_by', 'held_reason')
+  'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count', 'pid', 'given', 'begun', 'held_by', 'held_reason',
+  'by_person')
 local fence, woken, last_reason, notes, count = int(s[1]), s[8] == '1', text(s[9]), text(s[10]), count_of(s[11])
 local given, was_held_by, was_held_why = text(s[13]), text(s[15]), text(s[16])
 local begun_at, begun_id = string.match(text(s[14]), '^(%d+) (.*)$')
 begun_at = int(begun_at)
+local by_person = s[17] == '1'
 local RESTS = { rest = true, done = true, blocked = true, wait_for = true, parked = true }
 local rest = s[4] and RESTS[s[4]] and { kind = s[4], since = count_of(s[5]), till = int(s[6]), topic = text(s[7]) } or nil
 local stored_name = text(s[2])
@@ -167,6 +172,7 @@ elseif not of_holds and not superseded then
       given = ''
       put(session, 'given', '')
     end
+    if by_person ~= (event == 'prompt') then put(session, 'by_person', event == 'prompt' and '1' or '') end
     fence = math.min(math.max(fence and fence + 1 or 0, host_ms), HIGHEST_FENCE)
     put(session, 'fence', fmt(fence))
   end
@@ -263,24 +269,33 @@ local function fail(api_row, api_holds)
       put(scope, other .. '_cooldown_end', fmt(now))
     end
   end
-  api_row = failure == 'request' and math.min(api_row + 1, MOST_STRIKES) or 0
-  put(scope, 'api_row', fmt(api_row))
-  if failure == 'person' or api_row > 3 then
-    if holds(hold) and hold.by ~= 'api' then return end
+  -- A turn that a person began counts no strike and lengthens nothing by itself.
+  if not by_person then
+    api_row = failure == 'request' and math.min(api_row + 1, MOST_STRIKES) or 0
+    put(scope, 'api_row', fmt(api_row))
+  end
+  if failure == 'person' or (not by_person and api_row > 3) then
+    if holds(hold) and (hold.by ~= 'api' or by_person) then return end
     local booked = holds(hold) and hold.till or now
-    api_holds = math.min(api_holds + 1, MOST_STRIKES)
-    put(scope, 'api_holds', fmt(api_holds))
+    if not by_person then
+      api_holds = math.min(api_holds + 1, MOST_STRIKES)
+      put(scope, 'api_holds', fmt(api_holds))
+    end
     local till = math.max(booked, now + grown(30 * 60000, 2000, 240 * 60000, api_holds))
     hold = { reason = cure, by = 'api', since = now, till = till }
     put_hold()
     return
   end
-  api_strikes = math.min(api_strikes + 1, MOST_STRIKES)
-  put(scope, 'api_strikes', fmt(api_strikes))
+  if not by_person then
+    api_strikes = math.min(api_strikes + 1, MOST_STRIKES)
+    put(scope, 'api_strikes', fmt(api_strikes))
+  end
   local len = int(reset_after)
   if int(reset_at) then len = int(reset_at) - now end
   if len then
     len = math.max(math.min(len, 7 * DAY), api_base)
+  elseif by_person and api_end and api_end > now then
+    return
   else
     len = grown(api_base, api_factor, api_max, api_strikes)
   end
@@ -291,7 +306,7 @@ local function fail(api_row, api_holds)
   end
 end
 
-if not superseded and (asks or event == 'failure' or event == 'release' or event == 'hold') then
+if not superseded and (asks or event == 'failure' or event == 'release' or event == 'hold' or of_admission) then
   local f = redis.call('HMGET', K_SCOPE,
     own .. '_admitted_at', own .. '_attempts', own .. '_cooldown_start', own .. '_cooldown_end', own .. '_strikes',
     other .. '_admitted_at', other .. '_attempts', other .. '_cooldown_start', other .. '_cooldown_end',
@@ -345,6 +360,15 @@ if not superseded and (asks or event == 'failure' or event == 'release' or event
       put_hold()
     end
     put(scope, 'released', fmt(now))
+    if api_end and api_end > now then
+      answer.left, api_end = api_end - now, now
+      put(scope, 'api_end', fmt(now))
+    end
+  elseif of_admission then
+    if admitted_at and admitted_at < now then
+      admitted_at = now
+      put(scope, 'stop_admitted_at', fmt(now))
+    end
   elseif event == 'stop' and not told then
     if api_strikes > 0 or api_row > 0 or api_holds > 0 then
       api_strikes = 0

@@ -77,7 +77,7 @@ end
 ---- the scope ---------------------------------------------------------------------------------------------------
 local scope = {}
 local c = redis.call('HMGET', K_SCOPE, 'hold_reason', 'hold_by', 'hold_since', 'hold_until', 'released',
-  'stop_cooldown_end', 'stop_strikes', 'compact_cooldown_end', 'compact_strikes', 'api_end', 'api_strikes')
+  'stop_cooldown_end', 'stop_strikes', 'compact_cooldown_end', 'compact_strikes', 'api_end', 'api_strikes', 'api_start')
 if was_away == '1' then put(scope, 'taken', fmt(now)) end
 local released, furthest, endless = count_of(c[5]), now, false
 local stored_by, stored_since = text(c[2]), int(c[3])
@@ -88,6 +88,11 @@ if int(lifted_age) and (not held or not stored_since or stored_since <= ago(lift
   released, held = math.max(released, ago(lifted_age)), false
   put(scope, 'released', fmt(released))
   c[1], c[2], c[3], c[4] = nil, nil, nil, nil
+end
+-- A release by hand ended the API cooldown too.
+if int(released_age) and count_of(c[10]) > now and count_of(c[12]) <= ago(released_age) then
+  put(scope, 'api_end', fmt(now))
+  c[10] = fmt(now)
 end
 -- A person's replaces one of API errors.
 if hold_kind == 'own' and hold_by ~= 'api' and stored_by == 'api' then c[1], c[2], c[3], c[4] = nil, nil, nil, nil end

@@ -217,7 +217,7 @@ impl ScopeFile {
             away.released = Some(now);
         }
         if let Some(mirror) = &mut self.mirror {
-            mirror.doors.hold = None;
+            (mirror.doors.hold, mirror.doors.api) = (None, None);
         }
     }
 
@@ -284,7 +284,7 @@ fn doors(doors: &mut Doors, step: &Step, decided: &Decision, now: Ms) {
                 doors.api_strikes = decided.strikes;
             }
             Event::Hold(asked) if !asked.fleet => doors.hold = held(),
-            Event::Release { fleet: false } => doors.hold = None,
+            Event::Release { fleet: false } => (doors.hold, doors.api) = (None, None),
             _ => {}
         },
     }

@@ -9,7 +9,7 @@ use crate::throttle::state::{
 };
 
 /// The fields of a session, in the order of [`session`].
-pub(super) const SESSION: [&str; 20] = [
+pub(super) const SESSION: [&str; 21] = [
     "scope",
     "name",
     "label",
@@ -30,6 +30,7 @@ pub(super) const SESSION: [&str; 20] = [
     "begun",
     "held_by",
     "held_reason",
+    "by_person",
 ];
 
 /// A session's hash.
@@ -61,6 +62,7 @@ pub(super) fn session(fields: &Value) -> SessionState {
         begun: next().split_once(' ').and_then(|(at, id)| Some(Begun { at: time(at)?, id: id.to_owned() })),
         held_by: next(),
         held_reason: next(),
+        by_person: next() == "1",
         ..SessionState::default()
     }
 }

@@ -89,6 +89,7 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, standing: Stand
         if begins(&ask.event) {
             session.given.clear();
         }
+        session.by_person = matches!(ask.event, Event::PersonPrompt);
         let next = stored(session).map_or(0, |f| f + 1);
         session.fence = Some(next.max(ask.host_ms).clamp(0, HIGHEST_FENCE));
     }
@@ -105,7 +106,7 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, standing: Stand
             session.count = 0;
         }
         Event::SessionEnd => session.rest = None,
-        Event::ClientPrompt => end_parked(session),
+        Event::ClientPrompt { .. } => end_parked(session),
         Event::SessionStart { label } => {
             session.name.clone_from(&ask.name);
             session.label.clone_from(label);
@@ -168,15 +169,25 @@ fn book(session: &mut SessionState, rest: &RestRequest, now: Ms) {
     });
 }
 
-/// The event's effects on its scope, which is already rebased to `now`.
+/// The event's effects on its scope, which is already rebased to `now`. `by_person`: a person's prompt began the turn that
+/// ended.
 ///
 /// Returns the hold that a release lifted.
-pub(super) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Event, now: Ms) -> Option<Held> {
+pub(super) fn on_scope(
+    scope: &mut ScopeState,
+    api_error: &Backoff,
+    event: &Event,
+    by_person: bool,
+    now: Ms,
+) -> Option<Held> {
     match event {
         Event::Hold(asked) => scope.hold = Some(opened(asked, now)),
         Event::Release { .. } => {
             let lifted = scope.hold.take().filter(|h| h.holds(now));
             scope.released = Some(now);
+            if let Some(api) = &mut scope.api {
+                api.end = api.end.min(now);
+            }
             return lifted.map(|h| Held { by: h.by, reason: h.reason, fleet: false });
         }
         Event::Stop { .. } => {
@@ -188,7 +199,10 @@ pub(super) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Even
                 scope.released = Some(now);
             }
         }
-        Event::StopFailure(failure) => fail(scope, api_error, failure, now),
+        Event::StopFailure(failure) => fail(scope, api_error, failure, by_person, now),
+        Event::ClientPrompt { of_admission: true } => {
+            scope.stop.admitted_at = scope.stop.admitted_at.map(|_| now);
+        }
         _ => {}
     }
     None
@@ -215,23 +229,30 @@ fn opened(asked: &HoldRequest, now: Ms) -> Hold {
     Hold { reason: asked.reason.clone(), by: asked.by.clone(), since: now, until }
 }
 
-fn fail(scope: &mut ScopeState, api_error: &Backoff, failure: &Failure, now: Ms) {
+/// Books an API error. A turn that a person began counts no strike and lengthens nothing by itself: it is the person who
+/// tries again, and not the agent. What the API says of its end is a fact either way.
+fn fail(scope: &mut ScopeState, api_error: &Backoff, failure: &Failure, by_person: bool, now: Ms) {
     if failure.too_long
         && let Some(cooldown) = &mut scope.compact.cooldown
     {
         cooldown.end = cooldown.end.min(now);
     }
-    scope.api_row = match failure.class {
-        FailureClass::Request => scope.api_row.saturating_add(1).min(MOST_STRIKES),
-        _ => 0,
-    };
-    if failure.class == FailureClass::Person || scope.api_row > PASSING_IN_A_ROW {
-        return hold(scope, &failure.cure, now);
+    if !by_person {
+        scope.api_row = match failure.class {
+            FailureClass::Request => scope.api_row.saturating_add(1).min(MOST_STRIKES),
+            _ => 0,
+        };
     }
-    scope.api_strikes = scope.api_strikes.saturating_add(1).min(MOST_STRIKES);
+    if failure.class == FailureClass::Person || (!by_person && scope.api_row > PASSING_IN_A_ROW) {
+        return hold(scope, &failure.cure, by_person, now);
+    }
+    if !by_person {
+        scope.api_strikes = scope.api_strikes.saturating_add(1).min(MOST_STRIKES);
+    }
     let len = match failure.reset {
         Some(Reset::At(at)) => believed(at.saturating_sub(now), api_error),
         Some(Reset::After(after)) => believed(millis(after), api_error),
+        None if by_person && scope.api.is_some_and(|open| open.end > now) => return,
         None => api_error.length(scope.api_strikes),
     };
     let end = now.saturating_add(len);
@@ -244,13 +265,15 @@ fn believed(len: Ms, api_error: &Backoff) -> Ms {
     len.min(millis(FURTHEST_RESET)).max(millis(api_error.base))
 }
 
-fn hold(scope: &mut ScopeState, cure: &str, now: Ms) {
+fn hold(scope: &mut ScopeState, cure: &str, by_person: bool, now: Ms) {
     let in_force = scope.hold.as_ref().filter(|h| h.holds(now));
-    if in_force.is_some_and(|h| h.by != BY_API) {
+    if in_force.is_some_and(|h| h.by != BY_API || by_person) {
         return;
     }
     let booked = in_force.and_then(|h| h.until);
-    scope.api_holds = scope.api_holds.saturating_add(1).min(MOST_STRIKES);
+    if !by_person {
+        scope.api_holds = scope.api_holds.saturating_add(1).min(MOST_STRIKES);
+    }
     let doubling = Backoff { base: FIRST_API_HOLD, factor: 2000, max: LONGEST_API_HOLD };
     let until = now.saturating_add(doubling.length(scope.api_holds));
     scope.hold = Some(Hold {

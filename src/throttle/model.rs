@@ -36,8 +36,10 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     if standing == Standing::Superseded {
         return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
     }
+    let by_person = state.session.by_person;
     effects::on_session(&mut state.session, ask, standing, now);
     let mut lifted = None;
+    let mut ended = None;
     if ask.event.is_fleets() {
         if let Some(hold) = &mut state.fleet.hold {
             hold.rebase(now);
@@ -46,15 +48,18 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     }
     if ask.event.touches_scope() {
         state.scope.rebase(now);
+        if matches!(ask.event, Event::Release { fleet: false }) {
+            ended = state.scope.api.and_then(|api| api.left(now)).map(duration);
+        }
         if standing != Standing::Told {
-            lifted = effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, now);
+            lifted = effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, by_person, now);
         }
     }
     let mut decided = match ask.event.asks() {
         Some(class) => decide(policy, state, ask, class, now),
         None => {
             let recorded = recorded(&state.scope, &ask.event, now);
-            Decision { held: lifted.or(recorded.held), ..recorded }
+            Decision { held: lifted.or(recorded.held), retry_after: recorded.retry_after.or(ended), ..recorded }
         }
     };
     decided.fence = if ask.event.is_of_holds() { None } else { state.session.fence };

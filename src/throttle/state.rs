@@ -336,6 +336,9 @@ pub struct SessionState {
     /// Continuations since a person's last prompt.
     #[serde(skip_serializing_if = "is_zero")]
     pub count: u32,
+    /// The turn under way was begun by a person's prompt. Where that is not known, it is the agent's own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_person: bool,
     /// Whether anybody is there to be woken.
     #[serde(rename = "state", skip_serializing_if = "Phase::is_open")]
     pub phase: Phase,

@@ -30,7 +30,11 @@ pub enum Event {
     /// A person typed a prompt: raises the fence and ends the rest.
     PersonPrompt,
     /// The client woke the session by itself: raises the fence and ends only a rest of kind `parked`.
-    ClientPrompt,
+    ClientPrompt {
+        /// The prompt is the feedback of a Stop hook: the turn of an admission begins now, however late the client delivered
+        /// it, and the minimum interval starts again.
+        of_admission: bool,
+    },
     /// A session began or was resumed: registers its name and label.
     SessionStart {
         /// The window label; empty for none.
@@ -77,14 +81,19 @@ impl Event {
     pub fn raises_fence(&self) -> bool {
         matches!(
             self,
-            Self::Stop { .. } | Self::StopFailure(_) | Self::PersonPrompt | Self::ClientPrompt | Self::SessionEnd
+            Self::Stop { .. }
+                | Self::StopFailure(_)
+                | Self::PersonPrompt
+                | Self::ClientPrompt { .. }
+                | Self::SessionEnd
         )
     }
 
     /// Whether the event reads or writes its scope's state.
     #[must_use]
     pub fn touches_scope(&self) -> bool {
-        let own = matches!(self, Self::StopFailure(_)) || self.is_of_holds();
+        let own =
+            matches!(self, Self::StopFailure(_) | Self::ClientPrompt { of_admission: true }) || self.is_of_holds();
         self.asks().is_some() || (own && !self.is_fleets())
     }
 

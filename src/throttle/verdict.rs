@@ -148,7 +148,8 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Why.
     pub reason: Reason,
-    /// How long until the ask would be admitted as things stand; `None` when no time ends it.
+    /// How long until the ask would be admitted as things stand; `None` when no time ends it. After a release: what was left
+    /// of the API cooldown that it ended.
     pub retry_after: Option<Duration>,
     /// Attempts in the bang window when it was decided, this one included if it was noted.
     pub attempts: u32,

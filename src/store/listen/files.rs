@@ -90,12 +90,14 @@ impl Ears for FileEars<'_> {
         // What cannot be read is the next ask's to deal with, under the lock.
         if let Some(file) = state_file::peek::<ScopeFile>(&self.scope) {
             look.holds.extend(file.scope.hold);
+            look.released = file.scope.released;
             if let Some(session) = file.sessions.get(&self.session) {
                 (look.fence, look.woken) = (session.fence, session.woken);
             }
         }
         if let Some(file) = state_file::peek::<FleetFile>(&self.fleet) {
             look.holds.extend(file.fleet.hold);
+            look.released = look.released.max(file.fleet.released);
         }
         if let (Some(absent), Some(dir)) = (&self.absent, self.record.parent()) {
             let record = server_record::read(dir);

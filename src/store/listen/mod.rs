@@ -36,6 +36,8 @@ pub struct Look {
     pub woken: bool,
     /// The holds of the scope and of its fleet, in force or over.
     pub holds: Vec<Hold>,
+    /// When a hold or an API cooldown of the scope or its fleet was last ended before its time.
+    pub released: Option<Ms>,
     /// The store's clock.
     pub now: Ms,
     /// The server is back, for which this store stood in.
@@ -49,6 +51,9 @@ impl Look {
     pub fn contradicts(&self, refused: &Decision, fence: i64) -> bool {
         if self.is_back || self.fence != Some(fence) || (self.woken && refused.reason.is_rest()) {
             return true;
+        }
+        if refused.reason == Reason::ApiError {
+            return self.released.is_some_and(|at| at >= refused.now);
         }
         refused.reason == Reason::Hold && self.held_until(refused.now) != Some(end_of(refused))
     }
@@ -187,6 +192,7 @@ mod tests {
             fence: Some(fence),
             woken,
             holds: holds.iter().map(|u| hold(*u)).collect(),
+            released: Some(999),
             now: 1000,
             is_back: false,
         };
@@ -208,6 +214,9 @@ mod tests {
         ] {
             assert_eq!(look.contradicts(&refused, 7), asks, "{look:?} {refused:?}");
         }
+        let failed = refused(Reason::ApiError, Some(50));
+        assert!(!look(7, false, &[]).contradicts(&failed, 7), "released before it was refused");
+        assert!(Look { released: Some(1000), ..look(7, false, &[]) }.contradicts(&failed, 7));
         let lost = Look { fence: None, ..look(0, false, &[]) };
         assert!(lost.contradicts(&refused(Reason::Rest, Some(50)), 7), "a server that lost its data");
     }

@@ -12,6 +12,7 @@ use crate::store::StoreError;
 use crate::store::link::Link;
 use crate::store::script::{self, HOLD};
 use crate::text;
+use crate::throttle::policy::Ms;
 
 /// How much later than asked a blocked read may answer.
 const GRACE: Duration = Duration::from_secs(2);
@@ -166,7 +167,7 @@ impl Ears for ServerEars<'_> {
         let mut commands = vec![session];
         for key in [&self.scope, &self.fleet] {
             let mut hold = cmd("HMGET");
-            hold.arg(key).arg(&HOLD);
+            hold.arg(key).arg(&HOLD).arg("released");
             commands.push(hold);
         }
         commands.push(cmd("TIME"));
@@ -178,7 +179,8 @@ impl Ears for ServerEars<'_> {
         let field = |i: usize| session.get(i).and_then(|f| f.as_deref());
         let (fence, woken) = (field(0).and_then(script::whole), field(1) == Some("1"));
         let holds = [scope, fleet].into_iter().filter_map(script::hold).collect();
-        Ok(Look { fence, woken, holds, now, is_back: false })
+        let released = [scope, fleet].into_iter().filter_map(released).max();
+        Ok(Look { fence, woken, holds, released, now, is_back: false })
     }
 
     fn wait(&mut self, most: Duration, interrupt: BorrowedFd<'_>) -> Result<Heard, StoreError> {
@@ -229,6 +231,12 @@ impl Ears for ServerEars<'_> {
     fn hush(&mut self) {
         self.reader = None;
     }
+}
+
+/// When something was last ended before its time: the field after those of [`HOLD`].
+fn released(fields: &Value) -> Option<Ms> {
+    let fields = Vec::<Option<String>>::from_redis_value_ref(fields).unwrap_or_default();
+    script::whole(fields.get(HOLD.len())?.as_deref()?)
 }
 
 fn last_entry(key: &str) -> Cmd {
