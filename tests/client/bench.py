@@ -18,6 +18,8 @@ class Bench:
     def __init__(self, long):
         self.long = long
         self.stub = self.home = self.server = self.terminal = self.journal = None
+        # How long the client took to start.
+        self.pace = 0.0
         self._open = []
 
     def say(self, line):
@@ -35,9 +37,18 @@ class Bench:
 
     def open(self, *args):
         # It ends with the home, as all that runs there does.
+        begun = time.monotonic()
         self.terminal = Terminal(self.home, *args)
         self.terminal.ready()
+        self.pace = time.monotonic() - begun
         return self.terminal
+
+    def guard(self, least):
+        """A minimum interval during which the client makes a turn on this machine, and a person types: longer where it is
+        slow. In seconds, `least` on a machine at rest."""
+        seconds = max(least, round(2.5 * self.pace))
+        self.home.set_policy(stop={"min_interval": f"{seconds}s"})
+        return seconds
 
     def keep(self, thing):
         self._open.append(thing)
@@ -65,6 +76,7 @@ class Bench:
     # ---- waiting ------------------------------------------------------------------------------------------------
     def until(self, holds, timeout, what):
         """The first true value of `holds()`."""
+        timeout *= procs.PATIENCE
         end = time.monotonic() + timeout
         while True:
             value = holds()
@@ -93,6 +105,10 @@ class Bench:
         time.sleep(seconds)
         after = len(self.stub.main())
         check(after == before, f"{after - before} calls in {seconds} s that should have been quiet")
+
+    def settled(self, timeout=20):
+        """Waits until the call of each admission has come."""
+        self.until(lambda: len(self.stub.main()) > len(self.journal.admissions()), timeout, "the call of each admission")
 
     def none_burnt(self, continued):
         """Each admission of the journal is one call at the API."""

@@ -43,12 +43,20 @@ class Home:
         # In auto mode the client sets such rules aside and asks its own servers, which are not here.
         settings["permissions"] = {"defaultMode": "default", "allow": allow or []}
         self._write(self.project / ".claude/settings.json", settings)
-        self._write(self.path / ".claude/frosty.json", policy)
+        self.policy = policy
+        self.set_policy()
         self._write(self.path / ".claude.json", {
             "hasCompletedOnboarding": True, "theme": "dark", "numStartups": 5,
             "customApiKeyResponses": {"approved": [KEY[-20:]], "rejected": []},
             "projects": {str(self.project): {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}},
         })
+
+    def set_policy(self, **change):
+        """Writes the user's configuration; hooks that are started from now on read it."""
+        self.policy = {**self.policy, **change}
+        new = self.path / ".claude/frosty.json.new"
+        self._write(new, self.policy)
+        new.rename(self.path / ".claude/frosty.json")
 
     @staticmethod
     def _write(path, value):

@@ -21,7 +21,7 @@ def run(name, long):
                              errors="replace")
     CHILDREN.add(child)
     try:
-        out, _ = child.communicate(timeout=600 if long else 150)
+        out, _ = child.communicate(timeout=900 if long else 300)
     except subprocess.TimeoutExpired:
         child.terminate()
         try:

@@ -4,6 +4,9 @@ import signal
 import threading
 import time
 
+# How much longer than on a machine at rest something may take to come. It is only spent where something fails.
+PATIENCE = 3
+
 
 def _read(path):
     try:

@@ -17,7 +17,7 @@ def compactions(b):
             env={"CLAUDE_CODE_AUTO_COMPACT_WINDOW": "100000"})
     t = b.open()
     t.say("Go.")
-    b.stub.wait(22, 60, "the turn goes on after the blocked compaction")
+    b.stub.wait(22, 90, "the turn goes on after the blocked compaction")
     asked = [e for e in b.journal.entries() if e.event == "PreCompact"]
     passed = [e for e in asked if e.verdict == "admit"]
     blocked = [e for e in asked if e.verdict == "refuse"]

@@ -41,7 +41,7 @@ def _unauthorized(b, **start):
     b.stub.wait(3, 60)
     held = b.until(lambda: b.journal.refusals("hold"), 30, "a hold in the journal")[0]
     b.waiting()
-    b.quiet(4)
+    b.quiet(2)
     code, listed = b.home.frosty("release", t.scope)
     released = time.monotonic()
     check(code == 0, f"frosty release: exit {code}: {listed}")

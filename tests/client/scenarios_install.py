@@ -70,7 +70,7 @@ def user_install_waits_for_on(b):
     t = b.open()
     t.say("Go.")
     session = b.stub.wait(1, 30)[0].session
-    b.quiet(4)
+    b.quiet(2)
     check(not b.journal.entries(), "an unarmed session was journaled")
     b.home.frosty("on", "--session", session)
     t.say("Go on.")
@@ -103,10 +103,11 @@ def program_gone_continuous(b):
     t = b.open()
     t.say("Go.")
     b.stub.wait(1, 30)
-    b.quiet(3)
+    b.quiet(2)
     t.say("Again.")
     b.stub.wait(2, 30, "the next prompt")
-    b.quiet(3)
+    t.until(lambda s: "Reply 2." in s, 30, "Reply 2.")
+    b.quiet(2)
     check("Reply 2." in t.screen(), "the answer is not on the screen")
     b.say("program gone, continuous: each prompt is answered once, and the agent stops")
 

@@ -1,4 +1,6 @@
 """What people see of a session: the client's own status line, and `frosty status`."""
+import threading
+
 from bench import check
 from home import continuous, frosty
 from stub import text
@@ -11,10 +13,12 @@ def _with_statusline():
 
 
 def statusline(b):
+    seen = threading.Event()
+
     def script(c):
         if c.n == 1:
             return text("Going on.\n\nfrosty: next_check 8s")
-        return text("All done.\n\nfrosty: done", delay=4)
+        return text("All done.\n\nfrosty: done", after=seen)
 
     b.start(script, {"stop": {"min_interval": "1s"}}, engine=_with_statusline)
     t = b.open()
@@ -27,6 +31,7 @@ def statusline(b):
     t.say("Go.")
     shows("❄ resting ")
     shows("❄ running · 1 in a row")
+    seen.set()
     shows("❄ done")
     code, out = b.home.frosty("status")
     check(code == 0 and " done " in out and " a wake-up " in out, out)

@@ -1,5 +1,6 @@
 """The agent has a say, and a signal ends its rest."""
 import subprocess
+import threading
 import time
 
 from bench import check
@@ -7,6 +8,8 @@ from stub import text, tool
 
 POLICY = {"stop": {"min_interval": "2s"}}
 NOTE = "the build is green again"
+# A machine that is busy with other tests may start a program so much later, in ms.
+LATE = 5000
 
 
 def next_check(b):
@@ -21,10 +24,13 @@ def next_check(b):
     nap = calls[2].at - calls[1].at
     b.say(f"next_check 5s: quiet for {nap:.2f} s")
     check(nap >= 5.0, f"called again after {nap:.2f} s")
-    # An admission long after its time would be the guard of another rule.
+    # An admission long after its time would be another rule's.
+    rest = b.until(lambda: b.journal.refusals("rest"), 10, "the rest in the journal")[0]
     at = b.journal.admissions()
-    check(len(at) == 2 and at[1].ms - calls[1].ms <= 9000, f"admitted {at[1].ms - calls[1].ms} ms after the nap began")
-    b.quiet(4)
+    late = at[1].ms - (rest.ms + rest.retry_after_ms)
+    check(len(at) == 2 and 0 <= late <= LATE, f"{len(at)} admissions, the second {late} ms after the rest was over")
+    b.until(lambda: b.journal.refusals("done"), 30, "`done` in the journal")
+    b.quiet(2)
     b.none_burnt(2)
 
 
@@ -36,12 +42,12 @@ def _done_then(b, wake, **start):
     b.stub.wait(1, 30)
     b.until(lambda: b.journal.refusals("done"), 30, "`done` in the journal")
     b.waiting()
-    b.quiet(30 if b.long else 6)
-    sent = time.time_ns() // 1_000_000
+    b.quiet(30 if b.long else 3)
     wake(t)
+    sent = time.time_ns() // 1_000_000
     call = b.stub.wait(2, 20, "woken")[1]
     admitted = b.journal.admissions()[0].ms - sent
-    b.say(f"done: quiet; woken: admitted {admitted} ms, at the API {call.ms - sent} ms after the signal")
+    b.say(f"done: quiet; woken: admitted {admitted} ms, at the API {call.ms - sent} ms after the signal was sent")
     b.until(lambda: len(b.journal.refusals("done")) >= 2, 30, "done again")
     b.quiet(2)
     check(len(b.stub.main()) == 2, "more than one continuation for one signal")
@@ -58,7 +64,7 @@ def done_then_wake(b):
     call, admitted = _done_then(
         b, lambda t: _wake(b, b.stub.main()[0].session, "--note", NOTE), policy=POLICY, server=True)
     check(NOTE in call.last, f"the note is not in the prompt: …{call.last[-300:]}")
-    check(admitted <= 1000, f"admitted {admitted} ms after the signal")
+    check(admitted <= LATE, f"admitted {admitted} ms after the signal")
 
 
 def done_then_wake_without_a_server(b):
@@ -66,7 +72,7 @@ def done_then_wake_without_a_server(b):
         b, lambda t: _wake(b, t.scope, "--note", NOTE), policy=POLICY)
     check(NOTE in call.last, f"the note is not in the prompt: …{call.last[-300:]}")
     # It looks at its files once a second.
-    check(admitted <= 2000, f"admitted {admitted} ms after the signal")
+    check(admitted <= 1000 + LATE, f"admitted {admitted} ms after the signal")
 
 
 def done_then_anybodys_publish(b):
@@ -76,18 +82,20 @@ def done_then_anybodys_publish(b):
         check(done.stdout.strip().isdigit() and int(done.stdout) >= 1, f"nobody listened: {done.stdout}{done.stderr}")
 
     _, admitted = _done_then(b, publish, policy={**POLICY, "name": "alpha"}, server=True)
-    check(admitted <= 1000, f"admitted {admitted} ms after the signal")
+    check(admitted <= LATE, f"admitted {admitted} ms after the signal")
 
 
 def wake_during_a_turn(b):
     """A signal that comes before anybody listens is not lost, even if the turn then says `done`."""
-    b.start(lambda c: text(f"Reply {c.n}: all done.\n\nfrosty: done", delay=4 if c.n == 1 else 0), POLICY, server=True)
+    woken = threading.Event()
+    b.start(lambda c: text(f"Reply {c.n}: all done.\n\nfrosty: done", after=woken if c.n == 1 else None), POLICY, server=True)
     b.open().say("Go.")
     _wake(b, b.stub.wait(1, 30)[0].session, "--note", NOTE)
+    woken.set()
     call = b.stub.wait(2, 30, "the signal of the turn before")[1]
     check(NOTE in call.last, f"the note is not in the prompt: …{call.last[-300:]}")
     b.until(lambda: b.journal.refusals("done"), 30, "`done` in the journal")
-    b.quiet(3)
+    b.quiet(2)
     b.none_burnt(1)
     b.say("a signal sent during a turn that ended in `done`: one continuation, note included")
 

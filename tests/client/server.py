@@ -23,13 +23,13 @@ class Server:
             ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
              "--appendonly", "yes" if self.keeps else "no", "--appendfsync", "always"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.dir)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             try:
                 if self.ask("PING") == "PONG":
                     return
-            except OSError:
-                pass
+            except (OSError, AssertionError):
+                pass  # not there yet, or it still loads its data
             if time.monotonic() > end:
                 raise AssertionError("redis-server does not answer")
             time.sleep(0.05)

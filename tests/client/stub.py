@@ -5,16 +5,20 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from procs import PATIENCE
+
 
 class Reply:
     """One answer: content blocks, or an error status with headers."""
 
-    def __init__(self, blocks=None, status=200, headers=None, error=None, delay=0.0, tokens=None):
+    def __init__(self, blocks=None, status=200, headers=None, error=None, delay=0.0, tokens=None, after=None):
         self.blocks = blocks or []
         self.status = status
         self.headers = headers or {}
         self.error = error
         self.delay = delay
+        # An event: the reply is sent once it is set.
+        self.after = after
         # What the reply claims the request was long; None: what it was.
         self.tokens = tokens
 
@@ -22,8 +26,8 @@ class Reply:
 _ids = itertools.count(1)
 
 
-def text(words, delay=0.0, tokens=None):
-    return Reply([{"type": "text", "text": words}], delay=delay, tokens=tokens)
+def text(words, delay=0.0, tokens=None, after=None):
+    return Reply([{"type": "text", "text": words}], delay=delay, tokens=tokens, after=after)
 
 
 def tool(name, delay=0.0, tokens=None, **given):
@@ -123,6 +127,7 @@ class Stub:
 
     def wait(self, n, timeout, what=None, session=None):
         """The main calls, once there are `n` of them."""
+        timeout *= PATIENCE
         end = time.monotonic() + timeout
         with self.changed:
             while len([c for c in self.calls if c.kind == "main" and session in (None, c.session)]) < n:
@@ -141,6 +146,8 @@ class Stub:
             self.changed.notify_all()
         if reply.delay:
             time.sleep(reply.delay)
+        if reply.after:
+            reply.after.wait(120)
         return reply
 
     def log(self, last=40):

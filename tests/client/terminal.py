@@ -42,6 +42,7 @@ class Terminal:
         return self._tmux("capture-pane", "-p").rstrip()
 
     def until(self, holds, timeout, what):
+        timeout *= procs.PATIENCE
         end = time.monotonic() + timeout
         while True:
             screen = self.screen()
@@ -59,12 +60,16 @@ class Terminal:
 
     def say(self, words):
         self.type(words)
+        before = box(self.screen())
         self.key("Enter")
+        # Taken once the box shows something else, or there is no box any more.
+        self.until(lambda s: not procs.alive(self.pid) or box(s) != before, 20, f"sent {words[:40]!r}")
 
     def key(self, name):
         self._tmux("send-keys", name)
 
     def gone(self, timeout=20):
+        timeout *= procs.PATIENCE
         end = time.monotonic() + timeout
         while procs.alive(self.pid):
             if time.monotonic() > end:
