@@ -205,7 +205,12 @@ pub fn status(reason: Reason) -> &'static str {
         Reason::Cooldown | Reason::Burst | Reason::ApiError => "COOLDOWN",
         Reason::Hold => "HOLD",
         Reason::Rest | Reason::Done | Reason::Blocked | Reason::WaitFor | Reason::Parked => "RESTING",
-        Reason::MinInterval | Reason::Quota | Reason::Superseded | Reason::Lost | Reason::StoreDown => "STANDING_DOWN",
+        Reason::MinInterval
+        | Reason::Quota
+        | Reason::Superseded
+        | Reason::Lost
+        | Reason::Contested
+        | Reason::StoreDown => "STANDING_DOWN",
         Reason::Event | Reason::WaiterExpired | Reason::BadConfig | Reason::BadInput | Reason::BadUsage => "RECORDED",
     }
 }

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod duration;
 pub mod hook;
 pub mod journal;
+pub mod process;
 pub mod read;
 pub mod scope;
 pub mod secret;

@@ -13,6 +13,7 @@ use frosty::config::Config;
 use frosty::store::script::{SCRIPT, decision, invocation};
 use frosty::throttle::model::{self, State};
 use frosty::throttle::policy::{Class, Ms, Policy};
+use frosty::throttle::process::Process;
 use frosty::throttle::state::{FleetState, ScopeState, SessionState};
 use frosty::throttle::step::Step;
 use frosty::throttle::verdict::Decision;
@@ -129,7 +130,9 @@ impl Both {
             assert_eq!(text("given"), session.given);
             let begun = session.begun.as_ref().map(|b| format!("{} {}", b.at, b.id)).unwrap_or_default();
             assert_eq!(text("begun"), begun);
-            assert_eq!(number("pid"), session.pid.map(Ms::from));
+            let process = |p: Option<Process>| p.map(|p| p.to_string()).unwrap_or_default();
+            assert_eq!((text("pid"), text("client")), (process(session.pid), process(session.client)));
+            assert_eq!(text("host"), session.host);
             assert_eq!(number("count").unwrap_or(0), Ms::from(session.count));
             assert_eq!(text("state"), session.phase.code());
             assert_eq!(text("needs_you") == "1", session.needs_you);
@@ -217,7 +220,8 @@ fn same_verdicts_counts_and_state() {
     println!("{} histories, {} events, {} admitted", runner().cases, asked.get(), admitted.get());
     // Every rule was met, so the comparison says something of each.
     let all = ["admitted", "probe", "min_interval", "burst", "cooldown", "api_error", "hold", "rest", "done"];
-    for reason in all.into_iter().chain(["blocked", "wait_for", "parked", "quota", "superseded", "event"]) {
+    for reason in all.into_iter().chain(["blocked", "wait_for", "parked", "quota", "superseded", "contested", "event"])
+    {
         assert!(runner().cases < 1_000 || reasons.borrow().contains(reason), "no history met {reason}");
     }
 }

@@ -63,7 +63,7 @@ trap 'kill $fuzzing $fetching $waiting 2>/dev/null || true; rm -f "$log" "$log".
 status=0
 tests() { cargo test --locked --no-fail-fast "$@" 2>&1; }
 # After it two rows of tests beside each other: those that mostly wait, and the rest.
-waits=(handover store_faults waiting waiting_faults waking watchdog)
+waits=(handover processes store_faults waiting waiting_faults waking watchdog)
 others=(--lib --bins)
 for file in tests/*.rs tests/*/main.rs; do
   name=$(basename "${file%/main.rs}" .rs)

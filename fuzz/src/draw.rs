@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota};
+use frosty::throttle::process::Process;
 use frosty::throttle::state::RestKind;
-use frosty::throttle::step::{Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
+use frosty::throttle::step::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
 /// A time that a machine may show, 2026-11-24.
@@ -23,6 +24,8 @@ pub fn step(event: Event) -> Step {
         name: String::new(),
         paced: false,
         pid: None,
+        client: None,
+        claim: Claim::Beside,
         late: None,
         host: "host".to_owned(),
         host_ms: T0,
@@ -137,7 +140,9 @@ pub fn any_step(u: &mut Unstructured<'_>, fence: i64, now: i64) -> Result<Step> 
     let late = if rarely(u, 8)? { Some(Duration::from_millis(u.arbitrary()?)) } else { None };
     Ok(Step {
         paced: u.arbitrary()?,
-        pid: u.arbitrary()?,
+        pid: u.arbitrary::<Option<u32>>()?.map(Process::numbered),
+        client: if rarely(u, 4)? { Some(Process::numbered(u.int_in_range(1..=2)?)) } else { None },
+        claim: *u.choose(&[Claim::Take, Claim::Yield, Claim::Beside])?,
         late,
         host_ms,
         r: u.int_in_range(0..=R_RANGE)?,

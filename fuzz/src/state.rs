@@ -104,6 +104,11 @@ fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
         assert_eq!((&state.scope, &state.session), (&before.scope, &before.session), "{}", told());
         return;
     }
+    if decided.reason == Reason::Contested {
+        assert_eq!(decided.client, before.session.client, "{}", told());
+        assert_eq!((&state.scope, &state.session), (&before.scope, &before.session), "{}", told());
+        return;
+    }
     let admitted = decided.outcome == Outcome::Admit;
     if let Some(why) = forbids(policy, &before, step, now) {
         assert!(!admitted, "admitted, though {why}: {}", told());

@@ -1,18 +1,19 @@
 //! Whether an engine waits for a session, as far as this machine can tell.
 
-use std::fs;
-
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
-
-use crate::clock;
+use crate::process::{self, Standing};
 use crate::throttle::state::{Phase, SessionState};
 use crate::throttle::verdict::Reason;
 
-/// Whether an engine waits for the session; of another machine's is only known that one did.
+/// Whether the engine that waits for the session runs; `None` where none waits.
+#[must_use]
+pub fn standing(session: &SessionState) -> Option<Standing> {
+    Some(process::standing(&session.pid?, &session.host, Some("frosty")))
+}
+
+/// Whether an engine waits for the session; of one of another machine or container it is only known that it did.
 #[must_use]
 pub fn waits(session: &SessionState) -> bool {
-    session.pid.is_some_and(|pid| session.host != clock::host() || is_alive(pid))
+    standing(session).is_some_and(|standing| standing != Standing::Gone)
 }
 
 /// Whether the session stood down with an engine of this machine that is gone: nobody brings it back by itself.
@@ -33,36 +34,22 @@ fn is_waited_out(reason: Reason) -> bool {
     )
 }
 
-/// Whether the process is there and is a frosty: a number is given to another process one day.
-fn is_alive(pid: u32) -> bool {
-    let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
-    if test_kill_process(process) == Err(Errno::SRCH) {
-        return false;
-    }
-    // Without /proc its number is all that is known of it.
-    about(&pid.to_string()).is_none_or(|(name, is_over)| {
-        !is_over && (name.starts_with("frosty") || about("self").is_some_and(|(own, _)| own == name))
-    })
-}
-
-/// The name of a process, and whether it is over and only its parent has not asked for its end yet (Linux, `stat` of
-/// proc(5)); it is readable for everybody, as `exe` is not.
-fn about(process: &str) -> Option<(String, bool)> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // A name may hold any character.
-    let (head, tail) = stat.rsplit_once(')')?;
-    let (_, name) = head.split_once('(')?;
-    Some((name.to_owned(), matches!(tail.trim_start().chars().next(), Some('Z' | 'X'))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
+    use crate::throttle::process::{Birth, Process};
     use crate::throttle::state::Begun;
 
     fn session(pid: u32, host: String, reason: Reason) -> SessionState {
         let begun = Some(Begun { at: 1, id: "a stop".to_owned() });
-        SessionState { pid: Some(pid), host, begun, last_reason: reason.code().to_owned(), ..SessionState::default() }
+        SessionState {
+            pid: Some(Process::numbered(pid)),
+            host,
+            begun,
+            last_reason: reason.code().to_owned(),
+            ..SessionState::default()
+        }
     }
 
     #[test]
@@ -72,7 +59,7 @@ mod tests {
         // The number was given to somebody else.
         let mut other = std::process::Command::new("sleep").arg("20").spawn().unwrap();
         let reused = session(other.id(), clock::host(), Reason::Done);
-        while about(&other.id().to_string()).is_some_and(|(name, _)| name != "sleep") {
+        while waits(&reused) {
             std::thread::yield_now();
         }
         assert!(!waits(&reused));
@@ -94,6 +81,22 @@ mod tests {
             waits(&session(other.id(), "elsewhere".to_owned(), Reason::Done)),
             "of another machine nothing is known"
         );
+    }
+
+    #[test]
+    fn an_engine_of_another_container_is_not_known() {
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        let _ = gone.wait();
+        let own = crate::process::own();
+        let birth = own.birth.map(|birth| Birth { namespace: birth.namespace + 1, ..birth });
+        let elsewhere = Process { pid: gone.id(), birth };
+        let session = SessionState { pid: Some(elsewhere), ..session(0, clock::host(), Reason::Done) };
+        assert_eq!(standing(&session), Some(Standing::Unknown));
+        assert!(waits(&session) && !lost(&session), "it is never reported as gone");
+        // Here, another process has its id by now.
+        let birth = own.birth.map(|birth| Birth { start: birth.start + 1, ..birth });
+        let session = SessionState { pid: Some(Process { birth, ..own }), ..session };
+        assert!(!waits(&session) && lost(&session));
     }
 
     #[test]

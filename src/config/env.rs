@@ -38,9 +38,9 @@ pub struct Env {
     pub claude_project_dir: Option<PathBuf>,
     /// `CLAUDE_CODE_SESSION_ID`: set by the client for its hooks and its shell.
     pub claude_session_id: Option<String>,
-    /// `CLAUDE_CODE_SESSION_ATTENDED`: whether a person sits before the client.
+    /// `CLAUDE_CODE_SESSION_ATTENDED`: whether a person sits before the client; read where the entry point is not known.
     pub claude_attended: Option<String>,
-    /// `CLAUDE_CODE_ENTRYPOINT`: `cli` when a person sits before it, `sdk-cli` in print mode.
+    /// `CLAUDE_CODE_ENTRYPOINT`: `cli` in a window and in a background session, `sdk-cli` in print mode.
     pub claude_entrypoint: Option<String>,
     /// `CLAUDE_PID`: the client.
     pub claude_pid: Option<String>,
@@ -150,12 +150,13 @@ impl Env {
         text("USER").or_else(|| text("LOGNAME"))
     }
 
-    /// Whether nobody sits before the client: print mode, or an SDK (client 2.1.331).
+    /// Whether the client ends with its turn: print mode, or an SDK (client 2.1.331).
     #[must_use]
     pub fn unattended(&self) -> bool {
-        match (self.claude_attended.as_deref(), self.claude_entrypoint.as_deref()) {
-            (Some(attended), _) => attended == "0",
-            (None, entrypoint) => entrypoint.is_some_and(|e| e != "cli"),
+        match self.claude_entrypoint.as_deref() {
+            // A background session (`claude --bg`) has nobody before it either, but is woken as one that has.
+            Some(entrypoint) => entrypoint != "cli",
+            None => self.claude_attended.as_deref() == Some("0"),
         }
     }
 

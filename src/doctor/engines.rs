@@ -4,6 +4,7 @@ use super::report::Check;
 use crate::clock;
 use crate::cmd::engine;
 use crate::config::Config;
+use crate::process::Standing;
 use crate::store::roll::{Roll, Session};
 use crate::text;
 use crate::throttle::state::Phase;
@@ -24,9 +25,13 @@ pub(super) fn check(config: &Config) -> Check {
 fn of(sessions: &[Session]) -> Check {
     let host = clock::host();
     let here = || sessions.iter().filter(|(_, s)| s.host == host && s.phase == Phase::Open);
-    let waiting = here().filter(|(_, s)| engine::waits(s)).count();
+    let of = |standing| here().filter(|(_, s)| engine::standing(s) == Some(standing)).count();
+    let (waiting, elsewhere) = (of(Standing::Runs), of(Standing::Unknown));
     let lost: Vec<&Session> = here().filter(|(_, s)| engine::lost(s)).collect();
-    let alive = format!("{waiting} waiting on this machine");
+    let mut alive = format!("{waiting} waiting on this machine");
+    if elsewhere > 0 {
+        alive.push_str(&format!(", {elsewhere} of another container, not known from here"));
+    }
     let Some((first, _)) = lost.first() else { return Check::ok(ENGINES, format!("{alive}, none lost")) };
     let named: Vec<&str> = lost.iter().take(MOST_NAMED).map(|(id, _)| id.as_str()).collect();
     let more = if lost.len() > MOST_NAMED { ", …" } else { "" };

@@ -58,8 +58,8 @@ pub(super) fn armed(config: &Config, env: &Env, project: Option<&Path>, engine: 
         return Check::fail(ARMED, "FROSTY_DISABLE is set: every hook leaves at once", "unset FROSTY_DISABLE");
     }
     // There the client waits for its hooks, and a nested `claude -p` inherits everything else.
-    if engine == Some(Engine::Continuous) && env.unattended() && env.on.as_deref() != Some("print") {
-        let found = "no: this is print mode, where a waiting engine leaves a session alone that is not told otherwise";
+    if engine.is_some() && env.unattended() && env.on.as_deref() != Some("print") {
+        let found = "no: this is print mode, where a session is left alone that is not told otherwise";
         return Check::note(ARMED, found).cured_by("export FROSTY_ON=print");
     }
     let session = env.claude_session_id.as_deref();

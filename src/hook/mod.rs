@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Local;
 
+mod claim;
 mod client;
 pub mod directive;
 mod failure;
@@ -32,11 +33,12 @@ mod watchdog;
 use crate::arm;
 use crate::clock;
 use crate::config::{Arm, Config, ConfigError, Env, Flags, encoded};
+use crate::process;
 use crate::scope;
 use crate::store::{self, StoreError};
 use crate::text;
 use crate::throttle::policy::Class;
-use crate::throttle::step::{Event, R_RANGE, Step};
+use crate::throttle::step::{Claim, Event, R_RANGE, Step};
 use crate::throttle::verdict::{Reason, Verdict};
 use crate::willy::detached::{self, Caller};
 use local::Known;
@@ -83,7 +85,7 @@ pub fn run(flags: &Flags) -> ExitCode {
     let watchdog = watchdog::Watchdog::arm();
     match ask(&call) {
         Ok(verdict) => {
-            if verdict.degraded.is_some() {
+            if verdict.degraded.is_some() && verdict.decision.fence.is_some() {
                 call.mark_take_over();
             }
             drop(watchdog);
@@ -148,7 +150,8 @@ impl Call {
     #[inline(never)]
     fn mark_take_over(&self) {
         if matches!(self.step.event, Event::PersonPrompt | Event::ClientPrompt { .. } | Event::SessionEnd) {
-            store::marks::take_over(&self.config, &self.step.session, &self.step.id);
+            let ended = self.step.client.filter(|_| matches!(self.step.event, Event::SessionEnd));
+            store::marks::take_over(&self.config, &self.step.session, &self.step.id, ended.as_ref());
         }
     }
 
@@ -175,8 +178,9 @@ fn prepare(
     if told.or(by_flag(flags)) == Some(false) {
         return Ok(None);
     }
-    // The client waits for an engine where nobody sits before it: that must have been meant.
-    let unattended = !flags.wait.is_zero() && env.unattended();
+    // The client waits for an engine where nobody sits before it: that must have been meant. Without it no event of the
+    // session counts, not even one that an attended window of the same conversation would be measured by.
+    let unattended = env.unattended();
     if unattended && env.on.as_deref() != Some("print") {
         return Ok(None);
     }
@@ -206,9 +210,19 @@ fn prepare(
     let paced = waits && event.asks() != Some(Class::Compact);
     let name = config.name.as_deref().map(text::line).unwrap_or_default();
     let shadow = config.shadow;
-    // Who only looks on leaves at once: its number would be that of an engine that is gone.
-    let pid = (waits && !shadow).then(std::process::id);
-    let step = Step { detail, paced, shadow, pid, name, ..step_of(scope, session, &payload.hook_event_name, event) };
+    // An engine that only looks on leaves at once.
+    let pid = (waits && !shadow).then(process::own);
+    let (client, claim) = (claim::client_of(env, &event, waits), claim::of(&event, unattended));
+    let step = Step {
+        detail,
+        paced,
+        shadow,
+        pid,
+        client,
+        claim,
+        name,
+        ..step_of(scope, session, &payload.hook_event_name, event)
+    };
     let wait = if unattended { flags.wait.min(config.print_wait) } else { flags.wait };
     Ok(Some(Call { config, step, prompt, wait, unattended }))
 }
@@ -224,6 +238,8 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
         paced: false,
         shadow: false,
         pid: None,
+        client: None,
+        claim: Claim::Beside,
         late: None,
         host: clock::host(),
         host_ms: clock::host_ms(),
@@ -236,12 +252,7 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
 
 /// Asks the store once.
 fn ask(call: &Call) -> Result<Verdict, StoreError> {
-    let deadline = Instant::now() + call.config.budget;
-    let mut store = store::open(&call.config, deadline)?;
-    let verdict = store.step(&call.step);
-    // The process is about to end: giving back its memory piece by piece would only delay that.
-    std::mem::forget(store);
-    verdict
+    claim::step(&call.config, &call.step, Instant::now() + call.config.budget)
 }
 
 /// Waits until the session is admitted. Prints nothing when it is not.

@@ -165,6 +165,7 @@ mod tests {
             count,
             renewed: false,
             born: String::new(),
+            client: None,
             note: note.to_owned(),
             now: 1_795_532_400_000,
         }

@@ -5,14 +5,16 @@
 
 use std::time::{Duration, Instant};
 
+use super::claim;
 use super::client::Client;
 use super::local::Known;
 use super::signals::Signals;
 use super::told;
 use crate::clock;
 use crate::config::{Config, Env};
+use crate::store::StoreError;
 use crate::store::listen::{self, Ears, Heard, Listener, Teller};
-use crate::store::{self, StoreError, marks};
+use crate::store::marks::{self, Mark};
 use crate::text;
 use crate::throttle::effects::BY_API;
 use crate::throttle::step::{Event, Step};
@@ -50,7 +52,7 @@ pub(super) struct Engine<'a> {
     pub(super) client: Client,
     pub(super) signals: Signals,
     /// The mark of an earlier take-over of the session, which does not concern this engine.
-    pub(super) mark: Option<String>,
+    pub(super) mark: Option<Mark>,
     /// The event that it waits after.
     pub(super) begin: Step,
     pub(super) since: Instant,
@@ -207,7 +209,7 @@ impl<'a> Engine<'a> {
 
     fn step(&self, step: &Step) -> Result<Verdict, StoreError> {
         let begun = Instant::now();
-        let verdict = store::open(self.config, begun + self.config.budget)?.step(step)?;
+        let verdict = claim::step(self.config, step, begun + self.config.budget)?;
         // Later than any ask may be: another store may have taken over meanwhile. The admission is burnt.
         if verdict.admission.is_some() && begun.elapsed() > LATEST {
             return Err(StoreError::TooLate);
@@ -216,9 +218,9 @@ impl<'a> Engine<'a> {
     }
 
     fn leaves(&self) -> bool {
-        let Step { session, id, .. } = &self.begin;
+        let Step { session, id, client, .. } = &self.begin;
         let mark = || marks::taken_over_by(self.config, session);
-        let other = |by: &String| by != id && Some(by) != self.mark.as_ref();
+        let other = |by: &Mark| by.id != *id && Some(by) != self.mark.as_ref() && by.concerns(client.as_ref());
         self.signals.terminated() || !self.client.is_there() || mark().as_ref().is_some_and(other)
     }
 

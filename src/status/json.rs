@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::kind::Back;
 use super::{Report, Row};
+use crate::process::Standing;
 use crate::text;
 use crate::throttle::policy::Ms;
 use crate::throttle::state::Hold;
@@ -131,8 +132,12 @@ fn one<'a>(report: &Report, row: &'a Row) -> One<'a> {
         seen: session.seen,
         needs_you: session.needs_you,
         woken: session.woken,
-        engine: row.engine.map(|there| if there { "waits" } else { "gone" }),
-        pid: session.pid,
+        engine: row.engine.map(|engine| match engine {
+            Standing::Runs => "waits",
+            Standing::Gone => "gone",
+            Standing::Unknown => "unknown",
+        }),
+        pid: session.pid.map(|engine| engine.pid),
         rest: rest.map(|rest| Rests {
             kind: rest.kind.code(),
             since: rest.since,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::cmd::engine;
 use crate::config::Config;
+use crate::process::Standing;
 use crate::store::backlog::{self, Backlog};
 use crate::store::past::Admissions;
 use crate::store::roll::{Roll, Session};
@@ -64,8 +65,8 @@ pub struct Row {
     pub quota: Option<QuotaLeft>,
     /// The hold in force over it, and whether it is the whole fleet's.
     pub hold: Option<(Hold, bool)>,
-    /// Whether its engine is there, as far as this machine can tell; `None` where none waits.
-    pub engine: Option<bool>,
+    /// Whether its engine runs, as far as this machine can find out; `None` where none waits.
+    pub engine: Option<Standing>,
 }
 
 /// Sessions that are not shown.
@@ -240,7 +241,7 @@ impl Row {
         let mut scope = scope.clone();
         scope.rebase(now);
         let limits = &config.policy.stop;
-        let engine = session.pid.map(|_| engine::waits(&session));
+        let engine = engine::standing(&session);
         let own = scope.hold.as_ref().filter(|hold| hold.holds(now));
         let hold = own.map(|hold| (hold, false)).or_else(|| fleet_hold.map(|hold| (hold, true)));
         let hold = hold.map(|(hold, whole)| (hold.clone(), whole));
@@ -254,8 +255,8 @@ impl Row {
                 // It keeps nobody: what would be refused now is all that there is to tell.
                 _ if config.shadow => Engine::Waits,
                 None => Engine::Plain,
-                Some(true) => Engine::Waits,
-                Some(false) => Engine::Gone,
+                Some(Standing::Runs | Standing::Unknown) => Engine::Waits,
+                Some(Standing::Gone) => Engine::Gone,
             },
             hearsay: is_away && is_hearsay(&session),
             now,
@@ -297,6 +298,7 @@ fn due(back: Back) -> Ms {
 mod tests {
     use super::*;
     use crate::clock;
+    use crate::throttle::process::Process;
     use crate::throttle::state::Begun;
 
     #[test]
@@ -308,7 +310,7 @@ mod tests {
         let session =
             |days: Ms| SessionState { seen: now - days * RECENT, begun: begun.clone(), ..SessionState::default() };
         let engine = |pid: u32, reason: &str, session| SessionState {
-            pid: Some(pid),
+            pid: Some(Process::numbered(pid)),
             host: clock::host(),
             last_reason: reason.to_owned(),
             ..session

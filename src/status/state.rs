@@ -5,7 +5,7 @@ use crate::store::survey::QuotaLeft;
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::{Ms, Policy, millis};
 use crate::throttle::state::{FleetState, Hold, Phase, RestKind, ScopeState, SessionState};
-use crate::throttle::step::{Event, Step};
+use crate::throttle::step::{Claim, Event, Step};
 use crate::throttle::verdict::{Outcome, Reason};
 
 /// What stands in a session's way may change so often until it would be admitted; no more is looked ahead.
@@ -146,6 +146,8 @@ fn ask(session: &SessionState) -> Step {
         paced: true,
         shadow: false,
         pid: None,
+        client: None,
+        claim: Claim::Beside,
         late: None,
         host: String::new(),
         host_ms: 0,

@@ -8,8 +8,9 @@ local event, held_fence, paced, host_ms, host, r, id, scope_name, session_name, 
   rest_kind, rest_lasting, rest_topic, failure, reset_at, reset_after, too_long, cure, pid, note,
   event_name, detail, fleet_name, store_name, journal_max, keep,
   min_interval, burst_limit, window, base, factor, max, jitter, calm,
-  api_base, api_factor, api_max, known_born, held_by_whom, held_for, hold_after, shadow, window_limits = unpack(ARGV)
-local QUOTA_ARGS = 45
+  api_base, api_factor, api_max, known_born, held_by_whom, held_for, hold_after, shadow, window_limits,
+  client, claim = unpack(ARGV)
+local QUOTA_ARGS = 47
 
 local HIGHEST_FENCE, HIGHEST_QUOTA, MOST_STRIKES, DAY = 999999999999999, 10000, 1000, 86400000
 local MOST_COUNTED, LONGEST_NOTES = 1000000000, 8000
@@ -111,14 +112,14 @@ if stop then
   if not known then
     if not lost then put(fleet, 'lost', fmt(now)) end
     if #fleet > 0 then redis.call('HSET', K_FLEET, unpack(fleet)) end
-    return { 'refuse', 'lost', '', '0', '0', '', '0', fmt(now), '', '', '0', '', '0', born, '', '' }
+    return { 'refuse', 'lost', '', '0', '0', '', '0', fmt(now), '', '', '0', '', '0', born, '', '', '' }
   end
 end
 
 ---- the session -----------------------------------------------------------------------------------------------
 local s = of_holds and {} or redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since',
   'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count', 'pid', 'given', 'begun', 'held_by', 'held_reason',
-  'by_person')
+  'by_person', 'client', 'host', 'scope', 'state')
 local fence, woken, last_reason, notes, count = int(s[1]), s[8] == '1', text(s[9]), text(s[10]), count_of(s[11])
 local given, was_held_by, was_held_why = text(s[13]), text(s[15]), text(s[16])
 local begun_at, begun_id = string.match(text(s[14]), '^(%d+) (.*)$')
@@ -126,14 +127,46 @@ begun_at = int(begun_at)
 local by_person = s[17] == '1'
 local RESTS = { rest = true, done = true, blocked = true, wait_for = true, parked = true }
 local rest = s[4] and RESTS[s[4]] and { kind = s[4], since = count_of(s[5]), till = int(s[6]), topic = text(s[7]) } or nil
-local stored_name = text(s[2])
-if event ~= 'start' then label = text(s[3]) end
+local stored_name, stored_label, stored_scope = text(s[2]), text(s[3]), text(s[20])
 local session = {}
 
+---- whose session it is -------------------------------------------------------------------------------------------
+local function process(x)
+  x = text(x)
+  return (string.find(x, '^%d+$') or string.find(x, '^%d+:%d+:%d+$')) and x or ''
+end
+-- Both may be one process: the same number, and the same start and namespace where both are known.
+local function may_be(a, b)
+  local pid = string.match(a, '^%d+')
+  return pid == string.match(b, '^%d+') and (a == b or a == pid or b == pid)
+end
+local owner, is_here = process(s[18]), text(s[19]) == host
+local is_owners = owner ~= '' and client ~= '' and is_here and may_be(client, owner)
+local relation = 'own'
+if owner ~= '' and client ~= '' and not is_owners and not of_holds
+  and event ~= 'ask' and event ~= 'wake' and event ~= 'expired' then
+  relation = claim
+  if claim == 'yield' and is_here then
+    if #fleet > 0 then redis.call('HSET', K_FLEET, unpack(fleet)) end
+    return { 'refuse', 'contested', '', '0', '0', '', '0', fmt(now), '', '', '0', '', '0', '', '', '', owner }
+  elseif claim == 'yield' then
+    relation = raises and event ~= 'end' and 'take' or 'beside'
+  end
+end
+local beside, takes = relation == 'beside', relation == 'take'
+-- A viewer of an open session does not move it.
+local moves = not beside
+  and (takes or raises or event == 'ask' or stored_scope == '' or text(s[21]) == 'ended')
+local registers = event == 'start' and not beside and (moves or stored_scope == scope_name)
+-- The label is of the window that the session left.
+if not registers then label = takes and '' or stored_label end
+
 -- An ask holds a fence; a stop or failure is known by its id, and if it is told late, by how long ago it was told first.
-local superseded, told = false, false
+local superseded, told = beside and event == 'stop', false
 local age = begins and int(held_fence)
-if event == 'ask' or event == 'expired' then
+if beside then
+  -- Nothing of it concerns the session.
+elseif event == 'ask' or event == 'expired' then
   held_fence = count_of(held_fence)
   if fence and fence > held_fence then
     superseded = true
@@ -165,7 +198,7 @@ if event == 'wake' then
 elseif event == 'expired' and not superseded then
   put(session, 'state', 'expired')
   answer.reason = 'waiter_expired'
-elseif not of_holds and not superseded then
+elseif not of_holds and not superseded and not beside then
   if raises and not told then
     put(session, 'begun', fmt(now - (age or 0)) .. ' ' .. (begins and id or ''))
     if begins and given ~= '' then
@@ -205,15 +238,24 @@ elseif not of_holds and not superseded then
     put(session, 'rest_until', rest and fmt(rest.till) or '')
     put(session, 'rest_topic', rest and rest.topic or '')
   end
-  if event == 'start' then put(session, 'label', label) end
-  if name ~= stored_name and (event == 'start' or name ~= '') then put(session, 'name', name) end
+  if label ~= stored_label then put(session, 'label', label) end
+  if name ~= stored_name and (registers or name ~= '') then put(session, 'name', name) end
   if event ~= 'ask' then
     put(session, 'needs_you', event == 'needs_you' and '1' or '')
     put(session, 'state', event == 'end' and 'ended' or '')
   end
   if begins and pid ~= text(s[12]) then put(session, 'pid', pid) end
-  put(session, 'scope', scope_name)
-  put(session, 'host', host)
+  if event == 'end' then
+    if owner ~= '' then put(session, 'client', '') end
+  elseif event ~= 'ask' and client ~= '' and client ~= owner then
+    -- What is known more exactly stays.
+    local is_exact = string.find(client, ':', 1, true)
+    if is_owners and is_exact or not is_owners and moves then put(session, 'client', client) end
+  end
+  if moves then
+    put(session, 'scope', scope_name)
+    put(session, 'host', host)
+  end
   put(session, 'seen', fmt(now))
 end
 
@@ -639,7 +681,7 @@ local function ring(key, what)
   redis.pcall('XADD', key, 'MAXLEN', '16', '*', 'event', what)
   redis.pcall('PEXPIRE', key, fmt(DAY))
 end
-if K_WAKE and not superseded then ring(K_WAKE, event) end
+if K_WAKE and not superseded and not beside then ring(K_WAKE, event) end
 if K_BELL then ring(K_BELL, event) end
 
 ---- the journal; one that cannot be written does not stop the verdict ------------------------------------------
@@ -689,6 +731,7 @@ if detail ~= '' then put(entry, 'detail', detail) end
 local added = redis.pcall('XADD', K_JOURNAL, 'MAXLEN', '~', fmt(journal_max), '*', unpack(entry))
 local unjournaled = type(added) == 'table' and added.err and '1' or ''
 
+if beside and not superseded then fence = nil end
 return { answer.outcome, answer.reason, fmt(answer.left), fmt(answer.attempts), fmt(answer.strikes), fmt(fence),
   answer.changed, fmt(now), answer.by, answer.why, fmt(answer.count), answer.note,
-  answer.renewed, answer.born, answer.fleet, unjournaled }
+  answer.renewed, answer.born, answer.fleet, unjournaled, '' }

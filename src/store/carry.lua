@@ -11,9 +11,9 @@ local id, known_born, was_away, mirror_born, mirror_age, keep, released_age, goo
   compact_kind, compact_age, compact_left, compact_strikes,
   api_kind, api_age, api_left, api_strikes,
   session_kind, fence, rest, rest_age, rest_left, rest_topic, woken, note, count, begun_age, begun_id,
-  scope_name, name, label, host, pid, seen_age,
-  valid_until, scope_counts, fleet_counts, admitted = unpack(ARGV, 1, 52)
-local ADMITTED_ARGS = 53
+  scope_name, name, label, host, pid, client, seen_age,
+  valid_until, scope_counts, fleet_counts, admitted = unpack(ARGV, 1, 53)
+local ADMITTED_ARGS = 54
 
 local K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3]
 local K_SCOPE_QUOTA = scope_counts == '1' and KEYS[4]
@@ -148,6 +148,7 @@ if session_kind ~= '' then
     if label ~= '' then put(session, 'label', label) end
     put(session, 'host', host)
     put(session, 'pid', pid)
+    put(session, 'client', client)
     put(session, 'seen', fmt(ago(seen_age)))
   end
   if session_kind == 'own' and woken == '1' then

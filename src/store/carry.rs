@@ -9,6 +9,7 @@ use super::state_file::ScopeFile;
 use crate::clock;
 use crate::config::Config;
 use crate::throttle::policy::{Ms, millis};
+use crate::throttle::process::Process;
 use crate::throttle::state::{Hold, SessionState, Span};
 
 /// The script. Its text is sent with the first call after each change of store.
@@ -184,7 +185,7 @@ impl Told {
     fn session(&mut self, session: Option<&SessionState>, away: Option<Ms>, scope: &str) {
         let Some(s) = session else {
             self.text("");
-            (0..16).for_each(|_| {
+            (0..17).for_each(|_| {
                 self.text("");
             });
             return;
@@ -197,6 +198,7 @@ impl Told {
         self.number(s.count.into());
         self.age(s.begun.as_ref().map(|b| b.at)).text(s.begun.as_ref().map_or("", |b| &b.id));
         self.text(if s.scope.is_empty() { scope } else { &s.scope }).text(&s.name).text(&s.label).text(&s.host);
-        self.text(&s.pid.map(|p| p.to_string()).unwrap_or_default()).age(Some(s.seen));
+        let process = |process: Option<Process>| process.map(|p| p.to_string()).unwrap_or_default();
+        self.text(&process(s.pid)).text(&process(s.client)).age(Some(s.seen));
     }
 }

@@ -121,12 +121,21 @@ impl<'a> Embedded<'a> {
         }
         let mut decided = model::step(&self.config.policy, &mut state, step, now);
         state.fleet.hold = own_hold;
-        // Who asks from a seat that the session has left moves nothing.
-        let stays = moved.is_some() && decided.reason == Reason::Superseded;
-        let left = moved.filter(|_| !stays);
+        if decided.reason == Reason::Contested && notes.is_empty() {
+            return Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) });
+        }
+        // Only an event that raises the fence moves a session out of the scope that it was last seen in.
+        let stays = moved.is_some() && state.session.scope != step.scope;
+        let (stayed, left) = if stays { (moved, None) } else { (None, moved) };
         if left.is_some() && !matches!(step.event, Event::Ask { .. }) {
             // An engine in that seat has its fence from the other file.
-            marks::take_over(self.config, &step.session, &step.id);
+            marks::take_over(self.config, &step.session, &step.id, None);
+        }
+        if let Some((path, mut from)) = stayed
+            && from.sessions.get(&step.session) != Some(&state.session)
+        {
+            from.sessions.insert(step.session.clone(), state.session.clone());
+            state_file::replace(&path, &from)?;
         }
         let window = if state.session.label.is_empty() { &step.scope } else { &state.session.label };
         let mut entry = Entry::of(step, &decided, window, &self.config.fleet, NAME);

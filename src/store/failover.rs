@@ -117,6 +117,9 @@ impl<'a> Failover<'a> {
                     server.is(verdict.decision.born);
                     continue;
                 }
+                if verdict.decision.reason == Reason::Contested {
+                    return Ok(verdict);
+                }
                 self.keep(dir, step, &verdict.decision, Some((record, &known)));
                 if verdict.unjournaled {
                     self.journal_here(dir, step, &verdict.decision);
@@ -291,6 +294,10 @@ fn stays(dir: &Path, step: &Step) -> bool {
 
 /// Whether an answer tells something that is not kept yet.
 fn is_news(record: &Record, server: &str, step: &Step, decided: &Decision) -> bool {
+    // It is asked again with what it needs to know.
+    if decided.reason == Reason::Contested {
+        return false;
+    }
     let now = clock::host_ms();
     if step.event.is_fleets()
         || decided.reason == Reason::Lost

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
 use crate::read;
+use crate::throttle::process::Process;
 
 /// A mark that no engine can be waiting under any more.
 const OLD: Duration = Duration::from_secs(31 * 86_400);
@@ -21,14 +22,31 @@ fn folder(config: &Config) -> Option<PathBuf> {
     Some(config.state.as_ref()?.join(&config.fleet).join("marks"))
 }
 
-/// Marks that the step with this id took the session over.
-pub(crate) fn take_over(config: &Config, session: &str, id: &str) {
+/// What took a session over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The id of the step.
+    pub(crate) id: String,
+    /// The client process that ended the session; `None` where the session went on.
+    ended_by: Option<Process>,
+}
+
+impl Mark {
+    /// Whether it concerns the engine of this client process: the end of another process that used the session does not.
+    pub(crate) fn concerns(&self, client: Option<&Process>) -> bool {
+        self.ended_by.as_ref().zip(client).is_none_or(|(by, own)| by.may_be(own))
+    }
+}
+
+/// Marks that the step with this id took the session over, or that this client process ended it.
+pub(crate) fn take_over(config: &Config, session: &str, id: &str, ended_by: Option<&Process>) {
     let Some(folder) = folder(config) else { return };
     let _ = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     if let Ok(mut file) =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(folder.join(session))
     {
-        let _ = file.write_all(id.as_bytes());
+        let ended_by = ended_by.map(|process| format!(" {process}")).unwrap_or_default();
+        let _ = file.write_all([id, ended_by.as_str()].concat().as_bytes());
     }
     // Whoever writes one clears away what is old.
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -39,8 +57,10 @@ pub(crate) fn take_over(config: &Config, session: &str, id: &str) {
     }
 }
 
-/// The id of the step that last took the session over, if one did.
+/// What last took the session over, if anything did.
 #[must_use]
-pub(crate) fn taken_over_by(config: &Config, session: &str) -> Option<String> {
-    read::text(&folder(config)?.join(session)).ok()
+pub(crate) fn taken_over_by(config: &Config, session: &str) -> Option<Mark> {
+    let text = read::text(&folder(config)?.join(session)).ok()?;
+    let (id, ended_by) = text.split_once(' ').map_or((text.as_str(), None), |(id, by)| (id, by.parse().ok()));
+    Some(Mark { id: id.to_owned(), ended_by })
 }

@@ -259,7 +259,7 @@ fn doors(doors: &mut Doors, step: &Step, decided: &Decision, now: Ms) {
         Some(Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until })
     };
     match (step.event.asks(), decided.reason) {
-        (_, Reason::Superseded) => {}
+        (_, Reason::Superseded | Reason::Contested) => {}
         (Some(Class::Compact), Reason::Cooldown | Reason::Burst) => {
             doors.compact = span;
             doors.compact_strikes = decided.strikes;
@@ -292,7 +292,10 @@ fn doors(doors: &mut Doors, step: &Step, decided: &Decision, now: Ms) {
 
 /// The session as the event and its answer show it.
 fn session(session: &mut SessionState, step: &Step, decided: &Decision, now: Ms) {
-    if decided.reason == Reason::Superseded {
+    // Without a fence the event was another client process's, which changed nothing.
+    if matches!(decided.reason, Reason::Superseded | Reason::Contested)
+        || (decided.fence.is_none() && step.event.raises_fence())
+    {
         return;
     }
     session.fence = decided.fence.or(session.fence);
@@ -312,6 +315,11 @@ fn session(session: &mut SessionState, step: &Step, decided: &Decision, now: Ms)
         session.begun = Some(Begun { at: now, id: step.id.clone() });
         session.pid = step.pid;
     }
+    if matches!(step.event, Event::SessionEnd) {
+        session.client = None;
+    } else if step.event.raises_fence() {
+        session.client = step.client.or(session.client);
+    }
     let renews = matches!(step.event, Event::Ask { renew: true, .. });
     let past_the_rest = !renews && matches!(decided.reason, Reason::MinInterval | Reason::Quota | Reason::Burst);
     if (decided.outcome == Outcome::Admit && !decided.renewed) || past_the_rest {
@@ -326,7 +334,7 @@ fn session(session: &mut SessionState, step: &Step, decided: &Decision, now: Ms)
 pub(super) fn is_worth_keeping(step: &Step, decided: &Decision) -> bool {
     match decided.reason {
         Reason::Hold | Reason::Cooldown | Reason::Burst | Reason::ApiError => true,
-        Reason::Superseded => false,
+        Reason::Superseded | Reason::Contested => false,
         reason if reason.is_rest() => reason != Reason::Parked,
         _ => match &step.event {
             Event::StopFailure(_) => decided.retry_after.is_some() || decided.held.is_some(),

@@ -106,7 +106,7 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
     };
     args.flag(failure.is_some_and(|f| f.too_long));
     args.text(failure.map(|f| &f.cure).or(hold.map(|h| &h.reason)).map_or("", String::as_str));
-    args.maybe(step.pid.map(Ms::from));
+    args.text(&step.pid.map(|pid| pid.to_string()).unwrap_or_default());
     args.text(match event {
         Event::Wake { note } => note,
         _ => "",
@@ -124,6 +124,7 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
     args.text(known_born);
     args.text(hold.map_or("", |h| &h.by)).maybe(hold.and_then(|h| h.lasting).map(millis));
     args.int(policy.hold_after_strikes.into()).flag(step.shadow).flag(limits.window_limits);
+    args.text(&step.client.map(|client| client.to_string()).unwrap_or_default()).text(step.claim.code());
     args.quotas(scope_quotas).quotas(fleet_quotas);
     args.0
 }
@@ -229,7 +230,7 @@ pub(crate) fn unjournaled(answer: &Value) -> bool {
     matches!(answer, Value::Array(fields) if matches!(fields.get(15), Some(Value::BulkString(said)) if said == b"1"))
 }
 
-/// The script's answer: sixteen strings, an empty one where there is nothing to say.
+/// The script's answer: seventeen strings, an empty one where there is nothing to say.
 #[must_use]
 pub fn decision(answer: &Value) -> Option<Decision> {
     let Value::Array(fields) = answer else { return None };
@@ -269,5 +270,6 @@ pub fn decision(answer: &Value) -> Option<Decision> {
         renewed: text(12)? == "1",
         now: number(7)?,
         born: text(13)?.to_owned(),
+        client: text(16)?.parse().ok(),
     })
 }

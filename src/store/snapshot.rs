@@ -9,7 +9,7 @@ use crate::throttle::state::{
 };
 
 /// The fields of a session, in the order of [`session`].
-pub(super) const SESSION: [&str; 21] = [
+pub(super) const SESSION: [&str; 22] = [
     "scope",
     "name",
     "label",
@@ -31,6 +31,7 @@ pub(super) const SESSION: [&str; 21] = [
     "held_by",
     "held_reason",
     "by_person",
+    "client",
 ];
 
 /// A session's hash.
@@ -63,6 +64,7 @@ pub(super) fn session(fields: &Value) -> SessionState {
         held_by: next(),
         held_reason: next(),
         by_person: next() == "1",
+        client: next().parse().ok(),
         ..SessionState::default()
     }
 }

@@ -4,6 +4,7 @@ use super::explain::Told;
 use crate::clock;
 use crate::cmd::{engine, hold};
 use crate::hook::prompt;
+use crate::process::Standing;
 use crate::status::when;
 use crate::text;
 use crate::throttle::policy::{Class, millis};
@@ -111,14 +112,20 @@ fn who_asks(told: &Told<'_>) -> String {
         return "It has no waiting engine (the plain one), so nothing wakes it: type in the session to go on."
             .to_owned();
     };
+    let pid = pid.pid;
+    let standing = engine::standing(session);
     let place = if session.host == clock::host() { "on this machine".to_owned() } else { text::line(&session.host) };
-    if !engine::waits(session) {
+    if standing == Some(Standing::Gone) {
         return format!(
             "Its waiting engine (pid {pid} {place}) is gone, so nothing wakes it: type in the session to go on."
         );
     }
-    if session.host == clock::host() {
+    if standing == Some(Standing::Runs) {
         format!("Its waiting engine (pid {pid} {place}) asks then by itself.")
+    } else if session.host == clock::host() {
+        format!(
+            "Its waiting engine (pid {pid} in another container, not known from here) asks then by itself, if it runs."
+        )
     } else {
         format!("Its waiting engine (pid {pid} on {place}) asks then by itself, if it is still there.")
     }

@@ -176,6 +176,7 @@ mod tests {
             renewed: false,
             now: AT + 5000,
             born: String::new(),
+            client: None,
         }
     }
 
@@ -237,6 +238,7 @@ mod tests {
                 Reason::Event => &["it asked for nothing: Stop was journaled"],
                 Reason::WaiterExpired => &["reached the end of its wait", type_on],
                 Reason::Lost => &["the server had lost its data"],
+                Reason::Contested => &["belonged to another client process"],
                 Reason::StoreDown => &["could not be decided for (store_down)", "its detail", type_on],
                 Reason::BadConfig => &["was not decided for (bad_config)", "its detail", "mend that"],
                 Reason::BadInput => &["was not decided for (bad_input)", "its detail", "mend that"],
@@ -310,7 +312,7 @@ mod tests {
             words.contains("refused done: the agent said it is done. No time ends that.\nIt has no waiting engine"),
             "{words}"
         );
-        state.session.pid = Some(std::process::id());
+        state.session.pid = Some(crate::process::own());
         state.session.host = crate::clock::host();
         let words = told(&refused, &state, decision(Reason::Done, None));
         assert!(words.contains("No time ends that.\nTo wake it: frosty wake s. Its waiting engine"), "{words}");
@@ -348,7 +350,7 @@ mod tests {
         );
         assert!(words.contains(" (in 3m20s), as things stand."), "{words}");
         let mut waited = state.clone();
-        (waited.session.pid, waited.session.host) = (Some(std::process::id()), crate::clock::host());
+        (waited.session.pid, waited.session.host) = (Some(crate::process::own()), crate::clock::host());
         let done = vec![decision(Reason::Cooldown, Some(60)), after(Reason::Done, 60, None)];
         let words = told_of_all(&refused, &waited, done);
         assert!(words.contains("it is done. No time ends that.\nTo wake it: frosty wake s. "), "{words}");

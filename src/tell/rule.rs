@@ -30,6 +30,7 @@ pub(super) fn name(told: &Told<'_>) -> &'static str {
         Reason::Event
         | Reason::WaiterExpired
         | Reason::Lost
+        | Reason::Contested
         | Reason::StoreDown
         | Reason::BadConfig
         | Reason::BadInput
@@ -70,6 +71,7 @@ pub(super) fn numbers(told: &Told<'_>) -> String {
         Reason::Event => format!("it asked for nothing: {} was journaled", text::line(told.past.text("event"))),
         Reason::WaiterExpired => "its waiting engine had reached the end of its wait (--wait)".to_owned(),
         Reason::Lost => "the server had lost its data, and was told first what this machine remembers".to_owned(),
+        Reason::Contested => "the session belonged to another client process, which was looked for first".to_owned(),
         _ if detail.is_empty() => "nothing more was journaled of it".to_owned(),
         _ => detail,
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::policy::{Backoff, MOST_STRIKES, Ms, millis};
 use super::state::{Begun, FleetState, Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
-use super::step::{Event, Failure, FailureClass, HoldRequest, Reset, RestRequest, Step};
+use super::step::{Claim, Event, Failure, FailureClass, HoldRequest, Reset, RestRequest, Step};
 use super::verdict::Held;
 
 /// Who opens the holds of API errors; a good stop lifts these and no others.
@@ -61,6 +61,37 @@ pub(super) fn standing(session: &mut SessionState, ask: &Step, now: Ms) -> Stand
     }
 }
 
+/// How the client process that sent an event stands to the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// The session is its own, as far as is known.
+    Own,
+    /// The session belongs to another process, and the event takes it over.
+    TakesOver,
+    /// The session belongs to another process and stays with it: the event is only recorded.
+    Beside,
+    /// The session belongs to another process of the same machine, where the caller can see whether that still runs.
+    Contested,
+}
+
+/// Compares the client process that sent the event with the one that the session belongs to.
+pub(super) fn relation(session: &SessionState, ask: &Step) -> Relation {
+    let (Some(own), Some(owner)) = (ask.client, session.client) else { return Relation::Own };
+    let is_here = session.host == ask.host;
+    if !ask.event.is_clients() || matches!(ask.event, Event::Ask { .. }) || (is_here && own.may_be(&owner)) {
+        return Relation::Own;
+    }
+    match ask.claim {
+        Claim::Take => Relation::TakesOver,
+        Claim::Beside => Relation::Beside,
+        Claim::Yield if is_here => Relation::Contested,
+        Claim::Yield => match ask.event.settles_unseen() {
+            Claim::Take => Relation::TakesOver,
+            _ => Relation::Beside,
+        },
+    }
+}
+
 fn begins(event: &Event) -> bool {
     matches!(event, Event::Stop { .. } | Event::StopFailure(_))
 }
@@ -70,7 +101,7 @@ fn stored(session: &SessionState) -> Option<i64> {
 }
 
 /// The event's effects on its session.
-pub(super) fn on_session(session: &mut SessionState, ask: &Step, standing: Standing, now: Ms) {
+pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relation, standing: Standing, now: Ms) {
     match &ask.event {
         Event::Wake { note } => {
             session.woken = true;
@@ -82,6 +113,18 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, standing: Stand
     if !ask.event.is_clients() {
         return;
     }
+    // A viewer of an open session does not move it.
+    let moves = relation == Relation::TakesOver
+        || ask.event.raises_fence()
+        || matches!(ask.event, Event::Ask { .. })
+        || session.scope.is_empty()
+        || session.phase == Phase::Ended;
+    let registers = moves || session.scope == ask.scope;
+    if relation == Relation::TakesOver {
+        // The label is of the window that the session left.
+        session.label.clear();
+    }
+    own(session, ask, moves);
     if ask.event.raises_fence() && standing != Standing::Told {
         let id = if begins(&ask.event) { ask.id.clone() } else { String::new() };
         let age = ask.late.filter(|_| begins(&ask.event)).map_or(0, millis);
@@ -107,7 +150,7 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, standing: Stand
         }
         Event::SessionEnd => session.rest = None,
         Event::ClientPrompt { .. } => end_parked(session),
-        Event::SessionStart { label } => {
+        Event::SessionStart { label } if registers => {
             session.name.clone_from(&ask.name);
             session.label.clone_from(label);
         }
@@ -123,9 +166,28 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, standing: Stand
     if begins(&ask.event) {
         session.pid = ask.pid;
     }
-    session.scope.clone_from(&ask.scope);
-    session.host.clone_from(&ask.host);
+    if moves {
+        session.scope.clone_from(&ask.scope);
+        session.host.clone_from(&ask.host);
+    }
     session.seen = now;
+}
+
+/// Notes the client process that the session belongs to from now on.
+fn own(session: &mut SessionState, ask: &Step, moves: bool) {
+    if matches!(ask.event, Event::SessionEnd) {
+        session.client = None;
+        return;
+    }
+    if matches!(ask.event, Event::Ask { .. }) {
+        return;
+    }
+    let Some(client) = ask.client else { return };
+    let is_same = session.host == ask.host && session.client.is_some_and(|own| own.may_be(&client));
+    // What is known more exactly stays.
+    if if is_same { client.birth.is_some() } else { moves } {
+        session.client = Some(client);
+    }
 }
 
 fn end_parked(session: &mut SessionState) {

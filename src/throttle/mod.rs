@@ -6,6 +6,7 @@
 pub(crate) mod effects;
 pub mod model;
 pub mod policy;
+pub mod process;
 pub mod state;
 pub mod step;
 pub mod verdict;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::effects::{self, BY_API, Standing};
+use super::effects::{self, BY_API, Relation, Standing};
 use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
 use super::state::{ClassState, FleetState, Hold, QuotaLog, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, R_RANGE, Step};
@@ -32,12 +32,24 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     {
         return lost;
     }
-    let standing = effects::standing(&mut state.session, ask, now);
+    let relation = effects::relation(&state.session, ask);
+    if relation == Relation::Contested {
+        let client = state.session.client;
+        return Decision { client, ..decision(Outcome::Refuse, Reason::Contested, now) };
+    }
+    let is_beside = relation == Relation::Beside;
+    let standing = match is_beside {
+        true if matches!(ask.event, Event::Stop { .. }) => Standing::Superseded,
+        true => Standing::Own,
+        false => effects::standing(&mut state.session, ask, now),
+    };
     if standing == Standing::Superseded {
         return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
     }
     let by_person = state.session.by_person;
-    effects::on_session(&mut state.session, ask, standing, now);
+    if !is_beside {
+        effects::on_session(&mut state.session, ask, relation, standing, now);
+    }
     let mut lifted = None;
     let mut ended = None;
     if ask.event.is_fleets() {
@@ -62,7 +74,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
             Decision { held: lifted.or(recorded.held), retry_after: recorded.retry_after.or(ended), ..recorded }
         }
     };
-    decided.fence = if ask.event.is_of_holds() { None } else { state.session.fence };
+    decided.fence = if ask.event.is_of_holds() || is_beside { None } else { state.session.fence };
     if ask.event.asks() == Some(Class::Stop) {
         decided.reason_changed = state.session.last_reason != decided.reason.code();
         state.session.last_reason = decided.reason.code().to_owned();
@@ -100,6 +112,7 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         renewed: false,
         now,
         born: String::new(),
+        client: None,
     }
 }
 

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Class, Ms};
+use super::process::Process;
 
 /// A stretch of time with its start, so that a clock stepped back can be noticed and the length kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -347,7 +348,10 @@ pub struct SessionState {
     pub needs_you: bool,
     /// The process that waits for it since its last stop, on its machine; `None` when none does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
+    pub pid: Option<Process>,
+    /// The client process that the session belongs to, on its machine; `None` while it is unknown, and after its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<Process>,
     /// The machine it was last seen on.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::policy::{Class, Ms};
+use super::process::Process;
 use super::state::RestKind;
 
 /// The highest number a caller draws for jitter, exclusive: `r` counts millionths.
@@ -87,6 +88,13 @@ impl Event {
                 | Self::ClientPrompt { .. }
                 | Self::SessionEnd
         )
+    }
+
+    /// What the event does to a session of another client process of which this machine cannot see whether it still runs: a
+    /// turn that runs here goes on here, and a window that opens or closes changes nothing.
+    #[must_use]
+    pub fn settles_unseen(&self) -> Claim {
+        if self.raises_fence() && !matches!(self, Self::SessionEnd) { Claim::Take } else { Claim::Beside }
     }
 
     /// Whether the event reads or writes its scope's state.
@@ -185,6 +193,30 @@ pub struct Failure {
     pub cure: String,
 }
 
+/// What an event does to a session that belongs to another client process than the one that sent it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Claim {
+    /// It is recorded, and the session stays as it is.
+    #[default]
+    Beside,
+    /// Nothing is decided before the caller has found out whether that process still runs.
+    Yield,
+    /// It takes the session over.
+    Take,
+}
+
+impl Claim {
+    /// The code that the script knows it by.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Beside => "beside",
+            Self::Yield => "yield",
+            Self::Take => "take",
+        }
+    }
+}
+
 /// One question to the store.
 #[derive(Debug, Clone)]
 pub struct Step {
@@ -205,7 +237,11 @@ pub struct Step {
     /// Whether the answer is only looked at: nobody goes on by it, and the journal says so.
     pub shadow: bool,
     /// The process that waits for the session after this stop, if one does.
-    pub pid: Option<u32>,
+    pub pid: Option<Process>,
+    /// The client process that sent the event; `None` where it is unknown.
+    pub client: Option<Process>,
+    /// What the event does to a session that belongs to another client process.
+    pub claim: Claim,
     /// For a `Stop` or `StopFailure` told again after no answer came: how long ago it was told first. A fence raised since
     /// then is newer. (One that the store did hear is known by its [`Step::id`], and nothing of it is done twice.)
     pub late: Option<Duration>,

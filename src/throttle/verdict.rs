@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::policy::Ms;
+use super::process::Process;
 
 /// Why an ask was answered as it was. The names are the journal's and the store's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +42,9 @@ pub enum Reason {
     WaiterExpired,
     /// The asker knows the store by another `born`: what it has to tell comes first. Nothing was decided or journaled.
     Lost,
+    /// The session belongs to another client process of the asking machine. Nothing was decided or journaled: the caller
+    /// finds out first whether that process still runs.
+    Contested,
     /// The store could not be asked.
     StoreDown,
     /// The configuration cannot be read or is impossible.
@@ -59,7 +63,7 @@ impl Reason {
     }
 
     /// Every reason, in the order above.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Admitted,
         Self::Probe,
         Self::MinInterval,
@@ -77,6 +81,7 @@ impl Reason {
         Self::Event,
         Self::WaiterExpired,
         Self::Lost,
+        Self::Contested,
         Self::StoreDown,
         Self::BadConfig,
         Self::BadInput,
@@ -104,6 +109,7 @@ impl Reason {
             Self::Event => "event",
             Self::WaiterExpired => "waiter_expired",
             Self::Lost => "lost",
+            Self::Contested => "contested",
             Self::StoreDown => "store_down",
             Self::BadConfig => "bad_config",
             Self::BadInput => "bad_input",
@@ -172,6 +178,8 @@ pub struct Decision {
     pub now: Ms,
     /// For a continuation: the store's `born`, which another one would tell from it; else empty.
     pub born: String,
+    /// The client process that the session belongs to, where `reason` is [`Reason::Contested`].
+    pub client: Option<Process>,
 }
 
 /// Who holds and why.

@@ -60,13 +60,13 @@ pub fn look(config: &Config) -> Result<(), StoreError> {
     let mut roll = Roll::open(config)?;
     let (now, sessions) = (roll.now()?, roll.sessions()?);
     let lost: Vec<&Session> = sessions.iter().filter(|(_, s)| is_lost(s, now)).collect();
-    let told: Told = lost.iter().filter_map(|(id, s)| Some((id.clone(), s.pid?))).collect();
+    let told: Told = lost.iter().filter_map(|(id, s)| Some((id.clone(), s.pid?.pid))).collect();
     // Written first: told once too seldom is better than for ever.
     let written = kept.seek(SeekFrom::Start(0)).and_then(|_| kept.set_len(0));
     let written = written.and_then(|()| kept.write_all(&serde_json::to_vec(&told).unwrap_or_default()));
     written.map_err(files)?;
     for (id, session) in lost {
-        if before.get(id) == session.pid.as_ref() {
+        if before.get(id).copied() == session.pid.map(|engine| engine.pid) {
             continue;
         }
         let _ = notify::finish(notify::start(&config.notify, &word(config, id, session, now)));
@@ -83,7 +83,7 @@ fn word(config: &Config, id: &str, session: &crate::throttle::state::SessionStat
     let who = names.into_iter().find(|name| !name.is_empty()).map_or(id, String::as_str);
     let who = text::line(who);
     let reason = text::line(&session.last_reason);
-    let pid = session.pid.unwrap_or_default();
+    let pid = session.pid.map(|engine| engine.pid).unwrap_or_default();
     Word {
         kind: Kind::WaiterLost,
         fleet: config.fleet.clone(),

@@ -131,10 +131,14 @@ def _plugin(b, script=_replies, **policy):
     return called
 
 
-def _say(b, prompt):
+# A session that ends with its turn is left alone without it.
+PRINT = {"FROSTY_ON": "print"}
+
+
+def _say(b, prompt, env=None):
     """The last of what the agent was told, or nothing where no call was made; and what the client said."""
     before = len(b.stub.main())
-    _, out, _ = b.home.print_mode(prompt, "--plugin-dir", str(ROOT))
+    _, out, _ = b.home.print_mode(prompt, "--plugin-dir", str(ROOT), env=env)
     calls = b.stub.main()[before:]
     return (calls[0].last if calls else ""), out, len(calls)
 
@@ -143,12 +147,12 @@ def plugin_arms_and_disarms(b):
     called = _plugin(b)
     _, _, calls = _say(b, "hi")
     check(calls == 1 and not b.journal.entries(), "an unarmed session was continued or journaled")
-    told, out, calls = _say(b, "/frosty:on")
+    told, out, calls = _say(b, "/frosty:on", PRINT)
     session = b.stub.main()[-1].session
     check(called() == [["on", "--session", session]], f"called {called()}")
     check(f"session {session} armed" in told, f"the agent was told: …{told[-500:]} ({out})")
     check(calls == 2 and len(b.journal.admissions()) == 1, f"{calls} calls after /frosty:on, not 2")
-    told, out, calls = _say(b, "/frosty:off")
+    told, out, calls = _say(b, "/frosty:off", PRINT)
     check(called()[-1][0] == "off" and "disarmed" in told and calls == 1, f"{calls} calls: …{told[-500:]} ({out})")
     b.say("plugin: unarmed 1 call; /frosty:on 2 calls, the second by an admission; /frosty:off 1 call")
 
@@ -159,7 +163,7 @@ def plugin_done(b):
         return text("Nothing is left.\n\nfrosty: done" if "frosty: done" in c.last else f"Reply {c.n}.")
 
     _plugin(b, script, stop={"min_interval": "0s"})
-    b.home.env["FROSTY_ON"] = "1"
+    b.home.env.update(PRINT)
     told, out, calls = _say(b, "/frosty:done")
     check(calls == 1 and [e.reason for e in b.journal.refusals()] == ["done"], f"{calls} calls: {out}; {b.journal.tail()}")
     b.say("/frosty:done: 1 call, the stop rests as done")

@@ -3,10 +3,12 @@ from bench import check
 from stub import text
 
 CAP_LIFTED = {"CLAUDE_CODE_STOP_HOOK_BLOCK_CAP": "0"}
+# Print mode is left alone without it.
+PRINT = {"FROSTY_ON": "print"}
 
 
 def plain_print_cap_lifted(b):
-    b.start(lambda c: text(f"Reply {c.n}."), engine="plain", settings_env=CAP_LIFTED)
+    b.start(lambda c: text(f"Reply {c.n}."), engine="plain", settings_env=CAP_LIFTED, env=PRINT)
     code, out, seconds = b.home.print_mode("hi")
     calls = len(b.stub.main())
     b.say(f"{calls} calls, exit {code}, {seconds:.1f} s")
@@ -18,7 +20,7 @@ def plain_print_cap_lifted(b):
 
 def plain_print_cap_kept(b):
     """Where no limit of Frosty's speaks, the client's own ends the turn: at the ninth continuation in a row."""
-    b.start(lambda c: text(f"Reply {c.n}."), {"stop": {"min_interval": "0s", "burst": None}}, engine="plain")
+    b.start(lambda c: text(f"Reply {c.n}."), {"stop": {"min_interval": "0s", "burst": None}}, engine="plain", env=PRINT)
     code, out, seconds = b.home.print_mode("hi")
     calls, admitted = len(b.stub.main()), len(b.journal.admissions())
     b.say(f"{calls} calls, {admitted} admissions, exit {code}, {seconds:.1f} s")

@@ -84,6 +84,8 @@ fn switches() {
     let frosty = well().var("CLAUDE_CODE_ENTRYPOINT", "sdk-cli");
     doctor(&frosty).shows("note", "armed", &["print mode", "-> export FROSTY_ON=print"]);
     register(&frosty, "project", &registration(Engine::Plain));
+    doctor(&frosty).shows("note", "armed", &["print mode", "-> export FROSTY_ON=print"]);
+    let frosty = frosty.var("CLAUDE_CODE_ENTRYPOINT", "cli").var("CLAUDE_CODE_SESSION_ATTENDED", "0");
     doctor(&frosty).shows("ok", "armed", &[]);
 }
 

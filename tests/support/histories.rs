@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, Ms, Policy, Quota, millis};
+use frosty::throttle::process::{Birth, Process};
 use frosty::throttle::state::RestKind;
-use frosty::throttle::step::{Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
+use frosty::throttle::step::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
 use frosty::throttle::verdict::Decision;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runner, RngSeed};
@@ -233,6 +234,14 @@ pub fn ahead(steps_back: bool) -> impl Strategy<Value = Ahead> {
     ]
 }
 
+/// The client process that sends an event, what it may do to another one's session, and its machine.
+fn sender() -> impl Strategy<Value = (Option<Process>, Claim, &'static str)> {
+    let born = |pid, start| Some(Process { pid, birth: Some(Birth { start, namespace: 9 }) });
+    let client = vec![None, Some(Process::numbered(1)), born(1, 5), born(1, 6), Some(Process::numbered(2)), born(2, 5)];
+    let claim = vec![Claim::Take, Claim::Take, Claim::Yield, Claim::Beside];
+    (prop::sample::select(client), prop::sample::select(claim), prop::sample::select(vec!["host", "host", "other"]))
+}
+
 pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
     // A stop or failure told again: the session's last one, or one that was never heard.
     let late = prop::option::weighted(0.1, (0u64..=90_000).prop_map(Duration::from_millis));
@@ -245,24 +254,30 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
         0..R_RANGE,
         0u8..3,
         0u8..2,
-        (-60_000i64..60_000, late, "[a-c]{0,1}", known_born),
+        (-60_000i64..60_000, late, "[a-c]{0,1}", known_born, sender()),
     )
-        .prop_map(|(ahead, event, [paced, own_fence], r, session, scope, (skew, late, name, known_born))| Move {
-            ahead,
-            own_fence,
-            step: Step {
-                paced,
-                late,
-                name,
-                known_born: known_born.to_owned(),
-                pid: (r % 2 == 0).then_some(r),
-                r,
-                session: format!("session-{session}"),
-                scope: if event.is_fleets() { String::new() } else { format!("scope-{scope}") },
-                shadow: r % 9 == 0,
-                host_ms: T0 + skew,
-                ..step(event)
-            },
+        .prop_map(|(ahead, event, [paced, own_fence], r, session, scope, more)| {
+            let (skew, late, name, known_born, (client, claim, host)) = more;
+            Move {
+                ahead,
+                own_fence,
+                step: Step {
+                    paced,
+                    late,
+                    name,
+                    known_born: known_born.to_owned(),
+                    pid: (r % 2 == 0).then_some(Process::numbered(r)),
+                    client,
+                    claim,
+                    host: host.to_owned(),
+                    r,
+                    session: format!("session-{session}"),
+                    scope: if event.is_fleets() { String::new() } else { format!("scope-{scope}") },
+                    shadow: r % 9 == 0,
+                    host_ms: T0 + skew,
+                    ..step(event)
+                },
+            }
         });
     prop::collection::vec(one, len..=len)
 }

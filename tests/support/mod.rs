@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use frosty::throttle::policy::{Ms, Policy};
-use frosty::throttle::step::{Event, Step};
+use frosty::throttle::step::{Claim, Event, Step};
 use tempfile::TempDir;
 
 /// A redis-server of the test's own, ended with it.
@@ -363,6 +363,8 @@ pub fn step(event: Event) -> Step {
         name: String::new(),
         paced: false,
         pid: None,
+        client: None,
+        claim: Claim::Beside,
         late: None,
         host: "host".to_owned(),
         host_ms: T0,

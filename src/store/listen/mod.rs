@@ -177,6 +177,7 @@ mod tests {
             count: 0,
             renewed: false,
             born: String::new(),
+            client: None,
             note: String::new(),
             now: 1000,
         }

@@ -1,0 +1,50 @@
+//! The client process that a session belongs to: which process sent an event, and what the event may do to a session of
+//! another one. Two processes use one session id after `claude --continue` in a second window, say.
+
+use std::time::Instant;
+
+use super::client;
+use crate::config::{Config, Env};
+use crate::process::{self, Standing};
+use crate::store::{self, StoreError};
+use crate::throttle::process::Process;
+use crate::throttle::step::{Claim, Event, Step};
+use crate::throttle::verdict::{Reason, Verdict};
+
+/// The client process that sent the event. A stop that is not waited out reads no file for it.
+pub(super) fn client_of(env: &Env, event: &Event, waits: bool) -> Option<Process> {
+    let named = client::named(env)?;
+    let is_plain = !waits && matches!(event, Event::Stop { .. } | Event::StopFailure(_));
+    Some(if is_plain { named } else { process::exact(named.pid) })
+}
+
+/// What an event does to a session of another process: a turn that an attended client ran takes it over at once.
+pub(super) fn of(event: &Event, unattended: bool) -> Claim {
+    match event {
+        Event::SessionStart { .. } | Event::SessionEnd => Claim::Yield,
+        event if event.raises_fence() && unattended => Claim::Yield,
+        event if event.raises_fence() => Claim::Take,
+        _ => Claim::Beside,
+    }
+}
+
+/// Asks the store once. Where the session belongs to another process of this machine, it is asked again with what became of
+/// that: only a process that has ended loses its session to a window that opens or closes, or to an unattended run.
+pub(super) fn step(config: &Config, step: &Step, deadline: Instant) -> Result<Verdict, StoreError> {
+    let mut store = store::open(config, deadline)?;
+    let mut verdict = store.step(step);
+    if let Ok(Verdict { decision, .. }) = &verdict
+        && decision.reason == Reason::Contested
+    {
+        let owner = decision.client.map(|owner| process::standing(&owner, &step.host, None));
+        let claim = match owner {
+            Some(Standing::Runs) => Claim::Beside,
+            Some(Standing::Gone) | None => Claim::Take,
+            Some(Standing::Unknown) => step.event.settles_unseen(),
+        };
+        verdict = store.step(&Step { claim, ..step.clone() });
+    }
+    // The process is about to end: giving back its memory piece by piece would only delay that.
+    std::mem::forget(store);
+    verdict
+}

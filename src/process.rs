@@ -1,0 +1,125 @@
+//! The processes of this machine: this one, the client's, and whether one that was stored still runs.
+
+use std::fs;
+use std::sync::OnceLock;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+use crate::clock;
+use crate::throttle::process::{Birth, Process};
+
+/// Whether a process still runs, as far as this machine can find out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It runs.
+    Runs,
+    /// It has ended.
+    Gone,
+    /// It belongs to another machine or to another container.
+    Unknown,
+}
+
+/// This process.
+#[must_use]
+pub fn own() -> Process {
+    exact(std::process::id())
+}
+
+/// The process with this id, with its start and namespace where the system shows them (Linux).
+#[must_use]
+pub fn exact(pid: u32) -> Process {
+    let birth = about(&pid.to_string()).zip(namespace());
+    Process { pid, birth: birth.map(|(about, namespace)| Birth { start: about.start, namespace }) }
+}
+
+/// Whether a process of `host` still runs. One whose start is not known must also bear `name`, since its id may belong to
+/// another process by now.
+#[must_use]
+pub fn standing(process: &Process, host: &str, name: Option<&str>) -> Standing {
+    if host != clock::host() {
+        return Standing::Unknown;
+    }
+    if let (Some(birth), Some(here)) = (process.birth, namespace())
+        && birth.namespace != here
+    {
+        return Standing::Unknown;
+    }
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Standing::Gone };
+    if test_kill_process(pid) == Err(Errno::SRCH) {
+        return Standing::Gone;
+    }
+    // Without /proc its id is all that is known of it.
+    let Some(about) = about(&process.pid.to_string()) else { return Standing::Runs };
+    let is_it = match (process.birth, name) {
+        (Some(birth), _) => birth.start == about.start,
+        (None, Some(name)) => {
+            about.name.starts_with(name) || self::about("self").is_some_and(|own| own.name == about.name)
+        }
+        (None, None) => true,
+    };
+    if is_it && !about.is_over { Standing::Runs } else { Standing::Gone }
+}
+
+/// The inode of this process's pid namespace (Linux).
+fn namespace() -> Option<u64> {
+    static NAMESPACE: OnceLock<Option<u64>> = OnceLock::new();
+    *NAMESPACE.get_or_init(|| {
+        let link = fs::read_link("/proc/self/ns/pid").ok()?;
+        link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+    })
+}
+
+/// What `stat` of proc(5) shows of a process (Linux); every user may read it, unlike `exe`.
+struct About {
+    name: String,
+    /// It has ended, and its parent has not yet asked how.
+    is_over: bool,
+    /// When it started, in the kernel's ticks since it booted.
+    start: u64,
+}
+
+fn about(process: &str) -> Option<About> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name stands in parentheses and may hold any character.
+    let (head, tail) = stat.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    let mut fields = tail.split_whitespace();
+    let is_over = matches!(fields.next(), Some("Z" | "X" | "x"));
+    Some(About { name: name.to_owned(), is_over, start: fields.nth(18)?.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_runs_is_known_by_its_start_and_namespace() {
+        let here = clock::host();
+        let own = own();
+        let birth = own.birth.unwrap();
+        assert_eq!(standing(&own, &here, None), Standing::Runs);
+        let other_start = Process { birth: Some(Birth { start: birth.start + 1, ..birth }), ..own };
+        assert_eq!(standing(&other_start, &here, None), Standing::Gone, "its id was given to another process");
+        let container = Process { birth: Some(Birth { namespace: birth.namespace + 1, ..birth }), ..own };
+        assert_eq!(standing(&container, &here, None), Standing::Unknown);
+        assert_eq!(standing(&own, "elsewhere", None), Standing::Unknown);
+        assert_eq!(standing(&Process::numbered(own.pid), &here, None), Standing::Runs);
+        assert_eq!(standing(&Process::numbered(own.pid), &here, Some("frosty")), Standing::Runs, "this one's own name");
+    }
+
+    #[test]
+    fn a_process_that_ended_is_gone() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = exact(child.id());
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        // Over, and not yet waited for.
+        while standing(&process, &clock::host(), None) != Standing::Gone {
+            assert!(std::time::Instant::now() < end, "a zombie counts as running");
+            std::thread::yield_now();
+        }
+        let _ = child.wait();
+        assert_eq!(standing(&process, &clock::host(), None), Standing::Gone);
+        assert_eq!(standing(&Process::numbered(child.id()), &clock::host(), None), Standing::Gone);
+    }
+}

@@ -1,0 +1,95 @@
+"""A session belongs to one client process: other windows on it, and background sessions."""
+import json
+import subprocess
+import time
+
+from bench import check
+from home import client
+from stub import text
+
+POLICY = {"stop": {"min_interval": "2s"}}
+QUICK = {"stop": {"min_interval": "2s"}}
+
+
+def _waiting(b, **start):
+    """An engine waits with an agent that rests for long."""
+    b.start(lambda c: text(f"Reply {c.n}.\n\nfrosty: next_check 1h"), POLICY, **start)
+    t = b.open()
+    t.say("Go.")
+    session = b.stub.wait(1, 30)[0].session
+    return t, b.waiting(), session
+
+
+def _goes_on(b, engine, session):
+    """The engine stayed, and wakes its own window."""
+    check(b.engines() == [engine], f"engines {b.engines()}, not {engine}")
+    calls = len(b.stub.main())
+    code, out = b.home.frosty("wake", session)
+    check(code == 0 and "woke" in out, f"frosty wake: exit {code}: {out}")
+    b.stub.wait(calls + 1, 30, "the continuation of the first window")
+    b.none_burnt(1)
+
+
+def _viewed(b, **start):
+    first, engine, session = _waiting(b, **start)
+    second = b.open("--continue")
+    time.sleep(1)
+    check(b.engines() == [engine], f"opened beside it: engines {b.engines()}, not {engine}")
+    second.say("/exit")
+    second.gone()
+    _goes_on(b, engine, session)
+    b.say("a second window was opened and left by /exit: the engine of the first went on")
+
+
+def second_window_opened_and_left(b):
+    _viewed(b, server=True)
+
+
+def second_window_opened_and_left_without_a_server(b):
+    _viewed(b)
+
+
+def _print_beside(b, on):
+    first, engine, session = _waiting(b)
+    b.home.print_mode("--continue", "hello from cron", env={"FROSTY_ON": on} if on else {})
+    beside = [c for c in b.stub.main() if "hello from cron" in c.last]
+    check(len(beside) == 1 and beside[0].session == session, f"{len(beside)} calls of {[c.session for c in beside]}")
+    _goes_on(b, engine, session)
+    b.say(f"claude -p --continue with FROSTY_ON={on}: 1 call, the engine of the window went on")
+
+
+def print_run_of_the_same_session(b):
+    _print_beside(b, None)
+
+
+def armed_print_run_of_the_same_session(b):
+    _print_beside(b, "print")
+
+
+def prompt_in_a_second_window(b):
+    first, engine, session = _waiting(b)
+    second = b.open("--continue")
+    second.say("From here on.")
+    b.until(lambda: engine not in b.engines(), 20, "the engine of the first window leaves")
+    calls = b.stub.wait(2, 40, "the prompt of the second window")
+    b.until(lambda: len(b.journal.refusals()) >= 2, 20, "the second window rests")
+    check(len(b.engines()) == 1, f"engines {b.engines()}, not one")
+    shown = json.loads(b.home.frosty("status", "--json")[1])["sessions"]
+    check([s["scope"] for s in shown] == [second.scope], f"status shows {[s['scope'] for s in shown]}")
+    b.say("a prompt in the second window: one engine, in the second window, as status shows")
+
+
+def background_session_loops(b):
+    b.start(lambda c: text(f"Reply {c.n}."), QUICK)
+    done = subprocess.run([client(), "--bg", "--name", "nova", "Go."], cwd=b.home.project, env=b.home.env,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    check(done.returncode == 0, f"--bg: {done.stdout}{done.stderr}")
+    b.stub.wait(4, 90, "three continuations in the background")
+    gaps = b.journal.gaps()
+    b.say(f"claude --bg: {len(b.stub.main())} calls, admissions {gaps} ms apart")
+    check(min(gaps) >= 2000, f"admissions {gaps} ms apart")
+
+
+SCENARIOS = [second_window_opened_and_left, second_window_opened_and_left_without_a_server,
+             print_run_of_the_same_session, armed_print_run_of_the_same_session, prompt_in_a_second_window,
+             background_session_loops]
