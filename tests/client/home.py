@@ -67,12 +67,12 @@ class Home:
         start = time.monotonic()
         done = subprocess.run(
             [client(), "-p", *args], cwd=self.project, env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=timeout)
+            capture_output=True, text=True, timeout=timeout * procs.PATIENCE)
         return done.returncode, done.stdout + done.stderr, time.monotonic() - start
 
     def frosty(self, *args, timeout=20):
         done = subprocess.run([frosty(), *args], cwd=self.project, env=self.env, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=timeout)
+                              capture_output=True, text=True, timeout=timeout * procs.PATIENCE)
         return done.returncode, done.stdout + done.stderr
 
     def end(self):

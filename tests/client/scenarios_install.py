@@ -24,7 +24,7 @@ def _own_program(b):
 
 def _run(b, program, *args, cwd=None):
     done = subprocess.run([program, *args], cwd=cwd or b.home.project, env=b.home.env, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=20)
+                          capture_output=True, text=True, timeout=60)
     check(done.returncode == 0, f"frosty {' '.join(args)}: exit {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout
 
@@ -50,7 +50,7 @@ def installed_and_taken_out(b):
     other = b.home.path / "other"
     other.mkdir()
     done = subprocess.run([client(), "-p", "hi"], cwd=other, env=b.home.env, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=180)
     check(done.returncode == 0 and len(b.stub.main()) == calls + 1, f"the other project: {done}")
     check(len(b.journal.entries()) == journaled, "a project without Frosty was journaled")
     check(list(other.iterdir()) == [], "something was written into the other project")

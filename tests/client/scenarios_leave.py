@@ -159,7 +159,7 @@ def nested_while_waiting(b):
     t.say("Go.")
     outer = b.stub.wait(1, 30)[0].session
     waiter = b.waiting()
-    b.home.print_mode("hello from beside", env=t.pane(), timeout=120)
+    b.home.print_mode("hello from beside", env=t.pane())
     beside = [c for c in b.stub.main() if c.session != outer]
     check(len(beside) == 1 and "hello from beside" in beside[0].last, f"{len(beside)} calls of the one beside")
     check(b.engines() == [waiter], f"engines {b.engines()}, not {waiter} alone")
