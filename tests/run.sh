@@ -50,39 +50,46 @@ if cargo deny --version >/dev/null 2>&1; then
 else
   echo "tests/run.sh: no cargo-deny here, so deny.toml is not checked; get it: cargo install cargo-deny --locked" >&2
 fi
-log=$(mktemp)
+work=$(mktemp -d)
+log=$work/log
 cargo test --locked --quiet --no-run
-# Beside the storm of processes, which no other program can make later than it is: the fuzzers are built and run short (every
-# input that was kept, and a few thousand new ones; the long run is fuzz/run.sh), and the client is fetched.
-nice -n 19 fuzz/run.sh --short >"$log.fuzz" 2>&1 &
-fuzzing=$!
+# The build with TLS replaces target/debug/frosty: what runs beside it has a copy.
+cp target/debug/frosty "$work/frosty"
 tests/client/run.sh --fetch >/dev/null 2>&1 &
 fetching=$!
-waiting=
-trap 'kill $fuzzing $fetching $waiting 2>/dev/null || true; rm -f "$log" "$log".*' EXIT
+waiting= client= fuzzing=
+trap 'kill $fetching $waiting $client $fuzzing 2>/dev/null || true; rm -rf "$work"' EXIT
 status=0
 tests() { cargo test --locked --no-fail-fast "$@" 2>&1; }
-# After it two rows of tests beside each other: those that mostly wait, and the rest.
-waits=(handover processes store_faults waiting waiting_faults waking watchdog)
+# First the storm of processes, which keeps every core busy. Then two rows of tests beside each other: those that mostly wait,
+# and the rest.
+waits=(handover store_faults waiting waiting_faults waking watchdog)
 others=(--lib --bins)
 for file in tests/*.rs tests/*/main.rs; do
   name=$(basename "${file%/main.rs}" .rs)
   case " concurrency ${waits[*]} " in *" $name "*) ;; *) others+=(--test "$name") ;; esac
 done
 tests --test concurrency | tee "$log" || status=$?
-wait "$fuzzing" || status=$?
-tee -a "$log" <"$log.fuzz"
 wait "$fetching" || true
-tests "${waits[@]/#/--test=}" >"$log.waits" &
+tests "${waits[@]/#/--test=}" >"$work/waits" &
 waiting=$!
 tests "${others[@]}" | tee -a "$log" || status=$?
 tests --doc | tee -a "$log" || status=$?
+# Then the scenarios on the real client, which mostly wait too and are bound by events, not by deadlines of their own.
+# FROSTY_SKIP_CLIENT=1 goes without.
+FROSTY_BIN=$work/frosty tests/client/run.sh >"$work/client" 2>&1 &
+client=$!
 wait "$waiting" || status=$?
-tee -a "$log" <"$log.waits"
-# The same program with TLS in it: its own tests alone, the rest is the same.
-cargo test --locked --no-fail-fast --features tls --test tls 2>&1 | tee -a "$log" || status=$?
-# On the real client, after the rest: both want the machine. FROSTY_SKIP_CLIENT=1 goes without.
-tests/client/run.sh 2>&1 | tee -a "$log" || status=$?
+tee -a "$log" <"$work/waits"
+# Beside them what computes: the fuzzers are built and run short (every input that was kept, and a few thousand new ones; the
+# long run is fuzz/run.sh), and the same program is built with TLS in it. Its own tests alone, the rest is the same.
+nice -n 19 fuzz/run.sh --short >"$work/fuzz" 2>&1 &
+fuzzing=$!
+tests --features tls --test tls | tee -a "$log" || status=$?
+wait "$client" || status=$?
+tee -a "$log" <"$work/client"
+wait "$fuzzing" || status=$?
+tee -a "$log" <"$work/fuzz"
 
 # ---- the count ----------------------------------------------------------------------------------------------------
 count() { grep -E '^test result:' "$log" | grep -Eo "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'; }

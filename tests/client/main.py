@@ -51,7 +51,7 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--long", action="store_true", help="the full lengths")
     args.add_argument("--only", metavar="NAME", action="append", help="scenarios whose name contains NAME")
-    args.add_argument("--jobs", type=int, default=3, metavar="N")
+    args.add_argument("--jobs", type=int, default=4, metavar="N")
     args = args.parse_args()
 
     chosen = [n for n in catalog.ALL if not args.only or any(o in n for o in args.only)]
