@@ -314,9 +314,10 @@ fn who_tells_leaves_nothing_behind() {
 
 #[test]
 fn a_look_that_fails_is_not_repeated_at_once() {
-    let server = Server::start_with(&["--requirepass", "secret"]);
-    let frosty = Frosty::on(&server);
+    let frosty = Frosty::embedded();
     frosty.hook(&stop("s"));
+    fs::remove_dir_all(frosty.state().join("default/scopes")).unwrap();
+    fs::write(frosty.state().join("default/scopes"), "no folder").unwrap();
     assert_eq!(frosty.run(&["announce", "--lost"], b"").code, Some(1));
     let state = frosty.state().join("default/watch.json");
     let long_ago = std::time::SystemTime::now() - Duration::from_secs(600);

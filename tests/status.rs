@@ -209,7 +209,7 @@ fn five_thousand_sessions_in_few_round_trips() {
     let frosty = Frosty::on(&server).var("FROSTY_STORE", &url);
     let answer = frosty.run(&["status"], b"");
     let rows = answer.stdout.lines().filter(|l| l.starts_with("agent-")).count();
-    assert_eq!(rows, 5000);
+    assert_eq!(rows, 5000, "{}{}", answer.stderr, answer.stdout.chars().take(600).collect::<String>());
     let totals = "5000 sessions: 1250 cooldown, 1250 resting, 1250 done, 1250 running";
     assert!(answer.stdout.lines().any(|l| l == totals), "{:?}", answer.stdout.lines().nth(1));
     // 250 at once: 20 for the sessions, 20 for their scopes; the journal's 10,000 entries in pieces of 1,000; and few more.

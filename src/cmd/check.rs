@@ -85,10 +85,7 @@ fn fails(reason: Reason, why: &str) -> Answer {
 
 fn asks(asked: &Asked) -> Answer {
     let (config, step) = (&asked.config, &asked.step);
-    let foreseen = Roll::open(config).and_then(|mut roll| {
-        let store = if roll.server().is_some() { script::NAME } else { embedded::NAME };
-        Ok((roll.foresee(&step.scope, &step.session)?, store))
-    });
+    let foreseen = Roll::open(config).foresee(&step.scope, &step.session);
     let whose = Answer {
         armed: true,
         event: step.event_name.clone(),
@@ -97,15 +94,18 @@ fn asks(asked: &Asked) -> Answer {
         fleet: config.fleet.clone(),
         ..Answer::default()
     };
-    let (foreseen, store) = match foreseen {
-        Ok(found) => found,
+    let foreseen = match foreseen {
+        Ok(foreseen) => foreseen,
         Err(e) => {
             let Answer { would_exit, verdict, reason, why, .. } = down(&e);
             return Answer { would_exit, verdict, reason, why, ..whose };
         }
     };
-    let Foreseen { mut state, now, stands_in, note } = foreseen;
-    let note = if step.shadow { [SHADOW, note].join(if note.is_empty() { "" } else { "; " }) } else { note.to_owned() };
+    let Foreseen { mut state, now, by_files, away, note } = foreseen;
+    let away = away.map(|why| format!("the server does not decide: {}", text::line_of(&why, 2000)));
+    let shadow = step.shadow.then(|| SHADOW.to_owned());
+    let notes = [shadow, away.clone(), Some(note)].into_iter().flatten().filter(|note| !note.is_empty());
+    let note = notes.collect::<Vec<_>>().join("; ");
     let decided = model::step(&config.policy, &mut state, step, now);
     Answer {
         would_exit: asked.would_exit(&decided),
@@ -115,8 +115,8 @@ fn asks(asked: &Asked) -> Answer {
         retry_after_ms: decided.retry_after.map(millis),
         attempts: decided.attempts,
         strikes: decided.strikes,
-        store,
-        degraded: stands_in,
+        store: if by_files { embedded::NAME } else { script::NAME },
+        degraded: away.is_some(),
         note,
         ..whose
     }

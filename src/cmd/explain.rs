@@ -44,7 +44,7 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let env = Env::read();
     let place = args.place.again();
     let config = super::config(&env, args.place)?;
-    let mut roll = Roll::open(&config)?;
+    let mut roll = Roll::open(&config);
     super::tell_if_away(roll.away());
     let own = env.claude_session_id.as_deref().map(text::encode);
     let (mut whose, mut shown) = match (&args.target, &own) {
@@ -57,8 +57,12 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
         (whose, shown) = (Whose::All, format!("fleet {}", config.fleet));
         last = self::last(&mut roll, &whose)?;
     }
+    super::tell_if_unread(roll.take_unread().as_ref());
     let Some(past) = last else { return Err(ExplainError::NoVerdict { whose: shown }.into()) };
     let seen = roll.foresee(past.text("scope"), past.text("session"))?;
+    if let (Some(why), None) = (&seen.away, roll.away()) {
+        super::tell_of_scope(why);
+    }
     let doors = doors(&config.policy, &seen.state, explain::class(&past), seen.now);
     let Some(told) = Told::of(&past, &config.policy, &seen.state, seen.now, doors) else {
         return Err(ExplainError::Unknown { reason: text::line(past.text("reason")) }.into());

@@ -36,7 +36,7 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
         }
         None => args.lasting,
     };
-    let mut roll = Roll::open_or_here(&config);
+    let mut roll = Roll::open_to_change(&config);
     super::tell_if_away(roll.away());
     let scope = args.target.map(|word| target::scope(&mut roll, &word)).transpose()?;
     let (by, from) = (who::by(), who::from(&env));

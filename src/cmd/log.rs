@@ -27,7 +27,7 @@ const DEFAULT: usize = 20;
 pub fn run(args: LogArgs) -> Result<(), Failure> {
     let env = Env::read();
     let config = super::config(&env, args.place)?;
-    let mut roll = Roll::open(&config)?;
+    let mut roll = Roll::open(&config);
     super::tell_if_away(roll.away());
     let whose = match &args.scope {
         Some(word) => Whose::of(&mut roll, word)?,
@@ -44,6 +44,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
     } else {
         (roll.entries_where(since, most, wants)?, None)
     };
+    let unread = roll.take_unread();
     let oldest_first: Vec<Past> = newest.into_iter().rev().collect();
     let terminal = io::stdout().is_terminal().then(screen::style);
     let mut out = Out { lines: Lines::new(terminal), json: args.json };
@@ -52,7 +53,12 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
         return Ok(());
     }
     match follower {
-        Some(follower) => follow(follower, &mut out, wants),
+        Some(follower) => {
+            super::tell_if_unread(unread.as_ref());
+            follow(follower, &mut out, wants)
+        }
+        // What this machine has was shown, and is not all.
+        None if unread.is_some() => unread.map_or(Ok(()), |why| Err(why.into())),
         None => {
             if oldest_first.is_empty() && !args.json {
                 let _ = writeln!(io::stderr(), "frosty: the journal of fleet {} has no such entry", config.fleet);

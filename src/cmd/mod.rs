@@ -102,6 +102,23 @@ fn tell_if_away(away: Option<&StoreError>) {
     }
 }
 
+/// Says that the server decides, but does not show its journal.
+fn tell_if_unread(unread: Option<&StoreError>) {
+    if let Some(why) = unread {
+        let why = text::line_of(&why.to_string(), 2000);
+        let _ = writeln!(
+            io::stderr(),
+            "frosty: cannot read the journal of the server, so this is the journal of this machine: {why}"
+        );
+    }
+}
+
+/// Says that the server does not decide for one scope.
+fn tell_of_scope(why: &str) {
+    let why = text::line_of(why, 2000);
+    let _ = writeln!(io::stderr(), "frosty: the server does not decide for this scope, and this machine does: {why}");
+}
+
 /// Says of a hold or a release that no server has heard of it, and why if that was not said: who asks elsewhere does not
 /// heed it.
 fn tell_if_here_only(degraded: Option<&str>, away: Option<&StoreError>) {

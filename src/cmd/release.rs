@@ -29,7 +29,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let config = super::config(&env, place)?;
     let mut out = io::stdout().lock();
-    let mut roll = Roll::open_or_here(&config);
+    let mut roll = Roll::open_to_change(&config);
     super::tell_if_away(roll.away());
     let scope = match args.target {
         Some(word) => target::scope(&mut roll, &word)?,

@@ -14,8 +14,10 @@ use crate::read;
 use crate::scope;
 use crate::status::kind::{Back, Kind};
 use crate::status::{Row, when, width};
+use crate::store::StoreError;
 use crate::store::roll::Roll;
 use crate::text;
+use crate::throttle::model::State;
 
 /// The client hands its JSON over at once; whoever holds the pipe open is not waited for.
 const STDIN: Duration = Duration::from_millis(250);
@@ -74,17 +76,14 @@ enum Seen {
 
 fn row(env: &Env, config: &Config, session: &str) -> Seen {
     let config = Config { budget: config.budget.min(STORE), ..config.clone() };
-    let Ok(mut roll) = Roll::open_for(&config, STORE) else { return Seen::Away(None) };
-    let read = (|| {
-        let mut seat = scope::resolve(&config, env, session).ok()?;
-        let now = roll.now().ok()?;
-        let mut state = roll.state(&seat, session).ok()?;
-        if state.session.seen > 0 && state.session.scope != seat && text::is_encoded(&state.session.scope) {
-            seat.clone_from(&state.session.scope);
-            state = roll.state(&seat, session).ok()?;
-        }
-        Some((now, state))
-    })();
+    let mut roll = Roll::open_for(&config, STORE);
+    let Ok(seat) = scope::resolve(&config, env, session) else { return Seen::Away(None) };
+    let read = state_of(&mut roll, &seat, session).or_else(|why| {
+        // As a step would be: decided by this machine's files.
+        roll.give_up(why);
+        state_of(&mut roll, &seat, session)
+    });
+    let read = read.ok();
     let known = read.as_ref().filter(|(_, state)| state.session.seen > 0);
     let is_away = roll.away().is_some();
     let known = known.map(|(now, state)| (Box::new(Row::of(&config, session, state, *now, is_away)), *now));
@@ -94,6 +93,17 @@ fn row(env: &Env, config: &Config, session: &str) -> Seen {
         Some((row, now)) => Seen::Row(row, now),
         None => Seen::Unknown,
     }
+}
+
+/// What the session's next step would be decided from, in the seat where it was last seen, and when that was read.
+fn state_of(roll: &mut Roll<'_>, seat: &str, session: &str) -> Result<(i64, State), StoreError> {
+    let now = roll.now()?;
+    let state = roll.state(seat, session)?;
+    let last = &state.session.scope;
+    if state.session.seen > 0 && last != seat && text::is_encoded(last) {
+        return Ok((now, roll.state(last, session)?));
+    }
+    Ok((now, state))
 }
 
 /// Somebody's words, cut to what has room.

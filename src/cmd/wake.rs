@@ -24,7 +24,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let config = super::config(&env, args.place)?;
     let note = args.note.map(|n| text::line_of(&n, text::LONGEST_NOTE)).unwrap_or_default();
     let now = clock::host_ms();
-    let mut roll = Roll::open(&config)?;
+    let mut roll = Roll::open_to_change(&config);
     super::tell_if_away(roll.away());
     let sessions = roll.sessions()?;
     let chosen: Vec<_> = match (&args.target, &args.topic) {

@@ -9,9 +9,9 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 use super::{acl, network};
 use crate::clock;
 use crate::config::{Config, Server};
-use crate::store::StoreError;
 use crate::store::link::{Link, error_text, refused};
 use crate::store::script;
+use crate::store::{self, StoreError};
 use crate::throttle::policy::{Ms, millis};
 
 /// How long all questions together may take, once it answered the first.
@@ -45,6 +45,8 @@ pub(super) struct Told {
     pub(super) unwritable: Option<StoreError>,
     /// Why not everything could be asked.
     pub(super) cut: Option<StoreError>,
+    /// The error that a step would get.
+    pub(super) refuses: Option<StoreError>,
     /// Whether others than this machine's programs reach it, and without a password.
     pub(super) door: network::Door,
 }
@@ -94,6 +96,7 @@ pub(super) fn ask(config: &Config, server: &Server) -> Result<Told, StoreError> 
     // Of a connection that ends, what was told stands.
     told.cut = learn(&mut link, server, config, &mut told).err();
     told.door = network::door(config, server, &told);
+    told.refuses = store::refusal_of_a_step(config, server);
     Ok(told)
 }
 

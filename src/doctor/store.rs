@@ -12,6 +12,7 @@ use crate::text;
 use crate::throttle::policy::Ms;
 
 const STORE: &str = "store";
+const STAND_IN: &str = "stand-in";
 const SCRIPT: &str = "script";
 const CLOCK: &str = "clock";
 const MEMORY: &str = "memory";
@@ -30,8 +31,16 @@ pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
         Err(StoreError::NobodyListens { at }) if optional && !store::ever_reached(config) => {
             vec![files(config, &format!("nobody listens at {at}, nor ever did"))]
         }
-        Err(e) => vec![Check::of_error(STORE, State::Fail, &e.to_string())],
+        Err(e) => {
+            std::iter::once(Check::of_error(STORE, State::Fail, &e.to_string())).chain(stand_in(config)).collect()
+        }
     }
+}
+
+/// Which store decides while the server cannot.
+fn stand_in(config: &Config) -> Option<Check> {
+    let files = text::path(&config.state.as_ref()?.join(&config.fleet));
+    Some(Check::note(STAND_IN, format!("the embedded store decides for this machine meanwhile, in {files}")))
 }
 
 fn files(config: &Config, why: &str) -> Check {
@@ -46,6 +55,7 @@ fn files(config: &Config, why: &str) -> Check {
 
 fn of_server(told: &Told, server: &Server, config: &Config, env: &Env) -> Vec<Check> {
     let mut checks = vec![reached(told, config)];
+    checks.extend(told.refuses.as_ref().and_then(|_| stand_in(config)));
     checks.extend(acl::rights(told, server, config));
     checks.extend(told.cut.is_none().then(|| script(told)));
     checks.extend(clock(told));
@@ -79,6 +89,9 @@ fn reached(told: &Told, config: &Config) -> Check {
         let primary = primary.map_or_else(|| "<primary>:<port>".to_owned(), |(h, p)| text::word(&format!("{h}:{p}")));
         let found = format!("{found}; it is a replica, and takes no writes");
         return Check::fail(STORE, found, format!("export FROSTY_STORE=redis://{primary}"));
+    }
+    if let Some(why) = &told.refuses {
+        return Check::of_error(STORE, State::Fail, &why.to_string());
     }
     if told.info("loading") == Some("1") {
         let cure = format!("redis-cli -u {at} INFO persistence");

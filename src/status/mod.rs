@@ -117,7 +117,7 @@ impl Report {
     /// When the store cannot be asked.
     pub fn read(config: &Config, all: bool, hour: &mut LastHour) -> Result<Self, StoreError> {
         let begun = Instant::now();
-        let mut roll = Roll::open(config)?;
+        let mut roll = Roll::open(config);
         let mut survey = roll.survey()?;
         let now = survey.now;
         let away = roll.away().map(ToString::to_string);
@@ -134,6 +134,7 @@ impl Report {
             let scope = survey.scopes.get(&session.scope).unwrap_or(&unknown);
             let quota = [quotas.scopes.get(&session.scope).copied(), quotas.fleet].into_iter().flatten();
             let quota = quota.reduce(QuotaLeft::and);
+            let is_away = is_away || survey.here.contains(&session.scope);
             let row = Row::new(config, now, is_away, survey.fleet.hold.as_ref(), scope, (id, session), quota);
             let admissions = admissions.map(|all| all.of.get(&row.id).copied().unwrap_or(0));
             Row { admissions, ..row }

@@ -1,6 +1,8 @@
 -- One step: an event's effects, the decision, and the journal entry, all or nothing.
 -- The projection of src/throttle/model.rs and effects.rs; tests/model_and_script.rs keeps the two equal.
 -- Runs on Lua 5.1 (Redis) and 5.4 (Dragonfly): whole numbers only, every key from KEYS, no globals.
+-- Without arguments it answers `ready` and touches nothing: a command that only looks finds out whether the server runs it.
+if #ARGV == 0 then return 'ready' end
 local now = (function(t) return math.floor(tonumber(t[1])) * 1000 + math.floor(tonumber(t[2]) / 1000) end)(redis.call('TIME'))
 
 local unpack = table.unpack or unpack

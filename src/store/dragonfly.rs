@@ -7,7 +7,7 @@ use redis::{Cmd, Value, cmd};
 
 use super::link::{Link, error_text, refused};
 use super::script::{self, SCRIPT, SCRIPT_SHA, decision, invocation_of, unjournaled};
-use super::{StoreError, carry};
+use super::{StoreError, carry, trial};
 use crate::config::Config;
 use crate::throttle::policy::{Ms, millis};
 use crate::throttle::step::{Event, Step};
@@ -70,7 +70,17 @@ impl<'a> Dragonfly<'a> {
     /// When it is not known to have heard all of it.
     pub(super) fn tell(&mut self, told: &[Cmd]) -> Result<(), StoreError> {
         self.log_in()?;
-        for answer in self.link.ask(told)? {
+        // With the question whether the script runs there: a scope is not given back to a server that would refuse its step.
+        let ready = trial::script_call("EVALSHA", SCRIPT_SHA, self.config);
+        self.link.send(std::iter::once(&ready).chain(told))?;
+        match self.link.read()? {
+            Value::ServerError(e) if e.code() != "NOSCRIPT" => {
+                return Err(refused(self.link.server(), &error_text(&e)));
+            }
+            _ => {}
+        }
+        for _ in told {
+            let answer = self.link.take()?;
             match carry::born(&answer) {
                 Some(born) => self.born = Some(born),
                 None => return Err(self.link.nonsense(&answer)),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::carry::{self, FleetTold};
+use super::decider;
 use super::dragonfly::Dragonfly;
 use super::embedded::{self, Embedded, StandIn};
 use super::link::Link;
@@ -286,12 +287,6 @@ impl<'a> Failover<'a> {
     }
 }
 
-/// Whether the scope is to stay with the embedded store for a while, however well the server is.
-fn stays(dir: &Path, step: &Step) -> bool {
-    let file = state_file::peek::<ScopeFile>(&state_file::scope(dir, &step.scope));
-    file.and_then(|f| f.away).is_some_and(|away| away.stays(clock::host_ms()))
-}
-
 /// Whether an answer tells something that is not kept yet.
 fn is_news(record: &Record, server: &str, step: &Step, decided: &Decision) -> bool {
     // It is asked again with what it needs to know.
@@ -322,7 +317,7 @@ impl Store for Failover<'_> {
             return self.ask(step, "").or_else(|e| self.stand_in(step, e));
         };
         let record = server_record::read(dir);
-        let route = record.as_ref().map_or(Route::Home, |r| r.route(&self.server.shown, &step.scope, clock::host_ms()));
+        let route = decider::route(dir, record.as_ref(), &self.server.shown, &step.scope);
         let record = record.unwrap_or_default();
         let asked = match route {
             Route::Server => match self.ask(step, self.born(&record)) {
@@ -339,15 +334,14 @@ impl Store for Failover<'_> {
                 Ok(verdict) => self.learn(dir, &record, step, verdict),
                 Err(e) => Err(e),
             },
-            Route::Home | Route::Probe if stays(dir, step) => {
-                let why = "it failed this scope a moment ago; it is asked again after the next admission".to_owned();
-                Err(StoreError::Away { why })
-            }
+            Route::Stays => Err(decider::staying()),
             Route::Home => self.go_home(dir, &record, step),
             // A person's word is not kept here because of what others found a moment ago.
-            Route::Away if step.event.is_of_holds() && !stays(dir, step) => self.go_home(dir, &record, step),
+            Route::Away if step.event.is_persons() && !decider::stays(dir, &step.scope) => {
+                self.go_home(dir, &record, step)
+            }
             Route::Probe
-                if step.event.is_of_holds() || probe::take(dir, &self.server.shown, self.servers_deadline()) =>
+                if step.event.is_persons() || probe::take(dir, &self.server.shown, self.servers_deadline()) =>
             {
                 self.go_home(dir, &record, step)
             }

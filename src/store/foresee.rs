@@ -2,10 +2,11 @@
 
 use std::io::ErrorKind;
 
-use super::roll::{Roll, scope_files};
+use super::decider;
+use super::roll::{Roll, fleet_hold_here, scope_files};
 use super::server_record::{self, Route};
 use super::state_file::{self, FleetFile, ScopeFile};
-use super::{StoreError, embedded, server};
+use super::{StoreError, embedded, private, server};
 use crate::clock;
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::Ms;
@@ -18,10 +19,12 @@ pub struct Foreseen {
     pub state: State,
     /// The store's clock.
     pub now: Ms,
-    /// Whether the embedded store would stand in for a server.
-    pub stands_in: bool,
+    /// Whether the embedded store would decide.
+    pub by_files: bool,
+    /// Why the embedded store would stand in for the server, where it would.
+    pub away: Option<String>,
     /// What may make the answer another one; empty for nothing.
-    pub note: &'static str,
+    pub note: String,
 }
 
 const TO_TELL: &str = "this machine has something to tell the server first: an ask may be refused min_interval once";
@@ -33,16 +36,16 @@ impl Roll<'_> {
     /// When the store cannot be asked.
     pub fn foresee(&mut self, scope: &str, session: &str) -> Result<Foreseen, StoreError> {
         let config = self.config;
-        let dir = config.state.as_ref().map(|state| state.join(&config.fleet));
+        let mut away = self.away().map(ToString::to_string);
         if self.server.is_some() {
-            let now = self.now()?;
-            let record = dir.as_deref().and_then(server_record::read);
-            let route =
-                record.zip(server(config)).map(|(r, (server, _))| r.route(&server.shown, scope, clock::host_ms()));
-            let note = if route.is_none_or(|route| route == Route::Server) { "" } else { TO_TELL };
-            return Ok(Foreseen { state: self.state(scope, session)?, now, stands_in: false, note });
+            match self.foresee_on_server(scope, session) {
+                Ok(foreseen) => return Ok(foreseen),
+                // As a step that gets an error: the embedded store decides for this scope.
+                Err(why) => away = Some(why.to_string()),
+            }
         }
-        let dir = dir.ok_or(StoreError::NoStateFolder)?;
+        let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;
+        private::check(&dir)?;
         let path = state_file::scope(&dir, scope);
         let now = clock::host_ms();
         let mut file = match state_file::peek::<ScopeFile>(&path) {
@@ -53,12 +56,11 @@ impl Roll<'_> {
             // As the next step will find it.
             None => ScopeFile::new(embedded::unknown_scope(config, now)),
         };
-        let stands_in = self.away().is_some();
         if server(config).is_some() {
             if file.away.is_none() {
-                file.take_over(now, stands_in, model::pause(&config.policy.stop));
+                file.take_over(now, away.is_some(), model::pause(&config.policy.stop));
             } else {
-                file.stay_over(now, stands_in);
+                file.stay_over(now, away.is_some());
             }
         }
         let mut own = file.sessions.remove(session).unwrap_or_default();
@@ -70,7 +72,29 @@ impl Roll<'_> {
         }
         let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).map(|f| f.fleet);
         let mut fleet = fleet.unwrap_or_default();
-        fleet.hold = self.fleet_hold()?;
-        Ok(Foreseen { state: State { fleet, scope: file.scope, session: own }, now, stands_in, note: "" })
+        fleet.hold = fleet_hold_here(config)?;
+        Ok(Foreseen {
+            state: State { fleet, scope: file.scope, session: own },
+            now,
+            by_files: true,
+            away,
+            note: String::new(),
+        })
+    }
+
+    /// The same, where the server decides.
+    fn foresee_on_server(&mut self, scope: &str, session: &str) -> Result<Foreseen, StoreError> {
+        let config = self.config;
+        let dir = decider::dir(config);
+        let record = dir.as_deref().and_then(server_record::read);
+        let way = dir.as_deref().zip(record.as_ref()).zip(server(config));
+        let way = way.map(|((dir, record), (server, _))| decider::route(dir, Some(record), &server.shown, scope));
+        let note = match way {
+            Some(Route::Stays) => return Err(decider::staying()),
+            None | Some(Route::Server) => "",
+            Some(_) => TO_TELL,
+        };
+        let now = self.now()?;
+        Ok(Foreseen { state: self.state(scope, session)?, now, by_files: false, away: None, note: note.to_owned() })
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, Parser, Value, cmd};
 
 use super::wire::Wire;
-use super::{CONNECT, StoreError};
+use super::{CONNECT, StoreError, refusal};
 use crate::config::{Config, Server, WRITABLE};
 use crate::text;
 
@@ -281,36 +281,6 @@ pub(crate) fn error_text(e: &redis::ServerError) -> String {
 
 /// A server's error, with its cure.
 pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
-    let at = server.shown.clone();
-    let has = |code: &str| said.contains(code);
-    let cure = if has("without any password") {
-        "it wants no password, so give none in its address either: unset FROSTY_STORE_PASSWORD_FILE".to_owned()
-    } else if has("DB index") {
-        format!(
-            "name a database that it has: export FROSTY_STORE={}/0",
-            at.strip_suffix(&format!("/{}", server.database)).unwrap_or(&at)
-        )
-    } else if has("NOAUTH") || has("unauthenticated") || has("WRONGPASS") || has("invalid username-password") {
-        "give it the right password: export FROSTY_STORE_PASSWORD_FILE=<file>".to_owned()
-    } else if has("NOPERM") || has("The user executing the script can't") {
-        let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::word);
-        // To a shell a bare & would end the command.
-        let rights: Vec<String> = ACL.split(' ').map(text::word).collect();
-        let rights = rights.join(" ");
-        format!("let the user do this much, as one who may: redis-cli -u {at} ACL SETUSER {user} {rights}")
-    } else if has("READONLY") {
-        "this is a replica, so name its primary: export FROSTY_STORE=redis://<primary>:<port>".to_owned()
-    } else if has("OOM") {
-        format!("its memory is full; give it more: redis-cli -u {at} CONFIG SET maxmemory <bytes>")
-    } else if has("WRONGTYPE") {
-        format!(
-            "a key of Frosty's holds another type; find it and delete it: redis-cli -u {at} --scan --pattern 'frosty:*'"
-        )
-    } else if has("CROSSSLOT") {
-        "in a cluster the journal must share the slot of its fleet: export FROSTY_STREAM='torch.continuous.ops{<fleet>}'"
-            .to_owned()
-    } else {
-        format!("check it with: redis-cli -u {at} PING")
-    };
-    StoreError::Refused { at, said: text::line(&server.masked(said)), cure }
+    let cure = refusal::cure(server, said);
+    StoreError::Refused { at: server.shown.clone(), said: text::line(&server.masked(said)), cure }
 }

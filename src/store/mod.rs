@@ -9,6 +9,7 @@ use crate::throttle::verdict::Verdict;
 
 pub mod backlog;
 mod carry;
+mod decider;
 pub mod dragonfly;
 pub mod embedded;
 mod error;
@@ -27,6 +28,7 @@ pub(crate) mod private;
 mod probe;
 mod reached;
 pub mod reflect;
+mod refusal;
 pub mod roll;
 pub mod script;
 mod server_record;
@@ -36,8 +38,10 @@ mod state_file;
 pub mod survey;
 #[cfg(feature = "tls")]
 mod tls;
+pub(crate) mod trial;
 mod wire;
 
+pub(crate) use decider::refusal as refusal_of_a_step;
 pub use error::StoreError;
 pub(crate) use reached::ever as ever_reached;
 

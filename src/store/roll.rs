@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
+use super::decider::{self, Breaker, Decider};
 use super::link::Link;
-use super::reached;
 use super::script;
 use super::server_record;
 use super::snapshot;
@@ -36,47 +36,52 @@ pub struct Roll<'a> {
     /// The server; without one, the files of this machine.
     pub(super) server: Option<Link<'a>>,
     away: Option<StoreError>,
+    /// Why the server's journal was not read.
+    pub(super) unread: Option<StoreError>,
 }
 
 impl<'a> Roll<'a> {
-    /// Opens the store that the configuration names; a server that cannot be reached has the embedded store to stand in.
-    ///
-    /// # Errors
-    /// When the server refuses the login.
-    pub fn open(config: &'a Config) -> Result<Self, StoreError> {
+    /// Opens the store that would decide a step now: the server, or this machine's files where the server cannot be asked,
+    /// would refuse, or is left alone by the breaker.
+    #[must_use]
+    pub fn open(config: &'a Config) -> Self {
         Self::open_for(config, WITHIN)
     }
 
-    /// As [`Roll::open`], but whatever is wrong with the server, the files of this machine are read: where asks are decided by
-    /// them, they can be held and released there.
+    /// As [`Roll::open`], but an open breaker keeps it from no server: for commands that change something.
     #[must_use]
-    pub fn open_or_here(config: &'a Config) -> Self {
-        Self::open(config).unwrap_or_else(|why| Self { config, server: None, away: Some(why) })
+    pub fn open_to_change(config: &'a Config) -> Self {
+        Self::of(config, decider::find(config, WITHIN, Breaker::Passed), Instant::now() + WITHIN)
     }
 
     /// As [`Roll::open`], with so much time for that and for all that is asked afterwards.
-    ///
-    /// # Errors
-    /// As [`Roll::open`].
-    pub fn open_for(config: &'a Config, within: Duration) -> Result<Self, StoreError> {
-        let Some((server, optional)) = server(config) else { return Ok(Self { config, server: None, away: None }) };
+    #[must_use]
+    pub fn open_for(config: &'a Config, within: Duration) -> Self {
         let begun = Instant::now();
-        match Link::connect(config, server, begun + config.budget.min(within)) {
-            // That it takes connections says little: it is asked something.
-            Ok(mut link) => match link.log_in().and_then(|()| server_now(&mut link)) {
-                Ok(_) => {
-                    link.until(begun + within);
-                    link.take_up_to(LARGEST);
-                    Ok(Self { config, server: Some(link), away: None })
-                }
-                Err(e) if e.is_silence() => Ok(Self { config, server: None, away: Some(e) }),
-                Err(e) => Err(e),
-            },
-            Err(StoreError::NobodyListens { .. }) if optional && !reached::ever(config) => {
-                Ok(Self { config, server: None, away: None })
+        Self::of(config, decider::find(config, within, Breaker::Heeded), begun + within)
+    }
+
+    fn of(config: &'a Config, decider: Decider<'a>, until: Instant) -> Self {
+        let (server, away) = match decider {
+            Decider::Server(mut link) => {
+                link.until(until);
+                link.take_up_to(LARGEST);
+                (Some(link), None)
             }
-            Err(e) => Ok(Self { config, server: None, away: Some(e) }),
-        }
+            Decider::Files(away) => (None, away),
+        };
+        Self { config, server, away, unread: None }
+    }
+
+    /// Reads this machine's files from now on, since the server gave this error.
+    pub(crate) fn give_up(&mut self, why: StoreError) {
+        self.server = None;
+        self.away = Some(why);
+    }
+
+    /// Why the journal is only this machine's, where the server that decides did not show its own.
+    pub fn take_unread(&mut self) -> Option<StoreError> {
+        self.unread.take()
     }
 
     /// What it is read by: the configuration, and the server where one answers.
@@ -106,7 +111,16 @@ impl<'a> Roll<'a> {
                 let files = scope_files(self.config)?;
                 files.into_iter().flat_map(|(_, file)| file.sessions).collect()
             }
-            Some(link) => hashes(self.config, link, "session", &snapshot::SESSION, snapshot::session)?,
+            Some(link) => {
+                let (mut all, others) = hashes(self.config, link, "session", &snapshot::SESSION, snapshot::session)?;
+                // This machine's files decide for a session whose key is of another type there.
+                if !others.is_empty() {
+                    let files = scope_files(self.config).unwrap_or_default();
+                    let here = files.into_iter().flat_map(|(_, file)| file.sessions);
+                    all.extend(here.filter(|(id, _)| others.contains(id)));
+                }
+                all
+            }
         };
         sort_out(&mut all);
         Ok(all)
@@ -129,7 +143,7 @@ impl<'a> Roll<'a> {
     pub fn scopes(&mut self) -> Result<Vec<(String, ScopeState)>, StoreError> {
         Ok(match &mut self.server {
             None => scope_files(self.config)?.into_iter().map(|(scope, file)| (scope, file.as_known())).collect(),
-            Some(link) => hashes(self.config, link, "scope", &snapshot::SCOPE, snapshot::scope)?,
+            Some(link) => hashes(self.config, link, "scope", &snapshot::SCOPE, snapshot::scope)?.0,
         })
     }
 
@@ -146,7 +160,7 @@ impl<'a> Roll<'a> {
             let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).map(|f| f.fleet);
             let scope = file.map(|f| f.as_known()).unwrap_or_default();
             let mut fleet = fleet.unwrap_or_default();
-            fleet.hold = self.fleet_hold()?;
+            fleet.hold = fleet_hold_here(self.config)?;
             return Ok(State { fleet, scope, session });
         };
         let hash = |key: String, fields: &[&str]| {
@@ -159,19 +173,26 @@ impl<'a> Roll<'a> {
             get.arg(["frosty:{", fleet, "}:", &key].concat()).arg(0).arg(-1).arg("WITHSCORES");
             get
         };
-        let asked = [
+        let mut asked = vec![
             hash(format!("session:{session}"), &snapshot::SESSION),
             hash(format!("scope:{scope}"), &snapshot::SCOPE),
             hash("fleet".to_owned(), &snapshot::FLEET),
-            admitted(format!("scope:{scope}:quota")),
-            admitted("fleet:quota".to_owned()),
         ];
+        // A step names these keys only where a quota is configured.
+        let policy = &self.config.policy;
+        let (has_own, has_fleets) = (!policy.stop.quotas.is_empty(), !policy.fleet_quotas.is_empty());
+        asked.extend(has_own.then(|| admitted(format!("scope:{scope}:quota"))));
+        asked.extend(has_fleets.then(|| admitted("fleet:quota".to_owned())));
         let mut answers = link.ask(&asked)?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
         let session = snapshot::session(&next());
         let (mut scope, mut fleet) = (snapshot::scope(&next()), snapshot::fleet(&next()));
-        scope.quota.admitted = snapshot::admitted(&next());
-        fleet.quota.admitted = snapshot::admitted(&next());
+        if has_own {
+            scope.quota.admitted = snapshot::admitted(&next());
+        }
+        if has_fleets {
+            fleet.quota.admitted = snapshot::admitted(&next());
+        }
         Ok(State { fleet, scope, session })
     }
 
@@ -188,25 +209,25 @@ impl<'a> Roll<'a> {
     /// # Errors
     /// When the store cannot be asked.
     pub fn fleet_hold(&mut self) -> Result<Option<Hold>, StoreError> {
-        let (hold, now) = match &mut self.server {
-            None => {
-                let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&self.config.fleet);
-                let file = state_file::peek::<FleetFile>(&state_file::fleet(&dir));
-                let record = server_record::read(&dir);
-                let said = server(self.config).zip(record.as_ref());
-                let said = said.and_then(|((server, _), r)| Some(r.fleet_hold(&server.shown)?.hold.clone()));
-                let now = clock::host_ms();
-                (file.and_then(|file| file.fleet.hold).filter(|h| h.holds(now)).or(said), now)
-            }
-            Some(link) => {
-                let mut get = cmd("HMGET");
-                get.arg(format!("frosty:{{{}}}:fleet", self.config.fleet)).arg(&script::HOLD);
-                let fields = link.ask(&[get])?.pop().unwrap_or(Value::Nil);
-                (script::hold(&fields), server_now(link)?)
-            }
-        };
+        let Some(link) = &mut self.server else { return fleet_hold_here(self.config) };
+        let mut get = cmd("HMGET");
+        get.arg(format!("frosty:{{{}}}:fleet", self.config.fleet)).arg(&script::HOLD);
+        let fields = link.ask(&[get])?.pop().unwrap_or(Value::Nil);
+        let (hold, now) = (script::hold(&fields), server_now(link)?);
         Ok(hold.filter(|hold| hold.holds(now)))
     }
+}
+
+/// The fleet's hold as this machine knows it, if one is in force.
+pub(super) fn fleet_hold_here(config: &Config) -> Result<Option<Hold>, StoreError> {
+    let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;
+    let file = state_file::peek::<FleetFile>(&state_file::fleet(&dir));
+    let record = server_record::read(&dir);
+    let said = server(config).zip(record.as_ref());
+    let said = said.and_then(|((server, _), r)| Some(r.fleet_hold(&server.shown)?.hold.clone()));
+    let now = clock::host_ms();
+    let hold = file.and_then(|file| file.fleet.hold).filter(|h| h.holds(now)).or(said);
+    Ok(hold.filter(|hold| hold.holds(now)))
 }
 
 /// Leaves the sessions that can be named, each once, the last seen first.
@@ -241,6 +262,9 @@ pub(super) fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, S
     Ok(entries.flatten().filter_map(scope).collect())
 }
 
+/// The hashes of a kind by name, and the names of those that are none.
+pub(super) type Hashes<T> = (Vec<(String, T)>, Vec<String>);
+
 /// These fields of every hash of a kind that its index names.
 fn hashes<T>(
     config: &Config,
@@ -248,7 +272,7 @@ fn hashes<T>(
     kind: &str,
     fields: &[&str],
     take: impl Fn(&Value) -> T,
-) -> Result<Vec<(String, T)>, StoreError> {
+) -> Result<Hashes<T>, StoreError> {
     let names = link.ask(&[index(config, kind)])?.pop().unwrap_or(Value::Nil);
     hashes_of(config, link, kind, fields, names_in(names), take)
 }
@@ -275,8 +299,9 @@ pub(super) fn hashes_of<T>(
     fields: &[&str],
     names: Vec<String>,
     take: impl Fn(&Value) -> T,
-) -> Result<Vec<(String, T)>, StoreError> {
+) -> Result<Hashes<T>, StoreError> {
     let mut all = Vec::with_capacity(names.len());
+    let mut others = Vec::new();
     let mut names = names.into_iter();
     let mut some = || names.by_ref().take(AT_ONCE).collect::<Vec<String>>();
     let send = |link: &mut Link<'_>, names: &[String]| {
@@ -296,10 +321,10 @@ pub(super) fn hashes_of<T>(
         for name in std::mem::replace(&mut asked, next) {
             match link.read()? {
                 // One key of another type must not hide the others.
-                Value::ServerError(_) => {}
+                Value::ServerError(_) => others.push(name),
                 fields => all.push((name, take(&fields))),
             }
         }
     }
-    Ok(all)
+    Ok((all, others))
 }

@@ -158,6 +158,8 @@ pub(super) enum Route {
     Probe,
     /// The server is away.
     Away,
+    /// The embedded store for a while yet, however well the server is.
+    Stays,
 }
 
 /// Where the record of a fleet's folder is.

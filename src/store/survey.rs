@@ -4,12 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 
 use redis::{Cmd, Value, cmd};
 
-use super::StoreError;
-use super::link::Link;
+use super::decider;
+use super::link::{Link, error_text, refused};
 use super::roll::{self, Roll, Session};
 use super::script;
+use super::server_record::{self, Route};
 use super::snapshot;
-use super::state_file::{self, FleetFile};
+use super::state_file::{self, FleetFile, ScopeFile};
+use super::{self as store, StoreError};
+use crate::config::Config;
+use crate::text;
 use crate::throttle::policy::{Ms, Quota, millis};
 use crate::throttle::state::{FleetState, QuotaLog, ScopeState};
 
@@ -24,6 +28,8 @@ pub struct Survey {
     pub sessions: Vec<Session>,
     /// The scopes that these were last seen in, in what concerns continuations; without their quotas' admissions.
     pub scopes: HashMap<String, ScopeState>,
+    /// Those of the scopes that this machine's files decide for though the server answers.
+    pub here: BTreeSet<String>,
 }
 
 /// What is left of quotas: of several, the least.
@@ -71,30 +77,47 @@ pub struct QuotasLeft {
 }
 
 impl Roll<'_> {
-    /// Everything at once.
+    /// Everything at once. Where the server refuses what every step needs, this machine's files tell it.
     ///
     /// # Errors
     /// When the store cannot be asked.
     pub fn survey(&mut self) -> Result<Survey, StoreError> {
-        let Some(link) = &mut self.server else { return self.survey_of_files() };
+        if self.server.is_some() {
+            match self.survey_of_server() {
+                Err(Unsurveyed::Fleet(why)) => self.give_up(why),
+                Err(Unsurveyed::Other(why)) => return Err(why),
+                Ok(survey) => return Ok(survey),
+            }
+        }
+        self.survey_of_files()
+    }
+
+    fn survey_of_server(&mut self) -> Result<Survey, Unsurveyed> {
         let config = self.config;
+        let Some(link) = &mut self.server else { return Err(StoreError::NoStateFolder.into()) };
         let mut fleet = cmd("HMGET");
         fleet.arg(format!("frosty:{{{}}}:fleet", config.fleet)).arg(&snapshot::FLEET);
-        let mut answers = link.ask(&[cmd("TIME"), fleet, roll::index(config, "session")])?.into_iter();
-        let mut next = || answers.next().unwrap_or(Value::Nil);
-        let time = next();
+        link.send(&[cmd("TIME"), fleet, roll::index(config, "session")])?;
+        let time = link.take()?;
         let now = script::time(&time).ok_or_else(|| link.nonsense(&time))?;
-        let mut fleet = snapshot::fleet(&next());
+        let fleet = link.take();
+        let named = link.read()?;
+        let mut fleet = snapshot::fleet(&fleet.map_err(Unsurveyed::Fleet)?);
         fleet.hold = fleet.hold.filter(|hold| hold.holds(now));
-        let named = roll::names_in(next());
-        let mut sessions = roll::hashes_of(config, link, "session", &snapshot::SESSION, named, snapshot::session)?;
-        roll::sort_out(&mut sessions);
+        if let Value::ServerError(e) = &named {
+            return Err(refused(link.server(), &error_text(e)).into());
+        }
+        let named = roll::names_in(named);
+        let (mut sessions, others) =
+            roll::hashes_of(config, link, "session", &snapshot::SESSION, named, snapshot::session)?;
         let named: BTreeSet<&str> = sessions.iter().map(|(_, s)| s.scope.as_str()).collect();
-        let named = named.into_iter().map(str::to_owned).collect();
+        let named = named.into_iter().filter(|name| text::is_encoded(name)).map(str::to_owned).collect();
         let fields = snapshot::SCOPE.get(..snapshot::OF_CONTINUATIONS).unwrap_or(&snapshot::SCOPE);
-        let scopes = roll::hashes_of(config, link, "scope", fields, named, snapshot::scope)?;
-        let scopes = scopes.into_iter().collect();
-        Ok(Survey { now, fleet, sessions, scopes })
+        let (scopes, of_another_type) = roll::hashes_of(config, link, "scope", fields, named, snapshot::scope)?;
+        let mut survey = Survey { now, fleet, scopes: scopes.into_iter().collect(), ..Survey::default() };
+        lay_over(config, &mut survey, &mut sessions, &others, of_another_type);
+        roll::sort_out(&mut sessions);
+        Ok(Survey { sessions, ..survey })
     }
 
     fn survey_of_files(&mut self) -> Result<Survey, StoreError> {
@@ -107,7 +130,7 @@ impl Roll<'_> {
         }
         roll::sort_out(&mut sessions);
         let fleet = FleetState { hold: self.fleet_hold()?, ..FleetState::default() };
-        Ok(Survey { now, fleet, sessions, scopes })
+        Ok(Survey { now, fleet, sessions, scopes, here: BTreeSet::new() })
     }
 
     /// What is left of the configured quotas in these scopes, which a survey told of.
@@ -143,9 +166,58 @@ impl Roll<'_> {
                 let told = some.iter().zip(told).filter_map(|(scope, left)| Some(((*scope).to_owned(), left?)));
                 left.scopes.extend(told);
             }
+            for scope in &survey.here {
+                let log = survey.scopes.get(scope).map(|s| s.quota.clone()).unwrap_or_default();
+                left.scopes.extend(QuotaLeft::in_log(&log, own, now).map(|left| (scope.clone(), left)));
+            }
         }
         Ok(left)
     }
+}
+
+/// Why a server gave no survey.
+enum Unsurveyed {
+    /// What it has under the fleet's key is refused: no stop is decided there.
+    Fleet(StoreError),
+    /// Anything else.
+    Other(StoreError),
+}
+
+impl From<StoreError> for Unsurveyed {
+    fn from(e: StoreError) -> Self {
+        Self::Other(e)
+    }
+}
+
+/// Puts what this machine's files know in the place of what the server has, for each scope that they decide for: one that
+/// stays here for a while, and one whose key, or a session's, is of another type on the server.
+fn lay_over(
+    config: &Config,
+    survey: &mut Survey,
+    sessions: &mut Vec<Session>,
+    refused: &[String],
+    of_another_type: Vec<String>,
+) {
+    let (Some(dir), Some((server, _))) = (decider::dir(config), store::server(config)) else { return };
+    let record = server_record::read(&dir);
+    let away = record.as_ref().map(|r| &r.away);
+    let stays = |scope: &&String| decider::route(&dir, record.as_ref(), &server.shown, scope) == Route::Stays;
+    let mut here: BTreeSet<String> = away.into_iter().flatten().filter(stays).cloned().collect();
+    here.extend(of_another_type);
+    let is_refused = |file: &ScopeFile| refused.iter().any(|id| file.sessions.contains_key(id));
+    if !refused.is_empty() {
+        let files = roll::scope_files(config).unwrap_or_default().into_iter();
+        here.extend(files.filter(|(_, file)| is_refused(file)).map(|(scope, _)| scope));
+    }
+    for scope in &here {
+        let file = state_file::peek::<ScopeFile>(&state_file::scope(&dir, scope));
+        let mut file = file.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
+        let known = std::mem::take(&mut file.sessions);
+        sessions.retain(|(id, _)| !known.contains_key(id));
+        sessions.extend(known);
+        survey.scopes.insert(scope.clone(), file.as_known());
+    }
+    survey.here = here;
 }
 
 /// Asks in one write how much of these quotas each key has used. What a key or the server's user does not tell is `None`.

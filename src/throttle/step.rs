@@ -111,6 +111,12 @@ impl Event {
         matches!(self, Self::Hold(_) | Self::Release { .. })
     }
 
+    /// Whether a person's command sent it: a hold, a release or a wake-up.
+    #[must_use]
+    pub fn is_persons(&self) -> bool {
+        self.is_of_holds() || matches!(self, Self::Wake { .. })
+    }
+
     /// Whether it is the whole fleet that is held or released; then no scope is concerned.
     #[must_use]
     pub fn is_fleets(&self) -> bool {

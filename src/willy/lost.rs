@@ -57,7 +57,7 @@ pub fn look(config: &Config) -> Result<(), StoreError> {
     let mut before = Vec::new();
     (&kept).take(LARGEST).read_to_end(&mut before).map_err(files)?;
     let before: Told = serde_json::from_slice(&before).unwrap_or_default();
-    let mut roll = Roll::open(config)?;
+    let mut roll = Roll::open(config);
     let (now, sessions) = (roll.now()?, roll.sessions()?);
     let lost: Vec<&Session> = sessions.iter().filter(|(_, s)| is_lost(s, now)).collect();
     let told: Told = lost.iter().filter_map(|(id, s)| Some((id.clone(), s.pid?.pid))).collect();

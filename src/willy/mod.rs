@@ -22,7 +22,7 @@ pub fn tell(config: &Config, word: &Word) -> Vec<String> {
     let running = notify::start(&config.notify, word);
     let mut wrong = Vec::new();
     if word.kind.is_of_holds() {
-        let told = Roll::open(config).and_then(|mut roll| reflect::write(&mut roll, config, word));
+        let told = reflect::write(&mut Roll::open(config), config, word);
         wrong.extend(told.err().map(|e| e.to_string()));
     }
     wrong.extend(notify::finish(running));

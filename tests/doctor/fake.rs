@@ -96,6 +96,7 @@ fn reply(says: &Says, words: &[String]) -> String {
             if says.load.is_some() { "*2\r\n:0\r\n:0\r\n" } else { "*2\r\n:1\r\n:1\r\n" }.to_owned()
         }
         ["SCRIPT", "LOAD", ..] => says.load.unwrap_or("$-1\r\n").to_owned(),
+        ["EVALSHA", digest, ..] if *digest == frosty::store::script::SCRIPT_SHA => bulk("ready"),
         ["ZRANGE" | "XREVRANGE", ..] => "*0\r\n".to_owned(),
         ["SET" | "HSET" | "ZADD" | "XADD" | "PEXPIRE" | "PERSIST", ..] => {
             says.writes.unwrap_or("-ERR syntax error\r\n").to_owned()

@@ -45,12 +45,17 @@ impl Roll<'_> {
         if let Some(link) = link.filter(|_| all_there) {
             match counted(link, [&config.stream, &config.fleet], since, most, patience) {
                 Ok(told) => return Ok(told),
+                // What it did not answer in time is left of the connection.
                 Err(e) if e.is_silence() => link.renew()?,
                 // It may not run scripts, or not this one.
                 Err(_) => {}
             }
         }
         let (entries, late) = self.entries_within(since, most.saturating_add(1), patience)?;
+        // What this machine has is no count of what the server admitted.
+        if let Some(why) = self.unread.take() {
+            return Err(why);
+        }
         let mut told = Admissions { cut: late || entries.len() > most, ..Admissions::default() };
         for entry in entries.iter().take(most).filter(|entry| entry.says("next_action", "CLAUDE_CODE_RESTART")) {
             told.add(entry.text("session"), 1);

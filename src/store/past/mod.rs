@@ -235,8 +235,8 @@ impl<'a> Roll<'a> {
         most: usize,
         mut wanted: impl FnMut(&Past) -> bool,
     ) -> Result<(Vec<Past>, Follower<'a>), StoreError> {
-        let has_server = self.parts().1.is_some();
         let (mut newest, last, tail) = self.read(Newest::new(since, most), &mut wanted)?;
+        let has_server = self.server.is_some() && self.unread.is_none();
         let (from, known) = (newest.from(), std::mem::take(&mut newest.known));
         let follower = Follower::new(self.parts().0, has_server.then_some(last), tail, from, known);
         Ok((newest.into_entries(), follower))
@@ -249,9 +249,15 @@ impl<'a> Roll<'a> {
         wanted: &mut impl FnMut(&Past) -> bool,
     ) -> Result<(Newest, String, Tail), StoreError> {
         let (config, link) = self.parts();
-        let has_server = link.is_some();
-        let last = match link {
-            Some(link) => stream::read(config, link, &mut newest, wanted)?,
+        let streamed = link.map(|link| stream::read(config, link, &mut newest, wanted));
+        let has_server = matches!(streamed, Some(Ok(_)));
+        let last = match streamed {
+            Some(Ok(last)) => last,
+            // What this machine has is all there is to show.
+            Some(Err(why)) => {
+                self.unread = Some(why);
+                stream::FIRST.to_owned()
+            }
             None => stream::FIRST.to_owned(),
         };
         let tail = files::read(config, has_server, &mut newest, wanted)?;
