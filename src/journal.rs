@@ -206,6 +206,7 @@ pub fn status(reason: Reason) -> &'static str {
         Reason::Hold => "HOLD",
         Reason::Rest | Reason::Done | Reason::Blocked | Reason::WaitFor | Reason::Parked => "RESTING",
         Reason::MinInterval
+        | Reason::Spread
         | Reason::Quota
         | Reason::Superseded
         | Reason::Lost

@@ -20,6 +20,7 @@ const FULL: &str = r#"{
                  "cooldown": {"base": "10m", "factor": 2, "max": "1h", "jitter": 0.2, "calm": "10m"} },
   "api_error": { "base": "60s", "factor": 2, "max": "1h" },
   "fleet_quotas": [], "arm": "always", "mode": "enforce", "park_max": "10m", "print_wait": "9m",
+  "spread": {"step": "250ms", "cold": "2s"},
   "budget": "250ms", "journal_max": 100000, "hold_after_strikes": 5, "notify": []
 }"#;
 
@@ -135,6 +136,7 @@ fn a_project_may_not_loosen() {
         (r#"{"arm": "manual"}"#, "arm"),
         (r#"{"notify": []}"#, "notify"),
         (r#"{"mode": "enforce"}"#, "mode"),
+        (r#"{"spread": {"step": "0s"}}"#, "spread"),
         (r#"{"budget": "1s"}"#, "budget"),
         (r#"{"journal_max": 5000}"#, "journal_max"),
     ] {

@@ -110,6 +110,7 @@ impl Both {
             assert_eq!(number("hold_until"), scope.hold.as_ref().and_then(|h| h.until));
             assert_eq!(stored.get("hold_by"), scope.hold.as_ref().map(|h| &h.by));
             assert_eq!(number("released"), scope.released);
+            assert_eq!(stored.contains_key("api_of_key"), scope.api_of_key);
             assert_eq!(number("taken"), scope.taken);
             let trips: Vec<String> = scope.trips.iter().map(ToString::to_string).collect();
             assert_eq!(stored.get("trips").cloned().unwrap_or_default(), trips.join(","));
@@ -137,6 +138,7 @@ impl Both {
             assert_eq!(text("state"), session.phase.code());
             assert_eq!(text("needs_you") == "1", session.needs_you);
             assert_eq!(text("by_person") == "1", session.by_person);
+            assert_eq!(number("slot"), session.slot);
             assert_eq!(text("last_reason"), session.last_reason);
             assert_eq!((text("held_by"), text("held_reason")), (session.held_by, session.held_reason));
             assert_eq!((text("name"), text("label")), (session.name, session.label));
@@ -148,6 +150,11 @@ impl Both {
         let stored = self.hash("frosty:{default}:fleet");
         let number = |f: &str| stored.get(f).map(|v| v.parse::<Ms>().unwrap());
         assert_eq!((number("lost"), number("released")), (fleet.lost, fleet.released));
+        assert_eq!((number("answered"), number("at_once")), (fleet.answered, fleet.at_once));
+        let span = |start, end| (number(start), number(end));
+        assert_eq!(span("limit_start", "limit_end"), (fleet.limit.map(|l| l.start), fleet.limit.map(|l| l.end)));
+        assert_eq!(span("slot_from", "slot_next"), (fleet.slots.map(|s| s.start), fleet.slots.map(|s| s.end)));
+        assert_eq!((number("freed_at"), stored.contains_key("hold_at_once")), (fleet.freed_at, fleet.hold_at_once));
         let hold = fleet.hold.as_ref();
         assert_eq!((number("hold_since"), number("hold_until")), (hold.map(|h| h.since), hold.and_then(|h| h.until)));
         self.same_log("frosty:{default}:fleet:quota", &fleet.quota.admitted);
@@ -180,11 +187,12 @@ fn same_verdicts_counts_and_state() {
         max_shrink_iters: 4_000,
         ..runner()
     });
-    let held = (any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>());
+    let held = (any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>());
     // The policy changes midway: another asker of the same scope, or an edited configuration.
     let policies = (policy(), policy());
-    let result =
-        test.run(&(policies, moves(50, true), held), |((first, second), moves, (hold, woken, fleet_hold, taken))| {
+    let result = test.run(
+        &(policies, moves(50, true), held),
+        |((first, second), moves, (hold, woken, fleet_hold, taken, slots))| {
             let mut both = both.borrow_mut();
             both.reset();
             let configs = [config(&first), config(&second)];
@@ -203,6 +211,9 @@ fn same_verdicts_counts_and_state() {
                 if i == usize::from(woken) % 60 {
                     both.plant_wake(&step.session);
                 }
+                if i % 9 == usize::from(slots) % 9 {
+                    both.plant_slots(&step.session, now);
+                }
                 let by_model = both.model(&config.policy, step, now);
                 let by_script = both.script(config, step, now);
                 assert_eq!(by_model, by_script, "event {i} at {now}: {step:?}");
@@ -213,14 +224,16 @@ fn same_verdicts_counts_and_state() {
             });
             both.same_state();
             Ok(())
-        });
+        },
+    );
     if let Err(e) = result {
         panic!("{e}");
     }
     println!("{} histories, {} events, {} admitted", runner().cases, asked.get(), admitted.get());
     // Every rule was met, so the comparison says something of each.
     let all = ["admitted", "probe", "min_interval", "burst", "cooldown", "api_error", "hold", "rest", "done"];
-    for reason in all.into_iter().chain(["blocked", "wait_for", "parked", "quota", "superseded", "contested", "event"])
+    for reason in
+        all.into_iter().chain(["blocked", "wait_for", "parked", "spread", "quota", "superseded", "contested", "event"])
     {
         assert!(runner().cases < 1_000 || reasons.borrow().contains(reason), "no history met {reason}");
     }
@@ -255,6 +268,17 @@ impl Both {
         self.scopes.entry(scope.to_owned()).or_default().taken = Some(now);
         let key = format!("frosty:{{default}}:scope:{scope}");
         redis::cmd("HSET").arg(key).arg("taken").arg(now).query::<()>(&mut self.con).unwrap();
+    }
+
+    /// The session is freed together with others, to which slots were given.
+    fn plant_slots(&mut self, session: &str, now: Ms) {
+        self.sessions.entry(session.to_owned()).or_default().slot = Some(0);
+        self.fleet.slots = Some(frosty::throttle::state::Span { start: now, end: now + 3_000 });
+        self.fleet.freed_at = Some(now);
+        let key = format!("frosty:{{default}}:session:{session}");
+        redis::cmd("HSET").arg(key).arg("slot").arg(0).query::<()>(&mut self.con).unwrap();
+        let times = [("slot_from", now), ("slot_next", now + 3_000), ("freed_at", now)];
+        redis::cmd("HSET").arg("frosty:{default}:fleet").arg(&times).query::<()>(&mut self.con).unwrap();
     }
 
     fn plant_wake(&mut self, session: &str) {

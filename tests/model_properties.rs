@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use crate::histories::{Move, class, moves, play, policy, runner, tightened};
 use frosty::throttle::model::{self, State};
-use frosty::throttle::policy::{Class, Ms, Policy, millis};
-use frosty::throttle::step::{Event, R_RANGE, Step};
+use frosty::throttle::policy::{Class, Ms, Policy, Spread, millis};
+use frosty::throttle::state::RestKind;
+use frosty::throttle::step::{Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
 use frosty::throttle::verdict::{Decision, Outcome};
 use proptest::prelude::*;
 use support::{T0, stop_step};
@@ -41,6 +42,10 @@ impl World {
         self.sessions.insert(step.session.clone(), state.session);
         decided
     }
+}
+
+fn at_once() -> Spread {
+    Spread { step: Duration::ZERO, cold: Duration::ZERO }
 }
 
 /// The history as one scope without wake-ups, whose later effect hangs on what was admitted.
@@ -124,6 +129,8 @@ proptest! {
     #[test]
     fn a_tighter_policy_is_never_ahead_before_the_looser_one_trips(policies in tightened(), moves in moves(80, false)) {
         let (mut looser, mut tighter) = policies;
+        // Whose turn it is in a release slot hangs on who was admitted before.
+        (looser.spread, tighter.spread) = (at_once(), at_once());
         // A hold by Willy stands against one that an API error would open.
         (looser.hold_after_strikes, tighter.hold_after_strikes) = (0, 0);
         let moves = at_one_scope(&moves);
@@ -139,7 +146,7 @@ proptest! {
     fn a_minimum_interval_on_top_of_the_window_is_never_ahead(
         stop in class(false), interval in 1u64..60_000, moves in moves(80, false),
     ) {
-        let mut looser = Policy { stop, hold_after_strikes: 0, ..Policy::default() };
+        let mut looser = Policy { stop, hold_after_strikes: 0, spread: at_once(), ..Policy::default() };
         looser.stop.min_interval = Duration::ZERO;
         looser.stop.window_limits = false;
         let mut tighter = looser.clone();
@@ -221,6 +228,77 @@ proptest! {
         });
     }
 
+    /// One event frees many: the first goes at once, then each keeps its distance, and none is forgotten, however late its
+    /// machine asks and whichever of them are gone.
+    #[test]
+    fn freed_sessions_go_on_one_after_the_other(
+        step_ms in 10u64..1_000, late in prop::collection::vec(0i64..400, 30), gone in prop::collection::vec(any::<bool>(), 30),
+        r in prop::collection::vec(0..R_RANGE, 30), how in 0..3, waited in prop_oneof![Just(1_000i64), Just(400_000i64)],
+    ) {
+        let spread = Spread { step: Duration::from_millis(step_ms), cold: Duration::from_millis(step_ms * 2) };
+        let policy = Policy { spread, ..Policy::default() };
+        let gap = millis(if waited > 300_000 { spread.cold } else { spread.step });
+        let mut world = World::new(&policy);
+        let of = |i: usize, event: Event| Step {
+            paced: true, scope: format!("scope-{i}"), session: format!("session-{i}"), r: r[i], id: format!("{i}-{event:?}"),
+            ..support::step(event)
+        };
+        let hold = HoldRequest { fleet: true, by: "ann".into(), reason: "r".into(), lasting: None, at_once: false };
+        let fleets = |event| Step { scope: String::new(), session: String::new(), ..support::step(event) };
+        let key = Failure { class: FailureClass::Passing, reset: Some(Reset::At(T0 + waited)), of_key: true, too_long: false,
+            cure: String::new() };
+        if how == 0 {
+            world.tell(&fleets(Event::Hold(hold)), T0);
+        }
+        let mut fences = Vec::new();
+        for i in 0..30 {
+            let rest = RestRequest { kind: RestKind::Done, lasting: None, topic: String::new() };
+            let event = if how == 2 { Event::Stop { rest: Some(rest) } } else { Event::Stop { rest: None } };
+            // A limit is met by all of them at once.
+            let event = if how == 1 { Event::StopFailure(key.clone()) } else { event };
+            let mut decided = world.tell(&of(i, event), T0);
+            let fence = decided.fence.unwrap();
+            if how == 1 {
+                decided = world.tell(&of(i, Event::Ask { fence, renew: false }), T0);
+            }
+            prop_assert_eq!(decided.outcome, Outcome::Refuse);
+            fences.push(fence);
+        }
+        let free = T0 + waited.max(if how == 1 { millis(policy.api_error.base) } else { 0 });
+        match how {
+            0 => {
+                world.tell(&fleets(Event::Release { fleet: true, at_once: false }), free);
+            }
+            2 => (0..30).for_each(|i| {
+                world.tell(&of(i, Event::Wake { note: String::new(), spread: true }), free);
+            }),
+            _ => {}
+        }
+        // Each asks when it is told to, as late as its machine is; those that are gone never do after their first.
+        let mut due: Vec<(Ms, usize)> = (0..30).map(|i| (free + late[i] / 4, i)).collect();
+        let mut admitted: Vec<Ms> = Vec::new();
+        let mut asked = 0;
+        while let Some(at) = due.iter().map(|(at, _)| *at).min() {
+            let i = due.remove(due.iter().position(|(t, _)| *t == at).unwrap()).1;
+            asked += 1;
+            prop_assert!(asked < 30 * 30, "they ask without end");
+            let decided = world.tell(&of(i, Event::Ask { fence: fences[i], renew: false }), at);
+            match decided.outcome {
+                Outcome::Admit => admitted.push(at),
+                _ if gone[i] => {}
+                _ => due.push((at + decided.retry_after.map(millis).unwrap() + 1 + late[i], i)),
+            }
+        }
+        let first = free + late.iter().min().unwrap() / 4;
+        prop_assert_eq!(admitted[0], first, "the first goes at once");
+        for pair in admitted.windows(2) {
+            prop_assert!(pair[1] - pair[0] >= gap * 7 / 10, "{:?}", admitted);
+        }
+        let least = gone.iter().filter(|gone| !**gone).count();
+        prop_assert!(admitted.len() >= least, "{} of {}", admitted.len(), least);
+        prop_assert!(admitted.last().unwrap() - free <= 30 * gap + 30 * 401 + gap, "{:?}", admitted);
+    }
+
     /// The longest thing that may stand in the way is waited out; then an ask is admitted.
     #[test]
     fn silence_leads_to_an_admission(policy in policy(), moves in moves(60, false), r in 0..R_RANGE) {
@@ -241,7 +319,7 @@ proptest! {
         let short = |step: &Step| match &step.event {
             Event::Stop { rest: Some(rest) } => rest.lasting.is_some_and(|d| millis(d) <= silence),
             Event::StopFailure(failure) => {
-                failure.reset.is_none() && failure.class == frosty::throttle::step::FailureClass::Passing
+                failure.reset.is_none() && failure.class == FailureClass::Passing
             }
             Event::Hold(hold) => hold.lasting.is_some(),
             _ => true,

@@ -81,7 +81,7 @@ fn after(decided: &Decision) -> Ms {
 }
 
 fn failure(class: FailureClass) -> Failure {
-    Failure { class, reset: None, too_long: false, cure: "cure".to_owned() }
+    Failure { class, reset: None, of_key: false, too_long: false, cure: "cure".to_owned() }
 }
 
 // ---- rules 5 to 9: guard, bang window, quota --------------------------------------------------------------------
@@ -449,7 +449,7 @@ fn a_wake_up_ends_a_rest_even_one_booked_later_and_nothing_else() {
 #[test]
 fn a_note_is_handed_out_again_until_the_next_stop() {
     let mut story = default();
-    let note = |words: &str| Event::Wake { note: words.to_owned() };
+    let note = |words: &str| Event::Wake { note: words.to_owned(), spread: false };
     story.event(0, note("one"));
     assert_eq!(story.stop(1).note, "one");
     // The answer was lost: the engine asks again.
@@ -572,11 +572,11 @@ fn turns_that_a_person_began_lengthen_no_cooldown() {
 fn a_release_ends_an_api_cooldown() {
     let mut story = default();
     let failed = story.event(0, Event::StopFailure(failure(FailureClass::Passing)));
-    let released = story.event(20 * S, Event::Release { fleet: false });
+    let released = story.event(20 * S, Event::Release { fleet: false, at_once: false });
     assert_eq!((released.outcome, after(&released), released.held), (Outcome::Record, 40 * S, None));
     let ask = Event::Ask { fence: failed.fence.unwrap(), renew: false };
     assert_eq!(story.event(20 * S, ask).reason.code(), "admitted");
-    assert_eq!(story.event(21 * S, Event::Release { fleet: false }).retry_after, None);
+    assert_eq!(story.event(21 * S, Event::Release { fleet: false, at_once: false }).retry_after, None);
 }
 
 /// The client may deliver a wake-up long after its admission: what counts is when its turn begins.
@@ -643,6 +643,62 @@ fn a_persons_hold_is_never_touched_by_the_api() {
     assert_eq!(state.scope.hold, Some(persons.clone()));
     model::step(&limits, &mut state, &stop_step(), T0 + 1);
     assert_eq!(state.scope.hold, Some(persons));
+}
+
+// ---- release slots ----------------------------------------------------------------------------------------------
+
+#[test]
+fn a_change_of_store_and_a_stop_told_late_free_one_after_the_other() {
+    let limits = Policy::default();
+    let late = Step { paced: true, late: Some(Duration::from_secs(30)), ..stop_step() };
+    let (mut first, mut second) = (State::default(), State::default());
+    assert_eq!(model::step(&limits, &mut first, &late, T0).reason.code(), "admitted");
+    second.fleet = first.fleet.clone();
+    let refused = model::step(&limits, &mut second, &late, T0);
+    assert_eq!((refused.reason.code(), after(&refused)), ("spread", 250));
+    let stop = Step { paced: true, id: "another".to_owned(), ..stop_step() };
+    assert_eq!(model::step(&limits, &mut second.clone(), &stop, T0).reason.code(), "admitted", "a new stop has none");
+    let plain = Step { paced: false, ..late.clone() };
+    assert_eq!(model::step(&limits, &mut second.clone(), &plain, T0).reason.code(), "admitted");
+
+    // A change of store closes the guard of both scopes until the same time.
+    let (mut first, mut second) = (State::default(), State::default());
+    (first.scope.taken, second.scope.taken) = (Some(T0), Some(T0));
+    let stop = Step { paced: true, ..stop_step() };
+    let fences = [&mut first, &mut second].map(|state| {
+        let refused = model::step(&limits, state, &stop, T0);
+        assert_eq!((refused.reason.code(), after(&refused)), ("min_interval", 15 * S));
+        refused.fence.unwrap()
+    });
+    let ask = |fence| Step { paced: true, ..step(Event::Ask { fence, renew: false }) };
+    assert_eq!(model::step(&limits, &mut first, &ask(fences[0]), T0 + 15 * S).reason.code(), "admitted");
+    second.fleet = first.fleet.clone();
+    let refused = model::step(&limits, &mut second, &ask(fences[1]), T0 + 15 * S);
+    assert_eq!((refused.reason.code(), after(&refused)), ("spread", 250));
+    assert_eq!(model::step(&limits, &mut second, &ask(fences[1]), T0 + 15 * S + 250).reason.code(), "admitted");
+}
+
+#[test]
+fn a_limit_of_the_key_is_lifted_by_a_good_stop_and_by_a_release() {
+    let limits = Policy::default();
+    let reset = Some(Reset::After(Duration::from_secs(3600)));
+    let failed = Failure { reset, of_key: true, ..failure(FailureClass::Passing) };
+    let mut met = State::default();
+    let fence = model::step(&limits, &mut met, &step(Event::StopFailure(failed)), T0).fence.unwrap();
+    // Another scope of the fleet, whose session stopped before.
+    let ask = |fence| Step { paced: true, ..step(Event::Ask { fence, renew: false }) };
+    let mut other = State { fleet: met.fleet.clone(), ..State::default() };
+    other.session.fence = Some(7);
+    let refused = model::step(&limits, &mut other, &ask(7), T0 + S);
+    assert_eq!((refused.reason.code(), after(&refused)), ("api_error", 3599 * S));
+    let mut released = other.clone();
+    model::step(&limits, &mut released, &step(Event::Release { fleet: false, at_once: false }), T0 + 2 * S);
+    assert_eq!(model::step(&limits, &mut released, &ask(7), T0 + 3 * S).reason.code(), "admitted", "its scope's alone");
+    model::step(&limits, &mut other, &step(Event::Stop { rest: None }), T0 + 2 * S);
+    assert_eq!((other.fleet.limit, other.fleet.answered), (None, Some(T0 + 2 * S)));
+    // Of the scope that met it, too.
+    met.fleet = other.fleet;
+    assert_eq!(model::step(&limits, &mut met, &ask(fence), T0 + 3 * S).reason.code(), "admitted");
 }
 
 // ---- compaction -------------------------------------------------------------------------------------------------

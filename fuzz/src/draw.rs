@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota};
+use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota, Spread};
 use frosty::throttle::process::Process;
 use frosty::throttle::state::RestKind;
 use frosty::throttle::step::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
@@ -89,6 +89,7 @@ pub fn policy(u: &mut Unstructured<'_>) -> Result<Policy> {
         api_error: backoff(u)?,
         fleet_quotas: quotas(u)?,
         hold_after_strikes: u.int_in_range(0..=5)?,
+        spread: Spread { step: duration(u, Duration::ZERO)?, cold: duration(u, Duration::ZERO)? },
     })
 }
 
@@ -105,7 +106,8 @@ fn failure(u: &mut Unstructured<'_>) -> Result<Failure> {
         1 => Some(Reset::After(Duration::from_millis(u.arbitrary()?))),
         _ => None,
     };
-    Ok(Failure { class, reset, too_long: u.arbitrary()?, cure: "log in".to_owned() })
+    let of_key = reset.is_some() && u.arbitrary()?;
+    Ok(Failure { class, reset, of_key, too_long: u.arbitrary()?, cure: "log in".to_owned() })
 }
 
 /// Any event; `fence` is one that may be the session's.
@@ -121,13 +123,14 @@ pub fn event(u: &mut Unstructured<'_>, fence: i64) -> Result<Event> {
         10 => Event::SessionStart { label: "a:b".to_owned() },
         11 => Event::SessionEnd,
         12 => Event::NeedsYou,
-        13 => Event::Wake { note: (*u.choose(&["", "the build is green"])?).to_owned() },
-        14 if u.arbitrary()? => Event::Release { fleet: u.arbitrary()? },
+        13 => Event::Wake { note: (*u.choose(&["", "the build is green"])?).to_owned(), spread: u.arbitrary()? },
+        14 if u.arbitrary()? => Event::Release { fleet: u.arbitrary()?, at_once: u.arbitrary()? },
         14 => Event::Hold(HoldRequest {
             fleet: u.arbitrary()?,
             by: (*u.choose(&["ann@host", "api", "willy"])?).to_owned(),
             reason: "why".to_owned(),
             lasting: if u.arbitrary()? { Some(Duration::from_millis(u.arbitrary()?)) } else { None },
+            at_once: u.arbitrary()?,
         }),
         _ => Event::Expired { fence },
     })

@@ -34,6 +34,9 @@ pub struct WakeArgs {
     /// What the agent reads in its next prompt, at most 1,000 characters
     #[arg(long, value_name = "TEXT", value_parser = note)]
     pub note: Option<String>,
+    /// Let all that are woken go on at once, and not one after the other
+    #[arg(long)]
+    pub at_once: bool,
     /// Where.
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -48,6 +51,9 @@ pub struct ReleaseArgs {
     /// The whole fleet's hold: of this one, or without a name of the configured one
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     pub fleet: Option<String>,
+    /// Let all sessions of the fleet go on at once, and not one after the other
+    #[arg(long)]
+    pub at_once: bool,
     /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
@@ -84,6 +90,9 @@ pub struct HoldArgs {
     /// Why: what everyone is told, and the agents are asked to reflect on
     #[arg(long, value_name = "TEXT", value_parser = note, default_value = "no reason was given")]
     pub reason: String,
+    /// Let all sessions of the fleet go on at once when it ends, and not one after the other
+    #[arg(long)]
+    pub at_once: bool,
     /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,

@@ -30,7 +30,13 @@ pub fn lost(session: &SessionState) -> bool {
 fn is_waited_out(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::MinInterval | Reason::Burst | Reason::Cooldown | Reason::ApiError | Reason::Hold | Reason::Quota
+        Reason::MinInterval
+            | Reason::Burst
+            | Reason::Cooldown
+            | Reason::ApiError
+            | Reason::Hold
+            | Reason::Spread
+            | Reason::Quota
     )
 }
 

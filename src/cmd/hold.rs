@@ -41,7 +41,8 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let scope = args.target.map(|word| target::scope(&mut roll, &word)).transpose()?;
     let (by, from) = (who::by(), who::from(&env));
     let reason = text::line_of(&args.reason, text::LONGEST_NOTE);
-    let asked = HoldRequest { fleet: scope.is_none(), by: by.clone(), reason: reason.clone(), lasting };
+    let asked =
+        HoldRequest { fleet: scope.is_none(), by: by.clone(), reason: reason.clone(), lasting, at_once: args.at_once };
     let detail = text::line(&format!("by {by} from {from}: {reason}"));
     let scope = scope.unwrap_or_default();
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Hold", Event::Hold(asked)) };

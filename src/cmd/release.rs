@@ -1,7 +1,7 @@
 //! `frosty release`: lifts the hold of a scope, or of the whole fleet, before its end, and ends an API cooldown with it.
 
 use std::io::{self, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::target::TargetError;
 use super::{Failure, hold, target, who};
@@ -12,6 +12,7 @@ use crate::duration;
 use crate::hook;
 use crate::store::{self, roll::Roll};
 use crate::text;
+use crate::throttle::policy::Ms;
 use crate::throttle::state::Hold;
 use crate::throttle::step::{Event, Step};
 use crate::willy::{Kind, Word};
@@ -47,20 +48,23 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
             }
         }
     };
-    let event = Event::Release { fleet: scope.is_empty() };
+    let event = Event::Release { fleet: scope.is_empty(), at_once: args.at_once };
     let (by, from) = (who::by(), who::from(&env));
     let detail = text::line(&format!("by {by} from {from}"));
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
+    let limit = limit_of(&mut roll, &scope);
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
     super::tell_if_here_only(verdict.degraded.as_deref(), roll.away());
     let decided = verdict.decision;
     let what = if scope.is_empty() { hold::what(&config, &scope) } else { scope.clone() };
-    if let Some(left) = decided.retry_after {
+    let limit = limit.map(|end| Duration::from_millis(end.saturating_sub(decided.now).max(0).unsigned_abs()));
+    let ended = decided.retry_after.max(limit);
+    if let Some(left) = ended {
         let left = duration::about(left);
         let _ = writeln!(out, "ended the API cooldown of {what}, of which {left} was left");
     }
     let Some(held) = decided.held else {
-        if decided.retry_after.is_none() {
+        if ended.is_none() {
             let _ = writeln!(out, "{what} was not held");
         }
         return Ok(());
@@ -82,6 +86,16 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     };
     super::tell_everyone(&config, &word);
     Ok(())
+}
+
+/// When the limit of the fleet's key ends that stands against a scope: its release exempts it.
+fn limit_of(roll: &mut Roll<'_>, scope: &str) -> Option<Ms> {
+    if scope.is_empty() {
+        return None;
+    }
+    let now = roll.now().ok()?;
+    let state = roll.state(scope, "").ok()?;
+    state.fleet.limit_for(&state.scope, now)
 }
 
 /// One line for each hold, with the word that names it.

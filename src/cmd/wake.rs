@@ -42,7 +42,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let mut failed = None;
     for (id, session) in &chosen {
-        let event = Event::Wake { note: note.clone() };
+        let event = Event::Wake { note: note.clone(), spread: chosen.len() > 1 && !args.at_once };
         let detail = text::line(&note);
         let step = Step { detail, ..hook::step_of(session.scope.clone(), id.clone(), "Wake", event) };
         // Looked at first: who is woken may be gone with its admission a moment later.

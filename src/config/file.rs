@@ -10,7 +10,7 @@ use super::{Arm, Config, encoded, notify};
 use crate::duration;
 use crate::secret;
 use crate::text;
-use crate::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Quota};
+use crate::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Quota, Spread};
 
 /// How far a file is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Reader<'_> {
                 }
             }
             "fleet_quotas" | "store" | "stream" | "fleet" | "arm" | "notify" | "mode" | "park_max" | "print_wait"
-            | "budget" | "journal_max" | "hold_after_strikes"
+            | "spread" | "budget" | "journal_max" | "hold_after_strikes"
                 if self.trust == Trust::Project =>
             {
                 return Err(ConfigError::Value {
@@ -101,6 +101,7 @@ impl Reader<'_> {
             }
             "park_max" => config.park_max = self.duration(key, v, MS, LONGEST)?,
             "print_wait" => config.print_wait = self.duration(key, v, MS, LONGEST)?,
+            "spread" => self.spread(&mut config.policy.spread, key, v)?,
             "budget" => {
                 config.budget = self.duration(key, v, Duration::from_millis(20), Duration::from_secs(1))?;
             }
@@ -109,8 +110,21 @@ impl Reader<'_> {
             _ => {
                 return Err(self.unknown(
                     key,
-                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, arm, mode, park_max, print_wait, budget, journal_max, hold_after_strikes, notify",
+                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, arm, mode, park_max, print_wait, spread, budget, journal_max, hold_after_strikes, notify",
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    fn spread(&self, spread: &mut Spread, key: &str, v: &Value) -> Result<(), ConfigError> {
+        for (inner, v) in self.object(key, v)? {
+            let dotted = format!("{key}.{inner}");
+            let length = || self.duration(&dotted, v, Duration::ZERO, Duration::from_secs(3600));
+            match inner.as_str() {
+                "step" => spread.step = length()?,
+                "cold" => spread.cold = length()?,
+                _ => return Err(self.unknown(&dotted, "step, cold")),
             }
         }
         Ok(())

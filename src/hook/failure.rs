@@ -73,7 +73,17 @@ pub fn of(payload: &Payload<'_>) -> Failure {
     };
     let too_long = too_long && class != FailureClass::Person;
     let cure = if cure.is_empty() { String::new() } else { format!("{error}: {cure}") };
-    Failure { class, reset, too_long, cure }
+    let of_model = texts.iter().flatten().any(|t| names_a_model(t));
+    let of_key = class == FailureClass::Passing && reset.is_some() && !of_model;
+    Failure { class, reset, of_key, too_long, cure }
+}
+
+/// Whether a limit's text is about one model, such as `You've hit your Opus limit`: other agents may use another.
+fn names_a_model(text: &str) -> bool {
+    const MODELS: [&str; 5] = ["opus", "sonnet", "haiku", "fable", "mythos"];
+    let text = text.to_lowercase();
+    let limits = text.match_indices(" limit").filter_map(|(at, _)| text.get(..at)?.split_whitespace().next_back());
+    limits.into_iter().any(|word| MODELS.contains(&word))
 }
 
 /// Whether an error's text says that the conversation does not fit the model's context.

@@ -141,6 +141,7 @@ pub fn why(decision: &Decision) -> String {
         Reason::Blocked => "the agent waits for a person".to_owned(),
         Reason::WaitFor => "the agent waits for a wake-up".to_owned(),
         Reason::Parked => "the client will wake the session itself".to_owned(),
+        Reason::Spread => "others were freed with it, and its release slot comes later".to_owned(),
         Reason::Quota => "a quota is used up".to_owned(),
         Reason::Superseded => "a newer stop or prompt took over".to_owned(),
         other => other.code().replace('_', " "),

@@ -180,7 +180,7 @@ impl<'a> Engine<'a> {
             // What only told of a failure asks now.
             let renew = self.renew_at.is_some_and(|at| Instant::now() >= at);
             if refused.outcome == Outcome::Refuse {
-                if refused.reason != Reason::MinInterval {
+                if !matches!(refused.reason, Reason::MinInterval | Reason::Spread) {
                     paused = Some(refused.clone());
                 }
                 if self.unattended && refused.reason == Reason::Done {
@@ -297,7 +297,7 @@ impl<'a> Engine<'a> {
         if let Some(note) = self.hearing.word.clone() {
             self.hush();
             let Step { scope, session, .. } = &self.begin;
-            self.step(&super::step_of(scope.clone(), session.clone(), "Wake", Event::Wake { note }))?;
+            self.step(&super::step_of(scope.clone(), session.clone(), "Wake", Event::Wake { note, spread: false }))?;
             self.hearing.word = None;
         }
         let ears = match &mut self.hearing.ears {

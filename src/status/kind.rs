@@ -17,6 +17,8 @@ pub enum Kind {
     Cooldown,
     /// A cooldown after an API error is open.
     ApiCooldown,
+    /// It was freed with others, and waits for its release slot.
+    Spread,
     /// A quota is used up.
     Quota,
     /// The guard (minimum interval) is closed.
@@ -45,13 +47,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in their order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NeedsYou,
         Self::WaiterLost,
         Self::Expired,
         Self::Hold,
         Self::Cooldown,
         Self::ApiCooldown,
+        Self::Spread,
         Self::Quota,
         Self::Guard,
         Self::Resting,
@@ -76,6 +79,7 @@ impl Kind {
             Self::Hold => "hold",
             Self::Cooldown => "cooldown",
             Self::ApiCooldown => "api_cooldown",
+            Self::Spread => "spread",
             Self::Quota => "quota",
             Self::Guard => "guard",
             Self::Resting => "resting",

@@ -4,7 +4,7 @@ use super::kind::{Back, Kind};
 use crate::store::survey::QuotaLeft;
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::{Ms, Policy, millis};
-use crate::throttle::state::{FleetState, Hold, Phase, RestKind, ScopeState, SessionState};
+use crate::throttle::state::{FleetState, Hold, Phase, RestKind, ScopeState, SessionState, Span};
 use crate::throttle::step::{Claim, Event, Step};
 use crate::throttle::verdict::{Outcome, Reason};
 
@@ -117,7 +117,9 @@ fn waiting(facts: &Facts<'_>) -> (Kind, Back) {
 
 /// The rule that would refuse a paced ask at this time, and when it would not any more, if a time ends it.
 fn refusal(facts: &Facts<'_>, at: Ms) -> Option<(Reason, Option<Ms>)> {
-    let fleet = FleetState { hold: facts.fleet_hold.cloned(), ..FleetState::default() };
+    // A release slot that was given stands; which one comes next is told by the ask alone.
+    let slots = facts.session.slot.map(|slot| Span { start: 0, end: slot });
+    let fleet = FleetState { hold: facts.fleet_hold.cloned(), slots, ..FleetState::default() };
     let mut state = State { fleet, scope: facts.scope.clone(), session: facts.session.clone() };
     let answer = model::step(&unlimited(facts.policy), &mut state, &ask(facts.session), at);
     if answer.outcome == Outcome::Refuse {
@@ -167,6 +169,7 @@ fn kind(reason: Reason) -> Kind {
         Reason::Blocked => Kind::Blocked,
         Reason::WaitFor => Kind::WaitFor,
         Reason::Parked => Kind::Parked,
+        Reason::Spread => Kind::Spread,
         Reason::Quota => Kind::Quota,
         _ => Kind::Guard,
     }

@@ -11,8 +11,8 @@ local event, held_fence, paced, host_ms, host, r, id, scope_name, session_name, 
   event_name, detail, fleet_name, store_name, journal_max, keep,
   min_interval, burst_limit, window, base, factor, max, jitter, calm,
   api_base, api_factor, api_max, known_born, held_by_whom, held_for, hold_after, shadow, window_limits,
-  client, claim = unpack(ARGV)
-local QUOTA_ARGS = 47
+  client, claim, at_once, of_key, spread_step, spread_cold = unpack(ARGV)
+local QUOTA_ARGS = 51
 
 local HIGHEST_FENCE, HIGHEST_QUOTA, MOST_STRIKES, DAY = 999999999999999, 10000, 1000, 86400000
 local MOST_COUNTED, LONGEST_NOTES = 1000000000, 8000
@@ -89,6 +89,9 @@ local function grown(first, by, most, strikes)
   return math.min(len, most)
 end
 
+-- the key's limit and the release slots, as the fleet's hash has them; and what is to be written to that
+local key, fleet = {}, {}
+
 -- the answer, filled in as it is decided
 local answer = { outcome = 'record', reason = 'event', attempts = 0, strikes = 0, changed = '0', by = '', why = '',
   count = 0, note = '', renewed = '0', born = '', fleet = '' }
@@ -96,11 +99,29 @@ local function refuse(reason, left)
   answer.outcome, answer.reason, answer.left = 'refuse', reason, left
 end
 
+local function put_limit(from, till)
+  key.limit_start, key.limit_end = from, till
+  put(fleet, 'limit_start', fmt(from))
+  put(fleet, 'limit_end', fmt(till))
+end
+local function read_limit()
+  local moved
+  local from, till = int(key.limit_start), int(key.limit_end)
+  if not till then from = nil end
+  if till and not from then from = math.min(now, till) end
+  key.limit_start, key.limit_end, moved = rebase(from, till)
+  if moved then put_limit(key.limit_start, key.limit_end) end
+end
+
 ---- the fleet: who knows it by another name has something to tell first, and nothing is decided before that --------
-local fleet, fleet_now, born, lost = {}, nil, nil, nil
+local fleet_now, born, lost = nil, nil, nil
 if stop then
   fleet_now = redis.call('HMGET', K_FLEET, 'born', 'hold_reason', 'hold_by', 'hold_since', 'hold_until', 'quota_keep',
-    'lost')
+    'lost', 'hold_at_once', 'limit_start', 'limit_end', 'answered', 'slot_from', 'slot_next', 'freed_at', 'at_once')
+  key = { hold_at_once = fleet_now[8] == '1', limit_start = fleet_now[9], limit_end = fleet_now[10],
+    answered = int(fleet_now[11]), slot_from = int(fleet_now[12]), slot_next = int(fleet_now[13]),
+    freed_at = int(fleet_now[14]), at_once = int(fleet_now[15]) }
+  read_limit()
   born, lost = text(fleet_now[1]), int(fleet_now[7])
   if lost and lost > now then
     lost = now
@@ -121,16 +142,20 @@ end
 ---- the session -----------------------------------------------------------------------------------------------
 local s = of_holds and {} or redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since',
   'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count', 'pid', 'given', 'begun', 'held_by', 'held_reason',
-  'by_person', 'client', 'host', 'scope', 'state')
+  'by_person', 'client', 'host', 'scope', 'state', 'slot')
 local fence, woken, last_reason, notes, count = int(s[1]), s[8] == '1', text(s[9]), text(s[10]), count_of(s[11])
 local given, was_held_by, was_held_why = text(s[13]), text(s[15]), text(s[16])
 local begun_at, begun_id = string.match(text(s[14]), '^(%d+) (.*)$')
 begun_at = int(begun_at)
-local by_person = s[17] == '1'
+local session = {}
+local by_person, slot = s[17] == '1', int(s[22])
+local function put_slot(at)
+  if slot ~= at then put(session, 'slot', fmt(at)) end
+  slot = at
+end
 local RESTS = { rest = true, done = true, blocked = true, wait_for = true, parked = true }
 local rest = s[4] and RESTS[s[4]] and { kind = s[4], since = count_of(s[5]), till = int(s[6]), topic = text(s[7]) } or nil
 local stored_name, stored_label, stored_scope = text(s[2]), text(s[3]), text(s[20])
-local session = {}
 
 ---- whose session it is -------------------------------------------------------------------------------------------
 local function process(x)
@@ -196,6 +221,7 @@ end
 
 if event == 'wake' then
   put(session, 'woken', '1')
+  put_slot(at_once ~= '1' and 0 or nil)
   if note ~= '' then put(session, 'note', joined(notes, note)) end
 elseif event == 'expired' and not superseded then
   put(session, 'state', 'expired')
@@ -207,6 +233,7 @@ elseif not of_holds and not superseded and not beside then
       given = ''
       put(session, 'given', '')
     end
+    put_slot(age and paced == '1' and 0 or nil)
     if by_person ~= (event == 'prompt') then put(session, 'by_person', event == 'prompt' and '1' or '') end
     fence = math.min(math.max(fence and fence + 1 or 0, host_ms), HIGHEST_FENCE)
     put(session, 'fence', fmt(fence))
@@ -266,7 +293,7 @@ local scope = {}
 local own, other = event == 'compact' and 'compact' or 'stop', event == 'compact' and 'stop' or 'compact'
 local admitted_at, attempts, cooldown_start, cooldown_end, strikes
 local other_start, other_end
-local hold, api_start, api_end, api_strikes, scope_keep, taken, trips
+local hold, api_start, api_end, api_strikes, api_of_key, scope_released, scope_keep, taken, trips
 
 local function unpacked(list)
   local times, changed = {}, false
@@ -304,6 +331,12 @@ local function hold_of(reason, by, since, till)
   return h, moved
 end
 local function holds(h) return h and (not h.till or h.till > now) end
+
+-- The end of the API cooldown, unless it was a reset time that was disproved since.
+local function api_open()
+  local disproved = api_of_key and key.answered and key.answered >= (api_start or 0)
+  if api_end and api_end > now and not disproved then return api_end end
+end
 
 local function fail(api_row, api_holds)
   if too_long == '1' then
@@ -343,10 +376,12 @@ local function fail(api_row, api_holds)
   else
     len = grown(api_base, api_factor, api_max, api_strikes)
   end
+  local reset = int(reset_at) or int(reset_after)
   if not api_end or api_end < now + len then
-    api_start, api_end = now, now + len
+    api_start, api_end, api_of_key = now, now + len, of_key == '1' and reset and true or false
     put(scope, 'api_start', fmt(api_start))
     put(scope, 'api_end', fmt(api_end))
+    put(scope, 'api_of_key', api_of_key and '1' or '')
   end
 end
 
@@ -355,7 +390,8 @@ if not superseded and (asks or event == 'failure' or event == 'release' or event
     own .. '_admitted_at', own .. '_attempts', own .. '_cooldown_start', own .. '_cooldown_end', own .. '_strikes',
     other .. '_admitted_at', other .. '_attempts', other .. '_cooldown_start', other .. '_cooldown_end',
     'hold_reason', 'hold_by', 'hold_since', 'hold_until',
-    'api_start', 'api_end', 'api_strikes', 'api_row', 'api_holds', 'quota_keep', 'taken', 'trips')
+    'api_start', 'api_end', 'api_strikes', 'api_row', 'api_holds', 'quota_keep', 'taken', 'trips', 'released',
+    'api_of_key')
   local moved
   local function past(field, value)
     local t = int(value)
@@ -391,6 +427,7 @@ if not superseded and (asks or event == 'failure' or event == 'release' or event
   local api_row, api_holds = count_of(f[17]), count_of(f[18])
   scope_keep = count_of(f[19])
   taken = past('taken', f[20])
+  scope_released, api_of_key = int(f[22]), f[23] == '1'
   trips, moved = unpacked(f[21])
   if moved then put(scope, 'trips', packed(trips)) end
 
@@ -414,6 +451,11 @@ if not superseded and (asks or event == 'failure' or event == 'release' or event
       put(scope, 'stop_admitted_at', fmt(now))
     end
   elseif event == 'stop' and not told then
+    if key.limit_end and key.limit_start <= now - (age or 0) then
+      put_limit(nil, nil)
+      key.answered = now
+      put(fleet, 'answered', fmt(now))
+    end
     if api_strikes > 0 or api_row > 0 or api_holds > 0 then
       api_strikes = 0
       put(scope, 'api_strikes', '0')
@@ -424,10 +466,24 @@ if not superseded and (asks or event == 'failure' or event == 'release' or event
       hold = nil
       put_hold()
       put(scope, 'released', fmt(now))
+      scope_released = now
     end
   elseif event == 'failure' then
-    if not told then fail(api_row, api_holds) end
-    local last = math.max(api_end or now, hold and hold.till or now)
+    if of_key == '1' then
+      local k = redis.call('HMGET', K_FLEET, 'limit_start', 'limit_end', 'answered')
+      key = { limit_start = k[1], limit_end = k[2], answered = int(k[3]) }
+      read_limit()
+    end
+    if not told then
+      fail(api_row, api_holds)
+      local len = int(reset_after)
+      if int(reset_at) then len = int(reset_at) - now end
+      if of_key == '1' and len then
+        len = math.max(math.min(len, 7 * DAY), api_base)
+        if not key.limit_end or key.limit_end < now + len then put_limit(now, now + len) end
+      end
+    end
+    local last = math.max(api_open() or now, hold and hold.till or now)
     if last > now then answer.left = last - now end
     answer.strikes = api_strikes
     if holds(hold) then answer.by, answer.why = hold.by, hold.reason end
@@ -436,14 +492,24 @@ end
 
 ---- the whole fleet's hold ---------------------------------------------------------------------------------------
 if of_fleet then
-  local f = redis.call('HMGET', K_FLEET, 'hold_reason', 'hold_by', 'hold_since', 'hold_until')
+  local f = redis.call('HMGET', K_FLEET, 'hold_reason', 'hold_by', 'hold_since', 'hold_until', 'limit_start', 'limit_end',
+    'hold_at_once')
+  key = { limit_start = f[5], limit_end = f[6] }
+  read_limit()
   local before = hold_of(f[1], f[2], f[3], f[4])
   if event == 'hold_fleet' then
     put_hold_of(fleet, opened())
+    if (f[7] == '1') ~= (at_once == '1') then put(fleet, 'hold_at_once', at_once == '1' and '1' or '') end
   else
     if holds(before) then answer.by, answer.why, answer.fleet = before.by, before.reason, '1' end
     if before then put_hold_of(fleet, nil) end
     put(fleet, 'released', fmt(now))
+    if key.limit_end then
+      if key.limit_end > now then answer.left = key.limit_end - now end
+      put_limit(nil, nil)
+      put(fleet, 'answered', fmt(now))
+    end
+    if at_once == '1' then put(fleet, 'at_once', fmt(now)) end
   end
 end
 if event == 'hold' or event == 'hold_fleet' then
@@ -505,6 +571,35 @@ local function willy_comes()
   return length
 end
 
+-- How long until the session's release slot, or nil when it may go on. The first goes at once, each later one a step after
+-- the one before it and up to 40 % of a step by chance; and a gap of 70 % holds whatever the machines are late by.
+local function slot_left()
+  if not slot then return nil end
+  local since = begins and not told and now - (age or 0) or begun_at
+  if since and key.at_once and since <= key.at_once then return nil end
+  local step = int(since and now - since > 300000 and spread_cold or spread_step)
+  local next_slot = math.max(now, key.slot_from and key.slot_from <= now and key.slot_next or now)
+  if slot == 0 or slot > next_slot then
+    local by_chance = math.floor(math.floor(step * 2 / 5) * r / 1000000)
+    put(fleet, 'slot_from', fmt(now))
+    put(fleet, 'slot_next', fmt(next_slot + step))
+    put_slot(next_slot > now and next_slot + by_chance or now)
+  end
+  if slot > now then return slot - now end
+  local opens = key.freed_at and key.freed_at <= now and key.freed_at + math.floor(step * 7 / 10) or now
+  if opens > now then return opens - now end
+end
+
+-- How long the API refuses the scope. What frees others too, the session waits for with a slot.
+local function api_left()
+  local limit = key.limit_end
+  if limit and (limit <= now or (scope_released and scope_released >= key.limit_start)) then limit = nil end
+  local own = api_open()
+  if not own and not limit then return nil end
+  if limit or api_of_key then put_slot(0) end
+  return math.max(own or now, limit or now) - now
+end
+
 -- Opens a cooldown, empties the window, and tells how long it lasts.
 local function trip()
   strikes = math.min(strikes + 1, MOST_STRIKES)
@@ -522,6 +617,10 @@ end
 -- What an admission does to its session, and tells its agent.
 local function hand_out()
   if woken then put(session, 'woken', '') end
+  if slot then
+    put_slot(nil)
+    put(fleet, 'freed_at', fmt(now))
+  end
   if notes ~= '' then
     given = joined(given, notes)
     put(session, 'given', given)
@@ -582,6 +681,7 @@ local function decide()
       if first and second then till = first.till and second.till and math.max(first.till, second.till) end
       answer.by, answer.why, answer.fleet = by.by, by.reason, first and '' or '1'
       remember()
+      if second and not key.hold_at_once then put_slot(0) end
       return refuse('hold', till and till - now)
     end
   end
@@ -589,21 +689,29 @@ local function decide()
   if cooldown_end and cooldown_end > now then return refuse('cooldown', cooldown_end - now) end
   if stop then
     -- 3. an open API cooldown
-    if api_end and api_end > now then
+    local left = api_left()
+    if left then
       answer.strikes = api_strikes
-      return refuse('api_error', api_end - now)
+      return refuse('api_error', left)
     end
     -- 4. a rest
     if rest and not renews and (not rest.till or rest.till > now) then return refuse(rest.kind, rest.till and rest.till - now) end
   end
   -- 5. the guard; only a paced ask that meets it closed leaves no mark
   local guard = admitted_at and admitted_at + min_interval - now or 0
-  if stop and taken then guard = math.max(guard, taken + math.max(1, min_interval, by_window and window or 0) - now) end
+  local change = stop and taken and taken + math.max(1, min_interval, by_window and window or 0) - now or 0
+  guard = math.max(guard, change)
   if paced == '1' then
     local left = guard
     local noted = by_window and min_interval > 0 and burst_limit > 0 and attempts[#attempts - math.max(burst_limit - 1, 1) + 1]
     if noted then left = math.max(left, noted + window - now) end
-    if left > 0 then return refuse('min_interval', left) end
+    if left > 0 then
+      -- A change of store closes the guard of many scopes at once.
+      if change > 0 then put_slot(0) end
+      return refuse('min_interval', left)
+    end
+    local slot_in = stop and slot_left()
+    if slot_in then return refuse('spread', slot_in) end
   end
   if burst_limit > 0 then
     local kept = {}
@@ -689,7 +797,7 @@ if K_BELL then ring(K_BELL, event) end
 ---- the journal; one that cannot be written does not stop the verdict ------------------------------------------
 local STATUS = { admitted = 'RESTARTING', probe = 'RESTARTING', cooldown = 'COOLDOWN', burst = 'COOLDOWN',
   api_error = 'COOLDOWN', hold = 'HOLD', rest = 'RESTING', done = 'RESTING', blocked = 'RESTING',
-  wait_for = 'RESTING', parked = 'RESTING', min_interval = 'STANDING_DOWN', quota = 'STANDING_DOWN',
+  wait_for = 'RESTING', parked = 'RESTING', min_interval = 'STANDING_DOWN', spread = 'STANDING_DOWN', quota = 'STANDING_DOWN',
   superseded = 'STANDING_DOWN' }
 local function stamp()
   local days = math.floor(now / DAY)

@@ -118,7 +118,10 @@ local function span(prefix, counted, kind, age, left, strikes, stored_end, store
 end
 span('stop_cooldown', 'stop_strikes', stop_kind, stop_age, stop_left, stop_strikes, c[6], c[7])
 span('compact_cooldown', 'compact_strikes', compact_kind, compact_age, compact_left, compact_strikes, c[8], c[9])
+local before = #scope
 span('api', 'api_strikes', api_kind, api_age, api_left, api_strikes, c[10], c[11])
+-- Whether it is a reset time is not told: it runs out.
+if #scope > before then put(scope, 'api_of_key', '') end
 
 ---- the session -------------------------------------------------------------------------------------------------
 local session = {}

@@ -33,6 +33,9 @@ pub const NAME: &str = "embedded";
 /// A session that was not seen for this long is forgotten.
 const SESSION_KEEP: Duration = Duration::from_secs(30 * 86_400);
 
+/// How long release slots are kept after the last of them.
+const SLOTS_KEEP: Ms = 600_000;
+
 /// Entries that wait for a journal that cannot be written; beyond these the oldest are dropped.
 const MOST_PENDING: usize = 100;
 
@@ -99,7 +102,7 @@ impl<'a> Embedded<'a> {
             }
         };
         let (takes_over, fleet_hold) = self.stand_in(step, &mut file, now)?;
-        let fleet = if step.event.asks() == Some(Class::Stop) { self.fleet(now, &mut notes)? } else { None };
+        let fleet = if step.event.touches_fleet() { self.fleet(now, &mut notes)? } else { None };
 
         let mut state = State {
             fleet: fleet.unwrap_or_default(),
@@ -111,6 +114,7 @@ impl<'a> Embedded<'a> {
             state.session = from.sessions.get(&step.session).cloned().unwrap_or_default();
         }
         let had_fleet = is_kept(&state.fleet);
+        forget_slots(&mut state.fleet, now);
         if let Some(hold) = &mut state.fleet.hold {
             hold.rebase(now);
         }
@@ -346,7 +350,18 @@ pub(super) fn settle(dir: &Path, pending: Vec<Pending>) -> (Option<LocalJournal>
 }
 
 fn is_kept(fleet: &FleetState) -> bool {
-    fleet.hold.is_some() || fleet.released.is_some() || !fleet.quota.is_empty()
+    let times = [fleet.released, fleet.answered, fleet.freed_at, fleet.at_once];
+    let spans = [fleet.limit, fleet.slots];
+    let any = times.iter().any(Option::is_some) || spans.iter().any(Option::is_some);
+    any || fleet.hold.is_some() || !fleet.quota.is_empty()
+}
+
+/// Release slots that are long over say nothing any more, and keep no file.
+fn forget_slots(fleet: &mut FleetState, now: Ms) {
+    if fleet.slots.is_none_or(|slots| slots.end < now.saturating_sub(SLOTS_KEEP)) {
+        fleet.slots = None;
+        fleet.freed_at = fleet.freed_at.filter(|at| *at >= now.saturating_sub(SLOTS_KEEP));
+    }
 }
 
 /// Takes the fleet's lock, making its folders if they are missing. Dropping the file releases it.

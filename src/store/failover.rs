@@ -359,7 +359,7 @@ fn keep_fleet_hold(record: &mut Record, server: &str, step: &Step, decided: &Dec
     if record.owes_fleet(server) {
         return false;
     }
-    if matches!(step.event, Event::Release { fleet: true }) {
+    if matches!(step.event, Event::Release { fleet: true, .. }) {
         return record.free_fleet(server);
     }
     let asks = step.event.asks() == Some(Class::Stop) && decided.reason != Reason::Superseded;

@@ -147,6 +147,8 @@ impl ScopeFile {
             scope.compact.cooldown = later(scope.compact.cooldown, doors.compact);
             scope.compact.strikes = scope.compact.strikes.max(doors.compact_strikes);
             scope.api = later(scope.api, doors.api);
+            // Whether it is a reset time is not told: it runs out.
+            scope.api_of_key = false;
             scope.api_strikes = doors.api_strikes;
         }
         if closes_guard {
@@ -284,7 +286,7 @@ fn doors(doors: &mut Doors, step: &Step, decided: &Decision, now: Ms) {
                 doors.api_strikes = decided.strikes;
             }
             Event::Hold(asked) if !asked.fleet => doors.hold = held(),
-            Event::Release { fleet: false } => (doors.hold, doors.api) = (None, None),
+            Event::Release { fleet: false, .. } => (doors.hold, doors.api) = (None, None),
             _ => {}
         },
     }
@@ -321,7 +323,8 @@ fn session(session: &mut SessionState, step: &Step, decided: &Decision, now: Ms)
         session.client = step.client.or(session.client);
     }
     let renews = matches!(step.event, Event::Ask { renew: true, .. });
-    let past_the_rest = !renews && matches!(decided.reason, Reason::MinInterval | Reason::Quota | Reason::Burst);
+    let past_the_rest =
+        !renews && matches!(decided.reason, Reason::MinInterval | Reason::Spread | Reason::Quota | Reason::Burst);
     if (decided.outcome == Outcome::Admit && !decided.renewed) || past_the_rest {
         session.rest = None;
     }

@@ -47,7 +47,7 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
 
     let touches = event.touches_scope();
     let (wakes, rings) = (writes_wake_stream(step), event.is_of_holds());
-    let of_fleet = stop || event.is_fleets();
+    let of_fleet = event.touches_fleet();
     let named = [true, touches, of_fleet, !scope_quotas.is_empty(), !fleet_quotas.is_empty(), wakes, rings];
     let keys = 1 + named.into_iter().filter(|n| *n).count();
     // Room for all of it at once: growing piece by piece costs more than the rest.
@@ -108,7 +108,7 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
     args.text(failure.map(|f| &f.cure).or(hold.map(|h| &h.reason)).map_or("", String::as_str));
     args.text(&step.pid.map(|pid| pid.to_string()).unwrap_or_default());
     args.text(match event {
-        Event::Wake { note } => note,
+        Event::Wake { note, .. } => note,
         _ => "",
     });
     args.text(&step.event_name).text(&step.detail).text(fleet).text(NAME);
@@ -125,6 +125,13 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
     args.text(hold.map_or("", |h| &h.by)).maybe(hold.and_then(|h| h.lasting).map(millis));
     args.int(policy.hold_after_strikes.into()).flag(step.shadow).flag(limits.window_limits);
     args.text(&step.client.map(|client| client.to_string()).unwrap_or_default()).text(step.claim.code());
+    let at_once = match event {
+        Event::Wake { spread, .. } => !spread,
+        Event::Release { at_once, .. } => *at_once,
+        _ => hold.is_some_and(|h| h.at_once),
+    };
+    args.flag(at_once).flag(failure.is_some_and(|f| f.of_key));
+    args.int(millis(policy.spread.step)).int(millis(policy.spread.cold));
     args.quotas(scope_quotas).quotas(fleet_quotas);
     args.0
 }
@@ -156,8 +163,8 @@ fn code(event: &Event) -> &'static str {
         Event::Wake { .. } => "wake",
         Event::Hold(hold) if hold.fleet => "hold_fleet",
         Event::Hold(_) => "hold",
-        Event::Release { fleet: true } => "release_fleet",
-        Event::Release { fleet: false } => "release",
+        Event::Release { fleet: true, .. } => "release_fleet",
+        Event::Release { fleet: false, .. } => "release",
         Event::Expired { .. } => "expired",
         Event::Other => "other",
     }

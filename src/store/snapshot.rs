@@ -9,7 +9,7 @@ use crate::throttle::state::{
 };
 
 /// The fields of a session, in the order of [`session`].
-pub(super) const SESSION: [&str; 22] = [
+pub(super) const SESSION: [&str; 23] = [
     "scope",
     "name",
     "label",
@@ -32,6 +32,7 @@ pub(super) const SESSION: [&str; 22] = [
     "held_reason",
     "by_person",
     "client",
+    "slot",
 ];
 
 /// A session's hash.
@@ -65,12 +66,13 @@ pub(super) fn session(fields: &Value) -> SessionState {
         held_reason: next(),
         by_person: next() == "1",
         client: next().parse().ok(),
+        slot: time(&next()),
         ..SessionState::default()
     }
 }
 
 /// The fields of a scope, in the order of [`scope`]: first those of continuations.
-pub(super) const SCOPE: [&str; 22] = [
+pub(super) const SCOPE: [&str; 23] = [
     "hold_reason",
     "hold_by",
     "hold_since",
@@ -86,6 +88,7 @@ pub(super) const SCOPE: [&str; 22] = [
     "api_holds",
     "taken",
     "released",
+    "api_of_key",
     "api_row",
     "compact_admitted_at",
     "compact_attempts",
@@ -96,7 +99,7 @@ pub(super) const SCOPE: [&str; 22] = [
 ];
 
 /// So many of them concern who is shown: fields are what takes the time where thousands are read.
-pub(super) const OF_CONTINUATIONS: usize = 14;
+pub(super) const OF_CONTINUATIONS: usize = 16;
 
 /// A scope's hash; what was not asked for is as if it were not there.
 pub(super) fn scope(fields: &Value) -> ScopeState {
@@ -109,6 +112,7 @@ pub(super) fn scope(fields: &Value) -> ScopeState {
         api_holds: number(&next()),
         taken: time(&next()),
         released: time(&next()),
+        api_of_key: next() == "1",
         api_row: number(&next()),
         compact: class(&mut next),
         trips: next().split(',').filter_map(time).collect(),
@@ -117,7 +121,23 @@ pub(super) fn scope(fields: &Value) -> ScopeState {
 }
 
 /// The fields of a fleet, in the order of [`fleet`].
-pub(super) const FLEET: [&str; 7] = ["hold_reason", "hold_by", "hold_since", "hold_until", "released", "born", "lost"];
+pub(super) const FLEET: [&str; 15] = [
+    "hold_reason",
+    "hold_by",
+    "hold_since",
+    "hold_until",
+    "released",
+    "born",
+    "lost",
+    "hold_at_once",
+    "limit_start",
+    "limit_end",
+    "answered",
+    "slot_from",
+    "slot_next",
+    "freed_at",
+    "at_once",
+];
 
 /// A fleet's hash.
 pub(super) fn fleet(fields: &Value) -> FleetState {
@@ -127,6 +147,12 @@ pub(super) fn fleet(fields: &Value) -> FleetState {
         released: time(&next()),
         born: next(),
         lost: time(&next()),
+        hold_at_once: next() == "1",
+        limit: span(&next(), &next()),
+        answered: time(&next()),
+        slots: span(&next(), &next()),
+        freed_at: time(&next()),
+        at_once: time(&next()),
         quota: QuotaLog::default(),
     }
 }

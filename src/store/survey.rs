@@ -15,7 +15,7 @@ use super::{self as store, StoreError};
 use crate::config::Config;
 use crate::text;
 use crate::throttle::policy::{Ms, Quota, millis};
-use crate::throttle::state::{FleetState, QuotaLog, ScopeState};
+use crate::throttle::state::{FleetState, QuotaLog, ScopeState, Span};
 
 /// A fleet at one moment.
 #[derive(Debug, Default)]
@@ -76,6 +76,14 @@ pub struct QuotasLeft {
     pub scopes: HashMap<String, QuotaLeft>,
 }
 
+/// The scope with the API cooldown that stands against it by the fleet's key, or that was disproved.
+fn under(fleet: &FleetState, mut scope: ScopeState, now: Ms) -> ScopeState {
+    let end = fleet.api_end_of(&scope, now).max(fleet.limit_for(&scope, now));
+    let start = scope.api.map_or(now, |api| api.start);
+    scope.api = end.map(|end| Span { start, end }).or(scope.api.filter(|api| api.end <= now));
+    scope
+}
+
 impl Roll<'_> {
     /// Everything at once. Where the server refuses what every step needs, this machine's files tell it.
     ///
@@ -114,7 +122,8 @@ impl Roll<'_> {
         let named = named.into_iter().filter(|name| text::is_encoded(name)).map(str::to_owned).collect();
         let fields = snapshot::SCOPE.get(..snapshot::OF_CONTINUATIONS).unwrap_or(&snapshot::SCOPE);
         let (scopes, of_another_type) = roll::hashes_of(config, link, "scope", fields, named, snapshot::scope)?;
-        let mut survey = Survey { now, fleet, scopes: scopes.into_iter().collect(), ..Survey::default() };
+        let scopes = scopes.into_iter().map(|(name, scope)| (name, under(&fleet, scope, now))).collect();
+        let mut survey = Survey { now, fleet, scopes, ..Survey::default() };
         lay_over(config, &mut survey, &mut sessions, &others, of_another_type);
         roll::sort_out(&mut sessions);
         Ok(Survey { sessions, ..survey })
@@ -129,7 +138,10 @@ impl Roll<'_> {
             scopes.insert(scope, file.as_known());
         }
         roll::sort_out(&mut sessions);
-        let fleet = FleetState { hold: self.fleet_hold()?, ..FleetState::default() };
+        let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&self.config.fleet);
+        let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).map(|f| f.fleet).unwrap_or_default();
+        let scopes = scopes.into_iter().map(|(name, scope)| (name, under(&fleet, scope, now))).collect();
+        let fleet = FleetState { hold: self.fleet_hold()?, ..fleet };
         Ok(Survey { now, fleet, sessions, scopes, here: BTreeSet::new() })
     }
 

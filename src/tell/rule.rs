@@ -22,6 +22,7 @@ pub(super) fn name(told: &Told<'_>) -> &'static str {
         Reason::ApiError => "rule 3, API cooldown",
         Reason::Rest | Reason::Done | Reason::Blocked | Reason::WaitFor | Reason::Parked => "rule 4, rest",
         Reason::MinInterval if told.is_paced() => "rule 5, guard",
+        Reason::Spread => "rule 5, release slot",
         Reason::Burst => "rule 6, bang window",
         Reason::MinInterval => "rule 7, guard",
         Reason::Quota => "rule 8, quota",
@@ -60,9 +61,15 @@ pub(super) fn numbers(told: &Told<'_>) -> String {
             strikes_of(strikes),
             duration::show(limits.cooldown.calm)
         ),
+        Reason::ApiError if strikes == 0 => "the API named a time until which it refuses the fleet's key".to_owned(),
         Reason::ApiError => format!(
             "the API had failed {} since the last good stop, and the cooldown after it was open",
             if strikes == 1 { "once".to_owned() } else { format!("{strikes} times") }
+        ),
+        Reason::Spread => format!(
+            "it was freed together with other sessions, which go on {} apart (spread.step; {} after five minutes, spread.cold)",
+            duration::show(told.policy.spread.step),
+            duration::show(told.policy.spread.cold)
         ),
         Reason::Hold => hold(told),
         reason if reason.is_rest() => rest(told),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::policy::{Backoff, MOST_STRIKES, Ms, millis};
+use super::spread;
 use super::state::{Begun, FleetState, Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
 use super::step::{Claim, Event, Failure, FailureClass, HoldRequest, Reset, RestRequest, Step};
 use super::verdict::Held;
@@ -103,8 +104,12 @@ fn stored(session: &SessionState) -> Option<i64> {
 /// The event's effects on its session.
 pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relation, standing: Standing, now: Ms) {
     match &ask.event {
-        Event::Wake { note } => {
+        Event::Wake { note, spread: with_others } => {
             session.woken = true;
+            session.slot = None;
+            if *with_others {
+                spread::mark(session);
+            }
             add_note(&mut session.note, note);
         }
         Event::Expired { .. } => session.phase = Phase::Expired,
@@ -131,6 +136,11 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         session.begun = Some(Begun { at: now.saturating_sub(age), id });
         if begins(&ask.event) {
             session.given.clear();
+        }
+        session.slot = None;
+        // No store answered it for a while, and it is not the only one.
+        if begins(&ask.event) && ask.late.is_some() && ask.paced {
+            spread::mark(session);
         }
         session.by_person = matches!(ask.event, Event::PersonPrompt);
         let next = stored(session).map_or(0, |f| f + 1);
@@ -275,15 +285,54 @@ pub(super) fn on_scope(
 /// Returns the hold that a release lifted.
 pub(super) fn on_fleet(fleet: &mut FleetState, event: &Event, now: Ms) -> Option<Held> {
     match event {
-        Event::Hold(asked) => fleet.hold = Some(opened(asked, now)),
-        Event::Release { .. } => {
+        Event::Hold(asked) => {
+            fleet.hold = Some(opened(asked, now));
+            fleet.hold_at_once = asked.at_once;
+        }
+        Event::Release { at_once, .. } => {
             let lifted = fleet.hold.take().filter(|h| h.holds(now));
             fleet.released = Some(now);
+            if fleet.limit.take().is_some() {
+                fleet.answered = Some(now);
+            }
+            if *at_once {
+                fleet.at_once = Some(now);
+            }
             return lifted.map(|h| Held { by: h.by, reason: h.reason, fleet: true });
         }
         _ => {}
     }
     None
+}
+
+/// What a good stop or an error with a reset time does to the fleet's key. The limit is already rebased to `now`.
+pub(super) fn on_key(fleet: &mut FleetState, api_error: &Backoff, ask: &Step, now: Ms) {
+    match &ask.event {
+        Event::Stop { .. } => {
+            let answered = now.saturating_sub(ask.late.map_or(0, millis));
+            if fleet.limit.is_some_and(|limit| limit.start <= answered) {
+                fleet.limit = None;
+                fleet.answered = Some(now);
+            }
+        }
+        Event::StopFailure(failure) if failure.of_key => {
+            let Some(len) = reset_in(failure, api_error, now) else { return };
+            let end = now.saturating_add(len);
+            if fleet.limit.is_none_or(|open| open.end < end) {
+                fleet.limit = Some(Span { start: now, end });
+            }
+        }
+        _ => {}
+    }
+}
+
+/// How long the API says that an error lasts, as far as that is believed.
+fn reset_in(failure: &Failure, api_error: &Backoff, now: Ms) -> Option<Ms> {
+    let len = match failure.reset? {
+        Reset::At(at) => at.saturating_sub(now),
+        Reset::After(after) => millis(after),
+    };
+    Some(len.min(millis(FURTHEST_RESET)).max(millis(api_error.base)))
 }
 
 fn opened(asked: &HoldRequest, now: Ms) -> Hold {
@@ -311,20 +360,17 @@ fn fail(scope: &mut ScopeState, api_error: &Backoff, failure: &Failure, by_perso
     if !by_person {
         scope.api_strikes = scope.api_strikes.saturating_add(1).min(MOST_STRIKES);
     }
-    let len = match failure.reset {
-        Some(Reset::At(at)) => believed(at.saturating_sub(now), api_error),
-        Some(Reset::After(after)) => believed(millis(after), api_error),
+    let reset = reset_in(failure, api_error, now);
+    let len = match reset {
+        Some(len) => len,
         None if by_person && scope.api.is_some_and(|open| open.end > now) => return,
         None => api_error.length(scope.api_strikes),
     };
     let end = now.saturating_add(len);
     if scope.api.is_none_or(|open| open.end < end) {
         scope.api = Some(Span { start: now, end });
+        scope.api_of_key = failure.of_key && reset.is_some();
     }
-}
-
-fn believed(len: Ms, api_error: &Backoff) -> Ms {
-    len.min(millis(FURTHEST_RESET)).max(millis(api_error.base))
 }
 
 fn hold(scope: &mut ScopeState, cure: &str, by_person: bool, now: Ms) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::effects::{self, BY_API, Relation, Standing};
 use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
+use super::spread;
 use super::state::{ClassState, FleetState, Hold, QuotaLog, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, R_RANGE, Step};
 use super::verdict::{Decision, Held, Outcome, Reason};
@@ -27,10 +28,11 @@ pub struct State {
 ///
 /// First the event's effects, then the rules in their order; the first that refuses decides.
 pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision {
-    if ask.event.asks() == Some(Class::Stop)
-        && let Some(lost) = lost(&mut state.fleet, ask, now)
-    {
-        return lost;
+    if ask.event.asks() == Some(Class::Stop) {
+        rebase_limit(&mut state.fleet, now);
+        if let Some(lost) = lost(&mut state.fleet, ask, now) {
+            return lost;
+        }
     }
     let relation = effects::relation(&state.session, ask);
     if relation == Relation::Contested {
@@ -46,6 +48,9 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     if standing == Standing::Superseded {
         return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
     }
+    if ask.event.touches_fleet() {
+        rebase_limit(&mut state.fleet, now);
+    }
     let by_person = state.session.by_person;
     if !is_beside {
         effects::on_session(&mut state.session, ask, relation, standing, now);
@@ -56,21 +61,25 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         if let Some(hold) = &mut state.fleet.hold {
             hold.rebase(now);
         }
+        if matches!(ask.event, Event::Release { .. }) {
+            ended = state.fleet.limit.and_then(|limit| limit.left(now)).map(duration);
+        }
         lifted = effects::on_fleet(&mut state.fleet, &ask.event, now);
     }
     if ask.event.touches_scope() {
         state.scope.rebase(now);
-        if matches!(ask.event, Event::Release { fleet: false }) {
+        if matches!(ask.event, Event::Release { fleet: false, .. }) {
             ended = state.scope.api.and_then(|api| api.left(now)).map(duration);
         }
         if standing != Standing::Told {
             lifted = effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, by_person, now);
+            effects::on_key(&mut state.fleet, &policy.api_error, ask, now);
         }
     }
     let mut decided = match ask.event.asks() {
         Some(class) => decide(policy, state, ask, class, now),
         None => {
-            let recorded = recorded(&state.scope, &ask.event, now);
+            let recorded = recorded(&state.fleet, &state.scope, &ask.event, now);
             Decision { held: lifted.or(recorded.held), retry_after: recorded.retry_after.or(ended), ..recorded }
         }
     };
@@ -80,6 +89,12 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         state.session.last_reason = decided.reason.code().to_owned();
     }
     decided
+}
+
+fn rebase_limit(fleet: &mut FleetState, now: Ms) {
+    if let Some(limit) = &mut fleet.limit {
+        limit.rebase(now);
+    }
 }
 
 /// The answer to an asker who knows the store by another `born` than it has: nothing is decided before it has told what it
@@ -116,18 +131,20 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
     }
 }
 
-fn recorded(scope: &ScopeState, event: &Event, now: Ms) -> Decision {
+fn recorded(fleet: &FleetState, scope: &ScopeState, event: &Event, now: Ms) -> Decision {
     let reason = if matches!(event, Event::Expired { .. }) { Reason::WaiterExpired } else { Reason::Event };
     let mut decided = decision(Outcome::Record, reason, now);
     if let Event::Hold(asked) = event {
         decided.held = Some(Held { by: asked.by.clone(), reason: asked.reason.clone(), fleet: asked.fleet });
         decided.retry_after = asked.lasting;
     }
-    if matches!(event, Event::StopFailure(_)) {
+    if let Event::StopFailure(failure) = event {
         let in_force = scope.hold.as_ref().filter(|h| h.holds(now));
         decided.held = in_force.map(|h| Held { by: h.by.clone(), reason: h.reason.clone(), fleet: false });
         let hold = scope.hold.as_ref().and_then(|h| h.until);
-        let ends = [scope.api.map(|a| a.end), hold];
+        // Of the fleet is known only what the event reads.
+        let api = if failure.of_key { fleet.api_end_of(scope, now) } else { scope.api.map(|a| a.end) };
+        let ends = [api, hold];
         let last = ends.into_iter().flatten().max().filter(|end| *end > now);
         decided.retry_after = last.map(|end| duration(end.saturating_sub(now)));
         decided.strikes = scope.api_strikes;
@@ -152,7 +169,9 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         }
     }
     let api_strikes = scope.api_strikes;
-    let api = scope.api;
+    let limit = fleet.limit_for(scope, now);
+    let api = fleet.api_end_of(scope, now);
+    let of_key = limit.is_some() || (scope.api_of_key && api.is_some());
     let taken = scope.taken.filter(|_| stop);
     let held = if stop { held(scope, fleet, now) } else { None };
     let own = scope.class_mut(class);
@@ -167,6 +186,9 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     // 1. a hold of the scope or its fleet
     if let Some((by, until)) = held {
         remember(session, &by);
+        if !fleet.hold_at_once && fleet.hold.as_ref().is_some_and(|hold| hold.holds(now)) {
+            spread::mark(session);
+        }
         answer.held = Some(by);
         return refused(answer, Reason::Hold, until.map(|end| end.saturating_sub(now)));
     }
@@ -176,8 +198,12 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     }
     if stop {
         // 3. an open API cooldown
-        if let Some(left) = api.and_then(|a| a.left(now)) {
+        if let Some(end) = api.max(limit) {
+            let left = end.saturating_sub(now);
             answer.strikes = api_strikes;
+            if of_key {
+                spread::mark(session);
+            }
             return refused(answer, Reason::ApiError, Some(left));
         }
         // 4. a rest
@@ -189,12 +215,24 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     // 5. the guard; only a paced ask that meets it closed leaves no mark
     let interval = millis(limits.min_interval);
     let opens = own.admitted_at.map(|at| at.saturating_add(interval));
-    let opens = opens.max(taken.map(|at| at.saturating_add(pause(limits))));
+    let taken = taken.map(|at| at.saturating_add(pause(limits)));
+    let opens = opens.max(taken);
     let guard = opens.map(|at| at.saturating_sub(now)).filter(|left| *left > 0);
     if ask.paced
         && let Some(left) = guard.max(place_left(own, limits, now))
     {
+        // A change of store closes the guard of many scopes at once.
+        if taken.is_some_and(|at| at > now) {
+            spread::mark(session);
+        }
         return refused(answer, Reason::MinInterval, Some(left));
+    }
+    // Unnoted like the guard's, for the engine comes back by itself.
+    if stop
+        && ask.paced
+        && let Some(left) = spread::left(fleet, session, policy.spread, ask.r, now)
+    {
+        return refused(answer, Reason::Spread, Some(left));
     }
     answer.attempts = note(own, limits, now);
     // 6. the bang window
@@ -225,6 +263,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         count(&mut scope.quota, &limits.quotas, now);
         count(&mut fleet.quota, &policy.fleet_quotas, now);
         session.woken = false;
+        spread::taken(fleet, session, now);
         session.count = session.count.saturating_add(1).min(MOST_COUNTED);
         answer.count = session.count;
         answer.note = effects::hand_out(session);

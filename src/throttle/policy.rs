@@ -118,6 +118,15 @@ impl ClassPolicy {
     }
 }
 
+/// How far apart sessions go on that one event frees together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spread {
+    /// From one to the next; zero lets them go on at once.
+    pub step: Duration,
+    /// The same for a session that waited for more than five minutes.
+    pub cold: Duration,
+}
+
 /// Every limit that a step is decided by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -131,6 +140,8 @@ pub struct Policy {
     pub fleet_quotas: Vec<Quota>,
     /// Trips of a scope within a day that turn its cooldown into a hold, up to [`MOST_STRIKES`]; 0 is never.
     pub hold_after_strikes: u32,
+    /// The release slots.
+    pub spread: Spread,
 }
 
 impl Policy {
@@ -184,6 +195,7 @@ impl Default for Policy {
             api_error: Backoff { base: secs(60), factor: 2000, max: secs(3600) },
             fleet_quotas: Vec::new(),
             hold_after_strikes: 5,
+            spread: Spread { step: Duration::from_millis(250), cold: secs(2) },
         }
     }
 }

@@ -116,6 +116,9 @@ pub struct ScopeState {
     /// The last cooldown opened by an API error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<Span>,
+    /// Whether that cooldown's end is a reset time, which a good answer of any scope disproves.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub api_of_key: bool,
     /// API errors since the last good stop.
     pub api_strikes: u32,
     /// Of these, `invalid_request` and `max_output_tokens` in a row.
@@ -178,9 +181,44 @@ pub struct FleetState {
     /// When a hold was last lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub released: Option<Ms>,
+    /// Whether the sessions that this hold keeps go on at once when it ends.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hold_at_once: bool,
+    /// Until when the API refuses the fleet's key, by a reset time that one of its agents met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Span>,
+    /// When a good stop or a release last lifted such a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Ms>,
+    /// The release slots given: when the last one was, and the time of the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots: Option<Span>,
+    /// When a session was last admitted in its release slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freed_at: Option<Ms>,
+    /// A release at once: sessions that stopped before it need no slots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<Ms>,
     /// Admissions counted by the fleet's quotas; kept only where one is configured.
     #[serde(skip_serializing_if = "QuotaLog::is_empty")]
     pub quota: QuotaLog,
+}
+
+impl FleetState {
+    /// When the key's limit ends for a scope that it applies to; `None` where none is in force.
+    #[must_use]
+    pub fn limit_for(&self, scope: &ScopeState, now: Ms) -> Option<Ms> {
+        let limit = self.limit.filter(|limit| scope.released.is_none_or(|at| at < limit.start))?;
+        (limit.end > now).then_some(limit.end)
+    }
+
+    /// The end of a scope's API cooldown, unless it was a reset time that was disproved since.
+    #[must_use]
+    pub fn api_end_of(&self, scope: &ScopeState, now: Ms) -> Option<Ms> {
+        let api = scope.api.filter(|api| api.end > now)?;
+        let is_disproved = scope.api_of_key && self.answered.is_some_and(|at| at >= api.start);
+        (!is_disproved).then_some(api.end)
+    }
 }
 
 /// Why a session rests.
@@ -343,6 +381,9 @@ pub struct SessionState {
     /// Whether anybody is there to be woken.
     #[serde(rename = "state", skip_serializing_if = "Phase::is_open")]
     pub phase: Phase,
+    /// Its release slot, once what it waits for frees others too: a time, or zero while it has none yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Ms>,
     /// The session stands at a permission dialog.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub needs_you: bool,

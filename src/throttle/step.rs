@@ -49,6 +49,8 @@ pub enum Event {
     Wake {
         /// What the agent is told in its next prompt; empty for nothing.
         note: String,
+        /// It is one of many that are woken together, and waits for its release slot.
+        spread: bool,
     },
     /// Somebody holds the scope, or its whole fleet. Concerns no session.
     Hold(HoldRequest),
@@ -56,6 +58,8 @@ pub enum Event {
     Release {
         /// The fleet's, and not the scope's.
         fleet: bool,
+        /// Without release slots.
+        at_once: bool,
     },
     /// The session's waiting engine reached the end of its wait.
     Expired {
@@ -120,7 +124,14 @@ impl Event {
     /// Whether it is the whole fleet that is held or released; then no scope is concerned.
     #[must_use]
     pub fn is_fleets(&self) -> bool {
-        matches!(self, Self::Hold(HoldRequest { fleet: true, .. }) | Self::Release { fleet: true })
+        matches!(self, Self::Hold(HoldRequest { fleet: true, .. }) | Self::Release { fleet: true, .. })
+    }
+
+    /// Whether the event reads or writes the fleet's state.
+    #[must_use]
+    pub fn touches_fleet(&self) -> bool {
+        let of_key = matches!(self, Self::StopFailure(failure) if failure.of_key);
+        of_key || self.is_fleets() || self.asks() == Some(Class::Stop)
     }
 
     /// Whether the client itself sent the event: then the session was seen.
@@ -141,6 +152,8 @@ pub struct HoldRequest {
     pub reason: String,
     /// How long, if a time ends it.
     pub lasting: Option<Duration>,
+    /// Whether its end needs no release slots.
+    pub at_once: bool,
 }
 
 /// A rest to book.
@@ -193,6 +206,8 @@ pub struct Failure {
     pub class: FailureClass,
     /// When the API says it will be over.
     pub reset: Option<Reset>,
+    /// Whether that is a fact of the key, and so of the whole fleet.
+    pub of_key: bool,
     /// The prompt no longer fits: the compact cooldown is ended.
     pub too_long: bool,
     /// The reason of a hold that it opens, which names the cure.

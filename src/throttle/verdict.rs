@@ -32,6 +32,8 @@ pub enum Reason {
     WaitFor,
     /// The client wakes the session by itself.
     Parked,
+    /// It was freed together with others, and its release slot has not come.
+    Spread,
     /// A quota is used up.
     Quota,
     /// A newer stop, a prompt or the session's end took over.
@@ -63,7 +65,7 @@ impl Reason {
     }
 
     /// Every reason, in the order above.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Admitted,
         Self::Probe,
         Self::MinInterval,
@@ -76,6 +78,7 @@ impl Reason {
         Self::Blocked,
         Self::WaitFor,
         Self::Parked,
+        Self::Spread,
         Self::Quota,
         Self::Superseded,
         Self::Event,
@@ -104,6 +107,7 @@ impl Reason {
             Self::Blocked => "blocked",
             Self::WaitFor => "wait_for",
             Self::Parked => "parked",
+            Self::Spread => "spread",
             Self::Quota => "quota",
             Self::Superseded => "superseded",
             Self::Event => "event",

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, Ms, Policy, Quota, millis};
+use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, Ms, Policy, Quota, Spread, millis};
 use frosty::throttle::process::{Birth, Process};
 use frosty::throttle::state::RestKind;
 use frosty::throttle::step::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
@@ -94,8 +94,11 @@ pub fn policy() -> impl Strategy<Value = Policy> {
         factor,
         max: base + Duration::from_secs(more),
     });
-    (class(true), class(false), api, prop::collection::vec(fleet, 0..=1), 0u32..=3).prop_map(
-        |(stop, compact, api_error, fleet_quotas, hold_after_strikes)| Policy {
+    let millis = |most: u64| (0..=most).prop_map(Duration::from_millis);
+    let spread = (millis(5_000), millis(20_000)).prop_map(|(step, cold)| Spread { step, cold });
+    (class(true), class(false), api, prop::collection::vec(fleet, 0..=1), 0u32..=3, spread).prop_map(
+        |(stop, compact, api_error, fleet_quotas, hold_after_strikes, spread)| Policy {
+            spread,
             stop,
             compact,
             api_error,
@@ -180,9 +183,10 @@ fn failure() -> impl Strategy<Value = Failure> {
         1 => secs(0..=900).prop_map(|d| Some(Reset::After(d))),
         1 => (-100_000i64..=900_000).prop_map(|ms| Some(Reset::At(T0 + ms))),
     ];
-    (class, reset, any::<bool>()).prop_map(|(class, reset, too_long)| Failure {
+    (class, reset, any::<[bool; 2]>()).prop_map(|(class, reset, [too_long, of_key])| Failure {
         class,
         reset,
+        of_key: of_key && reset.is_some(),
         too_long,
         cure: "mend it".to_owned(),
     })
@@ -190,8 +194,9 @@ fn failure() -> impl Strategy<Value = Failure> {
 
 fn hold() -> impl Strategy<Value = HoldRequest> {
     let by = prop::sample::select(vec!["ann@host", "api"]);
-    (any::<bool>(), by, "[a-z]{0,3}", prop::option::weighted(0.8, secs(0..=120)))
-        .prop_map(|(fleet, by, reason, lasting)| HoldRequest { fleet, by: by.to_owned(), reason, lasting })
+    (any::<[bool; 2]>(), by, "[a-z]{0,3}", prop::option::weighted(0.8, secs(0..=120))).prop_map(
+        |([fleet, at_once], by, reason, lasting)| HoldRequest { fleet, by: by.to_owned(), reason, lasting, at_once },
+    )
 }
 
 pub fn event() -> impl Strategy<Value = Event> {
@@ -208,8 +213,8 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::SessionEnd),
         1 => Just(Event::NeedsYou),
         1 => Just(Event::Other),
-        1 => "[a-z]{0,4}".prop_map(|note| Event::Wake { note: note.repeat(900) }),
-        1 => any::<bool>().prop_map(|fleet| Event::Release { fleet }),
+        1 => ("[a-z]{0,4}", any::<bool>()).prop_map(|(note, spread)| Event::Wake { note: note.repeat(900), spread }),
+        1 => (any::<bool>(), prop::bool::weighted(0.2)).prop_map(|(fleet, at_once)| Event::Release { fleet, at_once }),
         1 => hold().prop_map(Event::Hold),
         1 => (-300_000i64..=300_000).prop_map(|ms| Event::Expired { fence: T0 + ms }),
         1 => "[a-z]{0,3}".prop_map(|label| Event::SessionStart { label }),

@@ -97,7 +97,7 @@ impl Ears for FileEars<'_> {
         }
         if let Some(file) = state_file::peek::<FleetFile>(&self.fleet) {
             look.holds.extend(file.fleet.hold);
-            look.released = look.released.max(file.fleet.released);
+            look.released = look.released.max(file.fleet.released).max(file.fleet.answered);
         }
         if let (Some(absent), Some(dir)) = (&self.absent, self.record.parent()) {
             let record = server_record::read(dir);

@@ -52,7 +52,7 @@ impl Look {
         if self.is_back || self.fence != Some(fence) || (self.woken && refused.reason.is_rest()) {
             return true;
         }
-        if refused.reason == Reason::ApiError {
+        if matches!(refused.reason, Reason::ApiError | Reason::Spread) {
             return self.released.is_some_and(|at| at >= refused.now);
         }
         refused.reason == Reason::Hold && self.held_until(refused.now) != Some(end_of(refused))

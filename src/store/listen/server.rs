@@ -167,7 +167,7 @@ impl Ears for ServerEars<'_> {
         let mut commands = vec![session];
         for key in [&self.scope, &self.fleet] {
             let mut hold = cmd("HMGET");
-            hold.arg(key).arg(&HOLD).arg("released");
+            hold.arg(key).arg(&HOLD).arg(&["released", "answered"]);
             commands.push(hold);
         }
         commands.push(cmd("TIME"));
@@ -233,10 +233,10 @@ impl Ears for ServerEars<'_> {
     }
 }
 
-/// When something was last ended before its time: the field after those of [`HOLD`].
+/// When something was last ended before its time: the fields after those of [`HOLD`].
 fn released(fields: &Value) -> Option<Ms> {
     let fields = Vec::<Option<String>>::from_redis_value_ref(fields).unwrap_or_default();
-    script::whole(fields.get(HOLD.len())?.as_deref()?)
+    fields.iter().skip(HOLD.len()).filter_map(|field| script::whole(field.as_deref()?)).max()
 }
 
 fn last_entry(key: &str) -> Cmd {
