@@ -65,6 +65,7 @@ fn real_servers() {
     report.shows("note", "memory", &["not known"]);
     for word in rule.iter().filter(|word| word.starts_with(['+', '~', '&'])) {
         let without: Vec<&&str> = rule.iter().filter(|w| w != &word).collect();
+        cmd("ACL").arg("DELUSER").arg("frosty").query::<()>(&mut admin).unwrap();
         cmd("ACL").arg("SETUSER").arg("frosty").arg(&without).query::<()>(&mut admin).unwrap();
         let shown = if word.starts_with('+') { (*word).to_owned() } else { format!("'{word}'") };
         let report = doctor(&on(&as_frosty));
