@@ -96,6 +96,13 @@ pub fn columns() -> Option<usize> {
     env::var_os("COLUMNS")?.to_str()?.parse().ok()
 }
 
+/// The zone that `TZ` names.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
+pub fn time_zone() -> Option<String> {
+    env::var_os("TZ").map(|zone| zone.to_string_lossy().into_owned())
+}
+
 /// How many continuations in a row the client is told to allow (`CLAUDE_CODE_STOP_HOOK_BLOCK_CAP`, seen on 2.1.331).
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]

@@ -54,6 +54,7 @@ pub fn examine(env: &Env, project: &Path, place: &PlaceArgs) -> Vec<Check> {
     checks.extend(state::checks(&config));
     checks.extend(store::checks(&config, env));
     checks.push(engines::check(&config));
+    checks.extend(zones::local());
     checks.extend(zones::check());
     checks
 }
