@@ -124,7 +124,7 @@ fn a_folder_of_somebody_else_is_refused() {
     let fleet = frosty.state().join("default");
     for folder in [&frosty.state(), &fleet] {
         chown(folder, Some(NOBODY), None).unwrap();
-        refused(&frosty.hook(&stop("s")), folder, &["user 65534's", "sudo chown -R 0 "]);
+        refused(&frosty.hook(&stop("s")), folder, &["user 65534's", "without sudo: sudo -u '#65534' frosty"]);
         chown(folder, Some(0), None).unwrap();
     }
 
@@ -152,6 +152,53 @@ fn a_folder_of_somebody_else_is_refused() {
     chown(frosty.state().join("default"), Some(0), None).unwrap();
     mode(&frosty.state().join("default"), 0o777);
     refused(&as_nobody(), &frosty.state().join("default"), &["user 0's"]);
+}
+
+/// What root runs in another user's home leaves that user's state and settings to their owner.
+#[test]
+fn root_leaves_the_state_of_a_user_to_its_owner() {
+    if !am_root() {
+        eprintln!("skipped: only root can run a command in another user's home");
+        return;
+    }
+    let server = Server::start();
+    for (store, has_state) in [("embedded", false), ("embedded", true), (&*server.url(), true)] {
+        let frosty = Frosty::new().var("FROSTY_STORE", store);
+        let own = frosty.home.path().join("frosty");
+        assert!(
+            std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_frosty")).arg(&own).status().unwrap().success()
+        );
+        all_in(frosty.home.path()).iter().for_each(|path| chown(path, Some(NOBODY), Some(NOBODY)).unwrap());
+        let nobody = NOBODY.to_string();
+        let args = ["--reuid", &nobody, "--regid", &nobody, "--clear-groups", own.to_str().unwrap(), "hook"];
+        let as_nobody = |session: &str| feed(frosty.command_of(Path::new("setpriv"), &args), stop(session).as_bytes());
+        if has_state {
+            assert_eq!(as_nobody("s").code, Some(2), "{store}");
+            assert_eq!(as_nobody("s").code, Some(0), "{store}");
+        }
+        for (args, refuses) in [
+            (&["on", "--session", "s"][..], true),
+            (&["off", "--project", "."], true),
+            (&["install"], true),
+            (&["install", "--user"], true),
+            (&["hook"], store == "embedded"),
+            (&["hold", "--for", "1ms", "--reason", "x"], store == "embedded"),
+            (&["release", "--fleet"], store == "embedded"),
+            (&["wake", "--all"], false),
+            (&["status"], false),
+            (&["log"], false),
+            (&["explain"], false),
+            (&["doctor"], false),
+        ] {
+            let answer = frosty.run(args, stop("r").as_bytes());
+            let all = all_in(frosty.home.path());
+            let roots: Vec<_> = all.iter().filter(|path| fs::symlink_metadata(path).unwrap().uid() == 0).collect();
+            assert!(roots.is_empty(), "{store} {args:?} made {roots:?}");
+            assert!(!refuses || answer.stderr.contains("without sudo: "), "{store} {args:?}: {answer:?}");
+            assert!(!answer.stdout.contains("chown") && !answer.stderr.contains("chown"), "{args:?}: {answer:?}");
+        }
+        assert_eq!(as_nobody("after").code, Some(2), "{store}");
+    }
 }
 
 /// A server decides where no file does: nothing there is looked at.

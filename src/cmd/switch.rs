@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use crate::arm::{self, Target};
 use crate::cli::TargetArgs;
 use crate::config::{ConfigError, Env};
+use crate::store::{StoreError, private};
 use crate::text;
 
 /// Why a session or project was not switched.
@@ -14,6 +15,9 @@ pub enum SwitchError {
     /// The session's id is no name.
     #[error(transparent)]
     Session(#[from] ConfigError),
+    /// The state folder is another user's.
+    #[error(transparent)]
+    NotOurs(Box<StoreError>),
     /// There is nowhere to keep the switch.
     #[error(
         "expected a state folder, found neither XDG_STATE_HOME nor HOME to be an absolute path; set one: export XDG_STATE_HOME=~/.local/state"
@@ -52,6 +56,7 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), SwitchError> {
         Target::Project(dir) => ("project", text::path(&dir.canonicalize().unwrap_or_else(|_| dir.clone()))),
     };
     let file = target.file(&state).map_err(|cause| SwitchError::NoProject { dir: shown.clone(), cause })?;
+    private::check(&state.join("arm")).map_err(|e| SwitchError::NotOurs(Box::new(e)))?;
     arm::switch(&file, on).map_err(|cause| SwitchError::Unwritten {
         file: text::path(&file),
         dir: text::path(&state),

@@ -14,6 +14,7 @@ use rustix::fs::Access;
 use super::{LARGEST, Unread, load};
 use crate::clock;
 use crate::read;
+use crate::store::{StoreError, private};
 use crate::text;
 
 /// Why a settings file was not changed.
@@ -38,6 +39,9 @@ pub enum Unwritten {
         /// The file.
         file: String,
     },
+    /// It would belong to root in another user's folder.
+    #[error(transparent)]
+    NotOurs(Box<StoreError>),
     /// The system did not let it.
     #[error("expected to {doing} {path}, found: {cause}; the settings are as they were; {cure}")]
     Failed {
@@ -115,6 +119,7 @@ impl Standing {
                 Some(fs::metadata(&self.path).map_err(failed("look at", &self.path))?)
             }
             None => {
+                private::may_make(&self.path).map_err(|e| Unwritten::NotOurs(Box::new(e)))?;
                 fs::create_dir_all(folder).map_err(failed("make the folder", folder))?;
                 None
             }

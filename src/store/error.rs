@@ -94,7 +94,7 @@ pub enum StoreError {
     )]
     NoStateFolder,
     /// Others can write where the state is.
-    #[error("expected the folder {path} to be {expected}, found {found}; look at what is in it, then: {cure}")]
+    #[error("expected the folder {path} to be {expected}, found {found}; {cure}")]
     NotPrivate {
         /// The folder.
         path: String,

@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use super::private;
 use crate::config::Config;
 use crate::read;
 use crate::throttle::process::Process;
@@ -41,6 +42,9 @@ impl Mark {
 /// Marks that the step with this id took the session over, or that this client process ended it.
 pub(crate) fn take_over(config: &Config, session: &str, id: &str, ended_by: Option<&Process>) {
     let Some(folder) = folder(config) else { return };
+    if folder.parent().is_none_or(|fleet| private::check(fleet).is_err()) {
+        return;
+    }
     let _ = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     if let Ok(mut file) =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(folder.join(session))

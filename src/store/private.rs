@@ -22,26 +22,51 @@ pub(crate) fn check(dir: &Path) -> Result<(), StoreError> {
         match fs::metadata(folder) {
             Ok(about) => ours(folder, &about)?,
             // What else is wrong with it is told by whoever opens it.
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == ErrorKind::NotFound => return may_make(folder),
             Err(_) => {}
         }
     }
     Ok(())
 }
 
+/// Checks that root makes nothing in a folder of another user, where that user's own hooks could not use it afterwards.
+///
+/// # Errors
+/// When root would make `path`, and the folder that is there belongs to another user.
+pub(crate) fn may_make(path: &Path) -> Result<(), StoreError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let folder = text::standing(path);
+    match fs::metadata(folder) {
+        Ok(about) if about.uid() != 0 => Err(not_ours(folder, about.uid(), 0)),
+        _ => Ok(()),
+    }
+}
+
 fn ours(folder: &Path, about: &Metadata) -> Result<(), StoreError> {
     let us = rustix::process::geteuid().as_raw();
     let (owner, mode) = (about.uid(), about.permissions().mode() & 0o7777);
-    let path = text::path(folder);
     if owner != us {
-        let found = format!("user {owner}'s");
-        let cure = format!("sudo chown -R {us} {path}");
-        return Err(StoreError::NotPrivate { expected: format!("user {us}'s alone"), path, found, cure });
+        return Err(not_ours(folder, owner, us));
     }
     if mode & OTHERS != 0 {
+        let path = text::path(folder);
         let found = format!("mode {mode:04o}, which lets others write");
-        let cure = format!("chmod -R go-w {path}");
+        let cure = format!("look at what is in it, then: chmod -R go-w {path}");
         return Err(StoreError::NotPrivate { expected: format!("user {us}'s alone"), path, found, cure });
     }
     Ok(())
+}
+
+/// The error of a folder of another user. What mends it takes nothing from a user whose state it may be: only what root left
+/// behind changes its owner.
+fn not_ours(folder: &Path, owner: u32, us: u32) -> StoreError {
+    let path = text::path(folder);
+    let cure = match (us, owner) {
+        (0, _) => format!("run it as that user, without sudo: sudo -u '#{owner}' frosty doctor"),
+        (_, 0) => format!("look at what is in it, then: sudo chown -R {us} {path}"),
+        _ => "use a state folder of your own: export XDG_STATE_HOME=~/.local/state".to_owned(),
+    };
+    StoreError::NotPrivate { expected: format!("user {us}'s alone"), path, found: format!("user {owner}'s"), cure }
 }

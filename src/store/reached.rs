@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
+use super::private;
 use crate::clock;
 use crate::config::{Config, Server};
 
@@ -25,7 +26,7 @@ pub fn remember(config: &Config, server: &Server) {
     }
     let Some(dir) = &config.state else { return };
     let path = dir.join(FILE);
-    if path.exists() {
+    if path.exists() || private::check(&dir.join(&config.fleet)).is_err() {
         return;
     }
     let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
