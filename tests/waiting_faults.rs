@@ -342,8 +342,11 @@ fn answers_that_are_none_are_not_asked_for_without_end() {
                             "0",
                             "born",
                             "",
+                            "",
+                            "",
                         ];
-                        let mut answer = ":1\r\n".repeat(call.matches("ZADD").count()) + "*15\r\n";
+                        let mut answer =
+                            ":1\r\n".repeat(call.matches("ZADD").count()) + &format!("*{}\r\n", fields.len());
                         fields.iter().for_each(|f| answer += &format!("${}\r\n{f}\r\n", f.len()));
                         client.write_all(answer.as_bytes()).unwrap();
                     }
