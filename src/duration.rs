@@ -27,6 +27,32 @@ pub fn parse(text: &str) -> Option<Duration> {
     (smallest != u64::MAX).then(|| Duration::from_millis(total))
 }
 
+/// Reads a duration as people and agents say it: `10 minutes`, `1h 30m`, `1 hour and 30 min`, `in 10 s`, or as [`parse`] does.
+#[must_use]
+pub fn spoken(said: &str) -> Option<Duration> {
+    let said = said.trim().to_lowercase();
+    let mut rest = said.strip_prefix("in ").unwrap_or(&said).trim_start();
+    let mut written = String::new();
+    while !rest.is_empty() {
+        let (number, tail) = rest.split_at_checked(rest.find(|c: char| !c.is_ascii_digit())?)?;
+        let tail = tail.trim_start();
+        let end = tail.find(|c: char| !c.is_alphabetic()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at_checked(end)?;
+        let unit = match unit {
+            "d" | "day" | "days" => "d",
+            "h" | "hr" | "hrs" | "hour" | "hours" => "h",
+            "m" | "min" | "mins" | "minute" | "minutes" => "m",
+            "s" | "sec" | "secs" | "second" | "seconds" => "s",
+            "ms" => "ms",
+            _ => return None,
+        };
+        written.extend([number, unit]);
+        let tail = tail.trim_start().trim_start_matches(',').trim_start();
+        rest = tail.strip_prefix("and ").unwrap_or(tail).trim_start();
+    }
+    parse(&written)
+}
+
 /// Writes a duration so that [`parse`] reads it back, to the millisecond.
 #[must_use]
 pub fn show(duration: Duration) -> String {
@@ -71,6 +97,28 @@ mod tests {
     fn refuses_the_rest() {
         for text in ["", "15", "s", "1s2m", "1s1s", "-5s", "1.5h", " 5s", "5 s", "99999999999999999999s", "5S"] {
             assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn as_it_is_said() {
+        for (said, ms) in [
+            ("10 minutes", 600_000),
+            ("10 s", 10_000),
+            ("in 10s", 10_000),
+            ("In 1 Hour", 3_600_000),
+            ("1h 30m", 5_400_000),
+            ("1 hour and 30 minutes", 5_400_000),
+            ("1 day, 2 hrs", 93_600_000),
+            ("20m", 1_200_000),
+            ("250ms", 250),
+        ] {
+            assert_eq!(spoken(said), Some(Duration::from_millis(ms)), "{said}");
+        }
+        for said in
+            ["", "in", "in ", "10", "minutes", "10 apples", "30m 1h", "1h 1h", "a minute", "-5m", "1.5 hours", "5m and"]
+        {
+            assert_eq!(spoken(said), None, "{said:?}");
         }
     }
 

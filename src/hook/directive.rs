@@ -1,7 +1,8 @@
 //! What the agent says of its own rest: a whole line among the last five of its last message, outside code.
 //!
 //! `frosty: done`, `frosty: next_check 20m` (or `14:30`, or `tomorrow 09:00`), `frosty: wait_for <topic>`,
-//! `frosty: blocked <on whom>`. It can only make Frosty admit later.
+//! `frosty: blocked <on whom>`. It can only make Frosty admit later. The line may be an item of a list, a heading, bold or
+//! code; an exclamation mark, or a dash with more words, may follow.
 
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ use crate::throttle::state::RestKind;
 use crate::throttle::step::RestRequest;
 use crate::when;
 
-/// No rest that ends by time is longer.
-pub const LONGEST_REST: Duration = Duration::from_secs(24 * 3600);
+/// No rest that ends by time is longer: "tomorrow 09:00" may be said just after midnight.
+pub const LONGEST_REST: Duration = Duration::from_secs(48 * 3600);
+/// A rest that names no time ends after this long.
+const UNTIMED: Duration = Duration::from_secs(24 * 3600);
 
 const LINES: usize = 5;
 const LONGEST_TOPIC: usize = 200;
@@ -35,20 +38,55 @@ pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Said
     for line in message.lines().map(str::trim).filter(|l| !l.is_empty()) {
         let before = code;
         code = match before {
-            None => opens(line),
+            None => opens(unmarked(line).1),
             Some(open) => Some(open).filter(|open| !closes(line, *open)),
         };
         lines.push((line, before.is_none() && code.is_none()));
     }
     let last = lines.iter().rev().take(LINES).filter(|(_, outside)| *outside);
-    let directive = last.map(|(line, _)| line).find_map(|line| words(line));
-    directive.map(|words| understand(words, &now())).unwrap_or_default()
+    let mut directives = last.filter_map(|(line, _)| Some((unmarked(line).0, words(line)?)));
+    let Some((mark, directive)) = directives.next() else { return Said::default() };
+    // A list of several is about directives, and is none.
+    if mark == Mark::Item && directives.any(|(mark, other)| mark == Mark::Item && other != directive) {
+        return Said { rest: None, answer: SEVERAL.to_owned() };
+    }
+    understand(directive, &now())
 }
+
+const SEVERAL: &str = "Frosty read a list of several \"frosty:\" lines and followed none of them: make the one that you mean the \
+last line of your answer.";
 
 /// What follows `frosty:` in a line that is a directive.
 fn words(line: &str) -> Option<&str> {
-    let (head, tail) = bare(line).split_at_checked("frosty:".len())?;
-    head.eq_ignore_ascii_case("frosty:").then(|| tail.trim())
+    let (head, tail) = bare(unmarked(line).1).split_at_checked("frosty:".len())?;
+    head.eq_ignore_ascii_case("frosty:").then(|| tail.trim_start_matches(MARKS).trim())
+}
+
+/// What stands before the words of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Nothing,
+    Heading,
+    /// Of a list.
+    Item,
+}
+
+/// The line without the mark of a heading or of an item of a list (CommonMark's, each with a space behind).
+fn unmarked(line: &str) -> (Mark, &str) {
+    let hashes = line.trim_start_matches('#');
+    let digits = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    let numbered = (1..=9).contains(&(line.len() - digits.len()));
+    let (mark, rest) = if (1..=6).contains(&(line.len() - hashes.len())) {
+        (Mark::Heading, Some(hashes))
+    } else if numbered {
+        (Mark::Item, digits.strip_prefix(['.', ')']))
+    } else {
+        (Mark::Item, line.strip_prefix(['-', '*', '+', '\u{2022}']))
+    };
+    match rest.filter(|rest| rest.starts_with(char::is_whitespace)) {
+        Some(rest) => (mark, rest.trim_start()),
+        None => (Mark::Nothing, line),
+    }
 }
 
 /// Somebody else's words as a quotation where they would be a directive, should the agent repeat them.
@@ -60,7 +98,22 @@ pub fn quoted(text: &str) -> String {
 
 /// The line without the marks that agents put around one that they are shown.
 fn bare(line: &str) -> &str {
-    line.trim_matches(['`', '*', '_']).trim_end_matches('.').trim()
+    line.trim_matches(MARKS).trim_end_matches(['.', '!']).trim_end_matches(MARKS).trim()
+}
+
+const MARKS: [char; 3] = ['`', '*', '_'];
+
+/// The words before a dash that sets more words apart, and whether one does. A hyphen within a word is none.
+fn before_dash(words: &str) -> &str {
+    let long = words.find(['\u{2013}', '\u{2014}']);
+    let spaced = words.char_indices().find(|(at, c)| {
+        let before = words.get(..*at).unwrap_or_default();
+        let after = words.get(*at..).unwrap_or_default().trim_start_matches('-');
+        let apart = |c: char| c.is_whitespace() || c == '!';
+        *c == '-' && (before.is_empty() || before.ends_with(apart)) && (after.is_empty() || after.starts_with(apart))
+    });
+    let at = long.into_iter().chain(spaced.map(|(at, _)| at)).min().unwrap_or(words.len());
+    words.get(..at).unwrap_or_default().trim_end_matches(['!', '.']).trim_end()
 }
 
 /// The fence of a code block that the line opens: its character and length (CommonMark's rule).
@@ -79,23 +132,25 @@ fn closes(line: &str, (mark, length): (char, usize)) -> bool {
 #[cold]
 #[inline(never)]
 fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> Said {
-    let (verb, rest) = words.split_once(char::is_whitespace).unwrap_or((words, ""));
-    let rest = rest.trim();
+    let is_verbs = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let (verb, rest) = words.split_at_checked(words.find(|c| !is_verbs(c)).unwrap_or(words.len())).unwrap_or_default();
+    let apart = rest.is_empty() || rest.starts_with(|c: char| c.is_whitespace() || "!.\u{2013}\u{2014}".contains(c));
+    let (verb, rest) = if apart { (verb, rest.trim_start_matches(['!', '.']).trim()) } else { ("", "") };
     let request =
         |kind, lasting, topic: &str| RestRequest { kind, lasting, topic: text::line_of(topic, LONGEST_TOPIC) };
     let booked = |request| Said { rest: Some(request), answer: String::new() };
     match verb.to_ascii_lowercase().as_str() {
-        "done" if rest.is_empty() => booked(request(RestKind::Done, None, "")),
-        "wait_for" if !rest.is_empty() => booked(request(RestKind::WaitFor, Some(LONGEST_REST), rest)),
-        "blocked" if !rest.is_empty() => booked(request(RestKind::Blocked, Some(LONGEST_REST), rest)),
-        "next_check" => match when::until(rest, now) {
+        "done" if before_dash(rest).is_empty() => booked(request(RestKind::Done, None, "")),
+        "wait_for" if !rest.is_empty() => booked(request(RestKind::WaitFor, Some(UNTIMED), rest)),
+        "blocked" if !rest.is_empty() => booked(request(RestKind::Blocked, Some(UNTIMED), rest)),
+        "next_check" => match when::until(before_dash(rest), now) {
             Some(asked) => {
                 let lasting = asked.min(LONGEST_REST);
                 let at = now.to_utc() + TimeDelta::from_std(lasting).unwrap_or_default();
-                let kept = if asked > LONGEST_REST { " (a rest is at most 24h)" } else { "" };
+                let kept = if asked > LONGEST_REST { " (a rest is at most 48h)" } else { "" };
                 let answer = format!(
                     "Your next_check {} was taken as {}{kept}.",
-                    text::line_of(rest, 40),
+                    text::line_of(before_dash(rest), 40),
                     at.format("%Y-%m-%d %H:%M:%S UTC")
                 );
                 Said { rest: Some(request(RestKind::Rest, Some(lasting), "")), answer }
@@ -151,8 +206,29 @@ mod tests {
             ("frosty: next_check 12:00", ("rest", Some(23 * hour), "")),
             ("frosty: next_check 13:00", ("rest", Some(24 * hour), "")),
             ("frosty: next_check tomorrow 09:00", ("rest", Some(20 * hour), "")),
-            ("frosty: next_check tomorrow 14:00", ("rest", Some(24 * hour), "")),
-            ("frosty: next_check 3d", ("rest", Some(24 * hour), "")),
+            ("frosty: next_check tomorrow 14:00", ("rest", Some(25 * hour), "")),
+            ("frosty: next_check tomorrow", ("rest", Some(20 * hour), "")),
+            ("frosty: next_check 3d", ("rest", Some(48 * hour), "")),
+            ("- frosty: done", ("done", None, "")),
+            ("* frosty: done", ("done", None, "")),
+            ("+ **frosty: done**", ("done", None, "")),
+            ("1. frosty: done", ("done", None, "")),
+            ("12) `frosty: done`", ("done", None, "")),
+            ("## frosty: done", ("done", None, "")),
+            ("## **Frosty:** done", ("done", None, "")),
+            ("frosty: done!", ("done", None, "")),
+            ("**frosty: done!**", ("done", None, "")),
+            ("frosty: done - waiting for the review", ("done", None, "")),
+            ("frosty: done \u{2014} all tests pass.", ("done", None, "")),
+            ("frosty: done\u{2014}all tests pass", ("done", None, "")),
+            ("frosty: done! -- bye", ("done", None, "")),
+            ("frosty: next_check 10 minutes", ("rest", Some(600), "")),
+            ("frosty: next_check 10 s", ("rest", Some(10), "")),
+            ("frosty: next_check in 10s", ("rest", Some(10), "")),
+            ("frosty: next_check 1h 30m", ("rest", Some(5400), "")),
+            ("- frosty: next_check 1 hour and 30 minutes - CI runs", ("rest", Some(5400), "")),
+            ("frosty: next_check 20m \u{2013} then the deploy", ("rest", Some(1200), "")),
+            ("frosty: wait_for build-7 - it runs", ("wait_for", Some(24 * hour), "build-7 - it runs")),
             ("frosty: wait_for the build", ("wait_for", Some(24 * hour), "the build")),
             ("frosty: blocked Ann's review", ("blocked", Some(24 * hour), "Ann's review")),
         ] {
@@ -161,7 +237,7 @@ mod tests {
         }
         let said = read("frosty: next_check 14:30", noon);
         assert_eq!(said.answer, "Your next_check 14:30 was taken as 2026-11-24 13:30:00 UTC.");
-        assert!(read("frosty: next_check 3d", noon).answer.contains("at most 24h"));
+        assert!(read("frosty: next_check 3d", noon).answer.contains("at most 48h"));
     }
 
     #[test]
@@ -170,12 +246,17 @@ mod tests {
             "",
             "nap",
             "done now",
+            "done-ish",
+            "done, but for the docs",
+            "doneness",
+            "next_check 10 apples",
+            "next_check in",
             "next_check",
             "next_check soon",
             "next_check 25:00",
             "wait_for",
             "blocked ",
-            "next_check tomorrow",
+            "next_check tomorrow morning",
             "next_check yesterday 09:00",
             "next_check -5m",
             "next_check 99999999999999999999d",
@@ -192,6 +273,16 @@ mod tests {
             "I could say frosty: done",
             "> frosty: done",
             "frosty : done",
+            "- I could say frosty: done",
+            "-frosty: done",
+            "#frosty: done",
+            "####### frosty: done",
+            "1.frosty: done",
+            "1234567890. frosty: done",
+            "- > frosty: done",
+            "The line frosty: done - it ends the turn.",
+            "- ```\nfrosty: done\n```",
+            "1. ~~~sh\n- frosty: done",
             "frosty: done\n1\n2\n3\n4\n5",
             "```\nfrosty: done\n```",
             "~~~text\nfrosty: done",
@@ -206,5 +297,24 @@ mod tests {
         assert!(rest("```js``` is it\nfrosty: done").is_some());
         assert!(rest("```\ncode\n```\nfrosty: done").is_some());
         assert_eq!(rest("frosty: done\nfrosty: next_check 5s").unwrap().0, "rest", "the last one counts");
+    }
+
+    #[test]
+    fn a_list_of_directives_is_none() {
+        let said = read("You may end with one of:\n- frosty: done\n- frosty: next_check 20m\n", noon);
+        assert_eq!((said.rest, said.answer.as_str()), (None, SEVERAL));
+        assert!(rest("- frosty: done\n- frosty: done").is_some(), "said twice");
+        assert!(rest("- frosty: next_check 5m\n- frosty: done\nfrosty: done").is_some(), "a line of its own counts");
+        assert!(rest("Done:\n- the fix\n- the tests\n- frosty: done").is_some());
+    }
+
+    /// What is quoted to an agent books nothing when it repeats it.
+    #[test]
+    fn every_form_is_quoted() {
+        for line in ["frosty: done", "- frosty: done", "## frosty: done!", "1. **frosty:** done", "  * `frosty: done`"]
+        {
+            assert_eq!(read(&quoted(line), noon), Said::default(), "{line}");
+            assert!(rest(line).is_some(), "{line}");
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::throttle::verdict::{Decision, Outcome, Reason};
 pub(super) const IN_FLIGHT: Ms = 1000;
 
 /// No directive books a longer rest, but `done`.
-const LONGEST_REST: Duration = Duration::from_secs(86_400);
+const LONGEST_REST: Duration = Duration::from_secs(2 * 86_400);
 
 /// What the server last said of a scope.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
