@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{ConfigError, Env, encoded};
+use crate::config::{COMMAND_LINE, ConfigError, Env, encoded};
 
 /// What a switch applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Target {
     /// # Errors
     /// When the id is empty or too long.
     pub fn session(id: &str) -> Result<Self, ConfigError> {
-        encoded(id, "the command line", "--session").map(Self::Session)
+        encoded(id, COMMAND_LINE, "--session").map(Self::Session)
     }
 
     /// The switch's file in the state folder.
@@ -112,9 +112,10 @@ fn read(target: &Target, state: &Path) -> Result<Option<bool>, ConfigError> {
 }
 
 fn is_there(folder: &Path) -> Result<bool, ConfigError> {
-    match fs::metadata(folder) {
-        Ok(_) => Ok(true),
-        Err(e) => absent(folder, e).map(|()| false),
+    // Not the standard library's look, which asks the kernel a second time where nothing is.
+    match rustix::fs::access(folder, rustix::fs::Access::EXISTS) {
+        Ok(()) => Ok(true),
+        Err(e) => absent(folder, e.into()).map(|()| false),
     }
 }
 

@@ -1,4 +1,4 @@
-//! argv → command → exit code. The hook's own codes are `hook::reply`'s; all others are here.
+//! argv → command → exit code. The hook's own codes are `hook::reply`'s; all others are `exit::Exit`'s.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -7,16 +7,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use frosty::cli::{self, Cli, Command};
 use frosty::cmd::{
-    Failure, announce, check, completions, doctor, explain, hold, install, log, man, release, status, statusline,
+    Failure, announce, check, completions, doctor, explain, hold, install, log, man, out, release, status, statusline,
     switch, uninstall, wake,
 };
+use frosty::exit::Exit;
 use frosty::hook;
-use frosty::{secret, text};
-
-/// Something could not be done.
-const FAILED: u8 = 1;
-/// The command line is wrong (`EX_USAGE`). Clap's own code for it is 2, which would tell the client to go on.
-const USAGE: u8 = 64;
+use frosty::{color, secret, text};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -24,7 +20,10 @@ fn main() -> ExitCode {
         return hook::run(&flags);
     }
     let command = match Cli::try_parse_from(&args) {
-        Ok(cli) => cli.command,
+        Ok(cli) => {
+            color::choose(cli.color);
+            cli.command
+        }
         Err(e) => return usage(&args, &e),
     };
     let done = match command {
@@ -49,23 +48,34 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Statusline(place) => {
             statusline::run(place);
-            Ok(())
+            return Exit::Done.into();
         }
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    let exit = match done {
+        Ok(()) => Exit::Done,
         Err(e) => {
             let _ = writeln!(io::stderr(), "frosty: {e}");
-            ExitCode::from(if e.is_usage() { USAGE } else { FAILED })
+            e.exit()
         }
+    };
+    written(exit).into()
+}
+
+/// The exit code of a command whose output may not have been written.
+fn written(exit: Exit) -> Exit {
+    match out::failure() {
+        Some(e) => {
+            let _ = writeln!(io::stderr(), "frosty: cannot write the output: {e}");
+            if exit == Exit::Done { Exit::Failed } else { exit }
+        }
+        None => exit,
     }
 }
 
 fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
-    // Printing to a reader that has gone away is no reason for another exit code.
     if !e.use_stderr() {
-        let _ = e.print();
-        return ExitCode::SUCCESS;
+        out::note(e.print());
+        return written(Exit::Done).into();
     }
     if args.get(1).is_some_and(|a| a == "hook") {
         let lines = shown(e);
@@ -81,7 +91,7 @@ fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
         );
     }
     let _ = write!(io::stderr(), "{}", shown(e));
-    ExitCode::from(USAGE)
+    Exit::Usage.into()
 }
 
 /// A URL with a password may stand where none belongs, and a word from elsewhere may hold anything.

@@ -33,8 +33,24 @@ pub enum Unended {
 /// # Errors
 /// When it does not end within the time or the size, or cannot be read.
 pub fn to_end(stream: impl AsFd, within: Duration, most: usize) -> Result<Vec<u8>, Unended> {
-    let deadline = Instant::now() + within;
     let mut bytes = Vec::new();
+    into(&mut bytes, stream, within, most).map(|()| bytes)
+}
+
+/// Reads what comes of a stream that may never end.
+#[must_use]
+pub fn what_comes(stream: impl AsFd, within: Duration, most: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match into(&mut bytes, stream, within, most) {
+        Err(Unended::Late(filled)) => bytes.truncate(filled),
+        Ok(()) => {}
+        Err(_) => bytes.clear(),
+    }
+    bytes
+}
+
+fn into(bytes: &mut Vec<u8>, stream: impl AsFd, within: Duration, most: usize) -> Result<(), Unended> {
+    let deadline = Instant::now() + within;
     let mut filled = 0;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -62,7 +78,7 @@ pub fn to_end(stream: impl AsFd, within: Duration, most: usize) -> Result<Vec<u8
         }
     }
     bytes.truncate(filled);
-    Ok(bytes)
+    Ok(())
 }
 
 /// What a program says on its stdout, if it ends within the time; it is not waited for longer, and goes with all that it
@@ -125,12 +141,38 @@ pub fn short<T>(path: &Path, most: u64, parse: impl FnOnce(&[u8]) -> T) -> io::R
     }
 }
 
+/// Reads what the kernel tells of a process. Such a file has no length, and most of them come in one piece.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn of_kernel(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
+    let mut bytes = vec![0; 16 * 1024];
+    let mut filled = 0;
+    loop {
+        let room = bytes.get_mut(filled..).unwrap_or_default();
+        let wanted = room.len();
+        let n = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut *room))?;
+        filled += n;
+        if n < wanted || filled as u64 >= SMALL {
+            bytes.truncate(filled);
+            return Ok(bytes);
+        }
+        bytes.resize(bytes.len() * 2, 0);
+    }
+}
+
 /// As [`file`], for text.
 ///
 /// # Errors
 /// As [`file`], and when it is not UTF-8.
 pub fn text(path: &Path) -> io::Result<String> {
-    let bytes = file(path, SMALL)?;
+    let mut bytes = short(path, SMALL, <[u8]>::to_vec)?;
+    if bytes.is_empty() {
+        // A pipe that no process writes to reads like an empty file.
+        bytes = file(path, SMALL)?;
+    }
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         io::Error::new(ErrorKind::InvalidData, format!("it is not UTF-8 at byte {at}"))

@@ -139,6 +139,33 @@ pub fn is_encoded(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && !first.starts_with('.') && plain(first) && parts.all(coded)
 }
 
+/// The name that a mistyped one is nearest to, if one is near: at most a third of its characters differ.
+#[must_use]
+pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let far = |name: &str| distance(&typed.to_lowercase(), name);
+    let near = names.into_iter().map(|name| (far(name), name)).min_by_key(|(far, _)| *far);
+    near.filter(|(far, name)| *far <= name.chars().count().div_ceil(3)).map(|(_, name)| name)
+}
+
+/// How many characters must be put in, taken out, replaced, or swapped with the next one.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let from: Vec<char> = from.chars().take(64).collect();
+    let (mut last, mut row): (Vec<usize>, Vec<usize>) = (Vec::new(), (0..=to.len()).collect());
+    for (i, c) in from.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, d) in to.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
+            let swapped = i > 0 && j > 0 && from.get(i - 1) == Some(d) && to.get(j - 1) == Some(c);
+            let swap = if swapped { at(&last, j - 1) + 1 } else { usize::MAX };
+            let replaced = at(&row, j) + usize::from(c != d);
+            next.push(replaced.min(at(&row, j + 1) + 1).min(at(&next, j) + 1).min(swap));
+        }
+        last = std::mem::replace(&mut row, next);
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 /// The longest continuation prompt, in characters.
 pub const LONGEST_PROMPT: usize = 10_000;
 
@@ -191,6 +218,24 @@ mod tests {
             assert!(!path.contains("; ") && path.lines().count() == 1);
         }
         assert_eq!(word("x@y; rm -r z"), "'x@y;'' rm -r z'");
+    }
+
+    #[test]
+    fn the_nearest_name() {
+        let names = ["store", "fleet", "scope", "stop", "stream", "min_interval", "fleet_quotas"];
+        for (typed, near) in [
+            ("stopp", Some("stop")),
+            ("min_intervall", Some("min_interval")),
+            ("min-interval", Some("min_interval")),
+            ("flete", Some("fleet")),
+            ("Scope", Some("scope")),
+            ("steam", Some("stream")),
+            ("", None),
+            ("zzz", None),
+            ("password", None),
+        ] {
+            assert_eq!(nearest(typed, names), near, "{typed}");
+        }
     }
 
     #[test]

@@ -46,13 +46,14 @@ fn later_wins() {
         path
     };
     write("home/.claude/frosty.json", r#"{"fleet": "user", "stop": {"min_interval": "20s"}, "scope": "user"}"#);
-    write("project/.claude/frosty.json", r#"{"stop": {"min_interval": "30s"}, "scope": "project"}"#);
+    write("project/.claude/frosty.json", r#"{"stop": {"min_interval": "30s"}, "name": "project"}"#);
     let own = write("own.json", r#"{"stop": {"min_interval": "5s"}, "fleet": "own"}"#);
     let project = dir.path().join("project");
     let mut env = Env { home: Some(dir.path().join("home")), ..Env::default() };
     let load = |env: &Env, flags: &Flags| Config::load(env, Some(&project), flags).unwrap();
     let config = load(&env, &Flags::default());
-    assert_eq!((config.fleet.as_str(), config.scope.as_deref()), ("user", Some("project")));
+    assert_eq!((config.fleet.as_str(), config.scope.as_deref()), ("user", Some("user")));
+    assert_eq!(config.name.as_deref(), Some("project"));
     assert_eq!(config.policy.stop.min_interval, Duration::from_secs(30));
     env.config = Some(own);
     env.scope = Some("env".into());
@@ -84,7 +85,7 @@ fn a_home_folder_taken_for_a_project_is_the_users_own() {
 fn a_project_may_tighten_and_name() {
     let mut config = Config::default();
     config.policy.stop.quotas = vec![frosty::throttle::policy::Quota { limit: 9, per: Duration::from_secs(60) }];
-    let tighter = r#"{"scope": "s", "name": "n", "stop": {"min_interval": "16s", "burst": {"limit": 2, "window": "30s"},
+    let tighter = r#"{"name": "n", "stop": {"min_interval": "16s", "burst": {"limit": 2, "window": "30s"},
         "cooldown": {"base": "61s", "factor": 2.5, "max": "16m", "jitter": 0.3, "calm": "11m"},
         "quotas": [{"limit": 100, "per": "1h"}], "prompt": "p"},
         "compact": {"min_interval": "10m"}, "api_error": {"base": "2m", "factor": 3, "max": "2h"}}"#;
@@ -130,6 +131,8 @@ fn a_project_may_not_loosen() {
         (r#"{"compact": {"burst": {"limit": 5}}}"#, "compact.burst.limit"),
         (r#"{"api_error": {"max": "59m"}}"#, "api_error.max"),
         (r#"{"fleet_quotas": [{"limit": 1, "per": "1h"}]}"#, "fleet_quotas"),
+        (r#"{"scope": "x"}"#, "scope"),
+        (r#"{"scope": null}"#, "scope"),
         (r#"{"store": "embedded"}"#, "store"),
         (r#"{"stream": "x"}"#, "stream"),
         (r#"{"fleet": "x"}"#, "fleet"),
@@ -153,7 +156,15 @@ fn errors_name_file_key_found_allowed_and_cure() {
         ("", &["JSON", "EOF"] as &[&str]),
         ("{\"a\"", &["JSON", "EOF"]),
         ("[]", &["an object", "found []"]),
-        (r#"{"stopp": {}}"#, &["unknown key \"stopp\"", "stop, compact"]),
+        (r#"{"stopp": {}}"#, &["unknown key \"stopp\"; did you mean \"stop\"?", "stop, compact"]),
+        (r#"{"stop": {"brust": null}}"#, &["\"stop.brust\"; did you mean \"stop.burst\"?"]),
+        (r#"{"stop": {"prompt": "{cnt} of {time} {"}}"#, &["stop.prompt", "{cnt} (did you mean {count}?)", "{held}"]),
+        (r#"{"fleet": "a", "fleet": "b"}"#, &["every key once", "\"fleet\" twice at line 1"]),
+        ("{\"stop\": {\n\"burst\": null,\n\"burst\": null}}", &["\"burst\" twice at line 3"]),
+        ("{\n // the fleet\n \"fleet\": \"a\"}", &["a comment at line 2, and JSON has none"]),
+        ("{\"fleet\": \"http://a\" /* b */}", &["a comment at line 1"]),
+        ("# mine\n{}", &["a comment at line 1"]),
+        (r#"{"$schema": 5}"#, &["$schema", "found 5"]),
         (r#"{"stop": {"min_intervall": "1s"}}"#, &["unknown key \"stop.min_intervall\"", "min_interval, burst"]),
         (r#"{"stop": {"burst": {"size": 3}}}"#, &["\"stop.burst.size\"", "limit, window"]),
         (r#"{"compact": {"quotas": []}}"#, &["\"compact.quotas\""]),
@@ -186,6 +197,18 @@ fn errors_name_file_key_found_allowed_and_cure() {
         }
         assert!(!error.contains("p4ss"), "{error}");
     }
+}
+
+#[test]
+fn what_an_editor_needs_and_braces_that_name_nothing_are_allowed() {
+    for trust in [Trust::Own, Trust::Project] {
+        let json =
+            r#"{"$schema": "https://x/frosty.json", "stop": {"prompt": "{count} {\"a\": 1} {} {A} {a b} }{ {scope}"}}"#;
+        apply(&mut Config::default(), json, "file", trust).unwrap();
+    }
+    // Two objects may have the same key.
+    let json = r#"{"stop": {"min_interval": "20s"}, "compact": {"min_interval": "10m"}}"#;
+    apply(&mut Config::default(), json, "file", Trust::Own).unwrap();
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn holds_are_named_listed_and_lifted() {
         assert!(place.run(&["release"]).stdout.starts_with("released a: "));
         assert_eq!(place.frosty.hook(&stop("a")).code, Some(2));
         for (wrong, code) in [
-            (&["hold", "nobody"][..], 1),
+            (&["hold", "nobody"][..], 64),
             (&["hold", "--until", "soon"], 64),
             (&["hold", "--for", "soon"], 64),
             (&["hold", "--for", "0s"], 64),

@@ -377,7 +377,7 @@ fn names_planted_on_the_server() {
 fn a_projects_configuration() {
     for place in places() {
         for (json, code) in [
-            (json!({"scope": HOSTILE.chars().take(24).collect::<String>()}), 2),
+            (json!({"scope": HOSTILE.chars().take(24).collect::<String>()}), 0),
             (json!({"name": HOSTILE}), 2),
             (json!({"stop": {"prompt": HOSTILE}}), 2),
             (json!({"scope": HOSTILE.repeat(3)}), 0),
@@ -460,4 +460,31 @@ fn what_is_no_payload() {
         assert_eq!(text.lines().count(), 6);
         assert!(Path::new(&place.frosty.state()).exists());
     }
+}
+
+/// What the hook reads, the status line reads too.
+#[test]
+fn the_status_line_reads_what_the_hook_reads() {
+    let frosty = Frosty::embedded();
+    assert_eq!(frosty.hook(&stop("a")).code, Some(2));
+    let plain = frosty.run(&["statusline"], br#"{"session_id": "a"}"#).stdout;
+    assert!(plain.starts_with("❄ running"), "{plain}");
+    for odd in [
+        r#"{"session_id": "a", "output_style": {"name": "\ud83d"}}"#,
+        r#"{"session_id": "a", "cost": {"total_cost_usd": 1e999}}"#,
+        r#"{"session_id": "a", "workspace": {"project_dir": 7, "current_dir": "\udc00"}}"#,
+        r#"{"session_id": "a", "workspace": [1e999]}"#,
+        "\u{feff}{\"session_id\": \"a\"}",
+    ] {
+        assert_eq!(frosty.run(&["statusline"], odd.as_bytes()).stdout, plain, "{odd}");
+        let payload = odd.replacen('{', r#"{"hook_event_name": "Notification", "#, 1);
+        assert_eq!((frosty.hook(&payload).code, frosty.hook(&payload).stderr.as_str()), (Some(0), ""), "{odd}");
+    }
+    // A pipe that stays open.
+    let mut child = frosty.command(&["statusline"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut held_open = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut held_open, br#"{"session_id": "a"}"#).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), plain);
+    drop(held_open);
 }

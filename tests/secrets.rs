@@ -210,7 +210,7 @@ fn all_goes_well() {
                 (&["hook"], stop("s"), 0),
                 (&["on", "--session", "s"], String::new(), 0),
                 (&["wake", "--all"], String::new(), 0),
-                (&["wake", "nobody"], String::new(), 1),
+                (&["wake", "nobody"], String::new(), 64),
                 (&["release"], String::new(), 0),
             ] {
                 let answer = frosty.run(args, stdin.as_bytes());
@@ -355,7 +355,11 @@ fn a_password_file_that_cannot_be_used() {
     write_password(&file, &vec![b'h'; 2 * 1024 * 1024]);
     bad(&file, &["longer than"]);
 
-    write_password(&file, SECRETS[0].as_bytes());
+    // An editor may put a byte-order mark before it.
+    for text in [format!("\u{feff}{}\r\n", SECRETS[0]), SECRETS[0].to_owned()] {
+        write_password(&file, text.as_bytes());
+        assert_eq!(ask(&file).1.code, Some(2));
+    }
     for mode in [0o620, 0o602, 0o666] {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         bad(&file, &["may write it", "chmod go-w"]);

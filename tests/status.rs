@@ -566,7 +566,7 @@ fn watching_draws_anew_outlives_its_store_and_gives_the_screen_back() {
 fn watching_needs_a_terminal() {
     let frosty = Frosty::embedded();
     let answer = frosty.run(&["status", "--watch"], b"");
-    assert_eq!(answer.code, Some(1));
+    assert_eq!(answer.code, Some(64));
     assert!(answer.stderr.contains("expected a terminal"), "{answer:?}");
     assert_eq!(frosty.run(&["status", "--watch", "--json"], b"").code, Some(64));
 }

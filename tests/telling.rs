@@ -87,7 +87,7 @@ fn who_is_meant_and_what_cannot_be() {
         assert!(lines(&told)[1] == "The session has ended." && lines(&told).len() == 2, "{told:?}");
         place.event("one", "SessionStart", "");
         let nobody = place.run(&["log", "--scope", "nobody"]);
-        assert!(nobody.code == Some(1) && nobody.stderr.contains("  one  scope seat%201  name willy"), "{nobody:?}");
+        assert!(nobody.code == Some(64) && nobody.stderr.contains("  one  scope seat%201  name willy"), "{nobody:?}");
         let reason = place.run(&["log", "--reason", "tired"]);
         assert!(reason.code == Some(64) && reason.stderr.contains("min_interval, burst, cooldown"), "{reason:?}");
         let since = place.run(&["log", "--since", "someday"]);

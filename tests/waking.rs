@@ -57,7 +57,7 @@ fn topics_and_all() {
         goes_on(&builds.answer());
         assert!(deploys.is_waiting() && blocked.is_waiting());
         let nobody = place.run(&["wake", "--topic", "the biuld"]);
-        assert!(nobody.code == Some(1) && nobody.stderr.contains("  the deploy"), "{nobody:?}");
+        assert!(nobody.code == Some(64) && nobody.stderr.contains("  the deploy"), "{nobody:?}");
         assert_eq!(place.run(&["wake", "b", "--note", &"x".repeat(1001)]).code, Some(64));
         assert_eq!(place.run(&["wake", "--all"]).code, Some(0));
         goes_on(&deploys.answer());
@@ -78,7 +78,7 @@ fn an_ambiguous_word_lists_and_a_wrong_one_tells_who_is_there() {
             "{several:?}"
         );
         let nobody = place.run(&["wake", "nova"]);
-        assert_eq!(nobody.code, Some(1));
+        assert_eq!(nobody.code, Some(64));
         assert!(nobody.stderr.contains("found \"nova\"") && nobody.stderr.contains("a  scope a"), "{nobody:?}");
         place.event("b", "SessionEnd", "");
         let woke = place.run(&["wake", "twins"]);
@@ -143,7 +143,7 @@ fn a_hold_is_waited_for_and_released() {
         assert!(answer.stderr.contains("held by api: authentication_failed: log in again"), "{answer:?}");
         assert_eq!(place.run(&["release"]).stdout, "nothing is held\n");
         assert_eq!(place.run(&["release", "s"]).stdout, "s was not held\n");
-        assert_eq!(place.run(&["release", "nobody"]).code, Some(1));
+        assert_eq!(place.run(&["release", "nobody"]).code, Some(64));
     }
 }
 

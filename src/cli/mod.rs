@@ -8,6 +8,7 @@ use std::path::Path;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::color::Color;
 use crate::config::Flags;
 use crate::text;
 
@@ -26,13 +27,16 @@ pub use set_up::{CompletionsArgs, InstallArgs, ManArgs, SettingsArgs, UninstallA
 #[derive(Debug, Parser)]
 #[command(name = "frosty", version, about, long_about = None, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
+    /// When to colour the output
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    pub color: Color,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 it could not be done; 64 the command line is wrong. \
-`frosty hook` alone answers the client: 0 stand down, 2 go on.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it could not be done, or its output not be written; \
+64 the command line is wrong, or names what is not there or may be several. `frosty hook` alone answers the client: 0 stand down, 2 go on.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]

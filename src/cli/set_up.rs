@@ -58,7 +58,7 @@ pub struct CompletionsArgs {
 /// Where the man pages go.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Write every page into this folder, instead of the first one to the terminal
+    /// Write every page into this folder, instead of showing the first one
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }

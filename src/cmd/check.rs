@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, out};
 use crate::cli::CheckArgs;
 use crate::config::Env;
 use crate::duration;
@@ -68,7 +68,7 @@ pub fn run(args: CheckArgs) -> Result<(), Failure> {
         Looked::Fails(reason, why) => fails(reason, &why),
         Looked::Asks(asked) => asks(&asked),
     };
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     // A reader that has gone away is no failure of the check.
     let _ = if args.json {
         writeln!(out, "{}", serde_json::to_string(&answer).unwrap_or_default())

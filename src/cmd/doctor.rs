@@ -1,12 +1,13 @@
 //! `frosty doctor`: looks at everything, and changes nothing.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, out};
 use crate::cli::DoctorArgs;
-use crate::config::{Env, env};
+use crate::color;
+use crate::config::Env;
 use crate::doctor;
 use crate::doctor::report::{self, Check, State};
 
@@ -33,14 +34,14 @@ pub fn run(args: DoctorArgs) -> Result<(), Failure> {
     let env = Env::read();
     let project = doctor::project(&env, args.project);
     let checks = doctor::examine(&env, &project, &args.place);
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     // A reader that has gone away has seen enough.
     let _ = if args.json {
         let json = serde_json::to_string(&Report { checks: &checks }).unwrap_or_default();
         writeln!(out, "{json}")
     } else {
         let terminal = out.is_terminal();
-        write!(out, "{}", report::lines(&checks, terminal, terminal && !env::no_color()))
+        write!(out, "{}", report::lines(&checks, terminal, color::is_wanted(terminal)))
     };
     match checks.iter().filter(|check| check.state == State::Fail).count() {
         0 => Ok(()),

@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::Failure;
 use super::whose::Whose;
+use super::{Failure, out};
 use crate::cli::ExplainArgs;
 use crate::config::Env;
 use crate::hook;
@@ -69,7 +69,7 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     };
     let told = Told { place: &place, ..told };
     let columns = io::stdout().is_terminal().then(|| screen::style().width);
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     // A reader that has gone away is no failure.
     for sentence in told.sentences() {
         let lines = columns.map_or_else(|| vec![sentence.clone()], |columns| wrapped(&sentence, columns));

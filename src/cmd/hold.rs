@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use chrono::Local;
 
-use super::{Failure, target, who};
+use super::{Failure, out, target, who};
 use crate::cli::{HoldArgs, PlaceArgs};
 use crate::clock;
 use crate::config::{Config, Env};
@@ -55,7 +55,7 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
         _ => "until it is released".to_owned(),
     };
     let release = release(&scope, &again);
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     let _ = writeln!(out, "{what} is held {end}: {}", text::line(&reason));
     let binds = verdict.degraded.is_none() && !config.shadow;
     let nobody = if binds { "nobody of it goes on meanwhile; " } else { "" };

@@ -5,11 +5,12 @@ use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::Failure;
 use super::whose::Whose;
+use super::{Failure, out};
 use crate::cli::LogArgs;
 use crate::config::Env;
 use crate::status::screen;
+use crate::status::table::Style;
 use crate::store::past::Past;
 use crate::store::past::follow::{Change, Follower};
 use crate::store::roll::Roll;
@@ -46,7 +47,11 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
     };
     let unread = roll.take_unread();
     let oldest_first: Vec<Past> = newest.into_iter().rev().collect();
-    let terminal = io::stdout().is_terminal().then(screen::style);
+    let is_terminal = io::stdout().is_terminal();
+    // Elsewhere nothing is cut off, coloured or not.
+    let style = screen::style();
+    let style = if is_terminal { style } else { Style { width: usize::MAX, ..style } };
+    let terminal = (is_terminal || style.colours).then_some(style);
     let mut out = Out { lines: Lines::new(terminal), json: args.json };
     // A reader that has gone away has seen enough.
     if out.write(&oldest_first).is_err() {
@@ -108,7 +113,7 @@ impl Out {
             return Ok(());
         }
         self.lines.fit(all);
-        let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut out = io::BufWriter::new(out::stdout());
         for past in all {
             let line = if self.json { line::json(past) } else { self.lines.line(past) };
             writeln!(out, "{line}")?;

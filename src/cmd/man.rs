@@ -3,10 +3,12 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use clap::CommandFactory;
 use clap_mangen::Man;
 
+use super::out;
 use crate::cli::{Cli, ManArgs};
 use crate::text;
 
@@ -22,7 +24,7 @@ pub struct ManError {
     cause: io::Error,
 }
 
-/// Prints the first page, or writes all of them into a folder.
+/// Shows the first page on a terminal, prints it elsewhere, or writes all pages into a folder.
 ///
 /// # Errors
 /// When they cannot be written there.
@@ -30,10 +32,30 @@ pub fn run(args: &ManArgs) -> Result<(), ManError> {
     let Some(dir) = &args.dir else {
         let mut page = Vec::new();
         let _ = Man::new(Cli::command()).render(&mut page);
-        let _ = io::stdout().write_all(&page);
+        let mut out = out::stdout();
+        if !out.is_terminal() {
+            let _ = out.write_all(&page);
+        } else if !READERS.iter().any(|reader| is_read(reader, &page)) {
+            // Without a reader of man pages, what can be read as it is.
+            let _ = write!(out, "{}", Cli::command().render_long_help());
+        }
         return Ok(());
     };
     write(dir).map_err(|cause| ManError { dir: text::path(dir), cause })
+}
+
+/// The programs that show a page from their standard input.
+const READERS: [&[&str]; 2] = [&["man", "-l", "-"], &["mandoc", "-l", "/dev/stdin"]];
+
+/// Shows the page with a program, if there is that program and it can.
+fn is_read(reader: &[&str], page: &[u8]) -> bool {
+    let Some((program, args)) = reader.split_first() else { return false };
+    let Ok(mut child) = Command::new(program).args(args).stdin(Stdio::piped()).spawn() else { return false };
+    if let Some(mut pipe) = child.stdin.take() {
+        // One that was left early has all it wanted.
+        let _ = pipe.write_all(page);
+    }
+    child.wait().is_ok_and(|status| status.success())
 }
 
 fn write(dir: &Path) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use crate::cli::PlaceArgs;
 use crate::config::{Config, ConfigError, Env, Flags};
+use crate::exit::Exit;
 use crate::store::StoreError;
 use crate::text;
 use crate::willy::{self, Word};
@@ -18,6 +19,7 @@ pub mod hold;
 pub mod install;
 pub mod log;
 pub mod man;
+pub mod out;
 pub mod registration;
 pub mod release;
 pub mod status;
@@ -81,14 +83,17 @@ pub enum TimeError {
 }
 
 impl Failure {
-    /// Whether another command line would have done it.
+    /// The exit code: whether another command line would have done it.
     #[must_use]
-    pub fn is_usage(&self) -> bool {
-        match self {
-            Self::Target(e) => e.is_ambiguous(),
-            Self::Time(_) | Self::Check(_) => true,
+    pub fn exit(&self) -> Exit {
+        let is_usage = match self {
+            Self::Config(e) | Self::Switch(switch::SwitchError::Session(e)) => e.is_of_command_line(),
+            Self::Status(status::StatusError::NoTerminal) | Self::Switch(switch::SwitchError::NoProject { .. }) => true,
+            Self::Settings(e) => matches!(e, registration::SettingsError::NoProject { .. }),
+            Self::Target(_) | Self::Time(_) | Self::Check(_) => true,
             _ => false,
-        }
+        };
+        if is_usage { Exit::Usage } else { Exit::Failed }
     }
 }
 

@@ -1,10 +1,10 @@
 //! `frosty release`: lifts the hold of a scope, or of the whole fleet, before its end, and ends an API cooldown with it.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::target::TargetError;
-use super::{Failure, hold, target, who};
+use super::{Failure, hold, out, target, who};
 use crate::cli::{PlaceArgs, ReleaseArgs};
 use crate::clock;
 use crate::config::Env;
@@ -29,7 +29,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     }
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let config = super::config(&env, place)?;
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     let mut roll = Roll::open_to_change(&config);
     super::tell_if_away(roll.away());
     let scope = match args.target {

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use super::Failure;
+use super::{Failure, out};
 use crate::cli::StatusArgs;
 use crate::config::{Config, Env};
 use crate::hook::signals::Signals;
@@ -39,7 +39,7 @@ pub fn run(args: StatusArgs) -> Result<(), Failure> {
     }
     let mut hour = if args.json { LastHour::for_programs() } else { LastHour::for_people() };
     let report = Report { place, ..Report::read(&config, args.all, &mut hour)? };
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     // A reader that has gone away is no failure.
     let _ = if args.json {
         out.write_all(json::line(&report).as_bytes())

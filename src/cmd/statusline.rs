@@ -5,11 +5,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use super::out;
 use crate::arm;
 use crate::cli::PlaceArgs;
 use crate::config::{Arm, Config, Env, Flags, encoded};
+use crate::hook::payload::{self, Text};
 use crate::read;
 use crate::scope;
 use crate::status::kind::{Back, Kind};
@@ -34,19 +37,19 @@ pub fn run(place: PlaceArgs) {
     if env.disabled() {
         return;
     }
-    let given = read::to_end(io::stdin(), STDIN, LARGEST).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    if let Some(line) = line(&env, place, &given.unwrap_or(Value::Null)) {
-        let _ = writeln!(io::stdout(), "❄ {line}");
+    // Of a pipe that is left open, what came until then.
+    let bytes = read::what_comes(io::stdin(), STDIN, LARGEST);
+    let given = payload::object(&bytes).unwrap_or_default();
+    if let Some(line) = line(&env, place, &given) {
+        let _ = writeln!(out::stdout(), "❄ {line}");
     }
 }
 
 /// What there is to say of the session that the client names; `None` where Frosty has nothing to do with it.
-fn line(env: &Env, place: PlaceArgs, given: &Value) -> Option<String> {
-    let named = given.get("session_id").and_then(Value::as_str).or(env.claude_session_id.as_deref())?;
-    let session = encoded(named, "", "").ok()?;
-    let folder = ["/workspace/project_dir", "/workspace/current_dir", "/cwd"];
-    let folder = folder.iter().find_map(|at| given.pointer(at)?.as_str()).map(PathBuf::from);
-    let project = env.claude_project_dir.clone().or(folder);
+fn line(env: &Env, place: PlaceArgs, given: &Given<'_>) -> Option<String> {
+    let named = payload::text(given.session_id).or_else(|| env.claude_session_id.clone())?;
+    let session = encoded(&named, "", "").ok()?;
+    let project = env.claude_project_dir.clone().or_else(|| given.folder());
     let told = arm::told(env, Some(&session), project.as_deref()).ok()?;
     if told == Some(false) {
         return None;
@@ -64,6 +67,34 @@ fn line(env: &Env, place: PlaceArgs, given: &Value) -> Option<String> {
         Seen::Away(None) => is_armed.then(|| "store away".to_owned()),
         Seen::Away(Some((row, now))) => Some(format!("store away · {aside}{}", words(&row, now))),
         Seen::Unknown => None,
+    }
+}
+
+/// What of the client's JSON is read, as tolerantly as a hook's payload: a field that is odd hides no other.
+#[derive(Default, Deserialize)]
+struct Given<'a> {
+    #[serde(default, borrow)]
+    session_id: Text<'a>,
+    #[serde(default, borrow)]
+    cwd: Text<'a>,
+    #[serde(default, borrow)]
+    workspace: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Workspace<'a> {
+    #[serde(default, borrow)]
+    project_dir: Text<'a>,
+    #[serde(default, borrow)]
+    current_dir: Text<'a>,
+}
+
+impl Given<'_> {
+    fn folder(&self) -> Option<PathBuf> {
+        let workspace: Workspace<'_> =
+            self.workspace.and_then(|raw| payload::object(raw.get().as_bytes()).ok()).unwrap_or_default();
+        let folders = [workspace.project_dir, workspace.current_dir, self.cwd];
+        folders.into_iter().find_map(payload::text).map(PathBuf::from)
     }
 }
 

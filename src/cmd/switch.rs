@@ -3,6 +3,7 @@
 use std::env;
 use std::io::{self, Write};
 
+use super::out;
 use crate::arm::{self, Target};
 use crate::cli::TargetArgs;
 use crate::config::{ConfigError, Env};
@@ -70,7 +71,7 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), SwitchError> {
         );
     }
     // A reader that has gone away is no failure of the switch.
-    let _ = writeln!(io::stdout(), "{what} {shown} {armed}");
+    let _ = writeln!(out::stdout(), "{what} {shown} {armed}");
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! `frosty wake`: ends a rest, and nothing else.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Instant;
 
-use super::{Failure, engine, target};
+use super::{Failure, engine, out, target};
 use crate::cli::WakeArgs;
 use crate::clock;
 use crate::config::Env;
@@ -39,7 +39,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
             sessions.iter().filter(rests).collect()
         }
     };
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     let mut failed = None;
     for (id, session) in &chosen {
         let event = Event::Wake { note: note.clone(), spread: chosen.len() > 1 && !args.at_once };

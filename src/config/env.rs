@@ -1,6 +1,8 @@
 //! The environment: the only place that reads it.
 
+use std::borrow::Cow;
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Every variable that Frosty reads. Empty ones count as unset.
@@ -48,7 +50,28 @@ pub struct Env {
     pub tmux: Option<String>,
     /// `TMUX_PANE`: the pane, `%3` say.
     pub tmux_pane: Option<String>,
+    /// The variables of [`GUARDED`] that are set and empty, which hides what a shell exported.
+    pub emptied: Vec<&'static str>,
 }
+
+/// The variables that decide which limits, which store and which scope apply. A project's settings may not set them.
+pub const GUARDED: [&str; 15] = [
+    "FROSTY_CONFIG",
+    "FROSTY_STORE",
+    "FROSTY_STORE_PASSWORD_FILE",
+    "FROSTY_STORE_CA_FILE",
+    "FROSTY_FLEET",
+    "FROSTY_SCOPE",
+    "FROSTY_STREAM",
+    "FROSTY_MODE",
+    "FROSTY_ON",
+    "FROSTY_DISABLE",
+    "XDG_STATE_HOME",
+    "CLAUDE_CONFIG_DIR",
+    "HOME",
+    "TMUX",
+    "TMUX_PANE",
+];
 
 /// The variables of Frosty's own that [`Env`] reads.
 const OWN: [&str; 11] = [
@@ -81,12 +104,20 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
     Env::search_path().into_iter().map(|dir| dir.join(name)).find(runs)
 }
 
-/// Whether a terminal is not to be coloured: `NO_COLOR` is set (<https://no-color.org>), or `TERM` names one that knows none.
+/// Whether the environment wants colours: `NO_COLOR` (<https://no-color.org>) comes before `CLICOLOR_FORCE` and `CLICOLOR`
+/// (<https://bixense.com/clicolors>); `None` where it leaves that to the terminal.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
-pub fn no_color() -> bool {
-    let told = env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-    told || env::var_os("TERM").is_some_and(|term| term == "dumb")
+pub fn colour() -> Option<bool> {
+    let set = |name| env::var_os(name).filter(|v| !v.is_empty());
+    if set("NO_COLOR").is_some() {
+        return Some(false);
+    }
+    if set("CLICOLOR_FORCE").is_some_and(|v| v != "0") {
+        return Some(true);
+    }
+    let is_plain = set("CLICOLOR").is_some_and(|v| v == "0") || set("TERM").is_some_and(|term| term == "dumb");
+    is_plain.then_some(false)
 }
 
 /// How wide what is no terminal is taken to be, if `COLUMNS` says so.
@@ -115,13 +146,23 @@ impl Env {
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
     pub fn read() -> Self {
-        let text = |name| env::var_os(name).map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.is_empty());
-        let path = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        Self {
-            config: path("FROSTY_CONFIG"),
+        Self::of(|name| env::var_os(name))
+    }
+
+    /// Reads an environment that is given variable by variable.
+    #[must_use]
+    pub fn of(get: impl Fn(&str) -> Option<OsString>) -> Self {
+        let mut emptied = Vec::new();
+        let mut set = |name: &'static str| {
+            let value = get(name)?;
+            if value.is_empty() && GUARDED.contains(&name) {
+                emptied.push(name);
+            }
+            Some(value).filter(|v| !v.is_empty())
+        };
+        let mut text = |name| set(name).map(|v| v.to_string_lossy().into_owned());
+        let mut env = Self {
             store: text("FROSTY_STORE"),
-            store_password_file: path("FROSTY_STORE_PASSWORD_FILE"),
-            store_ca_file: path("FROSTY_STORE_CA_FILE"),
             fleet: text("FROSTY_FLEET"),
             scope: text("FROSTY_SCOPE"),
             name: text("FROSTY_NAME"),
@@ -129,17 +170,50 @@ impl Env {
             mode: text("FROSTY_MODE"),
             on: text("FROSTY_ON"),
             disable: text("FROSTY_DISABLE"),
-            home: path("HOME"),
-            xdg_state_home: path("XDG_STATE_HOME"),
-            claude_config_dir: path("CLAUDE_CONFIG_DIR"),
-            claude_project_dir: path("CLAUDE_PROJECT_DIR"),
             claude_session_id: text("CLAUDE_CODE_SESSION_ID"),
             claude_attended: text("CLAUDE_CODE_SESSION_ATTENDED"),
             claude_entrypoint: text("CLAUDE_CODE_ENTRYPOINT"),
             claude_pid: text("CLAUDE_PID"),
             tmux: text("TMUX"),
             tmux_pane: text("TMUX_PANE"),
-        }
+            ..Self::default()
+        };
+        let mut path = |name| set(name).map(PathBuf::from);
+        env.config = path("FROSTY_CONFIG");
+        env.store_password_file = path("FROSTY_STORE_PASSWORD_FILE");
+        env.store_ca_file = path("FROSTY_STORE_CA_FILE");
+        env.home = path("HOME");
+        env.xdg_state_home = path("XDG_STATE_HOME");
+        env.claude_config_dir = path("CLAUDE_CONFIG_DIR");
+        env.claude_project_dir = path("CLAUDE_PROJECT_DIR");
+        env.emptied = emptied;
+        env
+    }
+
+    /// The value of one of [`GUARDED`] as this process sees it; an empty one is empty, an unset one `None`.
+    #[must_use]
+    pub fn guarded<'a>(&'a self, name: &str) -> Option<Cow<'a, str>> {
+        let text = |value: &'a Option<String>| value.as_deref().map(Cow::Borrowed);
+        let path = |value: &'a Option<PathBuf>| value.as_ref().map(|p| p.to_string_lossy());
+        let set = match name {
+            "FROSTY_CONFIG" => path(&self.config),
+            "FROSTY_STORE" => text(&self.store),
+            "FROSTY_STORE_PASSWORD_FILE" => path(&self.store_password_file),
+            "FROSTY_STORE_CA_FILE" => path(&self.store_ca_file),
+            "FROSTY_FLEET" => text(&self.fleet),
+            "FROSTY_SCOPE" => text(&self.scope),
+            "FROSTY_STREAM" => text(&self.stream),
+            "FROSTY_MODE" => text(&self.mode),
+            "FROSTY_ON" => text(&self.on),
+            "FROSTY_DISABLE" => text(&self.disable),
+            "XDG_STATE_HOME" => path(&self.xdg_state_home),
+            "CLAUDE_CONFIG_DIR" => path(&self.claude_config_dir),
+            "HOME" => path(&self.home),
+            "TMUX" => text(&self.tmux),
+            "TMUX_PANE" => text(&self.tmux_pane),
+            _ => None,
+        };
+        set.or_else(|| self.emptied.contains(&name).then_some(Cow::Borrowed("")))
     }
 
     /// The folders of `PATH`. Apart from the rest: no hook needs them.

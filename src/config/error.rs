@@ -5,6 +5,9 @@ use std::path::Path;
 
 use crate::text;
 
+/// The place of what is wrong with a flag.
+pub(crate) const COMMAND_LINE: &str = "the command line";
+
 /// A configuration that cannot be used. Under `hook` it is reason `bad_config`, exit 0; nothing is guessed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -26,12 +29,20 @@ pub enum ConfigError {
         /// What the parser said.
         cause: String,
     },
-    /// A key nobody knows.
-    #[error("{place}: unknown key \"{key}\"; expected one of {allowed}; {cure}")]
+    /// A file gives a key twice.
+    #[error("expected every key once in {file}, found {found}; edit it: ${{EDITOR:-vi}} {file}")]
+    Twice {
+        /// The file.
+        file: String,
+        /// Which key, and where.
+        found: String,
+    },
+    /// A key that does not exist.
+    #[error("{place}: unknown key {key}; expected one of {allowed}; {cure}")]
     UnknownKey {
         /// The file.
         place: String,
-        /// The key, dotted.
+        /// The key, dotted and quoted, and the nearest one, where one is near.
         key: String,
         /// What is allowed there.
         allowed: String,
@@ -55,6 +66,12 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// Whether the command line is what is wrong.
+    #[must_use]
+    pub fn is_of_command_line(&self) -> bool {
+        matches!(self, Self::Value { place, .. } if place == COMMAND_LINE)
+    }
+
     /// A file that cannot be read.
     #[must_use]
     pub fn unreadable(path: &Path, e: &io::Error) -> Self {

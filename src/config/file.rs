@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::error::ConfigError;
-use super::{Arm, Config, encoded, notify};
+use super::{Arm, Config, encoded, json, notify};
 use crate::duration;
 use crate::secret;
 use crate::text;
@@ -17,7 +17,7 @@ use crate::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Qu
 pub enum Trust {
     /// The user's own: it may set everything.
     Own,
-    /// A project's: `scope`, `name`, `prompt`, and tighter limits.
+    /// A project's: `name`, `prompt`, and tighter limits.
     Project,
 }
 
@@ -28,17 +28,28 @@ enum Tighter {
     Smaller,
 }
 
+/// What a continuation prompt may name in braces.
+pub const PROMPT_FIELDS: [&str; 6] = ["count", "time", "scope", "rest", "note", "held"];
+
+/// The first word in braces that names no field. Other braces are text.
+fn unknown_field(prompt: &str) -> Option<&str> {
+    let words = prompt.match_indices('{').filter_map(|(at, _)| Some(prompt.get(at + 1..)?.split_once('}')?.0));
+    let is_name = |word: &&str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    words.filter(is_name).find(|word| !PROMPT_FIELDS.contains(word))
+}
+
 const MOST_QUOTAS: usize = 8;
 const MS: Duration = Duration::from_millis(1);
 
 /// Lays the JSON text of a file over the configuration.
 ///
 /// # Errors
-/// When it is not JSON, has an unknown key or an impossible value, or loosens what it may not.
-pub fn apply(config: &mut Config, json: &str, file: &str, trust: Trust) -> Result<(), ConfigError> {
-    let json = json.strip_prefix('\u{feff}').unwrap_or(json);
-    let value: Value =
-        serde_json::from_str(json).map_err(|e| ConfigError::NotJson { file: file.to_owned(), cause: e.to_string() })?;
+/// When it is not JSON, gives a key twice, has an unknown key or an impossible value, or loosens what it may not.
+pub fn apply(config: &mut Config, text: &str, file: &str, trust: Trust) -> Result<(), ConfigError> {
+    let value = json::read(text, file)?;
     let reader = Reader { file, trust };
     for (key, value) in reader.object("the file", &value)? {
         reader.top(config, key, value)?;
@@ -55,11 +66,15 @@ impl Reader<'_> {
     fn top(&self, config: &mut Config, key: &str, v: &Value) -> Result<(), ConfigError> {
         let place = || self.file.to_owned();
         match key {
-            "scope" => {
+            "scope" if self.trust == Trust::Own => {
                 let scope = self.maybe_text(key, v)?;
                 config.scope = scope.map(|name| encoded(&name, self.file, key)).transpose()?;
             }
             "name" => config.name = self.maybe_text(key, v)?,
+            // For editors.
+            "$schema" => {
+                self.text(key, v)?;
+            }
             "stop" => {
                 let mut prompt = config.prompt.take();
                 self.class(&mut config.policy.stop, key, v, Some(&mut prompt))?;
@@ -74,16 +89,17 @@ impl Reader<'_> {
                     }
                 }
             }
-            "fleet_quotas" | "store" | "stream" | "fleet" | "arm" | "notify" | "mode" | "park_max" | "print_wait"
-            | "spread" | "budget" | "journal_max" | "hold_after_strikes"
+            "scope" | "fleet_quotas" | "store" | "stream" | "fleet" | "arm" | "notify" | "mode" | "park_max"
+            | "print_wait" | "spread" | "budget" | "journal_max" | "hold_after_strikes"
                 if self.trust == Trust::Project =>
             {
                 return Err(ConfigError::Value {
                     place: place(),
                     key: key.to_owned(),
                     found: shown(v),
-                    allowed: "it only in your own configuration (a project may set scope, name, stop.prompt and tighter limits)"
-                        .to_owned(),
+                    allowed:
+                        "it only in your own configuration (a project may set name, stop.prompt and tighter limits)"
+                            .to_owned(),
                     cure: self.cure(),
                 });
             }
@@ -154,6 +170,9 @@ impl Reader<'_> {
                     **prompt = self.maybe_text(&dotted, v)?;
                     if prompt.as_ref().is_some_and(|p| p.chars().count() > text::LONGEST_PROMPT) {
                         return Err(self.value(&dotted, v, "a text of at most 10,000 characters"));
+                    }
+                    if let Some(unknown) = prompt.as_deref().and_then(unknown_field) {
+                        return Err(self.no_field(&dotted, unknown));
                     }
                 }
                 (_, Some(_)) => {
@@ -339,10 +358,27 @@ impl Reader<'_> {
         self.value(key, v, "nothing looser than your own configuration (a project's file may only tighten)")
     }
 
+    fn no_field(&self, key: &str, field: &str) -> ConfigError {
+        let fields: Vec<String> = PROMPT_FIELDS.iter().map(|field| format!("{{{field}}}")).collect();
+        let near = text::nearest(field, PROMPT_FIELDS);
+        let meant = near.map(|near| format!(" (did you mean {{{near}}}?)")).unwrap_or_default();
+        ConfigError::Value {
+            place: self.file.to_owned(),
+            key: key.to_owned(),
+            found: format!("{{{}}}{meant}", text::line_of(field, 40)),
+            allowed: format!("no fields but {}", fields.join(" ")),
+            cure: self.cure(),
+        }
+    }
+
     fn unknown(&self, key: &str, allowed: &str) -> ConfigError {
+        let (above, last) = key.rsplit_once('.').map_or(("", key), |(above, last)| (above, last));
+        let near = text::nearest(last, allowed.split(", "));
+        let dot = if above.is_empty() { "" } else { "." };
+        let meant = near.map(|near| format!("; did you mean \"{above}{dot}{near}\"?")).unwrap_or_default();
         ConfigError::UnknownKey {
             place: self.file.to_owned(),
-            key: text::line(&secret::scrubbed(key)),
+            key: format!("\"{}\"{meant}", text::line(&secret::scrubbed(key))),
             allowed: allowed.to_owned(),
             cure: self.cure(),
         }

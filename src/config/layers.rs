@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::file::Trust;
-use super::{Config, ConfigError, Env, Flags, same};
+use super::{Config, ConfigError, Env, Flags, origin, same};
 use crate::read;
 use crate::text;
 
@@ -38,10 +38,10 @@ pub fn layers(env: &Env, project: Option<&Path>, flags: &Flags) -> (Config, Vec<
         layers.push(Layer { name, keys, wrong });
     };
     let user = env.user_file();
-    let project = project.map(|dir| dir.join(".claude/frosty.json"));
-    let project = project.filter(|path| !user.as_ref().is_some_and(|user| same(user, path)));
+    let file = project.map(|dir| dir.join(".claude/frosty.json"));
+    let file = file.filter(|path| !user.as_ref().is_some_and(|user| same(user, path)));
     for (path, trust, required) in
-        [(user, Trust::Own, false), (project, Trust::Project, false), (env.config.clone(), Trust::Own, true)]
+        [(user, Trust::Own, false), (file, Trust::Project, false), (env.config.clone(), Trust::Own, true)]
     {
         if let Some(path) = path {
             lay(&mut config, text::path(&path), keys(&path), &|c| c.layer(&path, trust, required));
@@ -52,6 +52,9 @@ pub fn layers(env: &Env, project: Option<&Path>, flags: &Flags) -> (Config, Vec<
     }
     for (name, of_one) in flags_one_by_one(flags) {
         lay(&mut config, name.to_owned(), Vec::new(), &|c| c.flags(&of_one).map(|()| true));
+    }
+    if let Err(e) = origin::check(env, project) {
+        layers.push(Layer { name: "the environment".to_owned(), keys: Vec::new(), wrong: Some(e) });
     }
     config.log_in_by(env);
     (config, layers)

@@ -10,13 +10,16 @@ use std::time::Duration;
 pub mod env;
 mod error;
 mod file;
+mod json;
 mod layers;
 mod notify;
+pub mod origin;
 mod server;
 
 pub use env::Env;
+pub(crate) use error::COMMAND_LINE;
 pub use error::ConfigError;
-pub use file::{Trust, apply};
+pub use file::{PROMPT_FIELDS, Trust, apply};
 pub use layers::{Layer, layers};
 pub use notify::Notify;
 pub use server::Server;
@@ -140,8 +143,10 @@ impl Config {
     /// Resolves the configuration for a project.
     ///
     /// # Errors
-    /// When a file cannot be read or is wrong, or a variable or flag has an impossible value.
+    /// When a file cannot be read or is wrong, a variable or flag has an impossible value, or a project's settings set a
+    /// variable that only the user may set.
     pub fn load(env: &Env, project: Option<&Path>, flags: &Flags) -> Result<Self, ConfigError> {
+        origin::check(env, project)?;
         let mut config = Self { state: env.state_dir(), ..Self::default() };
         let user = env.user_file();
         let has_user = match &user {
@@ -214,7 +219,7 @@ impl Config {
     }
 
     fn flags(&mut self, flags: &Flags) -> Result<(), ConfigError> {
-        let place = "the command line";
+        let place = error::COMMAND_LINE;
         if let Some(arm) = &flags.arm {
             self.arm = Arm::from_name(arm).ok_or_else(|| wrong(place, "--arm", arm, "always or manual"))?;
         }

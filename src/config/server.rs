@@ -170,7 +170,7 @@ fn password_in(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     // Of one that is no text nothing is told, not even where.
     file.take(LONGEST).read_to_string(&mut text)?;
-    let password = text.trim_end_matches(['\r', '\n']);
+    let password = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end_matches(['\r', '\n']);
     if password.is_empty() { invalid("it is empty") } else { Ok(password.to_owned()) }
 }
 

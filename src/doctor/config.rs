@@ -1,7 +1,7 @@
 //! Where the configuration comes from, and what of it is wrong.
 
 use super::report::{Check, State};
-use crate::config::{Env, Layer, env};
+use crate::config::{Env, Layer, env, origin};
 use crate::text;
 
 const CONFIG: &str = "config";
@@ -44,6 +44,14 @@ fn unread(env: &Env, unread: &[String]) -> Vec<Check> {
         let known: Vec<&str> = unread.iter().filter(is_name).map(String::as_str).collect();
         let cure = if known.is_empty() { "env".to_owned() } else { format!("unset {}", known.join(" ")) };
         checks.push(Check::warn(ENVIRONMENT, found, cure));
+    }
+    let unknown = origin::unknown(env);
+    if !unknown.is_empty() {
+        let found = format!(
+            "whether a project's settings set {} cannot be known here: the client's own environment cannot be read",
+            unknown.join(", ")
+        );
+        checks.push(Check::note(ENVIRONMENT, found).cured_by("less .claude/settings.json .claude/settings.local.json"));
     }
     // The two that set no key.
     for (name, set) in [

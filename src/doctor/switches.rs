@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::edit;
 use super::registered::Registered;
 use super::report::Check;
-use crate::config::env;
+use crate::config::{env, origin};
 use crate::settings::ours::Engine;
 use crate::settings::{Hook, Place, SettingsFile};
 use crate::text;
@@ -40,6 +40,7 @@ pub(super) fn checks(registered: &Registered) -> Vec<Check> {
     if checks.is_empty() {
         checks.push(Check::ok(SWITCHES, "no setting keeps hooks from running"));
     }
+    checks.extend(projects(registered));
     let others: Vec<&(&SettingsFile, &str)> = variables.iter().filter(|(_, name)| *name != "FROSTY_DISABLE").collect();
     if let Some((file, _)) = others.first() {
         let names: Vec<String> = others.iter().map(|(_, name)| text::line(name)).collect();
@@ -48,6 +49,23 @@ pub(super) fn checks(registered: &Registered) -> Vec<Check> {
     }
     checks.extend(cap(registered));
     checks
+}
+
+/// Variables that a project's settings set and may not: every hook there exits 0.
+fn projects(registered: &Registered) -> Vec<Check> {
+    let set = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let of_projects =
+        registered.settings.iter().filter(|(file, _)| matches!(file.place, Place::Project | Place::Local));
+    let blocks = of_projects.filter_map(|(file, value)| Some((file, value.get("env")?.as_object()?)));
+    let refused = blocks.filter_map(|(file, block)| {
+        let names = block.iter().filter(|(name, value)| !origin::is_allowed(name, &set(value)));
+        let names: Vec<String> = names.map(|(name, _)| text::line(name)).collect();
+        let file = &file.path;
+        let found =
+            format!("{} sets {}, which only your shell or your own settings may", text::path(file), names.join(", "));
+        (!names.is_empty()).then(|| Check::fail("environment", found, edit(file)))
+    });
+    refused.collect()
 }
 
 /// The client's own end of continuations in a row, which asyncRewake does not know (2.1.331).

@@ -62,7 +62,7 @@ struct Task<'a> {
 }
 
 /// A value that is decoded only when it is asked for, and only if it is a string.
-type Text<'a> = Option<&'a RawValue>;
+pub(crate) type Text<'a> = Option<&'a RawValue>;
 
 impl Payload<'_> {
     /// Whether the event is a subagent's: then it is journaled only.
@@ -142,7 +142,7 @@ impl Payload<'_> {
 }
 
 /// The string that a raw value holds; half a surrogate pair becomes the replacement character.
-fn text(raw: Text<'_>) -> Option<String> {
+pub(crate) fn text(raw: Text<'_>) -> Option<String> {
     struct Lossy;
     impl Visitor<'_> for Lossy {
         type Value = String;
@@ -212,11 +212,11 @@ pub fn read(stdin: impl AsFd) -> Result<Vec<u8>, BadInput> {
     crate::read::to_end(stdin, DEADLINE, LARGEST).map_err(BadInput::from)
 }
 
-/// Takes bytes for a payload.
+/// Takes bytes for one JSON object of the client's, with or without a byte-order mark.
 ///
 /// # Errors
 /// When they are none.
-pub fn parse(bytes: &[u8]) -> Result<Payload<'_>, BadInput> {
+pub(crate) fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, BadInput> {
     let text = std::str::from_utf8(bytes).map_err(|e| BadInput::NotUtf8 { at: e.valid_up_to() })?;
     let text = text.trim_start_matches('\u{feff}');
     if text.trim().is_empty() {
@@ -227,8 +227,15 @@ pub fn parse(bytes: &[u8]) -> Result<Payload<'_>, BadInput> {
         let found = "JSON or text that is no object".to_owned();
         return Err(BadInput::NotAPayload { found });
     }
-    let payload: Payload<'_> =
-        serde_json::from_str(text).map_err(|e| BadInput::NotAPayload { found: crate::text::line(&e.to_string()) })?;
+    serde_json::from_str(text).map_err(|e| BadInput::NotAPayload { found: crate::text::line(&e.to_string()) })
+}
+
+/// Takes bytes for a payload.
+///
+/// # Errors
+/// When they are none.
+pub fn parse(bytes: &[u8]) -> Result<Payload<'_>, BadInput> {
+    let payload: Payload<'_> = object(bytes)?;
     if payload.session_id.is_empty() || payload.hook_event_name.is_empty() {
         return Err(BadInput::NotAPayload { found: "an empty session_id or hook_event_name".to_owned() });
     }

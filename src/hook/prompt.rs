@@ -183,6 +183,13 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_knows_every_field() {
+        let all: String = crate::config::PROMPT_FIELDS.iter().map(|field| format!("{{{field}}}")).collect();
+        let prompt = Prompt { rest: "r".into(), ..prompt(&all) };
+        assert!(!prompt.render(&admitted(7, "n")).contains('{'), "{all}");
+    }
+
+    #[test]
     fn what_the_template_leaves_out_is_added() {
         let prompt = Prompt { rest: "a cooldown is open".into(), answer: "Not understood.".into(), ..prompt("Go on.") };
         assert_eq!(

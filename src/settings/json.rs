@@ -58,8 +58,36 @@ pub fn parse(text: &str) -> Result<Option<Node<'_>>, NotJson> {
     if begun.is_empty() {
         return Ok(None);
     }
-    serde_json::from_str::<IgnoredAny>(json).map_err(|e| not_json(&e))?;
+    serde_json::from_str::<IgnoredAny>(json).map_err(|e| match comment_at(json) {
+        Some(line) => NotJson { what: "a comment, and JSON has none,".to_owned(), line, column: 1 },
+        None => not_json(&e),
+    })?;
     Ok(Some(Node { raw: begun.trim_end_matches(BLANK), start: text.len() - begun.len() }))
+}
+
+/// The line of the first comment (`//`, `/*` or `#` outside of a string) in a text that is no JSON.
+#[must_use]
+pub fn comment_at(text: &str) -> Option<usize> {
+    let mut line = 1;
+    let mut in_string = false;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\n' => {
+                // A string ends with its line: one that is not closed must not hide what follows.
+                line += 1;
+                in_string = false;
+            }
+            '\\' if in_string => {
+                rest.next();
+            }
+            '"' => in_string = !in_string,
+            '#' if !in_string => return Some(line),
+            '/' if !in_string && matches!(rest.peek(), Some('/' | '*')) => return Some(line),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The value of a text, as the client would have it: half of a surrogate pair, which a text that was cut may end in, is no

@@ -6,6 +6,7 @@ use rustix::termios::tcgetwinsize;
 
 use super::table::Style;
 use super::width;
+use crate::color;
 use crate::config::env;
 
 /// What is no terminal is this wide.
@@ -16,15 +17,15 @@ const WIDEST: usize = 1000;
 /// A terminal that does not tell its height.
 const PLAIN_HEIGHT: usize = 24;
 
-/// How lines are drawn to the standard output: as wide as its terminal, else as `COLUMNS` says; coloured on a terminal
-/// only, and not where `NO_COLOR` is set.
+/// How lines are drawn to the standard output: as wide as its terminal, else as `COLUMNS` says; coloured where
+/// [`color::is_wanted`] finds so.
 #[must_use]
 pub fn style() -> Style {
     let out = io::stdout();
     let is_terminal = out.is_terminal();
     let told = if is_terminal { size().map(|(width, _)| width) } else { None };
     let width = told.or_else(env::columns).unwrap_or(PLAIN_WIDTH);
-    let colours = is_terminal && !env::no_color();
+    let colours = color::is_wanted(is_terminal);
     Style { width: width.clamp(NARROWEST, WIDEST), colours }
 }
 
