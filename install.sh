@@ -72,6 +72,15 @@ if ! command -v cargo >/dev/null; then
   echo "Get it with: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh   (or your system's package rustup)" >&2
   exit 1
 fi
+needs=$(sed -n 's/^rust-version *= *"\(.*\)".*/\1/p' Cargo.toml)
+has=$(rustc --version 2>/dev/null | sed -n 's/^rustc \([0-9][0-9.]*\).*/\1/p')
+# Whether the first version is at least the second.
+reaches() { awk -v a="$1" -v b="$2" 'BEGIN { split(a, x, "."); split(b, y, "."); for (i = 1; i <= 3; i++) if (x[i] + 0 != y[i] + 0) exit x[i] + 0 < y[i] + 0; exit 0 }'; }
+if [ -z "$has" ] || ! reaches "$has" "$needs"; then
+  echo "install.sh: expected Rust $needs or newer, found ${has:-no rustc that runs}." >&2
+  echo "Get it with: rustup update stable   (without rustup: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh)" >&2
+  exit 1
+fi
 if ! command -v cc >/dev/null; then
   echo "install.sh: expected a C compiler (cc), found none. Get it with: sudo apt-get install gcc   (or your system's)" >&2
   exit 1
@@ -95,12 +104,14 @@ flags=
 if [ "$target" = x86_64-unknown-linux-musl ] && grep -qw avx2 /proc/cpuinfo 2>/dev/null; then
   flags="target.$target.rustflags=['-C', 'target-feature=+avx2']"
 fi
-echo "Building frosty for ${target:-this machine (a static musl build would start faster)} …" >&2
-cargo build --release --locked --quiet --bin frosty ${target:+--target "$target"} ${flags:+--config "$flags"}
+echo "Building frosty with Rust $has for ${target:-this machine (a static musl build would start faster)}; the first build takes a few minutes …" >&2
+begun=$SECONDS
+cargo build --release --locked --bin frosty ${target:+--target "$target"} ${flags:+--config "$flags"} >&2
+echo "Built in $((SECONDS - begun)) s." >&2
 folder=${CARGO_TARGET_DIR:-target}${target:+/$target}
 binary=$(cd "$folder/release" && pwd)/frosty
 
-# ---- --try: three stops and a compaction, in a scratch folder -----------------------------------------------------
+# ---- --try: three stops, a compaction and an engine that waits, in a scratch folder -------------------------------
 if [ "$try" = yes ]; then
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
@@ -126,12 +137,29 @@ if [ "$try" = yes ]; then
   ask "Stop 2, at once" fixtures/hook/Stop-first.json
   ask "Stop 3, at once: a storm begins" fixtures/hook/Stop-first.json
   ask "PreCompact (auto)" fixtures/hook/PreCompact-auto.json
-  echo
-  if [ "$codes" != "2 0 0 0 " ]; then
-    echo "install.sh: expected the exit codes 2 0 0 0, found $codes" >&2
+
+  # A second agent, with the engine that waits and a guard of 2 s in place of 15.
+  mkdir -p "$scratch/.claude"
+  echo '{"stop": {"min_interval": "2s"}}' >"$scratch/.claude/frosty.json"
+  sed 's/"session_id": *"[^"]*"/"session_id": "engine"/' fixtures/hook/Stop-first.json >"$scratch/stop.json"
+  engine() {
+    env -i PATH="$PATH" HOME="$scratch" XDG_STATE_HOME="$scratch/state" CLAUDE_PROJECT_DIR="$scratch/project" \
+      "$binary" hook --store embedded --scope engine "$@" <"$scratch/stop.json" >"$scratch/out" 2>"$scratch/err"
+  }
+  printf '\nStop 2 of another agent, with the engine that waits and a min_interval of 2 s\n'
+  engine || true
+  begun=$SECONDS code=0
+  engine --wait 60s --timeout 60 || code=$?
+  tail -n 2 "$scratch/state/frosty/default/journal.jsonl" |
+    sed 's/.*"verdict":"\([a-z]*\)","reason":"\([a-z_]*\)".*/  verdict    \1, reason \2/'
+  printf '  client     it went on after %s s: %s…\n  exit code  %s\n\n' $((SECONDS - begun)) \
+    "$(cut -c 1-60 "$scratch/err" | head -n 1)" "$code"
+  codes="$codes$code "
+  if [ "$codes" != "2 0 0 0 2 " ]; then
+    echo "install.sh: expected the exit codes 2 0 0 0 2, found $codes" >&2
     exit 1
   fi
-  echo "As it should be: 2 0 0 0. Nothing was installed; ./install.sh does that."
+  echo "As it should be: 2 0 0 0 2. Nothing was installed; ./install.sh does that."
   exit 0
 fi
 

@@ -46,13 +46,17 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_try_shows_2_0_0_0_and_leaves_nothing() {
+fn the_try_shows_2_0_0_0_2_and_leaves_nothing() {
     let home = TempDir::new().unwrap();
     let output = install(home.path(), &["--try"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     let codes: Vec<&str> = text.lines().filter_map(|l| l.trim().strip_prefix("exit code  ")).collect();
-    assert_eq!(codes, ["2", "0", "0", "0"], "{text}");
+    assert_eq!(codes, ["2", "0", "0", "0", "2"], "{text}");
+    let engine = text.split("with the engine that waits").nth(1).unwrap();
+    assert!(engine.contains("refuse, reason min_interval\n  verdict    admit, reason admitted\n"), "{text}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("takes a few minutes") && told.contains("Built in "), "{told}");
     for word in ["reason admitted", "reason min_interval", "reason burst", "the client goes on", "stands down"] {
         assert!(text.contains(word), "no {word:?} in {text}");
     }
@@ -181,6 +185,27 @@ fn its_help_is_there_however_it_is_called() {
         let output = Command::new("bash").arg(program).arg("--help").current_dir(from).output().unwrap();
         assert!(output.status.success() && output.stdout.starts_with(b"Builds Frosty"), "{output:?}");
     }
+}
+
+#[test]
+fn an_old_rust_is_told_before_anything_is_built() {
+    let home = TempDir::new().unwrap();
+    let bin = home.path().join(".cargo/bin");
+    fs::create_dir_all(&bin).unwrap();
+    for (name, says) in [("cargo", "cargo 1.70.0"), ("rustc", "rustc 1.70.0 (90c541806 2023-05-31)")] {
+        let file = bin.join(name);
+        fs::write(
+            &file,
+            format!("#!/bin/sh\n[ \"$1\" = --version ] && echo '{says}' && exit\necho built >&2; exit 1\n"),
+        )
+        .unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let output = install(home.path(), &["--try"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("expected Rust 1.89 or newer, found 1.70.0") && told.contains("rustup update"), "{told}");
+    assert!(!told.contains("built"), "{told}");
 }
 
 #[test]

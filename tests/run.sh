@@ -44,6 +44,13 @@ if ! tests/licences.py | diff docs/licences.md -; then
   echo "tests/run.sh: docs/licences.md is out of date; renew it: tests/licences.py > docs/licences.md" >&2
   exit 1
 fi
+# For macOS it can only be checked here, and only where the target's standard library is.
+darwin=aarch64-apple-darwin
+if [ -d "$(rustc --print target-libdir --target $darwin)" ] || timeout 60 rustup target add $darwin >/dev/null 2>&1; then
+  cargo check --locked --quiet --target $darwin --lib --bins
+else
+  echo "tests/run.sh: NOT CHECKED: that it builds for macOS; get the target: rustup target add $darwin" >&2
+fi
 # Building it takes longer than the tests do.
 if cargo deny --version >/dev/null 2>&1; then
   cargo deny --offline check bans licenses sources

@@ -34,7 +34,8 @@ step() {
 kind() {
   local title=$1 mode=${2:-644}
   printf '\n== %s\n' "$title"
-  rm -rf "$scratch/p"
+  rm -rf "$scratch/p" "$scratch/home"
+  mkdir "$scratch/home"
   mkdir -p "$scratch/p/.claude"
   file=$scratch/p/.claude/settings.json
   if [ "$mode" = link ]; then
@@ -55,7 +56,7 @@ kind() {
   step uninstall
   expect "$(sum "$file")" "$(sum "$scratch/kept/file")" "byte for byte what it was"
   expect "$(stat -c '%a %F' "$file")" "$mode" "its mode, and a link if it was one ($mode)"
-  expect "$(find "$scratch/p" -name '*.frosty-backup-*' | wc -l)" 3 "a backup of each change, three"
+  expect "$(find "$scratch/home" -name '*.frosty-backup-*' | wc -l)" 3 "a backup of each change, three"
 }
 sum() { sha256sum <"$1"; }
 
@@ -89,7 +90,6 @@ kind "one line" < <(printf '{"model":"opus","hooks":{}}')
 printf '\n== invalid JSON\n'
 printf '{\n  "model": "opus",\n}\n' >"$file"
 cp "$file" "$scratch/kept/file"
-rm -f "$file".frosty-backup-*
 for command in "install" "install" "install --plain" "uninstall"; do
   echo "  \$ frosty $command"
   # shellcheck disable=SC2086 # words

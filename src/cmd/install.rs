@@ -1,10 +1,13 @@
 //! `frosty install`.
 
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use super::registration::{Chosen, SettingsError, change, chosen, listed, say, warn};
 use crate::cli::InstallArgs;
 use crate::config::Env;
+use crate::read;
 use crate::settings::edit::{self, Without};
 use crate::settings::ours::{EVENTS, Engine, Owner, Registration, owner};
 use crate::settings::write::Standing;
@@ -34,7 +37,7 @@ pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
     }
     let refused = !found.is_empty() && engine == Engine::Continuous && !args.keep_others;
     if args.settings.dry_run || !refused {
-        let backup = change(&standing, Some(&new), args.settings.dry_run)?;
+        let backup = change(&env, &standing, Some(&new), args.settings.dry_run)?;
         if !refused {
             tell(&chosen, &wanted, before, &new, backup.as_deref(), args);
         }
@@ -48,7 +51,33 @@ pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
         warn(&format!("found besides, each of which decides stops too:\n{list}"));
     }
     hints(&env, &chosen, &wanted, &new);
+    if chosen.place == Place::Project && is_tracked(&standing.path) {
+        tracked(&chosen, args);
+    }
     Ok(())
+}
+
+/// Whether git tracks the file.
+fn is_tracked(file: &Path) -> bool {
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return false };
+    let mut git = Command::new("git");
+    git.arg("-C").arg(folder).args(["ls-files", "--error-unmatch", "--"]).arg(name);
+    read::told_by(&mut git, GIT_ANSWERS, LONGEST_PATH).is_some_and(|said| !said.is_empty())
+}
+
+const GIT_ANSWERS: Duration = Duration::from_secs(5);
+const LONGEST_PATH: usize = 64 * 1024;
+
+/// A path of this machine in a file that others pull.
+fn tracked(chosen: &Chosen, args: &InstallArgs) {
+    let engine = if args.plain { " --plain" } else { "" };
+    let project = text::path(&chosen.project);
+    let local = format!("frosty install --local{engine} --project {project}");
+    let before = if args.settings.dry_run { String::new() } else { format!("frosty uninstall {} && ", chosen.flags) };
+    warn(&format!(
+        "git tracks {}: this machine's path to frosty reaches every user of the repository\nhint: {before}{local}",
+        text::path(&chosen.file)
+    ));
 }
 
 /// Taking out of the new text what is Frosty's must leave what it leaves of the old one.

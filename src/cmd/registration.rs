@@ -1,9 +1,10 @@
 //! What `frosty install` and `frosty uninstall` share: which settings file is meant, and how a change of it is shown.
 
 use std::env;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::out;
 use crate::cli::SettingsArgs;
 use crate::config::Env;
 use crate::settings::others::Other;
@@ -20,6 +21,11 @@ pub enum SettingsError {
         "expected a folder of user settings, found neither CLAUDE_CONFIG_DIR nor HOME to be set; set one: export HOME=~"
     )]
     NoUserFolder,
+    /// There is nowhere to keep a backup.
+    #[error(
+        "expected a state folder for the backup, found neither XDG_STATE_HOME nor HOME to be an absolute path; set one: export XDG_STATE_HOME=~/.local/state"
+    )]
+    NoStateFolder,
     /// The project folder does not exist.
     #[error("expected a project folder at {dir}, found: {cause}; name one that exists: frosty {command} --project DIR")]
     NoProject {
@@ -116,7 +122,12 @@ pub fn chosen(args: &SettingsArgs, env: &Env, command: &'static str) -> Result<C
 ///
 /// # Errors
 /// When it cannot be made: the file is then as it was.
-pub fn change(standing: &Standing, new: Option<&str>, dry_run: bool) -> Result<Option<PathBuf>, SettingsError> {
+pub fn change(
+    env: &Env,
+    standing: &Standing,
+    new: Option<&str>,
+    dry_run: bool,
+) -> Result<Option<PathBuf>, SettingsError> {
     if standing.text.as_deref() == new {
         return Ok(None);
     }
@@ -124,7 +135,8 @@ pub fn change(standing: &Standing, new: Option<&str>, dry_run: bool) -> Result<O
         show(&standing.path, standing.text.as_deref(), new);
         return Ok(None);
     }
-    Ok(standing.replace(new)?)
+    let backups = env.state_dir().ok_or(SettingsError::NoStateFolder)?.join("backups");
+    Ok(standing.replace(new, &backups)?)
 }
 
 /// The change as a diff: for a terminal without what would command it, else fit for `patch`.
@@ -136,7 +148,7 @@ fn show(file: &Path, before: Option<&str>, after: Option<&str>) {
         &text::line_of(&name(before), 4096),
         &text::line_of(&name(after), 4096),
     );
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     // A reader that has gone away is no failure.
     let _ = match out.is_terminal() {
         true => out.write_all(text::prompt(&diff, usize::MAX).as_bytes()),
@@ -153,7 +165,7 @@ pub fn listed(others: &[Other], project: &Path) -> String {
 
 /// Says something on stdout; a reader that has gone away is no failure.
 pub fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
+    let _ = writeln!(out::stdout(), "{line}");
 }
 
 /// Says something on stderr.

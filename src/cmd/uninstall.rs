@@ -32,7 +32,7 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
         let gone = before.and_then(|text| hooks_in(text, &standing.path).ok()).unwrap_or_default();
         let gone: Vec<_> = gone.iter().filter(|hook| owner(hook) == Owner::Installed).collect();
         let engine = gone.iter().find_map(|hook| engine(hook)).unwrap_or(Engine::Continuous);
-        let backup = change(&standing, new, args.settings.dry_run)?;
+        let backup = change(&env, &standing, new, args.settings.dry_run)?;
         if args.settings.dry_run {
             say(&format!("\nNothing was written. To do it: frosty uninstall {}", chosen.flags));
         } else {

@@ -49,8 +49,7 @@ impl Signals {
     }
 
     fn of(signals: &[libc::c_int]) -> io::Result<Self> {
-        use rustix::pipe::PipeFlags;
-        let (heard, bell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let (heard, bell) = pipe()?;
         BELL.store(bell.as_raw_fd(), Ordering::SeqCst);
         signals.iter().copied().for_each(catch);
         Ok(Self { heard, _bell: bell })
@@ -88,6 +87,28 @@ impl Signals {
     }
 }
 
+/// A pipe that no other program inherits and at which nothing waits.
+#[cfg(not(target_vendor = "apple"))]
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::pipe::PipeFlags;
+    Ok(rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)
+}
+
+#[cfg(target_vendor = "apple")]
+use pipe_step_by_step as pipe;
+
+/// The same where the system has no call for all of it.
+#[cfg(any(test, target_vendor = "apple"))]
+fn pipe_step_by_step() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe()?;
+    for end in [&read, &write] {
+        rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
+        let flags = rustix::fs::fcntl_getfl(end)?;
+        rustix::fs::fcntl_setfl(end, flags | rustix::fs::OFlags::NONBLOCK)?;
+    }
+    Ok((read, write))
+}
+
 #[allow(unsafe_code, reason = "the standard library cannot catch a signal")]
 fn catch(signal: libc::c_int) {
     let handler: extern "C" fn(libc::c_int) = on_signal;
@@ -106,4 +127,22 @@ extern "C" fn on_signal(signal: libc::c_int) {
     }
     // SAFETY: the pipe stays open until the process ends; a full one has already been heard.
     unsafe { libc::write(BELL.load(Ordering::SeqCst), [1u8].as_ptr().cast(), 1) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_a_pipe_give_the_same() {
+        for (read, write) in [pipe().unwrap(), pipe_step_by_step().unwrap()] {
+            for end in [&read, &write] {
+                assert!(rustix::io::fcntl_getfd(end).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+                assert!(rustix::fs::fcntl_getfl(end).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+            }
+            assert_eq!(rustix::io::read(&read, &mut [0; 1][..]), Err(rustix::io::Errno::AGAIN));
+            assert_eq!(rustix::io::write(&write, b"x"), Ok(1));
+            assert_eq!(rustix::io::read(&read, &mut [0; 1][..]), Ok(1));
+        }
+    }
 }

@@ -1,15 +1,16 @@
-//! Replaces a settings file as a whole: a backup, a new file beside it, a look whether the old one is still what was read,
+//! Replaces a settings file as a whole: a backup in the state folder, a new file beside it, a look whether the old one is still what was read,
 //! a rename, and a look at what stands there then.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use chrono::DateTime;
 use rustix::fs::Access;
+use sha2::{Digest, Sha256};
 
 use super::{LARGEST, Unread, load};
 use crate::clock;
@@ -109,7 +110,9 @@ impl Standing {
     ///
     /// # Errors
     /// When it cannot be done: the file is then as it was.
-    pub fn replace(&self, new: Option<&str>) -> Result<Option<PathBuf>, Unwritten> {
+    ///
+    /// The backup goes into a folder of this file's own in `backups`.
+    pub fn replace(&self, new: Option<&str>, backups: &Path) -> Result<Option<PathBuf>, Unwritten> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let about = match &self.text {
             Some(_) => {
@@ -126,7 +129,7 @@ impl Standing {
         };
         let _alone = alone(folder);
         let backup = match (&self.text, &about) {
-            (Some(text), Some(about)) => Some(self.back_up(text, about)?),
+            (Some(text), Some(about)) => Some(self.back_up(text, about, backups)?),
             _ => None,
         };
         let done = self.put(folder, new, about.as_ref());
@@ -225,12 +228,16 @@ impl Standing {
         Err(self.changed())
     }
 
-    /// Keeps what was there beside it, under a name that nothing has yet.
-    fn back_up(&self, text: &str, about: &Metadata) -> Result<PathBuf, Unwritten> {
+    /// Keeps what was there, under a name that nothing has yet. Not beside it: a project's folder is often under version control.
+    fn back_up(&self, text: &str, about: &Metadata, backups: &Path) -> Result<PathBuf, Unwritten> {
+        let folder = backups.join(self.key());
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.map_err(failed("make the folder", &folder))?;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let stamp = DateTime::from_timestamp_millis(clock::host_ms()).unwrap_or_default().format("%Y%m%d_%H%M%S");
         for more in 0u32.. {
             let more = if more == 0 { String::new() } else { format!("-{more}") };
-            let path = self.beside(&format!("frosty-backup-{stamp}{more}"));
+            let path = folder.join(format!("{name}.frosty-backup-{stamp}{more}"));
             match create(&path, text, Some(about)) {
                 Ok(()) => return Ok(path),
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
@@ -241,6 +248,15 @@ impl Standing {
             }
         }
         Err(failed("write a backup of", &self.path)(ErrorKind::AlreadyExists.into()))
+    }
+
+    /// A name for the folder of this file's backups: that of its project, and a few digits of its path.
+    fn key(&self) -> String {
+        let digest = Sha256::digest(self.path.as_os_str().as_encoded_bytes());
+        let hex: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+        let folder = self.path.parent().and_then(Path::parent).and_then(Path::file_name).unwrap_or_default();
+        let name: String = text::encode(&folder.to_string_lossy()).chars().take(64).collect();
+        format!("{name}-{hex}")
     }
 
     fn beside(&self, more: &str) -> PathBuf {

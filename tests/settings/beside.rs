@@ -66,7 +66,8 @@ fn the_project_is_the_one_named_else_the_clients_else_here() {
     here.env_remove("CLAUDE_PROJECT_DIR").current_dir(frosty.project());
     done(&feed(here, b""));
     assert_eq!(owners(&settings(&frosty)).len(), 7);
-    refused(&run(&frosty, &["install", "--project", "nowhere"]), &["project folder at nowhere", "--project DIR"]);
+    let nowhere = run(&frosty, &["install", "--project", "nowhere"]);
+    assert!(nowhere.code == Some(64) && nowhere.stderr.contains("project folder at nowhere"), "{nowhere:?}");
     // In the home folder a project's settings are the user's, and would reach every project.
     let mut home = frosty.command_of(program(), &["install"]);
     home.env_remove("CLAUDE_PROJECT_DIR").current_dir(frosty.home.path());

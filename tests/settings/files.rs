@@ -46,9 +46,20 @@ pub fn names(file: &Path) -> Vec<String> {
     names
 }
 
+/// The backups of a file, the oldest first, from the state folder of the home that it lies in.
 fn backups(file: &Path) -> Vec<Vec<u8>> {
-    let of = |name: &String| fs::read(file.with_file_name(name)).unwrap();
-    names(file).iter().filter(|name| name.contains(".frosty-backup-")).map(of).collect()
+    backup_files(file).iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+fn backup_files(file: &Path) -> Vec<PathBuf> {
+    let state = file.ancestors().map(|dir| dir.join(".local/state/frosty/backups")).find(|dir| dir.is_dir());
+    let folders = state.map(|state| fs::read_dir(state).unwrap()).into_iter().flatten();
+    let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+    let mut all: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    assert!(all.iter().all(|path| path.file_name().unwrap().to_str().unwrap().contains(".json.frosty-backup-")));
+    // Of two in one second the later one has a number behind.
+    all.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+    all
 }
 
 #[track_caller]
@@ -127,10 +138,12 @@ fn every_file_is_as_it_was_after_all_of_it() {
         assert!(done(&run(&frosty, &["uninstall"])).contains("Took 7 hooks out"), "{kind}");
         assert_eq!(fs::read(&file).unwrap(), before, "{kind}: it is not as it was");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o640, "{kind}");
-        assert_eq!((backups(&file).len(), names(&file).len()), (3, 4), "{kind}: {:?}", names(&file));
-        for name in names(&file) {
-            let mode = fs::metadata(file.with_file_name(&name)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o7777, 0o640, "{kind}: {name}");
+        assert_eq!((backups(&file).len(), names(&file).len()), (3, 1), "{kind}: {:?}", names(&file));
+        for backup in backup_files(&file) {
+            let mode = fs::metadata(&backup).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o640, "{kind}: {backup:?}");
+            let folder = fs::metadata(backup.parent().unwrap()).unwrap().permissions().mode();
+            assert_eq!(folder & 0o7777, 0o700, "{kind}: {backup:?}");
         }
         assert!(done(&run(&frosty, &["uninstall"])).contains("Nothing to do"), "{kind}");
     }
@@ -165,7 +178,8 @@ fn a_link_stays_one_and_what_is_behind_it_changes() {
     symlink("../../dotfiles/claude.json", &file).unwrap();
     done(&run(&frosty, &["install"]));
     assert!(fs::symlink_metadata(&file).unwrap().is_symlink() && own(&real) == 7);
-    assert_eq!((names(&file).len(), backups(&real)), (1, vec![PERSONS.into()]), "the backup is beside the file");
+    assert_eq!((names(&file).len(), backups(&real)), (1, vec![PERSONS.into()]));
+    assert_eq!(names(&real), ["claude.json"], "nothing is put beside the file");
     done(&run(&frosty, &["uninstall"]));
     assert!(fs::symlink_metadata(&file).unwrap().is_symlink());
     assert_eq!(fs::read_to_string(&real).unwrap(), PERSONS);
@@ -250,7 +264,8 @@ fn what_may_not_be_written_stays() {
     fs::write(&file, "{}").unwrap();
     let is_root = fs::metadata(&file).unwrap().uid() == 0;
     if is_root {
-        for path in [folder, &file] {
+        fs::create_dir_all(frosty.state()).unwrap();
+        for path in [folder, &file, &frosty.state()] {
             std::os::unix::fs::chown(path, Some(65534), None).unwrap();
         }
     }
@@ -270,7 +285,7 @@ fn what_may_not_be_written_stays() {
     refused(&install(), &["expected to write to", "settings.json", "Permission denied", "as they were"]);
     fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
     fs::set_permissions(folder, Permissions::from_mode(0o555)).unwrap();
-    refused(&install(), &["expected to write the backup", "Permission denied", "namei -l"]);
+    refused(&install(), &["expected to write ", "settings.json.frosty-new-", "Permission denied", "namei -l"]);
     assert_eq!((fs::read(&file).unwrap(), names(&file).len()), (b"{}".to_vec(), 1));
     fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
     done(&install());
@@ -283,9 +298,10 @@ fn what_somebody_else_wrote_meanwhile_stays() {
     let file = settings(&frosty);
     fs::write(&file, "{}").unwrap();
     let standing = Standing::read(&file).unwrap();
+    let backups_in = frosty.state().join("backups");
     fs::write(&file, "{\"model\": \"opus\"}").unwrap();
     for new in [Some("{\"hooks\": {}}"), None] {
-        assert!(matches!(standing.replace(new), Err(Unwritten::Changed { .. })));
+        assert!(matches!(standing.replace(new, &backups_in), Err(Unwritten::Changed { .. })));
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "{\"model\": \"opus\"}");
     // What was backed up is not what is there any more: it is kept.
@@ -295,8 +311,40 @@ fn what_somebody_else_wrote_meanwhile_stays() {
     let local = file.with_file_name("settings.local.json");
     let standing = Standing::read(&local).unwrap();
     fs::write(&local, "{}").unwrap();
-    assert!(matches!(standing.replace(Some("{\"a\": 1}")), Err(Unwritten::Changed { .. })));
+    assert!(matches!(standing.replace(Some("{\"a\": 1}"), &backups_in), Err(Unwritten::Changed { .. })));
     assert_eq!(fs::read_to_string(&local).unwrap(), "{}");
+}
+
+/// What git tracks reaches every user of the repository, with a path of this machine in it.
+#[test]
+fn a_file_that_git_tracks_is_warned_of() {
+    let frosty = Frosty::new();
+    let file = settings(&frosty);
+    fs::write(&file, "{}").unwrap();
+    let git = |args: &[&str]| {
+        let done = Command::new("git").arg("-C").arg(frosty.project()).args(args).output().expect("git is needed");
+        assert!(done.status.success(), "{done:?}");
+    };
+    git(&["init", "-q"]);
+    // Not tracked yet: nothing is said.
+    done(&run(&frosty, &["install", "--dry-run"]));
+    git(&["add", ".claude/settings.json"]);
+    let project = frosty.project().canonicalize().unwrap();
+    let local = format!("frosty install --local --project {}", project.display());
+    let answer = run(&frosty, &["install", "--dry-run"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    assert!(
+        answer.stderr.contains("frosty: git tracks ") && answer.stderr.ends_with(&format!("\nhint: {local}\n")),
+        "{answer:?}"
+    );
+    let answer = run(&frosty, &["install"]);
+    let hint = answer.stderr.lines().last().unwrap().strip_prefix("hint: ").unwrap();
+    // It works as it is pasted.
+    let mut pasted = frosty.command_of(Path::new("bash"), &["-c", &hint.replace("frosty ", "\"$0\" ")]);
+    pasted.arg(program());
+    done(&feed(pasted, b""));
+    assert_eq!((own(&file), own(&file.with_file_name("settings.local.json"))), (0, 7), "{answer:?}");
+    done(&run(&frosty, &["install", "--local", "--plain"]));
 }
 
 #[test]
