@@ -457,3 +457,117 @@ fn an_engine_that_was_killed_is_found_by_one_that_waits() {
     assert_eq!((&word["kind"], &word["session"]), (&"waiter_lost".into(), &"killed".into()));
     assert!(waits.is_waiting());
 }
+
+/// How many connections the server has taken.
+fn connections(con: &mut Connection) -> u64 {
+    let info: String = redis::cmd("INFO").arg("stats").query(con).unwrap();
+    let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+    line.trim().parse().unwrap()
+}
+
+fn subscribers(con: &mut Connection) -> u64 {
+    let told: (String, u64) = redis::cmd("PUBSUB").arg("NUMSUB").arg("frosty.wake.s").query(con).unwrap();
+    told.1
+}
+
+#[test]
+fn a_subscription_that_is_cut_is_opened_again_and_not_without_end() {
+    let server = Server::start();
+    let mut con = server.connection();
+    let frosty = frosty(&server.url());
+    let mut engine = resting(&frosty, &mut con, DONE);
+    eventually("it listens", || subscribers(&mut con) == 1);
+    let cut = |con: &mut Connection| {
+        let killed: u64 = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").query(con).unwrap();
+        assert_eq!(killed, 1);
+    };
+    cut(&mut con);
+    eventually("it listens again", || subscribers(&mut con) == 1);
+    let before = connections(&mut con);
+    cut(&mut con);
+    std::thread::sleep(Duration::from_secs(8));
+    let more = connections(&mut con) - before;
+    assert!(more <= 1, "{more} connections in 8 s");
+    assert!(engine.is_waiting());
+    let journal = frosty.journal();
+    let lost: Vec<_> = journal.iter().filter(|e| e["event"] == "Subscription").collect();
+    assert_eq!(lost.len(), 1, "{journal:?}");
+    eventually("it listens once more", || subscribers(&mut con) == 1);
+    redis::cmd("PUBLISH").arg("frosty.wake.s").arg("now").query::<u32>(&mut con).unwrap();
+    assert_eq!(engine.answer().code, Some(2));
+}
+
+/// Each request of an engine has a connection of its own, which ends with it.
+#[test]
+fn an_engine_that_asks_often_keeps_two_connections() {
+    let server = Server::start();
+    let mut con = server.connection();
+    let frosty = frosty(&server.url());
+    let mut engine = resting(&frosty, &mut con, DONE);
+    let key = "frosty:{default}:session:s";
+    for asked in 1..5 {
+        set(&mut con, key, "rest", "done");
+        let before = reasons(&mut con, "s").len();
+        let fence: i64 = redis::cmd("HGET").arg(key).arg("fence").query(&mut con).unwrap();
+        // An older fence than its own makes it tell its stop again.
+        set(&mut con, key, "fence", &(fence - 1).to_string());
+        eventually(&format!("it asked {asked} times more"), || reasons(&mut con, "s").len() > before);
+    }
+    let mut clients = || -> String { redis::cmd("CLIENT").arg("LIST").query(&mut con).unwrap() };
+    eventually("two are left", || clients().lines().count() == 3);
+    assert!(engine.is_waiting());
+}
+
+#[test]
+fn a_proxy_that_cuts_what_is_idle_costs_no_more_than_a_connection_in_ten_seconds() {
+    let server = Server::start();
+    let mut con = server.connection();
+    let home = frosty(&impatient(&server, Duration::from_millis(2500)));
+    let mut engine = resting(&home, &mut con, DONE);
+    eventually("it listens", || subscribers(&mut con) == 1);
+    let before = connections(&mut con);
+    std::thread::sleep(Duration::from_secs(9));
+    // The reader and the subscription, each once.
+    let more = connections(&mut con) - before;
+    assert!(more <= 3, "{more} connections in 9 s");
+    assert!(engine.is_waiting());
+    wakes(&home, engine);
+}
+
+/// A proxy that cuts a connection over which nothing came for so long.
+fn impatient(server: &Server, idle: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let port = server.port;
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let Ok(upstream) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+            let last = std::sync::Arc::new(std::sync::Mutex::new(Instant::now()));
+            for (mut from, mut to) in [(client.try_clone().unwrap(), upstream.try_clone().unwrap()), (upstream, client)]
+            {
+                let last = std::sync::Arc::clone(&last);
+                from.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+                std::thread::spawn(move || {
+                    let mut bytes = [0; 65536];
+                    loop {
+                        match from.read(&mut bytes) {
+                            Ok(0) => break,
+                            Ok(n) => {
+                                *last.lock().unwrap() = Instant::now();
+                                if to.write_all(&bytes[..n]).is_err() {
+                                    break;
+                                }
+                            }
+                            Err(_) if last.lock().unwrap().elapsed() > idle => break,
+                            Err(_) => {}
+                        }
+                    }
+                    let _ = to.shutdown(std::net::Shutdown::Both);
+                    let _ = from.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        }
+    });
+    url
+}

@@ -40,13 +40,15 @@ pub struct Failover<'a> {
     optional: bool,
     dir: Option<PathBuf>,
     deadline: Instant,
+    /// The connection that gave the verdict. A hook that is about to end forgets the whole store, and closes nothing.
+    answered: Option<Dragonfly<'a>>,
 }
 
 impl<'a> Failover<'a> {
     /// Nothing is opened yet. `optional` is a server that need not be there.
     pub(super) fn new(config: &'a Config, server: &'a Server, optional: bool, deadline: Instant) -> Self {
         let dir = config.state.as_ref().map(|state| state.join(&config.fleet));
-        Self { config, server, optional, dir, deadline }
+        Self { config, server, optional, dir, deadline, answered: None }
     }
 
     /// The server has three quarters of the budget; what is left is the stand-in's.
@@ -70,12 +72,11 @@ impl<'a> Failover<'a> {
     }
 
     /// Asks the server and nothing else.
-    fn ask(&self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
+    fn ask(&mut self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
         let mut server = self.reach()?;
         let verdict = server.step(step, known_born);
         match &verdict {
-            // The process is about to end: giving back its memory piece by piece would only delay that.
-            Ok(_) => std::mem::forget(server),
+            Ok(_) => self.answered = Some(server),
             Err(_) => server.link().abandon(),
         }
         verdict
@@ -313,14 +314,23 @@ fn is_news(record: &Record, server: &str, step: &Step, decided: &Decision) -> bo
 
 impl Store for Failover<'_> {
     fn step(&mut self, step: &Step) -> Result<Verdict, StoreError> {
-        let Some(dir) = &self.dir else {
+        let Some(dir) = self.dir.take() else {
             return self.ask(step, "").or_else(|e| self.stand_in(step, e));
         };
+        let verdict = self.step_in(&dir, step);
+        self.dir = Some(dir);
+        verdict
+    }
+}
+
+impl Failover<'_> {
+    /// As [`Store::step`], with this fleet's folder.
+    fn step_in(&mut self, dir: &Path, step: &Step) -> Result<Verdict, StoreError> {
         let record = server_record::read(dir);
         let route = decider::route(dir, record.as_ref(), &self.server.shown, &step.scope);
         let record = record.unwrap_or_default();
         let asked = match route {
-            Route::Server => match self.ask(step, self.born(&record)) {
+            Route::Server => match self.ask(step, record.born(&self.server.shown)) {
                 Ok(verdict) if verdict.unjournaled => {
                     self.journal_here(dir, step, &verdict.decision);
                     self.learn(dir, &record, step, verdict)

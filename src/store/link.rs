@@ -154,7 +154,9 @@ impl<'a> Link<'a> {
     /// When it does not come in time, or is none.
     pub(crate) fn read(&mut self) -> Result<Value, StoreError> {
         self.parser.parse_value(&mut self.wire).map_err(|e| match e.kind() {
-            redis::ErrorKind::Io if self.wire.late() => timed_out(self.server, self.config.budget),
+            redis::ErrorKind::Io if self.wire.late() && !self.wire.ended() => {
+                timed_out(self.server, self.config.budget)
+            }
             redis::ErrorKind::Io => self.no_verdict(&format!("a connection that ended early ({e})")),
             _ => self.no_verdict(&e.to_string()),
         })
@@ -210,15 +212,21 @@ fn secured(mut wire: Wire, config: &Config, server: &Server) -> Result<Wire, Sto
     Ok(wire)
 }
 
-/// A connection to the first of the server's addresses that answers in time.
+/// A connection to the first of the server's addresses that answers in time. Each has an equal part of the time that is left,
+/// so that one that does not answer leaves some for the others.
 fn reach(server: &Server, deadline: Instant) -> io::Result<TcpStream> {
+    first_of(&resolve(server, deadline)?, deadline)
+}
+
+fn first_of(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::from(ErrorKind::TimedOut);
-    for address in resolve(server, deadline)? {
+    for (tried, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
-        match TcpStream::connect_timeout(&address, left) {
+        let untried = u32::try_from(addresses.len().saturating_sub(tried)).unwrap_or(u32::MAX);
+        match TcpStream::connect_timeout(address, left / untried.max(1)) {
             // No TCP_NODELAY: there is never a second write before the first one's reply.
             Ok(stream) => return Ok(stream),
             Err(e) => last = e,
@@ -283,4 +291,34 @@ pub(crate) fn error_text(e: &redis::ServerError) -> String {
 pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
     let cure = refusal::cure(server, said);
     StoreError::Refused { at: server.shown.clone(), said: text::line(&server.masked(said)), cure }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A listener whose queue is full answers no connection.
+    #[test]
+    fn an_address_that_does_not_answer_leaves_time_for_the_next() {
+        use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
+        let silent = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&silent, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listen(&silent, 0).unwrap();
+        let silent = TcpListener::from(silent);
+        let to = silent.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&to, Duration::from_millis(200)) {
+            queued.push(stream);
+        }
+        let listens = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listens.local_addr().unwrap();
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        for addresses in [vec![to, good], vec![gone, good], vec![to, gone, good]] {
+            let deadline = Instant::now() + Duration::from_secs(3);
+            let stream = first_of(&addresses, deadline).unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), good);
+        }
+    }
 }

@@ -15,6 +15,7 @@ pub(super) struct Wire {
     tls: Option<Box<Tls>>,
     left: u64,
     most: u64,
+    ended: bool,
 }
 
 impl Wire {
@@ -22,9 +23,9 @@ impl Wire {
     pub(super) fn new(stream: TcpStream, deadline: Instant, most: u64) -> Self {
         let plain = Plain { stream, deadline };
         #[cfg(feature = "tls")]
-        return Self { plain, tls: None, left: most, most };
+        return Self { plain, tls: None, left: most, most, ended: false };
         #[cfg(not(feature = "tls"))]
-        Self { plain, left: most, most }
+        Self { plain, left: most, most, ended: false }
     }
 
     /// Speaks TLS from now on: `shake` shakes hands.
@@ -63,6 +64,11 @@ impl Wire {
         self.plain.late()
     }
 
+    /// Whether the other side has closed the connection.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
     /// Sends all of it.
     ///
     /// # Errors
@@ -84,12 +90,17 @@ impl Read for Wire {
             return Err(io::Error::new(ErrorKind::InvalidData, "the reply is too long to be a verdict"));
         }
         #[cfg(feature = "tls")]
-        let n = match &mut self.tls {
-            Some(tls) => tls.read(&mut self.plain, into)?,
-            None => self.plain.read(into)?,
+        let read = match &mut self.tls {
+            Some(tls) => tls.read(&mut self.plain, into),
+            None => self.plain.read(into),
         };
         #[cfg(not(feature = "tls"))]
-        let n = self.plain.read(into)?;
+        let read = self.plain.read(into);
+        self.ended |= match &read {
+            Ok(n) => *n == 0,
+            Err(e) => !matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock),
+        };
+        let n = read?;
         self.left = self.left.saturating_sub(n as u64);
         Ok(n)
     }

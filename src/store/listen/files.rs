@@ -107,7 +107,7 @@ impl Ears for FileEars<'_> {
         Ok(Look { is_back, ..look })
     }
 
-    fn wait(&mut self, most: Duration, interrupt: BorrowedFd<'_>) -> Result<Heard, StoreError> {
+    fn wait(&mut self, most: Duration, interrupt: BorrowedFd<'_>, _: &dyn Fn() -> bool) -> Result<Heard, StoreError> {
         let _ = poll([interrupt], most.min(EVERY));
         Ok(Heard::Stirred)
     }

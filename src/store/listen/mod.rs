@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 mod files;
 mod server;
+mod subscription;
 
 use super::link::Link;
 use super::{StoreError, server as configured};
@@ -15,6 +16,9 @@ use crate::throttle::verdict::{Decision, Reason, Verdict};
 
 /// No single wait is longer: a lost signal is then seen by looking.
 pub const LONGEST: Duration = Duration::from_secs(5);
+
+/// How often a wait looks at what is on this machine.
+const EACH: Duration = Duration::from_secs(1);
 
 /// Whom a waiting engine listens for.
 #[derive(Debug, Clone)]
@@ -88,11 +92,22 @@ pub trait Ears {
     /// When the store cannot be asked.
     fn look(&mut self) -> Result<Look, StoreError>;
 
-    /// Waits until something stirs, for at most `most` (and [`LONGEST`]), or until `interrupt` can be read.
+    /// Waits until something stirs, for at most `most` (and [`LONGEST`]), or until `interrupt` can be read. Looks once a
+    /// second whether something else `stirs` on this machine.
     ///
     /// # Errors
     /// When the store is gone.
-    fn wait(&mut self, most: Duration, interrupt: BorrowedFd<'_>) -> Result<Heard, StoreError>;
+    fn wait(
+        &mut self,
+        most: Duration,
+        interrupt: BorrowedFd<'_>,
+        stirs: &dyn Fn() -> bool,
+    ) -> Result<Heard, StoreError>;
+
+    /// Why the subscription was lost, told once.
+    fn loss(&mut self) -> Option<String> {
+        None
+    }
 
     /// Gives up the connection that looks, so that an ask may take its place.
     fn hush(&mut self) {}
@@ -146,6 +161,16 @@ pub fn open<'a>(config: &'a Config, listener: &Listener, teller: Teller) -> Resu
 /// Sleeps until `interrupt` can be read.
 pub fn pause(most: Duration, interrupt: BorrowedFd<'_>) {
     let _ = poll([interrupt], most);
+}
+
+/// Sleeps until `interrupt` can be read, the time has come, or a look, once a second, finds that something `stirs`.
+pub fn pause_until(until: Instant, interrupt: BorrowedFd<'_>, stirs: &dyn Fn() -> bool) {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || poll([interrupt], left.min(EACH)) != Some([false]) || stirs() {
+            return;
+        }
+    }
 }
 
 /// Waits for one of these to be readable; tells which are. `None` when a signal came.

@@ -6,29 +6,32 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
-use super::{Ears, Heard, LONGEST, Listener, Look, poll};
+use super::subscription::{FIRST_RETRY, MORE, Subscription};
+use super::{EACH, Ears, Heard, LONGEST, Listener, Look, poll};
 use crate::config::{Config, Server};
 use crate::store::StoreError;
 use crate::store::link::Link;
 use crate::store::script::{self, HOLD};
-use crate::text;
 use crate::throttle::policy::Ms;
 
 /// How much later than asked a blocked read may answer.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long is waited for more of what was published at once.
-const MORE: Duration = Duration::from_millis(5);
-/// The longest message that is read, and the most that are read at once.
-const LONGEST_WORD: u64 = 1024 * 1024;
-const MOST_WORDS: usize = 1000;
+/// A reader that is cut again and again is opened so seldom.
+const APART: Duration = FIRST_RETRY;
+/// A block is no shorter, however soon a connection is cut.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 pub(super) struct ServerEars<'a> {
     config: &'a Config,
     server: &'a Server,
     /// Looks, and blocks on the streams. Closed when it must not be waited for: then the server forgets its block.
     reader: Option<Link<'a>>,
-    /// Hears what is published; `None` where the server's user may not.
-    published: Option<Link<'a>>,
+    /// When the reader was last cut while it blocked.
+    cut: Option<Instant>,
+    /// How long a block may last: less than the silence after which a connection was cut.
+    block: Duration,
+    /// Hears what is published.
+    published: Subscription<'a>,
     session: String,
     scope: String,
     fleet: String,
@@ -44,21 +47,8 @@ impl<'a> ServerEars<'a> {
         if !name.is_empty() && name != scope {
             channels.push(format!("trigger.nova.{name}"));
         }
-        let mut subscribe = cmd("SUBSCRIBE");
-        subscribe.arg(&channels);
         let server = link.server();
-        link.send(&[subscribe])?;
-        let mut published = Some(link);
-        for _ in &channels {
-            match published.as_mut().map(Link::take) {
-                Some(Err(StoreError::Refused { .. })) => published = None,
-                Some(Err(e)) => return Err(e),
-                Some(Ok(_)) | None => {}
-            }
-        }
-        if let Some(link) = &mut published {
-            link.take_up_to(LONGEST_WORD);
-        }
+        let published = Subscription::open(config, link, channels)?;
         let key = |of: &str| format!("frosty:{{{}}}:{of}", config.fleet);
         let scope = key(&format!("scope:{scope}"));
         let session = key(&format!("session:{session}"));
@@ -68,6 +58,8 @@ impl<'a> ServerEars<'a> {
             config,
             server,
             reader: None,
+            cut: None,
+            block: LONGEST,
             published,
             session,
             scope,
@@ -124,38 +116,30 @@ impl<'a> ServerEars<'a> {
         Ok(())
     }
 
-    /// What was published by now, the words of several joined; `None` when nothing was.
-    fn words(&mut self) -> Result<Option<String>, StoreError> {
-        let Some(link) = &mut self.published else { return Ok(None) };
-        let mut words: Vec<String> = Vec::new();
-        let mut heard = false;
+    /// The reader was cut while it blocked. The first time it is opened at once, which finds out whether the server is away;
+    /// one that is cut again and again is not opened again sooner than [`APART`] after the last time.
+    fn was_cut(&mut self, asked: Instant, interrupt: BorrowedFd<'_>, stirs: &dyn Fn() -> bool) -> Heard {
+        let silent = asked.elapsed();
+        if silent >= SHORTEST {
+            self.block = self.block.min((silent / 2).max(SHORTEST));
+        }
+        let before = self.cut.replace(Instant::now());
+        let Some(until) = before.map(|at| at + APART) else { return Heard::Stirred };
         loop {
-            // What has come so far, and what the parser still holds of an earlier read.
-            link.until(Instant::now() + MORE);
-            match link.take() {
-                Ok(message) => {
-                    let word = said(message);
-                    heard |= word.is_some();
-                    words.extend(word.filter(|w| !w.is_empty()));
-                    if words.len() >= MOST_WORDS {
-                        break;
-                    }
-                }
-                // One too long to be read is a wake-up all the same; the rest of it is left behind with the connection.
-                Err(_) if link.overran() => {
-                    heard = true;
-                    self.published = None;
-                    break;
-                }
-                Err(StoreError::TimedOut { .. }) => break,
-                Err(e) if !heard => return Err(e),
-                Err(_) => {
-                    self.published = None;
-                    break;
-                }
+            let left = until.saturating_duration_since(Instant::now());
+            let stirred = match self.published.fd() {
+                _ if left.is_zero() => return Heard::Stirred,
+                Some(published) => poll([interrupt, published], left.min(EACH)),
+                None => poll([interrupt], left.min(EACH)).map(|[a]| [a, false]),
+            };
+            let Some([interrupted, published]) = stirred else { return Heard::Stirred };
+            if published && let Some(word) = self.published.words() {
+                return Heard::Word(word);
+            }
+            if interrupted || stirs() {
+                return Heard::Stirred;
             }
         }
-        Ok(heard.then(|| text::line_of(&words.join(" / "), text::LONGEST_NOTE)))
     }
 }
 
@@ -183,49 +167,72 @@ impl Ears for ServerEars<'_> {
         Ok(Look { fence, woken, holds, released, now, is_back: false })
     }
 
-    fn wait(&mut self, most: Duration, interrupt: BorrowedFd<'_>) -> Result<Heard, StoreError> {
+    fn wait(
+        &mut self,
+        most: Duration,
+        interrupt: BorrowedFd<'_>,
+        stirs: &dyn Fn() -> bool,
+    ) -> Result<Heard, StoreError> {
         // Some may have come with the answer to the subscription.
-        if let Some(word) = self.words()? {
+        if let Some(word) = self.published.words() {
             return Ok(Heard::Word(word));
         }
+        self.published.keep();
         self.first_ids()?;
-        let most = most.min(LONGEST).max(Duration::from_millis(1));
+        let most = most.min(self.block).max(Duration::from_millis(1));
         let mut read = cmd("XREAD");
         read.arg("COUNT").arg(16).arg("BLOCK").arg(u64::try_from(most.as_millis()).unwrap_or(u64::MAX)).arg("STREAMS");
         read.arg(self.streams.iter().map(|(key, _)| key).collect::<Vec<_>>());
         read.arg(self.streams.iter().map(|(_, id)| id.as_deref().unwrap_or("$")).collect::<Vec<_>>());
+        let asked = Instant::now();
+        let until = asked + most + GRACE;
         let link = self.reader()?;
-        link.until(Instant::now() + most + GRACE);
+        link.until(until);
         link.send(&[read])?;
         let Some(mut link) = self.reader.take() else { return Ok(Heard::Stirred) };
-        let stirred = match &self.published {
-            Some(published) => poll([link.as_fd(), interrupt, published.as_fd()], most + GRACE),
-            None => poll([link.as_fd(), interrupt], most + GRACE).map(|[a, b]| [a, b, false]),
-        };
-        // A signal: the connection goes, and with it the server's block.
-        let Some([answered, interrupted, published]) = stirred else { return Ok(Heard::Stirred) };
-        if answered {
-            match link.read()? {
-                Value::ServerError(_) => {
-                    // It may not be read: a slow look is what is left.
-                    self.reader = Some(link);
-                    let _ = poll([interrupt], most);
-                    return Ok(Heard::Stirred);
-                }
-                answer => {
-                    if let Err(nonsense) = self.note_ids(answer) {
-                        return Err(link.nonsense(&nonsense));
+        loop {
+            let left = until.saturating_duration_since(Instant::now()).min(EACH);
+            let stirred = match self.published.fd() {
+                Some(published) => poll([link.as_fd(), interrupt, published], left),
+                None => poll([link.as_fd(), interrupt], left).map(|[a, b]| [a, b, false]),
+            };
+            match stirred {
+                Some([true, ..]) => break,
+                // A word, or its end, which does not concern what is read here.
+                Some([_, false, true]) => {
+                    if let Some(word) = self.published.words() {
+                        return Ok(Heard::Word(word));
                     }
-                    self.reader = Some(link);
                 }
+                Some([_, false, _]) if !left.is_zero() && !stirs() => {}
+                // Neither an answer nor its end: a read finds out what the silence is.
+                Some([_, false, _]) if left.is_zero() => {
+                    link.until(Instant::now() + MORE);
+                    return link.take().map(|_| Heard::Stirred);
+                }
+                // The connection goes, and with it the server's block.
+                _ => return Ok(Heard::Stirred),
             }
-        } else if !published && !interrupted {
-            // Neither an answer nor its end: a read finds out what the silence is.
-            link.until(Instant::now() + MORE);
-            link.take()?;
         }
-        let word = if published { self.words()? } else { None };
-        Ok(word.map_or(Heard::Stirred, Heard::Word))
+        match link.read() {
+            Ok(Value::ServerError(_)) => {
+                // It may not be read: a slow look is what is left.
+                self.reader = Some(link);
+                super::pause_until(Instant::now() + most, interrupt, stirs);
+            }
+            Ok(answer) => {
+                if let Err(nonsense) = self.note_ids(answer) {
+                    return Err(link.nonsense(&nonsense));
+                }
+                self.reader = Some(link);
+            }
+            Err(_) => return Ok(self.was_cut(asked, interrupt, stirs)),
+        }
+        Ok(Heard::Stirred)
+    }
+
+    fn loss(&mut self) -> Option<String> {
+        self.published.loss()
     }
 
     fn hush(&mut self) {
@@ -243,18 +250,4 @@ fn last_entry(key: &str) -> Cmd {
     let mut last = cmd("XREVRANGE");
     last.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
     last
-}
-
-/// The text of a published message, which may be empty; `None` when it is none.
-fn said(message: Value) -> Option<String> {
-    let Value::Array(parts) = message else { return None };
-    let mut parts = parts.into_iter();
-    let kind = parts.next()?;
-    if kind != Value::BulkString(b"message".to_vec()) {
-        return None;
-    }
-    match parts.nth(1)? {
-        Value::BulkString(bytes) => Some(text::line(&String::from_utf8_lossy(&bytes))),
-        _ => None,
-    }
 }
