@@ -16,6 +16,10 @@ use frosty::{color, secret, text};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|a| a == "hook") {
+        hook::catch_alarm();
+        hook::shield();
+    }
     if let Some(flags) = cli::exact(&args) {
         return hook::run(&flags);
     }

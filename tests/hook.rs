@@ -311,15 +311,15 @@ fn a_failed_turn_is_committed_under_sigterm() {
     let mut child = frosty.command(&["hook"]).stdin(Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), fixture("StopFailure-rate_limit.json").as_bytes())
         .unwrap();
-    // Bit 14 of the ignored signals is SIGTERM.
-    let ignores = || {
+    // Bit 14 of the blocked signals is SIGTERM.
+    let blocks = || {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-        let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:")).unwrap().trim();
+        let mask = status.lines().find_map(|l| l.strip_prefix("SigBlk:")).unwrap().trim();
         u64::from_str_radix(mask, 16).unwrap() & (1 << 14) != 0
     };
     let end = Instant::now() + Duration::from_secs(5);
-    while !ignores() {
-        assert!(Instant::now() < end, "SIGTERM is not ignored");
+    while !blocks() {
+        assert!(Instant::now() < end, "SIGTERM is not blocked");
         std::thread::sleep(Duration::from_millis(2));
     }
     let killed = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();

@@ -41,3 +41,72 @@ fn a_stalled_disk_costs_a_second_and_admits_nothing() {
     assert_eq!(asked(&frosty, &library, &stop).code, Some(0));
     assert_eq!(frosty.hook(&stop).code, Some(2));
 }
+
+/// What blocks the signals that would end a process.
+fn shields(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or("0").trim().to_owned();
+    u64::from_str_radix(&blocked, 16).is_ok_and(|blocked| blocked != 0)
+}
+
+fn send(signal: i32, pid: u32) {
+    let sent = std::process::Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Every signal that ends a process and can be caught, but those of a fault of its own.
+fn signals() -> impl Iterator<Item = i32> {
+    let kept = [libc::SIGKILL, libc::SIGSTOP, libc::SIGCHLD, libc::SIGCONT];
+    (1..=31).filter(move |signal| !kept.contains(signal))
+}
+
+#[test]
+fn no_signal_ends_a_hook_with_anything_but_exit_0() {
+    let frosty = Frosty::embedded();
+    let mut running = Vec::new();
+    for signal in signals() {
+        let mut command = frosty.command(&["hook"]);
+        command.stdin(std::process::Stdio::piped());
+        let child = command.spawn().unwrap();
+        support::eventually("it blocks signals", || shields(child.id()));
+        send(signal, child.id());
+        running.push((signal, child));
+    }
+    for (signal, mut child) in running {
+        let _ = std::io::Write::write_all(
+            &mut child.stdin.take().unwrap(),
+            br#"{"session_id":"s","hook_event_name":"Notification"}"#,
+        );
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "signal {signal}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_waiting_engine_outlasts_signals_that_are_not_meant_to_end_it() {
+    let frosty = Frosty::embedded();
+    let ends = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
+    let mut engine = support::Engine::start(&frosty, &support::stop_saying("s", "frosty: done"));
+    support::eventually("it rests", || frosty.journal().iter().any(|e| e["reason"] == "done"));
+    for signal in signals().filter(|signal| !ends.contains(signal)) {
+        send(signal, engine.pid());
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(engine.is_waiting());
+    for signal in ends {
+        let engine = support::Engine::start(&frosty, &support::stop_saying("t", "frosty: done"));
+        support::eventually("it blocks signals", || shields(engine.pid()));
+        std::thread::sleep(Duration::from_millis(100));
+        send(signal, engine.pid());
+        assert_eq!(engine.answer().code, Some(0));
+    }
+}
+
+#[test]
+fn a_file_that_may_not_grow_costs_no_more_than_the_verdict() {
+    let frosty = Frosty::embedded();
+    let program = env!("CARGO_BIN_EXE_frosty");
+    let command = frosty.command_of(Path::new("sh"), &["-c", &format!("ulimit -f 0; exec {program} hook")]);
+    let answer = feed(command, stop("s").as_bytes());
+    assert_eq!((answer.code, answer.signal), (Some(0), None), "{answer:?}");
+}

@@ -19,8 +19,8 @@ const LARGEST: usize = 64 * 1024;
 /// # Errors
 /// When the configuration is wrong.
 pub fn run(args: &AnnounceArgs) -> Result<(), Failure> {
-    // A plain hook ignores it, and what it starts with it: what the commands start must be stopped by it.
-    signals::heed_termination();
+    // A hook blocks signals, and what it starts inherits that: what the commands start must be stopped by them.
+    signals::unshield();
     let config = super::config(&Env::read(), PlaceArgs { store: None, fleet: None })?;
     if args.lost {
         lost::look(&config)?;

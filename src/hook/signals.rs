@@ -1,23 +1,58 @@
-//! Signals: SIGTERM (the client, 2.1.331, sends it at its end, at a hook's timeout, and in print mode to a `StopFailure` hook
-//! about 25 ms after it started), and SIGHUP, which a waiting engine asks the kernel for at its parent's death. Commands that
+//! Signals. A hook lets none end it ([`shield`]), for the client would show an error. SIGTERM (the client, 2.1.331, sends it at its end, at a hook's timeout, and in print mode to a `StopFailure` hook
+//! about 25 ms after it started) ends a waiting engine. The engine asks the kernel for SIGHUP at its parent's death. Commands that
 //! draw on a terminal heed Ctrl-C and another size besides.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-/// Ignores SIGTERM until the process ends, which is soon: a failure is committed first, and a verdict has at most a second.
-#[allow(unsafe_code, reason = "the standard library cannot ignore a signal")]
-pub(crate) fn ignore_termination() {
-    // SAFETY: SIG_IGN installs no handler, so nothing of ours runs in a signal's context.
-    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+/// Keeps signals from ending a hook, for which the client would show an error: they stay pending until the hook has ended by
+/// itself, which is within seconds. SIGALRM is the watchdog's. One system call.
+pub fn shield() {
+    mask(|set| {
+        // SAFETY: as in `mask`.
+        #[allow(unsafe_code, reason = "the standard library cannot block a signal")]
+        unsafe {
+            libc::sigfillset(set);
+            libc::sigdelset(set, libc::SIGALRM);
+        }
+    });
 }
 
-/// Ends by SIGTERM again, as a program does by default; what this one starts does so too.
-#[allow(unsafe_code, reason = "the standard library cannot do that")]
-pub(crate) fn heed_termination() {
-    // SAFETY: SIG_DFL installs no handler, so nothing of ours runs in a signal's context.
-    unsafe { libc::signal(libc::SIGTERM, libc::SIG_DFL) };
+/// Ends by every signal again, as a program does by default; what this one starts does so too.
+pub(crate) fn unshield() {
+    mask(|set| {
+        // SAFETY: as in `mask`.
+        #[allow(unsafe_code, reason = "the standard library cannot unblock a signal")]
+        unsafe {
+            libc::sigemptyset(set);
+        }
+    });
+}
+
+/// Blocks all signals but these.
+fn shield_but(signals: &[libc::c_int]) {
+    mask(|set| {
+        // SAFETY: as in `mask`.
+        #[allow(unsafe_code, reason = "the standard library cannot block a signal")]
+        unsafe {
+            libc::sigfillset(set);
+            for signal in signals {
+                libc::sigdelset(set, *signal);
+            }
+        }
+    });
+}
+
+/// Sets the signals that are blocked.
+fn mask(fill: impl FnOnce(*mut libc::sigset_t)) {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    fill(set.as_mut_ptr());
+    // SAFETY: the set was filled or emptied, which initialises it, and the call only reads it.
+    #[allow(unsafe_code, reason = "the standard library cannot block a signal")]
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
+    }
 }
 
 static TERMINATED: AtomicBool = AtomicBool::new(false);
@@ -35,7 +70,10 @@ pub(crate) struct Signals {
 impl Signals {
     /// Listens from now on.
     pub(crate) fn listen() -> io::Result<Self> {
-        let signals = Self::of(&[libc::SIGTERM, libc::SIGHUP])?;
+        // By hand, Ctrl-C ends an engine.
+        let heeded = [libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
+        let signals = Self::of(&heeded)?;
+        shield_but(&heeded);
         #[cfg(target_os = "linux")]
         let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::HUP));
         Ok(signals)

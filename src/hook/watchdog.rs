@@ -1,34 +1,49 @@
 //! The last line against a hang: whatever an ask of the store hangs on, the process ends with exit 0 a second after it began.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 /// Whole seconds, as the timer counts them.
 const SECONDS: libc::c_uint = 1;
 
-/// An armed timer; disarmed when it is dropped. One process has one.
+static ARMED: AtomicBool = AtomicBool::new(false);
+
+/// An armed timer. One process has one. It stays armed until the process ends, which is soon; where that takes longer,
+/// [`Watchdog::disarm`] ends it.
 pub(super) struct Watchdog;
+
+/// Ends the process with exit 0 at a SIGALRM that comes from elsewhere, as the timer's own does.
+#[allow(unsafe_code, reason = "the standard library cannot catch a signal")]
+pub fn listen() {
+    // SAFETY: a zeroed sigaction is a valid one, and the handler does nothing but end the process, which is allowed in a
+    // handler.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = end as *const () as libc::sighandler_t;
+        libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut());
+    }
+}
 
 impl Watchdog {
     /// Arms it.
     #[allow(unsafe_code, reason = "the standard library has no timer that ends a process")]
     pub(super) fn arm() -> Self {
-        // SAFETY: a zeroed sigaction is a valid one, and the handler does nothing but end the process, which is allowed in
-        // a handler.
+        ARMED.store(true, Ordering::SeqCst);
+        // SAFETY: it only sets a number in the kernel.
         unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = end as *const () as libc::sighandler_t;
-            libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut());
             libc::alarm(SECONDS);
         }
         Self
     }
-}
 
-impl Drop for Watchdog {
+    /// Disarms it.
+    #[cold]
     #[allow(unsafe_code, reason = "the standard library has no timer that ends a process")]
-    fn drop(&mut self) {
+    pub(super) fn disarm(self) {
         // SAFETY: it only sets a number in the kernel.
         unsafe {
             libc::alarm(0);
         }
+        ARMED.store(false, Ordering::SeqCst);
     }
 }
 
@@ -37,7 +52,9 @@ extern "C" fn end(_: libc::c_int) {
     const SAID: &[u8] = b"frosty: store_down: expected an answer of the store within a second, found none; see what is stuck: ps -eo pid,stat,wchan:32,args | grep frosty\n";
     // SAFETY: both calls may be made in a handler; the text is a constant.
     unsafe {
-        libc::write(libc::STDERR_FILENO, SAID.as_ptr().cast(), SAID.len());
+        if ARMED.load(Ordering::SeqCst) {
+            libc::write(libc::STDERR_FILENO, SAID.as_ptr().cast(), SAID.len());
+        }
         libc::_exit(0);
     }
 }
