@@ -643,3 +643,41 @@ fn check_tells_what_a_stand_in_would_do() {
     assert_eq!(frosty.hook(&stop("new")).code, Some(0));
     assert_eq!(frosty.journal().last().unwrap()["reason"], "min_interval");
 }
+
+/// Where the first process asks for the end of none but its own children, as in many containers.
+#[test]
+fn what_tells_leaves_no_zombie_where_nobody_reaps() {
+    let frosty = Frosty::embedded();
+    let told = frosty.home.path().join("told");
+    let frosty = frosty.config(&format!(
+        r#"{{"stop": {{"min_interval": "1h"}}, "hold_after_strikes": 1, "notify": ["cat >> '{}'"]}}"#,
+        told.display()
+    ));
+    let script = frosty.home.path().join("first.py");
+    let text = format!(
+        r#"
+import glob, json, subprocess, time
+stop = json.dumps({{"session_id": "s", "hook_event_name": "Stop"}}).encode()
+for _ in range(3):
+    subprocess.run(["{}", "hook"], input=stop, capture_output=True)
+end = time.time() + 15
+while time.time() < end:
+    try:
+        if open("{}").read().strip(): break
+    except OSError: pass
+    time.sleep(0.05)
+time.sleep(0.5)
+states = [open(f).read().rsplit(")", 1) for f in glob.glob("/proc/[0-9]*/stat")]
+print([name for name, rest in states if rest.split()[0] == "Z"])
+"#,
+        env!("CARGO_BIN_EXE_frosty"),
+        told.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
+    let namespaces = if root { "-pf" } else { "-rpf" };
+    let args = [namespaces, "--mount-proc", "python3", script.to_str().unwrap()];
+    let done = support::feed(frosty.command_of(std::path::Path::new("unshare"), &args), b"");
+    assert_eq!(done.stdout, "[]\n", "{done:?}");
+    assert!(std::fs::read_to_string(&told).unwrap().contains("willy"));
+}

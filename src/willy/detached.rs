@@ -6,9 +6,20 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Word;
 use crate::config::{Config, Flags};
+
+/// How often a child is asked whether it has ended.
+const EVERY: Duration = Duration::from_millis(10);
+/// What telling takes besides the configured commands.
+const MARGIN: Duration = Duration::from_secs(2);
+/// A hook that answers at once is given ten seconds by its registration.
+pub const PLAIN: Then = Then::Ends(Duration::from_secs(7));
+/// A waiting engine has more.
+pub const WAITED: Then = Then::Ends(Duration::from_secs(120));
 
 /// What a hook was called with, for a process that is to find the same configuration.
 #[derive(Debug, Clone, Copy)]
@@ -19,10 +30,19 @@ pub struct Caller<'a> {
     pub project: Option<&'a Path>,
 }
 
+/// What the process that tells does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It lives on.
+    Stays,
+    /// It ends, and has so much time for that.
+    Ends(Duration),
+}
+
 /// Starts `frosty announce` with the word on its input. What cannot be started is not told: a hook answers all the same.
 #[cold]
 #[inline(never)]
-pub fn tell(config: &Config, caller: Caller<'_>, word: &Word) {
+pub fn tell(config: &Config, caller: Caller<'_>, word: &Word, then: Then) {
     if !word.kind.is_of_holds() && config.notify.is_empty() {
         return;
     }
@@ -30,7 +50,14 @@ pub fn tell(config: &Config, caller: Caller<'_>, word: &Word) {
         if let Some(mut input) = child.stdin.take() {
             let _ = input.write_all(word.json().as_bytes());
         }
-        leave(child);
+        match then {
+            Then::Stays => leave(child),
+            Then::Ends(_) if orphans_are_reaped() => {}
+            Then::Ends(within) => {
+                let told = config.notify.iter().map(|command| command.within).max().unwrap_or_default();
+                wait_for(child, within.min(told + MARGIN));
+            }
+        }
     }
 }
 
@@ -44,7 +71,38 @@ pub fn look_for_lost(caller: Caller<'_>) {
 
 /// An engine lives on: it must not leave a zombie.
 fn leave(mut child: Child) {
-    let _ = std::thread::Builder::new().spawn(move || child.wait());
+    let _ = thread::Builder::new().spawn(move || child.wait());
+}
+
+/// Programs that ask for the end of every process that is left to them. Any other first process of a container may leave a
+/// zombie for each.
+const INITS: [&str; 12] = [
+    "systemd",
+    "init",
+    "tini",
+    "dumb-init",
+    "docker-init",
+    "catatonit",
+    "s6-svscan",
+    "runit",
+    "openrc-init",
+    "launchd",
+    "podman-init",
+    "bash",
+];
+
+/// Whether the system's first process is known to ask for the end of those that are left to it.
+fn orphans_are_reaped() -> bool {
+    let name = fs::read_to_string("/proc/1/comm").unwrap_or_default();
+    cfg!(not(target_os = "linux")) || INITS.contains(&name.trim_end())
+}
+
+/// Waits for the end of a child, so that it leaves no zombie.
+fn wait_for(mut child: Child, within: Duration) {
+    let end = Instant::now() + within;
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
+        thread::sleep(EVERY);
+    }
 }
 
 /// The file that runs, even if another has taken its place since. By its name as long as it has one: a process is called by
