@@ -426,7 +426,9 @@ if not superseded and (asks or event == 'failure' or event == 'release' or event
   api_strikes = count_of(f[16])
   local api_row, api_holds = count_of(f[17]), count_of(f[18])
   scope_keep = count_of(f[19])
-  taken = past('taken', f[20])
+  -- Up to a second ahead while another store may still admit what was asked of it.
+  taken = int(f[20])
+  if taken and taken > now + 1000 then taken = past('taken', f[20]) end
   scope_released, api_of_key = int(f[22]), f[23] == '1'
   trips, moved = unpacked(f[21])
   if moved then put(scope, 'trips', packed(trips)) end

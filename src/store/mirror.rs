@@ -11,12 +11,10 @@ use super::state_file::ScopeFile;
 use crate::clock;
 use crate::throttle::effects::BY_API;
 use crate::throttle::policy::{Class, Ms, millis};
+pub(super) use crate::throttle::state::IN_FLIGHT;
 use crate::throttle::state::{Begun, Hold, Rest, RestKind, ScopeState, SessionState, Span};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Decision, Outcome, Reason};
-
-/// An ask of the server that began before a take-over may be admitted so much later: no caller waits longer.
-pub(super) const IN_FLIGHT: Ms = 1000;
 
 /// No directive books a longer rest, but `done`.
 const LONGEST_REST: Duration = Duration::from_secs(2 * 86_400);
@@ -152,7 +150,8 @@ impl ScopeFile {
             scope.api_strikes = doors.api_strikes;
         }
         if closes_guard {
-            scope.taken = Some(now);
+            // What was asked of the server before may be admitted there until then.
+            scope.taken = Some(now.saturating_add(IN_FLIGHT));
         }
         let term = pause.saturating_add(IN_FLIGHT).saturating_mul(2);
         let was_here = self.given_back.is_some_and(|at| at <= now && at.saturating_add(term) > now);
@@ -161,13 +160,13 @@ impl ScopeFile {
         self.away = Some(Away { id: clock::id(), since: now, brought, stays_until, ..Away::default() });
     }
 
-    /// Once more in the server's place. What was asked of the server before the take-over may have been admitted since.
+    /// Once more in the server's place.
     pub(super) fn stay_over(&mut self, now: Ms, closes_guard: bool) {
         let Some(away) = &mut self.away else { return };
         away.since = away.since.min(now);
         away.brought.rebase(now);
         if closes_guard {
-            self.scope.taken = self.scope.taken.max(Some(now.min(away.since.saturating_add(IN_FLIGHT))));
+            self.scope.taken = self.scope.taken.max(Some(away.since.saturating_add(IN_FLIGHT)));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::duration;
 use crate::status::when;
 use crate::text;
 use crate::throttle::policy::{ClassPolicy, Quota, millis};
-use crate::throttle::state::{Hold, RestKind};
+use crate::throttle::state::{Hold, IN_FLIGHT, RestKind};
 use crate::throttle::verdict::Reason;
 use crate::throttle::willy::BY_WILLY;
 
@@ -102,7 +102,9 @@ fn guard(told: &Told<'_>, class: &str, limits: &ClassPolicy) -> String {
     }
     let since = |then: i64| Some(at.saturating_sub(then)).filter(|ago| (0..=interval).contains(ago));
     let admitted = own.admitted_at.and_then(since);
-    if admitted.is_none() && class == "stop" && scope.taken.and_then(since).is_some() {
+    // It may lie ahead, while the other store may still admit.
+    let taken = scope.taken.map(|taken| if taken <= at.saturating_add(IN_FLIGHT) { taken.min(at) } else { taken });
+    if admitted.is_none() && class == "stop" && taken.and_then(since).is_some() {
         return format!(
             "the scope had just come from another store, which closes its guard for {class}.min_interval, {shown}"
         );

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::policy::{Class, Ms};
 use super::process::Process;
 
+/// An ask of a server that began before a change of store may be admitted so much later: no caller waits longer.
+pub const IN_FLIGHT: Ms = 1000;
+
 /// A stretch of time with its start, so that a clock stepped back can be noticed and the length kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
@@ -132,7 +135,7 @@ pub struct ScopeState {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trips: Vec<Ms>,
     /// When the scope came to this store from another, whose last admission is not known here: the guard is closed as if
-    /// it had been admitted then.
+    /// it had been admitted then. Up to [`IN_FLIGHT`] ahead, while the other store may still admit what was asked of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub taken: Option<Ms>,
 }
@@ -161,7 +164,9 @@ impl ScopeState {
         if let Some(hold) = &mut self.hold {
             hold.rebase(now);
         }
-        self.taken = self.taken.map(|t| t.min(now));
+        if self.taken.is_some_and(|taken| taken > now.saturating_add(IN_FLIGHT)) {
+            self.taken = Some(now);
+        }
         self.trips.iter_mut().for_each(|t| *t = (*t).min(now));
     }
 }

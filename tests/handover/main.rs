@@ -339,3 +339,34 @@ fn a_journal_that_has_grown_too_large_is_put_aside_and_counted() {
     assert!(std::fs::metadata(&journal).unwrap().len() < 4 * first);
     assert_eq!(given_up(), Some(len), "nothing of it was shipped");
 }
+
+/// What a refusal reports after a change of store is when the next request is admitted, in both directions.
+#[test]
+fn what_is_reported_after_a_change_of_store_is_right() {
+    let port = support::free_port();
+    let frosty = Frosty::new().config(POLICY).var("FROSTY_STORE", &format!("redis://127.0.0.1:{port}"));
+    let left = |entry: &serde_json::Value| {
+        let left = &entry["retry_after_ms"];
+        left.as_u64().or_else(|| left.as_str()?.parse().ok()).unwrap()
+    };
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    nap(left(frosty.journal().last().unwrap()) + 5);
+    let answer = frosty.hook(&stop("s"));
+    assert_eq!(answer.code, Some(2), "{answer:?} {:?}", frosty.journal());
+
+    let server = Server::start_on(port);
+    let mut con = server.connection();
+    // Hooks ask the server again a while after it failed.
+    support::eventually("the server decides", || {
+        frosty.hook(r#"{"session_id":"o","hook_event_name":"Notification"}"#);
+        redis::cmd("EXISTS").arg("frosty:{default}:session:o").query::<bool>(&mut con).unwrap()
+    });
+    let first = frosty.hook(&stop("s"));
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let entries: Vec<(String, HashMap<String, String>)> =
+        redis::cmd("XREVRANGE").arg("torch.continuous.ops").arg("+").arg("-").query(&mut con).unwrap();
+    let refused = entries.iter().find(|(_, e)| e["session"] == "s" && e["store"] == "dragonfly").expect("a verdict");
+    nap(refused.1["retry_after_ms"].parse::<u64>().unwrap() + 5);
+    let answer = frosty.hook(&stop("s"));
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+}
