@@ -33,15 +33,29 @@ pub enum Unended {
 /// # Errors
 /// When it does not end within the time or the size, or cannot be read.
 pub fn to_end(stream: impl AsFd, within: Duration, most: usize) -> Result<Vec<u8>, Unended> {
+    to_end_while(stream, within, most, || false)
+}
+
+/// As [`to_end`], for a reader that has more time: whenever nothing came for `within`, or a signal came, `goes_on` decides
+/// whether the stream is waited for as long again.
+///
+/// # Errors
+/// As [`to_end`].
+pub fn to_end_while(
+    stream: impl AsFd,
+    within: Duration,
+    most: usize,
+    goes_on: impl FnMut() -> bool,
+) -> Result<Vec<u8>, Unended> {
     let mut bytes = Vec::new();
-    into(&mut bytes, stream, within, most).map(|()| bytes)
+    into(&mut bytes, stream, within, most, goes_on).map(|()| bytes)
 }
 
 /// Reads what comes of a stream that may never end.
 #[must_use]
 pub fn what_comes(stream: impl AsFd, within: Duration, most: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    match into(&mut bytes, stream, within, most) {
+    match into(&mut bytes, stream, within, most, || false) {
         Err(Unended::Late(filled)) => bytes.truncate(filled),
         Ok(()) => {}
         Err(_) => bytes.clear(),
@@ -49,19 +63,37 @@ pub fn what_comes(stream: impl AsFd, within: Duration, most: usize) -> Vec<u8> {
     bytes
 }
 
-fn into(bytes: &mut Vec<u8>, stream: impl AsFd, within: Duration, most: usize) -> Result<(), Unended> {
-    let deadline = Instant::now() + within;
+fn into(
+    bytes: &mut Vec<u8>,
+    stream: impl AsFd,
+    within: Duration,
+    most: usize,
+    mut goes_on: impl FnMut() -> bool,
+) -> Result<(), Unended> {
+    let mut deadline = Instant::now() + within;
     let mut filled = 0;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
+            if goes_on() {
+                deadline = Instant::now() + within;
+                continue;
+            }
             return Err(Unended::Late(filled));
         }
         let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
         match poll(&mut [PollFd::new(&stream, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => return Err(Unended::Late(filled)),
+            Ok(0) => {
+                deadline = Instant::now();
+                continue;
+            }
             Ok(_) => {}
-            Err(Errno::INTR) => continue,
+            Err(Errno::INTR) => {
+                if goes_on() {
+                    deadline = Instant::now() + within;
+                }
+                continue;
+            }
             Err(e) => return Err(Unended::Failed(e.into())),
         }
         if filled == bytes.len() {

@@ -10,6 +10,7 @@ use crate::hook;
 use crate::status::{screen, state as status, width};
 use crate::store::past::Past;
 use crate::store::roll::Roll;
+use crate::store::undecided;
 use crate::tell::explain::{self, Told};
 use crate::text;
 use crate::throttle::model::{self, State};
@@ -79,6 +80,17 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     }
     if !seen.note.is_empty() {
         let _ = writeln!(out, "Note: {}.", seen.note);
+    }
+    let mark = config.state.as_deref().and_then(|dir| undecided::of(dir, past.text("session")));
+    if let Some(mark) = mark.filter(|mark| mark.is_later_than(past.ms, seen.now) && mark.id != past.text("id")) {
+        let event = if mark.event.is_empty() { "a call" } else { &mark.event };
+        let _ = writeln!(
+            out,
+            "Its last hook call ({}) was not decided ({}): {}",
+            text::line(event),
+            text::line(&mark.reason),
+            text::line(&mark.why)
+        );
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::out;
 use crate::arm::{self, Target};
 use crate::cli::TargetArgs;
 use crate::config::{ConfigError, Env};
+use crate::hook::standing;
 use crate::store::{StoreError, private};
 use crate::text;
 
@@ -63,6 +64,9 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), SwitchError> {
         dir: text::path(&state),
         cause,
     })?;
+    if !on && !standing::settle(&state) {
+        let _ = writeln!(io::stderr(), "frosty: an engine was just admitted, and may still continue its session once");
+    }
     let armed = if on { "armed: Frosty continues it" } else { "disarmed: Frosty leaves it alone" };
     if env.disabled() {
         let _ = writeln!(

@@ -3,6 +3,7 @@
 use super::registration::{SettingsError, change, chosen, say};
 use crate::cli::UninstallArgs;
 use crate::config::Env;
+use crate::hook::standing;
 use crate::settings::edit::{self, Without};
 use crate::settings::hooks_in;
 use crate::settings::others::{self, Other};
@@ -36,6 +37,9 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
         if args.settings.dry_run {
             say(&format!("\nNothing was written. To do it: frosty uninstall {}", chosen.flags));
         } else {
+            if env.state_dir().is_some_and(|state| !standing::settle(&state)) {
+                super::registration::warn("an engine was just admitted, and may still continue its session once");
+            }
             let what =
                 if new.is_none() { "and the file with them: it held nothing else" } else { "all else is as it was" };
             say(&format!("Took {} hooks out of {file}, {what}", gone.len()));

@@ -1,12 +1,10 @@
 //! The client process that a session belongs to: which process sent an event, and what the event may do to a session of
 //! another one. Two processes use one session id after `claude --continue` in a second window, say.
 
-use std::time::Instant;
-
 use super::client;
-use crate::config::{Config, Env};
+use crate::config::Env;
 use crate::process::{self, Standing};
-use crate::store::{self, StoreError};
+use crate::store::{Store, StoreError};
 use crate::throttle::process::Process;
 use crate::throttle::step::{Claim, Event, Step};
 use crate::throttle::verdict::{Reason, Verdict};
@@ -30,8 +28,7 @@ pub(super) fn of(event: &Event, unattended: bool) -> Claim {
 
 /// Asks the store once. Where the session belongs to another process of this machine, it is asked again with what became of
 /// that: only a process that has ended loses its session to a window that opens or closes, or to an unattended run.
-pub(super) fn step(config: &Config, step: &Step, deadline: Instant) -> Result<Verdict, StoreError> {
-    let mut store = store::open(config, deadline)?;
+pub(super) fn step(store: &mut dyn Store, step: &Step) -> Result<Verdict, StoreError> {
     let mut verdict = store.step(step);
     if let Ok(Verdict { decision, .. }) = &verdict
         && decision.reason == Reason::Contested
@@ -44,7 +41,5 @@ pub(super) fn step(config: &Config, step: &Step, deadline: Instant) -> Result<Ve
         };
         verdict = store.step(&Step { claim, ..step.clone() });
     }
-    // The process is about to end: giving back its memory piece by piece would only delay that.
-    std::mem::forget(store);
     verdict
 }

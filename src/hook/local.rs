@@ -1,10 +1,14 @@
 //! What is journaled on this machine only: calls that came to no verdict.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::payload::Payload;
 use crate::clock;
 use crate::config::Env;
 use crate::journal::{self, Entry};
+use crate::process;
+use crate::store::undecided::{self, Undecided};
 use crate::store::{embedded, local_journal::LocalJournal};
 use crate::text;
 use crate::throttle::verdict::{Outcome, Reason};
@@ -23,11 +27,54 @@ pub(super) struct Known {
     pub(super) event: String,
     /// Whether a continuation was asked for.
     pub(super) asked_to_go_on: bool,
+    /// The call's id.
+    pub(super) id: String,
+    /// Whether this process waits until the call can be decided.
+    pub(super) waits: bool,
 }
 
 impl Known {
-    /// Journals the failure, if there is a state folder that can be written.
+    /// What is known by the payload.
+    pub(super) fn of(payload: &Payload<'_>) -> Self {
+        Self { event: payload.hook_event_name.clone(), ..Self::default() }
+    }
+
+    /// Marks the session's last call as undecided, for people and for an engine that waits.
+    fn mark(&self, state: &Path, reason: Reason, why: &str) {
+        if self.session.is_empty() {
+            return;
+        }
+        let mark = Undecided {
+            id: if self.id.is_empty() { clock::id() } else { self.id.clone() },
+            event: text::line(&self.event),
+            reason: reason.code().to_owned(),
+            why: text::line(why),
+            at: clock::host_ms(),
+            pid: self.waits.then(process::own),
+            took: String::new(),
+        };
+        undecided::note(state, &self.session, &mark);
+    }
+
+    /// Removes the mark: the call was decided after all.
+    pub(super) fn decided(&self, env: &Env) {
+        if let Some(state) = env.state_dir() {
+            undecided::decided(&state, &self.session, &self.id);
+        }
+    }
+
+    /// Journals the failure, if there is a state folder that can be written, and marks the session's call as undecided.
+    #[cold]
     pub(super) fn journal(&self, env: &Env, reason: Reason, why: &str) {
+        if let Some(state) = env.state_dir() {
+            self.mark(&state, reason, why);
+        }
+        self.note(env, reason, why);
+    }
+
+    /// Journals what happened, if there is a state folder that can be written.
+    #[cold]
+    pub(super) fn note(&self, env: &Env, reason: Reason, why: &str) {
         let Some(state) = env.state_dir() else { return };
         let fleet = if self.fleet.is_empty() { "default" } else { &self.fleet };
         let dir = state.join(fleet);

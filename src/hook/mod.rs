@@ -12,6 +12,7 @@ use chrono::Local;
 
 mod claim;
 mod client;
+mod course;
 pub mod directive;
 mod failure;
 #[cfg(fuzzing)]
@@ -20,15 +21,20 @@ pub mod fuzzing;
 mod local;
 pub mod look;
 mod parked;
+mod patience;
 pub mod payload;
 pub mod prompt;
 pub mod reply;
 pub(crate) mod reset;
 pub(crate) mod signals;
+pub(crate) mod standing;
 mod streams;
 mod told;
 mod wait;
 mod watchdog;
+
+pub use signals::shield;
+pub use watchdog::listen as catch_alarm;
 
 use crate::arm;
 use crate::clock;
@@ -45,6 +51,7 @@ use local::Known;
 use payload::Payload;
 use prompt::Prompt;
 use reply::Streams;
+use standing::{Standing, Terms};
 
 /// Answers one hook call.
 #[must_use]
@@ -53,9 +60,9 @@ pub fn run(flags: &Flags) -> ExitCode {
     if env.disabled() {
         return ExitCode::SUCCESS;
     }
-    // Before anything takes time: who started this, and whether it is told to end.
-    let waiter =
-        if flags.wait.is_zero() { None } else { Some((client::Client::now(&env), signals::Signals::listen())) };
+    if !flags.wait.is_zero() {
+        return run_waiting(&env, flags);
+    }
     let bytes = payload::read(io::stdin());
     let payload = match bytes.as_deref().map(payload::parse) {
         Ok(Ok(payload)) => payload,
@@ -63,45 +70,82 @@ pub fn run(flags: &Flags) -> ExitCode {
         Err(e) => return unread(&env, flags, Reason::BadInput, &e.to_string()),
     };
     let project = project(&env, payload.cwd());
-    let mut known = Known { event: payload.hook_event_name.clone(), ..Known::default() };
-    let call = match prepare(&env, flags, &payload, project.as_deref(), &mut known) {
-        Ok(None) => return ExitCode::SUCCESS,
-        Ok(Some(call)) => call,
-        Err((reason, why)) => return failed_early(&env, &known, reason, &why),
-    };
-    if let (Some((client, signals)), true) = (waiter, call.waits()) {
-        // A payload may be large, and a wait long.
-        drop(bytes);
-        return match signals {
-            Ok(signals) => {
-                let caller = Caller { flags, project: project.as_deref() };
-                wait_out(&env, &known, caller, call, client, signals)
-            }
-            Err(e) => {
-                failed_early(&env, &known, Reason::StoreDown, &format!("expected a pipe to wait with, found: {e}"))
-            }
-        };
+    let mut known = Known::of(&payload);
+    match prepare(&env, flags, &payload, project.as_deref(), &mut known) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(call)) => answer(&env, &known, Caller { flags, project: project.as_deref() }, call),
+        Err((reason, why)) => failed_early(&env, &known, reason, &why),
     }
+}
+
+/// As [`run`], by a process that may wait: for its payload, for a configuration that can be read, and for its admission.
+#[cold]
+#[inline(never)]
+fn run_waiting(env: &Env, flags: &Flags) -> ExitCode {
+    // Before anything takes time: the client that started this, and the signals that end it.
+    let (client, signals) = (client::Client::now(env), signals::Signals::listen());
+    let since = Instant::now();
+    let signals = match signals {
+        Ok(signals) => signals,
+        Err(e) => return unread(env, flags, Reason::StoreDown, &format!("expected a pipe to wait with, found: {e}")),
+    };
+    let patience = patience::Patience::new(env, flags, &client, &signals, since);
+    let bytes = match patience.payload() {
+        Some(Ok(bytes)) => bytes,
+        Some(Err(e)) => return unread(env, flags, Reason::BadInput, &e.to_string()),
+        None => return ExitCode::SUCCESS,
+    };
+    let payload = match payload::parse(&bytes) {
+        Ok(payload) => payload,
+        Err(e) => return unread(env, flags, Reason::BadInput, &e.to_string()),
+    };
+    let project = project(env, payload.cwd());
+    let mut known = Known { id: patience.id.clone(), ..Known::of(&payload) };
+    let call = loop {
+        match prepare(env, flags, &payload, project.as_deref(), &mut known) {
+            Ok(None) => return ExitCode::SUCCESS,
+            Ok(Some(call)) => break call,
+            Err((reason, why)) if patience.waits_for(&payload, &known, reason, &why) => {}
+            Err((reason, why)) => return failed_early(env, &known, reason, &why),
+        }
+        if !patience.goes_on(&mut known) {
+            return ExitCode::SUCCESS;
+        }
+    };
+    let caller = Caller { flags, project: project.as_deref() };
+    if !call.waits() {
+        return answer(env, &known, caller, call);
+    }
+    // A payload may be large, and a wait long.
+    drop(bytes);
+    wait_out(env, known, caller, call, wait::Start { client, signals, since })
+}
+
+/// Answers at once.
+fn answer(env: &Env, known: &Known, caller: Caller<'_>, call: Call) -> ExitCode {
     let watchdog = watchdog::Watchdog::arm();
     match ask(&call) {
         Ok(verdict) => {
             if verdict.degraded.is_some() && verdict.decision.fence.is_some() {
                 call.mark_take_over();
             }
-            drop(watchdog);
             if call.config.shadow {
                 return ExitCode::SUCCESS;
             }
             let word = told::word(&call.config.fleet, &call.step, &verdict.decision);
+            if word.is_some() {
+                // What is told may take longer than a verdict.
+                watchdog.disarm();
+            }
             let code = say(&call.step.event, verdict, &call.prompt);
             if let Some(word) = word {
-                detached::tell(&call.config, Caller { flags, project: project.as_deref() }, &word);
+                detached::tell(&call.config, caller, &word, detached::PLAIN);
             }
             code
         }
         Err(e) => {
             call.mark_take_over();
-            failed(&env, &known, Reason::StoreDown, &e.to_string())
+            failed(env, known, Reason::StoreDown, &e.to_string())
         }
     }
 }
@@ -184,15 +228,7 @@ fn prepare(
     if unattended && env.on.as_deref() != Some("print") {
         return Ok(None);
     }
-    let config = match Config::load(env, project, flags) {
-        Ok(config) => config,
-        // A project's broken file must not be heard in a session that the user's own configuration leaves alone.
-        Err(_) if told.or_else(|| by_own_configuration(env, flags)) == Some(false) => return Ok(None),
-        Err(e) => return Err(bad_config(e)),
-    };
-    if !told.unwrap_or(config.arm == Arm::Always) {
-        return Ok(None);
-    }
+    let Some(config) = armed(env, flags, told, project)? else { return Ok(None) };
     known.fleet.clone_from(&config.fleet);
     let scope = scope::resolve(&config, env, &session).map_err(bad_config)?;
     known.scope.clone_from(&scope);
@@ -200,9 +236,6 @@ fn prepare(
     let waits = !flags.wait.is_zero();
     prompt.waits = waits;
     let event = event(payload, &config, env, waits, &mut prompt.answer);
-    if matches!(event, Event::StopFailure(_)) && !waits {
-        signals::ignore_termination();
-    }
     let detail = match &event {
         Event::StopFailure(failure) if !failure.cure.is_empty() => text::line(&failure.cure),
         _ => payload.error().as_deref().map(text::line).unwrap_or_else(|| prompt.answer.clone()),
@@ -223,8 +256,23 @@ fn prepare(
         name,
         ..step_of(scope, session, &payload.hook_event_name, event)
     };
-    let wait = if unattended { flags.wait.min(config.print_wait) } else { flags.wait };
-    Ok(Some(Call { config, step, prompt, wait, unattended }))
+    Ok(Some(Call { config, step, prompt, wait: flags.wait, unattended }))
+}
+
+/// The configuration of a session that is armed; `told` is what its switches say.
+fn armed(
+    env: &Env,
+    flags: &Flags,
+    told: Option<bool>,
+    project: Option<&Path>,
+) -> Result<Option<Config>, (Reason, String)> {
+    let config = match Config::load(env, project, flags) {
+        Ok(config) => config,
+        // A project's broken file must not be heard in a session that the user's own configuration leaves alone.
+        Err(_) if told.or_else(|| by_own_configuration(env, flags)) == Some(false) => return Ok(None),
+        Err(e) => return Err((Reason::BadConfig, e.to_string())),
+    };
+    Ok(told.unwrap_or(config.arm == Arm::Always).then_some(config))
 }
 
 /// A step of this session, now.
@@ -252,51 +300,62 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
 
 /// Asks the store once.
 fn ask(call: &Call) -> Result<Verdict, StoreError> {
-    claim::step(&call.config, &call.step, Instant::now() + call.config.budget)
+    let mut store = store::open(&call.config, Instant::now() + call.config.budget)?;
+    let verdict = claim::step(&mut *store, &call.step);
+    // The process is about to end: giving back its memory piece by piece would only delay that.
+    std::mem::forget(store);
+    verdict
 }
 
 /// Waits until the session is admitted. Prints nothing when it is not.
 #[cold]
 #[inline(never)]
-fn wait_out(
-    env: &Env,
-    known: &Known,
-    caller: Caller<'_>,
-    call: Call,
-    client: client::Client,
-    signals: signals::Signals,
-) -> ExitCode {
-    let Call { config, step, mut prompt, wait, unattended } = call;
+fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: wait::Start) -> ExitCode {
+    let Call { mut config, mut step, mut prompt, wait, unattended } = call;
     let rest = match &step.event {
         Event::Stop { rest } => rest.clone(),
         _ => None,
     };
-    let now = Instant::now();
-    let engine = wait::Engine {
-        config: &config,
-        env,
-        known,
-        caller,
-        unattended,
-        client,
-        signals,
-        mark: store::marks::taken_over_by(&config, &step.session),
-        begin: step.clone(),
-        since: now,
-        until: now + wait,
-        renew_at: (!unattended).then(|| wait::renew_at(now, wait)),
-        hearing: wait::Hearing::default(),
-    };
-    match engine.run() {
-        None => ExitCode::SUCCESS,
-        Some(admitted) => {
-            prompt.rest = admitted.paused.map(|refused| prompt::paused(&refused, rest.as_ref())).unwrap_or_default();
-            let word = told::word(&config.fleet, &step, &admitted.verdict.decision);
-            let code = say(&Event::Stop { rest: None }, admitted.verdict, &prompt);
-            if let Some(word) = word {
-                detached::tell(&config, caller, &word);
+    let session = step.session.clone();
+    let mut standing = Standing::new(env, caller.flags, &session, caller.project);
+    let mut course = course::Course::new(&config, &step, start.since);
+    loop {
+        let engine = wait::Engine {
+            config: &config,
+            env,
+            known: &known,
+            caller,
+            unattended,
+            start: &start,
+            standing: &mut standing,
+            begin: step.clone(),
+            until: start.since + if unattended { wait.min(config.print_wait) } else { wait },
+            renew_at: (!unattended).then(|| wait::renew_at(start.since, wait)),
+            ears: None,
+        };
+        match engine.run(&mut course) {
+            wait::End::Over => return ExitCode::SUCCESS,
+            wait::End::Admitted(admitted) => {
+                prompt.rest =
+                    admitted.paused.map(|refused| prompt::paused(&refused, rest.as_ref())).unwrap_or_default();
+                let word = told::word(&config.fleet, &step, &admitted.verdict.decision);
+                let code = say(&Event::Stop { rest: None }, admitted.verdict, &prompt);
+                if let Some(word) = word {
+                    detached::tell(&config, caller, &word, detached::WAITED);
+                }
+                // Held until the process has ended: a switch returns after that.
+                std::mem::forget(admitted.kept);
+                return code;
             }
-            code
+            wait::End::Changed(terms) => {
+                let Terms { config: new, scope } = *terms;
+                course.moves(&config, &new, &step, &scope);
+                step.name = new.name.as_deref().map(text::line).unwrap_or_default();
+                prompt.template.clone_from(&new.prompt);
+                (known.fleet, known.scope) = (new.fleet.clone(), scope.clone());
+                (step.scope, prompt.scope) = (scope.clone(), scope);
+                config = new;
+            }
         }
     }
 }
@@ -349,7 +408,7 @@ fn unread(env: &Env, flags: &Flags, reason: Reason, why: &str) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let fleet = Config::load(env, project(env, None).as_deref(), flags).map(|c| c.fleet).unwrap_or_default();
-    let known = Known { fleet, session: own_session(env).unwrap_or_default(), ..Known::default() };
+    let known = Known { fleet, session: own_session(env).unwrap_or_default(), id: clock::id(), ..Known::default() };
     failed_early(env, &known, reason, why)
 }
 

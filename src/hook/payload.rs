@@ -212,6 +212,14 @@ pub fn read(stdin: impl AsFd) -> Result<Vec<u8>, BadInput> {
     crate::read::to_end(stdin, DEADLINE, LARGEST).map_err(BadInput::from)
 }
 
+/// As [`read`], by a waiting engine: whenever nothing came in time, `goes_on` decides whether it waits as long again.
+///
+/// # Errors
+/// When it is too large, or `goes_on` gave it up.
+pub fn read_patiently(stdin: impl AsFd, goes_on: impl FnMut() -> bool) -> Result<Vec<u8>, BadInput> {
+    crate::read::to_end_while(stdin, DEADLINE, LARGEST, goes_on).map_err(BadInput::from)
+}
+
 /// Takes bytes for one JSON object of the client's, with or without a byte-order mark.
 ///
 /// # Errors

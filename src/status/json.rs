@@ -77,6 +77,16 @@ struct One<'a> {
     pid: Option<u32>,
     rest: Option<Rests>,
     hold: Option<Held>,
+    undecided: Option<Open>,
+}
+
+/// The last hook call, where it came to no verdict.
+#[derive(Serialize)]
+struct Open {
+    event: String,
+    reason: String,
+    why: String,
+    at: Ms,
 }
 
 /// The object, on one line with its newline.
@@ -145,6 +155,12 @@ fn one<'a>(report: &Report, row: &'a Row) -> One<'a> {
             topic: text::line(&rest.topic),
         }),
         hold: row.hold.as_ref().map(|(hold, whole)| held(hold, Some(*whole))),
+        undecided: row.undecided.as_ref().map(|mark| Open {
+            event: text::line(&mark.event),
+            reason: text::line(&mark.reason),
+            why: text::line(&mark.why),
+            at: mark.at,
+        }),
     }
 }
 

@@ -11,6 +11,8 @@ pub enum Kind {
     WaiterLost,
     /// Its waiting engine reached the end of its wait, and nothing wakes it any more.
     Expired,
+    /// Its last hook call came to no verdict.
+    Undecided,
     /// Its scope or the fleet is held (isolated, forced open).
     Hold,
     /// A cooldown is open.
@@ -47,10 +49,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in their order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NeedsYou,
         Self::WaiterLost,
         Self::Expired,
+        Self::Undecided,
         Self::Hold,
         Self::Cooldown,
         Self::ApiCooldown,
@@ -76,6 +79,7 @@ impl Kind {
             Self::NeedsYou => "needs_you",
             Self::WaiterLost => "waiter_lost",
             Self::Expired => "expired",
+            Self::Undecided => "undecided",
             Self::Hold => "hold",
             Self::Cooldown => "cooldown",
             Self::ApiCooldown => "api_cooldown",
@@ -109,7 +113,7 @@ impl Kind {
     /// Whether only a person brings it on.
     #[must_use]
     pub fn wants_a_person(self) -> bool {
-        matches!(self, Self::NeedsYou | Self::WaiterLost | Self::Expired)
+        matches!(self, Self::NeedsYou | Self::WaiterLost | Self::Expired | Self::Undecided)
     }
 }
 
@@ -118,8 +122,12 @@ impl Kind {
 pub enum Back {
     /// Nothing has to: it runs, or it is over.
     Nothing,
-    /// Its engine, any moment now.
+    /// Its engine: by the limits here its time has just come.
     Now,
+    /// Its engine, at a time that is not known here: by the limits here its time came long ago.
+    Later,
+    /// Its engine, once its call can be decided.
+    Mended,
     /// Its engine, at this time.
     At(Ms),
     /// Its engine, once a hold without an end is released.
@@ -140,7 +148,8 @@ impl Back {
     pub fn code(self) -> Option<&'static str> {
         match self {
             Self::Nothing => None,
-            Self::Now | Self::At(_) => Some("time"),
+            Self::Now | Self::At(_) | Self::Later => Some("time"),
+            Self::Mended => Some("mend"),
             Self::Release => Some("release"),
             Self::Wake => Some("wake"),
             Self::Prompt => Some("prompt"),

@@ -11,6 +11,7 @@ use crate::store::backlog::{self, Backlog};
 use crate::store::past::Admissions;
 use crate::store::roll::{Roll, Session};
 use crate::store::survey::QuotaLeft;
+use crate::store::undecided::{self, Undecided};
 use crate::store::{self, StoreError};
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::Ms;
@@ -67,6 +68,8 @@ pub struct Row {
     pub hold: Option<(Hold, bool)>,
     /// Whether its engine runs, as far as this machine can find out; `None` where none waits.
     pub engine: Option<Standing>,
+    /// Its last hook call, where that came to no verdict.
+    pub undecided: Option<Undecided>,
 }
 
 /// Sessions that are not shown.
@@ -130,12 +133,14 @@ impl Report {
         let admissions = hour.count(&mut roll, now, begun);
         let unknown = ScopeState::default();
         let is_away = away.is_some();
+        let mut undecided = undecided::all(config.state.as_deref());
         let rows = shown.into_iter().map(|(id, session)| {
             let scope = survey.scopes.get(&session.scope).unwrap_or(&unknown);
             let quota = [quotas.scopes.get(&session.scope).copied(), quotas.fleet].into_iter().flatten();
             let quota = quota.reduce(QuotaLeft::and);
             let is_away = is_away || survey.here.contains(&session.scope);
-            let row = Row::new(config, now, is_away, survey.fleet.hold.as_ref(), scope, (id, session), quota);
+            let mark = undecided.remove(&id);
+            let row = Row::new(config, now, is_away, survey.fleet.hold.as_ref(), scope, (id, session), quota, mark);
             let admissions = admissions.map(|all| all.of.get(&row.id).copied().unwrap_or(0));
             Row { admissions, ..row }
         });
@@ -227,9 +232,11 @@ impl Row {
         let fleets = QuotaLeft::in_log(&state.fleet.quota, &policy.fleet_quotas, now);
         let quota = [own, fleets].into_iter().flatten().reduce(QuotaLeft::and);
         let hold = state.fleet.hold.as_ref().filter(|hold| hold.holds(now));
-        Self::new(config, now, is_away, hold, &state.scope, (id.to_owned(), state.session.clone()), quota)
+        let mark = config.state.as_deref().and_then(|dir| undecided::of(dir, id));
+        Self::new(config, now, is_away, hold, &state.scope, (id.to_owned(), state.session.clone()), quota, mark)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "all that is known of a session")]
     fn new(
         config: &Config,
         now: Ms,
@@ -238,9 +245,11 @@ impl Row {
         scope: &ScopeState,
         (id, session): Session,
         quota: Option<QuotaLeft>,
+        undecided: Option<Undecided>,
     ) -> Self {
         let mut scope = scope.clone();
         scope.rebase(now);
+        let undecided = undecided.filter(|mark| mark.is_later_than(session.seen, now));
         let limits = &config.policy.stop;
         let engine = engine::standing(&session);
         let own = scope.hold.as_ref().filter(|hold| hold.holds(now));
@@ -260,6 +269,7 @@ impl Row {
                 Some(Standing::Gone) => Engine::Gone,
             },
             hearsay: is_away && is_hearsay(&session),
+            undecided: undecided.as_ref().map(|mark| mark.is_waited_for()),
             now,
         };
         let (kind, back) = state::of(&facts);
@@ -276,6 +286,7 @@ impl Row {
             quota,
             hold,
             engine,
+            undecided,
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Facts<'a> {
     pub engine: Engine,
     /// Whether only the server, which is away, knows what it was answered last.
     pub hearsay: bool,
+    /// Whether its last hook call came to no verdict; `Some(true)` where a process waits until it can.
+    pub undecided: Option<bool>,
     /// The store's clock.
     pub now: Ms,
 }
@@ -49,6 +51,9 @@ pub struct Facts<'a> {
 #[must_use]
 pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
     let session = facts.session;
+    if let Some(waits) = facts.undecided {
+        return (Kind::Undecided, if waits { Back::Mended } else { Back::Prompt });
+    }
     if session.phase == Phase::Ended {
         return (Kind::Ended, Back::Nothing);
     }
@@ -111,8 +116,35 @@ fn waiting(facts: &Facts<'_>) -> (Kind, Back) {
     match first {
         Some(reason) => (kind(reason), Back::At(at)),
         // Its time is over and it has not asked yet, or a project's own limits are tighter than these.
-        None => (Reason::from_code(&facts.session.last_reason).map_or(Kind::Guard, kind), Back::Now),
+        None => {
+            let back = if facts.now.saturating_sub(due_since(facts)) <= ASKS_WITHIN { Back::Now } else { Back::Later };
+            (Reason::from_code(&facts.session.last_reason).map_or(Kind::Guard, kind), back)
+        }
     }
+}
+
+/// An engine asks no later than that after its time has come.
+const ASKS_WITHIN: Ms = 6000;
+
+/// Since when nothing of these limits stands against it; a wake-up has just come, as far as is known.
+fn due_since(facts: &Facts<'_>) -> Ms {
+    let Facts { scope, session, now, .. } = facts;
+    if session.woken {
+        return *now;
+    }
+    let limits = &facts.policy.stop;
+    let ends = [
+        scope.stop.admitted_at.map(|at| at.saturating_add(millis(limits.min_interval))),
+        scope.taken.map(|at| at.saturating_add(model::pause(limits))),
+        scope.stop.cooldown.map(|span| span.end),
+        scope.api.map(|span| span.end),
+        scope.hold.as_ref().and_then(|hold| hold.until),
+        scope.released,
+        session.rest.as_ref().and_then(|rest| rest.until),
+        facts.quota.and_then(|quota| quota.frees),
+        Some(session.seen),
+    ];
+    ends.into_iter().flatten().filter(|end| end <= now).max().unwrap_or(0)
 }
 
 /// The rule that would refuse a paced ask at this time, and when it would not any more, if a time ends it.

@@ -49,7 +49,7 @@ const HELD: &str = "1;35";
 fn colour(kind: Kind) -> &'static str {
     match kind {
         Kind::NeedsYou => "1;33",
-        Kind::WaiterLost | Kind::Expired => ALARM,
+        Kind::WaiterLost | Kind::Expired | Kind::Undecided => ALARM,
         Kind::Hold => HELD,
         Kind::Cooldown | Kind::ApiCooldown | Kind::Quota => WARNING,
         Kind::Guard | Kind::Spread | Kind::Running => "32",
@@ -323,7 +323,9 @@ fn back(row: &Row, now: super::Ms) -> String {
     match row.back {
         Back::Nothing if row.kind == Kind::Running && row.hold.is_some() => "held at its stop".to_owned(),
         Back::Nothing => "-".to_owned(),
-        Back::Now => "any moment".to_owned(),
+        Back::Now => "due".to_owned(),
+        Back::Later => "not known here".to_owned(),
+        Back::Mended => "once mended".to_owned(),
         Back::At(at) => when::at(at, now),
         Back::Release => "when released".to_owned(),
         Back::Wake => "a wake-up".to_owned(),
@@ -342,6 +344,9 @@ fn strikes(row: &Row) -> String {
 
 /// Who holds it and why; else the reason of its last verdict, and what more there is to say of it.
 fn reason(row: &Row) -> String {
+    if let Some(mark) = &row.undecided {
+        return format!("{}: {}", text::line(&mark.reason), text::line(&mark.why));
+    }
     if let Some((hold, false)) = &row.hold {
         // Whatever it was refused for last, the hold is what a person can do something about.
         return format!("held by {}: {}", text::line(&hold.by), text::line(&hold.reason));

@@ -39,6 +39,7 @@ pub mod survey;
 #[cfg(feature = "tls")]
 mod tls;
 pub(crate) mod trial;
+pub mod undecided;
 mod wire;
 
 pub(crate) use decider::refusal as refusal_of_a_step;

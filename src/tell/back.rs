@@ -14,7 +14,7 @@ use crate::throttle::verdict::{Decision, Reason};
 /// What stands against the session now.
 pub(super) fn now(told: &Told<'_>) -> String {
     let (Some(first), Some(last)) = (told.doors.first(), told.doors.last()) else {
-        return "Asked now, it would be admitted.".to_owned();
+        return admitted_now(told);
     };
     let refused = |decided: &Decision| format!("refused {}: {}. ", decided.reason.code(), prompt::why(decided));
     // A trip and the cooldown that it opened are one door.
@@ -33,6 +33,19 @@ pub(super) fn now(told: &Told<'_>) -> String {
             )
         }
         None => format!("{why}No time ends that."),
+    }
+}
+
+/// No limit here stands against it now; its engine may have been refused under tighter ones.
+fn admitted_now(told: &Told<'_>) -> String {
+    let due = told.retry_after.map(|left| told.past.ms.saturating_add(left)).filter(|due| *due > told.now);
+    match due.filter(|_| is_waited_for(&told.state.session)) {
+        Some(due) => format!(
+            "Asked now under the limits here, it would be admitted. It was refused until {} (in {}) under its own.",
+            when::clock(due, told.now),
+            when::left(due, told.now)
+        ),
+        None => "Asked now, it would be admitted.".to_owned(),
     }
 }
 

@@ -203,6 +203,16 @@ fn which_state_wins() {
             Back::At(late),
         ),
         ("its time is over", refused("cooldown"), cooling(NOW), None, None, Waits, Kind::Cooldown, Back::Now),
+        (
+            "its time came long ago",
+            refused("cooldown"),
+            cooling(NOW - 7000),
+            None,
+            None,
+            Waits,
+            Kind::Cooldown,
+            Back::Later,
+        ),
     ];
     let policy = Policy::default();
     for (what, session, scope, fleet_hold, quota, engine, kind, back) in cases {
@@ -214,6 +224,7 @@ fn which_state_wins() {
             quota,
             engine,
             hearsay: false,
+            undecided: None,
             now: NOW,
         };
         assert_eq!(of(&facts), (kind, back), "{what}");

@@ -1,0 +1,116 @@
+//! What a waiting engine waits for before it can ask: its payload, and a configuration that can be read.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+use super::local::Known;
+use super::payload::{self, BadInput, Payload};
+use super::signals::Signals;
+use super::{is_left_alone, own_session};
+use crate::clock;
+use crate::config::{Config, Env, Flags};
+use crate::store::{listen, undecided};
+use crate::throttle::verdict::Reason;
+
+/// How often an unreadable configuration is read again.
+const EACH: Duration = Duration::from_secs(1);
+
+/// A process that has days.
+pub(super) struct Patience<'a> {
+    pub(super) env: &'a Env,
+    pub(super) flags: &'a Flags,
+    pub(super) client: &'a Client,
+    pub(super) signals: &'a Signals,
+    pub(super) since: Instant,
+    /// The call's id.
+    pub(super) id: String,
+    took: RefCell<Option<String>>,
+}
+
+impl<'a> Patience<'a> {
+    pub(super) fn new(
+        env: &'a Env,
+        flags: &'a Flags,
+        client: &'a Client,
+        signals: &'a Signals,
+        since: Instant,
+    ) -> Self {
+        Self { env, flags, client, signals, since, id: clock::id(), took: RefCell::default() }
+    }
+}
+
+impl Patience<'_> {
+    /// Reads the payload, however late it comes; `None` when nothing is left to wait for. A session whose payload is late is
+    /// marked meanwhile.
+    pub(super) fn payload(&self) -> Option<Result<Vec<u8>, BadInput>> {
+        let marked = Cell::new(None);
+        let goes_on = || {
+            // Where the client waits for this process, it is not kept.
+            if self.env.unattended() {
+                return false;
+            }
+            if marked.take().is_none() && !is_left_alone(self.env, self.flags) {
+                self.known_by_environment().journal(
+                    self.env,
+                    Reason::BadInput,
+                    "expected the hook's payload on stdin within 2 s, found it late; the engine waits for it",
+                );
+            }
+            marked.set(Some(()));
+            self.is_wanted()
+        };
+        let read = payload::read_patiently(io::stdin(), goes_on);
+        if marked.take().is_some() {
+            match &read {
+                Ok(_) => self.known_by_environment().decided(self.env),
+                Err(_) if !self.is_wanted() => return None,
+                Err(_) => {}
+            }
+        }
+        Some(read)
+    }
+
+    /// Whether a failure of a call may pass by itself. It is journaled, and the session marked, by the first of them.
+    pub(super) fn waits_for(&self, payload: &Payload<'_>, known: &Known, reason: Reason, why: &str) -> bool {
+        let stops = matches!(payload.hook_event_name.as_str(), "Stop" | "StopFailure") && !payload.is_subagents();
+        if !stops || known.session.is_empty() || self.env.unattended() || self.is_lasting() {
+            return false;
+        }
+        if !known.waits {
+            Known { waits: true, ..known.clone() }.journal(self.env, reason, why);
+            self.took.replace(self.taken_over_by(&known.session));
+        }
+        true
+    }
+
+    /// Waits for a moment; whether the call is to be tried again.
+    pub(super) fn goes_on(&self, known: &mut Known) -> bool {
+        known.waits = true;
+        listen::pause(EACH, self.signals.fd());
+        self.signals.clear();
+        self.is_wanted() && self.taken_over_by(&known.session) == *self.took.borrow()
+    }
+
+    /// The last undecided call that took the session over: a prompt, say, that met the same configuration.
+    fn taken_over_by(&self, session: &str) -> Option<String> {
+        Some(undecided::of(&self.env.state_dir()?, session)?.took)
+    }
+
+    /// Whether the variables or the flags alone are wrong: nothing that is done to a file mends that.
+    fn is_lasting(&self) -> bool {
+        let env = Env { config: None, home: None, claude_config_dir: None, ..self.env.clone() };
+        let on = Env { on: self.env.on.clone(), ..Env::default() };
+        Config::load(&env, None, self.flags).is_err() || crate::arm::told(&on, None, None).is_err()
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.signals.terminated() && self.client.is_there() && self.since.elapsed() < self.flags.wait
+    }
+
+    fn known_by_environment(&self) -> Known {
+        let session = own_session(self.env).unwrap_or_default();
+        Known { session, id: self.id.clone(), waits: true, ..Known::default() }
+    }
+}

@@ -1,0 +1,212 @@
+//! Whether a waiting engine may still continue its session: the configuration, the switches and the registration of now.
+//!
+//! An engine waits for up to 20 days. Within that time a person edits the limits, runs `frosty off` or takes the hooks out.
+//! The engine looks at the files' times once a second, reads them when one was replaced, and looks once more under a lock
+//! before it turns an admission into exit 2. `frosty off` and `frosty uninstall` return only after they held that lock, so
+//! that nothing is continued afterwards.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{armed, by_flag};
+use crate::arm::{self, Target};
+use crate::config::{Config, Env, Flags};
+use crate::scope;
+use crate::settings;
+use crate::settings::ours::{Engine, engine};
+use crate::throttle::verdict::Reason;
+
+/// The lock's file in the state folder.
+const LOCK: &str = "continue.lock";
+/// How long a switch waits for engines that are about to continue their session.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an engine waits for a switch that holds the lock.
+const KEPT_OUT: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(2);
+
+/// Identifies the version of a file: a replaced file has another inode, an edited one another time.
+type Mark = Option<(u64, i64, i64, u64)>;
+
+/// What a call is decided under.
+pub(super) struct Terms {
+    pub(super) config: Config,
+    /// The scope, encoded.
+    pub(super) scope: String,
+}
+
+/// What a look found.
+pub(super) enum Found {
+    /// Nothing changed since the last look.
+    Same,
+    /// A file changed: the session is decided under these terms from now on.
+    Changed(Box<Terms>),
+    /// The session was disarmed, or Frosty's registration was taken out.
+    Gone,
+    /// The terms cannot be read at present, or the registration was not found by one look.
+    Unclear(Reason, String),
+}
+
+/// The files that say whether and how a session is continued.
+pub(super) struct Standing<'a> {
+    env: &'a Env,
+    flags: &'a Flags,
+    session: &'a str,
+    project: Option<&'a Path>,
+    terms: Vec<(PathBuf, Mark)>,
+    settings: Vec<(PathBuf, Mark)>,
+    /// Whether the settings files named a waiting engine when this one began. One that a plugin or a flag registered
+    /// stands in none of them.
+    registered: bool,
+    /// The last look found no registration, or could not read the terms: the next look reads again.
+    unclear: bool,
+    missing: bool,
+}
+
+impl<'a> Standing<'a> {
+    /// The standing of a session. The first look reads its terms, whatever was read before.
+    pub(super) fn new(env: &'a Env, flags: &'a Flags, session: &'a str, project: Option<&'a Path>) -> Self {
+        let mut standing = Self {
+            env,
+            flags,
+            session,
+            project,
+            terms: Vec::new(),
+            settings: Vec::new(),
+            registered: false,
+            unclear: true,
+            missing: false,
+        };
+        standing.settings = marked(standing.settings_files());
+        standing.registered = standing.is_registered() == Some(true);
+        standing
+    }
+
+    /// Whether any of the files changed since the last look.
+    pub(super) fn stirs(&self) -> bool {
+        self.unclear || self.missing || [&self.terms, &self.settings].into_iter().any(|files| has_changed(files))
+    }
+
+    /// Looks at the files, and reads them where one changed.
+    pub(super) fn look(&mut self) -> Found {
+        if self.registered && (self.missing || has_changed(&self.settings)) {
+            self.settings = marked(self.settings_files());
+            match self.is_registered() {
+                // An editor may take a file away for a moment: a registration is gone when two looks miss it.
+                Some(false) if self.missing => return Found::Gone,
+                Some(false) => {
+                    self.missing = true;
+                    let why = "Frosty's registration was taken out of the settings".to_owned();
+                    return Found::Unclear(Reason::BadConfig, why);
+                }
+                // A file that is being written says nothing yet.
+                Some(true) | None => self.missing = false,
+            }
+        }
+        if !self.unclear && !has_changed(&self.terms) {
+            return Found::Same;
+        }
+        // Before they are read: what is replaced meanwhile is seen by the next look.
+        self.terms = marked(self.term_files());
+        match self.read() {
+            Ok(Some(terms)) => {
+                self.unclear = false;
+                Found::Changed(Box::new(terms))
+            }
+            Ok(None) => Found::Gone,
+            Err((reason, why)) => {
+                self.unclear = true;
+                Found::Unclear(reason, why)
+            }
+        }
+    }
+
+    /// Keeps `frosty off` and `frosty uninstall` from returning until this process has ended, or the guard is dropped. To be
+    /// taken before the last look.
+    pub(super) fn keep(&self) -> Option<File> {
+        let file = lock_file(&self.env.state_dir()?).ok()?;
+        let end = Instant::now() + KEPT_OUT;
+        while let Err(fs::TryLockError::WouldBlock) = file.try_lock_shared() {
+            // A switch holds it for an instant.
+            if Instant::now() >= end {
+                return None;
+            }
+            std::thread::sleep(RETRY);
+        }
+        Some(file)
+    }
+
+    /// The terms of now; `None` for a session that is not armed any more.
+    fn read(&self) -> Result<Option<Terms>, (Reason, String)> {
+        let bad_config = |e: crate::config::ConfigError| (Reason::BadConfig, e.to_string());
+        let told = arm::told(self.env, Some(self.session), self.project).map_err(bad_config)?;
+        if told.or(by_flag(self.flags)) == Some(false) {
+            return Ok(None);
+        }
+        let Some(config) = armed(self.env, self.flags, told, self.project)? else { return Ok(None) };
+        if config.shadow {
+            return Ok(None);
+        }
+        let scope = scope::resolve(&config, self.env, self.session).map_err(bad_config)?;
+        Ok(Some(Terms { config, scope }))
+    }
+
+    fn term_files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = [self.env.user_file(), self.env.config.clone()].into_iter().flatten().collect();
+        files.extend(self.project.map(|dir| dir.join(".claude/frosty.json")));
+        if let Some(state) = self.env.state_dir() {
+            let session = Target::Session(self.session.to_owned());
+            let project = self.project.map(|dir| Target::Project(dir.to_owned()));
+            files.extend([Some(session), project].into_iter().flatten().filter_map(|target| target.file(&state).ok()));
+        }
+        files
+    }
+
+    fn settings_files(&self) -> Vec<PathBuf> {
+        let files = self.project.map(|dir| settings::files(self.env, dir)).unwrap_or_default();
+        files.into_iter().map(|file| file.path).collect()
+    }
+
+    /// Whether a settings file names a waiting engine of Frosty's, and none switches every hook off; `None` where a file
+    /// cannot be read.
+    fn is_registered(&self) -> Option<bool> {
+        let mut found = false;
+        for (path, _) in &self.settings {
+            found |= settings::hooks(path).ok()?.iter().any(|hook| engine(hook) == Some(Engine::Continuous));
+        }
+        Some(found && self.project.is_none_or(|dir| settings::disabling(self.env, dir).is_none()))
+    }
+}
+
+/// Returns once no engine of this user is between its last look and its end. `false` where one still was after a while.
+#[must_use]
+pub fn settle(state: &Path) -> bool {
+    let Ok(file) = lock_file(state) else { return true };
+    let end = Instant::now() + PATIENCE;
+    while let Err(fs::TryLockError::WouldBlock) = file.try_lock() {
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(RETRY);
+    }
+    true
+}
+
+fn lock_file(state: &Path) -> std::io::Result<File> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(state.join(LOCK))
+}
+
+fn marked(files: Vec<PathBuf>) -> Vec<(PathBuf, Mark)> {
+    files.into_iter().map(|path| (mark(&path), path)).map(|(mark, path)| (path, mark)).collect()
+}
+
+fn has_changed(files: &[(PathBuf, Mark)]) -> bool {
+    files.iter().any(|(path, seen)| mark(path) != *seen)
+}
+
+fn mark(path: &Path) -> Mark {
+    let about = fs::metadata(path).ok()?;
+    Some((about.ino(), about.mtime(), about.mtime_nsec(), about.size()))
+}
