@@ -19,7 +19,7 @@ const FULL: &str = r#"{
   "compact":   { "min_interval": "0s", "burst": {"limit": 4, "window": "10m"},
                  "cooldown": {"base": "10m", "factor": 2, "max": "1h", "jitter": 0.2, "calm": "10m"} },
   "api_error": { "base": "60s", "factor": 2, "max": "1h" },
-  "fleet_quotas": [], "arm": "always", "mode": "enforce", "park_max": "10m", "print_wait": "9m",
+  "fleet_quotas": [], "arm": "always", "mode": "enforce", "park_max": "10m", "print_wait": "9m", "resume_after": "1m",
   "spread": {"step": "250ms", "cold": "2s"},
   "budget": "250ms", "journal_max": 100000, "hold_after_strikes": 5, "notify": []
 }"#;

@@ -237,19 +237,31 @@ fn the_registrations_are_exec_form_with_a_timeout_and_read_off_the_hot_path() {
         );
         for (event, list) in &hooks {
             assert_eq!(list.as_array().unwrap().len(), 1, "{file} {event}");
-            let hook = &list[0]["hooks"][0];
-            assert_eq!(hook["command"], "frosty");
-            let waits = engine.len() == WAITS.len() && matches!(event.as_str(), "Stop" | "StopFailure");
-            let args = if waits { engine } else { args };
-            assert_eq!(hook["args"], serde_json::json!(args), "{file} {event}");
-            assert_eq!(hook["asyncRewake"] == true, waits, "{file} {event}");
-            if waits {
-                // What the binary is told of the client's timer is what the client is told.
-                assert_eq!(hook["timeout"].to_string(), args[4]);
+            let hooks = list[0]["hooks"].as_array().unwrap();
+            for hook in hooks {
+                assert_eq!(hook["command"], "frosty");
+                let is_continuous = engine.len() == WAITS.len();
+                let waits = is_continuous
+                    && (matches!(event.as_str(), "Stop" | "StopFailure")
+                        || (event == "SessionStart" && hook != &hooks[0]));
+                let announces = is_continuous && event == "SessionStart" && !waits;
+                let args = if announces {
+                    &["hook", "--show-resume"]
+                } else if waits {
+                    engine
+                } else {
+                    args
+                };
+                assert_eq!(hook["args"], serde_json::json!(args), "{file} {event}");
+                assert_eq!(hook["asyncRewake"] == true, waits, "{file} {event}");
+                if waits {
+                    // What the binary is told of the client's timer is what the client is told.
+                    assert_eq!(hook["timeout"].to_string(), args[4]);
+                }
+                assert!(hook["timeout"].as_u64().is_some_and(|t| t >= 5), "{file} {event}");
+                let argv: Vec<_> = ["frosty"].iter().chain(args).map(std::ffi::OsString::from).collect();
+                assert!(frosty::cli::exact(&argv).is_some(), "{file} is not read off the hot path");
             }
-            assert!(hook["timeout"].as_u64().is_some_and(|t| t >= 5), "{file} {event}");
-            let argv: Vec<_> = ["frosty"].iter().chain(args).map(std::ffi::OsString::from).collect();
-            assert!(frosty::cli::exact(&argv).is_some(), "{file} is not read off the hot path");
         }
     }
     assert_eq!(read(".claude-plugin/plugin.json")["name"], "frosty");

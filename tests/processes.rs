@@ -193,3 +193,149 @@ fn only_what_raises_the_fence_moves_a_session_of_unknown_processes() {
         assert_eq!(status(&place)["scope"], "b");
     }
 }
+
+const STARTED: &str = r#"{"session_id":"s","hook_event_name":"SessionStart","source":"resume"}"#;
+
+fn resuming(after: &str) -> [Place; 2] {
+    Place::both().map(|place| {
+        let config = format!(r#"{{"stop": {{"min_interval": "1s"}}, "resume_after": "{after}"}}"#);
+        Place { frosty: place.frosty.config(&config), server: place.server }
+    })
+}
+
+fn announces(place: &Place, client: &Client, left: &str) {
+    let shown = feed(client.command(place, "b", &["hook", "--show-resume"]), STARTED.as_bytes());
+    assert!(shown.stdout.contains("systemMessage") && shown.stdout.contains(left), "{shown:?}");
+}
+
+#[test]
+fn a_session_whose_client_was_killed_resumes_by_itself() {
+    for place in resuming("2s") {
+        for work in ["runs", "waits"] {
+            let (mut first, second) = (Client::start(), Client::start());
+            first.event(&place, "a", "UserPromptSubmit");
+            if work == "waits" {
+                let engine = Engine::of(first.command(&place, "a", &WAITS), &stop_saying("s", "frosty: next_check 1s"));
+                eventually("it rests", || place.reasons("s").last().is_some_and(|r| r == "rest"));
+                first.end();
+                leaves_silently(&engine.answer());
+            }
+            first.end();
+            announces(&place, &second, "resumes in 2s");
+            let before = place.admissions().len();
+            let answer = Engine::of(second.command(&place, "b", &WAITS), STARTED).answer();
+            goes_on(&answer);
+            assert!(answer.stderr.contains("the client ended in the middle of its work"), "{answer:?}");
+            assert_eq!(place.admissions().len(), before + 1, "{work}");
+            assert_eq!(status(&place)["scope"], "b");
+            second.event(&place, "b", "SessionEnd");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_cancels_what_would_resume() {
+    for place in resuming("1h") {
+        let (mut first, second) = (Client::start(), Client::start());
+        first.event(&place, "a", "UserPromptSubmit");
+        first.end();
+        let engine = Engine::of(second.command(&place, "b", &WAITS), STARTED);
+        eventually("it rests", || place.reasons("s").last().is_some_and(|r| r == "rest"));
+        // The client starts both hooks at once.
+        announces(&place, &second, "resumes in 1h");
+        second.event(&place, "b", "UserPromptSubmit");
+        leaves_silently(&engine.answer());
+        assert!(place.admissions().is_empty());
+    }
+}
+
+/// A longer rest of the agent's own goes on.
+#[test]
+fn what_resumes_keeps_its_own_rest() {
+    for place in resuming("1s") {
+        let (first, second) = (Client::start(), Client::start());
+        let engine = first.rests(&place, "a");
+        let until = status(&place)["rest"]["until"].as_i64().unwrap();
+        // Neither knows of its end before it asks again.
+        drop(engine);
+        drop(first);
+        let mut engine = Engine::of(second.command(&place, "b", &WAITS), STARTED);
+        eventually("it rests there", || status(&place)["scope"] == "b" && place.reasons("s").last().unwrap() == "rest");
+        let left = status(&place)["rest"]["until"].as_i64().unwrap() - until;
+        assert!(left.abs() < 20_000 && engine.is_waiting(), "{left} ms later");
+    }
+}
+
+#[test]
+fn only_a_session_that_was_left_at_work_resumes() {
+    for place in resuming("1h") {
+        let (mut first, second) = (Client::start(), Client::start());
+        let opened = |what: &str| {
+            let shown = feed(second.command(&place, "b", &["hook", "--show-resume"]), STARTED.as_bytes());
+            assert_eq!((shown.code, shown.stdout.as_str()), (Some(0), ""), "{what}: {shown:?}");
+            leaves_silently(&Engine::of(second.command(&place, "b", &WAITS), STARTED).answer());
+        };
+        opened("never seen before");
+        second.event(&place, "b", "SessionEnd");
+        first.event(&place, "a", "SessionStart");
+        opened("of a live client");
+        first.event(&place, "a", "UserPromptSubmit");
+        opened("of a live client at work");
+        first.event(&place, "a", "SessionEnd");
+        opened("left by /exit");
+        second.event(&place, "b", "SessionEnd");
+        // Opened after its end, and killed before anything was typed.
+        first.event(&place, "a", "SessionStart");
+        first.end();
+        opened("opened to be read");
+        assert!(place.admissions().is_empty());
+    }
+}
+
+/// The client moves a conversation to the background: another process, another id, its parent on the command line.
+#[test]
+fn a_fork_goes_on_and_ends_the_session_that_it_left() {
+    for place in resuming("1s") {
+        let first = Client::start();
+        first.event(&place, "a", "UserPromptSubmit");
+        let left = first.rests(&place, "a");
+        let child = Command::new("sh")
+            .args(["-c", "read line", "claude", "--session-id", "n", "--fork-session", "--resume", "/x/s.jsonl"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let fork = Client(child);
+        let started = STARTED.replace("\"s\"", "\"n\"").replace("resume", "fork");
+        assert_eq!(place.run(&["wake", "s", "--note", "the build is green"]).code, Some(0));
+        // Its wake-up reaches a client that has left the conversation.
+        goes_on(&left.answer());
+        let mut command = fork.command(&place, "n", &WAITS);
+        command.env("CLAUDE_JOB_DIR", "/tmp/job").env("CLAUDE_CODE_SESSION_ATTENDED", "0");
+        let answer = Engine::of(command, &started).answer();
+        goes_on(&answer);
+        assert!(answer.stderr.contains("the build is green"), "{answer:?}");
+        assert_eq!(status(&place)["state"], "ended");
+        assert!(place.reasons("n").ends_with(&["admitted".to_owned()]), "{:?}", place.reasons("n"));
+    }
+}
+
+/// The client's supervisor stops background sessions: that is no end by a person's word.
+#[test]
+fn a_background_session_that_was_stopped_is_asleep() {
+    for place in Place::both() {
+        let client = Client::start();
+        let end = |reason: &str| {
+            let mut command = client.command(&place, "n", &["hook"]);
+            command.env("CLAUDE_JOB_DIR", "/tmp/job").env("CLAUDE_CODE_SESSION_ATTENDED", "0");
+            assert_eq!(feed(command, payload("SessionEnd").replace("other", reason).as_bytes()).code, Some(0));
+        };
+        let engine = client.rests(&place, "n");
+        end("other");
+        leaves_silently(&engine.answer());
+        assert_eq!(status(&place)["state"], "asleep");
+        client.event(&place, "n", "SessionStart");
+        assert_eq!(status(&place)["state"], "idle");
+        end("prompt_input_exit");
+        assert_eq!(status(&place)["state"], "ended");
+    }
+}

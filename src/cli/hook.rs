@@ -28,6 +28,9 @@ pub struct HookArgs {
     /// The "timeout" that the client's registration gives this hook, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
+    /// On SessionStart, show when the waiting engine beside this hook resumes the session
+    #[arg(long)]
+    pub show_resume: bool,
 }
 
 impl HookArgs {
@@ -41,6 +44,7 @@ impl HookArgs {
             fleet: self.fleet,
             wait: self.wait.unwrap_or_default(),
             timeout: self.timeout,
+            show_resume: self.show_resume,
         }
     }
 }

@@ -102,17 +102,24 @@ impl PlaceArgs {
     }
 }
 
-/// Reads the registered forms: `hook` with any of `--arm`, `--wait` and `--timeout`, each with its value as a word of its
-/// own. `None` for every other command line.
+/// Reads the registered forms: `hook` with any of `--show-resume`, `--arm`, `--wait` and `--timeout`, each with its value as a
+/// word of its own. `None` for every other command line.
 #[must_use]
 pub fn exact(args: &[OsString]) -> Option<Flags> {
     let mut args = args.iter().skip(1).map(|a| a.to_str());
     if args.next()?? != "hook" {
         return None;
     }
-    let (mut arm, mut waits, mut timeout) = (None, None, None);
+    let (mut arm, mut waits, mut timeout, mut show_resume) = (None, None, None, false);
     while let Some(flag) = args.next() {
-        let (flag, value) = (flag?, args.next()??);
+        let flag = flag?;
+        if flag == "--show-resume" {
+            if std::mem::replace(&mut show_resume, true) {
+                return None;
+            }
+            continue;
+        }
+        let value = args.next()??;
         let twice = match flag {
             "--arm" if matches!(value, "always" | "manual") => arm.replace(value.to_owned()).is_some(),
             "--wait" => waits.replace(wait(value).ok()?).is_some(),
@@ -123,7 +130,7 @@ pub fn exact(args: &[OsString]) -> Option<Flags> {
             return None;
         }
     }
-    Some(Flags { arm, wait: waits.unwrap_or_default(), timeout, ..Flags::default() })
+    Some(Flags { arm, wait: waits.unwrap_or_default(), timeout, show_resume, ..Flags::default() })
 }
 
 #[cfg(test)]
@@ -132,7 +139,9 @@ mod tests {
 
     #[test]
     fn both_readings_agree() {
-        let lines: [&[&str]; 17] = [
+        let lines: [&[&str]; 19] = [
+            &["hook", "--show-resume"],
+            &["hook", "--show-resume", "--arm", "manual", "--show-resume"],
             &["hook"],
             &["hook", "--arm", "manual"],
             &["hook", "--arm", "always"],
@@ -161,6 +170,6 @@ mod tests {
                 other => panic!("{line:?} is {other:?}"),
             }
         }
-        assert_eq!(read, 6);
+        assert_eq!(read, 7);
     }
 }

@@ -26,8 +26,9 @@ pub fn lost(session: &SessionState) -> bool {
     stood_down && session.phase == Phase::Open && session.pid.is_some() && refused && !waits(session)
 }
 
-/// Whether a waiting engine stays for it.
-fn is_waited_out(reason: Reason) -> bool {
+/// Whether a waiting engine waits such a refusal out.
+#[must_use]
+pub fn is_waited_out(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::MinInterval

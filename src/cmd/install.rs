@@ -9,7 +9,7 @@ use crate::cli::InstallArgs;
 use crate::config::Env;
 use crate::read;
 use crate::settings::edit::{self, Without};
-use crate::settings::ours::{EVENTS, Engine, Owner, Registration, owner};
+use crate::settings::ours::{Engine, Owner, Registration, owner};
 use crate::settings::write::Standing;
 use crate::settings::{Hook, Place, disabling, hooks_in, json, others, program};
 use crate::text;
@@ -25,7 +25,7 @@ pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
     let env = Env::read();
     let chosen = chosen(&args.settings, &env, "install")?;
     let engine = if args.plain { Engine::Plain } else { Engine::Continuous };
-    let wanted = Registration { command: program::path()?, engine, manual: chosen.place == Place::User };
+    let wanted = Registration { command: program::path()?, engine, manual: chosen.place == Place::User, resumes: true };
     let standing = Standing::read(&chosen.file)?;
     let before = standing.text.as_deref();
     let new = edit::put(before, &wanted, &standing.path)?;
@@ -113,7 +113,7 @@ fn tell(
     };
     say(&format!("Registered the {engine} engine in {file}"));
     say(&format!("  for      {whom}"));
-    say(&format!("  added    {} hooks that run {}", EVENTS.len(), text::line_of(&wanted.command, 1000)));
+    say(&format!("  added    {} hooks that run {}", wanted.count(), text::line_of(&wanted.command, 1000)));
     let old = before.and_then(|text| hooks_in(text, &chosen.file).ok()).unwrap_or_default();
     let mut old: Vec<&Hook> = old.iter().filter(|hook| owner(hook) == Owner::Installed).collect();
     let replaced = old.len();

@@ -46,6 +46,8 @@ pub struct Env {
     pub claude_entrypoint: Option<String>,
     /// `CLAUDE_PID`: the client.
     pub claude_pid: Option<String>,
+    /// `CLAUDE_JOB_DIR`: set by the client in a background session.
+    pub claude_job_dir: Option<PathBuf>,
     /// `TMUX`: the server's socket, its pid, the session.
     pub tmux: Option<String>,
     /// `TMUX_PANE`: the pane, `%3` say.
@@ -179,6 +181,7 @@ impl Env {
             ..Self::default()
         };
         let mut path = |name| set(name).map(PathBuf::from);
+        env.claude_job_dir = path("CLAUDE_JOB_DIR");
         env.config = path("FROSTY_CONFIG");
         env.store_password_file = path("FROSTY_STORE_PASSWORD_FILE");
         env.store_ca_file = path("FROSTY_STORE_CA_FILE");

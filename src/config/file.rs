@@ -90,7 +90,7 @@ impl Reader<'_> {
                 }
             }
             "scope" | "fleet_quotas" | "store" | "stream" | "fleet" | "arm" | "notify" | "mode" | "park_max"
-            | "print_wait" | "spread" | "budget" | "journal_max" | "hold_after_strikes"
+            | "print_wait" | "resume_after" | "spread" | "budget" | "journal_max" | "hold_after_strikes"
                 if self.trust == Trust::Project =>
             {
                 return Err(ConfigError::Value {
@@ -118,6 +118,7 @@ impl Reader<'_> {
             "park_max" => config.park_max = self.duration(key, v, MS, LONGEST)?,
             "print_wait" => config.print_wait = self.duration(key, v, MS, LONGEST)?,
             "spread" => self.spread(&mut config.policy.spread, key, v)?,
+            "resume_after" => config.resume_after = self.duration(key, v, Duration::from_secs(1), LONGEST)?,
             "budget" => {
                 config.budget = self.duration(key, v, Duration::from_millis(20), Duration::from_secs(1))?;
             }
@@ -126,7 +127,7 @@ impl Reader<'_> {
             _ => {
                 return Err(self.unknown(
                     key,
-                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, arm, mode, park_max, print_wait, spread, budget, journal_max, hold_after_strikes, notify",
+                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, arm, mode, park_max, print_wait, resume_after, spread, budget, journal_max, hold_after_strikes, notify",
                 ));
             }
         }

@@ -77,6 +77,8 @@ pub struct Flags {
     pub wait: Duration,
     /// `--timeout`: how long the client lets it.
     pub timeout: Option<Duration>,
+    /// `--show-resume`: a waiting engine is registered beside this hook on `SessionStart`.
+    pub show_resume: bool,
 }
 
 /// The client's timer overflows past this (2.1.331), and ends the hook at once.
@@ -105,6 +107,8 @@ pub struct Config {
     pub park_max: Duration,
     /// The longest wait in an unattended session.
     pub print_wait: Duration,
+    /// How long a session whose client was killed rests before it resumes by itself.
+    pub resume_after: Duration,
     /// How long a verdict may take.
     pub budget: Duration,
     /// About how many entries the journal's stream keeps.
@@ -130,6 +134,7 @@ impl Default for Config {
             arm: Arm::Always,
             park_max: Duration::from_secs(600),
             print_wait: Duration::from_secs(540),
+            resume_after: Duration::from_secs(60),
             budget: Duration::from_millis(250),
             journal_max: 100_000,
             notify: Vec::new(),

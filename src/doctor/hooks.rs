@@ -94,7 +94,20 @@ fn everywhere(engines: &[(&Source, &Hook, Engine)], config: &Config) -> Option<C
 /// Other events that are told more than once; a second engine is told of already.
 fn doubled(registered: &Registered) -> Option<Check> {
     let of = |event: &'static str| registered.ours().filter(move |(_, hook)| hook.event == event);
-    let twice = NEEDED.iter().chain(&HELPFUL).copied().filter(|event| of(event).count() > 1).collect::<Vec<_>>();
+    // The continuous engine has two on the session's start: one answers, the other waits.
+    let is_pair = |event: &str| {
+        event == "SessionStart" && {
+            let waits =
+                of("SessionStart").filter(|(_, hook)| flags(hook).is_ok_and(|flags| !flags.wait.is_zero())).count();
+            waits == 1 && of("SessionStart").count() == 2
+        }
+    };
+    let twice = NEEDED
+        .iter()
+        .chain(&HELPFUL)
+        .copied()
+        .filter(|event| of(event).count() > 1 && !is_pair(event))
+        .collect::<Vec<_>>();
     let (_, last) = of(twice.first()?).last()?;
     let found = format!("registered more than once on {}", twice.join(", "));
     (of("Stop").count() < 2).then(|| Check::warn(HOOKS, found, edit(&last.file)))

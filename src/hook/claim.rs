@@ -19,7 +19,7 @@ pub(super) fn client_of(env: &Env, event: &Event, waits: bool) -> Option<Process
 /// What an event does to a session of another process: a turn that an attended client ran takes it over at once.
 pub(super) fn of(event: &Event, unattended: bool) -> Claim {
     match event {
-        Event::SessionStart { .. } | Event::SessionEnd => Claim::Yield,
+        Event::SessionStart { .. } | Event::SessionEnd | Event::Sleep => Claim::Yield,
         event if event.raises_fence() && unattended => Claim::Yield,
         event if event.raises_fence() => Claim::Take,
         _ => Claim::Beside,

@@ -3,7 +3,7 @@
 //! stdin → [`payload`] → `config`, `arm`, `scope` → `store.step` → verdict → [`reply`] → exit code. Whatever fails on
 //! the way ends in exit 0 with one line.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -26,6 +26,7 @@ pub mod payload;
 pub mod prompt;
 pub mod reply;
 pub(crate) mod reset;
+mod resume;
 pub(crate) mod signals;
 pub(crate) mod standing;
 mod streams;
@@ -73,7 +74,10 @@ pub fn run(flags: &Flags) -> ExitCode {
     let mut known = Known::of(&payload);
     match prepare(&env, flags, &payload, project.as_deref(), &mut known) {
         Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(call)) => answer(&env, &known, Caller { flags, project: project.as_deref() }, call),
+        Ok(Some(call)) => match begin_session(&env, flags, call, &payload) {
+            Some(call) => answer(&env, &known, Caller { flags, project: project.as_deref() }, call),
+            None => ExitCode::SUCCESS,
+        },
         Err((reason, why)) => failed_early(&env, &known, reason, &why),
     }
 }
@@ -112,6 +116,7 @@ fn run_waiting(env: &Env, flags: &Flags) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
+    let Some(call) = begin_session(env, flags, call, &payload) else { return ExitCode::SUCCESS };
     let caller = Caller { flags, project: project.as_deref() };
     if !call.waits() {
         return answer(env, &known, caller, call);
@@ -148,6 +153,29 @@ fn answer(env: &Env, known: &Known, caller: Caller<'_>, call: Call) -> ExitCode 
             failed(env, known, Reason::StoreDown, &e.to_string())
         }
     }
+}
+
+/// A hook on `SessionStart` that waits goes on with work that was interrupted, or leaves; the one beside it announces that.
+/// Every other call goes on as it is.
+fn begin_session(env: &Env, flags: &Flags, mut call: Call, payload: &Payload<'_>) -> Option<Call> {
+    let waits = !call.wait.is_zero();
+    if !matches!(call.step.event, Event::SessionStart { .. }) || !(waits || flags.show_resume) {
+        return Some(call);
+    }
+    // The client's own timeout of a hook that announces is short.
+    let _watchdog = (!waits).then(watchdog::Watchdog::arm);
+    let source = resume::Source::of(payload).filter(|_| !call.unattended && !call.config.shadow);
+    let found = source.and_then(|source| resume::find(&call.config, env, &call.step, source));
+    let Some(found) = found else { return (!waits).then_some(call) };
+    if waits {
+        call.step = found.begin(&call.config, &call.step)?;
+        return Some(call);
+    }
+    if let Some(line) = found.announcement(&call.config) {
+        let message = serde_json::json!({ "systemMessage": line });
+        let _ = writeln!(io::stdout(), "{message}");
+    }
+    (!found.registers()).then_some(call)
 }
 
 /// A failure before any store was asked; what is journaled of it is a file too.
@@ -193,16 +221,14 @@ impl Call {
     #[cold]
     #[inline(never)]
     fn mark_take_over(&self) {
-        if matches!(self.step.event, Event::PersonPrompt | Event::ClientPrompt { .. } | Event::SessionEnd) {
-            let ended = self.step.client.filter(|_| matches!(self.step.event, Event::SessionEnd));
+        if self.step.event.ends() || matches!(self.step.event, Event::PersonPrompt | Event::ClientPrompt { .. }) {
+            let ended = self.step.client.filter(|_| self.step.event.ends());
             store::marks::take_over(&self.config, &self.step.session, &self.step.id, ended.as_ref());
         }
     }
 
     fn waits(&self) -> bool {
-        !self.wait.is_zero()
-            && !self.config.shadow
-            && matches!(self.step.event, Event::Stop { .. } | Event::StopFailure(_))
+        !self.wait.is_zero() && !self.config.shadow && self.step.event.begins()
     }
 }
 
@@ -336,8 +362,10 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
         match engine.run(&mut course) {
             wait::End::Over => return ExitCode::SUCCESS,
             wait::End::Admitted(admitted) => {
-                prompt.rest =
-                    admitted.paused.map(|refused| prompt::paused(&refused, rest.as_ref())).unwrap_or_default();
+                prompt.rest = match &step.event {
+                    Event::Resume { .. } => step.detail.clone(),
+                    _ => admitted.paused.map(|refused| prompt::paused(&refused, rest.as_ref())).unwrap_or_default(),
+                };
                 let word = told::word(&config.fleet, &step, &admitted.verdict.decision);
                 let code = say(&Event::Stop { rest: None }, admitted.verdict, &prompt);
                 if let Some(word) = word {
@@ -381,6 +409,8 @@ fn event(payload: &Payload<'_>, config: &Config, env: &Env, waits: bool, answer:
         }
         "UserPromptSubmit" => Event::PersonPrompt,
         "SessionStart" => Event::SessionStart { label: scope::label(env).unwrap_or_default() },
+        // The supervisor gives no reason of its own.
+        "SessionEnd" if env.claude_job_dir.is_some() && payload.reason().as_deref() == Some("other") => Event::Sleep,
         "SessionEnd" => Event::SessionEnd,
         "Notification" if payload.needs_permission() => Event::NeedsYou,
         _ => Event::Other,

@@ -37,6 +37,10 @@ pub struct Payload<'a> {
     #[serde(default, borrow)]
     trigger: Text<'a>,
     #[serde(default, borrow)]
+    source: Text<'a>,
+    #[serde(default, borrow)]
+    reason: Text<'a>,
+    #[serde(default, borrow)]
     prompt: Text<'a>,
     #[serde(default, borrow)]
     notification_type: Text<'a>,
@@ -75,6 +79,18 @@ impl Payload<'_> {
     #[must_use]
     pub fn cwd(&self) -> Option<String> {
         text(self.cwd)
+    }
+
+    /// `SessionStart`: how the session began.
+    #[must_use]
+    pub fn source(&self) -> Option<String> {
+        text(self.source)
+    }
+
+    /// `SessionEnd`: why the session ended.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        text(self.reason)
     }
 
     /// `PreCompact`: whether a person asked for it.

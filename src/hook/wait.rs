@@ -281,7 +281,7 @@ impl Engine<'_, '_> {
     fn told_again(&self) -> Step {
         let waited = self.start.since.elapsed();
         let mut step = Step { late: Some(waited), ..self.begin.clone() };
-        if let Event::Stop { rest: Some(rest) } = &mut step.event {
+        if let Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } = &mut step.event {
             rest.lasting = rest.lasting.map(|lasting| lasting.saturating_sub(waited));
         }
         step

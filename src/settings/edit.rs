@@ -88,10 +88,11 @@ fn is_own(event: &str, entry: &Value, file: &Path) -> bool {
 fn is_as_wanted(text: &str, wanted: &Registration, file: &Path) -> Result<bool, Unread> {
     let Some(root) = parsed(text, file)? else { return Ok(false) };
     let found = own(&root, file);
-    let there = |event: &str| found.iter().filter(|(e, v)| e == event && *v == wanted.entry(event)).count() == 1;
+    let once = |event: &str, entry: &Value| found.iter().filter(|(e, v)| e == event && v == entry).count() == 1;
+    let there = |event: &str| wanted.entries(event).iter().all(|entry| once(event, entry));
     // Dead ones would make the count right and the registration not.
     let lives = super::hooks_in(text, file)?.iter().filter(|h| owner(h) == Owner::Installed).count();
-    Ok(found.len() == EVENTS.len() && lives == EVENTS.len() && EVENTS.iter().all(|event| there(event)))
+    Ok(found.len() == wanted.count() && lives == wanted.count() && EVENTS.iter().all(|event| there(event)))
 }
 
 // ---- taking out ---------------------------------------------------------------------------------------------------
@@ -179,8 +180,9 @@ impl Cuts {
 /// Nothing is left of a file whose object was not tight: was it there before?
 fn emptied(text: &str, root: &Node<'_>, command: Option<String>) -> Without {
     let command = command.unwrap_or_default();
-    let variants = [Engine::Continuous, Engine::Plain].into_iter().flat_map(|engine| {
-        let of = |manual| Registration { command: command.clone(), engine, manual };
+    let variants = [(Engine::Continuous, true), (Engine::Continuous, false), (Engine::Plain, true)];
+    let variants = variants.into_iter().flat_map(|(engine, resumes)| {
+        let of = |manual| Registration { command: command.clone(), engine, manual, resumes };
         [of(false), of(true)]
     });
     for made in variants.map(|registration| whole(&registration)) {

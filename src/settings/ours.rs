@@ -111,18 +111,45 @@ pub struct Registration {
     pub engine: Engine,
     /// Whether a session must be armed first (`--arm manual`): in user settings.
     pub manual: bool,
+    /// Whether the continuous engine resumes a session whose client was killed. What earlier versions wrote does not.
+    pub resumes: bool,
+}
+
+/// What an entry does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Answers at once.
+    Answers,
+    /// Answers at once, beside one that waits.
+    Announces,
+    /// Waits.
+    Waits,
 }
 
 impl Registration {
-    /// The entry of an event, as the client reads it.
+    /// How many entries there are.
     #[must_use]
-    pub fn entry(&self, event: &str) -> Value {
-        Value::Object(self.fields(event).into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    pub fn count(&self) -> usize {
+        EVENTS.iter().map(|event| self.roles(event).len()).sum()
     }
 
-    /// The entry of an event, on one line.
+    /// The entries of an event, as the client reads them.
+    #[must_use]
+    pub fn entries(&self, event: &str) -> Vec<Value> {
+        let object = |fields: Vec<(&str, Value)>| {
+            Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+        };
+        self.roles(event).into_iter().map(|role| object(self.fields(role))).collect()
+    }
+
+    /// The entries of an event, on one line.
     #[must_use]
     pub fn written(&self, event: &str) -> String {
+        let entries: Vec<String> = self.roles(event).into_iter().map(|role| self.line(role)).collect();
+        entries.join(", ")
+    }
+
+    fn line(&self, role: Role) -> String {
         let field = |(key, value): (&str, Value)| match value {
             Value::Array(words) => {
                 let words: Vec<String> = words.iter().map(Value::to_string).collect();
@@ -130,18 +157,31 @@ impl Registration {
             }
             value => format!("\"{key}\": {value}"),
         };
-        let fields: Vec<String> = self.fields(event).into_iter().map(field).collect();
+        let fields: Vec<String> = self.fields(role).into_iter().map(field).collect();
         format!("{{ {} }}", fields.join(", "))
     }
 
-    fn fields(&self, event: &str) -> Vec<(&'static str, Value)> {
-        let waits = self.engine == Engine::Continuous && matches!(event, "Stop" | "StopFailure");
+    /// What the entries of an event do.
+    fn roles(&self, event: &str) -> Vec<Role> {
+        match (self.engine, event) {
+            (Engine::Continuous, "Stop" | "StopFailure") => vec![Role::Waits],
+            (Engine::Continuous, "SessionStart") if self.resumes => vec![Role::Announces, Role::Waits],
+            _ => vec![Role::Answers],
+        }
+    }
+
+    fn fields(&self, role: Role) -> Vec<(&'static str, Value)> {
+        let waits = role == Role::Waits;
         let timeout = if waits { LONG } else { SHORT };
         let mut args = vec!["hook".to_owned()];
         let mut flag = |name: &str, value: String| args.extend([name.to_owned(), value]);
         if self.manual {
             flag("--arm", "manual".to_owned());
         }
+        if role == Role::Announces {
+            args.push("--show-resume".to_owned());
+        }
+        let mut flag = |name: &str, value: String| args.extend([name.to_owned(), value]);
         if waits {
             flag("--wait", WAIT.to_owned());
             flag("--timeout", timeout.to_string());

@@ -37,6 +37,8 @@ pub enum Kind {
     Done,
     /// It was refused, and no engine waits for it.
     Stopped,
+    /// The client stopped it in the background, and a person can open it again.
+    Asleep,
     /// Its turn runs: it was admitted last, or prompted since.
     Running,
     /// It began and has not been prompted yet.
@@ -49,7 +51,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in their order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NeedsYou,
         Self::WaiterLost,
         Self::Expired,
@@ -66,6 +68,7 @@ impl Kind {
         Self::Parked,
         Self::Done,
         Self::Stopped,
+        Self::Asleep,
         Self::Running,
         Self::Idle,
         Self::Unknown,
@@ -92,6 +95,7 @@ impl Kind {
             Self::Parked => "parked",
             Self::Done => "done",
             Self::Stopped => "stopped",
+            Self::Asleep => "asleep",
             Self::Running => "running",
             Self::Idle => "idle",
             Self::Unknown => "unknown",

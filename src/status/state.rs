@@ -57,6 +57,9 @@ pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
     if session.phase == Phase::Ended {
         return (Kind::Ended, Back::Nothing);
     }
+    if session.phase == Phase::Asleep {
+        return (Kind::Asleep, Back::Prompt);
+    }
     if session.needs_you {
         return (Kind::NeedsYou, Back::Answer);
     }

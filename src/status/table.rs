@@ -54,7 +54,7 @@ fn colour(kind: Kind) -> &'static str {
         Kind::Cooldown | Kind::ApiCooldown | Kind::Quota => WARNING,
         Kind::Guard | Kind::Spread | Kind::Running => "32",
         Kind::Resting | Kind::WaitFor | Kind::Blocked | Kind::Parked => "36",
-        Kind::Done | Kind::Idle | Kind::Unknown | Kind::Ended => DIM,
+        Kind::Done | Kind::Asleep | Kind::Idle | Kind::Unknown | Kind::Ended => DIM,
         Kind::Stopped => "31",
     }
 }

@@ -11,18 +11,20 @@ local event, held_fence, paced, host_ms, host, r, id, scope_name, session_name, 
   event_name, detail, fleet_name, store_name, journal_max, keep,
   min_interval, burst_limit, window, base, factor, max, jitter, calm,
   api_base, api_factor, api_max, known_born, held_by_whom, held_for, hold_after, shadow, window_limits,
-  client, claim, at_once, of_key, spread_step, spread_cold = unpack(ARGV)
-local QUOTA_ARGS = 51
+  client, claim, at_once, of_key, spread_step, spread_cold, left_fence = unpack(ARGV)
+local QUOTA_ARGS = 52
 
 local HIGHEST_FENCE, HIGHEST_QUOTA, MOST_STRIKES, DAY = 999999999999999, 10000, 1000, 86400000
 local MOST_COUNTED, LONGEST_NOTES = 1000000000, 8000
 local HOUR, DOUBLINGS = 3600000, 3
 local renews = event == 'renew'
 if renews then event = 'ask' end
+local sleeps = event == 'sleep'
+if sleeps then event = 'end' end
 -- The client's prompt with which the turn of an admission begins.
 local of_admission = event == 'admission_prompt'
 if of_admission then event = 'client_prompt' end
-local stop = event == 'stop' or event == 'ask'
+local stop = event == 'stop' or event == 'resume' or event == 'ask'
 local asks = stop or event == 'compact'
 local of_fleet = event == 'hold_fleet' or event == 'release_fleet'
 local of_holds = of_fleet or event == 'hold' or event == 'release'
@@ -63,7 +65,7 @@ local fleet_quotas, fleet_longest = quotas()
 local K_JOURNAL, K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3], of_fleet and KEYS[3] or KEYS[4]
 local K_SCOPE_QUOTA = #scope_quotas > 0 and KEYS[5]
 local K_FLEET_QUOTA = #fleet_quotas > 0 and KEYS[#scope_quotas > 0 and 6 or 5]
-local begins = event == 'stop' or event == 'failure'
+local begins = event == 'stop' or event == 'resume' or event == 'failure'
 local raises = begins or event == 'prompt' or event == 'client_prompt' or event == 'end'
 -- The last key, for those that an engine may have to hear of.
 local K_WAKE = (event == 'wake' or (raises and (not begins or paced == '1'))) and KEYS[#KEYS]
@@ -167,7 +169,7 @@ local function may_be(a, b)
   local pid = string.match(a, '^%d+')
   return pid == string.match(b, '^%d+') and (a == b or a == pid or b == pid)
 end
-local owner, is_here = process(s[18]), text(s[19]) == host
+local owner, is_here, is_over = process(s[18]), text(s[19]) == host, s[21] == 'ended' or s[21] == 'asleep'
 local is_owners = owner ~= '' and client ~= '' and is_here and may_be(client, owner)
 local relation = 'own'
 if owner ~= '' and client ~= '' and not is_owners and not of_holds
@@ -183,13 +185,13 @@ end
 local beside, takes = relation == 'beside', relation == 'take'
 -- A viewer of an open session does not move it.
 local moves = not beside
-  and (takes or raises or event == 'ask' or stored_scope == '' or text(s[21]) == 'ended')
+  and (takes or raises or event == 'ask' or stored_scope == '' or is_over)
 local registers = event == 'start' and not beside and (moves or stored_scope == scope_name)
 -- The label is of the window that the session left.
 if not registers then label = takes and '' or stored_label end
 
 -- An ask holds a fence; a stop or failure is known by its id, and if it is told late, by how long ago it was told first.
-local superseded, told = beside and event == 'stop', false
+local superseded, told = beside and stop, false
 local age = begins and int(held_fence)
 if beside then
   -- Nothing of it concerns the session.
@@ -201,6 +203,8 @@ elseif event == 'ask' or event == 'expired' then
     fence = held_fence
     put(session, 'fence', fmt(fence))
   end
+elseif event == 'resume' and (not begun_at or begun_id ~= id) then
+  superseded = fence and fence > count_of(left_fence) or false
 elseif begins and begun_at then
   if begun_id == id then
     told = true
@@ -245,7 +249,7 @@ elseif not of_holds and not superseded and not beside then
     if moved then rest_before = false end
   end
   local lasting = rest and rest.kind ~= 'parked' and (not rest.till or rest.till > now)
-  local booked = event == 'stop' and rest_kind ~= ''
+  local booked = (event == 'stop' or event == 'resume') and rest_kind ~= ''
   if told then
     booked = false
   elseif booked and not (rest_kind == 'parked' and lasting) then
@@ -267,11 +271,17 @@ elseif not of_holds and not superseded and not beside then
     put(session, 'rest_until', rest and fmt(rest.till) or '')
     put(session, 'rest_topic', rest and rest.topic or '')
   end
+  if registers and is_over then
+    -- Opened again after its end: nothing runs, and nothing was refused.
+    last_reason = ''
+    put(session, 'begun', '')
+    put(session, 'last_reason', '')
+  end
   if label ~= stored_label then put(session, 'label', label) end
   if name ~= stored_name and (registers or name ~= '') then put(session, 'name', name) end
   if event ~= 'ask' then
     put(session, 'needs_you', event == 'needs_you' and '1' or '')
-    put(session, 'state', event == 'end' and 'ended' or '')
+    put(session, 'state', event == 'end' and (sleeps and 'asleep' or 'ended') or '')
   end
   if begins and pid ~= text(s[12]) then put(session, 'pid', pid) end
   if event == 'end' then

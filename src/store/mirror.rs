@@ -304,19 +304,19 @@ fn session(session: &mut SessionState, step: &Step, decided: &Decision, now: Ms)
     session.host.clone_from(&step.host);
     session.seen = now;
     match &step.event {
-        Event::Stop { rest: Some(rest) } if rest.kind != RestKind::Parked => {
+        Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } if rest.kind != RestKind::Parked => {
             let until = rest.lasting.map(|lasting| now.saturating_add(millis(lasting)));
             session.rest = Some(Rest { kind: rest.kind, since: now, until, topic: rest.topic.clone() });
         }
         Event::PersonPrompt => (session.rest, session.count) = (None, 0),
-        Event::SessionEnd => session.rest = None,
+        Event::SessionEnd | Event::Sleep => session.rest = None,
         _ => {}
     }
-    if matches!(step.event, Event::Stop { .. } | Event::StopFailure(_)) && step.late.is_none() {
+    if step.event.begins() && step.late.is_none() {
         session.begun = Some(Begun { at: now, id: step.id.clone() });
         session.pid = step.pid;
     }
-    if matches!(step.event, Event::SessionEnd) {
+    if step.event.ends() {
         session.client = None;
     } else if step.event.raises_fence() {
         session.client = step.client.or(session.client);
@@ -341,7 +341,7 @@ pub(super) fn is_worth_keeping(step: &Step, decided: &Decision) -> bool {
         _ => match &step.event {
             Event::StopFailure(_) => decided.retry_after.is_some() || decided.held.is_some(),
             Event::Hold(asked) => !asked.fleet,
-            Event::Stop { rest: Some(rest) } => rest.kind != RestKind::Parked,
+            Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => rest.kind != RestKind::Parked,
             _ => false,
         },
     }

@@ -82,6 +82,7 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
     let (held, rest, failure, registered) = match event {
         Event::Ask { fence, .. } => (Some(*fence), None, None, None),
         Event::Stop { rest } => (step.late.map(millis), rest.as_ref(), None, None),
+        Event::Resume { rest, .. } => (step.late.map(millis), rest.as_ref(), None, None),
         Event::StopFailure(failure) => (step.late.map(millis), None, Some(failure), None),
         Event::Expired { fence } => (Some(*fence), None, None, None),
         Event::SessionStart { label } => (None, None, None, Some(label.as_str())),
@@ -132,6 +133,10 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
     };
     args.flag(at_once).flag(failure.is_some_and(|f| f.of_key));
     args.int(millis(policy.spread.step)).int(millis(policy.spread.cold));
+    args.maybe(match event {
+        Event::Resume { fence, .. } => *fence,
+        _ => None,
+    });
     args.quotas(scope_quotas).quotas(fleet_quotas);
     args.0
 }
@@ -140,7 +145,7 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
 /// the key.
 fn writes_wake_stream(step: &Step) -> bool {
     match step.event {
-        Event::Stop { .. } | Event::StopFailure(_) => step.paced,
+        Event::Stop { .. } | Event::Resume { .. } | Event::StopFailure(_) => step.paced,
         Event::Wake { .. } => true,
         _ => step.event.raises_fence(),
     }
@@ -150,6 +155,7 @@ fn writes_wake_stream(step: &Step) -> bool {
 fn code(event: &Event) -> &'static str {
     match event {
         Event::Stop { .. } => "stop",
+        Event::Resume { .. } => "resume",
         Event::Ask { renew: false, .. } => "ask",
         Event::Ask { renew: true, .. } => "renew",
         Event::StopFailure(_) => "failure",
@@ -159,6 +165,7 @@ fn code(event: &Event) -> &'static str {
         Event::ClientPrompt { of_admission: true } => "admission_prompt",
         Event::SessionStart { .. } => "start",
         Event::SessionEnd => "end",
+        Event::Sleep => "sleep",
         Event::NeedsYou => "needs_you",
         Event::Wake { .. } => "wake",
         Event::Hold(hold) if hold.fleet => "hold_fleet",

@@ -9,7 +9,7 @@ use crate::throttle::state::{
 };
 
 /// The fields of a session, in the order of [`session`].
-pub(super) const SESSION: [&str; 23] = [
+pub(super) const SESSION: [&str; 24] = [
     "scope",
     "name",
     "label",
@@ -33,6 +33,7 @@ pub(super) const SESSION: [&str; 23] = [
     "by_person",
     "client",
     "slot",
+    "given",
 ];
 
 /// A session's hash.
@@ -67,7 +68,7 @@ pub(super) fn session(fields: &Value) -> SessionState {
         by_person: next() == "1",
         client: next().parse().ok(),
         slot: time(&next()),
-        ..SessionState::default()
+        given: next(),
     }
 }
 

@@ -55,7 +55,9 @@ pub(super) fn since(told: &Told<'_>) -> Option<&'static str> {
     let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
     let is_refusal =
         told.class == Class::Stop && !matches!(told.reason, Reason::Admitted | Reason::Probe | Reason::Event);
-    if session.phase == Phase::Ended {
+    if session.phase == Phase::Asleep {
+        Some("The client stopped this background session. Open it to go on: claude agents")
+    } else if session.phase == Phase::Ended {
         Some("The session has ended.")
     } else if session.needs_you {
         Some("It stands at a permission dialog now: answer it there.")

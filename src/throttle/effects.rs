@@ -47,7 +47,11 @@ pub(super) fn standing(session: &mut SessionState, ask: &Step, now: Ms) -> Stand
             session.fence = Some(fence.clamp(0, HIGHEST_FENCE));
             Standing::Own
         }
-        Event::Stop { .. } | Event::StopFailure(_) => {
+        Event::Resume { fence, .. } if session.begun.as_ref().is_none_or(|begun| begun.id != ask.id) => {
+            let is_newer = stored(session).is_some_and(|newer| newer > fence.unwrap_or(0));
+            if is_newer { Standing::Superseded } else { Standing::Own }
+        }
+        Event::Stop { .. } | Event::Resume { .. } | Event::StopFailure(_) => {
             let Some(begun) = &session.begun else { return Standing::Own };
             let raised_since = |age: &Duration| begun.at <= now && begun.at > now.saturating_sub(millis(*age));
             if begun.id == ask.id {
@@ -93,10 +97,6 @@ pub(super) fn relation(session: &SessionState, ask: &Step) -> Relation {
     }
 }
 
-fn begins(event: &Event) -> bool {
-    matches!(event, Event::Stop { .. } | Event::StopFailure(_))
-}
-
 fn stored(session: &SessionState) -> Option<i64> {
     session.fence.filter(|f| (0..=HIGHEST_FENCE).contains(f))
 }
@@ -123,7 +123,7 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         || ask.event.raises_fence()
         || matches!(ask.event, Event::Ask { .. })
         || session.scope.is_empty()
-        || session.phase == Phase::Ended;
+        || session.phase.is_over();
     let registers = moves || session.scope == ask.scope;
     if relation == Relation::TakesOver {
         // The label is of the window that the session left.
@@ -131,15 +131,15 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
     }
     own(session, ask, moves);
     if ask.event.raises_fence() && standing != Standing::Told {
-        let id = if begins(&ask.event) { ask.id.clone() } else { String::new() };
-        let age = ask.late.filter(|_| begins(&ask.event)).map_or(0, millis);
+        let id = if ask.event.begins() { ask.id.clone() } else { String::new() };
+        let age = ask.late.filter(|_| ask.event.begins()).map_or(0, millis);
         session.begun = Some(Begun { at: now.saturating_sub(age), id });
-        if begins(&ask.event) {
+        if ask.event.begins() {
             session.given.clear();
         }
         session.slot = None;
         // No store answered it for a while, and it is not the only one.
-        if begins(&ask.event) && ask.late.is_some() && ask.paced {
+        if ask.event.begins() && ask.late.is_some() && ask.paced {
             spread::mark(session);
         }
         session.by_person = matches!(ask.event, Event::PersonPrompt);
@@ -150,17 +150,22 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         rest.rebase(now);
     }
     match &ask.event {
-        Event::Stop { .. } if standing == Standing::Told => {}
-        Event::Stop { rest: Some(rest) } => book(session, rest, now),
+        Event::Stop { .. } | Event::Resume { .. } if standing == Standing::Told => {}
+        Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => book(session, rest, now),
         // Nothing is left that would wake it.
         Event::Stop { rest: None } => end_parked(session),
         Event::PersonPrompt => {
             session.rest = None;
             session.count = 0;
         }
-        Event::SessionEnd => session.rest = None,
+        Event::SessionEnd | Event::Sleep => session.rest = None,
         Event::ClientPrompt { .. } => end_parked(session),
         Event::SessionStart { label } if registers => {
+            // Opened again after its end: nothing runs, and nothing was refused.
+            if session.phase.is_over() {
+                session.begun = None;
+                session.last_reason.clear();
+            }
             session.name.clone_from(&ask.name);
             session.label.clone_from(label);
         }
@@ -168,12 +173,16 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
     }
     if !matches!(ask.event, Event::Ask { .. }) {
         session.needs_you = matches!(ask.event, Event::NeedsYou);
-        session.phase = if matches!(ask.event, Event::SessionEnd) { Phase::Ended } else { Phase::Open };
+        session.phase = match ask.event {
+            Event::SessionEnd => Phase::Ended,
+            Event::Sleep => Phase::Asleep,
+            _ => Phase::Open,
+        };
     }
     if !ask.name.is_empty() {
         session.name.clone_from(&ask.name);
     }
-    if begins(&ask.event) {
+    if ask.event.begins() {
         session.pid = ask.pid;
     }
     if moves {
@@ -185,7 +194,7 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
 
 /// Notes the client process that the session belongs to from now on.
 fn own(session: &mut SessionState, ask: &Step, moves: bool) {
-    if matches!(ask.event, Event::SessionEnd) {
+    if ask.event.ends() {
         session.client = None;
         return;
     }

@@ -41,7 +41,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     }
     let is_beside = relation == Relation::Beside;
     let standing = match is_beside {
-        true if matches!(ask.event, Event::Stop { .. }) => Standing::Superseded,
+        true if ask.event.asks() == Some(Class::Stop) => Standing::Superseded,
         true => Standing::Own,
         false => effects::standing(&mut state.session, ask, now),
     };

@@ -316,6 +316,8 @@ pub enum Phase {
     Open,
     /// The client ended it.
     Ended,
+    /// The client's supervisor stopped it in the background.
+    Asleep,
     /// Its waiting engine reached the end of its wait.
     Expired,
 }
@@ -327,6 +329,7 @@ impl Phase {
         match self {
             Self::Open => "",
             Self::Ended => "ended",
+            Self::Asleep => "asleep",
             Self::Expired => "expired",
         }
     }
@@ -334,7 +337,13 @@ impl Phase {
     /// The phase with this code; what is not known is taken for open.
     #[must_use]
     pub fn from_code(code: &str) -> Self {
-        [Self::Ended, Self::Expired].into_iter().find(|p| p.code() == code).unwrap_or_default()
+        [Self::Ended, Self::Asleep, Self::Expired].into_iter().find(|p| p.code() == code).unwrap_or_default()
+    }
+
+    /// Whether no client process has it open.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Ended | Self::Asleep)
     }
 
     fn is_open(&self) -> bool {

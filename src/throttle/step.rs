@@ -24,6 +24,14 @@ pub enum Event {
         /// The waiter's time is nearly over and it asks for another: a rest does not stand in the way, and goes on.
         renew: bool,
     },
+    /// The session goes on after its client left it in the middle of its work: begins a new fence and asks. It is no stop, so
+    /// it shows nothing of the API.
+    Resume {
+        /// The fence of the session as it was left; a newer one has taken over.
+        fence: Option<i64>,
+        /// The rest to book before the ask is decided.
+        rest: Option<RestRequest>,
+    },
     /// The turn ended on an API error: begins a new fence and books the failure. Not an ask.
     StopFailure(Failure),
     /// The client is about to compact by itself: asks for a compaction.
@@ -43,6 +51,8 @@ pub enum Event {
     },
     /// The session is over: raises the fence and ends the rest.
     SessionEnd,
+    /// The client's supervisor stopped a background session: the session's end, from which a person can open it again.
+    Sleep,
     /// The session stands at a permission dialog.
     NeedsYou,
     /// Somebody wakes the session: ends its rest, now or when it next asks. Not an event of the client.
@@ -75,30 +85,35 @@ impl Event {
     #[must_use]
     pub fn asks(&self) -> Option<Class> {
         match self {
-            Self::Stop { .. } | Self::Ask { .. } => Some(Class::Stop),
+            Self::Stop { .. } | Self::Resume { .. } | Self::Ask { .. } => Some(Class::Stop),
             Self::PreCompactAuto => Some(Class::Compact),
             _ => None,
         }
     }
 
+    /// Whether the event begins a new fence that an engine may wait with.
+    #[must_use]
+    pub fn begins(&self) -> bool {
+        matches!(self, Self::Stop { .. } | Self::Resume { .. } | Self::StopFailure(_))
+    }
+
+    /// Whether the client process leaves the session.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        matches!(self, Self::SessionEnd | Self::Sleep)
+    }
+
     /// Whether the event begins or raises the session's fence.
     #[must_use]
     pub fn raises_fence(&self) -> bool {
-        matches!(
-            self,
-            Self::Stop { .. }
-                | Self::StopFailure(_)
-                | Self::PersonPrompt
-                | Self::ClientPrompt { .. }
-                | Self::SessionEnd
-        )
+        self.begins() || self.ends() || matches!(self, Self::PersonPrompt | Self::ClientPrompt { .. })
     }
 
     /// What the event does to a session of another client process of which this machine cannot see whether it still runs: a
     /// turn that runs here goes on here, and a window that opens or closes changes nothing.
     #[must_use]
     pub fn settles_unseen(&self) -> Claim {
-        if self.raises_fence() && !matches!(self, Self::SessionEnd) { Claim::Take } else { Claim::Beside }
+        if self.raises_fence() && !self.ends() { Claim::Take } else { Claim::Beside }
     }
 
     /// Whether the event reads or writes its scope's state.

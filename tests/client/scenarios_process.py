@@ -1,5 +1,7 @@
-"""A session belongs to one client process: other windows on it, and background sessions."""
+"""A session belongs to one client process: other windows on it, background sessions, forks, and a client that was killed."""
 import json
+import os
+import signal
 import subprocess
 import time
 
@@ -8,7 +10,7 @@ from home import client
 from stub import text
 
 POLICY = {"stop": {"min_interval": "2s"}}
-QUICK = {"stop": {"min_interval": "2s"}}
+QUICK = {"stop": {"min_interval": "2s"}, "resume_after": "4s"}
 
 
 def _waiting(b, **start):
@@ -90,6 +92,91 @@ def background_session_loops(b):
     check(min(gaps) >= 2000, f"admissions {gaps} ms apart")
 
 
+def _forked(b, script):
+    b.start(script, QUICK)
+    t = b.open()
+    t.say("Go.")
+    old = b.stub.wait(2, 30)[0].session
+    t.key("Left")
+    t.until(lambda s: "moved to the background" in s, 30, "list of agents")
+    t.key("Enter")
+    return t, old
+
+
+def _of_fork(b, old, calls, what):
+    b.until(lambda: len([c for c in b.stub.main() if c.session != old]) >= calls, 60, what)
+    return [c for c in b.stub.main() if c.session != old]
+
+
+def fork_goes_on(b):
+    t, old = _forked(b, lambda c: text(f"Reply {c.n}."))
+    calls = _of_fork(b, old, 2, "the loop goes on in the fork")
+    t.until(lambda s: "❯" in s, 30, "prompt box of the fork")
+    before = len(calls)
+    t.say("A typed prompt.")
+    _of_fork(b, old, before + 2, "the loop goes on after a typed prompt")
+    shown = json.loads(b.home.frosty("status", "--json")[1])["sessions"]
+    check(old not in [s["id"] for s in shown], f"the session that the fork left is shown: {shown}")
+    b.say("after the key <-: the fork goes on by itself, and after a typed prompt")
+
+
+def fork_rests(b):
+    first = []
+
+    def script(c):
+        first.append(c.session)
+        return text(f"Reply {c.n}." if c.session == first[0] else f"Reply {c.n}.\n\nfrosty: next_check 5s")
+
+    _, old = _forked(b, script)
+    calls = _of_fork(b, old, 2, "back after its rest in the fork")
+    rested = calls[1].at - calls[0].at
+    b.say(f"next_check 5s in the fork: back after {rested:.1f} s")
+    check(rested >= 5, f"back after {rested:.1f} s")
+
+
+def _killed(b):
+    b.start(lambda c: text(f"Reply {c.n}."), {**QUICK, "stop": {"min_interval": "30s"}})
+    t = b.open()
+    t.say("Go.")
+    session = b.stub.wait(2, 30)[0].session
+    b.waiting()
+    os.kill(t.pid, signal.SIGKILL)
+    t.gone()
+    b.no_engine()
+    return session
+
+
+def killed_client_resumes(b):
+    session = _killed(b)
+    t = b.open("--resume", session)
+    t.until(lambda s: "resumes in" in s, 20, "announcement")
+    b.stub.wait(3, 30, "resumed by itself")
+    check("the client ended" in b.stub.main()[-1].last, f"prompt: …{b.stub.main()[-1].last[-300:]}")
+    b.say("kill -9 and --resume: announced, and resumed by itself")
+
+
+def prompt_cancels_the_resumption(b):
+    session = _killed(b)
+    t = b.open("--resume", session)
+    t.say("No, wait.")
+    b.stub.wait(3, 20, "the person's prompt")
+    time.sleep(6)
+    resumed = [e for e in b.journal.admissions() if e.event == "SessionStart"]
+    check(not resumed, f"resumed all the same: {resumed}")
+    b.say("a prompt cancels the resumption")
+
+
+def left_by_exit_does_not_resume(b):
+    t, _, session = _waiting(b)
+    t.say("/exit")
+    t.gone()
+    b.open("--resume", session)
+    b.quiet(8)
+    check(not b.engines(), "an engine waits for a session that was only opened")
+    b.say("/exit and --resume: nothing resumes")
+
+
 SCENARIOS = [second_window_opened_and_left, second_window_opened_and_left_without_a_server,
              print_run_of_the_same_session, armed_print_run_of_the_same_session, prompt_in_a_second_window,
-             background_session_loops]
+             background_session_loops, fork_goes_on, fork_rests, killed_client_resumes,
+             prompt_cancels_the_resumption, left_by_exit_does_not_resume]

@@ -41,8 +41,9 @@ fn program(frosty: &Frosty, name: &str, does: &str) {
 
 /// What `frosty install` writes.
 fn registration(engine: Engine) -> Value {
-    let frosty = Registration { command: env!("CARGO_BIN_EXE_frosty").to_owned(), engine, manual: false };
-    let of = |event: &str| json!([{"hooks": [frosty.entry(event)]}]);
+    let frosty =
+        Registration { command: env!("CARGO_BIN_EXE_frosty").to_owned(), engine, manual: false, resumes: true };
+    let of = |event: &str| json!([{"hooks": frosty.entries(event)}]);
     let hooks: serde_json::Map<String, Value> = EVENTS.iter().map(|event| ((*event).to_owned(), of(event))).collect();
     json!({ "hooks": hooks })
 }

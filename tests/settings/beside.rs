@@ -35,7 +35,7 @@ fn user_settings_wait_to_be_armed() {
     let frosty = Frosty::embedded();
     assert!(done(&run(&frosty, &["install", "--user"])).contains("only those that you arm"));
     let all = hooks(&users(&frosty)).unwrap();
-    assert_eq!(all.len(), 7);
+    assert_eq!(all.len(), 8);
     for hook in &all {
         let args = hook.args.clone().unwrap();
         assert_eq!(args[..3], ["hook", "--arm", "manual"], "{hook:?}");
@@ -61,11 +61,11 @@ fn the_project_is_the_one_named_else_the_clients_else_here() {
     let other = frosty.home.path().join("other");
     fs::create_dir(&other).unwrap();
     done(&run(&frosty, &["install", "--project", "../other"]));
-    assert_eq!(owners(&other.join(".claude/settings.json")).len(), 7);
+    assert_eq!(owners(&other.join(".claude/settings.json")).len(), 8);
     let mut here = frosty.command_of(program(), &["install"]);
     here.env_remove("CLAUDE_PROJECT_DIR").current_dir(frosty.project());
     done(&feed(here, b""));
-    assert_eq!(owners(&settings(&frosty)).len(), 7);
+    assert_eq!(owners(&settings(&frosty)).len(), 8);
     let nowhere = run(&frosty, &["install", "--project", "nowhere"]);
     assert!(nowhere.code == Some(64) && nowhere.stderr.contains("project folder at nowhere"), "{nowhere:?}");
     // In the home folder a project's settings are the user's, and would reach every project.
@@ -102,7 +102,7 @@ fn the_program_is_named_as_it_was_called() {
     // Renamed, or gone from where it was: the marker tells whose the entries are, and they are replaced.
     fs::rename(of("opt/1.0/frosty"), of("opt/snow man")).unwrap();
     let told = done(&feed(frosty.command_of(&of("opt/snow man"), &["install"]), b""));
-    assert!(told.contains("instead of 7 older ones that run") && told.contains("opt/1.0/frosty"), "{told}");
+    assert!(told.contains("instead of 8 older ones that run") && told.contains("opt/1.0/frosty"), "{told}");
     assert_eq!(commands(&file), [of("opt/snow man").to_str().unwrap()]);
     // The one that is not named removes them, too.
     done(&run(&frosty, &["uninstall"]));
@@ -174,7 +174,7 @@ fn stop_hooks_that_do_not_ask_are_named() {
     assert!(!answer.stderr.contains("innocent") && !answer.stderr.contains("say done"), "{answer:?}");
     assert!(!settings(&frosty).exists());
     done_beside(&frosty, &["install", "--keep-others"], &["loop it.sh"]);
-    assert_eq!(owners(&settings(&frosty)).len(), 7);
+    assert_eq!(owners(&settings(&frosty)).len(), 8);
     // What is to be done all the same is told whole.
     let told = run(&frosty, &["install", "--plain", "--dry-run", "--keep-others"]).stdout;
     assert!(told.contains("To do it: frosty install --plain --project") && told.contains(" --keep-others\n"));

@@ -142,7 +142,7 @@ pub fn play(policy: &Policy, moves: &[Move], mut tell: impl FnMut(usize, &Step, 
             Ahead::ToCalm(off) => (retry + millis(policy.stop.cooldown.calm) + off).max(0),
         };
         let mut step = Step { host_ms: m.step.host_ms + now - T0, id: format!("{i:016x}"), ..m.step.clone() };
-        let begins = matches!(step.event, Event::Stop { .. } | Event::StopFailure(_));
+        let begins = step.event.begins();
         if let (true, true, true, Some(id)) = (begins, m.own_fence, step.late.is_some(), begun.get(&step.session)) {
             step.id.clone_from(id);
         } else if begins {
@@ -152,6 +152,9 @@ pub fn play(policy: &Policy, moves: &[Move], mut tell: impl FnMut(usize, &Step, 
             (m.own_fence, &mut step.event, fences.get(&step.session))
         {
             *fence = *own;
+        }
+        if let (true, Event::Resume { fence, .. }) = (m.own_fence, &mut step.event) {
+            *fence = fences.get(&step.session).copied();
         }
         let decided = tell(i, &step, now);
         if let Some(fence) = decided.fence {
@@ -203,6 +206,8 @@ pub fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         20 => Just(Event::Stop { rest: None }),
         2 => rest().prop_map(|r| Event::Stop { rest: Some(r) }),
+        2 => ((-300_000i64..=300_000), prop::option::of(rest()))
+            .prop_map(|(ms, rest)| Event::Resume { fence: Some(T0 + ms), rest }),
         // Fences around those that a stop at this time begins, older and newer.
         6 => (-300_000i64..=300_000, prop::bool::weighted(0.2)).prop_map(|(ms, renew)| Event::Ask { fence: T0 + ms, renew }),
         8 => failure().prop_map(Event::StopFailure),
@@ -211,6 +216,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::ClientPrompt { of_admission: false }),
         2 => Just(Event::ClientPrompt { of_admission: true }),
         1 => Just(Event::SessionEnd),
+        1 => Just(Event::Sleep),
         1 => Just(Event::NeedsYou),
         1 => Just(Event::Other),
         1 => ("[a-z]{0,4}", any::<bool>()).prop_map(|(note, spread)| Event::Wake { note: note.repeat(900), spread }),

@@ -1,0 +1,212 @@
+//! The engine of a session that begins (`SessionStart`): it goes on where the client left a session in the middle of its work.
+//!
+//! Two ways lead here (client 2.1.332). The client was killed and the conversation is opened again (`source: resume`); or the
+//! client moved the conversation to a background session of another id (`source: fork`), and dropped the wake-ups of the old
+//! one. In both the session rests for a while first, so that a person can type something else.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::claim;
+use super::payload::Payload;
+use crate::cmd::engine;
+use crate::config::{Config, Env, encoded};
+use crate::duration;
+use crate::process::{self, Standing};
+use crate::store;
+use crate::store::roll::Roll;
+use crate::text;
+use crate::throttle::policy::{Ms, millis};
+use crate::throttle::process::Process;
+use crate::throttle::state::{Phase, RestKind, SessionState};
+use crate::throttle::step::{Claim, Event, RestRequest, Step};
+use crate::throttle::verdict::{Reason, Verdict};
+
+/// A fork is continued no sooner, whatever the minimum interval is.
+const SOONEST: Duration = Duration::from_secs(1);
+
+/// How a session began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// An earlier conversation was opened again.
+    Resume,
+    /// The conversation left another session.
+    Fork,
+}
+
+impl Source {
+    pub(super) fn of(payload: &Payload<'_>) -> Option<Self> {
+        match payload.source().as_deref() {
+            Some("resume") => Some(Self::Resume),
+            Some("fork") => Some(Self::Fork),
+            _ => None,
+        }
+    }
+}
+
+/// A session that was left in the middle of its work.
+pub(super) struct Interrupted {
+    source: Source,
+    /// Its id: the session's own, or the one that the fork left.
+    id: String,
+    state: SessionState,
+    /// The fence of the session that goes on.
+    fence: Option<i64>,
+    now: Ms,
+    /// Its engine has already begun to wait, and the state is what that made of it.
+    has_begun: bool,
+}
+
+/// Finds the session that this one goes on with; `None` where no work was interrupted, or the store cannot be read.
+pub(super) fn find(config: &Config, env: &Env, step: &Step, source: Source) -> Option<Interrupted> {
+    let client = step.client?;
+    let mut roll = Roll::open_for(config, config.budget);
+    let (now, mut sessions) = (roll.now().ok()?, roll.sessions().ok()?);
+    let own = sessions.iter().position(|(id, _)| *id == step.session).map(|at| sessions.swap_remove(at).1);
+    let found = |id: String, state, fence, has_begun| Interrupted { source, id, state, fence, now, has_begun };
+    match source {
+        Source::Resume => {
+            let state = own?;
+            let owner = state.client?;
+            let is_mine = state.host == step.host && owner.may_be(&client);
+            // A session of this process without a prompt yet that has an engine: its engine was faster.
+            let has_begun = is_mine && state.pid.is_some() && state.begun.as_ref().is_some_and(|b| !b.id.is_empty());
+            let is_left = process::standing(&owner, &state.host, None) == Standing::Gone && is_at_work(&state);
+            let fence = state.fence;
+            (has_begun || is_left).then(|| found(step.session.clone(), state, fence, has_begun))
+        }
+        Source::Fork => {
+            let fence = own.and_then(|own| own.fence);
+            // A prompt came first: its turn leads to a stop.
+            if fence.is_some() {
+                return None;
+            }
+            let parent = parent(env, client);
+            let is_left = |id: &String, state: &SessionState| match &parent {
+                Some(parent) => id == parent,
+                None => state.host == step.host && state.client.is_some_and(|left| left.may_be(&client)),
+            };
+            let (id, state) = sessions.into_iter().find(|(id, state)| is_left(id, state))?;
+            is_at_work(&state).then(|| found(id, state, fence, false))
+        }
+    }
+}
+
+/// Whether an agent runs a turn, or an engine waits with it.
+fn is_at_work(state: &SessionState) -> bool {
+    let Some(begun) = &state.begun else { return false };
+    let reason = Reason::from_code(&state.last_reason);
+    let runs = begun.id.is_empty() || matches!(reason, Some(Reason::Admitted | Reason::Probe));
+    let waits = state.pid.is_some() && reason.is_some_and(|r| r.is_rest() || engine::is_waited_out(r));
+    state.phase == Phase::Open && (runs || waits)
+}
+
+/// The session that a background session was forked from, by the command line of its client (Linux):
+/// `claude --session-id … --fork-session --resume …/<id>.jsonl`.
+fn parent(env: &Env, client: Process) -> Option<String> {
+    env.claude_job_dir.as_ref()?;
+    let line = fs::read(format!("/proc/{}/cmdline", client.pid)).ok()?;
+    let words: Vec<String> = line.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    let at = words.iter().position(|word| word == "--resume")?;
+    let name = words.get(at + 1)?.rsplit('/').next()?;
+    encoded(name.strip_suffix(".jsonl").unwrap_or(name), "", "").ok()
+}
+
+/// Asks the store once; `None` where it cannot be asked.
+fn tell(config: &Config, step: &Step) -> Option<Verdict> {
+    let mut store = store::open(config, Instant::now() + config.budget).ok()?;
+    claim::step(&mut *store, step).ok()
+}
+
+impl Interrupted {
+    /// How long the session rests before it goes on.
+    fn pause(&self, config: &Config) -> Duration {
+        match self.source {
+            Source::Resume => config.resume_after,
+            Source::Fork => config.policy.stop.min_interval.max(SOONEST),
+        }
+    }
+
+    /// The rest to book: what is left of the agent's own, where that is longer.
+    fn rest(&self, config: &Config) -> RestRequest {
+        let pause = self.pause(config);
+        let ends = self.now.saturating_add(millis(pause));
+        let own = self.state.rest.as_ref().filter(|rest| rest.kind != RestKind::Parked && !self.state.woken);
+        match own.filter(|rest| rest.until.is_none_or(|until| until > ends)) {
+            Some(rest) => RestRequest {
+                kind: rest.kind,
+                lasting: rest.until.map(|until| Duration::from_millis(until.saturating_sub(self.now).unsigned_abs())),
+                topic: rest.topic.clone(),
+            },
+            None => RestRequest { kind: RestKind::Rest, lasting: Some(pause), topic: String::new() },
+        }
+    }
+
+    /// What the sync hook on `SessionStart` shows; `None` where no time ends the rest.
+    pub(super) fn announcement(&self, config: &Config) -> Option<String> {
+        if self.source == Source::Fork {
+            return None;
+        }
+        let left = if self.has_begun {
+            let until = self.state.rest.as_ref()?.until?;
+            Duration::from_millis(until.saturating_sub(self.now).max(0).unsigned_abs())
+        } else {
+            self.rest(config).lasting?
+        };
+        let seconds = Duration::from_secs(left.as_secs_f64().ceil() as u64);
+        Some(format!(
+            "❄ This agent's client ended in the middle of its work. It resumes in {}; type anything to cancel that.",
+            duration::show(seconds)
+        ))
+    }
+
+    /// Whether the waiting engine registers the session.
+    pub(super) fn registers(&self) -> bool {
+        self.source == Source::Resume && !self.has_begun
+    }
+
+    /// Takes the session over and returns the step that the engine begins with; `None` where it has begun already.
+    pub(super) fn begin(self, config: &Config, start: &Step) -> Option<Step> {
+        if self.has_begun {
+            return None;
+        }
+        let again = |event| Step { event, id: crate::clock::id(), ..start.clone() };
+        let mut detail = "the client ended in the middle of its work".to_owned();
+        match self.source {
+            Source::Resume => {
+                let taken = Step { claim: Claim::Take, pid: None, paced: false, ..again(start.event.clone()) };
+                tell(config, &taken)?;
+            }
+            Source::Fork => {
+                detail = "the conversation moved to the background".to_owned();
+                let left = Step {
+                    event_name: "Fork".to_owned(),
+                    detail: text::line(&format!("went on as session {}", start.session)),
+                    session: self.id.clone(),
+                    scope: self.state.scope.clone(),
+                    name: String::new(),
+                    claim: Claim::Take,
+                    pid: None,
+                    paced: false,
+                    ..again(Event::SessionEnd)
+                };
+                let _ = tell(config, &left);
+                self.hand_on(config, start);
+            }
+        }
+        let event = Event::Resume { fence: self.fence, rest: Some(self.rest(config)) };
+        Some(Step { detail, claim: Claim::Take, ..again(event) })
+    }
+
+    /// What wake-ups brought to the session that the fork left, and what its last admission handed out, if the client
+    /// dropped that: then no prompt followed it.
+    fn hand_on(&self, config: &Config, start: &Step) {
+        let is_dropped = self.state.begun.as_ref().is_some_and(|begun| !begun.id.is_empty());
+        let given = if is_dropped { self.state.given.as_str() } else { "" };
+        for note in given.lines().chain(self.state.note.lines()) {
+            let event = Event::Wake { note: note.to_owned(), spread: false };
+            let wake = super::step_of(start.scope.clone(), start.session.clone(), "Wake", event);
+            let _ = tell(config, &wake);
+        }
+    }
+}
