@@ -96,6 +96,20 @@ fn a_scope_in_the_projects_file_is_an_error_and_admits_nothing() {
     }
 }
 
+/// A script that runs a hook under the number of its own shell, with an environment of its own making.
+#[test]
+fn the_environment_of_another_process_is_no_evidence() {
+    let world = World::new(&strict(), &[]);
+    let home = TempDir::new().unwrap();
+    fs::create_dir_all(home.path().join(".claude")).unwrap();
+    fs::write(home.path().join(".claude/frosty.json"), strict().to_string()).unwrap();
+    let mut hook = world.passed_on(&[&variables(&[("FROSTY_SCOPE", "a")])]);
+    hook.insert("HOME".to_owned(), home.path().to_str().unwrap().to_owned());
+    assert_eq!(world.hook(&hook, &stop("s")).code, Some(2));
+    world.settings("settings.local.json", &variables(&[("FROSTY_SCOPE", "a")]));
+    world.hook(&hook, &stop("s")).stands_down_saying(&["bad_config", "env.FROSTY_SCOPE: expected"]);
+}
+
 #[test]
 fn what_a_projects_settings_set_is_refused() {
     let elsewhere = TempDir::new().unwrap();
@@ -126,8 +140,8 @@ fn what_a_projects_settings_set_is_refused() {
             let hook = world.passed_on(&[&set]);
             let answer = world.hook(&hook, &stop("s"));
             answer.stands_down_saying(&["bad_config", file, &format!("env.{name}: expected")]);
-            if value.is_empty() {
-                // It hid nothing: the shell exports none.
+            if value.is_empty() || name == "HOME" {
+                // It hid nothing, since the shell exports none; and the client takes no HOME from there.
                 continue;
             }
             // The client keeps the value when the file no longer has it.

@@ -46,7 +46,7 @@ fn loosens(name: &str, value: &str) -> bool {
     }
 }
 
-/// The guarded variables whose origin cannot be known: inside a client, where its first environment cannot be read.
+/// The guarded variables whose origin cannot be known: inside a client, where its first environment is not known.
 #[must_use]
 pub fn unknown(env: &Env) -> Vec<&'static str> {
     if env.claude_session_id.is_none() || first_environment(env).is_some() {
@@ -137,7 +137,15 @@ fn first_environment(env: &Env) -> Option<Vec<(String, String)>> {
         let name = GUARDED.iter().find(|guarded| guarded.as_bytes() == name)?;
         Some(((*name).to_owned(), String::from_utf8_lossy(value.get(1..).unwrap_or_default()).into_owned()))
     };
-    Some(bytes.split(|b| *b == 0).filter_map(entry).collect())
+    let first: Vec<_> = bytes.split(|b| *b == 0).filter_map(entry).collect();
+    is_passed_on(env, &first).then_some(first)
+}
+
+/// Whether this process's environment came from that one. The client takes no `HOME` from a project's settings (2.1.331), so
+/// another `HOME` means that `CLAUDE_PID` names a process that is not the client, such as a script's shell.
+fn is_passed_on(env: &Env, first: &[(String, String)]) -> bool {
+    let home = first.iter().find(|(name, _)| name == "HOME").map(|(_, value)| value.as_str());
+    env.guarded("HOME").as_deref() == home
 }
 
 /// Whether `CLAUDE_PID` is among the processes that started this one: in another process namespace it is some other process.
