@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{COMMAND_LINE, ConfigError, Env, encoded};
+use crate::config::{ConfigError, Env};
 
 /// What a switch applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +21,6 @@ pub enum Target {
 }
 
 impl Target {
-    /// The session with this id.
-    ///
-    /// # Errors
-    /// When the id is empty or too long.
-    pub fn session(id: &str) -> Result<Self, ConfigError> {
-        encoded(id, COMMAND_LINE, "--session").map(Self::Session)
-    }
-
     /// The switch's file in the state folder.
     ///
     /// # Errors

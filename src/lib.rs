@@ -14,6 +14,7 @@ pub mod duration;
 pub mod exit;
 pub mod hook;
 pub mod journal;
+pub mod naming;
 pub mod process;
 pub mod read;
 pub mod scope;

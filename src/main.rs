@@ -34,8 +34,8 @@ fn main() -> ExitCode {
         Command::Hook(args) => return hook::run(&args.flags()),
         Command::Install(args) => install::run(&args).map_err(Failure::from),
         Command::Uninstall(args) => uninstall::run(&args).map_err(Failure::from),
-        Command::On(target) => switch::run(target, true).map_err(Failure::from),
-        Command::Off(target) => switch::run(target, false).map_err(Failure::from),
+        Command::On(target) => switch::run(target, true),
+        Command::Off(target) => switch::run(target, false),
         Command::Wake(args) => wake::run(args),
         Command::Hold(args) => hold::run(args),
         Command::Release(args) => release::run(args),
@@ -59,6 +59,9 @@ fn main() -> ExitCode {
         Ok(()) => Exit::Done,
         Err(e) => {
             let _ = writeln!(io::stderr(), "frosty: {e}");
+            if let Some(hint) = e.hint() {
+                let _ = writeln!(io::stderr(), "hint: {hint}");
+            }
             e.exit()
         }
     };

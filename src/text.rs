@@ -169,6 +169,9 @@ fn distance(from: &str, to: &str) -> usize {
 /// The longest continuation prompt, in characters.
 pub const LONGEST_PROMPT: usize = 10_000;
 
+/// The longest path of a project folder that is kept, in characters.
+pub const LONGEST_FOLDER: usize = 1024;
+
 /// The longest note of a wake-up, in characters.
 pub const LONGEST_NOTE: usize = 1000;
 

@@ -190,7 +190,7 @@ impl Stage {
         }
         let engine = self.resting("b")?;
         let woke = self.frosty.run(&["wake", "--all", "--note", "up"], b"");
-        if woke.stdout != "woke b in b\n" {
+        if woke.stdout != "woke b\n" {
             return Err(format!("{woke:?}"));
         }
         let answer = engine.answer();

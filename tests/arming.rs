@@ -52,14 +52,18 @@ fn session_beats_project_beats_environment_beats_registration() {
     assert_eq!(on.code, Some(0), "{on:?}");
     assert!(on.stdout.contains("project ") && on.stdout.contains(" armed"), "{on:?}");
     assert_eq!(manual(&frosty, "a"), Some(2));
+    assert_eq!(manual(&frosty, "b"), Some(2));
     assert_eq!(frosty.run(&["off", "--session", "b"], b"").code, Some(0));
     assert_eq!(manual(&frosty, "b"), Some(0));
     assert_eq!(frosty.run(&["off"], b"").code, Some(0));
-    assert_eq!(frosty.hook(&stop("c")).code, Some(0), "off beats a registration that says always");
+    assert_eq!(manual(&frosty, "a"), Some(0));
+    assert_eq!(frosty.hook(&stop("a")).code, Some(0), "off beats a registration that says always");
     let frosty = frosty.var("FROSTY_ON", "1");
-    assert_eq!(frosty.hook(&stop("c")).code, Some(0), "the project's switch beats the environment");
-    assert_eq!(frosty.run(&["on", "--session", "c"], b"").code, Some(0));
-    assert_eq!(manual(&frosty, "c"), Some(2));
+    assert_eq!(frosty.hook(&stop("a")).code, Some(0), "the project's switch beats the environment");
+    assert_eq!(frosty.run(&["on", "--session", "a"], b"").code, Some(0));
+    // Armed, it asks: its guard is closed.
+    assert_eq!(manual(&frosty, "a"), Some(0));
+    assert_eq!(frosty.journal().last().unwrap()["reason"], "min_interval");
 }
 
 #[test]
@@ -92,6 +96,7 @@ fn a_project_is_its_real_path() {
 #[test]
 fn a_switch_that_cannot_be_read_is_told_and_continues_nobody() {
     let frosty = Frosty::embedded();
+    frosty.hook(&stop("s"));
     frosty.run(&["on", "--session", "s"], b"");
     fs::write(frosty.state().join("arm/session-s"), "who knows").unwrap();
     frosty.hook(&stop("s")).stands_down_saying(&["bad_config", "arm/session-s", "on or off", "who knows"]);

@@ -16,7 +16,7 @@ use frosty::throttle::verdict::Reason;
 use place::{Place, goes_on};
 use redis::Connection;
 use serde_json::Value;
-use support::{Engine, Frosty, Server, T0, eventually, policy, stop, stop_step};
+use support::{Engine, Frosty, Server, T0, eventually, policy, stop, stop_saying, stop_step};
 
 const FREE: &str = r#"{"stop": {"min_interval": "0s", "burst": null}}"#;
 
@@ -176,13 +176,81 @@ fn holds_are_named_listed_and_lifted() {
         // What it says to paste lifts it, in another fleet too.
         for args in [&["hold"][..], &["hold", "--fleet", "green"], &["hold", "a", "--for", "1h"]] {
             let held = place.run(args);
-            assert_eq!(held.stderr.contains("nobody of this fleet is known"), args.contains(&"green"), "{held:?}");
+            assert_eq!(held.stderr.contains("no session of this fleet is known"), args.contains(&"green"), "{held:?}");
             let paste = held.stdout.trim().rsplit_once(": frosty ").unwrap().1;
             let released = place.run(&paste.split(' ').collect::<Vec<_>>());
             assert!(released.stdout.starts_with("released "), "{paste} {released:?}");
         }
         let by: Vec<Value> = place.journal().into_iter().filter(|e| e["event"] == "Hold").collect();
         assert!(by.iter().all(|e| e["detail"].as_str().unwrap().starts_with("by ")), "{by:?}");
+    }
+}
+
+#[test]
+fn a_shorter_hold_replaces_a_longer_one_only_when_told_to() {
+    for mut place in Place::both() {
+        place.frosty = place.frosty.config(FREE);
+        for session in ["a", "b"] {
+            place.frosty.hook(&stop(session));
+        }
+        place.event("over", "SessionEnd", "");
+        for (target, what, stops) in [
+            (&["a"][..], "a", "it stops 1 session: a"),
+            (&["--fleet"], "the whole fleet default", "it stops 2 sessions: b, a"),
+        ] {
+            let hold = |more: &[&str]| place.run(&[&["hold"], target, more].concat());
+            let first = hold(&["--for", "2h", "--reason", "first"]);
+            assert!(first.stdout.contains(&format!("\n{stops}\n")), "{first:?}");
+            assert!(!first.stdout.contains("replaces"), "{first:?}");
+            let before = place.journal().len();
+            let shorter = hold(&["--for", "1h", "--reason", "it's short"]);
+            assert_eq!((shorter.code, shorter.stdout.as_str()), (Some(1), ""), "{shorter:?}");
+            assert!(shorter.stderr.starts_with(&format!("frosty: {what} is held until ")), "{shorter:?}");
+            assert!(shorter.stderr.contains(" already: first\nhint: "), "{shorter:?}");
+            assert_eq!(place.journal().len(), before + 1);
+            assert_eq!(place.journal()[before]["verdict"], "refuse");
+            let longer = hold(&["--for", "3h", "--reason", "longer"]);
+            assert!(longer.stdout.contains("\nit replaces the hold by "), "{longer:?}");
+            assert!(longer.stdout.contains(": first\n"), "{longer:?}");
+            // What it says to paste replaces it.
+            let paste = shorter.stderr.trim().rsplit_once(": frosty ").unwrap().1;
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &format!("{} {paste}", env!("CARGO_BIN_EXE_frosty"))]);
+            let as_here = place.frosty.command(&[]);
+            shell.env_clear().envs(as_here.get_envs().filter_map(|(k, v)| Some((k, v?))));
+            shell.current_dir(place.frosty.project());
+            let pasted = shell.output().unwrap();
+            let pasted = String::from_utf8(pasted.stdout).unwrap();
+            assert!(pasted.contains("(in 1h): it's short\n") && pasted.contains(": longer\n"), "{paste} {pasted}");
+            // Without an end it is longer than any with one.
+            assert!(hold(&["--reason", "endless"]).stdout.contains(": it's short\n"));
+            assert_eq!(hold(&["--for", "31d"]).code, Some(1));
+            assert!(hold(&["--reason", "again"]).stdout.contains("without an end: endless\n"));
+            assert_eq!(place.run(&[&["release"], target].concat()).code, Some(0));
+        }
+    }
+}
+
+#[test]
+fn a_blocked_agent_reaches_the_commands_once_and_by_its_name() {
+    for mut place in Place::both() {
+        let config = format!(r#"{{"stop": {{"min_interval": "1s"}}, "notify": [{}]}}"#, teller(&place.frosty));
+        place.frosty = place.frosty.config(&config).var("FROSTY_NAME", "nova");
+        let engine = place.resting("s", "frosty: blocked Zoë");
+        eventually("it is told", || !notified(&place.frosty).is_empty());
+        place.frosty.hook(&stop_saying("plain", "frosty: blocked ann"));
+        eventually("both are told", || notified(&place.frosty).len() >= 2);
+        let told = notified(&place.frosty);
+        assert_eq!(told[0]["text"], "nova is blocked on Zoë");
+        for (field, value) in
+            [("kind", "blocked"), ("name", "nova"), ("shown", "nova"), ("session", "s"), ("reason", "Zoë")]
+        {
+            assert_eq!(told[0][field], value, "{told:?}");
+        }
+        assert_eq!(told[0]["project"], place.frosty.project().display().to_string());
+        assert_eq!(told[1]["reason"], "ann");
+        drop(engine);
+        assert_eq!(notified(&place.frosty).len(), 2);
     }
 }
 

@@ -174,7 +174,7 @@ fn what_is_said_and_journaled() {
             clean_answer(&answer);
             answer
         };
-        assert!(run(&["wake", "nobody"]).stderr.contains("label x"));
+        assert!(run(&["wake", "nobody"]).stderr.contains("hint: there are x"));
         run(&["wake", HOSTILE]);
         run(&["wake", "--topic", HOSTILE]);
         run(&["wake", "--note", HOSTILE, "--all"]);

@@ -142,6 +142,7 @@ impl Both {
             assert_eq!(text("last_reason"), session.last_reason);
             assert_eq!((text("held_by"), text("held_reason")), (session.held_by, session.held_reason));
             assert_eq!((text("name"), text("label")), (session.name, session.label));
+            assert_eq!((text("named_by_project") == "1", text("project")), (session.named_by_project, session.project));
             assert_eq!(text("scope"), session.scope);
             assert_eq!(number("seen").unwrap_or(0), session.seen);
         }

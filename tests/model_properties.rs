@@ -243,7 +243,7 @@ proptest! {
             paced: true, scope: format!("scope-{i}"), session: format!("session-{i}"), r: r[i], id: format!("{i}-{event:?}"),
             ..support::step(event)
         };
-        let hold = HoldRequest { fleet: true, by: "ann".into(), reason: "r".into(), lasting: None, at_once: false };
+        let hold = HoldRequest { fleet: true, by: "ann".into(), reason: "r".into(), lasting: None, at_once: false, replace: false };
         let fleets = |event| Step { scope: String::new(), session: String::new(), ..support::step(event) };
         let key = Failure { class: FailureClass::Passing, reset: Some(Reset::At(T0 + waited)), of_key: true, too_long: false,
             cure: String::new() };

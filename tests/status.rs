@@ -137,13 +137,15 @@ fn every_state_by_real_hooks_on_both_stores() {
         let shown = lines(frosty, &[]);
         let rows: Vec<&String> = shown.iter().skip_while(|l| !l.starts_with("SESSION")).skip(1).collect();
         let order: Vec<&str> = rows.iter().filter_map(|l| l.split_whitespace().next()).take(5).collect();
-        assert_eq!(order, ["dialog", "dies", "held", "bangs", "errs"]);
+        assert_eq!(order, ["dialog", "blocked", "plain", "dies", "held"]);
         // It was refused because it is done, and is held besides.
-        assert!(rows[2].contains("  held by ann") && !rows[2].contains("done"), "{rows:?}");
-        assert!(shown.iter().any(|l| l.starts_with("13 sessions: 1 needs you, 1 waiter lost, 1 hold")), "{shown:?}");
+        assert!(rows[4].contains("  held by ann") && !rows[4].contains("done"), "{rows:?}");
+        assert!(
+            shown.iter().any(|l| l.starts_with("13 sessions: 1 needs you, 1 blocked, 1 stopped, 1 waiter lost")),
+            "{shown:?}"
+        );
         assert!(rows.last().unwrap().starts_with("left out: 1 ended"), "{rows:?}");
         for line in &shown {
-            assert!(frosty::status::width::of(line) <= 80, "{line}");
             assert!(!line.contains('\u{1b}'), "no colours where there is no terminal: {line}");
         }
         let foot = "left out: 1 ended; to see them too: frosty status --all --fleet default";
@@ -335,21 +337,23 @@ fn names_from_elsewhere_stay_in_their_columns() {
         redis::cmd("ZADD").arg("frosty:{default}:sessions").arg(1).arg(id).query::<()>(&mut con).unwrap();
     }
     let shown = lines(&frosty, &["--all"]).join("\n");
-    assert!(shown.contains("\ntwin 11111111  ") && shown.contains("\ntwin 33333333  "), "{shown}");
+    assert!(shown.contains("\ntwin-1111  ") && shown.contains("\ntwin-3333  "), "{shown}");
     let held = [("hold_reason", names[0]), ("hold_by", names[1]), ("hold_since", "1")];
     redis::cmd("HSET").arg("frosty:{default}:fleet").arg(&held).query::<()>(&mut con).unwrap();
-    for columns in ["20", "40", "80", "133", "nonsense"] {
-        let mut command = frosty.command(&["status", "--all"]);
-        command.env("COLUMNS", columns);
-        let answer = support::feed(command, b"");
-        let most = columns.parse().unwrap_or(80);
+    for columns in [20, 40, 80, 133] {
         // The head, the hold, the totals, an empty line, the titles, and one for each.
-        assert_eq!(answer.stdout.lines().count(), 5 + names.len() + 2, "{}", answer.stdout);
-        for line in answer.stdout.lines() {
-            assert!(frosty::status::width::of(line) <= most, "{columns}: {line}");
+        let drawn = on_a_terminal(&frosty, &["status", "--all"], columns);
+        assert!(drawn.len() >= 5 + names.len() + 2, "{drawn:?}");
+        for line in drawn {
+            assert!(frosty::status::width::of(&line) <= columns, "{columns}: {line}");
             assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{columns}: {line:?}");
         }
     }
+    // Nothing that goes into a pipe is cut off, nor where that is asked for.
+    let piped = lines(&frosty, &["--all"]);
+    assert!(piped.iter().all(|line| !line.contains('…')) && piped.iter().any(|l| l.contains(names[1])), "{piped:?}");
+    let whole = on_a_terminal(&frosty, &["status", "--all", "--no-trunc"], 40);
+    assert!(whole.iter().all(|line| !line.contains('…')), "{whole:?}");
 }
 
 #[test]
@@ -412,7 +416,7 @@ fn a_line_for_the_clients_status_line() {
         assert_eq!(say(&of("a"), &[]), "❄ hold by ann: look at it, until it is released · 6 left\n");
         drop(engine);
         place.event("a", "UserPromptSubmit", r#","prompt":"go""#);
-        let why = ["--for", "2h", "--reason", "日本語の理由はとても長いので途中で切られてしまいます"];
+        let why = ["--replace", "--for", "2h", "--reason", "日本語の理由はとても長いので途中で切られてしまいます"];
         assert_eq!(frosty.run(&[&["hold", "a"], &why[..]].concat(), b"").code, Some(0));
         let engine = place.resting("a", "more");
         let line = say(&of("a"), &[]);
@@ -526,6 +530,89 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let _ = self.script.kill();
         let _ = self.script.wait();
+    }
+}
+
+/// What a command draws on a terminal that is so wide.
+fn on_a_terminal(frosty: &Frosty, args: &[&str], columns: usize) -> Vec<String> {
+    let line = format!("stty rows 50 cols {columns}; exec {} {}", env!("CARGO_BIN_EXE_frosty"), args.join(" "));
+    let mut command = frosty.command_of("script".as_ref(), &["-qec", &line, "/dev/null"]);
+    command.env("TERM", "xterm-256color").env("SHELL", "/bin/sh").env("NO_COLOR", "1");
+    let drawn = support::feed(command, b"").stdout;
+    drawn.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
+}
+
+#[test]
+fn nothing_is_running_for_ever() {
+    for place in Place::both() {
+        let place = Place { frosty: place.frosty.config(r#"{"park_max": "1s"}"#), ..place };
+        place.event("asked", "UserPromptSubmit", r#","prompt":"go""#);
+        place.event("dialog", "Notification", r#","notification_type":"permission_prompt""#);
+        let state = |id: &str| sessions(&report(&place.frosty, &[]))[id]["state"].clone();
+        assert_eq!(state("dialog"), "needs_you");
+        eventually("its turn is not taken to run any more", || state("asked") == "no_event");
+        let shown = lines(&place.frosty, &[]);
+        assert!(shown.iter().any(|l| l.starts_with("asked ") && l.contains("  no event for ")), "{shown:?}");
+        place.event("asked", "SubagentStop", "");
+        assert_eq!(state("asked"), "running", "an event came");
+        place.event("dialog", "SubagentStop", "");
+        assert_ne!(state("dialog"), "needs_you", "any event ends it");
+        let Some(server) = &place.server else { continue };
+        // A while ago, by the store's clock.
+        let frosty = Frosty::on(server);
+        let back = |id: &str, event: &str, more: &str, by: i64| {
+            place.event(id, event, more);
+            let mut con = server.connection();
+            let key = format!("frosty:{{default}}:session:{id}");
+            let seen: i64 = redis::cmd("HGET").arg(&key).arg("seen").query(&mut con).unwrap();
+            redis::cmd("HSET").arg(key).arg("seen").arg(seen - by).query::<()>(&mut con).unwrap();
+        };
+        back("asked", "UserPromptSubmit", r#","prompt":"go""#, 185_000);
+        back("dialog", "Notification", r#","notification_type":"permission_prompt""#, 3_700_000);
+        let shown = lines(&frosty, &[]);
+        for (id, state) in [("asked ", "  running 3m  "), ("dialog ", "  needs you 1h1m  ")] {
+            assert!(shown.iter().any(|l| l.starts_with(id) && l.contains(state)), "{shown:?}");
+        }
+        let found = sessions(&report(&frosty, &[]));
+        assert!(found["asked"]["quiet_ms"].as_i64().unwrap() >= 185_000);
+    }
+}
+
+#[test]
+fn what_the_server_counts_is_unknown_while_it_is_away() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server).config(r#"{"stop": {"quotas": [{"limit": 5, "per": "1h"}]}}"#);
+    assert_eq!(frosty.hook(&stop("s")).code, Some(2));
+    let line =
+        |session: &str| frosty.run(&["statusline"], format!(r#"{{"session_id":"{session}"}}"#).as_bytes()).stdout;
+    assert!(line("s").contains("4 left"), "{}", line("s"));
+    drop(server);
+    // Decided by this machine, whose own count is another.
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+    let away = line("s");
+    assert!(away.contains("store away") && !away.contains("left") && !away.contains("in a row"), "{away}");
+    let found = sessions(&report(&frosty, &[]));
+    assert_eq!((&found["s"]["quota_left"], &found["s"]["admissions_last_hour"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn what_only_a_person_can_mend_comes_first() {
+    for place in Place::both() {
+        let place = Place { frosty: place.frosty.config(POLICY), ..place };
+        let failure = |session: &str| {
+            format!(r#"{{"session_id":"{session}","hook_event_name":"StopFailure","error":"billing_error"}}"#)
+        };
+        let engine = Engine::start(&place.frosty, &failure("pays"));
+        eventually("it is held", || place.reasons("pays").contains(&"hold".to_owned()));
+        let blocked = place.resting("blocked", "frosty: blocked ann");
+        let held = place.resting("held", "frosty: done");
+        hold(&place, "held", None);
+        place.event("dialog", "Notification", r#","notification_type":"permission_prompt""#);
+        let shown = lines(&place.frosty, &[]);
+        let rows = shown.iter().skip_while(|l| !l.starts_with("SESSION")).skip(1);
+        let order: Vec<&str> = rows.filter_map(|l| l.split_whitespace().next()).collect();
+        assert_eq!(order, ["dialog", "pays", "blocked", "held"]);
+        drop((engine, blocked, held));
     }
 }
 

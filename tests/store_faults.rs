@@ -273,7 +273,7 @@ kill $pid; wait $pid
 "#,
     );
     let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(text, "rest done\nwoke s in s\nengine 2\n", "{output:?}");
+    assert_eq!(text, "rest done\nwoke s\nengine 2\n", "{output:?}");
 }
 
 /// The prompt of an admission is the agent's to read: that the embedded store decided stands in the journal alone. A refusal

@@ -87,7 +87,7 @@ fn who_is_meant_and_what_cannot_be() {
         assert!(lines(&told)[1] == "The session has ended." && lines(&told).len() == 2, "{told:?}");
         place.event("one", "SessionStart", "");
         let nobody = place.run(&["log", "--scope", "nobody"]);
-        assert!(nobody.code == Some(64) && nobody.stderr.contains("  one  scope seat%201  name willy"), "{nobody:?}");
+        assert!(nobody.code == Some(64) && nobody.stderr.contains("\nhint: there are willy; "), "{nobody:?}");
         let reason = place.run(&["log", "--reason", "tired"]);
         assert!(reason.code == Some(64) && reason.stderr.contains("min_interval, burst, cooldown"), "{reason:?}");
         let since = place.run(&["log", "--since", "someday"]);
@@ -429,6 +429,58 @@ fn a_reader_that_goes_away_ends_it_and_a_terminal_has_colours() {
     let coloured = on_terminal(&frosty);
     assert!(coloured.contains("\u{1b}[32madmitted\u{1b}[0m"), "{coloured:?}");
     assert!(!on_terminal(&frosty.var("NO_COLOR", "1")).contains('\u{1b}'));
+}
+
+#[test]
+fn a_failed_turn_is_explained_with_its_error_and_remedy_by_either_engine() {
+    for place in Place::both() {
+        let failure = |session: &str, error: &str| {
+            format!(r#"{{"session_id":"{session}","hook_event_name":"StopFailure","error":"{error}"}}"#)
+        };
+        for (error, remedy) in [
+            ("billing_error", "(billing_error). To mend that: add credit or mend the payment method of the account."),
+            ("overloaded", "(overloaded). That may pass by itself; there is nothing to mend here."),
+        ] {
+            let (plain, waits) = (format!("plain-{error}"), format!("waits-{error}"));
+            // The first event of a session, and after an admission.
+            for _ in 0..2 {
+                place.frosty.hook(&failure(&plain, error));
+                let told = place.run(&["explain", &plain]);
+                assert!(told.stdout.contains("Its last turn failed at ") && told.stdout.contains(remedy), "{told:?}");
+                place.run(&["release", &plain]);
+                place.frosty.hook(&stop(&plain));
+            }
+            let told = place.run(&["explain", &plain]);
+            assert!(!told.stdout.contains("Its last turn failed"), "{told:?}");
+            let engine = Engine::start(&place.frosty, &failure(&waits, error));
+            eventually("it is refused", || place.reasons(&waits).len() >= 2);
+            let told = place.run(&["explain", &waits]);
+            assert!(told.stdout.contains("Its last turn failed at ") && told.stdout.contains(remedy), "{told:?}");
+            drop(engine);
+        }
+    }
+}
+
+/// What is shown in place of an id is never a bare one where more is known.
+#[test]
+fn sessions_are_shown_by_their_names() {
+    let id = "3f2a9c1e-0000-4000-8000-000000000001";
+    for place in Place::both() {
+        place.event(id, "SessionStart", "");
+        place.frosty.hook(&stop(id));
+        place.frosty.hook(&stop(id));
+        place.run(&["hold", "project", "--for", "1h"]);
+        for command in [&["log"][..], &["explain"], &["status"], &["explain", "project"]] {
+            let shown = place.run(command);
+            assert!(shown.stdout.contains("project-3f2a") && !shown.stdout.contains(id), "{command:?} {shown:?}");
+        }
+        let status = place.run(&["status", "--json"]).stdout;
+        let status: Value = serde_json::from_str(&status).unwrap();
+        assert_eq!(status["sessions"][0]["shown"], "project-3f2a");
+        assert_eq!(status["sessions"][0]["project"], place.frosty.project().display().to_string());
+        let kept = &lines(&place.run(&["log"]))[0].to_owned();
+        assert!(kept.contains(" project-3f2a ") && kept.contains("SessionStart"), "{kept}");
+    }
 }
 
 #[test]

@@ -154,7 +154,7 @@ mod with_tls {
                     let heard: u32 = redis::cmd("PUBLISH").arg("trigger.nova.s").arg(&text).query(&mut admin).unwrap();
                     assert_eq!(heard, 1);
                 } else {
-                    assert_eq!(frosty.run(&["wake", "s"], b"").stdout, "woke s in s\n");
+                    assert_eq!(frosty.run(&["wake", "s"], b"").stdout, "woke s\n");
                 }
                 let answer = engine.answer();
                 assert_eq!(answer.code, Some(2), "{answer:?}");

@@ -17,7 +17,7 @@ fn wake_by_session_scope_and_name_with_its_notes() {
         for whom in ["s", "seat 1", "seat%201", "willy"] {
             let engine = place.resting("s", "frosty: done");
             let woke = place.run(&["wake", whom, "--note", "the build\u{1b}[31m is green"]);
-            assert_eq!((woke.code, woke.stdout.as_str()), (Some(0), "woke s in seat%201\n"), "{woke:?}");
+            assert_eq!((woke.code, woke.stdout.as_str()), (Some(0), "woke willy\n"), "{woke:?}");
             let answer = engine.answer();
             goes_on(&answer);
             assert!(
@@ -53,7 +53,7 @@ fn topics_and_all() {
         let mut deploys = place.resting("b", "frosty: wait_for the deploy");
         let mut blocked = place.resting("c", "frosty: blocked Ann");
         let woke = place.run(&["wake", "--topic", "the build", "--note", "it is green"]);
-        assert_eq!(woke.stdout, "woke a in a\n");
+        assert_eq!(woke.stdout, "woke a\n");
         goes_on(&builds.answer());
         assert!(deploys.is_waiting() && blocked.is_waiting());
         let nobody = place.run(&["wake", "--topic", "the biuld"]);
@@ -74,15 +74,19 @@ fn an_ambiguous_word_lists_and_a_wrong_one_tells_who_is_there() {
         let several = place.run(&["wake", "twins"]);
         assert_eq!(several.code, Some(64));
         assert!(
-            several.stderr.contains("a  scope a  name twins") && several.stderr.contains("b  scope b"),
+            several.stderr.contains("\n  twins-b  id b") && several.stderr.contains("\n  twins-a  id a"),
             "{several:?}"
         );
         let nobody = place.run(&["wake", "nova"]);
         assert_eq!(nobody.code, Some(64));
-        assert!(nobody.stderr.contains("found \"nova\"") && nobody.stderr.contains("a  scope a"), "{nobody:?}");
+        assert!(nobody.stderr.contains("no session is called \"nova\""), "{nobody:?}");
+        assert!(
+            nobody.stderr.contains("\nhint: there are twins-b, twins-a; see all of them: frosty status\n"),
+            "{nobody:?}"
+        );
         place.event("b", "SessionEnd", "");
         let woke = place.run(&["wake", "twins"]);
-        assert_eq!(woke.stdout, "a has no engine that waits: it hears of this at its next stop\n");
+        assert_eq!(woke.stdout, "twins has no engine that waits: the wake-up is kept for its next stop\n");
         for args in [
             &["wake"][..],
             &["wake", "a", "--all"],
@@ -144,6 +148,93 @@ fn a_hold_is_waited_for_and_released() {
         assert_eq!(place.run(&["release"]).stdout, "nothing is held\n");
         assert_eq!(place.run(&["release", "s"]).stdout, "s was not held\n");
         assert_eq!(place.run(&["release", "nobody"]).code, Some(64));
+    }
+}
+
+const ONE: &str = "3f2a9c1e-0000-4000-8000-000000000001";
+const TWO: &str = "71d09c1e-0000-4000-8000-000000000002";
+
+/// A session of a project, by its start; with a file of that project, if it has one.
+fn start(place: &Place, id: &str, project: &str, file: Option<&str>) {
+    let folder = place.frosty.home.path().join(project);
+    std::fs::create_dir_all(folder.join(".claude")).unwrap();
+    if let Some(file) = file {
+        std::fs::write(folder.join(".claude/frosty.json"), file).unwrap();
+    }
+    let mut command = place.frosty.command(&["hook"]);
+    command.env("CLAUDE_PROJECT_DIR", &folder);
+    let payload = format!(r#"{{"session_id":"{id}","hook_event_name":"SessionStart"}}"#);
+    assert_eq!(support::feed(command, payload.as_bytes()).code, Some(0));
+}
+
+/// Every command that names a session takes the same words for it, shows it by the same name, and does nothing for a word
+/// that names none.
+#[test]
+fn every_command_takes_the_same_words() {
+    for place in Place::both() {
+        start(&place, ONE, "web site", None);
+        start(&place, TWO, "api", None);
+        let folder = place.frosty.home.path().join("web site").display().to_string();
+        for word in [ONE, "3f2a", "3f2a9c1e-0000", "web site", "web site-3f2a", &folder, &format!("{folder}/")] {
+            let woke = place.run(&["wake", word]);
+            assert!(woke.stdout.starts_with("web site-3f2a has no engine"), "{word} {woke:?}");
+            let held = place.run(&["hold", word, "--for", "1h"]);
+            assert!(held.stdout.starts_with("web site-3f2a is held until "), "{word} {held:?}");
+            assert!(held.stdout.ends_with("to lift it before: frosty release 'web site-3f2a'\n"), "{word} {held:?}");
+            let released = place.run(&["release", word]);
+            assert!(released.stdout.starts_with("released web site-3f2a: "), "{word} {released:?}");
+            for command in ["off", "on"] {
+                let switched = place.run(&[command, "--session", word]);
+                assert!(switched.stdout.starts_with("session web site-3f2a "), "{word} {switched:?}");
+                let switch = place.frosty.state().join(format!("arm/session-{ONE}"));
+                assert_eq!(std::fs::read_to_string(switch).unwrap(), format!("{command}\n"), "{word}");
+            }
+            assert_eq!(place.run(&["log", "--scope", word]).code, Some(0), "{word}");
+            let told = place.run(&["explain", word]);
+            assert!(told.stdout.starts_with("web site-3f2a "), "{word} {told:?}");
+        }
+        std::fs::remove_dir_all(place.frosty.state().join("arm")).unwrap();
+        let before = place.journal().len();
+        for command in [
+            &["wake", "web sit"][..],
+            &["hold", "web sit"],
+            &["release", "web sit"],
+            &["explain", "web sit"],
+            &["log", "--scope", "web sit"],
+            &["off", "--session", "web sit"],
+            &["on", "--session", "web sit"],
+        ] {
+            let answer = place.run(command);
+            assert_eq!((answer.code, answer.stdout.as_str()), (Some(64), ""), "{command:?} {answer:?}");
+            let said = "frosty: no session is called \"web sit\"\nhint: did you mean web site, web site-3f2a\n";
+            assert_eq!(answer.stderr, said, "{command:?}");
+        }
+        assert_eq!(place.journal().len(), before, "nothing was done");
+        assert!(!place.frosty.state().join("arm").exists());
+        // An id of the client's form may be that of a session that is not armed yet, and so not known.
+        let unseen = "9a9c1e00-0000-4000-8000-000000000003";
+        let armed = place.run(&["on", "--session", unseen]);
+        assert_eq!(armed.stdout, format!("session {unseen} (not seen yet) armed: Frosty continues it\n"));
+    }
+}
+
+#[test]
+fn a_name_of_the_users_own_is_meant_before_one_that_a_repository_chose() {
+    for place in Place::both() {
+        start(&place, TWO, "cloned", Some(r#"{"name": "nova"}"#));
+        assert!(place.run(&["hold", "nova"]).stdout.starts_with("nova is held "), "no other one bears that name");
+        assert!(place.run(&["release", "nova"]).stdout.starts_with("released nova: "));
+        let place = place.var("FROSTY_NAME", "nova");
+        start(&place, ONE, "own", None);
+        // Seen later, it does not take the name.
+        let mut command = place.frosty.command(&["hook"]);
+        command.env_remove("FROSTY_NAME").env("CLAUDE_PROJECT_DIR", place.frosty.home.path().join("cloned"));
+        assert_eq!(support::feed(command, stop(TWO).as_bytes()).code, Some(2));
+        let held = place.run(&["hold", "nova"]);
+        assert!(held.stdout.starts_with("nova is held ") && held.stdout.contains("\nit stops 1 session: nova\n"));
+        assert_eq!(place.journal().last().unwrap()["scope"], ONE);
+        assert!(place.run(&["hold", "nova-71d0"]).stdout.starts_with("nova-71d0 is held "));
+        assert_eq!(place.journal().last().unwrap()["scope"], TWO);
     }
 }
 

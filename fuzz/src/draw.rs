@@ -22,6 +22,8 @@ pub fn step(event: Event) -> Step {
         scope: "scope".to_owned(),
         session: "session".to_owned(),
         name: String::new(),
+        named_by_project: false,
+        project: String::new(),
         paced: false,
         pid: None,
         client: None,
@@ -131,6 +133,7 @@ pub fn event(u: &mut Unstructured<'_>, fence: i64) -> Result<Event> {
             reason: "why".to_owned(),
             lasting: if u.arbitrary()? { Some(Duration::from_millis(u.arbitrary()?)) } else { None },
             at_once: u.arbitrary()?,
+            replace: u.arbitrary()?,
         }),
         _ => Event::Expired { fence },
     })

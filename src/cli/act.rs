@@ -22,8 +22,8 @@ fn note(text: &str) -> Result<String, String> {
 #[derive(Debug, Args)]
 #[group(id = "whom", required = true, multiple = false, args = ["target", "all", "topic"])]
 pub struct WakeArgs {
-    /// A session's id, a scope, a session's name, or a window's label
-    #[arg(value_name = "SESSION|SCOPE|NAME|LABEL", value_parser = NonEmptyStringValueParser::new())]
+    /// A session: its name, label, id or the beginning of it, scope, or project folder
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
     /// Every session of the fleet that rests
     #[arg(long)]
@@ -45,8 +45,8 @@ pub struct WakeArgs {
 /// What `release` lifts.
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
-    /// A scope, or a session's id, name or window label; without it, the one hold that there is
-    #[arg(value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, the one hold that there is
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
     /// The whole fleet's hold: of this one, or without a name of the configured one
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
@@ -67,16 +67,16 @@ pub struct TargetArgs {
     /// All sessions in this folder
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
-    /// One session
-    #[arg(long, value_name = "ID")]
+    /// One session: its name, label, id or the beginning of it, scope, or project folder
+    #[arg(long, value_name = "SESSION")]
     pub session: Option<String>,
 }
 
 /// What `hold` holds, for how long, and why.
 #[derive(Debug, Args)]
 pub struct HoldArgs {
-    /// A scope, or a session's id, name or window label; without it, the whole fleet
-    #[arg(value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, the whole fleet
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
     /// The whole fleet: this one, or without a name the configured one
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
@@ -93,6 +93,9 @@ pub struct HoldArgs {
     /// Let all sessions of the fleet go on at once when it ends, and not one after the other
     #[arg(long)]
     pub at_once: bool,
+    /// Replace a hold that lasts longer
+    #[arg(long)]
+    pub replace: bool,
     /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,

@@ -23,6 +23,9 @@ pub struct StatusArgs {
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Cut nothing off, however narrow the terminal is
+    #[arg(long, conflicts_with = "watch")]
+    pub no_trunc: bool,
     /// Where.
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -34,8 +37,8 @@ pub struct LogArgs {
     /// Go on with what is journaled from now on, until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
-    /// Of this scope, or of a session by its id, name or window label
-    #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    /// Of a session: its name, label, id or the beginning of it, scope, or project folder
+    #[arg(long, value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
     pub scope: Option<String>,
     /// Since then: a duration ago such as 2h, or a time such as 18:00 or "yesterday 09:00" (this machine's time zone)
     #[arg(long, value_name = "TIME", value_parser = since)]
@@ -49,6 +52,9 @@ pub struct LogArgs {
     /// As one JSON object per line
     #[arg(long)]
     pub json: bool,
+    /// Cut nothing off, however narrow the terminal is
+    #[arg(long)]
+    pub no_trunc: bool,
     /// Where.
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -57,8 +63,9 @@ pub struct LogArgs {
 /// Whose last verdict `explain` puts into words.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// A session's id, a scope, a session's name, or a window's label; without it, this session, else the last one asked
-    #[arg(value_name = "SESSION|SCOPE|NAME|LABEL", value_parser = NonEmptyStringValueParser::new())]
+    /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, this session, else the
+    /// last one asked
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
     /// Where.
     #[command(flatten)]

@@ -10,6 +10,7 @@ use crate::config::Env;
 use crate::duration;
 use crate::hook::look::{self, Asked, Looked};
 use crate::hook::prompt;
+use crate::naming;
 use crate::store::foresee::Foreseen;
 use crate::store::roll::Roll;
 use crate::store::{StoreError, embedded, script};
@@ -46,6 +47,8 @@ struct Answer {
     strikes: u32,
     scope: String,
     session: String,
+    /// What the session is shown as.
+    shown: String,
     fleet: String,
     store: &'static str,
     degraded: bool,
@@ -108,6 +111,7 @@ fn asks(asked: &Asked) -> Answer {
     let note = notes.collect::<Vec<_>>().join("; ");
     let decided = model::step(&config.policy, &mut state, step, now);
     Answer {
+        shown: naming::shown(&step.session, &state.session),
         would_exit: asked.would_exit(&decided),
         verdict: decided.outcome.code(),
         reason: decided.reason.code(),
@@ -149,6 +153,12 @@ fn why(decided: &Decision, asked: &Asked, state: &State) -> String {
     }
 }
 
+/// The session's name, and its id where that is not its name.
+fn session(answer: &Answer) -> String {
+    let Answer { session, shown, .. } = answer;
+    if shown.is_empty() || shown == session { session.clone() } else { format!("{shown} ({session})") }
+}
+
 fn lines(answer: &Answer) -> String {
     let would_exit = answer.would_exit.map_or_else(|| "none, it would wait".to_owned(), |code| code.to_string());
     let retry = answer.retry_after_ms.and_then(|ms| u64::try_from(ms).ok()).map(std::time::Duration::from_millis);
@@ -165,7 +175,7 @@ fn lines(answer: &Answer) -> String {
         ("strikes", number(answer.strikes)),
         ("event", answer.event.clone()),
         ("scope", answer.scope.clone()),
-        ("session", answer.session.clone()),
+        ("session", session(answer)),
         ("fleet", answer.fleet.clone()),
         ("store", store),
         ("armed", if answer.armed { "yes" } else { "no" }.to_owned()),

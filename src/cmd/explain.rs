@@ -3,13 +3,14 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::whose::Whose;
-use super::{Failure, out};
+use super::{Failure, out, target};
 use crate::cli::ExplainArgs;
 use crate::config::Env;
 use crate::hook;
+use crate::naming::Names;
 use crate::status::{screen, state as status, width};
 use crate::store::past::Past;
-use crate::store::roll::Roll;
+use crate::store::roll::{Roll, Session};
 use crate::store::undecided;
 use crate::tell::explain::{self, Told};
 use crate::text;
@@ -50,7 +51,7 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let own = env.claude_session_id.as_deref().map(text::encode);
     let (mut whose, mut shown) = match (&args.target, &own) {
         (Some(word), _) => (Whose::of(&mut roll, word)?, format!("\"{}\"", text::line(word))),
-        (None, Some(id)) => (Whose::Session(id.clone()), id.clone()),
+        (None, Some(id)) => (Whose::Session(id.clone()), "this session".to_owned()),
         (None, None) => (Whose::All, format!("fleet {}", config.fleet)),
     };
     let mut last = last(&mut roll, &whose)?;
@@ -68,7 +69,9 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let Some(told) = Told::of(&past, &config.policy, &seen.state, seen.now, doors) else {
         return Err(ExplainError::Unknown { reason: text::line(past.text("reason")) }.into());
     };
-    let told = Told { place: &place, ..told };
+    let failure = failure(&mut roll, &past)?;
+    let name = name(&roll.sessions()?, &past);
+    let told = Told { place: &place, name, failure: failure.as_ref(), ..told };
     let columns = io::stdout().is_terminal().then(|| screen::style().width);
     let mut out = out::stdout();
     // A reader that has gone away is no failure.
@@ -93,6 +96,29 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// What the session of an entry is shown as, else the last one of its scope.
+fn name(sessions: &[Session], past: &Past) -> String {
+    let (session, scope) = (past.text("session"), past.text("scope"));
+    if session.is_empty() && scope.is_empty() {
+        return String::new();
+    }
+    Names::of_all(sessions).get(session).unwrap_or_else(|| target::scope_name(sessions, scope))
+}
+
+/// The failure that ended the last turn of an entry's session, if one did.
+fn failure(roll: &mut Roll<'_>, past: &Past) -> Result<Option<Past>, Failure> {
+    let session = past.text("session");
+    let ends = |p: &Past| p.says("session", session) && (p.says("event", "Stop") || p.says("event", "StopFailure"));
+    let last = roll.entries_where(0, 1, ends)?.pop().filter(|last| last.says("event", "StopFailure"));
+    let Some(last) = last.filter(|_| !session.is_empty()) else { return Ok(None) };
+    if last.says("verdict", Outcome::Record.code()) {
+        return Ok(Some(last));
+    }
+    // What waits after a failure asks under its name, without its words.
+    let is_booked = |p: &Past| ends(p) && p.says("event", "StopFailure") && p.says("verdict", Outcome::Record.code());
+    Ok(roll.entries_where(0, 1, is_booked)?.pop())
 }
 
 /// Their last verdict, or else the last that happened to them.

@@ -1,4 +1,4 @@
-//! `frosty hold`: nobody of a scope, or of the whole fleet, goes on until it is released or its time is over.
+//! `frosty hold`: no agent of a scope, or of the whole fleet, goes on until it is released or its time is over.
 
 use std::io::{self, Write};
 use std::time::Instant;
@@ -7,31 +7,68 @@ use chrono::Local;
 
 use super::{Failure, out, target, who};
 use crate::cli::{HoldArgs, PlaceArgs};
-use crate::clock;
 use crate::config::{Config, Env};
+use crate::duration;
 use crate::hook;
-use crate::store::{self, roll::Roll};
+use crate::naming::Names;
+use crate::status::{self, when};
+use crate::store;
+use crate::store::roll::{Roll, Session};
 use crate::text;
-use crate::throttle::policy::millis;
+use crate::throttle::policy::{Ms, millis};
+use crate::throttle::state::Hold;
 use crate::throttle::step::{Event, HoldRequest, Step};
-use crate::when;
+use crate::throttle::verdict::{Decision, Outcome};
 use crate::willy::{Kind, Word};
+
+/// So many of the sessions that it stops are named.
+const MOST_NAMED: usize = 5;
+
+/// Why a hold was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// One stands that lasts longer.
+    #[error("{what} is held {end} by {by} already: {reason}")]
+    LastsLonger {
+        /// What is held.
+        what: String,
+        /// Until when.
+        end: String,
+        /// By whom.
+        by: String,
+        /// Why.
+        reason: String,
+        /// The command that replaces it.
+        again: String,
+    },
+}
+
+impl HoldError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let Self::LastsLonger { again, .. } = self;
+        format!("replace it by the shorter one: {again}")
+    }
+}
 
 /// Holds what the arguments name, and tells everyone.
 ///
 /// # Errors
-/// When nobody or several are meant, the time means nothing, or the store cannot be asked.
+/// When no session or several are meant, the time means nothing, a hold stands that lasts longer, or the store cannot be
+/// asked.
 pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let env = Env::read();
     if args.target.is_some() && args.fleet.as_deref() == Some("") {
         return Err(target::TargetError::Both { command: "hold" }.into());
     }
+    let command = command(&args);
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let again = place.again();
     let config = super::config(&env, place)?;
     let lasting = match &args.until {
         Some(time) => {
-            let until = when::until(time, &Local::now()).filter(|left| !left.is_zero());
+            let until = crate::when::until(time, &Local::now()).filter(|left| !left.is_zero());
             Some(until.ok_or_else(|| super::TimeError::Until { found: text::line(time) })?)
         }
         None => args.lasting,
@@ -39,69 +76,115 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let mut roll = Roll::open_to_change(&config);
     super::tell_if_away(roll.away());
     let scope = args.target.map(|word| target::scope(&mut roll, &word)).transpose()?;
+    let sessions = roll.sessions()?;
     let (by, from) = (who::by(), who::from(&env));
     let reason = text::line_of(&args.reason, text::LONGEST_NOTE);
-    let asked =
-        HoldRequest { fleet: scope.is_none(), by: by.clone(), reason: reason.clone(), lasting, at_once: args.at_once };
+    let fleet = scope.is_none();
+    let (replace, at_once) = (args.replace, args.at_once);
+    let asked = HoldRequest { fleet, by: by.clone(), reason: reason.clone(), lasting, replace, at_once };
     let detail = text::line(&format!("by {by} from {from}: {reason}"));
     let scope = scope.unwrap_or_default();
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Hold", Event::Hold(asked)) };
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
     let decided = verdict.decision;
+    let what = what(&config, &sessions, &scope);
     let until = decided.retry_after.map(|left| decided.now.saturating_add(millis(left)));
-    let what = what(&config, &scope);
-    let end = match (until, decided.retry_after) {
-        (Some(at), Some(left)) => format!("until {} (in {})", text::utc(at), crate::duration::about(left)),
-        _ => "until it is released".to_owned(),
-    };
-    let release = release(&scope, &again);
+    if decided.outcome == Outcome::Refuse {
+        return Err(refused(&decided, what, until, format!("{command} --replace{again}")).into());
+    }
+    let end = end(until, decided.now);
     let mut out = out::stdout();
     let _ = writeln!(out, "{what} is held {end}: {}", text::line(&reason));
+    if let Some(hold) = &decided.replaced {
+        let _ = writeln!(out, "it replaces the hold {}", stood(hold, decided.now));
+    }
     let binds = verdict.degraded.is_none() && !config.shadow;
-    let nobody = if binds { "nobody of it goes on meanwhile; " } else { "" };
-    let _ = writeln!(out, "{nobody}to lift it before: {release}");
+    let _ = writeln!(out, "{}", stops(&sessions, &scope, decided.now, binds));
+    let _ = writeln!(out, "to lift it before: {}", release(&target::scope_name(&sessions, &scope), &again));
     super::tell_if_here_only(verdict.degraded.as_deref(), roll.away());
     if config.shadow {
         say(
             "\"mode\" is \"shadow\" here, and agents in that mode go on all the same; to hold them: set \"mode\" to \"enforce\"",
         );
     }
-    if scope.is_empty() && roll.sessions().is_ok_and(|all| all.is_empty()) {
-        say(
-            "nobody of this fleet is known in this store yet; whoever comes is held. If another was meant: frosty status",
-        );
+    if scope.is_empty() && sessions.is_empty() {
+        say("no session of this fleet is known in this store yet. If another was meant: frosty status");
     }
-    let word = Word {
-        kind: Kind::Hold,
-        fleet: config.fleet.clone(),
-        text: format!("{what} is held {end} by {by}: {reason}"),
-        scope,
-        session: String::new(),
-        by,
-        reason,
-        from,
-        at: decided.now,
-        until,
-        host: clock::host(),
-    };
+    let text = format!("{what} is held {} by {by}: {reason}", end_elsewhere(until));
+    let word = Word { scope, by, reason, from, until, text, ..Word::new(Kind::Hold, &config.fleet, decided.now) };
     super::tell_everyone(&config, &word);
     Ok(())
 }
 
+fn refused(decided: &Decision, what: String, until: Option<Ms>, again: String) -> HoldError {
+    let held = decided.held.clone().unwrap_or_default();
+    let (by, reason) = (text::line(&held.by), text::line(&held.reason));
+    HoldError::LastsLonger { what, end: end(until, decided.now), by, reason, again }
+}
+
+/// The command line once more, without the flags that name the place.
+fn command(args: &HoldArgs) -> String {
+    let word = |flag: &str, value: &str| format!(" {flag}{}", text::word(value));
+    let target = args.target.as_deref().map(|target| word("", target));
+    let lasting = args.lasting.map(|lasting| word("--for ", &duration::show(lasting)));
+    let until = args.until.as_deref().map(|until| word("--until ", until));
+    let fleet = args.fleet.as_deref().filter(|name| name.is_empty()).map(|_| " --fleet".to_owned());
+    let reason = Some(word("--reason ", &args.reason));
+    ["frosty hold".to_owned()]
+        .into_iter()
+        .chain([target, fleet, lasting, until, reason].into_iter().flatten())
+        .collect()
+}
+
+/// When a hold ends, for a person on this machine.
+fn end(until: Option<Ms>, now: Ms) -> String {
+    until.map_or_else(
+        || "until it is released".to_owned(),
+        |at| format!("until {} (in {})", when::zoned(at, now), when::left(at, now)),
+    )
+}
+
+/// When a hold ends, for everyone.
+fn end_elsewhere(until: Option<Ms>) -> String {
+    until.map_or_else(|| "until it is released".to_owned(), |at| format!("until {}", when::dated(at)))
+}
+
+/// A hold that stood.
+fn stood(hold: &Hold, now: Ms) -> String {
+    let end = hold.until.map_or_else(|| "without an end".to_owned(), |at| format!("until {}", when::zoned(at, now)));
+    format!("by {} {end}: {}", text::line(&hold.by), text::line(&hold.reason))
+}
+
+/// How many sessions it stops, and which.
+fn stops(sessions: &[Session], scope: &str, now: Ms, binds: bool) -> String {
+    let is_there = |(_, s): &&Session| (scope.is_empty() || s.scope == scope) && status::is_present(s, now);
+    let there: Vec<&Session> = sessions.iter().filter(is_there).collect();
+    let names = Names::of_all(sessions);
+    let named: Vec<String> = there.iter().take(MOST_NAMED).map(|(id, _)| names.name(id)).collect();
+    let more = if there.len() > MOST_NAMED { format!(" and {} more", there.len() - MOST_NAMED) } else { String::new() };
+    let does = if binds { "it stops" } else { "it concerns" };
+    match there.len() {
+        0 => format!("{does} no session that is there now, and every one that comes"),
+        1 => format!("{does} 1 session: {}", named.join(", ")),
+        n => format!("{does} {n} sessions: {}{more}", named.join(", ")),
+    }
+}
+
 /// What is held, in words.
-pub(super) fn what(config: &Config, scope: &str) -> String {
-    if scope.is_empty() { format!("the whole fleet {}", config.fleet) } else { format!("scope {scope}") }
+pub(super) fn what(config: &Config, sessions: &[Session], scope: &str) -> String {
+    if scope.is_empty() { format!("the whole fleet {}", config.fleet) } else { target::scope_name(sessions, scope) }
 }
 
 fn say(what: &str) {
     let _ = writeln!(io::stderr(), "frosty: {what}");
 }
 
-/// What lifts it. `place` names the place as it was named here; a fleet that is named is named by the same flag.
-pub(crate) fn release(scope: &str, place: &str) -> String {
-    match scope {
+/// What lifts the hold of a session, or with an empty name of the fleet. `place` names the place as it was named here; a fleet
+/// that is named is named by the same flag.
+pub(crate) fn release(session: &str, place: &str) -> String {
+    match session {
         "" if place.contains(" --fleet ") => format!("frosty release{place}"),
         "" => format!("frosty release --fleet{place}"),
-        scope => format!("frosty release {scope}{place}"),
+        session => format!("frosty release {}{place}", text::word(session)),
     }
 }

@@ -1,14 +1,17 @@
 //! `frosty log`: the journal, readable, and followed.
 
+use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::whose::Whose;
 use super::{Failure, out};
 use crate::cli::LogArgs;
-use crate::config::Env;
+use crate::config::{Config, Env};
+use crate::naming::Names;
 use crate::status::screen;
 use crate::status::table::Style;
 use crate::store::past::Past;
@@ -20,6 +23,9 @@ use crate::throttle::policy::millis;
 
 /// So many entries are shown where neither a number nor a time is given.
 const DEFAULT: usize = 20;
+
+/// How long a journal that is followed may wait for the names of sessions.
+const NAMED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Shows the entries that the arguments name.
 ///
@@ -39,6 +45,9 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
         Some(ago) => roll.now()?.saturating_sub(millis(ago)),
         None => 0,
     };
+    // One that cannot be read must not keep the journal from being shown.
+    let names =
+        if args.json { Names::default() } else { roll.sessions().map(|all| Names::of_all(&all)).unwrap_or_default() };
     let most = args.lines.unwrap_or(if args.since.is_some() { usize::MAX } else { DEFAULT });
     let (newest, follower) = if args.follow {
         roll.entries_and_follow(since, most, wants).map(|(newest, follower)| (newest, Some(follower)))?
@@ -50,9 +59,9 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
     let is_terminal = io::stdout().is_terminal();
     // Elsewhere nothing is cut off, coloured or not.
     let style = screen::style();
-    let style = if is_terminal { style } else { Style { width: usize::MAX, ..style } };
+    let style = Style { uncut: style.uncut || args.no_trunc, ..style };
     let terminal = (is_terminal || style.colours).then_some(style);
-    let mut out = Out { lines: Lines::new(terminal), json: args.json };
+    let mut out = Out { lines: Lines::new(terminal, names), json: args.json, unnamed: HashSet::new() };
     // A reader that has gone away has seen enough.
     if out.write(&oldest_first).is_err() {
         return Ok(());
@@ -60,7 +69,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
     match follower {
         Some(follower) => {
             super::tell_if_unread(unread.as_ref());
-            follow(follower, &mut out, wants)
+            follow(&config, follower, &mut out, wants)
         }
         // What this machine has was shown, and is not all.
         None if unread.is_some() => unread.map_or(Ok(()), |why| Err(why.into())),
@@ -74,7 +83,12 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
 }
 
 /// Shows what comes until nobody reads it any more.
-fn follow(mut follower: Follower<'_>, out: &mut Out, wants: impl Fn(&Past) -> bool) -> Result<(), Failure> {
+fn follow(
+    config: &Config,
+    mut follower: Follower<'_>,
+    out: &mut Out,
+    wants: impl Fn(&Past) -> bool,
+) -> Result<(), Failure> {
     loop {
         let news = follower.look()?;
         match news.change {
@@ -88,6 +102,7 @@ fn follow(mut follower: Follower<'_>, out: &mut Out, wants: impl Fn(&Past) -> bo
             None => {}
         }
         let wanted: Vec<Past> = news.entries.into_iter().filter(|past| wants(past)).collect();
+        out.name(config, &wanted);
         if out.write(&wanted).is_err() || nobody_reads() {
             return Ok(());
         }
@@ -105,9 +120,24 @@ fn nobody_reads() -> bool {
 struct Out {
     lines: Lines,
     json: bool,
+    /// Sessions that the store was asked for and does not know.
+    unnamed: HashSet<String>,
 }
 
 impl Out {
+    /// Asks the store for the names of sessions that came since it was asked last.
+    fn name(&mut self, config: &Config, all: &[Past]) {
+        let new = |past: &&Past| self.lines.lacks(past) && !self.unnamed.contains(past.text("session"));
+        let new: Vec<String> = all.iter().filter(new).map(|past| past.text("session").to_owned()).collect();
+        if self.json || new.is_empty() {
+            return;
+        }
+        self.unnamed.extend(new);
+        if let Ok(sessions) = Roll::open_for(config, NAMED_WITHIN).sessions() {
+            self.lines.name(Names::of_all(&sessions));
+        }
+    }
+
     fn write(&mut self, all: &[Past]) -> io::Result<()> {
         if all.is_empty() {
             return Ok(());

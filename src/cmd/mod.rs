@@ -24,6 +24,7 @@ pub mod registration;
 pub mod release;
 pub mod status;
 pub mod statusline;
+pub mod suggestion;
 pub mod switch;
 pub mod target;
 pub mod uninstall;
@@ -40,6 +41,9 @@ pub enum Failure {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A hold was not opened.
+    #[error(transparent)]
+    Hold(#[from] hold::HoldError),
     /// There is no verdict to explain.
     #[error(transparent)]
     Explain(#[from] explain::ExplainError),
@@ -87,13 +91,23 @@ impl Failure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         let is_usage = match self {
-            Self::Config(e) | Self::Switch(switch::SwitchError::Session(e)) => e.is_of_command_line(),
+            Self::Config(e) => e.is_of_command_line(),
             Self::Status(status::StatusError::NoTerminal) | Self::Switch(switch::SwitchError::NoProject { .. }) => true,
             Self::Settings(e) => matches!(e, registration::SettingsError::NoProject { .. }),
             Self::Target(_) | Self::Time(_) | Self::Check(_) => true,
             _ => false,
         };
         if is_usage { Exit::Usage } else { Exit::Failed }
+    }
+
+    /// What to do about it, where that is known besides the error.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Target(e) => e.hint(),
+            Self::Hold(e) => Some(e.hint()),
+            _ => None,
+        }
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use super::target::TargetError;
 use super::{Failure, hold, out, target, who};
 use crate::cli::{PlaceArgs, ReleaseArgs};
-use crate::clock;
 use crate::config::Env;
 use crate::duration;
 use crate::hook;
-use crate::store::{self, roll::Roll};
+use crate::store;
+use crate::store::roll::{Roll, Session};
 use crate::text;
 use crate::throttle::policy::Ms;
 use crate::throttle::state::Hold;
@@ -44,7 +44,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
                     return Ok(());
                 }
                 [(scope, _)] => scope.clone(),
-                several => return Err(TargetError::SeveralHeld { list: list(several) }.into()),
+                several => return Err(TargetError::SeveralHeld { list: list(&roll.sessions()?, several) }.into()),
             }
         }
     };
@@ -56,7 +56,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
     super::tell_if_here_only(verdict.degraded.as_deref(), roll.away());
     let decided = verdict.decision;
-    let what = if scope.is_empty() { hold::what(&config, &scope) } else { scope.clone() };
+    let what = hold::what(&config, &roll.sessions().unwrap_or_default(), &scope);
     let limit = limit.map(|end| Duration::from_millis(end.saturating_sub(decided.now).max(0).unsigned_abs()));
     let ended = decided.retry_after.max(limit);
     if let Some(left) = ended {
@@ -71,19 +71,9 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     };
     let was = format!("it was held by {}: {}", text::line(&held.by), text::line(&held.reason));
     let _ = writeln!(out, "released {what}: {was}");
-    let word = Word {
-        kind: Kind::Release,
-        fleet: config.fleet.clone(),
-        text: format!("{what} was released by {by}; {was}"),
-        scope,
-        session: String::new(),
-        by,
-        reason: held.reason,
-        from,
-        at: decided.now,
-        until: None,
-        host: clock::host(),
-    };
+    let text = format!("{what} was released by {by}; {was}");
+    let word =
+        Word { scope, by, reason: held.reason, from, text, ..Word::new(Kind::Release, &config.fleet, decided.now) };
     super::tell_everyone(&config, &word);
     Ok(())
 }
@@ -99,9 +89,9 @@ fn limit_of(roll: &mut Roll<'_>, scope: &str) -> Option<Ms> {
 }
 
 /// One line for each hold, with the word that names it.
-fn list(held: &[(String, Hold)]) -> String {
+fn list(sessions: &[Session], held: &[(String, Hold)]) -> String {
     let line = |(scope, h): &(String, Hold)| {
-        let name = if scope.is_empty() { "--fleet" } else { scope };
+        let name = if scope.is_empty() { "--fleet".to_owned() } else { target::scope_name(sessions, scope) };
         format!("  {name}  held by {}: {}", text::line(&h.by), text::line(&h.reason))
     };
     held.iter().map(line).collect::<Vec<_>>().join("\n")

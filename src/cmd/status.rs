@@ -44,7 +44,9 @@ pub fn run(args: StatusArgs) -> Result<(), Failure> {
     let _ = if args.json {
         out.write_all(json::line(&report).as_bytes())
     } else {
-        let mut lines = drawn(&report, screen::style(), usize::MAX);
+        let style = screen::style();
+        let style = Style { uncut: style.uncut || args.no_trunc, ..style };
+        let mut lines = drawn(&report, style, usize::MAX);
         lines.push(String::new());
         out.write_all(lines.join("\n").as_bytes())
     };

@@ -63,9 +63,9 @@ fn line(env: &Env, place: PlaceArgs, given: &Given<'_>) -> Option<String> {
     // Of a session that never was armed nothing is known, and nothing is said.
     let is_armed = told.unwrap_or(config.arm == Arm::Always);
     match seen {
-        Seen::Row(row, now) => Some(format!("{aside}{}", words(&row, now))),
+        Seen::Row(row, now) => Some(format!("{aside}{}", words(&row, now, false))),
         Seen::Away(None) => is_armed.then(|| "store away".to_owned()),
-        Seen::Away(Some((row, now))) => Some(format!("store away · {aside}{}", words(&row, now))),
+        Seen::Away(Some((row, now))) => Some(format!("store away · {aside}{}", words(&row, now, true))),
         Seen::Unknown => None,
     }
 }
@@ -143,9 +143,10 @@ fn short(said: &str) -> String {
 }
 
 /// A session in a few words.
-fn words(row: &Row, now: i64) -> String {
+fn words(row: &Row, now: i64, is_away: bool) -> String {
     let mut said = vec![state(row, now)];
-    if matches!(row.kind, Kind::Running | Kind::Guard) && row.session.count > 0 {
+    // What the server counts while it is away is not known.
+    if !is_away && matches!(row.kind, Kind::Running | Kind::Guard) && row.session.count > 0 {
         said.push(format!("{} in a row", row.session.count));
     }
     if row.strikes > 0 && row.kind == Kind::Cooldown {
@@ -161,7 +162,7 @@ fn words(row: &Row, now: i64) -> String {
 }
 
 fn state(row: &Row, now: i64) -> String {
-    let what = row.kind.words();
+    let what = row.state();
     let what = match (&row.hold, row.kind, &row.session.rest) {
         (Some((hold, _)), Kind::Hold, _) => {
             format!("{what} by {}: {}", short(&hold.by), short(&hold.reason))
@@ -169,7 +170,7 @@ fn state(row: &Row, now: i64) -> String {
         (_, Kind::WaitFor | Kind::Blocked, Some(rest)) => {
             format!("{what} {}", short(&rest.topic)).trim_end().to_owned()
         }
-        _ => what.to_owned(),
+        _ => what,
     };
     match row.back {
         // The client shows a line for long: what is further off is told by the clock.

@@ -1,22 +1,21 @@
 //! `frosty on` and `frosty off`.
 
-use std::env;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
-use super::out;
+use super::{Failure, out, target};
 use crate::arm::{self, Target};
-use crate::cli::TargetArgs;
-use crate::config::{ConfigError, Env};
+use crate::cli::{PlaceArgs, TargetArgs};
+use crate::config::{COMMAND_LINE, Env, encoded};
 use crate::hook::standing;
+use crate::naming::{self, Names};
+use crate::store::roll::Roll;
 use crate::store::{StoreError, private};
 use crate::text;
 
 /// Why a session or project was not switched.
 #[derive(Debug, thiserror::Error)]
 pub enum SwitchError {
-    /// The session's id is no name.
-    #[error(transparent)]
-    Session(#[from] ConfigError),
     /// The state folder is another user's.
     #[error(transparent)]
     NotOurs(Box<StoreError>),
@@ -49,21 +48,20 @@ pub enum SwitchError {
 ///
 /// # Errors
 /// When the target does not exist or the switch cannot be written.
-pub fn run(args: TargetArgs, on: bool) -> Result<(), SwitchError> {
+pub fn run(args: TargetArgs, on: bool) -> Result<(), Failure> {
     let env = Env::read();
-    let target = target(args, &env)?;
     let state = env.state_dir().ok_or(SwitchError::NoStateFolder)?;
-    let (what, shown) = match &target {
-        Target::Session(id) => ("session", id.clone()),
-        Target::Project(dir) => ("project", text::path(&dir.canonicalize().unwrap_or_else(|_| dir.clone()))),
+    let (target, shown) = match args.session {
+        Some(word) => {
+            let (id, shown) = session(&env, &word)?;
+            (Target::Session(id), shown)
+        }
+        None => place(args.project, &env)?,
     };
+    let dir = text::path(&state);
     let file = target.file(&state).map_err(|cause| SwitchError::NoProject { dir: shown.clone(), cause })?;
     private::check(&state.join("arm")).map_err(|e| SwitchError::NotOurs(Box::new(e)))?;
-    arm::switch(&file, on).map_err(|cause| SwitchError::Unwritten {
-        file: text::path(&file),
-        dir: text::path(&state),
-        cause,
-    })?;
+    arm::switch(&file, on).map_err(|cause| SwitchError::Unwritten { file: text::path(&file), dir, cause })?;
     if !on && !standing::settle(&state) {
         let _ = writeln!(io::stderr(), "frosty: an engine was just admitted, and may still continue its session once");
     }
@@ -74,24 +72,47 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), SwitchError> {
             "frosty: FROSTY_DISABLE is set, so nothing is continued until you: unset FROSTY_DISABLE"
         );
     }
+    let what = match target {
+        Target::Session(_) => "session",
+        Target::Project(_) => "project",
+    };
     // A reader that has gone away is no failure of the switch.
     let _ = writeln!(out::stdout(), "{what} {shown} {armed}");
     Ok(())
 }
 
-fn target(args: TargetArgs, env: &Env) -> Result<Target, SwitchError> {
-    if let Some(id) = args.session {
-        return Ok(Target::session(&id)?);
+/// The id of the session that a word means, and what it is shown as.
+fn session(env: &Env, word: &str) -> Result<(String, String), Failure> {
+    let is_own = env.claude_session_id.as_deref() == Some(word);
+    let known = super::config(env, PlaceArgs { store: None, fleet: None }).map_err(Failure::from);
+    let known = known.and_then(|config| {
+        let sessions = Roll::open(&config).sessions()?;
+        let (id, _) = target::one(&sessions, word)?;
+        Ok((id.clone(), Names::of_all(&sessions).name(id)))
+    });
+    match known {
+        // A session that is not armed is in no store yet: its id is all that is known of it.
+        Err(_) if is_own || naming::is_uuid(word) => {
+            let id = encoded(word, COMMAND_LINE, "--session")?;
+            Ok((id.clone(), if is_own { id } else { format!("{id} (not seen yet)") }))
+        }
+        known => known,
     }
-    if let Some(dir) = args.project {
-        return Ok(Target::Project(dir));
-    }
-    if let Some(id) = &env.claude_session_id {
-        return Ok(Target::session(id)?);
-    }
-    if let Some(dir) = &env.claude_project_dir {
-        return Ok(Target::Project(dir.clone()));
-    }
-    let here = env::current_dir().map_err(|cause| SwitchError::NoProject { dir: ".".to_owned(), cause })?;
-    Ok(Target::Project(here))
+}
+
+/// What is switched where no session is named, and what it is shown as.
+fn place(project: Option<PathBuf>, env: &Env) -> Result<(Target, String), Failure> {
+    let dir = match (project, &env.claude_session_id, &env.claude_project_dir) {
+        (Some(dir), ..) => dir,
+        (None, Some(id), _) => {
+            let (id, shown) = session(env, id)?;
+            return Ok((Target::Session(id), shown));
+        }
+        (None, None, Some(dir)) => dir.clone(),
+        (None, None, None) => {
+            std::env::current_dir().map_err(|cause| SwitchError::NoProject { dir: ".".to_owned(), cause })?
+        }
+    };
+    let shown = text::path(&dir.canonicalize().unwrap_or_else(|_| dir.clone()));
+    Ok((Target::Project(dir), shown))
 }

@@ -1,42 +1,49 @@
-//! Who is meant by a word: a session's id, a scope, a session's name, or a window's label.
+//! Which session a word means: its name, its window's label or the last part of that, its id or the beginning of that, its
+//! scope, or its project folder.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::Path;
 
 use super::Failure;
+use super::suggestion;
+use crate::naming::{self, Names};
 use crate::store::roll::{Roll, Session};
 use crate::text;
 use crate::throttle::policy::Ms;
 use crate::throttle::state::{Phase, RestKind, SessionState};
 
-/// Why a word names nobody, or too many.
+/// So many sessions are listed where a word may mean several.
+const MOST_LISTED: usize = 20;
+
+/// Why a word names no session, or too many.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// Nobody.
-    #[error(
-        "expected a session's id, a scope, a name or a window's label, found \"{word}\", which is none of them; {there}"
-    )]
-    Nobody {
+    /// None.
+    #[error("no session is called \"{word}\"")]
+    Unknown {
         /// What was given.
         word: String,
-        /// Who is there.
-        there: String,
+        /// What may have been meant, nearest first.
+        near: Vec<String>,
+        /// Where nothing is near: some of the sessions that there are.
+        there: Vec<String>,
     },
     /// Several.
-    #[error("expected one, found several that \"{word}\" may mean; name one of these:\n{list}")]
+    #[error("\"{word}\" may mean several sessions:\n{list}")]
     Several {
         /// What was given.
         word: String,
         /// One per line.
         list: String,
     },
-    /// Nobody waits for the topic.
-    #[error("expected a topic that somebody waits for, found \"{topic}\"; {there}")]
+    /// No session waits for the topic.
+    #[error("no session waits for \"{topic}\"{others}")]
     NoTopic {
         /// What was given.
         topic: String,
-        /// What is waited for.
-        there: String,
+        /// What is waited for, one per line; empty where nothing is.
+        others: String,
     },
     /// A scope and the whole fleet.
     #[error("expected a scope or --fleet, found both; name one: frosty {command} --fleet")]
@@ -45,7 +52,7 @@ pub enum TargetError {
         command: &'static str,
     },
     /// Several scopes are held and none was named.
-    #[error("expected what to release, found several that are held; name one of these:\n{list}")]
+    #[error("several scopes are held:\n{list}")]
     SeveralHeld {
         /// One per line.
         list: String,
@@ -58,84 +65,211 @@ impl TargetError {
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Several { .. } | Self::SeveralHeld { .. } | Self::Both { .. })
     }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { near, .. } if !near.is_empty() => Some(format!("did you mean {}", near.join(", "))),
+            Self::Unknown { there, .. } if !there.is_empty() => {
+                Some(format!("there are {}; see all of them: frosty status", there.join(", ")))
+            }
+            Self::Unknown { .. } => {
+                Some("no session is known in this store and fleet; see which are set: env | grep FROSTY_".to_owned())
+            }
+            Self::Several { .. } | Self::SeveralHeld { .. } => Some("name one of these".to_owned()),
+            Self::NoTopic { others, .. } if others.is_empty() => {
+                Some("wake every session that rests: frosty wake --all".to_owned())
+            }
+            Self::NoTopic { .. } | Self::Both { .. } => None,
+        }
+    }
 }
 
-/// So much of a session's id is shown where it has no other name, and names it.
-pub const SHORT_ID: usize = 8;
+/// How well a word names a session; of two sessions, the one with the better rank is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Its id.
+    Id,
+    /// A name, label or scope that the user gave.
+    Own,
+    /// Its window's own name, its project folder, or a name with digits of the id behind it.
+    Part,
+    /// A name that the file of its project chose: a cloned repository must not take a name of the user's.
+    Chosen,
+    /// The beginning of its id.
+    Prefix,
+}
 
-/// The one session that a word means: by its id, else the last one seen that is still open in the scope that it names, else
-/// by the beginning of its id.
+/// A word, in the forms that it is compared in.
+struct Word<'w> {
+    given: &'w str,
+    encoded: String,
+    /// The real path, where the word is one.
+    folder: Option<String>,
+}
+
+impl<'w> Word<'w> {
+    fn new(given: &'w str) -> Self {
+        let is_path = given.contains('/') || given == "." || given == "..";
+        let real = if is_path { Path::new(given).canonicalize().ok() } else { None };
+        let folder = real.map(|path| text::line_of(&path.to_string_lossy(), text::LONGEST_FOLDER));
+        Self { given, encoded: text::encode(given), folder }
+    }
+
+    fn rank(&self, id: &str, session: &SessionState) -> Option<Rank> {
+        let Self { given, encoded, folder } = self;
+        let is = |name: &str| !name.is_empty() && name == *given;
+        if id == encoded {
+            return Some(Rank::Id);
+        }
+        let is_named = is(&session.name);
+        if (is_named && !session.named_by_project)
+            || is(&session.label)
+            || is(&session.scope)
+            || session.scope == *encoded
+        {
+            return Some(Rank::Own);
+        }
+        let is_folder =
+            is(session.project.trim_end_matches('/')) || folder.as_ref().is_some_and(|f| *f == session.project);
+        let parts = [naming::window(&session.label).map(str::to_owned), naming::folder(session)];
+        if is_folder || parts.iter().flatten().any(|part| is(part)) || self.has_digits(id, session) {
+            return Some(Rank::Part);
+        }
+        if is_named {
+            return Some(Rank::Chosen);
+        }
+        (!encoded.is_empty() && id.starts_with(encoded.as_str())).then_some(Rank::Prefix)
+    }
+
+    /// Whether the word is a name of the session with digits of its id behind it, as it is shown where several bear that name.
+    fn has_digits(&self, id: &str, session: &SessionState) -> bool {
+        let names = [Some(session.name.clone()), Some(session.label.clone()), naming::folder(session)];
+        let names = names.iter().flatten().chain([&session.scope]).map(|name| text::line(name));
+        let digits = |name: String| self.given.strip_prefix(&name)?.strip_prefix('-').map(text::encode);
+        names
+            .filter(|name| !name.is_empty())
+            .filter_map(digits)
+            .any(|digits| digits.len() >= 4 && id.starts_with(&digits))
+    }
+}
+
+/// The one session that a word means. An open session is meant before one that has ended; of several in one scope the last one
+/// seen is meant.
 ///
 /// # Errors
 /// When there is none, or the word may mean several scopes.
 pub fn one<'s>(sessions: &'s [Session], word: &str) -> Result<&'s Session, TargetError> {
-    let encoded = text::encode(word);
-    if let Some(session) = sessions.iter().find(|(id, _)| *id == encoded) {
+    let wanted = Word::new(word);
+    let ranked: Vec<(Rank, &Session)> = sessions.iter().filter_map(|s| Some((wanted.rank(&s.0, &s.1)?, s))).collect();
+    if let Some((_, session)) = ranked.iter().find(|(rank, _)| *rank == Rank::Id) {
         return Ok(session);
     }
-    let means = |(_, s): &&Session| s.scope == encoded || s.scope == word || s.name == word || s.label == word;
-    let open: Vec<&Session> = sessions.iter().filter(|(_, s)| s.phase != Phase::Ended).filter(means).collect();
-    let scopes: BTreeSet<&str> = open.iter().map(|(_, s)| s.scope.as_str()).collect();
-    // As `frosty status` shows one that has no name.
-    let begins = |(id, _): &&Session| encoded.len() >= SHORT_ID && id.starts_with(&encoded);
-    let mut short = sessions.iter().filter(begins);
-    if let (true, Some(session), None) = (open.is_empty(), short.next(), short.next()) {
-        return Ok(session);
+    for ended in [false, true] {
+        let of_phase = || ranked.iter().filter(|(_, (_, s))| (s.phase == Phase::Ended) == ended);
+        let Some(best) = of_phase().map(|(rank, _)| *rank).min() else { continue };
+        let meant: Vec<&Session> = of_phase().filter(|(rank, _)| *rank == best).map(|(_, session)| *session).collect();
+        // Whatever was seen there before is gone; the beginning of an id names no scope.
+        let scopes: BTreeSet<&str> = match best {
+            Rank::Prefix => meant.iter().map(|(id, _)| id.as_str()).collect(),
+            _ if ended => BTreeSet::new(),
+            _ => meant.iter().map(|(_, s)| s.scope.as_str()).collect(),
+        };
+        return match meant.first() {
+            Some(session) if scopes.len() <= 1 => Ok(session),
+            _ => Err(TargetError::Several { word: text::line(word), list: list(sessions, &meant) }),
+        };
     }
-    // The last seen comes first: whoever sat there before is gone.
-    match (open.first(), scopes.len()) {
-        (Some(session), 1) => Ok(session),
-        (None, _) => Err(TargetError::Nobody { word: text::line(word), there: there(sessions) }),
-        _ => Err(TargetError::Several { word: text::line(word), list: list(open) }),
-    }
+    Err(unknown(sessions, word, &[]))
 }
 
-/// The scope that a word means: one that is known by this name, else the one where the session sits that it names.
+/// Whether a word that means a session names its seat, and so every session of that scope: not its id, nor digits of that,
+/// nor one that has ended.
+#[must_use]
+pub fn names_the_seat(id: &str, session: &SessionState, word: &str) -> bool {
+    let word = Word::new(word);
+    let is_named = match word.rank(id, session) {
+        Some(Rank::Own | Rank::Chosen) => true,
+        Some(Rank::Part) => !word.has_digits(id, session),
+        Some(Rank::Id | Rank::Prefix) | None => false,
+    };
+    is_named && session.phase != Phase::Ended
+}
+
+/// The scope that a word means: the one of the session that it names, else one that is known by this name.
 ///
 /// # Errors
 /// When there is none, or the word may mean several, or the store cannot be asked.
 pub fn scope(roll: &mut Roll<'_>, word: &str) -> Result<String, Failure> {
-    let encoded = text::encode(word);
-    let scopes = roll.scopes()?;
-    if let Some((scope, _)) = scopes.into_iter().find(|(scope, _)| *scope == word || *scope == encoded) {
-        return Ok(scope);
+    let sessions = roll.sessions()?;
+    let meant = one(&sessions, word);
+    if let Ok((_, session)) = meant {
+        return Ok(session.scope.clone());
     }
-    Ok(one(&roll.sessions()?, word)?.1.scope.clone())
+    let encoded = text::encode(word);
+    let scopes: Vec<String> = roll.scopes()?.into_iter().map(|(scope, _)| scope).collect();
+    match scopes.iter().find(|scope| **scope == word || **scope == encoded) {
+        Some(scope) => Ok(scope.clone()),
+        None => match meant {
+            Err(TargetError::Unknown { .. }) => Err(unknown(&sessions, word, &scopes).into()),
+            meant => Ok(meant?.1.scope.clone()),
+        },
+    }
 }
 
-/// That nobody waits for a topic, and which are waited for.
+/// What a scope is called: the name of the session that was seen there last, else the scope's own, which means it.
+#[must_use]
+pub fn scope_name(sessions: &[Session], scope: &str) -> String {
+    let is_known = sessions.iter().any(|(_, s)| s.scope == scope);
+    if is_known { Names::of_all(sessions).scope(scope) } else { text::line(scope) }
+}
+
+/// That no session is called so, with the names that are nearest to it.
+fn unknown(sessions: &[Session], word: &str, scopes: &[String]) -> TargetError {
+    let names = Names::of_all(sessions);
+    let mut known: Vec<String> = Vec::new();
+    for ended in [false, true] {
+        for (id, session) in sessions.iter().filter(|(_, s)| (s.phase == Phase::Ended) == ended) {
+            let parts = [Some(names.name(id)), naming::window(&session.label).map(text::line), naming::folder(session)];
+            known.extend(parts.into_iter().flatten());
+        }
+    }
+    known.extend(scopes.iter().map(|scope| naming::of_scope(scope)));
+    let near = suggestion::nearest(word, known);
+    let open = sessions.iter().filter(|(_, s)| s.phase != Phase::Ended).take(suggestion::MOST);
+    TargetError::Unknown { word: text::line(word), near, there: open.map(|(id, _)| names.name(id)).collect() }
+}
+
+/// That no session waits for a topic, and which topics are waited for.
 #[must_use]
 pub fn nobody_waits_for(sessions: &[Session], topic: &str, now: Ms) -> TargetError {
     let waits = |s: &SessionState| s.rest.clone().filter(|r| r.kind == RestKind::WaitFor && r.lasts(now));
     let topics: BTreeSet<String> =
-        sessions.iter().filter_map(|(_, s)| waits(s)).map(|r| format!("  {}", text::line(&r.topic))).collect();
-    let there = if topics.is_empty() {
-        "nobody waits for any; to wake whoever rests: frosty wake --all".to_owned()
+        sessions.iter().filter_map(|(_, s)| waits(s)).map(|r| format!("\n  {}", text::line(&r.topic))).collect();
+    let others = if topics.is_empty() {
+        String::new()
     } else {
-        format!("these are:\n{}", topics.into_iter().collect::<Vec<_>>().join("\n"))
+        format!("; these topics are waited for:{}", topics.into_iter().collect::<String>())
     };
-    TargetError::NoTopic { topic: text::line(topic), there }
+    TargetError::NoTopic { topic: text::line(topic), others }
 }
 
-fn there(sessions: &[Session]) -> String {
-    let open: Vec<&Session> = sessions.iter().filter(|(_, s)| s.phase != Phase::Ended).take(20).collect();
-    if open.is_empty() {
-        return "no session is known in this store and fleet; see which are set: env | grep FROSTY_".to_owned();
-    }
-    format!("these are there:\n{}", list(open))
-}
-
-/// One line for each session.
-fn list(sessions: Vec<&Session>) -> String {
+/// One line for each session: the name that means it, and what else is known of it.
+fn list(sessions: &[Session], meant: &[&Session]) -> String {
+    let names = Names::of_all(sessions);
     let mut out = String::new();
-    for (id, s) in sessions {
-        let _ = write!(out, "  {id}  scope {}", s.scope);
-        for (what, value) in [("name", &s.name), ("label", &s.label)] {
-            if !value.is_empty() {
+    for (id, s) in meant.iter().take(MOST_LISTED) {
+        let _ = write!(out, "  {}", names.name(id));
+        for (what, value) in [("id", id), ("scope", &s.scope), ("label", &s.label), ("project", &s.project)] {
+            if !value.is_empty() && (what != "scope" || value != id) {
                 let _ = write!(out, "  {what} {}", text::line(value));
             }
         }
         out.push('\n');
+    }
+    if meant.len() > MOST_LISTED {
+        let _ = writeln!(out, "  and {} more", meant.len() - MOST_LISTED);
     }
     out.trim_end().to_owned()
 }
@@ -144,13 +278,24 @@ fn list(sessions: Vec<&Session>) -> String {
 mod tests {
     use super::*;
 
+    fn session(id: &str, change: impl FnOnce(&mut SessionState)) -> Session {
+        let mut session = SessionState { scope: id.to_owned(), ..SessionState::default() };
+        change(&mut session);
+        (id.to_owned(), session)
+    }
+
+    fn named(id: &str, name: &str) -> Session {
+        session(id, |s| name.clone_into(&mut s.name))
+    }
+
+    fn meant(all: &[Session], word: &str) -> Option<String> {
+        one(all, word).ok().map(|(id, _)| id.clone())
+    }
+
     #[test]
     fn the_beginning_of_an_id_names_a_session() {
-        let session = |id: &str, name: &str| {
-            (id.to_owned(), SessionState { scope: id.to_owned(), name: name.to_owned(), ..SessionState::default() })
-        };
-        let all = [session("0a1b2c3d-01", ""), session("0a1b2c3e-02", "0a1b2c3d"), session("0a1b2c3e-03", "")];
-        for (word, meant) in [
+        let all = [named("0a1b2c3d-01", ""), named("0a1b2c3e-02", "0a1b2c3d"), named("0a1b2c3e-03", "")];
+        for (word, id) in [
             ("0a1b2c3d-01", Some("0a1b2c3d-01")),
             // A name is stronger.
             ("0a1b2c3d", Some("0a1b2c3e-02")),
@@ -159,7 +304,48 @@ mod tests {
             ("0a1b2c3", None),
             ("", None),
         ] {
-            assert_eq!(one(&all, word).ok().map(|(id, _)| id.as_str()), meant, "{word}");
+            assert_eq!(meant(&all, word).as_deref(), id, "{word}");
         }
+    }
+
+    #[test]
+    fn every_form_and_its_rank() {
+        let one = session("11112222-a", |s| {
+            s.label = "main:api".to_owned();
+            s.scope = "tmux-default-p3".to_owned();
+            s.project = "/home/ann/web site".to_owned();
+        });
+        let two = session("33334444-b", |s| s.name = "nova".to_owned());
+        let all = [one, two];
+        for word in ["main:api", "api", "tmux-default-p3", "web site", "/home/ann/web site", "web site-1111", "1111"] {
+            assert_eq!(meant(&all, word).as_deref(), Some("11112222-a"), "{word}");
+        }
+        assert_eq!(meant(&all, "nova").as_deref(), Some("33334444-b"));
+        for word in ["main", "site", "web site-3333", "novas", "nov", "ann"] {
+            assert_eq!(meant(&all, word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn the_users_own_names_take_precedence_over_a_repositorys() {
+        let chosen = |id: &str| {
+            session(id, |s| {
+                s.name = "nova".to_owned();
+                s.named_by_project = true;
+            })
+        };
+        let own = named("2222", "nova");
+        assert_eq!(meant(&[chosen("1111"), own.clone()], "nova").as_deref(), Some("2222"));
+        let window = session("3333", |s| s.label = "main:nova".to_owned());
+        assert_eq!(meant(&[chosen("1111"), window], "nova").as_deref(), Some("3333"));
+        assert_eq!(meant(&[chosen("1111")], "nova").as_deref(), Some("1111"));
+        assert!(one(&[chosen("1111"), chosen("4444")], "nova").is_err_and(|e| e.is_ambiguous()));
+        // An open session is meant before one that has ended, whatever its rank.
+        let ended = session("2222", |s| {
+            s.name = "nova".to_owned();
+            s.phase = Phase::Ended;
+        });
+        assert_eq!(meant(&[ended.clone(), chosen("1111")], "nova").as_deref(), Some("1111"));
+        assert_eq!(meant(&[ended], "nova").as_deref(), Some("2222"));
     }
 }

@@ -8,6 +8,7 @@ use crate::cli::WakeArgs;
 use crate::clock;
 use crate::config::Env;
 use crate::hook::{self, directive};
+use crate::naming::Names;
 use crate::store;
 use crate::store::roll::{Roll, Session};
 use crate::text;
@@ -15,10 +16,10 @@ use crate::throttle::state::{Phase, Rest, RestKind};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::Reason;
 
-/// Wakes whom the arguments name.
+/// Wakes the sessions that the arguments name.
 ///
 /// # Errors
-/// When nobody or several are meant, or the store cannot be asked.
+/// When no session or several are meant, or the store cannot be asked.
 pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let env = Env::read();
     let config = super::config(&env, args.place)?;
@@ -39,6 +40,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
             sessions.iter().filter(rests).collect()
         }
     };
+    let names = Names::of_all(&sessions);
     let mut out = out::stdout();
     let mut failed = None;
     for (id, session) in &chosen {
@@ -48,30 +50,33 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
         // Looked at first: who is woken may be gone with its admission a moment later.
         let waits = engine::waits(session);
         let told = store::open(&config, Instant::now() + config.budget).and_then(|mut store| store.step(&step));
+        let name = names.name(id);
         if let Err(e) = told {
             // The others are woken all the same.
             failed = Some(e);
-            let _ = writeln!(out, "{id} could not be told");
+            let _ = writeln!(out, "{name} was not woken");
             continue;
         }
         let _ = match session.phase {
-            Phase::Ended => writeln!(out, "{id} has ended: it hears of this if it is resumed"),
+            Phase::Ended => writeln!(out, "{name} has ended: the wake-up is kept for when it is resumed"),
             Phase::Open if waits => match Reason::from_code(&session.last_reason) {
-                Some(rest) if rest.is_rest() => writeln!(out, "woke {id} in {}", session.scope),
+                Some(rest) if rest.is_rest() => writeln!(out, "woke {name}"),
                 Some(Reason::Admitted | Reason::Probe) | None => {
-                    writeln!(out, "{id} does not rest: it hears of this at its next stop")
+                    writeln!(out, "{name} does not rest: the wake-up is kept for its next stop")
                 }
-                Some(other) => {
-                    writeln!(out, "{id} hears of this, but what it waits for is not a rest: {}", other.code())
-                }
+                Some(other) => writeln!(
+                    out,
+                    "{name} does not rest: the wake-up is kept, and does not end what it waits for ({})",
+                    other.code()
+                ),
             },
-            _ => writeln!(out, "{id} has no engine that waits: it hears of this at its next stop"),
+            _ => writeln!(out, "{name} has no engine that waits: the wake-up is kept for its next stop"),
         };
     }
     match args.topic {
         Some(topic) if chosen.is_empty() => return Err(target::nobody_waits_for(&sessions, &topic, now).into()),
         None if chosen.is_empty() => {
-            let _ = writeln!(out, "nobody rests");
+            let _ = writeln!(out, "no session rests");
         }
         _ => {}
     }

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::clock;
 use crate::config::Env;
+use crate::naming;
 use crate::scope;
 use crate::text;
 
@@ -17,8 +18,11 @@ pub fn by() -> String {
 /// The terminal, the tmux window or the agent's session, and the folder, as far as they are known.
 #[must_use]
 pub fn from(env: &Env) -> String {
-    let session = env.claude_session_id.as_ref().map(|id| format!("session {id}"));
-    let window = scope::label(env).map(|label| format!("tmux {label}"));
+    let label = scope::label(env);
+    // The window names the session; else the folder below does, with a few digits.
+    let session = env.claude_session_id.as_ref().filter(|_| label.is_none());
+    let session = session.map(|id| format!("session {}", naming::of_scope(&text::encode(id))));
+    let window = label.map(|label| format!("tmux {label}"));
     let terminal = fs::read_link("/proc/self/fd/0").ok().filter(|path| path.starts_with("/dev/pts"));
     let terminal = terminal.map(|path| path.display().to_string());
     let folder = std::env::current_dir().ok().map(|dir| dir.display().to_string());

@@ -1,4 +1,4 @@
-//! Whose entries of the journal are meant by a word.
+//! Whose entries of the journal a word means.
 
 use super::{Failure, target};
 use crate::store::past::Past;
@@ -8,7 +8,7 @@ use crate::text;
 /// Whose.
 #[derive(Debug)]
 pub(super) enum Whose {
-    /// Everybody's.
+    /// Those of every session.
     All,
     /// One session's.
     Session(String),
@@ -17,7 +17,8 @@ pub(super) enum Whose {
 }
 
 impl Whose {
-    /// Whom a word means: a session by its id, a scope, or the scope of a session by its name or label.
+    /// What a word means: a scope, or the scope of the session that it names. The id of a session, the beginning of one, and a
+    /// name of a session that has ended mean that session alone.
     ///
     /// # Errors
     /// When there is none, or several.
@@ -29,15 +30,10 @@ impl Whose {
             return Ok(Self::Scope(session.scope.clone()));
         }
         match target::one(&sessions, word) {
-            // Its id, or the beginning of it: no name that the seat's other sessions might bear too.
-            Ok((id, s)) if *id == encoded || !(s.name == word || s.label == word) => Ok(Self::Session(id.clone())),
-            Ok((_, session)) => Ok(Self::Scope(session.scope.clone())),
+            Ok((id, session)) if target::names_the_seat(id, session, word) => Ok(Self::Scope(session.scope.clone())),
+            Ok((id, _)) => Ok(Self::Session(id.clone())),
             Err(e) if e.is_ambiguous() => Err(e.into()),
             Err(e) => {
-                // One that ended is still told of; the last seen comes first.
-                if let Some((id, _)) = sessions.iter().find(|(_, s)| s.name == word || s.label == word) {
-                    return Ok(Self::Session(id.clone()));
-                }
                 // The journal outlives what is remembered of sessions.
                 let past = roll.entries_where(0, 1, |p| is_scope(p.text("scope")) || p.says("session", &encoded))?;
                 match past.first() {

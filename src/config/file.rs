@@ -70,7 +70,10 @@ impl Reader<'_> {
                 let scope = self.maybe_text(key, v)?;
                 config.scope = scope.map(|name| encoded(&name, self.file, key)).transpose()?;
             }
-            "name" => config.name = self.maybe_text(key, v)?,
+            "name" => {
+                config.name = self.maybe_text(key, v)?;
+                config.named_by_project = self.trust == Trust::Project;
+            }
             // For editors.
             "$schema" => {
                 self.text(key, v)?;

@@ -95,6 +95,8 @@ pub struct Config {
     pub scope: Option<String>,
     /// The session's name as given, if any.
     pub name: Option<String>,
+    /// Whether a project's file gave it.
+    pub named_by_project: bool,
     /// The journal's stream.
     pub stream: String,
     /// The continuation prompt, if not the built-in one.
@@ -128,6 +130,7 @@ impl Default for Config {
             fleet: "default".to_owned(),
             scope: None,
             name: None,
+            named_by_project: false,
             stream: "torch.continuous.ops".to_owned(),
             prompt: None,
             policy: Policy::default(),
@@ -219,6 +222,7 @@ impl Config {
         }
         if let Some(name) = &env.name {
             self.name = Some(name.clone());
+            self.named_by_project = false;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::report::Check;
 use crate::clock;
 use crate::cmd::engine;
 use crate::config::Config;
+use crate::naming::Names;
 use crate::process::Standing;
 use crate::store::roll::{Roll, Session};
 use crate::text;
@@ -38,7 +39,8 @@ fn of(sessions: &[Session]) -> Check {
         alive.push_str(&format!(", {elsewhere} of another container, not known from here"));
     }
     let Some((first, _)) = lost.first() else { return Check::ok(ENGINES, format!("{alive}, none lost")) };
-    let named: Vec<&str> = lost.iter().take(MOST_NAMED).map(|(id, _)| id.as_str()).collect();
+    let names = Names::of_all(sessions);
+    let named: Vec<String> = lost.iter().take(MOST_NAMED).map(|(id, _)| names.name(id)).collect();
     let more = if lost.len() > MOST_NAMED { ", …" } else { "" };
     let found = format!(
         "{alive}, {} lost (stood down, and nobody waits to bring them back): {}{more}",

@@ -80,6 +80,8 @@ pub(super) struct Hearing {
     pub(super) told: bool,
     /// What somebody published and the store has not been told yet.
     pub(super) word: Option<String>,
+    /// The notification that the agent is blocked was sent.
+    pub(super) blocked: bool,
     pub(super) looks: Pace,
     pub(super) asks: Pace,
     /// When this engine looks again whether it is time to look for others that are gone.

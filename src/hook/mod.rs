@@ -272,6 +272,7 @@ fn prepare(
     // An engine that only looks on leaves at once.
     let pid = (waits && !shadow).then(process::own);
     let (client, claim) = (claim::client_of(env, &event, waits), claim::of(&event, unattended));
+    let project = project.map(|dir| text::line_of(&dir.to_string_lossy(), text::LONGEST_FOLDER)).unwrap_or_default();
     let step = Step {
         detail,
         paced,
@@ -280,6 +281,8 @@ fn prepare(
         client,
         claim,
         name,
+        named_by_project: config.named_by_project,
+        project,
         ..step_of(scope, session, &payload.hook_event_name, event)
     };
     Ok(Some(Call { config, step, prompt, wait: flags.wait, unattended }))
@@ -309,6 +312,8 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
         scope,
         session,
         name: String::new(),
+        named_by_project: false,
+        project: String::new(),
         paced: false,
         shadow: false,
         pid: None,

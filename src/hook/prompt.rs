@@ -163,6 +163,7 @@ mod tests {
             fence: Some(1),
             reason_changed: false,
             held: None,
+            replaced: None,
             count,
             renewed: false,
             born: String::new(),

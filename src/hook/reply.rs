@@ -8,14 +8,19 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::prompt::{Prompt, why};
 use super::streams::were_missing;
 use crate::duration;
+use crate::status::when;
 use crate::text;
-use crate::throttle::policy::{Class, millis};
+use crate::throttle::policy::{Class, Ms, millis};
 use crate::throttle::step::Event;
 use crate::throttle::verdict::{Admission, Decision, Outcome, Reason, Verdict};
+
+/// What lasts longer is told with the time of day at which it ends.
+const CLOCK_FROM: Duration = Duration::from_secs(3600);
 
 /// What earns exit 2.
 enum Two {
@@ -101,20 +106,26 @@ pub fn failed(reason: Reason, why: &str) -> ExitCode {
 fn stand_down(decision: &Decision) -> String {
     let why = why(decision);
     let back = match decision.retry_after {
-        Some(after) => {
-            let at = decision.now.saturating_add(millis(after));
-            format!("It would be admitted from {} (in {})", text::utc(at), duration::about(after))
-        }
+        Some(after) => format!("It would be admitted {}", from(decision.now, after)),
         None => "No time ends it".to_owned(),
     };
     let nothing = "nothing will wake this session; type to go on.";
     format!("Frosty stands down ({}): {why}. {back}; {nothing}", decision.reason.code())
 }
 
+/// From when, for the person at the screen. What is soon needs no clock, and no file with this machine's time zone is read for
+/// it.
+fn from(now: Ms, after: Duration) -> String {
+    let about = duration::about(after);
+    if after < CLOCK_FROM {
+        return format!("in {about}");
+    }
+    format!("from {} (in {about})", when::zoned(now.saturating_add(millis(after)), now))
+}
+
 fn uncompacted(decision: &Decision) -> String {
-    let back = decision.retry_after.map_or_else(String::new, |after| {
-        let at = decision.now.saturating_add(millis(after));
-        format!(" It is allowed again from {} (in {}).", text::utc(at), duration::about(after))
-    });
+    let back = decision
+        .retry_after
+        .map_or_else(String::new, |after| format!(" It is allowed again {}.", from(decision.now, after)));
     format!("Frosty blocks this compaction ({}): {}.{back}", decision.reason.code(), why(decision))
 }

@@ -1,69 +1,70 @@
 //! What everyone is told of a verdict: a hold that it opened, a session that goes on after one, a person who is needed.
 
+use crate::text;
 use crate::throttle::effects::BY_API;
 use crate::throttle::policy::millis;
-use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::{Decision, Held, Outcome, Reason};
+use crate::throttle::state::RestKind;
+use crate::throttle::step::{Event, RestRequest, Step};
+use crate::throttle::verdict::{Decision, Outcome, Reason};
 use crate::throttle::willy::BY_WILLY;
+use crate::willy::word::subject;
 use crate::willy::{Kind, Word};
 
 /// The word, if there is anything to tell.
 pub(super) fn word(fleet: &str, step: &Step, decided: &Decision) -> Option<Word> {
-    if step.shadow || (decided.held.is_none() && !matches!(step.event, Event::NeedsYou)) {
+    let wants_a_person = || matches!(step.event, Event::NeedsYou) || blocked(step).is_some();
+    if step.shadow || (decided.held.is_none() && !wants_a_person()) {
         return None;
     }
     said(fleet, step, decided)
 }
 
+/// What the agent says that it waits for.
+fn blocked(step: &Step) -> Option<&RestRequest> {
+    match &step.event {
+        Event::Stop { rest: Some(rest) } if rest.kind == RestKind::Blocked => Some(rest),
+        _ => None,
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn said(fleet: &str, step: &Step, decided: &Decision) -> Option<Word> {
-    let held = decided.held.clone().unwrap_or(Held { by: String::new(), reason: String::new(), fleet: false });
-    let Held { by, reason, .. } = held;
-    let scope = &step.scope;
+    let held = decided.held.clone().unwrap_or_default();
+    let (by, reason) = (held.by, held.reason);
+    let who = subject(&step.scope);
     // A hold that stands refuses before an attempt is counted; the trip that opens one has just filled the window.
     let comes = decided.reason == Reason::Hold && by == BY_WILLY && decided.attempts > 0;
-    let (kind, text) = match &step.event {
-        Event::NeedsYou => (Kind::NeedsYou, format!("scope {scope} stands at a permission dialog and needs you")),
-        Event::StopFailure(_) if by == BY_API => {
-            (Kind::Hold, format!("scope {scope} is held until a person mends it: {reason}"))
+    let stands_down = decided.outcome == Outcome::Refuse && decided.reason != Reason::Superseded;
+    let (kind, text) = match (&step.event, blocked(step)) {
+        (Event::NeedsYou, _) => (Kind::NeedsYou, format!("{who} stands at a permission dialog and needs you")),
+        (Event::StopFailure(_), _) if by == BY_API => {
+            (Kind::Hold, format!("{who} is held until a person mends it: {reason}"))
         }
-        _ if comes => (Kind::Hold, format!("Really Chill Willy holds scope {scope}: {reason}")),
-        _ if decided.outcome == Outcome::Admit => {
-            (Kind::Resume, format!("scope {scope} goes on; it was held by {by}: {reason}"))
+        _ if comes => (Kind::Hold, format!("{who} is held by Really Chill Willy: {reason}")),
+        (_, Some(rest)) if stands_down => {
+            let topic = text::line(&rest.topic);
+            let word = Word { reason: topic.clone(), ..Word::new(Kind::Blocked, fleet, decided.now) };
+            return Some(Word { text: format!("{who} is blocked on {topic}"), ..about(word, step) });
+        }
+        _ if decided.outcome == Outcome::Admit && !by.is_empty() => {
+            (Kind::Resume, format!("{who} goes on; it was held by {by}: {reason}"))
         }
         _ => return None,
     };
     let until = decided.retry_after.filter(|_| kind == Kind::Hold);
-    Some(Word {
-        kind,
-        fleet: fleet.to_owned(),
-        scope: scope.clone(),
-        session: step.session.clone(),
-        by,
-        reason,
-        from: String::new(),
-        at: decided.now,
-        until: until.map(|left| decided.now.saturating_add(millis(left))),
-        host: step.host.clone(),
-        text,
-    })
+    let until = until.map(|left| decided.now.saturating_add(millis(left)));
+    Some(about(Word { by, reason, until, text, ..Word::new(kind, fleet, decided.now) }, step))
+}
+
+/// The same of a step's session.
+fn about(word: Word, step: &Step) -> Word {
+    Word { scope: step.scope.clone(), session: step.session.clone(), host: step.host.clone(), ..word }
 }
 
 /// That the session's engine reached the end of its wait.
 pub(super) fn expired(fleet: &str, step: &Step) -> Word {
-    let scope = step.scope.clone();
-    Word {
-        kind: Kind::WaiterLost,
-        fleet: fleet.to_owned(),
-        text: format!("scope {scope}: its engine reached the end of its wait; type in its window to go on"),
-        scope,
-        session: step.session.clone(),
-        by: String::new(),
-        reason: Reason::WaiterExpired.code().to_owned(),
-        from: String::new(),
-        at: step.host_ms,
-        until: None,
-        host: step.host.clone(),
-    }
+    let text = format!("{}: its engine reached the end of its wait; type in its window to go on", subject(&step.scope));
+    let reason = Reason::WaiterExpired.code().to_owned();
+    about(Word { reason, text, ..Word::new(Kind::WaiterLost, fleet, step.host_ms) }, step)
 }

@@ -22,6 +22,7 @@ use crate::text;
 use crate::throttle::effects::BY_API;
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Decision, Outcome, Reason, Verdict};
+use crate::willy::Kind;
 use crate::willy::detached::{self, Caller};
 use crate::willy::lost;
 
@@ -229,7 +230,11 @@ impl Engine<'_, '_> {
             return Err(End::Over);
         }
         if let Some(word) = told::word(&self.config.fleet, ask, refused) {
-            detached::tell(self.config, self.caller, &word, detached::Then::Stays);
+            // A stop that is told to another store, too, is the same one.
+            let again = word.kind == Kind::Blocked && std::mem::replace(&mut course.hearing.blocked, true);
+            if !again {
+                detached::tell(self.config, self.caller, &word, detached::Then::Stays);
+            }
         }
         if refused.reason == Reason::Hold {
             course.held = refused.held.clone().filter(|h| h.by != BY_API);

@@ -7,12 +7,16 @@ use crate::throttle::policy::Ms;
 pub enum Kind {
     /// It stands at a permission dialog.
     NeedsYou,
+    /// The agent waits for somebody.
+    Blocked,
+    /// It was refused, and no engine waits for it.
+    Stopped,
+    /// Its last hook call came to no verdict.
+    Undecided,
     /// Its waiting engine is gone, and nothing wakes it any more.
     WaiterLost,
     /// Its waiting engine reached the end of its wait, and nothing wakes it any more.
     Expired,
-    /// Its last hook call came to no verdict.
-    Undecided,
     /// Its scope or the fleet is held (isolated, forced open).
     Hold,
     /// A cooldown is open.
@@ -29,16 +33,14 @@ pub enum Kind {
     Resting,
     /// The agent waits for a topic.
     WaitFor,
-    /// The agent waits for somebody.
-    Blocked,
     /// The client wakes it by itself.
     Parked,
     /// The agent said it is done.
     Done,
-    /// It was refused, and no engine waits for it.
-    Stopped,
     /// The client stopped it in the background, and a person can open it again.
     Asleep,
+    /// It was admitted last, or prompted since, and no event of it came for so long that its turn may have been broken off.
+    NoEvent,
     /// Its turn runs: it was admitted last, or prompted since.
     Running,
     /// It began and has not been prompted yet.
@@ -51,11 +53,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in their order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::NeedsYou,
+        Self::Blocked,
+        Self::Stopped,
+        Self::Undecided,
         Self::WaiterLost,
         Self::Expired,
-        Self::Undecided,
         Self::Hold,
         Self::Cooldown,
         Self::ApiCooldown,
@@ -64,11 +68,10 @@ impl Kind {
         Self::Guard,
         Self::Resting,
         Self::WaitFor,
-        Self::Blocked,
         Self::Parked,
         Self::Done,
-        Self::Stopped,
         Self::Asleep,
+        Self::NoEvent,
         Self::Running,
         Self::Idle,
         Self::Unknown,
@@ -96,6 +99,7 @@ impl Kind {
             Self::Done => "done",
             Self::Stopped => "stopped",
             Self::Asleep => "asleep",
+            Self::NoEvent => "no_event",
             Self::Running => "running",
             Self::Idle => "idle",
             Self::Unknown => "unknown",
@@ -110,14 +114,9 @@ impl Kind {
             Self::NeedsYou => "needs you",
             Self::WaiterLost => "waiter lost",
             Self::ApiCooldown => "api cooldown",
+            Self::NoEvent => "no event",
             other => other.code(),
         }
-    }
-
-    /// Whether only a person brings it on.
-    #[must_use]
-    pub fn wants_a_person(self) -> bool {
-        matches!(self, Self::NeedsYou | Self::WaiterLost | Self::Expired | Self::Undecided)
     }
 }
 

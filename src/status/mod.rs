@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::cmd::engine;
 use crate::config::Config;
+use crate::naming::{self, Names};
 use crate::process::Standing;
 use crate::store::backlog::{self, Backlog};
 use crate::store::past::Admissions;
@@ -13,8 +14,9 @@ use crate::store::roll::{Roll, Session};
 use crate::store::survey::QuotaLeft;
 use crate::store::undecided::{self, Undecided};
 use crate::store::{self, StoreError};
+use crate::throttle::effects::BY_API;
 use crate::throttle::model::{self, State};
-use crate::throttle::policy::Ms;
+use crate::throttle::policy::{Ms, millis};
 use crate::throttle::state::{Hold, Phase, ScopeState, SessionState};
 use crate::throttle::verdict::Reason;
 
@@ -33,6 +35,8 @@ use state::{Engine, Facts};
 const RECENT: Ms = 86_400_000;
 /// Those that want a person are shown for so long.
 const STILL_WANTED: Ms = 7 * 86_400_000;
+/// A state that lasts longer is shown with its age.
+const MINUTE: Ms = 60_000;
 /// Admissions are counted so far back.
 const HOUR: Ms = 3_600_000;
 /// Whoever watches counts them so often: it is more work for a server than all else.
@@ -47,12 +51,16 @@ const MOST_READ: usize = 20_000;
 pub struct Row {
     /// Its id, encoded.
     pub id: String,
+    /// What it is shown as.
+    pub name: String,
     /// What the store remembers of it.
     pub session: SessionState,
     /// What it does now.
     pub kind: Kind,
     /// What brings it back.
     pub back: Back,
+    /// For how long no event of it came.
+    pub quiet: Ms,
     /// Attempts in its scope's bang window.
     pub attempts: u32,
     /// Trips of its scope that are not forgotten.
@@ -62,7 +70,7 @@ pub struct Row {
     /// Its continuations that were admitted within the last hour, as far as the journal was read; `None` where it could not
     /// be.
     pub admissions: Option<u32>,
-    /// What is left of the quotas that count it.
+    /// What is left of the quotas that count it; `None` where only this machine's part is known.
     pub quota: Option<QuotaLeft>,
     /// The hold in force over it, and whether it is the whole fleet's.
     pub hold: Option<(Hold, bool)>,
@@ -100,6 +108,8 @@ pub struct Report {
     pub hold: Option<Hold>,
     /// The sessions, those that want a person first.
     pub rows: Vec<Row>,
+    /// What every session of the fleet is shown as.
+    pub names: Names,
     /// Those that are not shown.
     pub left_out: LeftOut,
     /// Attempts that fill the bang window; `None` where it is switched off.
@@ -127,12 +137,14 @@ impl Report {
         let server = if away.is_some() { None } else { roll.server() };
         let mut left_out = LeftOut::default();
         let mut shown = std::mem::take(&mut survey.sessions);
+        let names = Names::of_all(&shown);
         shown.retain(|(_, s)| all || left_out.keeps(s, now));
         let seats: BTreeSet<&str> = shown.iter().map(|(_, s)| s.scope.as_str()).collect();
         let quotas = roll.quotas_left(&survey, &seats)?;
-        let admissions = hour.count(&mut roll, now, begun);
-        let unknown = ScopeState::default();
         let is_away = away.is_some();
+        // This machine's journal has only what was decided here.
+        let admissions = if is_away { None } else { hour.count(&mut roll, now, begun) };
+        let unknown = ScopeState::default();
         let mut undecided = undecided::all(config.state.as_deref());
         let rows = shown.into_iter().map(|(id, session)| {
             let scope = survey.scopes.get(&session.scope).unwrap_or(&unknown);
@@ -142,10 +154,10 @@ impl Report {
             let mark = undecided.remove(&id);
             let row = Row::new(config, now, is_away, survey.fleet.hold.as_ref(), scope, (id, session), quota, mark);
             let admissions = admissions.map(|all| all.of.get(&row.id).copied().unwrap_or(0));
-            Row { admissions, ..row }
+            Row { admissions, name: names.name(&row.id), ..row }
         });
         let mut rows: Vec<Row> = rows.collect();
-        rows.sort_by_key(|row| (row.kind, due(row.back), std::cmp::Reverse(row.session.seen)));
+        rows.sort_by_key(|row| (row.urgency(), row.kind, due(row.back), std::cmp::Reverse(row.session.seen)));
         let policy = &config.policy;
         Ok(Self {
             now,
@@ -156,6 +168,7 @@ impl Report {
             backlog: backlog::of(config).filter(|b| b.unshipped > 0 || b.away > 0 || b.breaker.is_some()),
             hold: survey.fleet.hold,
             rows,
+            names,
             left_out,
             burst: policy.stop.burst.map(|burst| burst.limit),
             has_quotas: !(policy.stop.quotas.is_empty() && policy.fleet_quotas.is_empty()),
@@ -202,6 +215,12 @@ impl LastHour {
     }
 }
 
+/// Whether a session is there: it has not ended, and was seen lately or has an engine that waits for it.
+#[must_use]
+pub fn is_present(session: &SessionState, now: Ms) -> bool {
+    LeftOut::default().keeps(session, now)
+}
+
 impl LeftOut {
     /// Whether a session is shown; one that is not is counted.
     fn keeps(&mut self, session: &SessionState, now: Ms) -> bool {
@@ -223,6 +242,27 @@ impl LeftOut {
 }
 
 impl Row {
+    /// How soon a person should look at it: at a dialog first, then at what only a person can mend, then at all else.
+    fn urgency(&self) -> u8 {
+        let by_api = self.hold.as_ref().is_some_and(|(hold, _)| hold.by == BY_API);
+        match self.kind {
+            Kind::NeedsYou => 0,
+            Kind::Hold | Kind::Stopped if by_api => 1,
+            _ => 2,
+        }
+    }
+
+    /// What it does, with the time since its last event where that says more.
+    #[must_use]
+    pub fn state(&self) -> String {
+        let age = when::age(self.quiet);
+        match self.kind {
+            Kind::NoEvent => format!("no event for {age}"),
+            Kind::NeedsYou | Kind::Running if self.quiet >= MINUTE => format!("{} {age}", self.kind.words()),
+            kind => kind.words().to_owned(),
+        }
+    }
+
     /// A session, by all that a step of it would be decided from; its admissions are not counted. `is_away` tells that only
     /// this machine's part is known.
     #[must_use]
@@ -270,20 +310,24 @@ impl Row {
             },
             hearsay: is_away && is_hearsay(&session),
             undecided: undecided.as_ref().map(|mark| mark.is_waited_for()),
+            park_max: millis(config.park_max),
             now,
         };
         let (kind, back) = state::of(&facts);
         model::forget_strikes(&mut scope.stop, limits, now);
         Self {
-            id,
-            session,
             kind,
             back,
             attempts: model::in_window(&scope.stop, limits, now),
             strikes: scope.stop.strikes,
             api_strikes: scope.api_strikes,
             admissions: None,
-            quota,
+            // What this machine counts is not what the server would allow.
+            quota: quota.filter(|_| !is_away),
+            quiet: now.saturating_sub(session.seen).max(0),
+            name: naming::shown(&id, &session),
+            id,
+            session,
             hold,
             engine,
             undecided,

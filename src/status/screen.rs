@@ -17,16 +17,16 @@ const WIDEST: usize = 1000;
 /// A terminal that does not tell its height.
 const PLAIN_HEIGHT: usize = 24;
 
-/// How lines are drawn to the standard output: as wide as its terminal, else as `COLUMNS` says; coloured where
+/// How lines are drawn to the standard output: as wide as its terminal; elsewhere nothing is cut off. Coloured where
 /// [`color::is_wanted`] finds so.
 #[must_use]
 pub fn style() -> Style {
     let out = io::stdout();
     let is_terminal = out.is_terminal();
-    let told = if is_terminal { size().map(|(width, _)| width) } else { None };
-    let width = told.or_else(env::columns).unwrap_or(PLAIN_WIDTH);
+    let told = if is_terminal { size().map(|(width, _)| width).or_else(env::columns) } else { None };
+    let width = told.unwrap_or(PLAIN_WIDTH);
     let colours = color::is_wanted(is_terminal);
-    Style { width: width.clamp(NARROWEST, WIDEST), colours }
+    Style { width: width.clamp(NARROWEST, WIDEST), uncut: !is_terminal, colours }
 }
 
 /// How many lines the terminal has.

@@ -41,6 +41,8 @@ pub struct Facts<'a> {
     pub hearsay: bool,
     /// Whether its last hook call came to no verdict; `Some(true)` where a process waits until it can.
     pub undecided: Option<bool>,
+    /// A turn without an event for so long may have been broken off.
+    pub park_max: Ms,
     /// The store's clock.
     pub now: Ms,
 }
@@ -68,7 +70,9 @@ pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
         return (Kind::Unknown, Back::Nothing);
     }
     if let Some(moving) = unrefused(facts) {
-        return (moving, Back::Nothing);
+        // A turn that a person broke off (Esc) sends no event (client 2.1.331).
+        let is_silent = moving == Kind::Running && facts.now.saturating_sub(session.seen) > facts.park_max;
+        return (if is_silent { Kind::NoEvent } else { moving }, Back::Nothing);
     }
     let rest = session.rest.as_ref().filter(|rest| rest.lasts(facts.now) && !session.woken);
     match facts.engine {
@@ -180,6 +184,8 @@ fn ask(session: &SessionState) -> Step {
         scope: String::new(),
         session: String::new(),
         name: String::new(),
+        named_by_project: false,
+        project: String::new(),
         paced: true,
         shadow: false,
         pid: None,

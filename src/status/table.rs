@@ -1,19 +1,12 @@
 //! The report as lines for a terminal.
 
-use std::collections::HashMap;
-
 use super::kind::{Back, Kind};
 use super::{Report, Row, when, width};
-use crate::cmd::target::SHORT_ID;
 use crate::text;
 use crate::throttle::state::{Hold, RestKind};
 
-/// A name takes no more columns, however wide the terminal is.
-const WIDEST_NAME: usize = 40;
 /// No name is cut shorter.
 const NARROWEST_NAME: usize = 10;
-/// So much is shown of one that several bear, for the sake of what follows it.
-const SHARED_NAME: usize = 20;
 /// So much of the last reason is shown beside any name: the longest code.
 const REASON: usize = 12;
 /// Between two columns.
@@ -26,6 +19,8 @@ const INDENT: &str = "  ";
 pub struct Style {
     /// Columns of the terminal.
     pub width: usize,
+    /// Whether lines may be longer than that: nothing is cut off.
+    pub uncut: bool,
     /// Whether it is coloured.
     pub colours: bool,
 }
@@ -36,7 +31,7 @@ impl Style {
     }
 
     fn line(self, sgr: &str, text: &str) -> String {
-        self.paint(sgr, &width::cut(text, self.width))
+        if self.uncut { self.paint(sgr, text) } else { self.paint(sgr, &width::cut(text, self.width)) }
     }
 }
 
@@ -51,7 +46,7 @@ fn colour(kind: Kind) -> &'static str {
         Kind::NeedsYou => "1;33",
         Kind::WaiterLost | Kind::Expired | Kind::Undecided => ALARM,
         Kind::Hold => HELD,
-        Kind::Cooldown | Kind::ApiCooldown | Kind::Quota => WARNING,
+        Kind::Cooldown | Kind::ApiCooldown | Kind::Quota | Kind::NoEvent => WARNING,
         Kind::Guard | Kind::Spread | Kind::Running => "32",
         Kind::Resting | Kind::WaitFor | Kind::Blocked | Kind::Parked => "36",
         Kind::Done | Kind::Asleep | Kind::Idle | Kind::Unknown | Kind::Ended => DIM,
@@ -65,9 +60,10 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
     let mut lines = Vec::new();
     let now = report.now;
     let place = format!("❄ {}  fleet {}", text::line(&report.store), text::line(&report.fleet));
-    let time = when::clock(now, now);
+    let time = when::zoned(now, now);
     let room = style.width.saturating_sub(width::of(&time) + 2);
-    lines.push(format!("{}{GAP}{}", style.paint(BOLD, &width::fill(&place, room)), style.paint(DIM, &time)));
+    let place = if style.uncut { width::pad(place, room) } else { width::fill(&place, room) };
+    lines.push(format!("{}{GAP}{}", style.paint(BOLD, &place), style.paint(DIM, &time)));
     if report.shadow {
         lines.push(style.line(WARNING, "SHADOW: Frosty only looks on here; the states are what it would do"));
     }
@@ -82,7 +78,8 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
     if !report.rows.is_empty() {
         let totals = report.totals().into_iter().map(|(kind, n)| format!("{n} {}", kind.words()));
         let sessions = if report.rows.len() == 1 { "session" } else { "sessions" };
-        lines.extend(wrapped(&format!("{} {sessions}: ", report.rows.len()), totals, style.width));
+        let columns = if style.uncut { usize::MAX } else { style.width };
+        lines.extend(wrapped(&format!("{} {sessions}: ", report.rows.len()), totals, columns));
     }
     lines
 }
@@ -180,20 +177,31 @@ pub fn foot(report: &Report, style: Style) -> Option<String> {
         .map(|said| style.line(DIM, &said))
 }
 
-/// One column: its title, its cells, and whether they are numbers.
+/// One column: its title, its cells, whether they are numbers, and the ends of cells that must not be cut off.
 struct Column {
     title: &'static str,
     numbers: bool,
     cells: Vec<String>,
+    ends: Vec<String>,
 }
 
 impl Column {
     fn new(title: &'static str, numbers: bool, rows: &[Row], cell: impl Fn(&Row) -> String) -> Self {
-        Self { title, numbers, cells: rows.iter().map(cell).collect() }
+        Self { title, numbers, cells: rows.iter().map(cell).collect(), ends: Vec::new() }
     }
 
     fn natural(&self) -> usize {
-        self.cells.iter().map(|cell| width::of(cell)).max().unwrap_or(0).max(self.title.len())
+        let end = |i: usize| self.ends.get(i).map_or(0, |end| width::of(end));
+        let cells = self.cells.iter().enumerate().map(|(i, cell)| width::of(cell) + end(i));
+        cells.max().unwrap_or(0).max(self.title.len())
+    }
+
+    fn cell(&self, row: usize, columns: usize) -> String {
+        let text = self.cells.get(row).map_or("", String::as_str);
+        match self.ends.get(row).filter(|end| !end.is_empty() && width::of(end) < columns) {
+            Some(end) => width::pad(width::cut(text, columns - width::of(end)) + end, columns),
+            None => self.fill(text, columns),
+        }
     }
 
     fn fill(&self, text: &str, columns: usize) -> String {
@@ -212,12 +220,11 @@ pub fn rows(report: &Report, style: Style) -> Vec<String> {
     if rows.is_empty() {
         return Vec::new();
     }
-    let names = names(rows);
     let text = |title, cell: &dyn Fn(&Row) -> String| Column::new(title, false, rows, cell);
     let number = |title, cell: &dyn Fn(&Row) -> String| Column::new(title, true, rows, cell);
     let mut columns = vec![
-        Column { title: "SESSION", numbers: false, cells: names },
-        text("STATE", &|row| row.kind.words().to_owned()),
+        names(report),
+        text("STATE", &Row::state),
         text("BACK AT", &|row| back(row, report.now)),
         number("TRY", &|row| report.burst.map_or_else(|| "-".to_owned(), |limit| format!("{}/{limit}", row.attempts))),
         number("STR", &strikes),
@@ -232,7 +239,8 @@ pub fn rows(report: &Report, style: Style) -> Vec<String> {
     }
     columns.push(text("LAST REASON", &reason));
 
-    let widths = widths(&columns, style.width);
+    let widths =
+        if style.uncut { columns.iter().map(Column::natural).collect() } else { widths(&columns, style.width) };
     let gaps = gaps(&columns);
     let line = |cell: &dyn Fn(usize, &Column, usize) -> String| {
         let mut line = String::new();
@@ -242,12 +250,13 @@ pub fn rows(report: &Report, style: Style) -> Vec<String> {
         }
         line
     };
-    let narrow = widths.iter().sum::<usize>() + gaps.iter().map(|gap| gap.len()).sum::<usize>() > style.width;
+    let narrow =
+        !style.uncut && widths.iter().sum::<usize>() + gaps.iter().map(|gap| gap.len()).sum::<usize>() > style.width;
     let title = line(&|_, column, width| column.fill(column.title, width));
     let mut lines = vec![style.line(DIM, title.trim_end())];
     for (i, row) in rows.iter().enumerate() {
         let drawn = line(&|at, column, width| {
-            let cell = column.fill(column.cells.get(i).map_or("", String::as_str), width);
+            let cell = column.cell(i, width);
             match at {
                 // Cut after it is painted, a line would lose the end of its colour.
                 1 if !narrow => style.paint(colour(row.kind), &cell),
@@ -279,7 +288,6 @@ fn widths(columns: &[Column], total: usize) -> Vec<usize> {
     let fixed = fixed + gaps(columns).iter().map(|gap| gap.len()).sum::<usize>();
     let room = total.saturating_sub(fixed);
     let (name, reason) = (widths.first().copied().unwrap_or(0), widths.last().copied().unwrap_or(0));
-    let name = name.min(WIDEST_NAME);
     let name = name.min(room.saturating_sub(reason.min(REASON))).max(NARROWEST_NAME.min(name));
     if let Some(first) = widths.first_mut() {
         *first = name;
@@ -290,33 +298,14 @@ fn widths(columns: &[Column], total: usize) -> Vec<usize> {
     widths
 }
 
-/// Its name, else its window's label, else its seat, else the beginning of its id.
-#[must_use]
-pub fn name(row: &Row) -> String {
-    let session = &row.session;
-    let told = [&session.name, &session.label].into_iter().map(|name| text::line(name)).find(|name| !name.is_empty());
-    told.unwrap_or_else(|| {
-        if session.scope == row.id { row.id.chars().take(SHORT_ID).collect() } else { session.scope.clone() }
-    })
-}
-
-/// The names of all; where several bear the same, with the beginning of the id behind it, which tells them apart for people
-/// and for `frosty wake`.
-fn names(rows: &[Row]) -> Vec<String> {
-    let names: Vec<String> = rows.iter().map(name).collect();
-    let mut bearers: HashMap<&str, usize> = HashMap::new();
-    for name in &names {
-        *bearers.entry(name).or_default() += 1;
-    }
-    let told = |(row, name): (&Row, &String)| {
-        if bearers.get(name.as_str()).is_some_and(|n| *n > 1) && *name != row.id {
-            let id: String = row.id.chars().take(SHORT_ID).collect();
-            format!("{} {id}", width::cut(name, SHARED_NAME))
-        } else {
-            name.clone()
-        }
+/// The names of all: of several that bear the same one, the digits that tell them apart are not cut off.
+fn names(report: &Report) -> Column {
+    let parts = |row: &Row| {
+        let (name, end) = report.names.parts(&row.id);
+        if name.is_empty() { (row.name.clone(), String::new()) } else { (name.to_owned(), end.to_owned()) }
     };
-    rows.iter().zip(&names).map(told).collect()
+    let (cells, ends) = report.rows.iter().map(parts).unzip();
+    Column { title: "SESSION", numbers: false, cells, ends }
 }
 
 fn back(row: &Row, now: super::Ms) -> String {

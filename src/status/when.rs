@@ -32,6 +32,26 @@ where
     at.format(format).to_string()
 }
 
+/// A time of day as [`clock`] has it, with its zone: where a person may read it elsewhere, or on a machine of another zone.
+#[must_use]
+pub fn zoned(at: Ms, now: Ms) -> String {
+    format!("{} {}", clock(at, now), zone(at))
+}
+
+/// This machine's zone at that time: `UTC`, or how far from that it is.
+fn zone(at: Ms) -> String {
+    let local = DateTime::from_timestamp_millis(at).map(|utc| utc.with_timezone(&Local));
+    let offset = local.map(|at| at.format("%:z").to_string()).unwrap_or_default();
+    if offset == "+00:00" { "UTC".to_owned() } else { format!("UTC{offset}") }
+}
+
+/// A time of day with its day and zone, for people who may read it on another day and machine.
+#[must_use]
+pub fn dated(at: Ms) -> String {
+    let local = DateTime::from_timestamp_millis(at).map(|utc| utc.with_timezone(&Local));
+    local.map_or_else(String::new, |local| format!("{} {}", local.format("%Y-%m-%d %H:%M"), zone(at)))
+}
+
 /// How long until then, in its two largest units, rounded up.
 #[must_use]
 pub fn left(until: Ms, now: Ms) -> String {
@@ -43,6 +63,18 @@ pub fn left(until: Ms, now: Ms) -> String {
     };
     let whole = left.saturating_add(unit - 1) / unit * unit;
     duration::show(Duration::from_millis(whole.unsigned_abs()))
+}
+
+/// How long something has lasted, in its two largest units, rounded down.
+#[must_use]
+pub fn age(lasted: Ms) -> String {
+    let lasted = lasted.max(0);
+    let unit = match lasted {
+        DAY.. => HOUR,
+        MINUTE.. => MINUTE,
+        _ => 1000,
+    };
+    duration::show(Duration::from_millis((lasted / unit * unit).unsigned_abs()))
 }
 
 /// Both: `14:05:10 in 3m10s`.
@@ -74,5 +106,8 @@ mod tests {
         assert_eq!(left(now + 47 * HOUR + 1, now), "2d");
         assert_eq!(clock_in(&zone, now + 30 * DAY, now), "2027-02-14 15:00");
         assert_eq!(left(now - 5, now), "0s");
+        for (lasted, shown) in [(0, "0s"), (59_999, "59s"), (61_000, "1m"), (3_700_000, "1h1m"), (90_000_000, "1d1h")] {
+            assert_eq!(age(lasted), shown);
+        }
     }
 }

@@ -11,8 +11,8 @@ local event, held_fence, paced, host_ms, host, r, id, scope_name, session_name, 
   event_name, detail, fleet_name, store_name, journal_max, keep,
   min_interval, burst_limit, window, base, factor, max, jitter, calm,
   api_base, api_factor, api_max, known_born, held_by_whom, held_for, hold_after, shadow, window_limits,
-  client, claim, at_once, of_key, spread_step, spread_cold, left_fence = unpack(ARGV)
-local QUOTA_ARGS = 52
+  client, claim, at_once, of_key, spread_step, spread_cold, left_fence, named_by_project, project, replaces = unpack(ARGV)
+local QUOTA_ARGS = 55
 
 local HIGHEST_FENCE, HIGHEST_QUOTA, MOST_STRIKES, DAY = 999999999999999, 10000, 1000, 86400000
 local MOST_COUNTED, LONGEST_NOTES = 1000000000, 8000
@@ -137,14 +137,14 @@ if stop then
   if not known then
     if not lost then put(fleet, 'lost', fmt(now)) end
     if #fleet > 0 then redis.call('HSET', K_FLEET, unpack(fleet)) end
-    return { 'refuse', 'lost', '', '0', '0', '', '0', fmt(now), '', '', '0', '', '0', born, '', '', '' }
+    return { 'refuse', 'lost', '', '0', '0', '', '0', fmt(now), '', '', '0', '', '0', born, '', '', '', '', '', '', '' }
   end
 end
 
 ---- the session -----------------------------------------------------------------------------------------------
 local s = of_holds and {} or redis.call('HMGET', K_SESSION, 'fence', 'name', 'label', 'rest', 'rest_since',
   'rest_until', 'rest_topic', 'woken', 'last_reason', 'note', 'count', 'pid', 'given', 'begun', 'held_by', 'held_reason',
-  'by_person', 'client', 'host', 'scope', 'state', 'slot')
+  'by_person', 'client', 'host', 'scope', 'state', 'slot', 'named_by_project', 'project')
 local fence, woken, last_reason, notes, count = int(s[1]), s[8] == '1', text(s[9]), text(s[10]), count_of(s[11])
 local given, was_held_by, was_held_why = text(s[13]), text(s[15]), text(s[16])
 local begun_at, begun_id = string.match(text(s[14]), '^(%d+) (.*)$')
@@ -177,7 +177,7 @@ if owner ~= '' and client ~= '' and not is_owners and not of_holds
   relation = claim
   if claim == 'yield' and is_here then
     if #fleet > 0 then redis.call('HSET', K_FLEET, unpack(fleet)) end
-    return { 'refuse', 'contested', '', '0', '0', '', '0', fmt(now), '', '', '0', '', '0', '', '', '', owner }
+    return { 'refuse', 'contested', '', '0', '0', '', '0', fmt(now), '', '', '0', '', '0', '', '', '', owner, '', '', '', '' }
   elseif claim == 'yield' then
     relation = raises and event ~= 'end' and 'take' or 'beside'
   end
@@ -278,7 +278,12 @@ elseif not of_holds and not superseded and not beside then
     put(session, 'last_reason', '')
   end
   if label ~= stored_label then put(session, 'label', label) end
-  if name ~= stored_name and (registers or name ~= '') then put(session, 'name', name) end
+  if registers or name ~= '' then
+    if name ~= stored_name then put(session, 'name', name) end
+    local by_project = name ~= '' and named_by_project == '1' and '1' or ''
+    if by_project ~= text(s[23]) then put(session, 'named_by_project', by_project) end
+  end
+  if project ~= text(s[24]) and (registers or text(s[24]) == '') then put(session, 'project', project) end
   if event ~= 'ask' then
     put(session, 'needs_you', event == 'needs_you' and '1' or '')
     put(session, 'state', event == 'end' and (sleeps and 'asleep' or 'ended') or '')
@@ -341,6 +346,18 @@ local function hold_of(reason, by, since, till)
   return h, moved
 end
 local function holds(h) return h and (not h.till or h.till > now) end
+-- Opens a hold in place of the one that stands, unless that one lasts longer and is not to be replaced; then it is answered.
+local function open_in_place_of(h)
+  local new = opened()
+  if not holds(h) then return new end
+  if replaces ~= '1' and new.till and (not h.till or h.till > new.till) then
+    answer.by, answer.why, answer.fleet = h.by, h.reason, of_fleet and '1' or ''
+    refuse('hold', h.till and h.till - now)
+    return nil
+  end
+  answer.was = h
+  return new
+end
 
 -- The end of the API cooldown, unless it was a reset time that was disproved since.
 local function api_open()
@@ -444,8 +461,11 @@ if not superseded and (asks or event == 'failure' or event == 'release' or event
   if moved then put(scope, 'trips', packed(trips)) end
 
   if event == 'hold' then
-    hold = opened()
-    put_hold()
+    local new = open_in_place_of(hold)
+    if new then
+      hold = new
+      put_hold()
+    end
   elseif event == 'release' then
     if holds(hold) then answer.by, answer.why = hold.by, hold.reason end
     if hold then
@@ -508,10 +528,11 @@ if of_fleet then
     'hold_at_once')
   key = { limit_start = f[5], limit_end = f[6] }
   read_limit()
-  local before = hold_of(f[1], f[2], f[3], f[4])
+  local before, moved = hold_of(f[1], f[2], f[3], f[4])
   if event == 'hold_fleet' then
-    put_hold_of(fleet, opened())
-    if (f[7] == '1') ~= (at_once == '1') then put(fleet, 'hold_at_once', at_once == '1' and '1' or '') end
+    local new = open_in_place_of(before)
+    if new or moved then put_hold_of(fleet, new or before) end
+    if new and (f[7] == '1') ~= (at_once == '1') then put(fleet, 'hold_at_once', at_once == '1' and '1' or '') end
   else
     if holds(before) then answer.by, answer.why, answer.fleet = before.by, before.reason, '1' end
     if before then put_hold_of(fleet, nil) end
@@ -524,7 +545,7 @@ if of_fleet then
     if at_once == '1' then put(fleet, 'at_once', fmt(now)) end
   end
 end
-if event == 'hold' or event == 'hold_fleet' then
+if (event == 'hold' or event == 'hold_fleet') and answer.outcome ~= 'refuse' then
   answer.left, answer.by, answer.why, answer.fleet = int(held_for), held_by_whom, cure, of_fleet and '1' or ''
 end
 
@@ -856,4 +877,6 @@ local unjournaled = type(added) == 'table' and added.err and '1' or ''
 if beside and not superseded then fence = nil end
 return { answer.outcome, answer.reason, fmt(answer.left), fmt(answer.attempts), fmt(answer.strikes), fmt(fence),
   answer.changed, fmt(now), answer.by, answer.why, fmt(answer.count), answer.note,
-  answer.renewed, answer.born, answer.fleet, unjournaled, '' }
+  answer.renewed, answer.born, answer.fleet, unjournaled, '',
+  text(answer.was and answer.was.by), text(answer.was and answer.was.reason),
+  answer.was and fmt(answer.was.since) or '', answer.was and fmt(answer.was.till) or '' }

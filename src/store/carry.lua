@@ -12,8 +12,9 @@ local id, known_born, was_away, mirror_born, mirror_age, keep, released_age, goo
   api_kind, api_age, api_left, api_strikes,
   session_kind, fence, rest, rest_age, rest_left, rest_topic, woken, note, count, begun_age, begun_id,
   scope_name, name, label, host, pid, client, seen_age,
-  valid_until, scope_counts, fleet_counts, admitted = unpack(ARGV, 1, 53)
-local ADMITTED_ARGS = 54
+  named_by_project, project,
+  valid_until, scope_counts, fleet_counts, admitted = unpack(ARGV, 1, 55)
+local ADMITTED_ARGS = 56
 
 local K_SESSION, K_SCOPE, K_FLEET = KEYS[1], KEYS[2], KEYS[3]
 local K_SCOPE_QUOTA = scope_counts == '1' and KEYS[4]
@@ -54,13 +55,14 @@ local function put_hold(into, reason, by, age, left)
   put(into, 'hold_since', fmt(ago(age)))
   put(into, 'hold_until', fmt(ahead(left)))
 end
--- Whether a hold of which was last told so long ago still stands against what is stored. A person's replaces an older one,
--- as it would have here.
-local function stands(kind, whose, age, reason, by, since, till, released)
+-- Whether a hold of which was last told so long ago still stands against what is stored. A person's replaces an older one
+-- that ends sooner, as it would have here.
+local function stands(kind, whose, age, left, reason, by, since, till, released)
   if not counts(kind) then return false end
   local holds = (text(reason) ~= '' or text(by) ~= '' or text(since) ~= '') and (not int(till) or int(till) > now)
   local persons = kind == 'own' and whose ~= 'api' and whose ~= 'willy'
-  if persons and int(since) and int(since) <= ago(age) then holds = false end
+  local lasts_longer = int(left) and (not int(till) or int(till) > ahead(left))
+  if persons and int(since) and int(since) <= ago(age) and not lasts_longer then holds = false end
   return not holds and count_of(released) < ago(age)
 end
 local freed_age, held_since = int(fleet_released_age), int(f[5])
@@ -70,7 +72,7 @@ if freed_age and (not held_since or held_since <= ago(fleet_released_age)) then
   f[7] = fmt(math.max(count_of(f[7]), ago(fleet_released_age)))
   put(fleet, 'released', f[7])
 end
-if stands(fleet_kind, fleet_by, fleet_kind == 'own' and fleet_age or mirror_age, f[3], f[4], f[5], f[6], f[7]) then
+if stands(fleet_kind, fleet_by, fleet_kind == 'own' and fleet_age or mirror_age, fleet_left, f[3], f[4], f[5], f[6], f[7]) then
   put_hold(fleet, fleet_reason, fleet_by, fleet_age, fleet_left)
 end
 
@@ -96,7 +98,7 @@ if int(released_age) and count_of(c[10]) > now and count_of(c[12]) <= ago(releas
 end
 -- A person's replaces one of API errors.
 if hold_kind == 'own' and hold_by ~= 'api' and stored_by == 'api' then c[1], c[2], c[3], c[4] = nil, nil, nil, nil end
-if stands(hold_kind, hold_by, hold_kind == 'own' and hold_age or mirror_age, c[1], c[2], c[3], c[4], fmt(released)) then
+if stands(hold_kind, hold_by, hold_kind == 'own' and hold_age or mirror_age, hold_left, c[1], c[2], c[3], c[4], fmt(released)) then
   put_hold(scope, hold_reason, hold_by, hold_age, hold_left)
   endless = not int(hold_left)
   furthest = math.max(furthest, ahead(hold_left) or now)
@@ -147,7 +149,11 @@ if session_kind ~= '' then
     put(session, 'count', count)
     if int(begun_age) then put(session, 'begun', fmt(ago(begun_age)) .. ' ' .. begun_id) end
     put(session, 'scope', scope_name)
-    if name ~= '' then put(session, 'name', name) end
+    if name ~= '' then
+      put(session, 'name', name)
+      put(session, 'named_by_project', named_by_project)
+    end
+    if project ~= '' then put(session, 'project', project) end
     if label ~= '' then put(session, 'label', label) end
     put(session, 'host', host)
     put(session, 'pid', pid)

@@ -185,7 +185,7 @@ impl Told {
     fn session(&mut self, session: Option<&SessionState>, away: Option<Ms>, scope: &str) {
         let Some(s) = session else {
             self.text("");
-            (0..17).for_each(|_| {
+            (0..19).for_each(|_| {
                 self.text("");
             });
             return;
@@ -200,5 +200,6 @@ impl Told {
         self.text(if s.scope.is_empty() { scope } else { &s.scope }).text(&s.name).text(&s.label).text(&s.host);
         let process = |process: Option<Process>| process.map(|p| p.to_string()).unwrap_or_default();
         self.text(&process(s.pid)).text(&process(s.client)).age(Some(s.seen));
+        self.text(if s.named_by_project { "1" } else { "" }).text(&s.project);
     }
 }

@@ -171,6 +171,10 @@ impl<'a> Embedded<'a> {
         if file.away.is_some() && file.scope.hold.is_none() {
             file.lift_api_hold();
         }
+        if matches!(&step.event, Event::Hold(asked) if asked.replace) {
+            // The server may hold for longer: what it holds is lifted there, before this one is opened.
+            file.lift_hold(now - 1);
+        }
         if let Some(away) = &mut file.away {
             away.steps = away.steps.wrapping_add(1);
             if step.event.asks() == Some(Class::Stop) && decided.outcome == Outcome::Admit {
@@ -211,7 +215,10 @@ impl<'a> Embedded<'a> {
         let decided = model::step(&self.config.policy, &mut state, step, now);
         match (&self.stands_in, record) {
             (Some(stand_in), Some(mut record)) => {
-                record.decide_fleet(stand_in.server, state.fleet.hold.take(), now);
+                let replaces = matches!(&step.event, Event::Hold(asked) if asked.replace);
+                if decided.outcome != Outcome::Refuse {
+                    record.decide_fleet(stand_in.server, state.fleet.hold.take(), replaces, now);
+                }
                 server_record::write(&self.dir, &record)?;
                 if had_own {
                     self.keep_fleet(state.fleet)?;

@@ -410,7 +410,7 @@ mod tests {
         {
             let mut record = Record::default();
             keep_fleet_hold(&mut record, "a", &step, decided, 11);
-            record.decide_fleet("a", own.clone(), 12);
+            record.decide_fleet("a", own.clone(), false, 12);
             let before = record.clone();
             assert!(!keep_fleet_hold(&mut record, "a", &step, decided, 13));
             assert_eq!(record.fleet_hold("a").map(|f| f.hold.clone()), own);

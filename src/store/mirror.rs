@@ -302,6 +302,13 @@ fn session(session: &mut SessionState, step: &Step, decided: &Decision, now: Ms)
     session.fence = decided.fence.or(session.fence);
     session.scope.clone_from(&step.scope);
     session.host.clone_from(&step.host);
+    if !step.name.is_empty() {
+        session.name.clone_from(&step.name);
+        session.named_by_project = step.named_by_project;
+    }
+    if session.project.is_empty() {
+        session.project.clone_from(&step.project);
+    }
     session.seen = now;
     match &step.event {
         Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } if rest.kind != RestKind::Parked => {

@@ -137,6 +137,8 @@ pub(crate) fn invocation_of(how: &str, script: &str, config: &Config, step: &Ste
         Event::Resume { fence, .. } => *fence,
         _ => None,
     });
+    args.flag(step.named_by_project).text(&step.project);
+    args.flag(hold.is_some_and(|h| h.replace));
     args.quotas(scope_quotas).quotas(fleet_quotas);
     args.0
 }
@@ -244,7 +246,7 @@ pub(crate) fn unjournaled(answer: &Value) -> bool {
     matches!(answer, Value::Array(fields) if matches!(fields.get(15), Some(Value::BulkString(said)) if said == b"1"))
 }
 
-/// The script's answer: seventeen strings, an empty one where there is nothing to say.
+/// The script's answer: twenty-one strings, an empty one where there is nothing to say.
 #[must_use]
 pub fn decision(answer: &Value) -> Option<Decision> {
     let Value::Array(fields) = answer else { return None };
@@ -279,6 +281,12 @@ pub fn decision(answer: &Value) -> Option<Decision> {
         fence: number(5),
         reason_changed: text(6)? == "1",
         held,
+        replaced: number(19).map(|since| Hold {
+            by: text(17).unwrap_or_default().to_owned(),
+            reason: text(18).unwrap_or_default().to_owned(),
+            since,
+            until: number(20),
+        }),
         count: u32::try_from(number(10)?).ok()?,
         note: text(11)?.to_owned(),
         renewed: text(12)? == "1",

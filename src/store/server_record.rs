@@ -274,10 +274,14 @@ impl Record {
         later.map(|f| f.hold.rebase(now)).is_some()
     }
 
-    /// The whole fleet was held or released in this server's place.
-    pub(super) fn decide_fleet(&mut self, server: &str, hold: Option<Hold>, now: Ms) {
+    /// The whole fleet was held or released in this server's place. A hold that `replaces` whatever stands lifts what the
+    /// server holds, before it is opened there.
+    pub(super) fn decide_fleet(&mut self, server: &str, hold: Option<Hold>, replaces: bool, now: Ms) {
         match hold {
             Some(hold) => {
+                if replaces {
+                    self.fleet_releases.insert(server.to_owned(), now - 1);
+                }
                 let own = FleetHold { hold, born: String::new(), seen: now, own: true };
                 self.fleet_holds.insert(server.to_owned(), own);
             }

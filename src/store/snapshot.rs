@@ -9,7 +9,7 @@ use crate::throttle::state::{
 };
 
 /// The fields of a session, in the order of [`session`].
-pub(super) const SESSION: [&str; 24] = [
+pub(super) const SESSION: [&str; 26] = [
     "scope",
     "name",
     "label",
@@ -34,6 +34,8 @@ pub(super) const SESSION: [&str; 24] = [
     "client",
     "slot",
     "given",
+    "named_by_project",
+    "project",
 ];
 
 /// A session's hash.
@@ -69,6 +71,8 @@ pub(super) fn session(fields: &Value) -> SessionState {
         client: next().parse().ok(),
         slot: time(&next()),
         given: next(),
+        named_by_project: next() == "1",
+        project: next(),
     }
 }
 

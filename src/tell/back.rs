@@ -6,10 +6,14 @@ use crate::cmd::{engine, hold};
 use crate::hook::prompt;
 use crate::process::Standing;
 use crate::status::when;
+use crate::store::past::Past;
 use crate::text;
 use crate::throttle::policy::{Class, millis};
 use crate::throttle::state::{Hold, Phase, SessionState};
 use crate::throttle::verdict::{Decision, Reason};
+
+/// The longest text of an entry that is told.
+const LONGEST: usize = 1000;
 
 /// What stands against the session now.
 pub(super) fn now(told: &Told<'_>) -> String {
@@ -74,6 +78,19 @@ pub(super) fn failed_since(told: &Told<'_>) -> bool {
     begun.is_some_and(|begun| !begun.id.is_empty() && begun.at > told.past.ms)
 }
 
+/// That its last turn failed, with which error, and what mends that.
+pub(super) fn failed(told: &Told<'_>, failure: &Past) -> String {
+    let at = when::clock(failure.ms, told.now);
+    let detail = text::line_of(failure.text("detail"), LONGEST);
+    match detail.split_once(": ") {
+        Some((error, cure)) => format!("Its last turn failed at {at} ({error}). To mend that: {cure}."),
+        None => {
+            let error = if detail.is_empty() { "unknown" } else { &detail };
+            format!("Its last turn failed at {at} ({error}). That may pass by itself; there is nothing to mend here.")
+        }
+    }
+}
+
 /// Who brings it back, and what a person can do.
 pub(super) fn by_whom(told: &Told<'_>) -> String {
     if told.class == Class::Compact {
@@ -88,7 +105,8 @@ pub(super) fn by_whom(told: &Told<'_>) -> String {
         _ => {}
     }
     let is_shut_by = |found: &dyn Fn(Reason) -> bool| told.doors.iter().any(|door| found(door.reason));
-    let (scope, session) = (text::line(told.past.text("scope")), text::line(told.past.text("session")));
+    let named = |field| if told.name.is_empty() { text::line(told.past.text(field)) } else { told.name.clone() };
+    let (scope, session) = (named("scope"), text::word(&named("session")));
     let place = told.place;
     let waited = is_waited_for(&told.state.session);
     let mut person = String::new();

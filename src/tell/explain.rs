@@ -2,9 +2,9 @@
 
 use super::line::who;
 use super::{back, rule};
+use crate::naming::Names;
 use crate::status::when;
 use crate::store::past::Past;
-use crate::text;
 use crate::throttle::model::State;
 use crate::throttle::policy::{Class, Ms, Policy};
 use crate::throttle::verdict::{Decision, Outcome, Reason};
@@ -30,6 +30,10 @@ pub struct Told<'a> {
     pub doors: Vec<Decision>,
     /// The flags that another command needs to look at the same place, each after a space.
     pub place: &'a str,
+    /// What the session is shown as; empty where the entry is of none.
+    pub name: String,
+    /// The failure that ended its last turn, if one did.
+    pub failure: Option<&'a Past>,
 }
 
 impl<'a> Told<'a> {
@@ -38,7 +42,19 @@ impl<'a> Told<'a> {
     pub fn of(past: &'a Past, policy: &'a Policy, state: &'a State, now: Ms, doors: Vec<Decision>) -> Option<Self> {
         let reason = Reason::from_code(past.text("reason"))?;
         let retry_after = past.text("retry_after_ms").parse().ok();
-        Some(Self { past, reason, class: class(past), retry_after, policy, state, now, doors, place: "" })
+        Some(Self {
+            past,
+            reason,
+            class: class(past),
+            retry_after,
+            policy,
+            state,
+            now,
+            doors,
+            place: "",
+            name: String::new(),
+            failure: None,
+        })
     }
 
     /// Whether its asks wait out a refusal.
@@ -63,18 +79,26 @@ impl<'a> Told<'a> {
             all.push(since.to_owned());
             return all;
         }
+        let failed = self.failure.filter(|_| self.class == Class::Stop).map(|failure| back::failed(self, failure));
         match self.reason {
             Reason::Admitted | Reason::Probe if self.class == Class::Stop && back::failed_since(self) => {
-                all.push("It went on, and that turn failed.".to_owned());
+                all.push(failed.unwrap_or_else(|| "It went on, and that turn failed.".to_owned()));
                 all.extend([back::now(self), back::by_whom(self)]);
             }
             Reason::Admitted | Reason::Probe if self.class == Class::Stop => {
                 all.push("It went on; its next stop asks again.".to_owned());
                 all.push(back::now(self));
             }
+            Reason::Event if failed.is_some() => {
+                all.extend(failed);
+                all.extend([back::now(self), back::by_whom(self)]);
+            }
             _ if is_about_then => {}
             Reason::BadConfig | Reason::BadInput | Reason::BadUsage => all.push(back::by_whom(self)),
-            _ => all.extend([back::now(self), back::by_whom(self)]),
+            _ => {
+                all.extend(failed);
+                all.extend([back::now(self), back::by_whom(self)]);
+            }
         }
         if self.reason == Reason::Superseded {
             all.push(back::by_whom(self));
@@ -87,8 +111,7 @@ impl<'a> Told<'a> {
     }
 
     fn happened(&self) -> String {
-        let name = text::line(&self.state.session.name);
-        let who = if name.is_empty() { who(self.past) } else { name };
+        let who = if self.name.is_empty() { who(self.past, &Names::default()) } else { self.name.clone() };
         // What could not be read does not say whose it was.
         let who = if who == "-" { "Somebody".to_owned() } else { who };
         let whose = if self.class == Class::Compact { format!("A compaction of {who}") } else { who };
@@ -171,6 +194,7 @@ mod tests {
             fence: None,
             reason_changed: false,
             held: None,
+            replaced: None,
             count: 0,
             note: String::new(),
             renewed: false,

@@ -7,15 +7,18 @@ use serde::Serializer;
 use serde_json::Value;
 
 use crate::duration;
+use crate::naming::{self, Names};
 use crate::status::table::Style;
 use crate::status::width;
 use crate::store::past::Past;
 use crate::text;
 use crate::throttle::policy::Ms;
 
-/// The columns of who and what happened: on a terminal at most.
+/// The columns of the session and of what happened, on a narrow terminal at most.
 const WHO: usize = 18;
 const EVENT: usize = 16;
+/// On a wide terminal the session takes up to this part of it.
+const WHOS_PART: usize = 3;
 /// The longest text of an entry: a note's.
 const LONGEST: usize = 2000;
 /// Fields that are numbers, as a journal's file has them.
@@ -27,10 +30,12 @@ const RED: &str = "31";
 const DIM: &str = "2";
 
 /// How lines are drawn.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Lines {
     /// Where they are shown on a terminal: as wide as that. Elsewhere nothing is cut off.
     terminal: Option<Style>,
+    /// What the sessions are shown as.
+    names: Names,
     /// The day whose times need no date.
     today: Option<NaiveDate>,
     /// The columns of who and what happened so far.
@@ -41,18 +46,40 @@ pub struct Lines {
 impl Lines {
     /// As wide as the terminal, where it is one.
     #[must_use]
-    pub fn new(terminal: Option<Style>) -> Self {
+    pub fn new(terminal: Option<Style>, names: Names) -> Self {
         // What is read by others has columns that do not move.
         let (who, event) = if terminal.is_some() { (0, 0) } else { (WHO, EVENT) };
-        Self { terminal, today: None, who, event }
+        Self { terminal, names, today: None, who, event }
+    }
+
+    /// Whether an entry is of a session that has no name yet.
+    #[must_use]
+    pub fn lacks(&self, past: &Past) -> bool {
+        let session = past.text("session");
+        text::is_encoded(session) && self.names.get(session).is_none()
+    }
+
+    /// Names the sessions anew.
+    pub fn name(&mut self, names: Names) {
+        self.names = names;
+    }
+
+    /// The session that an entry is of, as it is shown; else its scope or its fleet.
+    fn who(&self, past: &Past) -> String {
+        who(past, &self.names)
     }
 
     /// Makes the columns as wide as these entries need.
     pub fn fit(&mut self, all: &[Past]) {
+        let most = match self.terminal {
+            Some(style) if style.uncut => usize::MAX,
+            Some(style) => WHO.max(style.width / WHOS_PART),
+            None => WHO,
+        };
         let today = Local::now().date_naive();
         self.today = all.iter().all(|past| local(past.ms).is_some_and(|at| at.date_naive() == today)).then_some(today);
         for past in all {
-            self.who = self.who.max(width::of(&who(past)).min(WHO));
+            self.who = self.who.max(width::of(&self.who(past)).min(most));
             self.event = self.event.max(width::of(&event(past)).min(EVENT));
         }
     }
@@ -60,15 +87,20 @@ impl Lines {
     /// The entry's line, without its end.
     #[must_use]
     pub fn line(&self, past: &Past) -> String {
-        let (when, who, event, detail) = (self.when(past.ms), who(past), event(past), shown(past, "detail"));
+        let (when, who, event, detail) = (self.when(past.ms), self.who(past), event(past), shown(past, "detail"));
         let verdict = verdict(past);
         let detail = if detail.is_empty() { detail } else { format!("  {detail}") };
         let Some(style) = self.terminal else {
             let (who, event) = (width::pad(who, self.who), width::pad(event, self.event));
             return format!("{when} {who} {event} {verdict}{detail}");
         };
-        let (who, event) = (width::fill(&who, self.who), width::fill(&event, self.event));
-        let left = style.width.saturating_sub(width::of(&when) + self.who + self.event + 3);
+        let (who, event) = if style.uncut {
+            (width::pad(who, self.who), width::pad(event, self.event))
+        } else {
+            (width::fill(&who, self.who), width::fill(&event, self.event))
+        };
+        let columns = if style.uncut { usize::MAX } else { style.width };
+        let left = columns.saturating_sub(width::of(&when) + self.who + self.event + 3);
         let verdict = width::cut(&verdict, left);
         let detail = width::cut(&detail, left.saturating_sub(width::of(&verdict)));
         // A sign of what is cut off, and nothing else, says nothing.
@@ -101,11 +133,17 @@ fn shown(past: &Past, field: &str) -> String {
     text::line_of(past.text(field), LONGEST)
 }
 
-/// The window's label, else the scope, else the session.
+/// The session's name, else the window's label as it was then, else the scope or the fleet; `-` where none is known.
 #[must_use]
-pub fn who(past: &Past) -> String {
-    let names = ["window", "scope", "session"].into_iter().map(|field| shown(past, field));
-    names.into_iter().find(|name| !name.is_empty()).unwrap_or_else(|| "-".to_owned())
+pub fn who(past: &Past, names: &Names) -> String {
+    if let Some(name) = names.get(past.text("session")) {
+        return name;
+    }
+    let scope = past.text("scope");
+    let parts = ["window", "scope", "session"].into_iter().map(|field| shown(past, field));
+    let known = parts.into_iter().find(|name| !name.is_empty()).unwrap_or_else(|| "-".to_owned());
+    // A hold or a release is of no session, and of every session of its scope.
+    if !scope.is_empty() && known == scope { names.scope(scope) } else { naming::of_scope(&known) }
 }
 
 /// What was answered, in a few words.

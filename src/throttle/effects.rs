@@ -167,7 +167,9 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
                 session.last_reason.clear();
             }
             session.name.clone_from(&ask.name);
+            session.named_by_project = false;
             session.label.clone_from(label);
+            session.project.clone_from(&ask.project);
         }
         _ => {}
     }
@@ -181,6 +183,11 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
     }
     if !ask.name.is_empty() {
         session.name.clone_from(&ask.name);
+        session.named_by_project = ask.named_by_project;
+    }
+    // Agents change their working folder: the first one that was named stays.
+    if session.project.is_empty() {
+        session.project.clone_from(&ask.project);
     }
     if ask.event.begins() {
         session.pid = ask.pid;
@@ -250,26 +257,29 @@ fn book(session: &mut SessionState, rest: &RestRequest, now: Ms) {
     });
 }
 
+/// What became of the hold that stood.
+#[derive(Debug, Default)]
+pub(super) struct Turned {
+    /// A release lifted it.
+    pub(super) lifted: Option<Held>,
+    /// Another one replaced it.
+    pub(super) replaced: Option<Hold>,
+    /// It stands, and one that would end before it was not opened.
+    pub(super) stands: Option<Hold>,
+}
+
 /// The event's effects on its scope, which is already rebased to `now`. `by_person`: a person's prompt began the turn that
 /// ended.
 ///
-/// Returns the hold that a release lifted.
-pub(super) fn on_scope(
-    scope: &mut ScopeState,
-    api_error: &Backoff,
-    event: &Event,
-    by_person: bool,
-    now: Ms,
-) -> Option<Held> {
+/// Returns what became of the hold that stood.
+pub(super) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Event, by_person: bool, now: Ms) -> Turned {
     match event {
-        Event::Hold(asked) => scope.hold = Some(opened(asked, now)),
+        Event::Hold(asked) => return open(&mut scope.hold, asked, now),
         Event::Release { .. } => {
-            let lifted = scope.hold.take().filter(|h| h.holds(now));
-            scope.released = Some(now);
             if let Some(api) = &mut scope.api {
                 api.end = api.end.min(now);
             }
-            return lifted.map(|h| Held { by: h.by, reason: h.reason, fleet: false });
+            return lift(&mut scope.hold, &mut scope.released, false, now);
         }
         Event::Stop { .. } => {
             scope.api_strikes = 0;
@@ -286,32 +296,50 @@ pub(super) fn on_scope(
         }
         _ => {}
     }
-    None
+    Turned::default()
 }
 
 /// The event's effects on the fleet, whose hold is already rebased to `now`.
 ///
-/// Returns the hold that a release lifted.
-pub(super) fn on_fleet(fleet: &mut FleetState, event: &Event, now: Ms) -> Option<Held> {
+/// Returns what became of the hold that stood.
+pub(super) fn on_fleet(fleet: &mut FleetState, event: &Event, now: Ms) -> Turned {
     match event {
         Event::Hold(asked) => {
-            fleet.hold = Some(opened(asked, now));
-            fleet.hold_at_once = asked.at_once;
+            let turned = open(&mut fleet.hold, asked, now);
+            if turned.stands.is_none() {
+                fleet.hold_at_once = asked.at_once;
+            }
+            turned
         }
         Event::Release { at_once, .. } => {
-            let lifted = fleet.hold.take().filter(|h| h.holds(now));
-            fleet.released = Some(now);
             if fleet.limit.take().is_some() {
                 fleet.answered = Some(now);
             }
             if *at_once {
                 fleet.at_once = Some(now);
             }
-            return lifted.map(|h| Held { by: h.by, reason: h.reason, fleet: true });
+            lift(&mut fleet.hold, &mut fleet.released, true, now)
         }
-        _ => {}
+        _ => Turned::default(),
     }
-    None
+}
+
+fn lift(hold: &mut Option<Hold>, released: &mut Option<Ms>, fleet: bool, now: Ms) -> Turned {
+    let lifted = hold.take().filter(|h| h.holds(now));
+    *released = Some(now);
+    Turned { lifted: lifted.map(|h| Held { by: h.by, reason: h.reason, fleet }), ..Turned::default() }
+}
+
+/// Opens a hold, unless one stands that lasts longer and is not to be replaced.
+fn open(hold: &mut Option<Hold>, asked: &HoldRequest, now: Ms) -> Turned {
+    let new = opened(asked, now);
+    let stands = hold.as_ref().filter(|h| h.holds(now)).cloned();
+    let lasts_longer = |h: &Hold| new.until.is_some_and(|end| h.until.is_none_or(|until| until > end));
+    if !asked.replace && stands.as_ref().is_some_and(lasts_longer) {
+        return Turned { stands, ..Turned::default() };
+    }
+    *hold = Some(new);
+    Turned { replaced: stands, ..Turned::default() }
 }
 
 /// What a good stop or an error with a reset time does to the fleet's key. The limit is already rebased to `now`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::effects::{self, BY_API, Relation, Standing};
+use super::effects::{self, BY_API, Relation, Standing, Turned};
 use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
 use super::spread;
 use super::state::{ClassState, FleetState, Hold, QuotaLog, RestKind, ScopeState, SessionState, Span};
@@ -55,7 +55,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     if !is_beside {
         effects::on_session(&mut state.session, ask, relation, standing, now);
     }
-    let mut lifted = None;
+    let mut turned = Turned::default();
     let mut ended = None;
     if ask.event.is_fleets() {
         if let Some(hold) = &mut state.fleet.hold {
@@ -64,7 +64,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         if matches!(ask.event, Event::Release { .. }) {
             ended = state.fleet.limit.and_then(|limit| limit.left(now)).map(duration);
         }
-        lifted = effects::on_fleet(&mut state.fleet, &ask.event, now);
+        turned = effects::on_fleet(&mut state.fleet, &ask.event, now);
     }
     if ask.event.touches_scope() {
         state.scope.rebase(now);
@@ -72,16 +72,13 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
             ended = state.scope.api.and_then(|api| api.left(now)).map(duration);
         }
         if standing != Standing::Told {
-            lifted = effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, by_person, now);
+            turned = effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, by_person, now);
             effects::on_key(&mut state.fleet, &policy.api_error, ask, now);
         }
     }
     let mut decided = match ask.event.asks() {
         Some(class) => decide(policy, state, ask, class, now),
-        None => {
-            let recorded = recorded(&state.fleet, &state.scope, &ask.event, now);
-            Decision { held: lifted.or(recorded.held), retry_after: recorded.retry_after.or(ended), ..recorded }
-        }
+        None => turned_into(turned, ended, recorded(&state.fleet, &state.scope, &ask.event, now)),
     };
     decided.fence = if ask.event.is_of_holds() || is_beside { None } else { state.session.fence };
     if ask.event.asks() == Some(Class::Stop) {
@@ -112,6 +109,19 @@ fn lost(fleet: &mut FleetState, ask: &Step, now: Ms) -> Option<Decision> {
     Some(Decision { born: fleet.born.clone(), ..decision(Outcome::Refuse, Reason::Lost, now) })
 }
 
+/// The answer to an event that asks for nothing, with what became of the hold that stood, and how much was left of the API
+/// cooldown that a release `ended`.
+fn turned_into(turned: Turned, ended: Option<Duration>, recorded: Decision) -> Decision {
+    let Turned { lifted, replaced, stands } = turned;
+    if let Some(hold) = stands {
+        let left = hold.until.map(|until| until.saturating_sub(recorded.now));
+        let fleet = recorded.held.as_ref().is_some_and(|held| held.fleet);
+        let held = Some(Held { by: hold.by, reason: hold.reason, fleet });
+        return refused(Decision { outcome: Outcome::Refuse, held, ..recorded }, Reason::Hold, left);
+    }
+    Decision { held: lifted.or(recorded.held), retry_after: recorded.retry_after.or(ended), replaced, ..recorded }
+}
+
 fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
     Decision {
         outcome,
@@ -122,6 +132,7 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         fence: None,
         reason_changed: false,
         held: None,
+        replaced: None,
         count: 0,
         note: String::new(),
         renewed: false,

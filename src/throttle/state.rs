@@ -368,9 +368,15 @@ pub struct SessionState {
     /// The configured name, if any.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Whether a project's file chose the name: the names that the user gave take precedence.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub named_by_project: bool,
     /// The tmux window label, if any.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub label: String,
+    /// The project folder, as the session's start registered it; else as the first event after that named it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub project: String,
     /// The rest, lasting or over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rest: Option<Rest>,

@@ -156,7 +156,7 @@ impl Event {
     }
 }
 
-/// A hold to open; it replaces the one that stands.
+/// A hold to open. It replaces the one that stands, unless that one lasts longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldRequest {
     /// Of the whole fleet, and not of the scope.
@@ -169,6 +169,8 @@ pub struct HoldRequest {
     pub lasting: Option<Duration>,
     /// Whether its end needs no release slots.
     pub at_once: bool,
+    /// Whether it replaces a hold that lasts longer, too.
+    pub replace: bool,
 }
 
 /// A rest to book.
@@ -268,6 +270,10 @@ pub struct Step {
     pub session: String,
     /// The session's configured name; empty for none.
     pub name: String,
+    /// Whether a project's file chose that name, and not the user.
+    pub named_by_project: bool,
+    /// The project folder; empty where it is not known.
+    pub project: String,
     /// Whether the caller waits out a refusal.
     pub paced: bool,
     /// Whether the answer is only looked at: nobody goes on by it, and the journal says so.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::policy::Ms;
 use super::process::Process;
+use super::state::Hold;
 
 /// Why an ask was answered as it was. The names are the journal's and the store's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -172,6 +173,8 @@ pub struct Decision {
     /// Who holds, and why, where `reason` is [`Reason::Hold`] or the event opened the hold; after a release, what was lifted;
     /// on an admission, by whom the session was held when it last asked.
     pub held: Option<Held>,
+    /// The hold that another one replaced.
+    pub replaced: Option<Hold>,
     /// On an admission: how many continuations in a row it is, since a person's last prompt.
     pub count: u32,
     /// On an admission: what came with the wake-ups, one line each; empty for nothing.
@@ -187,7 +190,7 @@ pub struct Decision {
 }
 
 /// Who holds and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held {
     /// Who opened the hold: a person's name, or `api`.
     pub by: String,

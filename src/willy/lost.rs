@@ -7,8 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use super::word::subject;
 use super::{Kind, Word, notify};
-use crate::clock;
 use crate::cmd::engine;
 use crate::config::Config;
 use crate::read;
@@ -65,11 +65,11 @@ pub fn look(config: &Config) -> Result<(), StoreError> {
     let written = kept.seek(SeekFrom::Start(0)).and_then(|_| kept.set_len(0));
     let written = written.and_then(|()| kept.write_all(&serde_json::to_vec(&told).unwrap_or_default()));
     written.map_err(files)?;
-    for (id, session) in lost {
-        if before.get(id).copied() == session.pid.map(|engine| engine.pid) {
+    for session in lost {
+        if before.get(&session.0).copied() == session.1.pid.map(|engine| engine.pid) {
             continue;
         }
-        let _ = notify::finish(notify::start(&config.notify, &word(config, id, session, now)));
+        let _ = notify::finish(notify::start(&config.notify, &word(config, &sessions, session, now)));
     }
     Ok(())
 }
@@ -78,25 +78,13 @@ fn is_lost(session: &crate::throttle::state::SessionState, now: Ms) -> bool {
     session.seen > now.saturating_sub(millis(SEEN_WITHIN)) && engine::lost(session)
 }
 
-fn word(config: &Config, id: &str, session: &crate::throttle::state::SessionState, now: Ms) -> Word {
-    let names = [&session.name, &session.label, &session.scope];
-    let who = names.into_iter().find(|name| !name.is_empty()).map_or(id, String::as_str);
-    let who = text::line(who);
+fn word(config: &Config, sessions: &[Session], (id, session): &Session, now: Ms) -> Word {
     let reason = text::line(&session.last_reason);
     let pid = session.pid.map(|engine| engine.pid).unwrap_or_default();
-    Word {
-        kind: Kind::WaiterLost,
-        fleet: config.fleet.clone(),
-        scope: session.scope.clone(),
-        session: id.to_owned(),
-        by: String::new(),
-        text: format!(
-            "{who} stood down ({reason}), and its waiting engine (process {pid}) is gone: nobody brings it back; type in its window to go on"
-        ),
-        reason,
-        from: String::new(),
-        at: now,
-        until: None,
-        host: clock::host(),
-    }
+    let text = format!(
+        "{} stood down ({reason}), and its waiting engine (process {pid}) is gone: nobody brings it back; type in its window to go on",
+        subject(&session.scope)
+    );
+    let (scope, session) = (session.scope.clone(), id.clone());
+    Word { scope, session, text, reason, ..Word::new(Kind::WaiterLost, &config.fleet, now) }.named(sessions)
 }

@@ -11,13 +11,21 @@ pub mod notify;
 pub mod reflect;
 pub mod word;
 
+use std::time::Duration;
+
 use crate::config::Config;
 use crate::store::{self, roll::Roll};
 pub use word::{Kind, Word};
 
+/// How long the store may take to name a session.
+const NAMED_WITHIN: Duration = Duration::from_secs(1);
+
 /// Tells everyone: whoever listens on the server, Willy's stream, and the configured commands. Returns what went wrong, a
 /// line each: a hold holds whether or not it was heard of.
 pub fn tell(config: &Config, word: &Word) -> Vec<String> {
+    // One that cannot be named is told all the same.
+    let sessions = Roll::open_for(config, NAMED_WITHIN).sessions().unwrap_or_default();
+    let word = &word.clone().named(&sessions);
     // The slowest first: they run while the store is told.
     let running = notify::start(&config.notify, word);
     let mut wrong = Vec::new();

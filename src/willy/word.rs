@@ -2,7 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
+use crate::naming::Names;
+use crate::store::roll::Session;
+use crate::text;
 use crate::throttle::policy::Ms;
+
+/// How `text` begins while no more of a session is known than its scope.
+#[must_use]
+pub fn subject(scope: &str) -> String {
+    format!("scope {scope}")
+}
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +28,8 @@ pub enum Kind {
     NeedsYou,
     /// A session's waiting engine is gone: nobody brings the agent back.
     WaiterLost,
+    /// An agent said that it waits for somebody (`frosty: blocked …`).
+    Blocked,
 }
 
 impl Kind {
@@ -36,6 +48,7 @@ impl Kind {
             Self::Resume => "resume",
             Self::NeedsYou => "needs_you",
             Self::WaiterLost => "waiter_lost",
+            Self::Blocked => "blocked",
         }
     }
 }
@@ -53,6 +66,18 @@ pub struct Word {
     /// The session, encoded, where it is about one.
     #[serde(default)]
     pub session: String,
+    /// What the session is shown as, or the last one of a scope; empty where it is the whole fleet.
+    #[serde(default)]
+    pub shown: String,
+    /// Its configured name.
+    #[serde(default)]
+    pub name: String,
+    /// Its window's label.
+    #[serde(default)]
+    pub label: String,
+    /// Its project folder.
+    #[serde(default)]
+    pub project: String,
     /// Who held or released: a person, `willy` or `api`.
     #[serde(default)]
     pub by: String,
@@ -74,6 +99,45 @@ pub struct Word {
 }
 
 impl Word {
+    /// A word that says no more than this.
+    #[must_use]
+    pub fn new(kind: Kind, fleet: &str, at: Ms) -> Self {
+        Self {
+            kind,
+            fleet: fleet.to_owned(),
+            scope: String::new(),
+            session: String::new(),
+            shown: String::new(),
+            name: String::new(),
+            label: String::new(),
+            project: String::new(),
+            by: String::new(),
+            reason: String::new(),
+            from: String::new(),
+            at,
+            until: None,
+            host: clock::host(),
+            text: String::new(),
+        }
+    }
+
+    /// Puts in what is known of the session that it is about, which `text` then names in its scope's place.
+    #[must_use]
+    pub fn named(self, sessions: &[Session]) -> Self {
+        let is_meant = |(id, s): &&Session| {
+            if self.session.is_empty() { !self.scope.is_empty() && s.scope == self.scope } else { *id == self.session }
+        };
+        let Some((id, session)) = sessions.iter().find(is_meant) else { return self };
+        let shown = Names::of_all(sessions).name(id);
+        let text = match self.text.strip_prefix(&subject(&self.scope)) {
+            Some(rest) => format!("{shown}{rest}"),
+            None => self.text,
+        };
+        let line = |text: &str| text::line_of(text, text::LONGEST_FOLDER);
+        let (name, label, project) = (line(&session.name), line(&session.label), line(&session.project));
+        Self { shown, name, label, project, text, ..self }
+    }
+
     /// As one line of JSON.
     #[must_use]
     pub fn json(&self) -> String {

@@ -72,8 +72,8 @@ fn switches() {
     let mut elsewhere = frosty.command(&["doctor", "--project"]);
     elsewhere.arg(frosty.project()).current_dir(frosty.home.path()).env_remove("CLAUDE_PROJECT_DIR");
     doctor_by(&frosty, elsewhere).shows("note", "armed", &["no, by the switch", "-> frosty on --project /"]);
-    assert_eq!(frosty.run(&["on", "--session", "s"], b"").code, Some(0));
     let here = frosty.var("CLAUDE_CODE_SESSION_ID", "s");
+    assert_eq!(here.run(&["on"], b"").code, Some(0));
     doctor(&here).shows("ok", "armed", &["yes, by this session's switch"]).shows("ok", "scope", &["s (no tmux"]);
     fs::write(here.state().join("arm/session-s"), "perhaps").unwrap();
     doctor(&here).shows("FAIL", "armed", &["expected on or off, found \"perhaps\""]);

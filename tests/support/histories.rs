@@ -197,8 +197,15 @@ fn failure() -> impl Strategy<Value = Failure> {
 
 fn hold() -> impl Strategy<Value = HoldRequest> {
     let by = prop::sample::select(vec!["ann@host", "api"]);
-    (any::<[bool; 2]>(), by, "[a-z]{0,3}", prop::option::weighted(0.8, secs(0..=120))).prop_map(
-        |([fleet, at_once], by, reason, lasting)| HoldRequest { fleet, by: by.to_owned(), reason, lasting, at_once },
+    (any::<[bool; 3]>(), by, "[a-z]{0,3}", prop::option::weighted(0.8, secs(0..=120))).prop_map(
+        |([fleet, at_once, replace], by, reason, lasting)| HoldRequest {
+            fleet,
+            by: by.to_owned(),
+            reason,
+            lasting,
+            at_once,
+            replace,
+        },
     )
 }
 
@@ -265,10 +272,10 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
         0..R_RANGE,
         0u8..3,
         0u8..2,
-        (-60_000i64..60_000, late, "[a-c]{0,1}", known_born, sender()),
+        (-60_000i64..60_000, late, "[a-c]{0,1}", any::<bool>(), "[a-c]{0,1}", known_born, sender()),
     )
         .prop_map(|(ahead, event, [paced, own_fence], r, session, scope, more)| {
-            let (skew, late, name, known_born, (client, claim, host)) = more;
+            let (skew, late, name, named_by_project, project, known_born, (client, claim, host)) = more;
             Move {
                 ahead,
                 own_fence,
@@ -276,6 +283,8 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
                     paced,
                     late,
                     name,
+                    named_by_project,
+                    project,
                     known_born: known_born.to_owned(),
                     pid: (r % 2 == 0).then_some(Process::numbered(r)),
                     client,

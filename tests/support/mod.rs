@@ -361,6 +361,8 @@ pub fn step(event: Event) -> Step {
         scope: "scope".to_owned(),
         session: "session".to_owned(),
         name: String::new(),
+        named_by_project: false,
+        project: String::new(),
         paced: false,
         pid: None,
         client: None,

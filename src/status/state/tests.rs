@@ -216,7 +216,9 @@ fn which_state_wins() {
     ];
     let policy = Policy::default();
     for (what, session, scope, fleet_hold, quota, engine, kind, back) in cases {
+        let session = SessionState { seen: NOW - 60_000, ..session };
         let facts = Facts {
+            park_max: 600_000,
             policy: &policy,
             fleet_hold: fleet_hold.as_ref(),
             scope: &scope,
@@ -232,5 +234,9 @@ fn which_state_wins() {
         let seen = matches!(kind, Kind::Ended | Kind::NeedsYou);
         let unknown = if seen || engine == Waits { (kind, back) } else { (Kind::Unknown, Back::Nothing) };
         assert_eq!(of(&Facts { hearsay: true, ..facts }), unknown, "{what}");
+        // A turn of which no event came for long may have been broken off; nothing else changes with time alone.
+        let silent = SessionState { seen: NOW - 600_001, ..session.clone() };
+        let expected = if kind == Kind::Running { Kind::NoEvent } else { kind };
+        assert_eq!(of(&Facts { session: &silent, ..facts }).0, expected, "{what}");
     }
 }

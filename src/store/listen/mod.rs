@@ -199,6 +199,7 @@ mod tests {
             fence: Some(7),
             reason_changed: false,
             held: Some(Held { by: String::new(), reason: String::new(), fleet: false }),
+            replaced: None,
             count: 0,
             renewed: false,
             born: String::new(),
