@@ -198,7 +198,7 @@ impl Stage {
             return Err(format!("woken: {answer:?}"));
         }
         let listed = self.frosty.run(&["wake", "whom"], b"");
-        if !listed.stderr.contains("plain  scope plain") {
+        if !listed.stderr.contains("no session is called \"whom\"") || !listed.stderr.contains("plain") {
             return Err(format!("{listed:?}"));
         }
 

@@ -17,9 +17,14 @@ const HOUR: &str = r#"{"stop": {"min_interval": "1h"}}"#;
 
 /// A place whose session `s` was admitted once, and an engine that waits out the minimum interval.
 fn waits_out(place: Place, policy: &str) -> (Place, Engine) {
+    waits_out_as("s", place, policy)
+}
+
+/// As [`waits_out`], with a session of this id.
+fn waits_out_as(id: &str, place: Place, policy: &str) -> (Place, Engine) {
     let place = Place { frosty: place.frosty.config(policy), server: place.server };
-    goes_on(&place.frosty.hook(&stop("s")));
-    let engine = place.resting("s", "on it");
+    goes_on(&place.frosty.hook(&stop(id)));
+    let engine = place.resting(id, "on it");
     (place, engine)
 }
 
@@ -44,10 +49,15 @@ fn a_switch_ends_an_engine_whose_server_is_away() {
     let port = free_port();
     let server = Server::start_on(port);
     let frosty = Frosty::on(&server);
+    let id = "0a1b2c3d-0000-4000-8000-000000000001";
     let (Place { frosty, server }, engine) =
-        waits_out(Place { frosty, server: Some(server) }, r#"{"stop": {"min_interval": "5s"}}"#);
+        waits_out_as(id, Place { frosty, server: Some(server) }, r#"{"stop": {"min_interval": "5s"}}"#);
     drop(server);
-    assert_eq!(frosty.run(&["off", "--session", "s"], b"").code, Some(0));
+    // The names are on the server; an id needs none.
+    let unknown = frosty.run(&["off", "--session", "nova"], b"");
+    assert_eq!(unknown.code, Some(64), "{unknown:?}");
+    assert!(unknown.stderr.contains("the server is away") && unknown.stderr.contains("whole id"), "{unknown:?}");
+    assert_eq!(frosty.run(&["off", "--session", id], b"").code, Some(0));
     leaves_silently(&engine.answer());
     assert!(frosty.journal().iter().all(|e| e["verdict"] != "admit"), "{:?}", frosty.journal());
 }

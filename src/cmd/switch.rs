@@ -86,9 +86,20 @@ fn session(env: &Env, word: &str) -> Result<(String, String), Failure> {
     let is_own = env.claude_session_id.as_deref() == Some(word);
     let known = super::config(env, PlaceArgs { store: None, fleet: None }).map_err(Failure::from);
     let known = known.and_then(|config| {
-        let sessions = Roll::open(&config).sessions()?;
-        let (id, _) = target::one(&sessions, word)?;
-        Ok((id.clone(), Names::of_all(&sessions).name(id)))
+        let mut roll = Roll::open(&config);
+        let sessions = roll.sessions()?;
+        match target::one(&sessions, word) {
+            Ok((id, _)) => Ok((id.clone(), Names::of_all(&sessions).name(id))),
+            Err(e) => {
+                if let Some(why) = roll.away().filter(|_| !is_own && !naming::is_uuid(word)) {
+                    let _ = writeln!(
+                        io::stderr(),
+                        "frosty: the server is away, so only this machine's sessions are known by name; name another one by its whole id: {why}"
+                    );
+                }
+                Err(e.into())
+            }
+        }
     });
     match known {
         // A session that is not armed is in no store yet: its id is all that is known of it.
