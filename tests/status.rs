@@ -232,9 +232,13 @@ fn more_entries_than_are_read_make_a_count_the_least() {
     let server = Server::start();
     fill(&server, 5_001);
     let frosty = Frosty::on(&server);
-    let answer = frosty.run(&["status"], b"");
-    let row = answer.stdout.lines().find(|l| l.starts_with("agent-5000 ")).unwrap();
-    assert!(row.contains(" 1+ "), "{row}");
+    // For a person the server has half a second for each part of the count. A busy machine may need longer, and shows `?`.
+    eventually("the count of agent-5000 is shown as the least", || {
+        let shown = frosty.run(&["status"], b"").stdout;
+        let row = shown.lines().find(|l| l.starts_with("agent-5000 "));
+        assert!(row.is_none_or(|row| row.contains(" 1+ ") || row.contains(" ? ")), "{row:?}");
+        row.is_some_and(|row| row.contains(" 1+ "))
+    });
     // Programs are told of twice as many.
     let report = report(&frosty, &[]);
     assert_eq!(report["admissions_cut"], false);

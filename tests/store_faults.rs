@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use frosty::store::script::SCRIPT;
-use support::{Answer, Frosty, Server, free_port, stop};
+use support::{Answer, Frosty, Server, eventually, free_port, stop};
 
 fn told(answer: &Answer, words: &[&str]) {
     answer.stands_down_saying(&[&["degraded", "the embedded store decides"], words].concat());
@@ -48,6 +48,16 @@ fn asked(url: &str) -> Answer {
     Frosty::new().var("FROSTY_STORE", url).hook(&stop("s"))
 }
 
+/// The server decides: a new session is admitted, which no stand-in for a server does. Each attempt is another session's, so
+/// that an answer that came too late on a busy machine spoils none.
+fn admits(url: &str) {
+    let attempts = std::cell::Cell::new(0);
+    eventually("the server decides", || {
+        let nth = attempts.replace(attempts.get() + 1);
+        Frosty::new().var("FROSTY_STORE", url).hook(&stop(&format!("new-{nth}"))).code == Some(2)
+    });
+}
+
 #[test]
 fn errors_of_a_real_server() {
     let server = Server::start_with(&["--requirepass", "hunter2secret"]);
@@ -57,7 +67,7 @@ fn errors_of_a_real_server() {
     told(&answer, &["WRONGPASS", "FROSTY_STORE_PASSWORD_FILE"]);
     assert!(!format!("{answer:?}").contains("wrong@"), "{answer:?}");
     let right = format!("redis://:hunter2secret@127.0.0.1:{}", server.port);
-    assert_eq!(asked(&right).code, Some(2));
+    admits(&right);
 
     // Nothing is decided as somebody else or somewhere else: a login or a database that fails ends the call.
     let open = Server::start();
@@ -65,8 +75,8 @@ fn errors_of_a_real_server() {
     told(&asked(&format!("redis://127.0.0.1:{}/99", open.port)), &["DB index", "/0"]);
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut open.connection()).unwrap();
     assert_eq!(keys, Vec::<String>::new());
-    assert_eq!(asked(&format!("redis://127.0.0.1:{}/3", open.port)).code, Some(2));
-    assert_eq!(asked(&format!("redis://localhost:{}", open.port)).code, Some(2));
+    admits(&format!("redis://127.0.0.1:{}/3", open.port));
+    admits(&format!("redis://localhost:{}", open.port));
 
     let server = Server::start();
     let mut con = server.connection();
@@ -78,7 +88,7 @@ fn errors_of_a_real_server() {
     redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
     // The two indexes only list: one of another type harms no verdict.
     redis::cmd("SET").arg("frosty:{default}:scopes").arg("no set").query::<()>(&mut con).unwrap();
-    assert_eq!(asked(&server.url()).code, Some(2));
+    admits(&server.url());
 
     redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
     redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("1").query::<()>(&mut con).unwrap();
