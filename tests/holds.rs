@@ -163,6 +163,8 @@ fn holds_are_named_listed_and_lifted() {
             (&["hold", "--until", "soon"], 64),
             (&["hold", "--for", "soon"], 64),
             (&["hold", "--for", "0s"], 64),
+            (&["hold", "--for", "366d"], 64),
+            (&["hold", "--until", "366 days"], 64),
             (&["hold", "--until", "0s"], 64),
             (&["hold", "--for", "1h", "--until", "18:00"], 64),
             (&["hold", "a", "--fleet"], 64),
@@ -170,6 +172,13 @@ fn holds_are_named_listed_and_lifted() {
             let answer = place.run(wrong);
             assert_eq!(answer.code, Some(code), "{wrong:?} {answer:?}");
             assert_eq!(place.frosty.hook(&stop("a")).code, Some(2), "{wrong:?} holds nothing");
+        }
+        for (flag, value) in [("--for", "9223372036854775807ms"), ("--until", "9223372036854775807ms")] {
+            let far = place.run(&["hold", flag, value]);
+            assert_eq!((far.code, far.stdout.as_str()), (Some(64), ""), "{far:?}");
+            for words in [value, "365d", &format!("\nhint: for a hold without an end, omit {flag}\n")] {
+                assert!(far.stderr.contains(words), "no {words:?} in {far:?}");
+            }
         }
         let both = place.run(&["release", "a", "--fleet"]);
         assert!(both.code == Some(64) && both.stderr.contains("frosty release --fleet"), "{both:?}");

@@ -9,6 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use super::PlaceArgs;
 use crate::duration;
 use crate::text::LONGEST_NOTE;
+use crate::throttle::policy::LONGEST_HOLD;
 
 fn note(text: &str) -> Result<String, String> {
     let length = text.chars().count();
@@ -102,8 +103,13 @@ pub struct HoldArgs {
 }
 
 fn length(text: &str) -> Result<Duration, String> {
-    let length = duration::parse(text).filter(|d| !d.is_zero());
-    length.ok_or_else(|| "expected a duration such as 20s, 2h or 1h30m".to_owned())
+    let length = duration::parse(text).filter(|d| !d.is_zero() && *d <= LONGEST_HOLD);
+    length.ok_or_else(|| {
+        let most = duration::show(LONGEST_HOLD);
+        format!(
+            "expected a duration from 1ms to {most} such as 20s, 2h or 1h30m\nhint: for a hold without an end, omit --for"
+        )
+    })
 }
 
 /// What `announce` tells: what stands on its input, or what it finds.

@@ -1,11 +1,11 @@
 //! `frosty hold`: no agent of a scope, or of the whole fleet, goes on until it is released or its time is over.
 
 use std::io::{self, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Local;
 
-use super::{Failure, out, target, who};
+use super::{Failure, TimeError, out, target, who};
 use crate::cli::{HoldArgs, PlaceArgs};
 use crate::config::{Config, Env};
 use crate::duration;
@@ -15,7 +15,7 @@ use crate::status::{self, when};
 use crate::store;
 use crate::store::roll::{Roll, Session};
 use crate::text;
-use crate::throttle::policy::{Ms, millis};
+use crate::throttle::policy::{LONGEST_HOLD, Ms, millis};
 use crate::throttle::state::Hold;
 use crate::throttle::step::{Event, HoldRequest, Step};
 use crate::throttle::verdict::{Decision, Outcome};
@@ -63,16 +63,10 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
         return Err(target::TargetError::Both { command: "hold" }.into());
     }
     let command = command(&args);
+    let lasting = lasting(&args)?;
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let again = place.again();
     let config = super::config(&env, place)?;
-    let lasting = match &args.until {
-        Some(time) => {
-            let until = crate::when::until(time, &Local::now()).filter(|left| !left.is_zero());
-            Some(until.ok_or_else(|| super::TimeError::Until { found: text::line(time) })?)
-        }
-        None => args.lasting,
-    };
     let mut roll = Roll::open_to_change(&config);
     super::tell_if_away(roll.away());
     let scope = args.target.map(|word| target::scope(&mut roll, &word)).transpose()?;
@@ -114,6 +108,17 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let word = Word { scope, by, reason, from, until, text, ..Word::new(Kind::Hold, &config.fleet, decided.now) };
     super::tell_everyone(&config, &word);
     Ok(())
+}
+
+/// How long it lasts; without an end, `None`.
+fn lasting(args: &HoldArgs) -> Result<Option<Duration>, TimeError> {
+    let Some(time) = &args.until else { return Ok(args.lasting) };
+    let found = text::line(time);
+    match crate::when::until(time, &Local::now()) {
+        Some(left) if left > LONGEST_HOLD => Err(TimeError::TooFar { found, most: duration::show(LONGEST_HOLD) }),
+        Some(left) if !left.is_zero() => Ok(Some(left)),
+        _ => Err(TimeError::Until { found }),
+    }
 }
 
 fn refused(decided: &Decision, what: String, until: Option<Ms>, again: String) -> HoldError {

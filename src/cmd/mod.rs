@@ -84,6 +84,25 @@ pub enum TimeError {
         /// What was given.
         found: String,
     },
+    /// An end that is too far away.
+    #[error("--until \"{found}\" is more than {most} away")]
+    TooFar {
+        /// What was given.
+        found: String,
+        /// How far it may be.
+        most: String,
+    },
+}
+
+impl TimeError {
+    /// What to do about it, where the error does not contain it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Until { .. } => None,
+            Self::TooFar { .. } => Some("for a hold without an end, omit --until".to_owned()),
+        }
+    }
 }
 
 impl Failure {
@@ -106,6 +125,7 @@ impl Failure {
         match self {
             Self::Target(e) => e.hint(),
             Self::Hold(e) => Some(e.hint()),
+            Self::Time(e) => e.hint(),
             _ => None,
         }
     }

@@ -10,6 +10,8 @@ use crate::throttle::policy::Ms;
 const MINUTE: Ms = 60_000;
 const HOUR: Ms = 60 * MINUTE;
 const DAY: Ms = 24 * HOUR;
+/// A time that no calendar here has.
+const BEYOND: &str = "the far future";
 
 /// A time of day; with its day, and without its seconds, if that is not today's.
 #[must_use]
@@ -22,7 +24,7 @@ where
     Tz::Offset: std::fmt::Display,
 {
     let local = |ms| DateTime::from_timestamp_millis(ms).map(|utc| utc.with_timezone(zone));
-    let (Some(at), Some(now)) = (local(at), local(now)) else { return String::new() };
+    let (Some(at), Some(now)) = (local(at), local(now)) else { return BEYOND.to_owned() };
     let days = at.date_naive().signed_duration_since(now.date_naive()).num_days();
     let format = match days {
         0 => "%H:%M:%S",
@@ -35,21 +37,21 @@ where
 /// A time of day as [`clock`] has it, with its zone: where a person may read it elsewhere, or on a machine of another zone.
 #[must_use]
 pub fn zoned(at: Ms, now: Ms) -> String {
-    format!("{} {}", clock(at, now), zone(at))
+    format!("{}{}", clock(at, now), zone(at))
 }
 
-/// This machine's zone at that time: `UTC`, or how far from that it is.
+/// This machine's zone at that time, after a space: `UTC`, or how far from that it is. Empty beyond the calendar.
 fn zone(at: Ms) -> String {
     let local = DateTime::from_timestamp_millis(at).map(|utc| utc.with_timezone(&Local));
-    let offset = local.map(|at| at.format("%:z").to_string()).unwrap_or_default();
-    if offset == "+00:00" { "UTC".to_owned() } else { format!("UTC{offset}") }
+    let offset = local.map(|at| at.format(" UTC%:z").to_string()).unwrap_or_default();
+    offset.strip_suffix("+00:00").map_or(offset.clone(), ToOwned::to_owned)
 }
 
 /// A time of day with its day and zone, for people who may read it on another day and machine.
 #[must_use]
 pub fn dated(at: Ms) -> String {
     let local = DateTime::from_timestamp_millis(at).map(|utc| utc.with_timezone(&Local));
-    local.map_or_else(String::new, |local| format!("{} {}", local.format("%Y-%m-%d %H:%M"), zone(at)))
+    local.map_or_else(|| BEYOND.to_owned(), |local| format!("{}{}", local.format("%Y-%m-%d %H:%M"), zone(at)))
 }
 
 /// How long until then, in its two largest units, rounded up.
@@ -88,6 +90,11 @@ mod tests {
     use chrono::FixedOffset;
 
     use super::*;
+
+    #[test]
+    fn no_time_is_empty() {
+        assert_eq!((zoned(Ms::MAX, 0), dated(Ms::MAX)), (BEYOND.to_owned(), BEYOND.to_owned()));
+    }
 
     #[test]
     fn a_time_and_how_long_until_then() {

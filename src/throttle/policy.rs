@@ -9,6 +9,9 @@ pub type Ms = i64;
 /// number that the script's arithmetic holds exactly.
 pub const LONGEST: Duration = Duration::from_secs(31 * 86_400);
 
+/// No hold that ends by itself is longer than this. A mistyped end is refused, and no end lies beyond the calendar.
+pub const LONGEST_HOLD: Duration = Duration::from_secs(365 * 86_400);
+
 /// Strikes are counted no further than this; every loop over them is bounded by it.
 pub const MOST_STRIKES: u32 = 1000;
 
