@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use place::{Place, goes_on};
-use support::{Engine, eventually, stop};
+use support::{Engine, eventually, stop, stop_saying};
 
 #[test]
 fn wake_by_session_scope_and_name_with_its_notes() {
@@ -97,6 +97,22 @@ fn an_ambiguous_word_lists_and_a_wrong_one_tells_who_is_there() {
         ] {
             assert_eq!(place.run(args).code, Some(64), "{args:?}");
         }
+    }
+}
+
+#[test]
+fn of_many_that_are_woken_the_first_are_named_and_the_others_counted() {
+    for place in Place::both() {
+        for nth in 0..23 {
+            place.frosty.hook(&stop_saying(&format!("s{nth}"), "frosty: next_check 1h"));
+        }
+        let woke = place.run(&["wake", "--all"]);
+        let lines: Vec<&str> = woke.stdout.lines().collect();
+        assert_eq!((woke.code, lines.len()), (Some(0), 21), "{woke:?}");
+        let one = " has no engine that waits: the wake-up is kept for its next stop";
+        assert!(lines[..20].iter().all(|line| line.ends_with(one)), "{woke:?}");
+        assert_eq!(lines[20], "and 3 more have no engine that waits: the wake-ups are kept for their next stops");
+        assert_eq!(place.journal().iter().filter(|e| e["event"] == "Wake").count(), 23);
     }
 }
 

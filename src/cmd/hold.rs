@@ -164,15 +164,20 @@ fn stood(hold: &Hold, now: Ms) -> String {
 fn stops(sessions: &[Session], scope: &str, now: Ms, binds: bool) -> String {
     let is_there = |(_, s): &&Session| (scope.is_empty() || s.scope == scope) && status::is_present(s, now);
     let there: Vec<&Session> = sessions.iter().filter(is_there).collect();
-    let names = Names::of_all(sessions);
-    let named: Vec<String> = there.iter().take(MOST_NAMED).map(|(id, _)| names.name(id)).collect();
-    let more = if there.len() > MOST_NAMED { format!(" and {} more", there.len() - MOST_NAMED) } else { String::new() };
     let does = if binds { "it stops" } else { "it concerns" };
     match there.len() {
         0 => format!("{does} no session that is there now, and every one that comes"),
-        1 => format!("{does} 1 session: {}", named.join(", ")),
-        n => format!("{does} {n} sessions: {}{more}", named.join(", ")),
+        1 => format!("{does} 1 session: {}", named(sessions, &there)),
+        n => format!("{does} {n} sessions: {}", named(sessions, &there)),
     }
+}
+
+/// The names of the first of these sessions, and how many more there are.
+pub(super) fn named(sessions: &[Session], of: &[&Session]) -> String {
+    let names = Names::of_all(sessions);
+    let first: Vec<String> = of.iter().take(MOST_NAMED).map(|(id, _)| names.name(id)).collect();
+    let more = if of.len() > MOST_NAMED { format!(" and {} more", of.len() - MOST_NAMED) } else { String::new() };
+    first.join(", ") + &more
 }
 
 /// What is held, in words.

@@ -3,18 +3,19 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use super::target::TargetError;
-use super::{Failure, hold, out, target, who};
+use super::target::{MOST_LISTED, TargetError};
+use super::{Failure, engine, hold, out, target, who};
 use crate::cli::{PlaceArgs, ReleaseArgs};
-use crate::config::Env;
+use crate::config::{Config, Env};
 use crate::duration;
 use crate::hook;
 use crate::store;
 use crate::store::roll::{Roll, Session};
 use crate::text;
 use crate::throttle::policy::Ms;
-use crate::throttle::state::Hold;
+use crate::throttle::state::{Hold, Phase};
 use crate::throttle::step::{Event, Step};
+use crate::throttle::verdict::Reason;
 use crate::willy::{Kind, Word};
 
 /// Lifts the hold that the arguments name, or the only one that there is.
@@ -53,10 +54,13 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let detail = text::line(&format!("by {by} from {from}"));
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
     let limit = limit_of(&mut roll, &scope);
+    // Looked at first: an engine that it frees may be gone with its admission a moment later.
+    let sessions = roll.sessions().unwrap_or_default();
+    let freed = if scope.is_empty() { freed(&mut roll, &sessions, &config, args.at_once) } else { None };
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
     super::tell_if_here_only(verdict.degraded.as_deref(), roll.away());
     let decided = verdict.decision;
-    let what = hold::what(&config, &roll.sessions().unwrap_or_default(), &scope);
+    let what = hold::what(&config, &sessions, &scope);
     let limit = limit.map(|end| Duration::from_millis(end.saturating_sub(decided.now).max(0).unsigned_abs()));
     let ended = decided.retry_after.max(limit);
     if let Some(left) = ended {
@@ -71,11 +75,35 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     };
     let was = format!("it was held by {}: {}", text::line(&held.by), text::line(&held.reason));
     let _ = writeln!(out, "released {what}: {was}");
+    if let Some(freed) = freed {
+        let _ = writeln!(out, "{freed}");
+    }
     let text = format!("{what} was released by {by}; {was}");
     let word =
         Word { scope, by, reason: held.reason, from, text, ..Word::new(Kind::Release, &config.fleet, decided.now) };
     super::tell_everyone(&config, &word);
     Ok(())
+}
+
+/// The sessions whose engines wait for the end of the fleet's hold, and whether they go on together; `None` without any.
+fn freed(roll: &mut Roll<'_>, sessions: &[Session], config: &Config, at_once: bool) -> Option<String> {
+    let held: Vec<String> = roll.holds().ok()?.into_iter().map(|(scope, _)| scope).collect();
+    let fleet = roll.state("", "").ok()?.fleet;
+    let waits = |(_, s): &&Session| {
+        s.phase == Phase::Open
+            && Reason::from_code(&s.last_reason) == Some(Reason::Hold)
+            && !held.contains(&s.scope)
+            && engine::waits(s)
+    };
+    let waiting: Vec<&Session> = sessions.iter().filter(waits).collect();
+    let together = at_once || fleet.hold_at_once || config.policy.spread.step.is_zero();
+    let named = hold::named(sessions, &waiting);
+    match waiting.len() {
+        0 => None,
+        1 => Some(format!("1 session waited for it: {named}")),
+        n if together => Some(format!("{n} sessions waited for it and go on together: {named}")),
+        n => Some(format!("{n} sessions waited for it and go on one after the other: {named}")),
+    }
 }
 
 /// When the limit of the fleet's key ends that stands against a scope: its release exempts it.
@@ -94,5 +122,9 @@ fn list(sessions: &[Session], held: &[(String, Hold)]) -> String {
         let name = if scope.is_empty() { "--fleet".to_owned() } else { target::scope_name(sessions, scope) };
         format!("  {name}  held by {}: {}", text::line(&h.by), text::line(&h.reason))
     };
-    held.iter().map(line).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = held.iter().take(MOST_LISTED).map(line).collect();
+    if held.len() > MOST_LISTED {
+        lines.push(format!("  and {} more", held.len() - MOST_LISTED));
+    }
+    lines.join("\n")
 }

@@ -14,7 +14,7 @@ use crate::throttle::policy::Ms;
 use crate::throttle::state::{Phase, RestKind, SessionState};
 
 /// So many sessions are listed where a word may mean several.
-const MOST_LISTED: usize = 20;
+pub(super) const MOST_LISTED: usize = 20;
 
 /// Why a word names no session, or too many.
 #[derive(Debug, thiserror::Error)]

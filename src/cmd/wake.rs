@@ -12,9 +12,12 @@ use crate::naming::Names;
 use crate::store;
 use crate::store::roll::{Roll, Session};
 use crate::text;
-use crate::throttle::state::{Phase, Rest, RestKind};
+use crate::throttle::state::{Phase, Rest, RestKind, SessionState};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::Reason;
+
+/// So many sessions of each outcome have a line of their own; the others are counted.
+const MOST_NAMED: usize = 20;
 
 /// Wakes the sessions that the arguments name.
 ///
@@ -41,7 +44,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
         }
     };
     let names = Names::of_all(&sessions);
-    let mut out = out::stdout();
+    let mut lines = Lines::new();
     let mut failed = None;
     for (id, session) in &chosen {
         let event = Event::Wake { note: note.clone(), spread: chosen.len() > 1 && !args.at_once };
@@ -54,31 +57,84 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
         if let Err(e) = told {
             // The others are woken all the same.
             failed = Some(e);
-            let _ = writeln!(out, "{name} was not woken");
+            lines.add(format!("{name} was not woken"), "more were not woken".to_owned());
             continue;
         }
-        let _ = match session.phase {
-            Phase::Ended => writeln!(out, "{name} has ended: the wake-up is kept for when it is resumed"),
-            Phase::Open if waits => match Reason::from_code(&session.last_reason) {
-                Some(rest) if rest.is_rest() => writeln!(out, "woke {name}"),
-                Some(Reason::Admitted | Reason::Probe) | None => {
-                    writeln!(out, "{name} does not rest: the wake-up is kept for its next stop")
-                }
-                Some(other) => writeln!(
-                    out,
-                    "{name} does not rest: the wake-up is kept, and does not end what it waits for ({})",
-                    other.code()
-                ),
-            },
-            _ => writeln!(out, "{name} has no engine that waits: the wake-up is kept for its next stop"),
-        };
+        let (one, more) = woken(&name, session, waits);
+        lines.add(one, more);
     }
+    lines.end();
     match args.topic {
         Some(topic) if chosen.is_empty() => return Err(target::nobody_waits_for(&sessions, &topic, now).into()),
         None if chosen.is_empty() => {
-            let _ = writeln!(out, "no session rests");
+            let _ = writeln!(out::stdout(), "no session rests");
         }
         _ => {}
     }
     failed.map_or(Ok(()), |e| Err(e.into()))
+}
+
+/// The line of a session that was woken, and the words for more of the same outcome, after their number.
+fn woken(name: &str, session: &SessionState, waits: bool) -> (String, String) {
+    let (one, more) = match session.phase {
+        Phase::Ended => (
+            "has ended: the wake-up is kept for when it is resumed",
+            "more have ended: the wake-ups are kept for when they are resumed",
+        ),
+        Phase::Open if waits => match Reason::from_code(&session.last_reason) {
+            Some(rest) if rest.is_rest() => return (format!("woke {name}"), "more were woken".to_owned()),
+            Some(Reason::Admitted | Reason::Probe) | None => (
+                "does not rest: the wake-up is kept for its next stop",
+                "more do not rest: the wake-ups are kept for their next stops",
+            ),
+            Some(other) => {
+                let code = other.code();
+                let one = "does not rest: the wake-up is kept, and does not end what it waits for";
+                let more = "more do not rest: the wake-ups are kept, and do not end what they wait for";
+                return (format!("{name} {one} ({code})"), format!("{more} ({code})"));
+            }
+        },
+        _ => (
+            "has no engine that waits: the wake-up is kept for its next stop",
+            "more have no engine that waits: the wake-ups are kept for their next stops",
+        ),
+    };
+    (format!("{name} {one}"), more.to_owned())
+}
+
+/// The output: a line for each session, and past [`MOST_NAMED`] of one outcome their number.
+struct Lines {
+    out: out::Out,
+    /// How many there are of each outcome, by the words for more of it.
+    counts: Vec<(String, usize)>,
+}
+
+impl Lines {
+    fn new() -> Self {
+        Self { out: out::stdout(), counts: Vec::new() }
+    }
+
+    fn add(&mut self, one: String, more: String) {
+        let nth = match self.counts.iter_mut().find(|(known, _)| *known == more) {
+            Some((_, count)) => {
+                *count += 1;
+                *count
+            }
+            None => {
+                self.counts.push((more, 1));
+                1
+            }
+        };
+        if nth <= MOST_NAMED {
+            let _ = writeln!(self.out, "{one}");
+        }
+    }
+
+    fn end(mut self) {
+        for (more, count) in self.counts {
+            if count > MOST_NAMED {
+                let _ = writeln!(self.out, "and {} {more}", count - MOST_NAMED);
+            }
+        }
+    }
 }
