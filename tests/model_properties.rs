@@ -317,7 +317,9 @@ proptest! {
         cap(&mut policy.api_error.max);
         cap(&mut policy.api_error.base);
         let short = |step: &Step| match &step.event {
-            Event::Stop { rest: Some(rest) } => rest.lasting.is_some_and(|d| millis(d) <= silence),
+            Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => {
+                rest.lasting.is_some_and(|d| millis(d) <= silence)
+            }
             Event::StopFailure(failure) => {
                 failure.reset.is_none() && failure.class == FailureClass::Passing
             }
