@@ -249,6 +249,23 @@ fn a_prompt_cancels_what_would_resume() {
     }
 }
 
+/// A wake-up that came before the client is back leaves a person the time to cancel.
+#[test]
+fn an_earlier_wake_up_does_not_shorten_the_pause_of_what_resumes() {
+    for place in resuming("2s") {
+        let (mut first, second) = (Client::start(), Client::start());
+        first.event(&place, "a", "UserPromptSubmit");
+        first.end();
+        assert_eq!(place.run(&["wake", "s", "--note", "the build is green"]).code, Some(0));
+        announces(&place, &second, "resumes in 2s");
+        let answer = Engine::of(second.command(&place, "b", &WAITS), STARTED).answer();
+        goes_on(&answer);
+        assert!(answer.stderr.contains("the build is green"), "{answer:?}");
+        let reasons = place.reasons("s");
+        assert!(reasons.ends_with(&["rest".to_owned(), "admitted".to_owned()]), "{reasons:?}");
+    }
+}
+
 /// A longer rest of the agent's own goes on.
 #[test]
 fn what_resumes_keeps_its_own_rest() {
@@ -315,7 +332,8 @@ fn a_fork_goes_on_and_ends_the_session_that_it_left() {
         goes_on(&answer);
         assert!(answer.stderr.contains("the build is green"), "{answer:?}");
         assert_eq!(status(&place)["state"], "ended");
-        assert!(place.reasons("n").ends_with(&["admitted".to_owned()]), "{:?}", place.reasons("n"));
+        let reasons = place.reasons("n");
+        assert!(reasons.ends_with(&["rest".to_owned(), "admitted".to_owned()]), "{reasons:?}");
     }
 }
 

@@ -264,6 +264,11 @@ elseif not of_holds and not superseded and not beside then
     count = 0
     put(session, 'count', '0')
   end
+  -- What came before is in the rest that it asks for: a person keeps the time to cancel.
+  if event == 'resume' and not told and woken then
+    woken = false
+    put(session, 'woken', '')
+  end
   if stop and woken then rest = nil end
   if rest ~= rest_before then
     put(session, 'rest', rest and rest.kind or '')

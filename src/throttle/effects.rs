@@ -146,6 +146,10 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         let next = stored(session).map_or(0, |f| f + 1);
         session.fence = Some(next.max(ask.host_ms).clamp(0, HIGHEST_FENCE));
     }
+    if matches!(ask.event, Event::Resume { .. }) && standing != Standing::Told {
+        // What came before is in the rest that it asks for: a person keeps the time to cancel.
+        session.woken = false;
+    }
     if let Some(rest) = &mut session.rest {
         rest.rebase(now);
     }
