@@ -190,6 +190,8 @@ fn errors_name_file_key_found_allowed_and_cure() {
         (r#"{"scope": 5}"#, &["scope", "found 5"]),
         (r#"{"store": "redis://h:99999"}"#, &["1 to 65535"]),
         (r#"{"fleet": "arm"}"#, &["fleet", "\"arm\""]),
+        (r#"{"fleet": "undecided"}"#, &["fleet", "\"undecided\""]),
+        (r#"{"fleet": "continue.lock"}"#, &["fleet", "\"continue.lock\""]),
     ] {
         let error = apply(&mut Config::default(), json, "/u/frosty.json", Trust::Own).unwrap_err().to_string();
         for word in words.iter().chain(&["/u/frosty.json", "expected", "edit it: ${EDITOR:-vi}"]) {
