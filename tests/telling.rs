@@ -733,3 +733,47 @@ print([name for name, rest in states if rest.split()[0] == "Z"])
     assert_eq!(done.stdout, "[]\n", "{done:?}");
     assert!(std::fs::read_to_string(&told).unwrap().contains("willy"));
 }
+
+/// An admission is used at once, however long the commands take.
+#[test]
+fn what_tells_keeps_no_admission_where_nobody_reaps() {
+    let frosty = Frosty::embedded();
+    let script = frosty.home.path().join("first.py");
+    let frosty = frosty.config(r#"{"stop": {"min_interval": "0s"}, "notify": ["sleep 9"]}"#);
+    let text = format!(
+        r#"
+import json, os, subprocess, time
+frosty = "{}"
+stop = json.dumps({{"session_id": "s", "hook_event_name": "Stop"}}).encode()
+os.environ["FROSTY_SCOPE"] = "a"
+subprocess.run([frosty, "hook"], input=stop.replace(b"Stop", b"SessionStart"))
+held = subprocess.Popen([frosty, "hold", "s", "--reason", "x"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+journal = "{}"
+def has(word):
+    try: return word in open(journal).read()
+    except OSError: return False
+def until(word):
+    end = time.time() + 15
+    while not has(word) and time.time() < end: time.sleep(0.02)
+until('"event":"Hold"')
+engine = subprocess.Popen([frosty, "hook", "--wait", "20d", "--timeout", "1900000"], stdin=subprocess.PIPE,
+    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+engine.stdin.write(stop); engine.stdin.close()
+until('"reason":"hold"')
+lifted = subprocess.Popen([frosty, "release", "s"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+until('"verdict":"admit"')
+since = time.time()
+code = engine.wait()
+print(code, time.time() - since < 5)
+lifted.wait(); held.wait()
+"#,
+        env!("CARGO_BIN_EXE_frosty"),
+        frosty.state().join("default/journal.jsonl").display()
+    );
+    std::fs::write(&script, text).unwrap();
+    let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
+    let namespaces = if root { "-pf" } else { "-rpf" };
+    let args = [namespaces, "--mount-proc", "python3", script.to_str().unwrap()];
+    let done = support::feed(frosty.command_of(std::path::Path::new("unshare"), &args), b"");
+    assert_eq!(done.stdout, "2 True\n", "{done:?}");
+}

@@ -142,9 +142,10 @@ fn answer(env: &Env, known: &Known, caller: Caller<'_>, call: Call) -> ExitCode 
                 // What is told may take longer than a verdict.
                 watchdog.disarm();
             }
+            let then = if verdict.admission.is_some() { detached::ADMITTED } else { detached::PLAIN };
             let code = say(&call.step.event, verdict, &call.prompt);
             if let Some(word) = word {
-                detached::tell(&call.config, caller, &word, detached::PLAIN);
+                detached::tell(&call.config, caller, &word, then);
             }
             code
         }
@@ -374,7 +375,7 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
                 let word = told::word(&config.fleet, &step, &admitted.verdict.decision);
                 let code = say(&Event::Stop { rest: None }, admitted.verdict, &prompt);
                 if let Some(word) = word {
-                    detached::tell(&config, caller, &word, detached::WAITED);
+                    detached::tell(&config, caller, &word, detached::ADMITTED);
                 }
                 // Held until the process has ended: a switch returns after that.
                 std::mem::forget(admitted.kept);

@@ -20,6 +20,8 @@ const MARGIN: Duration = Duration::from_secs(2);
 pub const PLAIN: Then = Then::Ends(Duration::from_secs(7));
 /// A waiting engine has more.
 pub const WAITED: Then = Then::Ends(Duration::from_secs(120));
+/// An admission is used at once: a later prompt or switch must not be followed by it.
+pub const ADMITTED: Then = Then::Ends(Duration::from_millis(500));
 
 /// What a hook was called with, for a process that is to find the same configuration.
 #[derive(Debug, Clone, Copy)]
