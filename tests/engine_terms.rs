@@ -177,6 +177,72 @@ fn a_configuration_that_breaks_keeps_an_engine_from_asking() {
     }
 }
 
+/// A wait that goes on by itself is not shown as one that a person must end.
+#[test]
+fn status_shows_that_a_waiting_engine_outlasts_a_broken_configuration() {
+    for place in Place::both() {
+        let (place, _engine) = waits_out(place, HOUR);
+        let place = Place { frosty: place.frosty.project_config("{"), server: place.server };
+        eventually("it is noticed", || place.frosty.journal().iter().any(|e| e["reason"] == "bad_config"));
+        let mut command = place.frosty.command(&["status", "--json"]);
+        command.current_dir(place.frosty.home.path()).env_remove("CLAUDE_PROJECT_DIR");
+        let told = support::feed(command, b"").stdout;
+        let row = serde_json::from_str::<Value>(&told).unwrap()["sessions"][0].clone();
+        assert_eq!((&row["state"], &row["back_by"]), (&"undecided".into(), &"mend".into()), "{row}");
+    }
+}
+
+/// An editor or a checkout takes a file away and writes it again: no other limits apply meanwhile.
+#[test]
+fn a_configuration_that_is_away_for_a_moment_keeps_an_engine_from_asking() {
+    for place in Place::both() {
+        let (place, mut engine) = waits_out(place, HOUR);
+        let file = place.frosty.home.path().join(".claude/frosty.json");
+        let (asked, text) = (place.journal().len(), std::fs::read_to_string(&file).unwrap());
+        std::fs::remove_file(&file).unwrap();
+        eventually("it is noticed", || place.frosty.journal().iter().any(|e| e["reason"] == "bad_config"));
+        std::fs::write(&file, text).unwrap();
+        eventually("it goes on to wait", || session(&place.frosty)["undecided"] == Value::Null);
+        let by_others = |e: &&Value| !["min_interval", "bad_config"].contains(&e["reason"].as_str().unwrap());
+        let journal = place.journal();
+        assert!(engine.is_waiting() && place.admissions().len() == 1);
+        assert!(!journal.iter().skip(asked).any(|e| by_others(&e)), "{journal:?}");
+    }
+}
+
+#[test]
+fn a_registration_that_is_away_for_a_moment_ends_no_engine() {
+    for place in Place::both() {
+        let policy = r#"{"stop": {"min_interval": "1h"}}"#;
+        let place = Place { frosty: place.frosty.config(policy), server: place.server };
+        assert_eq!(place.run(&["install"]).code, Some(0));
+        let (place, mut engine) = waits_out(place, policy);
+        let settings = place.frosty.project().join(".claude/settings.json");
+        let text = std::fs::read_to_string(&settings).unwrap();
+        std::fs::remove_file(&settings).unwrap();
+        std::thread::sleep(Duration::from_millis(2500));
+        std::fs::write(&settings, text).unwrap();
+        eventually("nothing is undecided", || session(&place.frosty)["undecided"] == Value::Null);
+        std::thread::sleep(Duration::from_millis(1500));
+        assert!(engine.is_waiting());
+    }
+}
+
+/// A subagent's call that was not decided leaves the session's engine where it is.
+#[test]
+fn a_subagents_call_that_was_not_decided_ends_no_engine() {
+    for place in Place::both() {
+        let (place, mut engine) = waits_out(place, HOUR);
+        let place = Place { frosty: place.frosty.project_config("{"), server: place.server };
+        place.event("s", "Stop", r#","agent_id":"a1""#);
+        std::thread::sleep(Duration::from_millis(1500));
+        assert!(engine.is_waiting());
+        let place = Place { frosty: place.frosty.project_config("{}"), server: place.server };
+        eventually("it is decided", || session(&place.frosty)["undecided"] == Value::Null);
+        assert!(engine.is_waiting());
+    }
+}
+
 #[test]
 fn a_stop_that_meets_a_half_written_configuration_is_decided_later() {
     for place in Place::both() {

@@ -31,12 +31,15 @@ pub(super) struct Known {
     pub(super) id: String,
     /// Whether this process waits until the call can be decided.
     pub(super) waits: bool,
+    /// Whether a subagent's turn is meant, and not the session's own.
+    pub(super) of_subagent: bool,
 }
 
 impl Known {
     /// What is known by the payload.
     pub(super) fn of(payload: &Payload<'_>) -> Self {
-        Self { event: payload.hook_event_name.clone(), ..Self::default() }
+        let event = payload.hook_event_name.clone();
+        Self { event, of_subagent: payload.is_subagents(), ..Self::default() }
     }
 
     /// Marks the session's last call as undecided, for people and for an engine that waits.
@@ -44,9 +47,10 @@ impl Known {
         if self.session.is_empty() {
             return;
         }
+        let of = if self.of_subagent { " of a subagent" } else { "" };
         let mark = Undecided {
             id: if self.id.is_empty() { clock::id() } else { self.id.clone() },
-            event: text::line(&self.event),
+            event: format!("{}{of}", text::line(&self.event)),
             reason: reason.code().to_owned(),
             why: text::line(why),
             at: clock::host_ms(),

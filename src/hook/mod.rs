@@ -348,6 +348,7 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
         Event::Stop { rest } => rest.clone(),
         _ => None,
     };
+    known.waits = true;
     let session = step.session.clone();
     let mut standing = Standing::new(env, caller.flags, &session, caller.project);
     let mut course = course::Course::new(&config, &step, start.since);

@@ -16,6 +16,7 @@ use crate::config::{Config, Env, Flags};
 use crate::scope;
 use crate::settings;
 use crate::settings::ours::{Engine, engine};
+use crate::text;
 use crate::throttle::verdict::Reason;
 
 /// The lock's file in the state folder.
@@ -25,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an engine waits for a switch that holds the lock.
 const KEPT_OUT: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(2);
+/// An editor or a checkout takes a file away and writes it again: what is missing counts as gone after so long.
+const TAKEN_OUT: Duration = Duration::from_secs(5);
 
 /// Identifies the version of a file: a replaced file has another inode, an edited one another time.
 type Mark = Option<(u64, i64, i64, u64)>;
@@ -59,9 +62,11 @@ pub(super) struct Standing<'a> {
     /// Whether the settings files named a waiting engine when this one began. One that a plugin or a flag registered
     /// stands in none of them.
     registered: bool,
-    /// The last look found no registration, or could not read the terms: the next look reads again.
+    /// The last look could not read the terms: the next look reads again.
     unclear: bool,
-    missing: bool,
+    /// Since when looks have found no registration, or a configuration file gone.
+    missing: Option<Instant>,
+    vanished: Option<Instant>,
 }
 
 impl<'a> Standing<'a> {
@@ -76,7 +81,8 @@ impl<'a> Standing<'a> {
             settings: Vec::new(),
             registered: false,
             unclear: true,
-            missing: false,
+            missing: None,
+            vanished: None,
         };
         standing.settings = marked(standing.settings_files());
         standing.registered = standing.is_registered() == Some(true);
@@ -85,27 +91,35 @@ impl<'a> Standing<'a> {
 
     /// Whether any of the files changed since the last look.
     pub(super) fn stirs(&self) -> bool {
-        self.unclear || self.missing || [&self.terms, &self.settings].into_iter().any(|files| has_changed(files))
+        self.unclear
+            || self.missing.is_some()
+            || [&self.terms, &self.settings].into_iter().any(|files| has_changed(files))
     }
 
     /// Looks at the files, and reads them where one changed.
     pub(super) fn look(&mut self) -> Found {
-        if self.registered && (self.missing || has_changed(&self.settings)) {
+        if self.registered && (self.missing.is_some() || has_changed(&self.settings)) {
             self.settings = marked(self.settings_files());
             match self.is_registered() {
-                // An editor may take a file away for a moment: a registration is gone when two looks miss it.
-                Some(false) if self.missing => return Found::Gone,
+                Some(false) if has_passed(&mut self.missing) => return Found::Gone,
                 Some(false) => {
-                    self.missing = true;
                     let why = "Frosty's registration was taken out of the settings".to_owned();
                     return Found::Unclear(Reason::BadConfig, why);
                 }
                 // A file that is being written says nothing yet.
-                Some(true) | None => self.missing = false,
+                Some(true) | None => self.missing = None,
             }
         }
         if !self.unclear && !has_changed(&self.terms) {
             return Found::Same;
+        }
+        match self.vanished_file() {
+            // Without it, the limits that it sets would not apply.
+            Some(why) if !has_passed(&mut self.vanished) => {
+                self.unclear = true;
+                return Found::Unclear(Reason::BadConfig, why);
+            }
+            _ => self.vanished = None,
         }
         // Before they are read: what is replaced meanwhile is seen by the next look.
         self.terms = marked(self.term_files());
@@ -120,6 +134,15 @@ impl<'a> Standing<'a> {
                 Found::Unclear(reason, why)
             }
         }
+    }
+
+    /// A configuration file that was there at the last look and is gone. The files of the switches come and go.
+    fn vanished_file(&self) -> Option<String> {
+        let state = self.env.state_dir();
+        let is_switch = |path: &Path| state.as_ref().is_some_and(|state| path.starts_with(state));
+        let gone = |(path, seen): &&(PathBuf, Mark)| seen.is_some() && !is_switch(path) && mark(path).is_none();
+        let (path, _) = self.terms.iter().find(gone)?;
+        Some(format!("expected {}, found that it is gone", text::path(path)))
     }
 
     /// Keeps `frosty off` and `frosty uninstall` from returning until this process has ended, or the guard is dropped. To be
@@ -196,6 +219,11 @@ pub fn settle(state: &Path) -> bool {
 fn lock_file(state: &Path) -> std::io::Result<File> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(state.join(LOCK))
+}
+
+/// Whether what was first found at this time has lasted for [`TAKEN_OUT`].
+fn has_passed(since: &mut Option<Instant>) -> bool {
+    since.get_or_insert_with(Instant::now).elapsed() >= TAKEN_OUT
 }
 
 fn marked(files: Vec<PathBuf>) -> Vec<(PathBuf, Mark)> {

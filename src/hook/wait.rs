@@ -187,7 +187,10 @@ impl Engine<'_, '_> {
     /// Whether the session may be continued still.
     fn stands(&mut self, course: &mut Course) -> Stands {
         match self.standing.look() {
-            Found::Same => Stands::Yes,
+            Found::Same => {
+                course.unclear = false;
+                Stands::Yes
+            }
             Found::Gone => Stands::End(End::Over),
             Found::Changed(terms) => {
                 course.unclear = false;
@@ -332,6 +335,10 @@ impl Engine<'_, '_> {
                 Ok(Call::Nothing) => {
                     away = Away::default();
                     course.hearing.told = false;
+                    // The refusal that it waits out stands: nothing is undecided any more.
+                    if std::mem::take(&mut course.marked) {
+                        self.known.decided(self.env);
+                    }
                 }
                 // Another store may have to stand in: it may not know the session, so it is told from the beginning.
                 Err(e) if e.is_silence() && !std::mem::replace(&mut course.hearing.told, true) => {

@@ -309,7 +309,11 @@ impl Row {
                 Some(Standing::Gone) => Engine::Gone,
             },
             hearsay: is_away && is_hearsay(&session),
-            undecided: undecided.as_ref().map(|mark| mark.is_waited_for()),
+            // A call that takes nothing over leaves an engine of an earlier stop where it is.
+            undecided: undecided.as_ref().map(|mark| {
+                let waits = || mark.took != mark.id && matches!(engine, Some(Standing::Runs | Standing::Unknown));
+                mark.is_waited_for() || waits()
+            }),
             park_max: millis(config.park_max),
             now,
         };
