@@ -79,15 +79,15 @@ fn a_folder_that_others_may_write_in_is_refused() {
     let fleet = frosty.state().join("default");
     for folder in [frosty.state(), fleet] {
         for bad in [0o770, 0o707, 0o1777, 0o2720, 0o702] {
-            let before = all_in(&frosty.state()).len();
+            let before = all_in(&folder);
             mode(&folder, bad);
             let answer = frosty.hook(&stop("s"));
             refused(&answer, &folder, &[&format!("mode {bad:04o}"), "chmod -R go-w"]);
-            assert_eq!(all_in(&frosty.state()).len(), before);
+            assert_eq!(all_in(&folder), before);
             for args in [&["release", "s"][..], &["wake", "s"]] {
                 let answer = frosty.run(args, b"");
                 assert_eq!(answer.code, Some(1), "{answer:?}");
-                assert!(answer.stdout.is_empty() || answer.stdout == "s could not be told\n", "{answer:?}");
+                assert!(answer.stdout.is_empty() || answer.stdout == "s was not woken\n", "{answer:?}");
                 assert!(answer.stderr.contains("chmod -R go-w"), "{answer:?}");
             }
         }
@@ -177,7 +177,7 @@ fn root_leaves_the_state_of_a_user_to_its_owner() {
             assert_eq!(as_nobody("s").code, Some(0), "{store}");
         }
         for (args, refuses) in [
-            (&["on", "--session", "s"][..], true),
+            (&["on", "--session", "0a1b2c3d-0000-4000-8000-000000000001"][..], true),
             (&["off", "--project", "."], true),
             (&["install"], true),
             (&["install", "--user"], true),

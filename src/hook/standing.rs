@@ -16,6 +16,7 @@ use crate::config::{Config, Env, Flags};
 use crate::scope;
 use crate::settings;
 use crate::settings::ours::{Engine, engine};
+use crate::store::private;
 use crate::text;
 use crate::throttle::verdict::Reason;
 
@@ -217,6 +218,7 @@ pub fn settle(state: &Path) -> bool {
 }
 
 fn lock_file(state: &Path) -> std::io::Result<File> {
+    private::check(&state.join(LOCK)).map_err(std::io::Error::other)?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(state.join(LOCK))
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::private;
 use crate::clock;
 use crate::process::{self, Standing};
 use crate::read;
@@ -50,6 +51,10 @@ fn folder(state: &Path) -> PathBuf {
 /// Writes the mark of a session's call. What cannot be written is not shown.
 pub(crate) fn note(state: &Path, session: &str, mark: &Undecided) {
     let folder = folder(state);
+    // Neither in a folder that other users may write in, nor as root in a user's home.
+    if private::check(&folder).is_err() {
+        return;
+    }
     let _ = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     let took = match mark.event.as_str() {
         // The end of a session ends its client, which the engine notices.
