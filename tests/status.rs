@@ -376,7 +376,7 @@ fn a_store_that_is_away_is_named_and_what_this_machine_knows_is_shown() {
     assert_eq!(report["backlog"]["scopes"], 1);
 
     // What a server said of a session's cooldown is no sign that it does not run by now.
-    let server = Server::start();
+    let server = Server::start_own();
     let other = Frosty::on(&server).config(r#"{"api_error": {"base": "1s"}}"#);
     let failed = r#"{"session_id":"failed","hook_event_name":"StopFailure","error":"overloaded"}"#;
     let answer = Engine::start(&other, failed).answer();
@@ -584,7 +584,7 @@ fn nothing_is_running_for_ever() {
 
 #[test]
 fn what_the_server_counts_is_unknown_while_it_is_away() {
-    let server = Server::start();
+    let server = Server::start_own();
     let frosty = Frosty::on(&server).config(r#"{"stop": {"quotas": [{"limit": 5, "per": "1h"}]}}"#);
     assert_eq!(frosty.hook(&stop("s")).code, Some(2));
     let line =

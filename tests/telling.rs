@@ -240,7 +240,7 @@ impl Drop for Going {
 
 #[test]
 fn followed_across_a_failover_there_and_back_nothing_is_lost_or_told_twice() {
-    let server = Server::start();
+    let server = Server::start_own();
     let port = server.port;
     let frosty = Frosty::on(&server).config(place::POLICY);
     frosty.hook(&stop("before"));
@@ -320,7 +320,7 @@ fn followed_from_a_server_that_is_away_only_what_was_asked_for_is_told() {
 
 #[test]
 fn the_documented_user_may_do_it_all() {
-    let server = Server::start();
+    let server = Server::start_own();
     let docs = include_str!("../docs/stores.md");
     let line = docs.lines().find(|l| l.starts_with("ACL SETUSER frosty")).unwrap();
     let mut acl = redis::cmd("ACL");
@@ -683,7 +683,7 @@ fn check_where_nothing_would_be_asked() {
 
 #[test]
 fn check_tells_what_a_stand_in_would_do() {
-    let server = Server::start();
+    let server = Server::start_own();
     let frosty = Frosty::on(&server);
     assert_eq!(frosty.hook(&stop("s")).code, Some(2));
     drop(server);

@@ -16,16 +16,51 @@ use frosty::throttle::policy::{Ms, Policy};
 use frosty::throttle::step::{Claim, Event, Step};
 use tempfile::TempDir;
 
-/// A redis-server of the test's own, ended with it.
+/// The test files whose tests may use a server that runs already: see [`Server::start`].
+const SHARING: [&str; 7] = ["concurrency", "holds", "hook", "status", "telling", "waiting", "waking"];
+/// Whether a test of this file uses it now.
+static SHARED_IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// A server of the test's own, ended with it.
 pub struct Server {
-    child: Child,
+    /// `None` where the server ran already.
+    child: Option<Child>,
     pub port: u16,
-    _dir: TempDir,
+    _dir: Option<TempDir>,
 }
 
 impl Server {
+    /// An empty server: a `redis-server` of its own, or in the files of [`SHARING`] the one that `FROSTY_TEST_SERVER` names
+    /// (CONTRIBUTING.md), if no other test uses it at the moment.
     pub fn start() -> Self {
+        Self::running().unwrap_or_else(Self::start_own)
+    }
+
+    /// A `redis-server` that the test may stop.
+    pub fn start_own() -> Self {
         Self::start_with(&[])
+    }
+
+    /// The server of `FROSTY_TEST_SERVER`, emptied. One that holds data of anything but these tests, whose mark is in database
+    /// 15, is left alone.
+    fn running() -> Option<Self> {
+        #[allow(clippy::disallowed_methods, reason = "a test's own knob")]
+        let named = std::env::var("FROSTY_TEST_SERVER").ok()?;
+        if !SHARING.contains(&env!("CARGO_CRATE_NAME")) || SHARED_IS_TAKEN.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        let port = named.strip_prefix("127.0.0.1:").and_then(|port| port.parse().ok());
+        let port = port.unwrap_or_else(|| panic!("FROSTY_TEST_SERVER must be 127.0.0.1:<port>, found {named}"));
+        let server = Self { child: None, port, _dir: None };
+        let mut con = server.connection();
+        let held: String = redis::cmd("INFO").arg("keyspace").query(&mut con).unwrap();
+        redis::cmd("SELECT").arg(15).query::<()>(&mut con).unwrap();
+        let is_ours: bool = redis::cmd("EXISTS").arg("frosty-tests").query(&mut con).unwrap();
+        assert!(is_ours || !held.contains("keys="), "{named} holds data of others: {held}");
+        redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
+        redis::cmd("SCRIPT").arg("FLUSH").query::<()>(&mut con).unwrap();
+        redis::cmd("SET").arg("frosty-tests").arg("may be emptied").query::<()>(&mut con).unwrap();
+        Some(server)
     }
 
     /// Starts `redis-server` with further options.
@@ -50,10 +85,10 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("redis-server must be installed: ./tests/run.sh does it");
-        let mut server = Self { child, port, _dir: dir };
+        let mut server = Self { child: Some(child), port, _dir: Some(dir) };
         let end = Instant::now() + Duration::from_secs(40);
         while !server.answers() {
-            if server.child.try_wait().unwrap().is_some() {
+            if server.child.as_mut().unwrap().try_wait().unwrap().is_some() {
                 return None;
             }
             assert!(Instant::now() < end, "redis-server did not start");
@@ -81,14 +116,15 @@ impl Server {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.as_ref().expect("a test that signals its server starts its own").id()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let Some(child) = &mut self.child else { return SHARED_IS_TAKEN.store(false, Ordering::SeqCst) };
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
