@@ -51,11 +51,15 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Without the mark of a heading or of a list.
+/// Without the mark of a heading (`#` to `######`) or of a list (`-`, `*`, `+`, a bullet, or up to nine digits and `.` or `)`).
 fn unlisted(line: &str) -> &str {
-    let marks = |c: char| c.is_ascii_digit() || "#-*+.)\u{2022}".contains(c);
-    let rest = line.trim_start_matches(marks);
-    if rest.starts_with(char::is_whitespace) && rest.len() < line.len() { rest.trim_start() } else { line }
+    let Some(at) = line.find(char::is_whitespace) else { return line };
+    let (mark, rest) = line.split_at(at);
+    let is_number = |digits: &str| (1..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let is_mark = matches!(mark, "-" | "*" | "+" | "\u{2022}")
+        || (mark.len() <= 6 && mark.bytes().all(|b| b == b'#'))
+        || mark.strip_suffix(['.', ')']).is_some_and(is_number);
+    if is_mark { rest.trim_start() } else { line }
 }
 
 /// Any time of a few centuries in any time zone.

@@ -1,5 +1,6 @@
 """Put in and taken out: what `frosty install` registers, the plugin and its commands, and a program that is gone."""
 import json
+import re
 import shutil
 import subprocess
 
@@ -150,7 +151,8 @@ def plugin_arms_and_disarms(b):
     told, out, calls = _say(b, "/frosty:on", PRINT)
     session = b.stub.main()[-1].session
     check(called() == [["on", "--session", session]], f"called {called()}")
-    check(f"session {session} armed" in told, f"the agent was told: …{told[-500:]} ({out})")
+    # It is shown by its project's folder and the first digits of its id.
+    check(f"session {b.home.project.name}-{session[:4]} armed" in told, f"the agent was told: …{told[-500:]} ({out})")
     check(calls == 2 and len(b.journal.admissions()) == 1, f"{calls} calls after /frosty:on, not 2")
     told, out, calls = _say(b, "/frosty:off", PRINT)
     check(called()[-1][0] == "off" and "disarmed" in told and calls == 1, f"{calls} calls: …{told[-500:]} ({out})")
@@ -183,8 +185,8 @@ def plugin_commands_run_what_they_say(b):
         shutil.rmtree(b.home.path / ".claude/projects", ignore_errors=True)  # the session's id may be used again
     check(not trap.exists(), "a word of the person's was run")
     told, out, _ = _say(b, "/frosty:status")
-    # What stands beside it is the time.
-    shows = b.home.frosty("status")[1].strip().splitlines()[0].rsplit(maxsplit=1)[0]
+    # What stands beside it is the time, with the zone.
+    shows = re.split(r"\s+\d\d:\d\d", b.home.frosty("status")[1].strip().splitlines()[0])[0]
     check(shows in told, f"told: …{told[-600:]} ({out})")
     b.say(f"called {called()}; nothing else was run")
 
