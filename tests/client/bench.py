@@ -14,6 +14,10 @@ def check(holds, otherwise):
         raise AssertionError(otherwise)
 
 
+class NotBegun(AssertionError):
+    """The client did not do what the scenario is about: nothing of Frosty's was tried."""
+
+
 class Bench:
     def __init__(self, long):
         self.long = long
