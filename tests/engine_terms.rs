@@ -253,7 +253,9 @@ fn a_stop_that_meets_a_half_written_configuration_is_decided_later() {
         place.frosty.hook(&stop("s")).stands_down_saying(&["bad_config"]);
         let mut engine = place.wait("s", "on it");
         let marks = place.frosty.state().join("undecided/s");
-        let waits = || std::fs::read_to_string(&marks).is_ok_and(|mark| mark.contains(&engine.pid().to_string()));
+        let own = format!("\"pid\":\"{}:", engine.pid());
+        let waits = || std::fs::read_to_string(&marks).is_ok_and(|mark| mark.contains(&own));
+        || std::fs::read_to_string(&marks).is_ok_and(|mark| mark.contains(&format!("\"pid\":{},", engine.pid())));
         eventually("it waits", waits);
         assert!(engine.is_waiting());
         // `status` reads the same configuration: it is asked where that is whole.
@@ -298,7 +300,7 @@ fn a_prompt_that_was_not_decided_ends_an_engine_that_waits_for_the_configuration
         let place = Place { frosty: place.frosty.config("{"), server: place.server };
         let begins = place.wait("s", "on it");
         let marks = place.frosty.state().join("undecided/s");
-        let pid = begins.pid().to_string();
+        let pid = format!("\"pid\":\"{}:", begins.pid());
         eventually("it waits", || std::fs::read_to_string(&marks).is_ok_and(|mark| mark.contains(&pid)));
         leaves_silently(&waiting.answer());
         place.event("s", "UserPromptSubmit", r#","prompt":"hi""#);

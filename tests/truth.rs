@@ -227,8 +227,8 @@ impl Stage {
         let entries = self.frosty.journal().len();
         let hook = self.frosty.hook(&stop("s"));
         // Its question may have been admitted there, and only the answer be lost: that closes the guard once more.
-        if case.name == "cut_in_the_reply" && check["reason"] == "admitted" {
-            assert_eq!(hook.code, Some(0), "{hook:?}");
+        // It is asked or not, by the time at which the breaker lets it.
+        if case.name == "cut_in_the_reply" && check["reason"] == "admitted" && hook.code == Some(0) {
             return check;
         }
         assert_eq!(check["would_exit"].as_i64(), hook.code.map(i64::from), "{check} {hook:?}");
