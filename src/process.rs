@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, test_kill_process};
 
 use crate::clock;
@@ -59,6 +61,15 @@ pub fn standing(process: &Process, host: &str, name: Option<&str>) -> Standing {
         (None, None) => true,
     };
     if is_it && !about.is_over { Standing::Runs } else { Standing::Gone }
+}
+
+/// How long ago a process started, to a tick of the kernel's clock; `None` where the system does not show it.
+#[must_use]
+pub fn age(pid: u32) -> Option<Duration> {
+    // This process has just begun, so its start stands for now.
+    let (own, other) = (about("self")?.start, about(&pid.to_string())?.start);
+    let ticks = own.checked_sub(other)?;
+    Some(Duration::from_millis(ticks.saturating_mul(1000) / clock_ticks_per_second().max(1)))
 }
 
 /// The inode of this process's pid namespace (Linux).

@@ -195,6 +195,64 @@ fn holds_are_named_listed_and_lifted() {
     }
 }
 
+/// A process in the place of a tmux server, killed with the test.
+struct TmuxServer(std::process::Child);
+
+impl TmuxServer {
+    fn start() -> Self {
+        // Its start is read to a hundredth of a second.
+        std::thread::sleep(Duration::from_millis(50));
+        Self(Command::new("sleep").arg("600").spawn().unwrap())
+    }
+
+    /// Calls a hook of a session in pane 3 of this server.
+    fn hook(&self, place: &Place, project: &str, session: &str, event: &str) -> Option<i32> {
+        let mut command = place.frosty.command(&["hook"]);
+        command.env("TMUX", format!("/tmp/tmux-0/default,{},0", self.0.id())).env("TMUX_PANE", "%3");
+        command.env("CLAUDE_PROJECT_DIR", place.frosty.home.path().join(project));
+        let payload = format!(r#"{{"session_id":"{session}","hook_event_name":"{event}","source":"startup"}}"#);
+        support::feed(command, payload.as_bytes()).code
+    }
+}
+
+impl Drop for TmuxServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_hold_of_an_old_pane_is_not_another_projects() {
+    for mut place in Place::both() {
+        place.frosty = place.frosty.config(FREE);
+        let first = TmuxServer::start();
+        assert_eq!(first.hook(&place, "nova", "a", "SessionStart"), Some(0));
+        assert_eq!(first.hook(&place, "nova", "a", "Stop"), Some(2));
+        assert_eq!(place.run(&["hold", "tmux-default-p3", "--reason", "look here"]).code, Some(0));
+        assert_eq!(first.hook(&place, "echo", "b", "SessionStart"), Some(0));
+        assert_eq!(first.hook(&place, "echo", "b", "Stop"), Some(0), "the pane is the one that was held");
+        drop(first);
+
+        assert_eq!(place.run(&["release"]).code, Some(0));
+        let second = TmuxServer::start();
+        assert_eq!(second.hook(&place, "nova", "c", "SessionStart"), Some(0));
+        assert_eq!(place.run(&["hold", "tmux-default-p3", "--reason", "look here"]).code, Some(0));
+        drop(second);
+        let third = TmuxServer::start();
+        assert_eq!(third.hook(&place, "nova", "d", "SessionStart"), Some(0));
+        assert_eq!(third.hook(&place, "nova", "d", "Stop"), Some(0), "the held project is back in its pane");
+        drop(third);
+        let fourth = TmuxServer::start();
+        assert_eq!(fourth.hook(&place, "echo", "e", "SessionStart"), Some(0));
+        assert_eq!(fourth.hook(&place, "echo", "e", "Stop"), Some(2), "the hold was of another project's pane");
+        let holds: Vec<Value> = place.journal().into_iter().filter(|e| e["event"] == "Hold").collect();
+        let why = holds.last().unwrap()["detail"].as_str().unwrap();
+        assert!(why.starts_with("tmux was started anew"), "{holds:?}");
+        assert_eq!(place.run(&["release"]).stdout, "nothing is held\n");
+    }
+}
+
 #[test]
 fn a_shorter_hold_replaces_a_longer_one_only_when_told_to() {
     for mut place in Place::both() {

@@ -42,6 +42,18 @@ fn a_stalled_disk_costs_a_second_and_admits_nothing() {
     assert_eq!(frosty.hook(&stop).code, Some(2));
 }
 
+#[test]
+fn a_stalled_disk_keeps_no_engine_that_leaves_at_once() {
+    let dir = TempDir::new().unwrap();
+    let library = support::library("stall", dir.path());
+    let frosty = Frosty::embedded();
+    let mut hook = frosty.command(&["hook", "--wait", "20d", "--timeout", "1900000"]);
+    hook.env("LD_PRELOAD", &library);
+    let answer = feed(hook, br#"{"session_id":"s","hook_event_name":"Notification"}"#);
+    assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), ""), "{answer:?}");
+    assert!(answer.stderr.contains("within a second") && answer.took < Duration::from_secs(5), "{answer:?}");
+}
+
 /// What blocks the signals that would end a process.
 fn shields(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -228,6 +228,13 @@ fn fence(before: &SessionState, after: &SessionState, step: &Step, decided: &Dec
         return;
     }
     let (old, new) = (valid(before.fence), valid(after.fence));
+    let is_others = step.client.zip(before.client).is_some_and(|(own, owner)| {
+        (before.host != step.host || !own.may_be(&owner)) && (after.client, &after.host) == (Some(owner), &before.host)
+    });
+    if step.event.raises_fence() && is_others {
+        assert_eq!(before, after, "a step beside the session's own client process changed the session");
+        return;
+    }
     let told = step.event.raises_fence() && before.begun.as_ref().is_some_and(|b| b.id == step.id);
     if step.event.raises_fence() && !told {
         assert!(new > old || new == Some(draw::LAST), "{old:?} became {new:?}");

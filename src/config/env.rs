@@ -244,6 +244,12 @@ impl Env {
         }
     }
 
+    /// The process of the tmux server whose pane this is, as `TMUX` names it: its socket, its pid, the session.
+    #[must_use]
+    pub fn tmux_server(&self) -> Option<u32> {
+        self.tmux.as_deref()?.rsplit(',').nth(1)?.parse().ok()
+    }
+
     /// Whether Frosty is switched off altogether.
     #[must_use]
     pub fn disabled(&self) -> bool {

@@ -20,6 +20,7 @@ mod failure;
 pub mod fuzzing;
 mod local;
 pub mod look;
+mod pane;
 mod parked;
 mod patience;
 pub mod payload;
@@ -119,6 +120,7 @@ fn run_waiting(env: &Env, flags: &Flags) -> ExitCode {
     let Some(call) = begin_session(env, flags, call, &payload) else { return ExitCode::SUCCESS };
     let caller = Caller { flags, project: project.as_deref() };
     if !call.waits() {
+        signals::let_in_alarm();
         return answer(env, &known, caller, call);
     }
     // A payload may be large, and a wait long.
@@ -160,11 +162,17 @@ fn answer(env: &Env, known: &Known, caller: Caller<'_>, call: Call) -> ExitCode 
 /// Every other call goes on as it is.
 fn begin_session(env: &Env, flags: &Flags, mut call: Call, payload: &Payload<'_>) -> Option<Call> {
     let waits = !call.wait.is_zero();
-    if !matches!(call.step.event, Event::SessionStart { .. }) || !(waits || flags.show_resume) {
+    if !matches!(call.step.event, Event::SessionStart { .. }) {
         return Some(call);
     }
     // The client's own timeout of a hook that announces is short.
     let _watchdog = (!waits).then(watchdog::Watchdog::arm);
+    if !waits && !call.unattended {
+        pane::end_old_hold(&call.config, env, &call.step);
+    }
+    if !(waits || flags.show_resume) {
+        return Some(call);
+    }
     let source = resume::Source::of(payload).filter(|_| !call.unattended && !call.config.shadow);
     let found = source.and_then(|source| resume::find(&call.config, env, &call.step, source));
     let Some(found) = found else { return (!waits).then_some(call) };
@@ -181,6 +189,7 @@ fn begin_session(env: &Env, flags: &Flags, mut call: Call, payload: &Payload<'_>
 
 /// A failure before any store was asked; what is journaled of it is a file too.
 fn failed_early(env: &Env, known: &Known, reason: Reason, why: &str) -> ExitCode {
+    signals::let_in_alarm();
     let _watchdog = watchdog::Watchdog::arm();
     failed(env, known, reason, why)
 }

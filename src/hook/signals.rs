@@ -19,6 +19,18 @@ pub fn shield() {
     });
 }
 
+/// Lets SIGALRM in again, which an engine blocks while it waits: the watchdog is of no use without it.
+pub(super) fn let_in_alarm() {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set, and the other calls only read or change it.
+    #[allow(unsafe_code, reason = "the standard library cannot unblock a signal")]
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGALRM);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut());
+    }
+}
+
 /// Ends by every signal again, as a program does by default; what this one starts does so too.
 pub(crate) fn unshield() {
     mask(|set| {

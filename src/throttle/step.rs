@@ -157,7 +157,7 @@ impl Event {
 }
 
 /// A hold to open. It replaces the one that stands, unless that one lasts longer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HoldRequest {
     /// Of the whole fleet, and not of the scope.
     pub fleet: bool,

@@ -1,0 +1,45 @@
+//! A tmux pane whose number was used before: the hold of the agent that had it is not the new agent's.
+
+use std::time::{Duration, Instant};
+
+use super::step_of;
+use crate::config::{Config, Env};
+use crate::process;
+use crate::store;
+use crate::store::roll::Roll;
+use crate::throttle::policy::millis;
+use crate::throttle::step::{Event, HoldRequest, Step};
+
+/// What the journal says of the hold that is over.
+const WHY: &str = "tmux was started anew, and another project has the pane: its old hold is over";
+
+/// Ends the hold of a session's pane where it was opened before the tmux server was started, and for another project.
+///
+/// The names of panes begin anew with the server. A hold stays where either is not known: the hold is a person's word, and
+/// the same agent may have come back to its pane. Failures change nothing: the hold stays.
+pub(super) fn end_old_hold(config: &Config, env: &Env, start: &Step) {
+    if config.scope.is_some() || config.shadow || start.project.is_empty() {
+        return;
+    }
+    let Some(server_age) = env.tmux_server().and_then(process::age) else { return };
+    let mut roll = Roll::open_for(config, config.budget);
+    let (Ok(now), Ok(state)) = (roll.now(), roll.state(&start.scope, "")) else { return };
+    let server_start = now.saturating_sub(millis(server_age));
+    let Some(hold) = state.scope.hold.filter(|hold| hold.holds(now) && hold.since < server_start) else { return };
+    let sessions = roll.sessions().unwrap_or_default();
+    let Some((_, last)) = sessions.iter().find(|(_, session)| session.scope == start.scope) else { return };
+    if last.seen >= server_start || last.project.is_empty() || last.project == start.project {
+        return;
+    }
+    // A hold that is over as it begins: a release would also end what the API refused the scope.
+    let over = HoldRequest {
+        reason: hold.reason,
+        by: hold.by,
+        lasting: Some(Duration::ZERO),
+        replace: true,
+        ..HoldRequest::default()
+    };
+    let step = step_of(start.scope.clone(), String::new(), "Hold", Event::Hold(over));
+    let step = Step { detail: WHY.to_owned(), ..step };
+    let _ = store::open(config, Instant::now() + config.budget).and_then(|mut store| store.step(&step));
+}
