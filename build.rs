@@ -5,7 +5,7 @@ use std::path::Path;
 fn main() {
     #[allow(clippy::disallowed_methods, reason = "a build script is told its folder by the environment")]
     let out = std::env::var_os("OUT_DIR").unwrap_or_default();
-    for name in ["admit", "carry"] {
+    for name in ["commit"] {
         let path = format!("src/store/{name}.lua");
         println!("cargo:rerun-if-changed={path}");
         let Ok(script) = std::fs::read(&path) else {

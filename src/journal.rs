@@ -1,7 +1,6 @@
 //! One journal entry: its fields, their values, and its rendering as a line.
 //!
-//! The server writes the same entry inside the admission script; this is the embedded store's rendering and the local
-//! journal's. The first five fields are what existing consumers of the stream `torch.continuous.ops` read.
+//! The server's stream holds the same fields as text. The first five fields are what existing consumers of the stream `torch.continuous.ops` read.
 
 use std::fmt;
 
@@ -98,6 +97,38 @@ impl<'a> Entry<'a> {
             ms: decided.now,
             id: &step.id,
         }
+    }
+
+    /// The entry's names and values, one after the other, as the server's stream holds them: without its time and its id, which
+    /// the stream has of its own.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let mut words = Vec::with_capacity(42);
+        let mut put = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
+        put("timestamp", &self.timestamp);
+        put("window", self.window);
+        put("status", self.status);
+        put("next_action", self.next_action);
+        put("infrastructure_mode", self.infrastructure_mode);
+        put("v", &self.v.to_string());
+        put("scope", self.scope);
+        put("fleet", self.fleet);
+        put("session", self.session);
+        put("event", self.event);
+        put("verdict", self.verdict);
+        put("reason", self.reason);
+        put("retry_after_ms", &self.retry_after_ms.map(|ms| ms.to_string()).unwrap_or_default());
+        put("attempts", &self.attempts.to_string());
+        put("strikes", &self.strikes.to_string());
+        put("store", self.store);
+        put("degraded", &self.degraded.to_string());
+        put("host", self.host);
+        for (name, value) in [("mode", self.mode), ("detail", self.detail)] {
+            if !value.is_empty() {
+                put(name, value);
+            }
+        }
+        words
     }
 
     /// The entry as one line of JSON with its newline. Text cannot break out of it: JSON escapes control characters.
@@ -208,6 +239,7 @@ pub fn status(reason: Reason) -> &'static str {
         Reason::MinInterval
         | Reason::Spread
         | Reason::Quota
+        | Reason::Busy
         | Reason::Superseded
         | Reason::Lost
         | Reason::Contested

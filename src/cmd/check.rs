@@ -13,7 +13,7 @@ use crate::hook::prompt;
 use crate::naming;
 use crate::store::foresee::Foreseen;
 use crate::store::roll::Roll;
-use crate::store::{StoreError, embedded, script};
+use crate::store::{StoreError, dragonfly, embedded};
 use crate::text;
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::{Class, millis};
@@ -119,7 +119,7 @@ fn asks(asked: &Asked) -> Answer {
         retry_after_ms: decided.retry_after.map(millis),
         attempts: decided.attempts,
         strikes: decided.strikes,
-        store: if by_files { embedded::NAME } else { script::NAME },
+        store: if by_files { embedded::NAME } else { dragonfly::NAME },
         degraded: away.is_some(),
         note,
         ..whose

@@ -38,6 +38,7 @@ pub fn is_waited_out(reason: Reason) -> bool {
             | Reason::Hold
             | Reason::Spread
             | Reason::Quota
+            | Reason::Busy
     )
 }
 

@@ -10,7 +10,8 @@ use super::{acl, network};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::store::link::{Link, error_text, refused};
-use crate::store::script;
+use crate::store::commit::{COMMIT, COMMIT_SHA};
+use crate::store::loaded;
 use crate::store::{self, StoreError};
 use crate::throttle::policy::{Ms, millis};
 
@@ -136,7 +137,7 @@ fn clock_of(link: &mut Link<'_>, server: &Server) -> Result<(Duration, Option<Ms
             Value::ServerError(e) if e.code().starts_with("NOPERM") => {}
             Value::ServerError(e) => return Err(refused(server, &error_text(e))),
             time => {
-                let now = script::time(time).ok_or_else(|| link.nonsense(time))?;
+                let now = loaded::time(time).ok_or_else(|| link.nonsense(time))?;
                 ahead = Some(now.saturating_sub(asked_at.saturating_add(millis(took) / 2)));
             }
         }
@@ -156,24 +157,20 @@ fn clock_of(link: &mut Link<'_>, server: &Server) -> Result<(Duration, Option<Ms
 fn scripts(link: &mut Link<'_>) -> Result<Scripts, StoreError> {
     let mut exists = cmd("SCRIPT");
     exists.arg("EXISTS");
-    for (_, digest) in script::ASKED_BY_DIGEST {
-        exists.arg(digest);
-    }
+    exists.arg(COMMIT_SHA);
     let Ok(there) = Vec::<bool>::from_redis_value(one(link, &exists)?) else { return Ok(Scripts::Unknown) };
-    if there.len() == script::ASKED_BY_DIGEST.len() && there.iter().all(|there| *there) {
+    if there == [true] {
         return Ok(Scripts::Cached);
     }
-    for (text, digest) in script::ASKED_BY_DIGEST {
-        let mut load = cmd("SCRIPT");
-        load.arg("LOAD").arg(text);
-        match one(link, &load)? {
-            Value::ServerError(e) if e.code().starts_with("NOPERM") => return Ok(Scripts::Unknown),
-            Value::ServerError(e) => return Ok(Scripts::Refused(error_text(&e))),
-            named => match String::from_redis_value(named) {
-                Ok(name) if name == digest => {}
-                other => return Ok(Scripts::Misnamed(other.unwrap_or_default())),
-            },
-        }
+    let mut load = cmd("SCRIPT");
+    load.arg("LOAD").arg(COMMIT);
+    match one(link, &load)? {
+        Value::ServerError(e) if e.code().starts_with("NOPERM") => return Ok(Scripts::Unknown),
+        Value::ServerError(e) => return Ok(Scripts::Refused(error_text(&e))),
+        named => match String::from_redis_value(named) {
+            Ok(name) if name == COMMIT_SHA => {}
+            other => return Ok(Scripts::Misnamed(other.unwrap_or_default())),
+        },
     }
     Ok(Scripts::Loaded)
 }

@@ -143,6 +143,7 @@ pub fn why(decision: &Decision) -> String {
         Reason::Parked => "the client will wake the session itself".to_owned(),
         Reason::Spread => "others were freed with it, and its release slot comes later".to_owned(),
         Reason::Quota => "a quota is used up".to_owned(),
+        Reason::Busy => "the store is busy".to_owned(),
         Reason::Superseded => "a newer stop or prompt took over".to_owned(),
         other => other.code().replace('_', " "),
     }
@@ -168,6 +169,7 @@ mod tests {
             renewed: false,
             born: String::new(),
             client: None,
+            attempt: crate::throttle::verdict::Attempt::Uncounted,
             note: note.to_owned(),
             now: 1_795_532_400_000,
         }

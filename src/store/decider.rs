@@ -6,12 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use redis::cmd;
-
+use super::keys::Keys;
 use super::link::Link;
 use super::server_record::{self, Record, Route};
 use super::state_file::{self, ScopeFile};
-use super::{StoreError, reached, server, trial};
+use super::{StoreError, loaded, reached, server, trial};
 use crate::clock;
 use crate::config::{Config, Server};
 
@@ -62,9 +61,7 @@ pub(super) fn reach<'a>(config: &'a Config, server: &'a Server, within: Duration
 /// The error that a stop in a scope of its own would get from the server now.
 pub(crate) fn refusal(config: &Config, server: &Server) -> Option<StoreError> {
     let fleet = |mut link: Link<'_>| {
-        let mut get = cmd("HMGET");
-        get.arg(format!("frosty:{{{}}}:fleet", config.fleet)).arg("born");
-        link.ask(&[get])
+        link.ask(&[loaded::get(&Keys::of(&config.fleet).fleet())])
     };
     reach(config, server, config.budget).and_then(fleet).err()
 }

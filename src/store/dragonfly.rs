@@ -1,27 +1,35 @@
-//! A Redis-protocol server as the store: one script, one round trip. Measured on Redis 7.0; the script keeps to what
-//! Dragonfly runs as well.
+//! A Redis-protocol server as the store: it loads what a step is decided from, the policy decides, and it commits that. On a
+//! conflict it loads and decides again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use redis::{Cmd, Value, cmd};
+use redis::Value;
 
+use super::StoreError;
+use super::carry::Carry;
+use super::changes;
+use super::commit::{COMMIT, COMMIT_SHA, Commit, Committed, committed};
 use super::link::{Link, error_text, refused};
-use super::script::{self, SCRIPT, SCRIPT_SHA, decision, invocation_of, unjournaled};
-use super::{StoreError, carry, trial};
+use super::loaded::{Load, Loaded};
 use crate::config::Config;
-use crate::throttle::policy::{Ms, millis};
-use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::{Decision, Outcome, Verdict};
+use crate::throttle::model;
+use crate::throttle::step::Step;
+use crate::throttle::verdict::{Attempt, Decision, Outcome, Reason, Verdict};
 
-/// What a session's or scope's index forgets after this long.
-const INDEX_KEEP: Duration = Duration::from_secs(30 * 86_400);
+/// The name of this store in the journal.
+pub const NAME: &str = "dragonfly";
+
+/// So long before the deadline a conflict is no longer decided again.
+const LAST_TRY: Duration = Duration::from_millis(10);
+/// When a request that met conflicts until its deadline is to be sent again.
+const BUSY: Duration = Duration::from_millis(500);
 
 /// The server as a store: one connection for one verdict.
 pub struct Dragonfly<'a> {
     config: &'a Config,
     link: Link<'a>,
     logged_in: bool,
-    /// The server's `born`, where it was told anything.
+    /// The server's epoch, where it was told anything.
     born: Option<String>,
 }
 
@@ -44,103 +52,90 @@ impl<'a> Dragonfly<'a> {
         Ok(())
     }
 
-    /// The server's `born`, where it was told anything.
+    /// The server's epoch, where it was told anything.
     pub(super) fn born(&self) -> Option<String> {
         self.born.clone()
     }
 
-    /// Knows it by this `born` from now on.
+    /// Knows the server by this epoch from now on.
     pub(super) fn is(&mut self, born: String) {
         self.born = Some(born);
     }
 
-    /// The server's clock.
+    fn load(&mut self, step: &Step) -> Result<Loaded, StoreError> {
+        let load = Load::of(self.config, self.link.server(), step);
+        let answers = self.link.ask(&load.questions())?;
+        load.answers(answers)
+    }
+
+    /// Commits; the script's text is sent only where the server does not know it.
+    fn commit(&mut self, commit: &Commit) -> Result<Committed, StoreError> {
+        let mut answer = self.link.call(&[], &commit.call("EVALSHA", COMMIT_SHA))?;
+        if matches!(&answer, Value::ServerError(e) if e.code() == "NOSCRIPT") {
+            answer = self.link.call(&[], &commit.call("EVAL", COMMIT))?;
+        }
+        if let Value::ServerError(e) = &answer {
+            return Err(refused(self.link.server(), &error_text(e)));
+        }
+        committed(&answer).ok_or_else(|| self.link.nonsense(&answer))
+    }
+
+    /// Brings what was decided while the server could not be reached.
     ///
     /// # Errors
-    /// When it does not say.
-    pub(super) fn time(&mut self) -> Result<Ms, StoreError> {
+    /// When it is not known to have all of it.
+    pub(super) fn tell(&mut self, carry: &Carry<'_>) -> Result<(), StoreError> {
         self.log_in()?;
-        let answer = self.link.ask(&[cmd("TIME")])?.pop().unwrap_or(Value::Nil);
-        script::time(&answer).ok_or_else(|| self.link.nonsense(&answer))
-    }
-
-    /// Tells what happened while the server could not be asked.
-    ///
-    /// # Errors
-    /// When it is not known to have heard all of it.
-    pub(super) fn tell(&mut self, told: &[Cmd]) -> Result<(), StoreError> {
-        self.log_in()?;
-        // With the question whether the script runs there: a scope is not given back to a server that would refuse its step.
-        let ready = trial::script_call("EVALSHA", SCRIPT_SHA, self.config);
-        self.link.send(std::iter::once(&ready).chain(told))?;
-        match self.link.read()? {
-            Value::ServerError(e) if e.code() != "NOSCRIPT" => {
-                return Err(refused(self.link.server(), &error_text(&e)));
-            }
-            _ => {}
-        }
-        for _ in told {
-            let answer = self.link.take()?;
-            match carry::born(&answer) {
-                Some(born) => self.born = Some(born),
-                None => return Err(self.link.nonsense(&answer)),
+        loop {
+            let answers = self.link.ask(&carry.questions())?;
+            let (commit, born) = carry.merge(self.link.server(), answers)?;
+            if self.commit(&commit)? != Committed::Conflict {
+                self.born = Some(born);
+                return Ok(());
             }
         }
-        Ok(())
     }
 
-    /// The two indexes, in the same write as the step.
-    fn indexes(&self, step: &Step) -> Vec<Cmd> {
-        let mut head = Vec::with_capacity(4);
-        if !step.event.is_clients() {
-            return head;
-        }
-        for (index, member) in [("scopes", &step.scope), ("sessions", &step.session)] {
-            let key = format!("frosty:{{{}}}:{index}", self.config.fleet);
-            // Room for all of it at once: growing piece by piece costs more than the rest.
-            let mut add = Cmd::with_capacity(4, 192);
-            add.arg("ZADD").arg(&key).arg(step.host_ms).arg(member);
-            head.push(add);
-            if matches!(step.event, Event::SessionStart { .. }) {
-                let mut forget = cmd("ZREMRANGEBYSCORE");
-                forget.arg(key).arg("-inf").arg(step.host_ms.saturating_sub(millis(INDEX_KEEP)));
-                head.push(forget);
-            }
-        }
-        head
-    }
-
-    /// As [`Store::step`](super::Store::step), asked by a machine that knows the server by this `born`.
+    /// As [`Store::step`](super::Store::step), by a machine that knows the server by this epoch.
     ///
     /// # Errors
     /// When nothing is known to be committed.
     pub(super) fn step(&mut self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
         self.log_in()?;
-        let config = self.config;
-        let call = |how, script| invocation_of(how, script, config, step, known_born);
-        let mut answer = self.link.call(&self.indexes(step), &call("EVALSHA", SCRIPT_SHA))?;
-        if matches!(&answer, Value::ServerError(e) if e.code() == "NOSCRIPT") {
-            answer = self.link.call(&[], &call("EVAL", SCRIPT))?;
-        }
-        match answer {
-            Value::ServerError(e) => Err(refused(self.link.server(), &error_text(&e))),
-            answer => match decision(&answer) {
-                // Only asks are admitted, and none is merely recorded.
-                Some(decided) if fits(step, &decided) => {
-                    let unjournaled = unjournaled(&answer);
-                    Ok(Verdict { unjournaled, ..Verdict::committed(decided, Vec::new()) })
+        let step = &Step { known_born: known_born.to_owned(), ..step.clone() };
+        loop {
+            let loaded = self.load(step)?;
+            let mut state = loaded.state();
+            let mut decided = model::step(&self.config.policy, &mut state, step, loaded.now);
+            if decided.reason == Reason::Contested {
+                return Ok(Verdict::committed(decided, loaded.notes()));
+            }
+            let mut commit = changes::of(self.config, step, &loaded, &mut state, &decided);
+            let is_late = Instant::now() + LAST_TRY >= self.link.deadline();
+            if is_late && step.event.asks().is_some() {
+                decided = busy(decided);
+                commit = changes::of_attempt(self.config, step, &loaded, &decided);
+            }
+            match self.commit(&commit)? {
+                Committed::Done { unjournaled } => {
+                    return Ok(Verdict { unjournaled, ..Verdict::committed(decided, loaded.notes()) });
                 }
-                _ => Err(self.link.nonsense(&answer)),
-            },
+                Committed::Conflict => {}
+            }
         }
     }
 }
 
-/// Whether a decision answers the step at all.
-fn fits(step: &Step, decided: &Decision) -> bool {
-    match decided.outcome {
-        Outcome::Admit => step.event.asks().is_some(),
-        Outcome::Record => step.event.asks().is_none(),
-        Outcome::Refuse => true,
+/// The answer to a request that met conflicts until its deadline.
+fn busy(decided: Decision) -> Decision {
+    Decision {
+        outcome: Outcome::Refuse,
+        reason: Reason::Busy,
+        retry_after: Some(BUSY),
+        attempt: if decided.attempt == Attempt::Uncounted { Attempt::Uncounted } else { Attempt::Counted },
+        held: None,
+        note: String::new(),
+        renewed: false,
+        ..decided
     }
 }

@@ -15,7 +15,7 @@ use super::local_journal::LocalJournal;
 use super::marks;
 use super::server_record::{self, Record};
 use super::state_file::{self, FleetFile, Found, Pending, ScopeFile};
-use super::{Store, StoreError};
+use super::{Store, StoreError, unknown_past};
 use crate::clock;
 use crate::config::Config;
 use crate::journal::Entry;
@@ -23,7 +23,7 @@ use crate::read;
 use crate::text;
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::{Class, Ms, millis};
-use crate::throttle::state::{FleetState, Hold, ScopeState, Span};
+use crate::throttle::state::{FleetState, Hold, ScopeState};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Outcome, Reason, Verdict};
 
@@ -98,7 +98,7 @@ impl<'a> Embedded<'a> {
             Found::Nothing => ScopeFile::new(ScopeState::default()),
             Found::SetAside(note) => {
                 notes.push(note);
-                ScopeFile::new(unknown_scope(self.config, now))
+                ScopeFile::new(unknown_past::scope(self.config, now))
             }
         };
         let (takes_over, fleet_hold) = self.stand_in(step, &mut file, now)?;
@@ -299,14 +299,7 @@ impl<'a> Embedded<'a> {
             Found::Nothing => None,
             Found::SetAside(note) => {
                 notes.push(note);
-                let until = now.saturating_add(millis(self.config.policy.unknown_past()));
-                let hold = Hold {
-                    reason: "the fleet's state could not be read and was set aside".to_owned(),
-                    by: "frosty".to_owned(),
-                    since: now,
-                    until: Some(until),
-                };
-                Some(FleetState { hold: Some(hold), ..FleetState::default() })
+                Some(unknown_past::fleet(self.config, now))
             }
         })
     }
@@ -324,14 +317,6 @@ impl<'a> Embedded<'a> {
             _ => Ok(()),
         }
     }
-}
-
-/// A scope whose past was lost: as long a cooldown as any limit reaches back, never a clean slate.
-pub(super) fn unknown_scope(config: &Config, now: Ms) -> ScopeState {
-    let end = now.saturating_add(millis(config.policy.unknown_past()));
-    let mut scope = ScopeState::default();
-    scope.stop.cooldown = Some(Span { start: now, end });
-    scope
 }
 
 impl Store for Embedded<'_> {

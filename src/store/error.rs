@@ -51,6 +51,18 @@ pub enum StoreError {
         /// What it was.
         found: String,
     },
+    /// A newer version of the program wrote what is there.
+    #[error(
+        "expected the format 1 under {key} at {at}, found {format}, which a newer frosty wrote: nothing was changed; update this one: frosty --version"
+    )]
+    Newer {
+        /// The server, without its password.
+        at: String,
+        /// The key.
+        key: String,
+        /// The format found.
+        format: u64,
+    },
     /// The server is known to be away and is not asked.
     #[error("{why}")]
     Away {

@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::carry::{self, FleetTold};
+use super::carry::{Carry, FleetTold};
 use super::decider;
-use super::dragonfly::Dragonfly;
+use super::dragonfly::{self, Dragonfly};
 use super::embedded::{self, Embedded, StandIn};
 use super::link::Link;
 use super::local_journal::LocalJournal;
@@ -158,14 +158,9 @@ impl<'a> Failover<'a> {
             // Whatever was decided here is not known any more, but when it may have been: until now.
             file.away = Some(Away { since: now, ..Away::default() });
         }
-        let of_scope = |a: &Away| a.released.is_some() || file.scope.hold.as_ref().is_some_and(|h| h.holds(now));
-        let of_fleet = fleet_released.is_some() || fleet_hold.as_ref().is_some_and(|f| f.own);
-        // What may lift or replace a hold there must not come late.
-        let dated = of_fleet || file.away.as_ref().is_some_and(of_scope);
-        let valid_until = if dated { Some(server.time()?.saturating_add(mirror::IN_FLIGHT)) } else { None };
         let fleet = FleetTold { hold: fleet_hold.as_ref(), released: fleet_released };
-        let (config, born) = (self.config, self.born(record));
-        server.tell(&carry::invocations(config, &step.scope, &file, fleet, born, valid_until, now))?;
+        let known_born = self.born(record);
+        server.tell(&Carry { config: self.config, scope: &step.scope, file: &file, fleet, known_born, now })?;
         let Some(told) = file.away.map(|away| (away.id, away.steps)) else { return Ok(true) };
         let _lock = embedded::lock(dir, self.servers_deadline(), self.config.budget)?;
         if lost {
@@ -234,7 +229,7 @@ impl<'a> Failover<'a> {
         if server_record::begin_shipping(dir, &journal).is_err() {
             return;
         }
-        let entry = Entry::of(step, decided, &step.scope, &self.config.fleet, super::script::NAME);
+        let entry = Entry::of(step, decided, &step.scope, &self.config.fleet, dragonfly::NAME);
         let _ = journal.append(&entry.line());
     }
 

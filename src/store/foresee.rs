@@ -6,7 +6,7 @@ use super::decider;
 use super::roll::{Roll, fleet_hold_here, scope_files};
 use super::server_record::{self, Route};
 use super::state_file::{self, FleetFile, ScopeFile};
-use super::{StoreError, embedded, private, server};
+use super::{StoreError, private, server, unknown_past};
 use crate::clock;
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::Ms;
@@ -54,7 +54,7 @@ impl Roll<'_> {
                 ScopeFile::new(ScopeState::default())
             }
             // As the next step will find it.
-            None => ScopeFile::new(embedded::unknown_scope(config, now)),
+            None => ScopeFile::new(unknown_past::scope(config, now)),
         };
         if server(config).is_some() {
             if file.away.is_none() {

@@ -20,8 +20,8 @@ const LARGEST_REPLY: u64 = 64 * 1024;
 
 /// What the server's user must be allowed: the commands, those of the scripts among them, the keys and the channels.
 /// docs/stores.md gives it to people, and tests/acl.rs proves it from there.
-pub const ACL: &str = "+select +eval +evalsha +hmget +subscribe +time +xadd +xread +xrevrange +zadd +zcount \
-+zrange +zremrangebyscore +get +set +hset +pexpire +persist +publish ~frosty:* ~torch.continuous.ops ~reflect.willy \
+pub const ACL: &str = "+select +eval +evalsha +subscribe +time +xadd +xread +xrevrange +zadd +zcount \
++zrange +zremrangebyscore +get +set +pexpire +publish ~frosty:* ~torch.continuous.ops ~reflect.willy \
 &trigger.nova.* &frosty.wake.* &frosty.hold";
 
 /// A connection, good until its deadline.
@@ -59,6 +59,11 @@ impl<'a> Link<'a> {
     /// Where it leads.
     pub(crate) fn server(&self) -> &'a Server {
         self.server
+    }
+
+    /// Its deadline.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.wire.deadline()
     }
 
     /// Sets another deadline, for a connection that lives longer than one call.

@@ -9,7 +9,10 @@ use crate::throttle::verdict::Verdict;
 
 pub mod backlog;
 mod carry;
+mod changes;
+pub(crate) mod commit;
 mod decider;
+mod document;
 pub mod dragonfly;
 pub mod embedded;
 mod error;
@@ -18,8 +21,10 @@ pub mod foresee;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod keys;
 pub(crate) mod link;
 pub mod listen;
+pub(crate) mod loaded;
 pub(crate) mod local_journal;
 pub(crate) mod marks;
 mod mirror;
@@ -30,16 +35,15 @@ mod reached;
 pub mod reflect;
 mod refusal;
 pub mod roll;
-pub mod script;
 mod server_record;
 mod ship;
-mod snapshot;
 mod state_file;
 pub mod survey;
 #[cfg(feature = "tls")]
 mod tls;
 pub(crate) mod trial;
 pub mod undecided;
+mod unknown_past;
 mod wire;
 
 pub(crate) use decider::refusal as refusal_of_a_step;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::server_record::Record;
-use super::{embedded, script, server_record};
+use super::{embedded, loaded, server_record};
 use crate::clock;
 use crate::config::{Config, Server};
 
@@ -41,7 +41,7 @@ pub(super) fn answers(config: &Config, server: &Server, deadline: Instant) -> bo
         link.log_in()?;
         link.ask(&[redis::cmd("TIME")])
     });
-    answers.is_ok_and(|answers| answers.first().and_then(script::time).is_some())
+    answers.is_ok_and(|answers| answers.first().and_then(loaded::time).is_some())
 }
 
 /// The server was found well. Tells whether that could be noted.

@@ -6,20 +6,24 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, Value, cmd};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::decider::{self, Breaker, Decider};
+use super::document;
+use super::keys::Keys;
 use super::link::Link;
-use super::script;
+use super::loaded::{self, Load};
 use super::server_record;
-use super::snapshot;
 use super::state_file::{self, FleetFile, ScopeFile};
-use super::{StoreError, server};
+use super::{StoreError, server, unknown_past};
 use crate::clock;
 use crate::config::Config;
 use crate::text;
 use crate::throttle::model::State;
 use crate::throttle::policy::Ms;
-use crate::throttle::state::{Hold, ScopeState, SessionState};
+use crate::throttle::state::{FleetState, Hold, ScopeState, SessionState};
+use crate::throttle::step::Event;
 
 /// How long the whole list may take.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -112,7 +116,8 @@ impl<'a> Roll<'a> {
                 files.into_iter().flat_map(|(_, file)| file.sessions).collect()
             }
             Some(link) => {
-                let (mut all, others) = hashes(self.config, link, "session", &snapshot::SESSION, snapshot::session)?;
+                let names = link.ask(&[index(self.config, "session")])?.pop().unwrap_or(Value::Nil);
+                let (mut all, others) = documents(self.config, link, Kind::Session, names_in(names))?;
                 // This machine's files decide for a session whose key is of another type there.
                 if !others.is_empty() {
                     let files = scope_files(self.config).unwrap_or_default();
@@ -143,7 +148,10 @@ impl<'a> Roll<'a> {
     pub fn scopes(&mut self) -> Result<Vec<(String, ScopeState)>, StoreError> {
         Ok(match &mut self.server {
             None => scope_files(self.config)?.into_iter().map(|(scope, file)| (scope, file.as_known())).collect(),
-            Some(link) => hashes(self.config, link, "scope", &snapshot::SCOPE, snapshot::scope)?.0,
+            Some(link) => {
+                let names = link.ask(&[index(self.config, "scope")])?.pop().unwrap_or(Value::Nil);
+                documents(self.config, link, Kind::Scope, names_in(names))?.0
+            }
         })
     }
 
@@ -163,37 +171,11 @@ impl<'a> Roll<'a> {
             fleet.hold = fleet_hold_here(self.config)?;
             return Ok(State { fleet, scope, session });
         };
-        let hash = |key: String, fields: &[&str]| {
-            let mut get = cmd("HMGET");
-            get.arg(["frosty:{", fleet, "}:", &key].concat()).arg(fields);
-            get
-        };
-        let admitted = |key: String| {
-            let mut get = cmd("ZRANGE");
-            get.arg(["frosty:{", fleet, "}:", &key].concat()).arg(0).arg(-1).arg("WITHSCORES");
-            get
-        };
-        let mut asked = vec![
-            hash(format!("session:{session}"), &snapshot::SESSION),
-            hash(format!("scope:{scope}"), &snapshot::SCOPE),
-            hash("fleet".to_owned(), &snapshot::FLEET),
-        ];
-        // A step names these keys only where a quota is configured.
-        let policy = &self.config.policy;
-        let (has_own, has_fleets) = (!policy.stop.quotas.is_empty(), !policy.fleet_quotas.is_empty());
-        asked.extend(has_own.then(|| admitted(format!("scope:{scope}:quota"))));
-        asked.extend(has_fleets.then(|| admitted("fleet:quota".to_owned())));
-        let mut answers = link.ask(&asked)?.into_iter();
-        let mut next = || answers.next().unwrap_or(Value::Nil);
-        let session = snapshot::session(&next());
-        let (mut scope, mut fleet) = (snapshot::scope(&next()), snapshot::fleet(&next()));
-        if has_own {
-            scope.quota.admitted = snapshot::admitted(&next());
-        }
-        if has_fleets {
-            fleet.quota.admitted = snapshot::admitted(&next());
-        }
-        Ok(State { fleet, scope, session })
+        // As a stop would find it.
+        let stop = Event::Stop { rest: None };
+        let load = Load::of_event(self.config, link.server(), scope, session, &stop);
+        let answers = link.ask(&load.questions())?;
+        Ok(load.answers(answers)?.state())
     }
 
     /// The clock of the store that answers.
@@ -210,10 +192,8 @@ impl<'a> Roll<'a> {
     /// When the store cannot be asked.
     pub fn fleet_hold(&mut self) -> Result<Option<Hold>, StoreError> {
         let Some(link) = &mut self.server else { return fleet_hold_here(self.config) };
-        let mut get = cmd("HMGET");
-        get.arg(format!("frosty:{{{}}}:fleet", self.config.fleet)).arg(&script::HOLD);
-        let fields = link.ask(&[get])?.pop().unwrap_or(Value::Nil);
-        let (hold, now) = (script::hold(&fields), server_now(link)?);
+        let answer = link.ask(&[loaded::get(&Keys::of(&self.config.fleet).fleet())])?.pop().unwrap_or(Value::Nil);
+        let (hold, now) = (fleet(self.config, link, &answer)?.hold, server_now(link)?);
         Ok(hold.filter(|hold| hold.holds(now)))
     }
 }
@@ -243,7 +223,7 @@ pub(super) fn sort_out(all: &mut Vec<Session>) {
 /// Its clock decides, not ours.
 fn server_now(link: &mut Link<'_>) -> Result<Ms, StoreError> {
     let answer = link.ask(&[cmd("TIME")])?.pop().unwrap_or(Value::Nil);
-    script::time(&answer).ok_or_else(|| link.nonsense(&answer))
+    loaded::time(&answer).ok_or_else(|| link.nonsense(&answer))
 }
 
 pub(super) fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, StoreError> {
@@ -262,25 +242,32 @@ pub(super) fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, S
     Ok(entries.flatten().filter_map(scope).collect())
 }
 
-/// The hashes of a kind by name, and the names of those that are none.
-pub(super) type Hashes<T> = (Vec<(String, T)>, Vec<String>);
+/// The documents of a kind by name, and the names of those that are none.
+pub(super) type Documents<T> = (Vec<(String, T)>, Vec<String>);
 
-/// These fields of every hash of a kind that its index names.
-fn hashes<T>(
-    config: &Config,
-    link: &mut Link<'_>,
-    kind: &str,
-    fields: &[&str],
-    take: impl Fn(&Value) -> T,
-) -> Result<Hashes<T>, StoreError> {
-    let names = link.ask(&[index(config, kind)])?.pop().unwrap_or(Value::Nil);
-    hashes_of(config, link, kind, fields, names_in(names), take)
+/// A kind of documents that an index names.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// Sessions.
+    Session,
+    /// Scopes.
+    Scope,
+}
+
+/// The fleet's state, by the answer to the question for its document.
+///
+/// # Errors
+/// When it is of a newer format.
+pub(super) fn fleet(config: &Config, link: &Link<'_>, answer: &Value) -> Result<FleetState, StoreError> {
+    let key = Keys::of(&config.fleet).fleet();
+    let unknown = || unknown_past::fleet(config, clock::host_ms());
+    Ok(loaded::document(link.server(), key, answer, unknown)?.0.state)
 }
 
 /// The command that asks an index for every name of a kind.
 pub(super) fn index(config: &Config, kind: &str) -> Cmd {
     let mut index = cmd("ZRANGE");
-    index.arg(format!("frosty:{{{}}}:{kind}s", config.fleet)).arg(0).arg(-1);
+    index.arg(Keys::of(&config.fleet).index(kind)).arg(0).arg(-1);
     index
 }
 
@@ -291,25 +278,24 @@ pub(super) fn names_in(answer: Value) -> Vec<String> {
     names
 }
 
-/// These fields of the hashes of a kind with these names.
-pub(super) fn hashes_of<T>(
+/// The documents of a kind with these names.
+pub(super) fn documents<T: Default + Serialize + DeserializeOwned>(
     config: &Config,
     link: &mut Link<'_>,
-    kind: &str,
-    fields: &[&str],
+    kind: Kind,
     names: Vec<String>,
-    take: impl Fn(&Value) -> T,
-) -> Result<Hashes<T>, StoreError> {
+) -> Result<Documents<T>, StoreError> {
     let mut all = Vec::with_capacity(names.len());
     let mut others = Vec::new();
     let mut names = names.into_iter();
     let mut some = || names.by_ref().take(AT_ONCE).collect::<Vec<String>>();
+    let keys = Keys::of(&config.fleet);
+    let key = |name: &str| match kind {
+        Kind::Session => keys.session(name),
+        Kind::Scope => keys.scope(name),
+    };
     let send = |link: &mut Link<'_>, names: &[String]| {
-        let get = |name: &String| -> Cmd {
-            let mut get = cmd("HMGET");
-            get.arg(format!("frosty:{{{}}}:{kind}:{name}", config.fleet)).arg(fields);
-            get
-        };
+        let get = |name: &String| loaded::get(&key(name));
         if names.is_empty() { Ok(()) } else { link.send(&names.iter().map(get).collect::<Vec<_>>()) }
     };
     let mut asked = some();
@@ -322,7 +308,11 @@ pub(super) fn hashes_of<T>(
             match link.read()? {
                 // One key of another type must not hide the others.
                 Value::ServerError(_) => others.push(name),
-                fields => all.push((name, take(&fields))),
+                Value::BulkString(text) => match document::read(&String::from_utf8_lossy(&text)) {
+                    Ok(document) => all.push((name, document.state)),
+                    Err(_) => others.push(name),
+                },
+                _ => {}
             }
         }
     }

@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::link::Link;
 use super::server_record::Unshipped;
-use super::{StoreError, embedded, local_journal, script, server_record};
+use super::{StoreError, dragonfly, embedded, loaded, local_journal, server_record};
+use super::keys::Keys;
 use crate::config::Config;
 use crate::journal;
 use crate::read;
@@ -57,7 +58,7 @@ fn piece(config: &Config, dir: &Path, link: &mut Link<'_>, latest: Instant) -> R
     let lines = whole_lines(&journal, from, PIECE).map_err(files)?;
     let mut ends = from;
     let mut call = cmd("EVAL");
-    call.arg(SHIP).arg(2).arg(&config.stream).arg(format!("frosty:{{{}}}:shipped:{name}", config.fleet));
+    call.arg(SHIP).arg(2).arg(&config.stream).arg(Keys::of(&config.fleet).shipped(&name));
     call.arg(config.journal_max).arg(millis(REMEMBERED));
     for line in lines.split_inclusive(|b| *b == b'\n') {
         ends += line.len() as u64;
@@ -66,7 +67,7 @@ fn piece(config: &Config, dir: &Path, link: &mut Link<'_>, latest: Instant) -> R
     if ends > from {
         link.until(latest);
         let answer = link.ask(&[call])?.pop().unwrap_or(Value::Nil);
-        let reached = Vec::<String>::from_redis_value_ref(&answer).ok().and_then(|a| script::whole(a.first()?));
+        let reached = Vec::<String>::from_redis_value_ref(&answer).ok().and_then(|a| loaded::whole(a.first()?));
         if reached.is_none_or(|reached| reached.unsigned_abs() < ends) {
             return Err(link.nonsense(&answer));
         }
@@ -86,7 +87,7 @@ fn piece(config: &Config, dir: &Path, link: &mut Link<'_>, latest: Instant) -> R
 fn entry(call: &mut Cmd, ends: u64, line: &[u8]) {
     let fields = journal::fields(line).unwrap_or_default();
     let says = |field: &str, wanted: &str| fields.iter().any(|(name, value)| name == field && value == wanted);
-    let is_its = says("degraded", "1") || says("store", script::NAME);
+    let is_its = says("degraded", "1") || says("store", dragonfly::NAME);
     let words = if is_its { fields.len() * 2 } else { 0 };
     call.arg(ends).arg(words);
     for (name, value) in fields.iter().filter(|_| is_its) {

@@ -5,17 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 use redis::{Cmd, Value, cmd};
 
 use super::decider;
+use super::keys::Keys;
 use super::link::{Link, error_text, refused};
-use super::roll::{self, Roll, Session};
-use super::script;
+use super::loaded::{get, newest, time, times};
+use super::roll::{self, Kind, Roll, Session};
 use super::server_record::{self, Route};
-use super::snapshot;
 use super::state_file::{self, FleetFile, ScopeFile};
 use super::{self as store, StoreError};
 use crate::config::Config;
 use crate::text;
 use crate::throttle::policy::{Ms, Quota, millis};
-use crate::throttle::state::{FleetState, QuotaLog, ScopeState, Span};
+use crate::throttle::state::{FleetState, QuotaLog, ScopeState, SessionState, Span};
 
 /// A fleet at one moment.
 #[derive(Debug, Default)]
@@ -103,25 +103,24 @@ impl Roll<'_> {
     fn survey_of_server(&mut self) -> Result<Survey, Unsurveyed> {
         let config = self.config;
         let Some(link) = &mut self.server else { return Err(StoreError::NoStateFolder.into()) };
-        let mut fleet = cmd("HMGET");
-        fleet.arg(format!("frosty:{{{}}}:fleet", config.fleet)).arg(&snapshot::FLEET);
+        let fleet = get(&Keys::of(&config.fleet).fleet());
         link.send(&[cmd("TIME"), fleet, roll::index(config, "session")])?;
-        let time = link.take()?;
-        let now = script::time(&time).ok_or_else(|| link.nonsense(&time))?;
+        let clock = link.take()?;
+        let now = time(&clock).ok_or_else(|| link.nonsense(&clock))?;
         let fleet = link.take();
         let named = link.read()?;
-        let mut fleet = snapshot::fleet(&fleet.map_err(Unsurveyed::Fleet)?);
+        let fleet = fleet.and_then(|answer| roll::fleet(config, link, &answer));
+        let mut fleet = fleet.map_err(Unsurveyed::Fleet)?;
         fleet.hold = fleet.hold.filter(|hold| hold.holds(now));
         if let Value::ServerError(e) = &named {
             return Err(refused(link.server(), &error_text(e)).into());
         }
         let named = roll::names_in(named);
-        let (mut sessions, others) =
-            roll::hashes_of(config, link, "session", &snapshot::SESSION, named, snapshot::session)?;
+        let (mut sessions, others): roll::Documents<SessionState> = roll::documents(config, link, Kind::Session, named)?;
         let named: BTreeSet<&str> = sessions.iter().map(|(_, s)| s.scope.as_str()).collect();
         let named = named.into_iter().filter(|name| text::is_encoded(name)).map(str::to_owned).collect();
-        let fields = snapshot::SCOPE.get(..snapshot::OF_CONTINUATIONS).unwrap_or(&snapshot::SCOPE);
-        let (scopes, of_another_type) = roll::hashes_of(config, link, "scope", fields, named, snapshot::scope)?;
+        let (scopes, of_another_type): roll::Documents<ScopeState> = roll::documents(config, link, Kind::Scope, named)?;
+        let scopes = with_entries(config, link, scopes, now)?;
         let scopes = scopes.into_iter().map(|(name, scope)| (name, under(&fleet, scope, now))).collect();
         let mut survey = Survey { now, fleet, scopes, ..Survey::default() };
         lay_over(config, &mut survey, &mut sessions, &others, of_another_type);
@@ -165,16 +164,16 @@ impl Roll<'_> {
             let scopes = scopes.iter().filter_map(left).collect();
             return Ok(QuotasLeft { fleet: QuotaLeft::in_log(&fleet.quota, fleets, now), scopes });
         };
-        let prefix = format!("frosty:{{{}}}:", self.config.fleet);
+        let keys = Keys::of(&self.config.fleet);
         let mut left = QuotasLeft::default();
         if !fleets.is_empty() {
-            left.fleet = counted(link, &[format!("{prefix}fleet:quota")], fleets, now)?.pop().flatten();
+            left.fleet = counted(link, &[keys.fleet_admissions()], fleets, now)?.pop().flatten();
         }
         if !own.is_empty() {
             let names: Vec<&str> = scopes.iter().copied().collect();
             for some in names.chunks(roll::AT_ONCE) {
-                let keys: Vec<String> = some.iter().map(|scope| format!("{prefix}scope:{scope}:quota")).collect();
-                let told = counted(link, &keys, own, now)?;
+                let names: Vec<String> = some.iter().map(|scope| keys.admissions(scope)).collect();
+                let told = counted(link, &names, own, now)?;
                 let told = some.iter().zip(told).filter_map(|(scope, left)| Some(((*scope).to_owned(), left?)));
                 left.scopes.extend(told);
             }
@@ -185,6 +184,30 @@ impl Roll<'_> {
         }
         Ok(left)
     }
+}
+
+/// The scopes with the last admission of each, and with the attempts that its burst window may count.
+fn with_entries(
+    config: &Config,
+    link: &mut Link<'_>,
+    mut scopes: Vec<(String, ScopeState)>,
+    now: Ms,
+) -> Result<Vec<(String, ScopeState)>, StoreError> {
+    let keys = Keys::of(&config.fleet);
+    let attempts = config.policy.stop.burst.map_or(1, |burst| burst.limit);
+    for some in scopes.chunks_mut(roll::AT_ONCE) {
+        let questions = some.iter().flat_map(|(name, _)| {
+            [newest(&keys.admissions(name), 1, 1), newest(&keys.attempts(name), attempts, 1)]
+        });
+        link.send(&questions.collect::<Vec<_>>())?;
+        for (_, scope) in some {
+            let mut entries = || link.read().map(|answer| times(&answer).into_iter().map(|at| at.min(now)).collect::<Vec<_>>());
+            let (last, attempts) = (entries()?.last().copied(), entries()?);
+            scope.stop.admitted_at = scope.stop.admitted_at.max(last);
+            scope.stop.attempts = attempts;
+        }
+    }
+    Ok(scopes)
 }
 
 /// Why a server gave no survey.
@@ -262,7 +285,7 @@ fn counted(
             let left = QuotaLeft::of(
                 quota,
                 u32::try_from(used).unwrap_or(u32::MAX),
-                snapshot::admitted(&oldest).first().copied(),
+                times(&oldest).first().copied(),
                 now,
             );
             least = Some(least.map_or(left, |l| l.and(left)));

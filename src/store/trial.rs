@@ -6,18 +6,17 @@
 use redis::{Cmd, ServerError, Value, cmd};
 
 use super::StoreError;
+use super::commit::{COMMIT, COMMIT_SHA, READY};
+use super::keys::Keys;
 use super::link::{Link, error_text, refused};
+use super::loaded::time;
 use super::reflect::STREAM;
-use super::script::{self, SCRIPT, SCRIPT_SHA};
 use crate::config::Config;
 use crate::throttle::policy::Ms;
 use crate::willy::reflect::CHANNEL;
 
 /// Stands for the key of the journal's stream.
 pub(crate) const JOURNAL: &str = "~";
-
-/// What the admission script answers when it is called without arguments.
-const READY: &[u8] = b"ready";
 
 /// A right, a call that needs it, and the keys or channels that the call needs besides.
 pub(crate) type Trial = (&'static str, Cmd, &'static str);
@@ -31,12 +30,12 @@ pub(crate) type Trial = (&'static str, Cmd, &'static str);
 /// When the server cannot be asked in time, or would refuse a step.
 pub(super) fn ready(link: &mut Link<'_>) -> Result<Ms, StoreError> {
     let config = link.config();
-    let trials: Vec<Cmd> = all(config).into_iter().filter(|t| decides(config, t.0)).map(|(_, call, _)| call).collect();
-    let mut asked = vec![cmd("TIME"), script_call("EVALSHA", SCRIPT_SHA, config)];
+    let trials: Vec<Cmd> = all(config).into_iter().filter(|t| decides(t.0)).map(|(_, call, _)| call).collect();
+    let mut asked = vec![cmd("TIME"), script_call("EVALSHA", COMMIT_SHA, config)];
     asked.extend(trials.iter().cloned());
     link.send(&asked)?;
-    let time = link.take()?;
-    let now = script::time(&time).ok_or_else(|| link.nonsense(&time))?;
+    let clock = link.take()?;
+    let now = time(&clock).ok_or_else(|| link.nonsense(&clock))?;
     let mut answer = link.read()?;
     let mut wrong = None;
     for _ in &trials {
@@ -47,7 +46,7 @@ pub(super) fn ready(link: &mut Link<'_>) -> Result<Ms, StoreError> {
         }
     }
     if matches!(&answer, Value::ServerError(e) if e.code() == "NOSCRIPT") {
-        link.send(&[script_call("EVAL", SCRIPT, config)])?;
+        link.send(&[script_call("EVAL", COMMIT, config)])?;
         answer = link.read()?;
     }
     match (answer, wrong) {
@@ -62,37 +61,24 @@ fn is_refusal(e: &ServerError) -> bool {
     e.code() != "ERR" || e.details().is_some_and(|said| said.contains("unknown command"))
 }
 
-/// Whether the script cannot decide without this right. What it can do without, the indexes and the journal, it tries.
-fn decides(config: &Config, right: &str) -> bool {
-    let policy = &config.policy;
-    let has_quotas = !(policy.stop.quotas.is_empty() && policy.fleet_quotas.is_empty());
-    match right {
-        "+hmget" | "+hset" | "+pexpire" => true,
-        "+zadd" | "+zrange" | "+zremrangebyscore" => has_quotas,
-        _ => false,
-    }
+/// Whether no step is decided without this right. What a step can do without, the indexes and the journal, it tries.
+fn decides(right: &str) -> bool {
+    matches!(right, "+get" | "+set" | "+zadd" | "+zrange" | "+zcount" | "+zremrangebyscore" | "+pexpire")
 }
 
 /// The script's call without arguments, under the keys that a stop names.
 pub(super) fn script_call(how: &str, script: &str, config: &Config) -> Cmd {
-    let policy = &config.policy;
-    let key = |of: &str| format!("frosty:{{{}}}:{of}", config.fleet);
-    let mut keys = vec![config.stream.clone(), key("session:-"), key("scope:-"), key("fleet")];
-    if !policy.stop.quotas.is_empty() {
-        keys.push(key("scope:-:quota"));
-    }
-    if !policy.fleet_quotas.is_empty() {
-        keys.push(key("fleet:quota"));
-    }
+    let keys = Keys::of(&config.fleet);
+    let keys = [config.stream.clone(), keys.session("-"), keys.scope("-"), keys.fleet(), keys.admissions("-"), keys.attempts("-")];
     let mut call = cmd(how);
-    call.arg(script).arg(keys.len()).arg(keys);
+    call.arg(script).arg(keys.len()).arg(&keys);
     call
 }
 
 /// Each right (but `SELECT`, without which no connection gets so far), tried.
 pub(crate) fn all(config: &Config) -> Vec<Trial> {
     // No such key is ever made.
-    let key = format!("frosty:{{{}}}:doctor", config.fleet);
+    let key = Keys::of(&config.fleet).never_made();
     let (key, stream) = (key.as_str(), config.stream.as_str());
     let call = |words: &[&str]| {
         let (name, rest) = words.split_first().unwrap_or((&"TIME", &[]));
@@ -107,7 +93,6 @@ pub(crate) fn all(config: &Config) -> Vec<Trial> {
         ("+eval", call(&["EVAL", "no lua", "1", key]), own),
         // A text that is no script is not kept, and no script has this digest.
         ("+evalsha", call(&["EVALSHA", nothing, "1", key]), own),
-        ("+hmget", call(&["HMGET", key, "x"]), own),
         ("+get", call(&["GET", key]), own),
         ("+zrange", call(&["ZRANGE", key, "0", "0"]), own),
         ("+zcount", call(&["ZCOUNT", key, "0", "0"]), own),
@@ -115,14 +100,11 @@ pub(crate) fn all(config: &Config) -> Vec<Trial> {
         ("+xrevrange", call(&["XREVRANGE", key, "+", "-", "COUNT", "1"]), own),
         // Each of these has an argument that is none.
         ("+set", call(&["SET", key, "x", "NO-SUCH-OPTION"]), own),
-        ("+hset", call(&["HSET", key, "a", "b", "half-a-pair"]), own),
         ("+zadd", call(&["ZADD", key, "no-number", "a"]), own),
         ("+zremrangebyscore", call(&["ZREMRANGEBYSCORE", key, "no-number", "0"]), own),
         ("+pexpire", call(&["PEXPIRE", key, "no-number"]), own),
         ("+xadd", call(&["XADD", stream, "no-id", "a", "b"]), JOURNAL),
         ("+xadd", call(&["XADD", STREAM, "no-id", "a", "b"]), "~reflect.willy"),
-        // There is no such key to keep.
-        ("+persist", call(&["PERSIST", key]), own),
         // Nobody listens there.
         ("+publish", call(&["PUBLISH", "frosty.wake.doctor", ""]), "&frosty.wake.*"),
         // Nobody publishes there but whoever holds, and the connection ends with this.

@@ -38,6 +38,11 @@ impl Wire {
         Ok(())
     }
 
+    /// Its deadline.
+    pub(super) fn deadline(&self) -> Instant {
+        self.plain.deadline
+    }
+
     /// Sets another deadline, for a connection that lives longer than one call.
     pub(super) fn until(&mut self, deadline: Instant) {
         self.plain.deadline = deadline;

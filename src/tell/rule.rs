@@ -30,6 +30,7 @@ pub(super) fn name(told: &Told<'_>) -> &'static str {
         Reason::Probe => "rule 9, half-open",
         Reason::Event
         | Reason::WaiterExpired
+        | Reason::Busy
         | Reason::Lost
         | Reason::Contested
         | Reason::StoreDown
@@ -74,6 +75,7 @@ pub(super) fn numbers(told: &Told<'_>) -> String {
         Reason::Hold => hold(told),
         reason if reason.is_rest() => rest(told),
         Reason::Quota => quota(told),
+        Reason::Busy => "other requests changed what it was decided from, until its deadline".to_owned(),
         Reason::Superseded => "a newer stop, a prompt or the session's end had taken over".to_owned(),
         Reason::Event => format!("it asked for nothing: {} was journaled", text::line(told.past.text("event"))),
         Reason::WaiterExpired => "its waiting engine had reached the end of its wait (--wait)".to_owned(),

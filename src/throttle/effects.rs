@@ -232,7 +232,7 @@ pub(super) fn hand_out(session: &mut SessionState) -> String {
 }
 
 /// Notes are lines; beyond [`LONGEST_NOTES`] bytes the oldest go.
-fn add_note(notes: &mut String, note: &str) {
+pub(crate) fn add_note(notes: &mut String, note: &str) {
     if note.is_empty() {
         return;
     }

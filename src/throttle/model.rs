@@ -7,8 +7,11 @@ use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota
 use super::spread;
 use super::state::{ClassState, FleetState, Hold, QuotaLog, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, R_RANGE, Step};
-use super::verdict::{Decision, Held, Outcome, Reason};
+use super::verdict::{Attempt, Decision, Held, Outcome, Reason};
 use super::willy;
+
+/// No burst window is larger, and no more attempts are kept.
+const MOST_ATTEMPTS: usize = 1000;
 
 /// Continuations in a row are not counted further.
 const MOST_COUNTED: u32 = 1_000_000_000;
@@ -139,6 +142,7 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         now,
         born: String::new(),
         client: None,
+        attempt: Attempt::Uncounted,
     }
 }
 
@@ -245,6 +249,9 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     {
         return refused(answer, Reason::Spread, Some(left));
     }
+    if limits.burst.is_some() {
+        answer.attempt = Attempt::Counted;
+    }
     answer.attempts = note(own, limits, now);
     // 6. the bang window
     if let Some(burst) = limits.burst
@@ -252,6 +259,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         && answer.attempts >= burst.limit
     {
         let left = trip(own, limits, ask.r, now);
+        answer.attempt = Attempt::Emptied;
         answer.strikes = own.strikes;
         if stop && let Some((willy, length)) = willy::comes(scope, policy.hold_after_strikes, now) {
             remember(session, &willy);
@@ -292,6 +300,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     own.admitted_at = Some(now);
     if !limits.is_limited_by_window() && limits.burst.is_some() {
         own.attempts = vec![now];
+        answer.attempt = Attempt::First;
     }
     answer.outcome = Outcome::Admit;
     answer.reason = if probes { Reason::Probe } else { Reason::Admitted };
@@ -370,15 +379,17 @@ pub(crate) fn in_window(own: &ClassState, limits: &ClassPolicy, now: Ms) -> u32 
     size(own.attempts.iter().filter(|at| **at > from).count())
 }
 
-/// Notes an attempt and tells how many the window holds now.
+/// Counts an attempt and returns how many the window holds now. It is kept as long as the longest window that any request of
+/// the scope had: a request with a shorter one must not forget what another counts.
 fn note(own: &mut ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
     let Some(burst) = limits.burst else { return 0 };
-    let from = now.saturating_sub(millis(burst.window));
-    own.attempts.retain(|at| *at > from);
+    own.attempts_keep = own.attempts_keep.clamp(millis(burst.window), millis(LONGEST));
+    let keep = own.attempts_keep;
+    own.attempts.retain(|at| *at > now.saturating_sub(keep));
     own.attempts.push(now);
-    let over = own.attempts.len().saturating_sub(burst.limit as usize);
+    let over = own.attempts.len().saturating_sub(MOST_ATTEMPTS);
     own.attempts.drain(..over);
-    size(own.attempts.len())
+    in_window(own, limits, now)
 }
 
 /// Opens a cooldown, empties the window, and tells how long it lasts.

@@ -71,6 +71,7 @@ impl Hold {
 #[serde(default)]
 pub struct QuotaLog {
     /// When, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub admitted: Vec<Ms>,
     /// How long an admission is kept, in milliseconds: the longest period that anybody asked with. An asker with a
     /// shorter one must not forget what another still counts.
@@ -81,7 +82,7 @@ impl QuotaLog {
     /// Whether nothing was ever counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.admitted.is_empty()
+        self.admitted.is_empty() && self.keep == 0
     }
 }
 
@@ -92,9 +93,12 @@ pub struct ClassState {
     /// The last admission.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admitted_at: Option<Ms>,
-    /// The bang window: attempts, oldest first, at most `burst.limit` of them.
+    /// The attempts that the burst window counts, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Ms>,
+    /// How long an attempt is kept, in milliseconds: the longest window that any request had.
+    #[serde(skip_serializing_if = "is_no_time")]
+    pub attempts_keep: Ms,
     /// The last cooldown, open or over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cooldown: Option<Span>,
@@ -353,6 +357,11 @@ impl Phase {
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
 fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_no_time(n: &Ms) -> bool {
     *n == 0
 }
 

@@ -37,6 +37,8 @@ pub enum Reason {
     Spread,
     /// A quota is used up.
     Quota,
+    /// Others changed what it was decided from until its deadline: it is to be sent again.
+    Busy,
     /// A newer stop, a prompt or the session's end took over.
     Superseded,
     /// Nothing was asked: an event was journaled.
@@ -66,7 +68,7 @@ impl Reason {
     }
 
     /// Every reason, in the order above.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Admitted,
         Self::Probe,
         Self::MinInterval,
@@ -81,6 +83,7 @@ impl Reason {
         Self::Parked,
         Self::Spread,
         Self::Quota,
+        Self::Busy,
         Self::Superseded,
         Self::Event,
         Self::WaiterExpired,
@@ -110,6 +113,7 @@ impl Reason {
             Self::Parked => "parked",
             Self::Spread => "spread",
             Self::Quota => "quota",
+            Self::Busy => "busy",
             Self::Superseded => "superseded",
             Self::Event => "event",
             Self::WaiterExpired => "waiter_expired",
@@ -187,6 +191,22 @@ pub struct Decision {
     pub born: String,
     /// The client process that the session belongs to, where `reason` is [`Reason::Contested`].
     pub client: Option<Process>,
+    /// What became of the attempts that the burst window counts.
+    pub attempt: Attempt,
+}
+
+/// What a request does to the attempts of its scope and class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Attempt {
+    /// It was not counted.
+    #[default]
+    Uncounted,
+    /// It was counted beside those before it.
+    Counted,
+    /// It was admitted, and is the only one that counts from now on.
+    First,
+    /// It filled the window, which is empty now.
+    Emptied,
 }
 
 /// Who holds and why.

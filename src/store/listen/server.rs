@@ -5,14 +5,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, Value, cmd};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::subscription::{FIRST_RETRY, MORE, Subscription};
 use super::{EACH, Ears, Heard, LONGEST, Listener, Look, poll};
 use crate::config::{Config, Server};
-use crate::store::StoreError;
+use crate::store::{StoreError, document};
 use crate::store::link::Link;
-use crate::store::script::{self, HOLD};
-use crate::throttle::policy::Ms;
+use crate::store::keys::Keys;
+use crate::store::loaded::{self, get};
+use crate::throttle::state::{FleetState, ScopeState, SessionState};
 
 /// How much later than asked a blocked read may answer.
 const GRACE: Duration = Duration::from_secs(2);
@@ -49,11 +52,8 @@ impl<'a> ServerEars<'a> {
         }
         let server = link.server();
         let published = Subscription::open(config, link, channels)?;
-        let key = |of: &str| format!("frosty:{{{}}}:{of}", config.fleet);
-        let scope = key(&format!("scope:{scope}"));
-        let session = key(&format!("session:{session}"));
-        let fleet = key("fleet");
-        let streams = [format!("{session}:wake"), format!("{scope}:bell"), format!("{fleet}:bell")];
+        let keys = Keys::of(&config.fleet);
+        let streams = [keys.wake(session), keys.scope_bell(scope), keys.fleet_bell()];
         Ok(Self {
             config,
             server,
@@ -61,9 +61,9 @@ impl<'a> ServerEars<'a> {
             cut: None,
             block: LONGEST,
             published,
-            session,
-            scope,
-            fleet,
+            session: keys.session(session),
+            scope: keys.scope(scope),
+            fleet: keys.fleet(),
             streams: streams.map(|key| (key, None)),
         })
     }
@@ -146,25 +146,22 @@ impl<'a> ServerEars<'a> {
 impl Ears for ServerEars<'_> {
     fn look(&mut self) -> Result<Look, StoreError> {
         self.first_ids()?;
-        let mut session = cmd("HMGET");
-        session.arg(&self.session).arg(&["fence", "woken"]);
-        let mut commands = vec![session];
-        for key in [&self.scope, &self.fleet] {
-            let mut hold = cmd("HMGET");
-            hold.arg(key).arg(&HOLD).arg(&["released", "answered"]);
-            commands.push(hold);
-        }
-        commands.push(cmd("TIME"));
+        let commands = [get(&self.session), get(&self.scope), get(&self.fleet), cmd("TIME")];
         let link = self.reader()?;
         let answers = link.ask(&commands)?;
         let [session, scope, fleet, clock] = answers.as_slice() else { return Err(link.nonsense(&Value::Nil)) };
-        let Some(now) = script::time(clock) else { return Err(link.nonsense(clock)) };
-        let session = Vec::<Option<String>>::from_redis_value_ref(session).unwrap_or_default();
-        let field = |i: usize| session.get(i).and_then(|f| f.as_deref());
-        let (fence, woken) = (field(0).and_then(script::whole), field(1) == Some("1"));
-        let holds = [scope, fleet].into_iter().filter_map(script::hold).collect();
-        let released = [scope, fleet].into_iter().filter_map(released).max();
-        Ok(Look { fence, woken, holds, released, now, is_back: false })
+        let Some(now) = loaded::time(clock) else { return Err(link.nonsense(clock)) };
+        let session: SessionState = state_of(session);
+        let (scope, fleet): (ScopeState, FleetState) = (state_of(scope), state_of(fleet));
+        let released = [scope.released, fleet.released, fleet.answered];
+        Ok(Look {
+            fence: session.fence,
+            woken: session.woken,
+            holds: [scope.hold, fleet.hold].into_iter().flatten().collect(),
+            released: released.into_iter().flatten().max(),
+            now,
+            is_back: false,
+        })
     }
 
     fn wait(
@@ -240,10 +237,10 @@ impl Ears for ServerEars<'_> {
     }
 }
 
-/// When something was last ended before its time: the fields after those of [`HOLD`].
-fn released(fields: &Value) -> Option<Ms> {
-    let fields = Vec::<Option<String>>::from_redis_value_ref(fields).unwrap_or_default();
-    fields.iter().skip(HOLD.len()).filter_map(|field| script::whole(field.as_deref()?)).max()
+/// The state of a document, by the answer to [`get`]; one that cannot be read says nothing.
+fn state_of<T: Default + Serialize + DeserializeOwned>(answer: &Value) -> T {
+    let Value::BulkString(text) = answer else { return T::default() };
+    document::read(&String::from_utf8_lossy(text)).map(|document| document.state).unwrap_or_default()
 }
 
 fn last_entry(key: &str) -> Cmd {

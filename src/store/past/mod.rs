@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::StoreError;
 use super::roll::Roll;
-use super::script;
+use super::dragonfly;
 use crate::throttle::policy::Ms;
 use follow::Follower;
 use tail::Tail;
@@ -96,7 +96,7 @@ impl Past {
 
     /// Whether it was decided for a server, or by it.
     fn is_servers(&self) -> bool {
-        self.says("degraded", "1") || self.says("store", script::NAME)
+        self.says("degraded", "1") || self.says("store", dragonfly::NAME)
     }
 
     /// What tells it from every other: the id that a machine gave it, which it keeps when it is shipped; empty for one that

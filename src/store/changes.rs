@@ -1,0 +1,269 @@
+//! What a decision changes on a server: the conditions under which it stands, and its effects.
+//!
+//! A version is checked only of a document that the decision changed, or that permitted it. A refusal therefore waits for nobody.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::commit::Commit;
+use super::document::Document;
+use super::dragonfly::NAME;
+use super::keys::Keys;
+use super::loaded::{Loaded, SetAside};
+use crate::clock;
+use crate::config::Config;
+use crate::journal::Entry;
+use crate::throttle::model::State;
+use crate::throttle::policy::{Class, LONGEST, Ms, Policy, millis};
+use crate::throttle::state::{FleetState, Hold, QuotaLog, ScopeState, SessionState};
+use crate::throttle::step::{Event, Step};
+use crate::throttle::verdict::{Attempt, Decision, Outcome, Reason};
+
+/// How long a scope's document outlives its furthest end: longer than any limit that any request may have, and seven days of a
+/// release besides.
+const KEEP: Duration = LONGEST.saturating_add(Duration::from_secs(8 * 86_400));
+/// A session that was not seen for this long is forgotten.
+const SESSION_KEEP: Duration = Duration::from_secs(30 * 86_400);
+/// The indexes are written again after this long.
+const INDEX_EVERY: Ms = 3_600_000;
+
+/// The commit of a decision that was made from `loaded`; `state` is what it made of that.
+pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut State, decided: &Decision) -> Commit {
+    let mut commit = Commit::default();
+    let keys = Keys::of(&config.fleet);
+    let is_stop = step.event.asks() == Some(Class::Stop);
+    let admitted = decided.outcome == Outcome::Admit;
+    if admitted {
+        commit.only_soon_after(loaded.now);
+    }
+    if is_stop {
+        attempts(&mut commit, keys, &config.policy, step, decided, state.scope.stop.attempts_keep);
+        if admitted {
+            admission(&mut commit, keys, &config.policy, step, state, decided);
+        }
+    }
+    for key in &loaded.ahead {
+        commit.clamp(key.clone());
+    }
+    set_aside(&mut commit, &loaded.set_aside);
+
+    if let Some(document) = &loaded.scope {
+        let scope = stored_scope(&state.scope, step, loaded);
+        let lifetime = scope_lifetime(&scope, loaded.now);
+        put(&mut commit, keys.scope(&step.scope), document, &scope, lifetime, admitted);
+    }
+    if let Some(document) = &loaded.fleet {
+        let fleet = FleetState { quota: without_entries(&state.fleet.quota), ..state.fleet.clone() };
+        put(&mut commit, keys.fleet(), document, &fleet, None, admitted);
+    }
+    if decided.reason == Reason::Lost {
+        return commit;
+    }
+    if !step.event.is_of_holds() {
+        let lifetime = session_lifetime(&state.session, loaded.now);
+        put(&mut commit, keys.session(&step.session), &loaded.session, &state.session, lifetime, admitted);
+        indexes(&mut commit, keys, step, &loaded.session.state, loaded.now);
+    }
+    notifications(&mut commit, keys, step, decided);
+    journal(&mut commit, config, step, &state.session.label, decided);
+    commit
+}
+
+/// The commit of a request that met conflicts until its deadline: its attempt and its entry, under no condition.
+pub(super) fn of_attempt(config: &Config, step: &Step, loaded: &Loaded, decided: &Decision) -> Commit {
+    let mut commit = Commit::default();
+    if step.event.asks() == Some(Class::Stop) && decided.attempt == Attempt::Counted {
+        let keep = loaded.scope.as_ref().map_or(0, |scope| scope.state.stop.attempts_keep);
+        let window = config.policy.stop.burst.map_or(0, |burst| millis(burst.window));
+        let key = Keys::of(&config.fleet).attempts(&step.scope);
+        commit.add(key, keep.max(window), member(loaded.now, step));
+    }
+    journal(&mut commit, config, step, &loaded.session.state.label, decided);
+    commit
+}
+
+/// Keeps damaged documents for a person to look at.
+pub(super) fn set_aside(commit: &mut Commit, damaged: &[SetAside]) {
+    for document in damaged {
+        commit.set(document.key.clone(), Some(millis(SESSION_KEEP)), document.text.clone());
+    }
+}
+
+fn member(now: Ms, step: &Step) -> String {
+    format!("{now}-{}", step.id)
+}
+
+/// What the decision does to the attempts, and how many there may be for it to stand.
+fn attempts(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, decided: &Decision, keep: Ms) {
+    let Some(burst) = policy.stop.burst else { return };
+    let key = keys.attempts(&step.scope);
+    let counts = match decided.attempt {
+        Attempt::Uncounted => return,
+        // The scope's document has the cooldown, so of two that fill the window at once one decides again.
+        Attempt::Emptied => return commit.empty(key),
+        Attempt::First => {
+            commit.empty(key.clone());
+            false
+        }
+        Attempt::Counted => true,
+    };
+    if counts {
+        // One more would have filled the window.
+        commit.only_up_to(key.clone(), millis(burst.window), burst.limit.saturating_sub(2));
+    }
+    commit.add(key, keep, member(decided.now, step));
+}
+
+/// An admission, and the limits under which it stands.
+fn admission(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, state: &mut State, decided: &Decision) {
+    let interval = millis(policy.stop.min_interval);
+    let (own, fleets) = (&policy.stop.quotas, &policy.fleet_quotas);
+    let key = keys.admissions(&step.scope);
+    if interval > 0 {
+        commit.only_if_free(key.clone(), 1, interval);
+    }
+    for quota in own {
+        commit.only_if_free(key.clone(), quota.limit, millis(quota.per));
+    }
+    // The last one stays in any case. Those before it stay as long as any request of the scope counts them.
+    let keep = &mut state.scope.quota.keep;
+    *keep = interval.max(*keep).min(millis(LONGEST));
+    let told = format!("{}-{}-{}", decided.now, step.id, decided.count);
+    commit.add(key, *keep, told.clone());
+    if !fleets.is_empty() {
+        let key = keys.fleet_admissions();
+        for quota in fleets {
+            commit.only_if_free(key.clone(), quota.limit, millis(quota.per));
+        }
+        commit.add(key, state.fleet.quota.keep, told);
+    }
+}
+
+/// The scope as its document holds it: without what the sorted sets hold.
+fn stored_scope(scope: &ScopeState, step: &Step, loaded: &Loaded) -> ScopeState {
+    let mut scope = ScopeState { quota: without_entries(&scope.quota), ..scope.clone() };
+    scope.stop.attempts.clear();
+    // A turn that begins late starts the minimum interval anew. Every admission itself is an entry.
+    if !matches!(step.event, Event::ClientPrompt { of_admission: true }) {
+        scope.stop.admitted_at = loaded.turn_began;
+    }
+    scope
+}
+
+fn without_entries(log: &QuotaLog) -> QuotaLog {
+    QuotaLog { admitted: Vec::new(), keep: log.keep }
+}
+
+/// Writes a scope's document if it changed.
+pub(super) fn put_scope(
+    commit: &mut Commit,
+    key: String,
+    document: &Document<ScopeState>,
+    scope: &ScopeState,
+    now: Ms,
+) {
+    put(commit, key, document, scope, scope_lifetime(scope, now), false);
+}
+
+/// Writes a session's document if it changed.
+pub(super) fn put_session(
+    commit: &mut Commit,
+    key: String,
+    document: &Document<SessionState>,
+    session: &SessionState,
+    now: Ms,
+) {
+    put(commit, key, document, session, session_lifetime(session, now), false);
+}
+
+/// Writes a document that changed, and checks the version of one that changed or permitted an admission.
+pub(super) fn put<T: Default + Serialize + DeserializeOwned>(
+    commit: &mut Commit,
+    key: String,
+    document: &Document<T>,
+    state: &T,
+    lifetime: Option<Ms>,
+    admitted: bool,
+) {
+    let next = document.next(state, &clock::id());
+    if admitted || next.is_some() {
+        commit.only_at_version(key.clone(), &document.version);
+    }
+    if let Some(next) = next {
+        commit.set(key, lifetime, next);
+    }
+}
+
+/// How long a scope's document lasts, longer than every fact in it; `None` where a hold has no end.
+fn scope_lifetime(scope: &ScopeState, now: Ms) -> Option<Ms> {
+    let hold = match &scope.hold {
+        Some(Hold { until: None, .. }) => return None,
+        Some(Hold { until, .. }) => *until,
+        None => None,
+    };
+    let cooldowns = [scope.stop.cooldown, scope.compact.cooldown, scope.api].map(|span| span.map(|s| s.end));
+    let furthest = cooldowns.into_iter().chain([hold]).flatten().max().unwrap_or(now).max(now);
+    Some(millis(KEEP).saturating_add(furthest.saturating_sub(now)))
+}
+
+/// How long a session's document lasts, longer than its rest.
+fn session_lifetime(session: &SessionState, now: Ms) -> Option<Ms> {
+    let rest = session.rest.as_ref().and_then(|rest| rest.until).unwrap_or(now);
+    Some(millis(SESSION_KEEP).saturating_add(rest.saturating_sub(now).max(0)))
+}
+
+/// The two indexes, where a session is new, came from another scope, or was not seen for a while.
+fn indexes(commit: &mut Commit, keys: Keys<'_>, step: &Step, before: &SessionState, now: Ms) {
+    let is_known = before.scope == step.scope && before.seen > now.saturating_sub(INDEX_EVERY) && before.seen <= now;
+    if !step.event.is_clients() || (is_known && !matches!(step.event, Event::SessionStart { .. })) {
+        return;
+    }
+    commit.index(keys.index("scope"), &step.scope);
+    commit.index(keys.index("session"), &step.session);
+}
+
+/// Notifies the engines that wait for what the event changed.
+fn notifications(commit: &mut Commit, keys: Keys<'_>, step: &Step, decided: &Decision) {
+    let event = &step.event;
+    if event.is_fleets() {
+        return commit.notify(keys.fleet_bell(), code(event));
+    }
+    if event.is_of_holds() {
+        return commit.notify(keys.scope_bell(&step.scope), code(event));
+    }
+    // A stop that does not wait has no engine beside it, and is spared the key.
+    let writes = match event {
+        Event::Stop { .. } | Event::Resume { .. } | Event::StopFailure(_) => step.paced,
+        Event::Wake { .. } => true,
+        _ => event.raises_fence(),
+    };
+    // An event of another client process raises no fence.
+    let is_beside = event.raises_fence() && decided.fence.is_none();
+    if writes && decided.reason != Reason::Superseded && !is_beside {
+        commit.notify(keys.wake(&step.session), code(event));
+    }
+}
+
+/// The event as an engine reads it.
+fn code(event: &Event) -> &'static str {
+    match event {
+        Event::Stop { .. } => "stop",
+        Event::Resume { .. } => "resume",
+        Event::StopFailure(_) => "failure",
+        Event::PersonPrompt => "prompt",
+        Event::ClientPrompt { .. } => "client_prompt",
+        Event::SessionEnd | Event::Sleep => "end",
+        Event::Wake { .. } => "wake",
+        Event::Hold(_) => "hold",
+        Event::Release { .. } => "release",
+        _ => "other",
+    }
+}
+
+fn journal(commit: &mut Commit, config: &Config, step: &Step, label: &str, decided: &Decision) {
+    let window = if label.is_empty() { &step.scope } else { label };
+    let entry = Entry::of(step, decided, window, &config.fleet, NAME);
+    commit.journal(&config.stream, config.journal_max.into(), entry.words());
+}

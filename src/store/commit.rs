@@ -1,0 +1,137 @@
+//! One commit: conditions and effects, and the call of `commit.lua` that carries them out.
+
+use redis::{Cmd, Value, cmd};
+
+use crate::throttle::policy::Ms;
+
+/// The script.
+pub const COMMIT: &str = include_str!("commit.lua");
+/// Its SHA-1, as `EVALSHA` wants it.
+pub const COMMIT_SHA: &str = include_str!(concat!(env!("OUT_DIR"), "/commit.sha1"));
+
+/// What the script answers when it is called without arguments.
+pub(super) const READY: &[u8] = b"ready";
+
+/// The conditions and effects of one decision, in the order in which the script carries them out.
+#[derive(Debug, Default)]
+pub(super) struct Commit {
+    keys: Vec<String>,
+    conditions: Vec<String>,
+    effects: Vec<String>,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Committed {
+    /// It was applied.
+    Done {
+        /// Whether the journal could not take the entry.
+        unjournaled: bool,
+    },
+    /// A condition did not hold: nothing was applied.
+    Conflict,
+}
+
+impl Commit {
+    /// The place of a key in KEYS. Keys that a commit does not need are not named: each may be on another shard.
+    fn key(&mut self, key: String) -> String {
+        let at = self.keys.iter().position(|k| *k == key).unwrap_or_else(|| {
+            self.keys.push(key);
+            self.keys.len().saturating_sub(1)
+        });
+        (at + 1).to_string()
+    }
+
+    fn condition<const N: usize>(&mut self, name: &str, key: String, words: [String; N]) {
+        let key = self.key(key);
+        self.conditions.extend([name.to_owned(), key]);
+        self.conditions.extend(words);
+    }
+
+    fn effect<const N: usize>(&mut self, name: &str, key: String, words: [String; N]) {
+        let key = self.key(key);
+        self.effects.extend([name.to_owned(), key]);
+        self.effects.extend(words);
+    }
+
+    /// Only while the document begins like this; empty: only while there is none.
+    pub(super) fn only_at_version(&mut self, key: String, version: &str) {
+        self.condition("V", key, [version.to_owned()]);
+    }
+
+    /// Only within a second after this time.
+    pub(super) fn only_soon_after(&mut self, time: Ms) {
+        self.conditions.extend(["T".to_owned(), time.to_string()]);
+    }
+
+    /// Only while the `nth` newest entry is as old as the period.
+    pub(super) fn only_if_free(&mut self, key: String, nth: u32, period: Ms) {
+        self.condition("N", key, [nth.to_string(), period.to_string()]);
+    }
+
+    /// Only while at most so many entries are younger than the period.
+    pub(super) fn only_up_to(&mut self, key: String, period: Ms, most: u32) {
+        self.condition("C", key, [period.to_string(), most.to_string()]);
+    }
+
+    /// Writes a document, which expires after `lifetime` milliseconds if it has one.
+    pub(super) fn set(&mut self, key: String, lifetime: Option<Ms>, document: String) {
+        self.effect("S", key, [lifetime.map(|l| l.to_string()).unwrap_or_default(), document]);
+    }
+
+    /// Adds an entry of this moment, and removes those older than `keep`.
+    pub(super) fn add(&mut self, key: String, keep: Ms, member: String) {
+        self.effect("A", key, [keep.to_string(), member]);
+    }
+
+    /// Adds an entry of an earlier time.
+    pub(super) fn add_past(&mut self, key: String, time: Ms, member: String) {
+        self.effect("P", key, [time.to_string(), member]);
+    }
+
+    /// Removes every entry.
+    pub(super) fn empty(&mut self, key: String) {
+        self.effect("E", key, []);
+    }
+
+    /// Entries later than now are of now: the clock was stepped back.
+    pub(super) fn clamp(&mut self, key: String) {
+        self.effect("F", key, []);
+    }
+
+    /// Notes in an index that this name was seen.
+    pub(super) fn index(&mut self, key: String, member: &str) {
+        self.effect("I", key, [member.to_owned()]);
+    }
+
+    /// Notifies the engines that read this stream.
+    pub(super) fn notify(&mut self, key: String, event: &str) {
+        self.effect("R", key, [event.to_owned()]);
+    }
+
+    /// Adds an entry to the journal's stream.
+    pub(super) fn journal(&mut self, stream: &str, most: u64, words: Vec<String>) {
+        self.effect("J", stream.to_owned(), [most.to_string(), words.len().to_string()]);
+        self.effects.extend(words);
+    }
+
+    /// The call: `EVALSHA` with the script's SHA-1, or `EVAL` with its text.
+    pub(super) fn call(&self, how: &str, script: &str) -> Cmd {
+        let mut call = cmd(how);
+        call.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.conditions).arg(&self.effects);
+        call
+    }
+}
+
+/// The script's answer; `None` for an answer that is none.
+pub(super) fn committed(answer: &Value) -> Option<Committed> {
+    let Value::Array(parts) = answer else { return None };
+    let [Value::BulkString(what), Value::BulkString(_), Value::BulkString(unjournaled)] = parts.as_slice() else {
+        return None;
+    };
+    match what.as_slice() {
+        b"done" => Some(Committed::Done { unjournaled: unjournaled == b"1" }),
+        b"conflict" => Some(Committed::Conflict),
+        _ => None,
+    }
+}

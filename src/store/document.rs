@@ -1,0 +1,199 @@
+//! A state as a JSON document with a version, as the server holds it.
+//!
+//! The version is the first field, so that the commit script compares it as the beginning of a text and reads no JSON. Its value
+//! is `<n>-<commit id>` and is compared only: a counter alone would match again after a loss of data.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::text;
+
+/// The format of the documents. A document of a newer one is left alone.
+const FORMAT: u64 = 1;
+
+/// So much of an unreadable document stands for its version.
+const PREFIX: usize = 96;
+
+/// A document as it was read: its state, and what a commit checks and carries over.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Document<T> {
+    /// The state; that of an empty document where there was none.
+    pub(super) state: T,
+    /// The beginning of its text, which a commit compares; empty where there was no document.
+    pub(super) version: String,
+    /// How often it was written.
+    number: u64,
+    /// The state as it is written, to see whether it changed.
+    body: String,
+    /// Fields that this version of the program does not know.
+    others: Map<String, Value>,
+}
+
+/// Why a document is not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// A newer version of the program wrote it.
+    Newer(u64),
+    /// It is damaged: what is wrong with it.
+    Damaged(String),
+}
+
+impl<T: Default + Serialize + DeserializeOwned> Document<T> {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// When it is of a newer format, or no document.
+    pub(super) fn read(text: &str) -> Result<Self, Unfit> {
+        let damaged = |e: serde_json::Error| Unfit::Damaged(text::line(&e.to_string()));
+        let (version, number, rest) = head(text).ok_or_else(|| Unfit::Damaged("no version at its beginning".to_owned()))?;
+        let body = ["{", rest].concat();
+        let state = serde_json::from_str::<T>(&body).map_err(damaged)?;
+        let own = serde_json::to_string(&state).map_err(damaged)?;
+        let others = if own == body { Map::new() } else { unknown(&body, &own).map_err(damaged)? };
+        Ok(Self { state, version: version.to_owned(), number, body: own, others })
+    }
+
+    /// The document of a state in the place of one that is damaged.
+    pub(super) fn in_place_of(damaged: &str, state: T) -> Self {
+        let version = damaged.char_indices().take_while(|(at, c)| at + c.len_utf8() <= PREFIX).map(|(_, c)| c).collect();
+        Self { state, version, ..Self::default() }
+    }
+
+    /// The text of the next version with this state, written by the commit `id`; `None` where nothing changed.
+    pub(super) fn next(&self, state: &T, id: &str) -> Option<String> {
+        let mut body = serde_json::to_string(state).ok()?;
+        if body == self.body {
+            return None;
+        }
+        if !self.others.is_empty() {
+            let mut value: Value = serde_json::from_str(&body).ok()?;
+            carry(&mut value, &self.others);
+            body = value.to_string();
+        }
+        let rest = body.strip_prefix('{').unwrap_or("}");
+        let comma = if rest == "}" { "" } else { "," };
+        let number = self.number.wrapping_add(1);
+        Some(format!("{{\"version\":\"{number}-{id}\",\"format\":{FORMAT}{comma}{rest}"))
+    }
+}
+
+/// The beginning of a document that is compared, how often it was written, and what follows its head.
+fn head(text: &str) -> Option<(&str, u64, &str)> {
+    let after = text.strip_prefix("{\"version\":\"")?;
+    let (version, tail) = after.split_once('"')?;
+    let prefix = text.get(..text.len() - tail.len())?;
+    let number = version.split_once('-')?.0.parse().ok()?;
+    let rest = tail.strip_prefix(",\"format\":")?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+    let (_, rest) = rest.split_at(digits);
+    Some((prefix, number, rest.strip_prefix(',').unwrap_or(rest)))
+}
+
+/// The format of a document, as far as it shows one.
+fn format(text: &str) -> Option<u64> {
+    let Value::Object(fields) = serde_json::from_str(text).ok()? else { return None };
+    fields.get("format")?.as_u64()
+}
+
+/// As [`Document::read`], with the newer formats told apart from damage.
+///
+/// # Errors
+/// As [`Document::read`].
+pub(super) fn read<T: Default + Serialize + DeserializeOwned>(text: &str) -> Result<Document<T>, Unfit> {
+    match format_at_head(text) {
+        Some(FORMAT) => Document::read(text),
+        _ => match format(text) {
+            Some(newer) if newer > FORMAT => Err(Unfit::Newer(newer)),
+            _ => Err(Unfit::Damaged("no document of format 1".to_owned())),
+        },
+    }
+}
+
+fn format_at_head(text: &str) -> Option<u64> {
+    let (prefix, ..) = head(text)?;
+    let rest = text.strip_prefix(prefix)?.strip_prefix(",\"format\":")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The fields of a document that its state does not write: those that are not known, at whatever depth.
+fn unknown(body: &str, own: &str) -> serde_json::Result<Map<String, Value>> {
+    let (Value::Object(all), Value::Object(own)) = (serde_json::from_str(body)?, serde_json::from_str(own)?) else {
+        return Ok(Map::new());
+    };
+    Ok(without(all, &own))
+}
+
+fn without(all: Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
+    let left = all.into_iter().filter_map(|(name, value)| match (value, own.get(&name)) {
+        (value, None) => Some((name, value)),
+        (Value::Object(inner), Some(Value::Object(own))) => {
+            let left = without(inner, own);
+            (!left.is_empty()).then_some((name, Value::Object(left)))
+        }
+        _ => None,
+    });
+    left.collect()
+}
+
+/// Adds unknown fields to what is written. Those inside of an object that is gone go with it.
+fn carry(into: &mut Value, others: &Map<String, Value>) {
+    let Value::Object(fields) = into else { return };
+    for (name, value) in others {
+        match (fields.get_mut(name), value) {
+            (Some(inner @ Value::Object(_)), Value::Object(others)) => carry(inner, others),
+            (None, value) => {
+                fields.insert(name.clone(), value.clone());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throttle::state::{Hold, ScopeState};
+
+    fn written(state: &ScopeState) -> String {
+        Document::<ScopeState>::default().next(state, "c1").unwrap()
+    }
+
+    fn held() -> ScopeState {
+        let hold = Hold { reason: "look".to_owned(), by: "ann".to_owned(), since: 5, until: None };
+        ScopeState { hold: Some(hold), ..ScopeState::default() }
+    }
+
+    #[test]
+    fn a_document_is_read_as_it_was_written() {
+        let text = written(&held());
+        let document: Document<ScopeState> = read(&text).unwrap();
+        assert_eq!((&document.state, document.version.as_str()), (&held(), "{\"version\":\"1-c1\""));
+        assert_eq!(document.next(&held(), "c2"), None, "nothing changed");
+        let next = document.next(&ScopeState::default(), "c2").unwrap();
+        assert!(next.starts_with("{\"version\":\"2-c2\",\"format\":1"), "{next}");
+    }
+
+    #[test]
+    fn unknown_fields_are_carried_over() {
+        let text = written(&held()).replacen("\"format\":1", "\"format\":1,\"mood\":\"calm\"", 1);
+        let text = text.replacen("\"by\":\"ann\"", "\"by\":\"ann\",\"place\":7", 1);
+        let document: Document<ScopeState> = read(&text).unwrap();
+        let mut state = document.state.clone();
+        state.released = Some(9);
+        let next = document.next(&state, "c2").unwrap();
+        assert!(next.contains("\"mood\":\"calm\"") && next.contains("\"place\":7") && next.contains("\"released\":9"));
+        state.hold = None;
+        let next = document.next(&state, "c2").unwrap();
+        assert!(next.contains("mood") && !next.contains("place"), "{next}");
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_damage() {
+        let newer = written(&held()).replacen("\"format\":1", "\"format\":2", 1);
+        assert_eq!(read::<ScopeState>(&newer).unwrap_err(), Unfit::Newer(2));
+        for damaged in ["", "x", "{}", "{\"version\":\"1-a\",\"format\":1,\"hold\":3}", "{\"hold\":null}", "[]"] {
+            assert!(matches!(read::<ScopeState>(damaged), Err(Unfit::Damaged(_))), "{damaged}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The names of the server's keys, built in one place. All of a fleet's keys have its hash tag, so that one script may name them.
+
+/// The keys of one fleet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keys<'a>(&'a str);
+
+impl<'a> Keys<'a> {
+    /// The keys of this fleet (its encoded name).
+    pub(super) fn of(fleet: &'a str) -> Self {
+        Self(fleet)
+    }
+
+    fn key(self, parts: [&str; 3]) -> String {
+        let [kind, name, tail] = parts;
+        ["frosty:{", self.0, "}:", kind, name, tail].concat()
+    }
+
+    /// The document of a session: a JSON string.
+    pub(super) fn session(self, session: &str) -> String {
+        self.key(["doc:session:", session, ""])
+    }
+
+    /// The document of a scope: a JSON string.
+    pub(super) fn scope(self, scope: &str) -> String {
+        self.key(["doc:scope:", scope, ""])
+    }
+
+    /// The document of the fleet: a JSON string.
+    pub(super) fn fleet(self) -> String {
+        self.key(["doc:fleet", "", ""])
+    }
+
+    /// The continuations that a scope was admitted: a sorted set by time.
+    pub(super) fn admissions(self, scope: &str) -> String {
+        self.key(["admissions:scope:", scope, ""])
+    }
+
+    /// The attempts that a scope's burst window counts: a sorted set by time.
+    pub(super) fn attempts(self, scope: &str) -> String {
+        self.key(["attempts:scope:", scope, ""])
+    }
+
+    /// The continuations that the fleet's quotas count: a sorted set by time.
+    pub(super) fn fleet_admissions(self) -> String {
+        self.key(["admissions:fleet", "", ""])
+    }
+
+    /// The stream of what a session's waiting engine must learn of.
+    pub(super) fn wake(self, session: &str) -> String {
+        self.key(["session:", session, ":wake"])
+    }
+
+    /// The notification stream of a scope's holds and releases.
+    pub(super) fn scope_bell(self, scope: &str) -> String {
+        self.key(["scope:", scope, ":bell"])
+    }
+
+    /// The notification stream of the fleet's holds and releases.
+    pub(super) fn fleet_bell(self) -> String {
+        self.key(["fleet", ":bell", ""])
+    }
+
+    /// The index of the sessions or scopes (`session`, `scope`): a sorted set by when each was last seen.
+    pub(super) fn index(self, kind: &str) -> String {
+        self.key([kind, "s", ""])
+    }
+
+    /// How much of a machine's journal has arrived.
+    pub(super) fn shipped(self, journal: &str) -> String {
+        self.key(["shipped:", journal, ""])
+    }
+
+    /// A key that is never made: what a user may do is tried on it.
+    pub(super) fn never_made(self) -> String {
+        self.key(["doctor", "", ""])
+    }
+}
+
+/// Where an unreadable document is kept for a person to look at.
+pub(super) fn unreadable(document: &str) -> String {
+    [document, ":unreadable"].concat()
+}

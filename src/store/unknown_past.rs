@@ -1,0 +1,24 @@
+//! What stands in the place of a state that could not be read: as long a pause as any limit reaches back, never a clean slate.
+
+use crate::config::Config;
+use crate::throttle::policy::{Ms, millis};
+use crate::throttle::state::{FleetState, Hold, ScopeState, Span};
+
+/// A scope whose past was lost.
+pub(super) fn scope(config: &Config, now: Ms) -> ScopeState {
+    let end = now.saturating_add(millis(config.policy.unknown_past()));
+    let mut scope = ScopeState::default();
+    scope.stop.cooldown = Some(Span { start: now, end });
+    scope
+}
+
+/// A fleet whose past was lost.
+pub(super) fn fleet(config: &Config, now: Ms) -> FleetState {
+    let hold = Hold {
+        reason: "the fleet's state could not be read and was set aside".to_owned(),
+        by: "frosty".to_owned(),
+        since: now,
+        until: Some(now.saturating_add(millis(config.policy.unknown_past()))),
+    };
+    FleetState { hold: Some(hold), ..FleetState::default() }
+}
