@@ -27,7 +27,7 @@ pub(super) struct Document<T> {
     /// The state as it is written, to see whether it changed.
     body: String,
     /// Fields that this version of the program does not know.
-    others: Map<String, Value>,
+    others: Unknown,
 }
 
 /// Why a document is not used.
@@ -50,7 +50,7 @@ impl<T: Default + Serialize + DeserializeOwned> Document<T> {
         let body = ["{", rest].concat();
         let state = serde_json::from_str::<T>(&body).map_err(damaged)?;
         let own = serde_json::to_string(&state).map_err(damaged)?;
-        let others = if own == body { Map::new() } else { unknown(&body, &own).map_err(damaged)? };
+        let others = if own == body { Unknown::default() } else { Unknown::of(&body, &own).map_err(damaged)? };
         Ok(Self { state, version: version.to_owned(), number, body: own, others })
     }
 
@@ -68,7 +68,7 @@ impl<T: Default + Serialize + DeserializeOwned> Document<T> {
         }
         if !self.others.is_empty() {
             let mut value: Value = serde_json::from_str(&body).ok()?;
-            carry(&mut value, &self.others);
+            self.others.carry(&mut value);
             body = value.to_string();
         }
         let rest = body.strip_prefix('{').unwrap_or("}");
@@ -116,36 +116,55 @@ fn format_at_head(text: &str) -> Option<u64> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// The fields of a document that its state does not write: those that are not known, at whatever depth.
-fn unknown(body: &str, own: &str) -> serde_json::Result<Map<String, Value>> {
-    let (Value::Object(all), Value::Object(own)) = (serde_json::from_str(body)?, serde_json::from_str(own)?) else {
-        return Ok(Map::new());
-    };
-    Ok(without(all, &own))
+/// The fields of a document that its state does not write, at whatever depth: a newer program's.
+#[derive(Debug, Clone, Default)]
+struct Unknown {
+    fields: Map<String, Value>,
+    /// Those inside of the objects that are known.
+    inner: Vec<(String, Unknown)>,
 }
 
-fn without(all: Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
-    let left = all.into_iter().filter_map(|(name, value)| match (value, own.get(&name)) {
-        (value, None) => Some((name, value)),
-        (Value::Object(inner), Some(Value::Object(own))) => {
-            let left = without(inner, own);
-            (!left.is_empty()).then_some((name, Value::Object(left)))
-        }
-        _ => None,
-    });
-    left.collect()
-}
+impl Unknown {
+    fn of(body: &str, own: &str) -> serde_json::Result<Self> {
+        Ok(match (serde_json::from_str(body)?, serde_json::from_str(own)?) {
+            (Value::Object(all), Value::Object(own)) => Self::between(all, &own),
+            _ => Self::default(),
+        })
+    }
 
-/// Adds unknown fields to what is written. Those inside of an object that is gone go with it.
-fn carry(into: &mut Value, others: &Map<String, Value>) {
-    let Value::Object(fields) = into else { return };
-    for (name, value) in others {
-        match (fields.get_mut(name), value) {
-            (Some(inner @ Value::Object(_)), Value::Object(others)) => carry(inner, others),
-            (None, value) => {
-                fields.insert(name.clone(), value.clone());
+    fn between(all: Map<String, Value>, own: &Map<String, Value>) -> Self {
+        let mut unknown = Self::default();
+        for (name, value) in all {
+            match (value, own.get(&name)) {
+                (value, None) => {
+                    unknown.fields.insert(name, value);
+                }
+                (Value::Object(all), Some(Value::Object(own))) => {
+                    let inner = Self::between(all, own);
+                    if !inner.is_empty() {
+                        unknown.inner.push((name, inner));
+                    }
+                }
+                _ => {}
             }
-            _ => {}
+        }
+        unknown
+    }
+
+    fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.inner.is_empty()
+    }
+
+    /// Adds them to what is written. Those inside of an object that is gone go with it.
+    fn carry(&self, into: &mut Value) {
+        let Value::Object(written) = into else { return };
+        for (name, value) in &self.fields {
+            written.entry(name).or_insert_with(|| value.clone());
+        }
+        for (name, inner) in &self.inner {
+            if let Some(written) = written.get_mut(name) {
+                inner.carry(written);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The decision: one pure function, [`step`]. `src/store/admit.lua` is its projection; a property test keeps them equal.
+//! The decision: one pure function, [`step`]. Both stores load what it decides from, and commit what it decided.
 
 use std::time::Duration;
 

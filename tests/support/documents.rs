@@ -1,7 +1,8 @@
 //! The server's documents as a test reads and plants them.
 
+use frosty::throttle::policy::Ms;
 use redis::Connection;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The key of a session's document in the fleet `default`.
 pub fn session(id: &str) -> String {
@@ -22,26 +23,43 @@ pub fn read(con: &mut Connection, key: &str) -> Value {
     text.map_or_else(|| Value::Object(Map::new()), |text| serde_json::from_str(&text).unwrap())
 }
 
-/// Writes a document with these fields, in the place of the one that is there.
-pub fn write(con: &mut Connection, key: &str, fields: &Value) {
-    let own = |name: &String| name != "version" && name != "format";
-    let fields: Map<String, Value> = fields.as_object().unwrap().clone().into_iter().filter(|(name, _)| own(name)).collect();
+/// The text of a document with these fields.
+pub fn text(fields: &Value) -> String {
+    let mut fields = fields.as_object().unwrap().clone();
+    fields.retain(|name, value| !value.is_null() && name != "version" && name != "format");
     let body = Value::Object(fields).to_string();
     let rest = body.strip_prefix('{').unwrap();
     let comma = if rest == "}" { "" } else { "," };
-    let version = format!("1-{:x}", nanoseconds());
-    let text = format!("{{\"version\":\"{version}\",\"format\":1{comma}{rest}");
-    redis::cmd("SET").arg(key).arg(text).query::<()>(con).unwrap();
+    format!("{{\"version\":\"1-{:x}\",\"format\":1{comma}{rest}", nanoseconds())
+}
+
+/// Writes a document with these fields, in the place of the one that is there.
+pub fn write(con: &mut Connection, key: &str, fields: &Value) {
+    redis::cmd("SET").arg(key).arg(text(fields)).query::<()>(con).unwrap();
 }
 
 /// Changes fields of the document under a key; `null` removes one.
 pub fn change(con: &mut Connection, key: &str, fields: &Value) {
     let mut document = read(con, key);
     for (name, value) in fields.as_object().unwrap() {
-        let all = document.as_object_mut().unwrap();
-        if value.is_null() { all.remove(name) } else { all.insert(name.clone(), value.clone()) };
+        document[name] = value.clone();
     }
     write(con, key, &document);
+}
+
+/// Opens a hold in the document of a scope or of the fleet, by `ann`.
+pub fn hold(con: &mut Connection, key: &str, reason: &str, since: Ms, until: Option<Ms>) {
+    let mut hold = json!({"reason": reason, "by": "ann", "since": since});
+    if let Some(until) = until {
+        hold["until"] = until.into();
+    }
+    change(con, key, &json!({"hold": hold}));
+}
+
+/// Plants a key of a type that no document has.
+pub fn plant(con: &mut Connection, key: &str) {
+    redis::cmd("DEL").arg(key).query::<()>(con).unwrap();
+    redis::cmd("LPUSH").arg(key).arg("of another type").query::<()>(con).unwrap();
 }
 
 /// Versions must not be met twice.
