@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::support::{Engine, Frosty, Server, stop};
+use crate::support::{Engine, Frosty, Server, documents, stop};
 use crate::{Gate, nap, stream};
 
 #[test]
@@ -90,7 +90,7 @@ fn engines_write_no_more_than_an_entry_a_second_before_a_server_that_runs_no_scr
         acl.arg("SETUSER").arg("default").arg(&["-evalsha", "-eval"]);
         acl.query::<()>(&mut server.connection()).unwrap();
         // It has to ask: the session is unknown.
-        redis::cmd("DEL").arg("frosty:{default}:session:s").query::<()>(&mut server.connection()).unwrap();
+        redis::cmd("DEL").arg(documents::session("s")).query::<()>(&mut server.connection()).unwrap();
         nap(20_000);
         let entries = frosty.journal();
         println!("{} entries", entries.len());

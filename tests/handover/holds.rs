@@ -6,12 +6,11 @@ use redis::Connection;
 use serde_json::json;
 
 use crate::more::{at, edit, hold};
+use crate::support::documents::{self, FLEET};
 use crate::support::{Answer, Frosty, Server, eventually, feed, free_port, stop};
 use crate::{Gate, nap, support_now};
 
 const QUICK: &str = r#"{"stop": {"min_interval": "200ms", "burst": null}}"#;
-const FLEET: &str = "frosty:{default}:fleet";
-const SCOPE: &str = "frosty:{default}:scope:s";
 
 fn url(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
@@ -24,8 +23,7 @@ fn run_at(frosty: &Frosty, url: &str, args: &[&str]) -> Answer {
 }
 
 fn why(con: &mut Connection, key: &str) -> String {
-    let reason: Option<String> = redis::cmd("HGET").arg(key).arg("hold_reason").query(con).unwrap();
-    reason.unwrap_or_default()
+    documents::read(con, key)["hold"]["reason"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A hold that somebody opened while the server was away replaces an older one there, and no newer one.
@@ -43,16 +41,15 @@ fn the_newer_of_two_holds_stands() {
         let since = if newer_there { support_now() } else { since - 60_000 };
         let server = Server::start_on(port);
         let mut con = server.connection();
-        for key in [FLEET, SCOPE] {
-            let mut set = redis::cmd("HSET");
-            set.arg(key).arg(&["hold_reason", "theirs", "hold_by", "ann"]);
-            set.arg(&[("hold_since", since), ("hold_until", since + 3_600_000)]).query::<()>(&mut con).unwrap();
+        let scope = documents::scope("s");
+        for key in [FLEET, &scope] {
+            documents::hold(&mut con, key, "theirs", since, Some(since + 3_600_000));
         }
         eventually("the server is told", || {
             frosty.hook(&stop("s"));
-            redis::cmd("HEXISTS").arg(SCOPE).arg("taken").query(&mut con).unwrap()
+            !documents::read(&mut con, &scope)["taken"].is_null()
         });
-        assert_eq!((why(&mut con, FLEET), why(&mut con, SCOPE)), (stands.to_owned(), stands.to_owned()));
+        assert_eq!((why(&mut con, FLEET), why(&mut con, &scope)), (stands.to_owned(), stands.to_owned()));
         nap(300);
         assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     }
@@ -74,14 +71,15 @@ fn a_hold_that_arrives_late_replaces_no_later_one() {
     gate.unlock();
     edit(&frosty, "server.json", |record| record["breaker"]["next"] = json!(0));
     frosty.hook(&stop("s"));
-    for key in [FLEET, SCOPE] {
+    let scope = documents::scope("s");
+    for key in [FLEET, &scope] {
         hold(&server, key);
     }
     nap(1_500);
     gate.holds.store(false, Ordering::SeqCst);
     nap(500);
     let mut con = server.connection();
-    assert_eq!([why(&mut con, FLEET), why(&mut con, SCOPE)], ["wait for me", "wait for me"]);
+    assert_eq!([why(&mut con, FLEET), why(&mut con, &scope)], ["wait for me", "wait for me"]);
 }
 
 /// A person's word reaches a server that others found away a moment ago, and where it does not that is said.

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::Connection;
-use support::{Engine, Frosty, Server, stop, stop_saying};
+use support::{Engine, Frosty, Server, documents, stop, stop_saying};
 
 const POLICY: &str = r#"{"stop": {"min_interval": "2s", "burst": null}}"#;
 
@@ -31,7 +31,9 @@ struct Gate {
     open: Arc<AtomicBool>,
     /// How much later an answer comes, in ms.
     late: Arc<AtomicU64>,
-    /// What is asked is kept until this is over: then it is delivered, though nobody waits for an answer.
+    /// How much later besides the answer to a commit comes, in ms.
+    late_commit: Arc<AtomicU64>,
+    /// A commit is kept until this is over: then it is delivered, though no client waits for its answer.
     holds: Arc<AtomicBool>,
 }
 
@@ -40,8 +42,10 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
         let open = Arc::new(AtomicBool::new(true));
-        let (late, holds) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (is_open, lag, hold, port) = (Arc::clone(&open), Arc::clone(&late), Arc::clone(&holds), server.port);
+        let (late, late_commit) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let holds = Arc::new(AtomicBool::new(false));
+        let (is_open, lag, commit_lag) = (Arc::clone(&open), Arc::clone(&late), Arc::clone(&late_commit));
+        let (hold, port) = (Arc::clone(&holds), server.port);
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.unwrap();
@@ -50,18 +54,25 @@ impl Gate {
                 }
                 let Ok(upstream) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 let held = hold.load(Ordering::SeqCst);
+                let is_commit = Arc::new(AtomicBool::new(false));
                 for (asks, mut from, mut to) in
                     [(true, client.try_clone().unwrap(), upstream.try_clone().unwrap()), (false, upstream, client)]
                 {
-                    let (lag, hold) = (Arc::clone(&lag), Arc::clone(&hold));
+                    let (lag, commit_lag, hold) = (Arc::clone(&lag), Arc::clone(&commit_lag), Arc::clone(&hold));
+                    let is_commit = Arc::clone(&is_commit);
                     std::thread::spawn(move || {
                         let mut bytes = [0; 65536];
                         while let Ok(n @ 1..) = from.read(&mut bytes) {
-                            while asks && held && hold.load(Ordering::SeqCst) {
+                            if asks {
+                                is_commit.store(bytes[..n].windows(4).any(|word| word == b"EVAL"), Ordering::SeqCst);
+                            }
+                            let commits = is_commit.load(Ordering::SeqCst);
+                            while asks && commits && held && hold.load(Ordering::SeqCst) {
                                 nap(5);
                             }
                             if !asks {
-                                nap(lag.load(Ordering::SeqCst));
+                                let more = if commits { commit_lag.load(Ordering::SeqCst) } else { 0 };
+                                nap(lag.load(Ordering::SeqCst) + more);
                             }
                             if to.write_all(&bytes[..n]).is_err() {
                                 break;
@@ -75,7 +86,7 @@ impl Gate {
                 }
             }
         });
-        Self { url, open, late, holds }
+        Self { url, open, late, late_commit, holds }
     }
 
     fn shut(&self) {
@@ -159,23 +170,18 @@ fn a_good_stop_in_an_outage_lifts_no_persons_hold() {
     let mut con = server.connection();
     assert_eq!(frosty.hook(&stop("s")).code, Some(2));
     // A person holds the scope; then this machine is cut off.
-    redis::cmd("HSET")
-        .arg("frosty:{default}:scope:s")
-        .arg(&["hold_reason", "wait for me", "hold_by", "ann", "hold_since"])
-        .arg(support_now())
-        .query::<()>(&mut con)
-        .unwrap();
+    documents::hold(&mut con, &documents::scope("s"), "wait for me", support_now(), None);
     gate.shut();
     frosty.hook(&event("s", "StopFailure", r#","error":"authentication_failed""#));
     frosty.hook(&stop("s"));
     gate.unlock();
     home(&frosty, &mut con);
-    let by: Option<String> = redis::cmd("HGET").arg("frosty:{default}:scope:s").arg("hold_by").query(&mut con).unwrap();
-    assert_eq!(by.as_deref(), Some("ann"), "{:?}", stream(&mut con));
+    let scope = documents::read(&mut con, &documents::scope("s"));
+    assert_eq!(scope["hold"]["by"], "ann", "{scope} {:?}", stream(&mut con));
 }
 
-fn support_now() -> u64 {
-    u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
+fn support_now() -> i64 {
+    frosty::clock::host_ms()
 }
 
 /// An entry that could not be written to the journal for a while is written, and told, once that can be done.
@@ -234,13 +240,8 @@ fn a_mirrored_hold_outlives_the_servers_data_without_a_guard() {
     let frosty = Frosty::on(&server).config(r#"{"stop": {"min_interval": "0s", "burst": null}}"#);
     let mut con = server.connection();
     assert_eq!(frosty.hook(&stop("s")).code, Some(2));
-    for key in ["frosty:{default}:scope:s", "frosty:{default}:fleet"] {
-        redis::cmd("HSET")
-            .arg(key)
-            .arg(&["hold_reason", "wait for me", "hold_by", "ann", "hold_since"])
-            .arg(support_now())
-            .query::<()>(&mut con)
-            .unwrap();
+    for key in [&documents::scope("s"), documents::FLEET] {
+        documents::hold(&mut con, key, "wait for me", support_now(), None);
         assert_eq!(frosty.hook(&stop("s")).code, Some(0));
         redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
         let codes: Vec<_> = (0..3).map(|_| frosty.hook(&stop("s")).code).collect();
@@ -359,7 +360,7 @@ fn what_is_reported_after_a_change_of_store_is_right() {
     // Hooks ask the server again a while after it failed.
     support::eventually("the server decides", || {
         frosty.hook(r#"{"session_id":"o","hook_event_name":"Notification"}"#);
-        redis::cmd("EXISTS").arg("frosty:{default}:session:o").query::<bool>(&mut con).unwrap()
+        redis::cmd("EXISTS").arg(documents::session("o")).query::<bool>(&mut con).unwrap()
     });
     let first = frosty.hook(&stop("s"));
     assert_eq!(first.code, Some(0), "{first:?}");

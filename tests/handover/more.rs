@@ -4,16 +4,11 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Frosty, Server, eventually, feed, stop, stop_saying};
+use crate::support::{Answer, Frosty, Server, documents, eventually, feed, stop, stop_saying};
 use crate::{Gate, POLICY, event, home, nap, stream, support_now};
 
 pub fn hold(server: &Server, key: &str) {
-    redis::cmd("HSET")
-        .arg(key)
-        .arg(&["hold_reason", "wait for me", "hold_by", "ann", "hold_since"])
-        .arg(support_now())
-        .query::<()>(&mut server.connection())
-        .unwrap();
+    documents::hold(&mut server.connection(), key, "wait for me", support_now(), None);
 }
 
 pub fn edit(frosty: &Frosty, file: &str, change: impl FnOnce(&mut Value)) {
@@ -32,9 +27,9 @@ fn read(frosty: &Frosty, file: &str) -> Value {
 fn a_fleets_hold_holds_a_scope_with_a_damaged_key() {
     let server = Server::start();
     let frosty = Frosty::on(&server).config(POLICY);
-    redis::cmd("SET").arg("frosty:{default}:session:s").arg("x").query::<()>(&mut server.connection()).unwrap();
+    documents::plant(&mut server.connection(), &documents::session("s"));
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
-    hold(&server, "frosty:{default}:fleet");
+    hold(&server, documents::FLEET);
     assert_eq!(frosty.hook(&stop("t")).code, Some(0));
     assert!(
         read(&frosty, "server.json")["fleet_holds"].as_object().is_some_and(|all| all.len() == 1),
@@ -53,7 +48,7 @@ fn a_scopes_release_in_an_outage_leaves_the_fleets_hold() {
     let server = Server::start();
     let gate = Gate::before(&server);
     let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
-    hold(&server, "frosty:{default}:fleet");
+    hold(&server, documents::FLEET);
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     frosty.run(&["release", "s"], b"");
     assert_eq!(frosty.hook(&stop("s")).code, Some(0), "the server keeps the fleet's hold");
@@ -67,7 +62,7 @@ fn a_scopes_release_in_an_outage_leaves_the_fleets_hold() {
     }
 }
 
-/// A server 60 ms away (connecting is one trip, asking another) is within the budget; its entries arrive too.
+/// A server 60 ms away (connecting is one trip, a step two more) is within the budget; its entries arrive too.
 #[test]
 fn entries_reach_a_server_that_is_far_away() {
     let server = Server::start();
@@ -124,7 +119,7 @@ fn a_long_outage_comes_home() {
     frosty.hook(&stop("s"));
     edit(&frosty, "scopes/s.json", |file| {
         let now = support_now();
-        file["away"]["admitted"] = (0..10_000u64).map(|i| json!(now - (10_000 - i) * 25_000)).collect();
+        file["away"]["admitted"] = (0..10_000).map(|i| json!(now - (10_000 - i) * 25_000)).collect();
         file["away"]["since"] = json!(now - 250_000_000);
         let session = file["sessions"]["s"].clone();
         for i in 0..30 {
@@ -179,7 +174,7 @@ fn a_hold_lifted_on_the_server_stays_lifted_whatever_the_clock_here_did() {
     let server = Server::start();
     let gate = Gate::before(&server);
     let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
-    hold(&server, "frosty:{default}:scope:s");
+    hold(&server, &documents::scope("s"));
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     gate.shut();
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
@@ -201,9 +196,8 @@ fn a_hold_lifted_on_the_server_stays_lifted_whatever_the_clock_here_did() {
     });
     gate.unlock();
     home(&frosty, &mut server.connection());
-    let by: Option<String> =
-        redis::cmd("HGET").arg("frosty:{default}:scope:s").arg("hold_by").query(&mut server.connection()).unwrap();
-    assert_eq!(by.as_deref(), Some(""), "{}", read(&frosty, "scopes/s.json"));
+    let scope = documents::read(&mut server.connection(), &documents::scope("s"));
+    assert!(scope["hold"].is_null(), "{scope} {}", read(&frosty, "scopes/s.json"));
 }
 
 pub fn at(frosty: &Frosty, url: &str, payload: &str) -> Answer {
@@ -218,7 +212,7 @@ fn a_release_that_arrives_late_lifts_no_later_hold() {
     let server = Server::start();
     let (gate, direct) = (Gate::before(&server), Gate::before(&server));
     let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
-    hold(&server, "frosty:{default}:scope:s");
+    hold(&server, &documents::scope("s"));
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     gate.shut();
     frosty.hook(&stop("s"));
@@ -233,7 +227,7 @@ fn a_release_that_arrives_late_lifts_no_later_hold() {
     frosty.hook(&stop("s"));
     // The way is free again; the first telling still hangs somewhere.
     at(&frosty, &direct.url, &stop("s"));
-    hold(&server, "frosty:{default}:scope:s");
+    hold(&server, &documents::scope("s"));
     at(&frosty, &direct.url, &stop("s"));
     let held = |con: &mut redis::Connection| {
         stream(con).iter().rev().find(|e| e["degraded"] == "0").unwrap()["reason"].clone()
@@ -295,7 +289,7 @@ fn frosty_at(frosty: &Frosty, gate: &Gate) {
 fn people_release_and_wake_before_a_server_that_hangs() {
     let server = Server::start();
     let frosty = Frosty::on(&server).config(POLICY);
-    hold(&server, "frosty:{default}:scope:s");
+    hold(&server, &documents::scope("s"));
     frosty.hook(&stop("s"));
     frosty.hook(&stop_saying("t", "frosty: done"));
     crate::signal(&server, "-STOP");
@@ -369,7 +363,7 @@ fn a_late_answer_does_not_undo_what_was_decided_here() {
     let of = |con: &mut redis::Connection, session: &str, event: &str| {
         stream(con).iter().filter(|e| e["session"] == session && e["event"] == event).count()
     };
-    gate.late.store(450, Ordering::SeqCst);
+    gate.late_commit.store(450, Ordering::SeqCst);
     std::thread::scope(|scope| {
         // The server decides at once, and its answer comes late.
         let late = scope.spawn(|| in_scope("x", &stop_saying("t", "frosty: done")));
@@ -380,7 +374,7 @@ fn a_late_answer_does_not_undo_what_was_decided_here() {
         let late = late.join().unwrap();
         assert!(late.code == Some(0) && late.stderr.is_empty(), "the answer was to come: {late:?}");
     });
-    gate.late.store(0, Ordering::SeqCst);
+    gate.late_commit.store(0, Ordering::SeqCst);
     gate.unlock();
     // Another scope finds the server well.
     eventually("the server decides again", || {
@@ -410,13 +404,12 @@ fn a_release_by_a_clock_that_was_ahead_lifts_no_later_hold() {
         file["scope"]["released"] = json!(file["scope"]["released"].as_i64().unwrap() + 7_200_000);
     });
     nap(1_000);
-    hold(&server, "frosty:{default}:scope:s");
+    hold(&server, &documents::scope("s"));
     nap(1_000);
     gate.unlock();
     home(&frosty, &mut server.connection());
-    let by: Option<String> =
-        redis::cmd("HGET").arg("frosty:{default}:scope:s").arg("hold_by").query(&mut server.connection()).unwrap();
-    assert_eq!(by.as_deref(), Some("ann"));
+    let scope = documents::read(&mut server.connection(), &documents::scope("s"));
+    assert_eq!(scope["hold"]["by"], "ann", "{scope}");
 }
 
 /// Three stores' worth of trouble: admissions of one scope are never closer than its minimum interval.

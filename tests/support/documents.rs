@@ -17,6 +17,16 @@ pub fn scope(name: &str) -> String {
 /// The key of the document of the fleet `default`.
 pub const FLEET: &str = "frosty:{default}:doc:fleet";
 
+/// The key of a scope's admissions in the fleet `default`: a sorted set by time.
+pub fn admissions(scope: &str) -> String {
+    format!("frosty:{{default}}:admissions:scope:{scope}")
+}
+
+/// The key of the attempts that a scope's burst window counts, in the fleet `default`: a sorted set by time.
+pub fn attempts(scope: &str) -> String {
+    format!("frosty:{{default}}:attempts:scope:{scope}")
+}
+
 /// The document under a key; an empty object where there is none.
 pub fn read(con: &mut Connection, key: &str) -> Value {
     let text: Option<String> = redis::cmd("GET").arg(key).query(con).unwrap();
