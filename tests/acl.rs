@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
-use support::{Engine, Frosty, Server, fixture, stop, stop_saying};
+use support::{Engine, Frosty, Server, documents, fixture, stop, stop_saying};
 
 const SECRET: &str = "hunter2secret";
 
@@ -146,14 +146,13 @@ impl Stage {
         }
 
         // A hold without an end, and a failure under it.
-        let key = "frosty:{default}:scope:held";
-        let held = ["hold_reason", "look at it", "hold_by", "ann", "hold_since", "1"];
-        cmd("HSET").arg(key).arg(&held).query::<()>(&mut self.admin).unwrap();
-        cmd("PEXPIRE").arg(key).arg(1_000_000).query::<()>(&mut self.admin).unwrap();
+        let key = documents::scope("held");
+        documents::hold(&mut self.admin, &key, "look at it", 1, None);
+        cmd("PEXPIRE").arg(&key).arg(1_000_000).query::<()>(&mut self.admin).unwrap();
         let failure =
             serde_json::json!({"session_id": "held", "hook_event_name": "StopFailure", "error": "rate_limit"});
         let answer = self.frosty.hook(&failure.to_string());
-        let ttl: i64 = cmd("PTTL").arg(key).query(&mut self.admin).unwrap();
+        let ttl: i64 = cmd("PTTL").arg(&key).query(&mut self.admin).unwrap();
         if !answer.stderr.is_empty() || ttl != -1 {
             return Err(format!("a failure under a hold (its key ends in {ttl} ms): {answer:?}"));
         }
@@ -273,7 +272,8 @@ fn nothing_else_is_allowed() {
         "XTRIM torch.continuous.ops MAXLEN 0",
         "XRANGE torch.continuous.ops - +",
         // Keys and scripts beside its own.
-        "HSET other a 1",
+        "HSET frosty:{default}:x a 1",
+        "DEL frosty:{default}:x",
         "GET other",
         "SET frosty x",
         "DEL other",
@@ -316,7 +316,7 @@ fn the_cure_of_a_denied_user_is_this_user() {
     };
     paste();
     // A script that may not do all of it says so in other words.
-    change(&mut stage.admin, &["-hset".to_owned()]);
+    change(&mut stage.admin, &["-set".to_owned()]);
     stage.fresh();
     stage.frosty.hook(&stop("s")).stands_down_saying(&["ACL SETUSER frosty +select"]);
     paste();

@@ -14,9 +14,8 @@ use frosty::throttle::model::{self, State};
 use frosty::throttle::policy::Burst;
 use frosty::throttle::verdict::Reason;
 use place::{Place, goes_on};
-use redis::Connection;
 use serde_json::Value;
-use support::{Engine, Frosty, Server, T0, eventually, policy, stop, stop_saying, stop_step};
+use support::{Engine, Frosty, Server, T0, documents, eventually, policy, stop, stop_saying, stop_step};
 
 const FREE: &str = r#"{"stop": {"min_interval": "0s", "burst": null}}"#;
 
@@ -338,12 +337,6 @@ fn a_hold_is_published() {
     assert_eq!(word["kind"], "release");
 }
 
-fn fleet(con: &mut Connection) -> HashMap<String, String> {
-    let mut all: HashMap<String, String> = redis::cmd("HGETALL").arg("frosty:{default}:fleet").query(con).unwrap();
-    all.retain(|_, v| !v.is_empty());
-    all
-}
-
 /// Held while the server was away, it is held when it is back; released then, it is released.
 #[test]
 fn a_fleets_hold_goes_along_through_an_outage() {
@@ -362,11 +355,11 @@ fn a_fleets_hold_goes_along_through_an_outage() {
     eventually("the server is told", || {
         frosty.hook(&stop("new"));
         std::thread::sleep(Duration::from_millis(300));
-        fleet(&mut con).get("hold_reason").is_some_and(|reason| reason == "wait")
+        documents::read(&mut con, documents::FLEET)["hold"]["reason"] == "wait"
     });
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
-    let stays = fleet(&mut con);
-    assert!(stays.contains_key("hold_until"), "{stays:?}");
+    let stays = documents::read(&mut con, documents::FLEET);
+    assert!(stays["hold"]["until"].is_i64(), "{stays}");
     // Away again, and released here.
     drop(con);
     drop(server);
@@ -375,19 +368,18 @@ fn a_fleets_hold_goes_along_through_an_outage() {
     let server = Server::start_on(port);
     let mut con = server.connection();
     // It has kept what it knew.
-    let fields: Vec<(&String, &String)> = stays.iter().collect();
-    redis::cmd("HSET").arg("frosty:{default}:fleet").arg(fields).query::<()>(&mut con).unwrap();
+    documents::write(&mut con, documents::FLEET, &stays);
     eventually("the server is told of the release", || {
         std::thread::sleep(Duration::from_millis(300));
         frosty.hook(&stop("s"));
-        !fleet(&mut con).contains_key("hold_by")
+        documents::read(&mut con, documents::FLEET)["hold"].is_null()
     });
     eventually("the agent goes on", || {
         std::thread::sleep(Duration::from_millis(300));
         frosty.hook(&stop("s")).code == Some(2)
     });
-    let after = fleet(&mut con);
-    assert!(after.contains_key("released"), "{after:?}");
+    let after = documents::read(&mut con, documents::FLEET);
+    assert!(after["released"].is_i64(), "{after}");
 }
 
 #[test]

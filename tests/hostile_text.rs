@@ -17,7 +17,7 @@ use frosty::hook::directive;
 use place::Place;
 use redis::cmd;
 use serde_json::{Value, json};
-use support::{Answer, Engine, Frosty, eventually, stop, stop_saying};
+use support::{Answer, Engine, Frosty, documents, eventually, stop, stop_saying};
 
 /// Escapes, C1 controls, a link, bidirectional and unseen characters, ends of lines of every kind, a directive, the ends of
 /// a JSON text and of a key, a field of a prompt, and what a shell would run.
@@ -115,9 +115,8 @@ fn payload(session: &str, event: &str, more: &[(&str, &str)]) -> String {
 /// Plants a hold that somebody else wrote.
 fn hold(place: &Place, scope: &str, text: &str) {
     if let Some(server) = &place.server {
-        let fields = ["hold_reason", text, "hold_by", text, "hold_since", "1", "hold_until", "999999999999999"];
-        let key = format!("frosty:{{default}}:scope:{scope}");
-        cmd("HSET").arg(key).arg(&fields).query::<()>(&mut server.connection()).unwrap();
+        let held = json!({"hold": {"reason": text, "by": text, "since": 1, "until": 999_999_999_999_999_i64}});
+        documents::change(&mut server.connection(), &documents::scope(scope), &held);
     } else {
         let path = place.frosty.state().join(format!("default/scopes/{scope}.json"));
         let mut file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -198,10 +197,10 @@ fn what_is_said_and_journaled() {
 fn names_are_no_keys_of_others() {
     const NAMES: [&str; 12] = [
         "a",
-        "a:quota",
+        "a:unreadable",
         "a:bell",
-        "a}:scope:{a",
-        "default}:scope:a",
+        "a}:doc:scope:{a",
+        "default}:doc:scope:a",
         "{a}",
         "../scopes/a",
         "../../default/scopes/a",
@@ -245,14 +244,16 @@ fn names_are_no_keys_of_others() {
                 assert!(
                     matches!(
                         of.as_slice(),
-                        ["fleet" | "scopes" | "sessions"] | ["scope" | "session", _] | ["scope", _, "quota"]
+                        ["scopes" | "sessions"]
+                            | ["doc", "fleet"]
+                            | ["doc", "scope" | "session", _]
+                            | ["admissions" | "attempts", "scope", _]
                     ),
                     "{key}"
                 );
                 of.iter().for_each(|part| well_formed(part));
             }
-            let scopes =
-                keys.iter().filter(|k| k.starts_with("frosty:{default}:scope:") && !k.ends_with(":quota")).count();
+            let scopes = keys.iter().filter(|k| k.starts_with(&documents::scope(""))).count();
             // A seat of each name, a pane of each, and a session of each.
             assert_eq!(scopes, 3 * NAMES.len(), "{keys:?}");
         } else {
@@ -310,8 +311,8 @@ fn a_note_is_no_directive() {
         let planted = "one\nfrosty: done\n\u{200b}frosty: done";
         if let Some(server) = &place.server {
             let mut con = server.connection();
-            let fields = ["note", planted, "woken", "1"];
-            cmd("HSET").arg("frosty:{default}:session:s").arg(&fields).query::<()>(&mut con).unwrap();
+            let woken = json!({"note": planted, "woken": true});
+            documents::change(&mut con, &documents::session("s"), &woken);
             let admitted = place.frosty.hook(&stop("s"));
             assert_eq!(
                 (admitted.code, admitted.stderr.as_str()),
@@ -338,21 +339,14 @@ fn names_planted_on_the_server() {
     let [place, _] = Place::both();
     let mut con = place.server.as_ref().unwrap().connection();
     assert_eq!(place.frosty.hook(&stop("real")).code, Some(2));
-    for (kind, name) in [("session", HOSTILE), ("session", "odd"), ("scope", HOSTILE), ("scope", "a:quota")] {
+    for (kind, name) in [("session", HOSTILE), ("session", "odd"), ("scope", HOSTILE), ("scope", "a:bell")] {
         cmd("ZADD").arg(format!("frosty:{{default}}:{kind}s")).arg(1).arg(name).query::<()>(&mut con).unwrap();
-        let key = format!("frosty:{{default}}:{kind}:{name}");
-        let fields = [
-            ["scope", HOSTILE],
-            ["name", HOSTILE],
-            ["label", HOSTILE],
-            ["seen", "5"],
-            ["rest", "wait_for"],
-            ["rest_topic", HOSTILE],
-            ["hold_reason", HOSTILE],
-            ["hold_by", HOSTILE],
-            ["hold_since", "1"],
-        ];
-        cmd("HSET").arg(key).arg(fields.concat()).query::<()>(&mut con).unwrap();
+        let fields = json!({
+            "scope": HOSTILE, "name": HOSTILE, "label": HOSTILE, "seen": 5,
+            "rest": {"kind": "wait_for", "since": 0, "topic": HOSTILE},
+            "hold": {"reason": HOSTILE, "by": HOSTILE, "since": 1},
+        });
+        documents::write(&mut con, &format!("frosty:{{default}}:doc:{kind}:{name}"), &fields);
     }
     let before: BTreeSet<String> = cmd("KEYS").arg("*").query(&mut con).unwrap();
     for args in [

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use place::Place;
 use serde_json::{Value, json};
-use support::{Engine, Frosty, Server, counting_proxy, eventually, fixture, stop, stop_saying};
+use support::{Engine, Frosty, Server, counting_proxy, documents, eventually, fixture, stop, stop_saying};
 
 /// A policy under which an engine stays at its guard, and every quota is wide.
 const POLICY: &str = r#"{"stop": {"min_interval": "1h", "quotas": [{"limit": 9, "per": "1d"}]},
@@ -48,10 +48,7 @@ fn hold(place: &Place, scope: &str, until: Option<i64>) {
         std::fs::write(path, file.to_string()).unwrap();
         return;
     };
-    let until = until.map(|at| at.to_string()).unwrap_or_default();
-    let fields = ["hold_reason", "look at it", "hold_by", "ann", "hold_since", "1", "hold_until", &until];
-    let key = format!("frosty:{{default}}:scope:{scope}");
-    redis::cmd("HSET").arg(key).arg(&fields).query::<()>(&mut server.connection()).unwrap();
+    documents::hold(&mut server.connection(), &documents::scope(scope), "look at it", 1, until);
 }
 
 #[test]
@@ -168,30 +165,23 @@ fn fill(server: &Server, n: usize) {
         let (id, scope) = (format!("{i:08x}-0000"), format!("tmux-default-p{i}"));
         let seen = now - 60_000 - i64::try_from(i).unwrap();
         let reason = ["admitted", "cooldown", "rest", "done"][i % 4];
-        let mut session = vec![
-            ("scope", scope.clone()),
-            ("name", format!("agent-{i}")),
-            ("seen", seen.to_string()),
-            ("host", "elsewhere".to_owned()),
-            ("pid", "7".to_owned()),
-            ("begun", format!("{seen} stop")),
-            ("fence", seen.to_string()),
-            ("last_reason", reason.to_owned()),
-        ];
+        let mut session = json!({
+            "scope": &scope, "name": format!("agent-{i}"), "seen": seen, "host": "elsewhere", "pid": 7,
+            "begun": {"at": seen, "id": "stop"}, "fence": seen, "last_reason": reason,
+        });
         if i % 4 >= 2 {
-            session.push(("rest", reason.to_owned()));
-            session.push(("rest_since", seen.to_string()));
+            session["rest"] = json!({"kind": reason, "since": seen});
         }
         if i % 4 == 2 {
-            session.push(("rest_until", (now + 600_000).to_string()));
+            session["rest"]["until"] = (now + 600_000).into();
         }
-        let mut state = vec![("stop_admitted_at", seen), ("stop_strikes", 2)];
+        let mut state = json!({"stop": {"strikes": 2}});
         if i % 4 == 1 {
-            state.push(("stop_cooldown_start", seen));
-            state.push(("stop_cooldown_end", now + 900_000));
+            state["stop"]["cooldown"] = json!({"start": seen, "end": now + 900_000});
         }
-        pipe.cmd("HSET").arg(format!("frosty:{{default}}:session:{id}")).arg(&session).ignore();
-        pipe.cmd("HSET").arg(format!("frosty:{{default}}:scope:{scope}")).arg(&state).ignore();
+        pipe.cmd("SET").arg(documents::session(&id)).arg(documents::text(&session)).ignore();
+        pipe.cmd("SET").arg(documents::scope(&scope)).arg(documents::text(&state)).ignore();
+        pipe.cmd("ZADD").arg(documents::admissions(&scope)).arg(seen).arg("stop").ignore();
         pipe.cmd("ZADD").arg("frosty:{default}:sessions").arg(seen).arg(&id).ignore();
         pipe.cmd("ZADD").arg("frosty:{default}:scopes").arg(seen).arg(&scope).ignore();
         for event in ["Stop", "SessionStart"] {
@@ -321,29 +311,22 @@ fn names_from_elsewhere_stay_in_their_columns() {
     let names =
         ["\u{1b}]0;title\u{7}\u{1b}[2Jx", "日本語のとても長い名前のエージェント🧊🧊🧊", "a\nb\rc", "\u{202e}desrever"];
     for (i, name) in names.iter().enumerate() {
-        let key = format!("frosty:{{default}}:session:s{i}");
-        let fields = [("scope", "seat"), ("name", name), ("label", name), ("last_reason", name), ("seen", "1")];
-        redis::cmd("HSET").arg(&key).arg(&fields).query::<()>(&mut con).unwrap();
-        redis::cmd("HSET")
-            .arg(key)
-            .arg("rest")
-            .arg("wait_for")
-            .arg("rest_topic")
-            .arg(name)
-            .query::<()>(&mut con)
-            .unwrap();
+        let session = json!({
+            "scope": "seat", "name": name, "label": name, "last_reason": name, "seen": 1,
+            "rest": {"kind": "wait_for", "since": 0, "topic": name},
+        });
+        documents::write(&mut con, &documents::session(&format!("s{i}")), &session);
         redis::cmd("ZADD").arg("frosty:{default}:sessions").arg(1).arg(format!("s{i}")).query::<()>(&mut con).unwrap();
     }
     // Two of one name are told apart.
     for (id, name) in [("11111111-2222", "twin"), ("33333333-4444", "twin")] {
-        let fields = [("scope", "seat"), ("name", name), ("seen", "1")];
-        redis::cmd("HSET").arg(format!("frosty:{{default}}:session:{id}")).arg(&fields).query::<()>(&mut con).unwrap();
+        documents::write(&mut con, &documents::session(id), &json!({"scope": "seat", "name": name, "seen": 1}));
         redis::cmd("ZADD").arg("frosty:{default}:sessions").arg(1).arg(id).query::<()>(&mut con).unwrap();
     }
     let shown = lines(&frosty, &["--all"]).join("\n");
     assert!(shown.contains("\ntwin-1111  ") && shown.contains("\ntwin-3333  "), "{shown}");
-    let held = [("hold_reason", names[0]), ("hold_by", names[1]), ("hold_since", "1")];
-    redis::cmd("HSET").arg("frosty:{default}:fleet").arg(&held).query::<()>(&mut con).unwrap();
+    let held = json!({"hold": {"reason": names[0], "by": names[1], "since": 1}});
+    documents::change(&mut con, documents::FLEET, &held);
     for columns in [20, 40, 80, 133] {
         // The head, the hold, the totals, an empty line, the titles, and one for each.
         let drawn = on_a_terminal(&frosty, &["status", "--all"], columns);
@@ -567,9 +550,9 @@ fn nothing_is_running_for_ever() {
         let back = |id: &str, event: &str, more: &str, by: i64| {
             place.event(id, event, more);
             let mut con = server.connection();
-            let key = format!("frosty:{{default}}:session:{id}");
-            let seen: i64 = redis::cmd("HGET").arg(&key).arg("seen").query(&mut con).unwrap();
-            redis::cmd("HSET").arg(key).arg("seen").arg(seen - by).query::<()>(&mut con).unwrap();
+            let key = documents::session(id);
+            let seen = documents::read(&mut con, &key)["seen"].as_i64().unwrap();
+            documents::change(&mut con, &key, &json!({"seen": seen - by}));
         };
         back("asked", "UserPromptSubmit", r#","prompt":"go""#, 185_000);
         back("dialog", "Notification", r#","notification_type":"permission_prompt""#, 3_700_000);

@@ -22,7 +22,7 @@ mod with_tls {
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
-    use super::support::{Answer, Engine, Frosty, Server, eventually, free_port, stop, stop_saying};
+    use super::support::{Answer, Engine, Frosty, Server, documents, eventually, free_port, stop, stop_saying};
     use tempfile::TempDir;
 
     /// An authority of our own and what it has signed.
@@ -143,9 +143,8 @@ mod with_tls {
                 eventually("it listens", || {
                     let clients: String = redis::cmd("CLIENT").arg("LIST").query(&mut admin).unwrap();
                     // An engine that has gone may still be listed.
-                    let rests: Option<String> =
-                        redis::cmd("HGET").arg("frosty:{default}:session:s").arg("rest").query(&mut admin).unwrap();
-                    rests.as_deref() == Some("rest")
+                    let session = documents::read(&mut admin, &documents::session("s"));
+                    session["rest"]["kind"] == "rest"
                         && clients.contains("cmd=subscribe")
                         && clients.contains("cmd=xread")
                 });

@@ -78,18 +78,15 @@ const fn admin(name: &'static str, commands: &'static [&'static str], doctor: [&
 /// How many cases run at once.
 const AT_ONCE: usize = 6;
 /// A budget for errors that are a silence.
-const SHORT: &str = "500ms";
+const BRIEF: &str = "500ms";
 const NO_VERDICT: [&str; 2] = ["expected a verdict from", "INFO server"];
 const NO_ANSWER: [&str; 2] = ["in time", "--latency"];
 const PASSWORD: [&str; 2] = ["", "export FROSTY_STORE_PASSWORD_FILE"];
 
-const SHORT_ADMIT: &[u8] = b":0\r\n:0\r\n*2\r\n$5\r\nadmit\r\n$8\r\nadmitted\r\n";
-const ODD_ADMIT: &[u8] =
-    b":0\r\n:0\r\n*13\r\n$5\r\nadmit\r\n$4\r\nhold\r\n$0\r\n\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n1\r\n$1\r\n1\r\n\
-$13\r\n1800000000000\r\n$0\r\n\r\n$0\r\n\r\n$1\r\n0\r\n$0\r\n\r\n$1\r\n0\r\n";
-const RECORD: &[u8] =
-    b":0\r\n:0\r\n*13\r\n$6\r\nrecord\r\n$5\r\nevent\r\n$0\r\n\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n1\r\n$1\r\n1\r\n\
-$13\r\n1800000000000\r\n$0\r\n\r\n$0\r\n\r\n$1\r\n0\r\n$0\r\n\r\n$1\r\n0\r\n";
+const OK: &[u8] = b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n";
+const SHORT: &[u8] = b"*2\r\n$4\r\ndone\r\n$1\r\n0\r\n";
+const ODD: &[u8] = b"*3\r\n$5\r\nadmit\r\n$13\r\n1800000000000\r\n$0\r\n\r\n";
+const CONFLICT: &[u8] = b"*3\r\n$8\r\nconflict\r\n$13\r\n1800000000000\r\n$0\r\n\r\n";
 const HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
 const TLS: &[u8] = b"\x16\x03\x01\x00\xa5\xff\xfe garbage";
 const LOADING: &[u8] = b"-LOADING Redis is loading the dataset in memory\r\n";
@@ -99,8 +96,8 @@ const MOVED: &[u8] = b"-MOVED 866 127.0.0.1:7001\r\n";
 const CASES: &[Case] = &[
     // Those of the fault suite.
     proxied("refuses", Mode::Refuse, "1s", ["found nobody listening", "FROSTY_STORE=embedded"]),
-    proxied("backlog_full", Mode::Unaccepted, SHORT, NO_ANSWER),
-    proxied("silent", Mode::Silent, SHORT, NO_ANSWER),
+    proxied("backlog_full", Mode::Unaccepted, BRIEF, NO_ANSWER),
+    proxied("silent", Mode::Silent, BRIEF, NO_ANSWER),
     proxied("cut_before_the_reply", Mode::Cut(0), "1s", NO_VERDICT),
     proxied("cut_in_the_reply", Mode::Cut(60), "1s", ["a connection that ended early", "INFO server"]),
     Case {
@@ -110,15 +107,15 @@ const CASES: &[Case] = &[
         budget: "1s",
         doctor: ["", ""],
     },
-    proxied("late_past_the_budget", Mode::Delay(ms(700)), SHORT, NO_ANSWER),
-    proxied("drips", Mode::Drip(ms(60)), SHORT, NO_ANSWER),
+    proxied("late_past_the_budget", Mode::Delay(ms(700)), BRIEF, NO_ANSWER),
+    proxied("drips", Mode::Drip(ms(60)), BRIEF, NO_ANSWER),
     says("says_http", HTTP, NO_VERDICT),
     says("says_tls", TLS, NO_VERDICT),
-    says("says_ok", b":0\r\n:0\r\n+OK\r\n", NO_VERDICT),
-    says("says_a_short_admit", SHORT_ADMIT, NO_VERDICT),
-    says("says_an_odd_admit", ODD_ADMIT, NO_VERDICT),
-    says("says_a_record", RECORD, NO_VERDICT),
-    proxied("says_a_huge_array", Mode::Says(b"*99999999999\r\n"), SHORT, ["expected a", "redis-cli"]),
+    says("says_ok", OK, NO_VERDICT),
+    proxied("answers_a_commit_too_briefly", Mode::Forges(SHORT), "1s", NO_VERDICT),
+    proxied("answers_a_commit_oddly", Mode::Forges(ODD), "1s", NO_VERDICT),
+    proxied("answers_a_commit_with_conflicts", Mode::Forges(CONFLICT), BRIEF, NO_VERDICT),
+    proxied("says_a_huge_array", Mode::Says(b"*99999999999\r\n"), BRIEF, ["expected a", "redis-cli"]),
     says("says_loading", LOADING, ["LOADING", "INFO persistence"]),
     says("says_noauth", NOAUTH, PASSWORD),
     says("says_moved", MOVED, ["MOVED 866", "export FROSTY_STORE=redis://frosty@127.0.0.1:7001"]),
@@ -129,23 +126,38 @@ const CASES: &[Case] = &[
     admin("read_only", &["REPLICAOF 127.0.0.1 1"], ["replica", "export FROSTY_STORE=redis://"]),
     admin("memory_full", &["CONFIG SET maxmemory 1"], ["OOM", "CONFIG SET maxmemory"]),
     admin("may_not_evalsha", &["ACL SETUSER frosty -evalsha"], ["NOPERM", "ACL SETUSER frosty"]),
-    admin("may_not_hset", &["ACL SETUSER frosty -hset"], ["NOPERM", "ACL SETUSER frosty"]),
+    admin("may_not_set", &["ACL SETUSER frosty -set"], ["NOPERM", "ACL SETUSER frosty"]),
     Case {
         decides: FilesForScope,
-        ..admin("fleet_of_another_type", &["SET frosty:{default}:fleet x"], ["WRONGTYPE", "--scan"])
+        ..admin(
+            "fleet_of_another_type",
+            &["DEL frosty:{default}:doc:fleet", "LPUSH frosty:{default}:doc:fleet x"],
+            ["WRONGTYPE", "--scan"],
+        )
     },
-    Case { decides: FilesForScope, ..admin("scope_of_another_type", &["SET frosty:{default}:scope:s x"], ["", ""]) },
     Case {
         decides: FilesForScope,
-        ..admin("session_of_another_type", &["SET frosty:{default}:session:s x"], ["", ""])
+        ..admin(
+            "scope_of_another_type",
+            &["DEL frosty:{default}:doc:scope:s", "LPUSH frosty:{default}:doc:scope:s x"],
+            ["", ""],
+        )
+    },
+    Case {
+        decides: FilesForScope,
+        ..admin(
+            "session_of_another_type",
+            &["DEL frosty:{default}:doc:session:s", "LPUSH frosty:{default}:doc:session:s x"],
+            ["", ""],
+        )
     },
     Case {
         how: How::Started(&["--rename-command", "EVALSHA", ""]),
         ..admin("evalsha_renamed", &[], ["unknown command", "INFO server"])
     },
     Case {
-        how: How::Started(&["--rename-command", "HSET", "HSET-OTHERWISE"]),
-        ..admin("hset_renamed", &[], ["", "INFO server"])
+        how: How::Started(&["--rename-command", "SET", "SET-OTHERWISE"]),
+        ..admin("set_renamed", &[], ["", "INFO server"])
     },
 ];
 

@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use redis::Connection;
-use serde_json::Value;
-use support::{Engine, Frosty, Server, eventually, stop, stop_saying};
+use serde_json::{Value, json};
+use support::{Engine, Frosty, Server, documents, eventually, stop, stop_saying};
 
 const POLICY: &str = r#"{"stop": {"min_interval": "1s"}}"#;
 const DONE: &str = "frosty: done";
@@ -44,10 +44,6 @@ fn used(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
-fn set(con: &mut Connection, key: &str, field: &str, value: &str) {
-    redis::cmd("HSET").arg(key).arg(field).arg(value).query::<()>(con).unwrap();
 }
 
 fn wakes(frosty: &Frosty, engine: Engine) {
@@ -130,13 +126,20 @@ fn wrong_types_in_the_streams_cost_no_verdict() {
 fn a_hold_with_an_end_that_is_none_is_not_asked_about_without_end() {
     let server = Server::start();
     let mut con = server.connection();
-    for until in ["9999999999999999", "-5", "+99", "soon"] {
+    for (until, reason) in [
+        (json!(9_999_999_999_999_999_i64), "hold"),
+        (json!(i64::MAX), "hold"),
+        // What no end can be: the document is damaged, and its past unknown.
+        (json!(u64::MAX), "cooldown"),
+        (json!("+99"), "cooldown"),
+        (json!("soon"), "cooldown"),
+    ] {
         redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
-        set(&mut con, "frosty:{default}:scope:s", "hold_by", "ann");
-        set(&mut con, "frosty:{default}:scope:s", "hold_until", until);
+        let hold = json!({"hold": {"reason": "", "by": "ann", "since": 1, "until": until}});
+        documents::write(&mut con, &documents::scope("s"), &hold);
         let home = frosty(&server.url());
         let mut engine = Engine::start(&home, &stop_saying("s", "on it"));
-        eventually("it is held", || reasons(&mut con, "s") == ["hold"]);
+        eventually("it is refused", || reasons(&mut con, "s") == [reason]);
         std::thread::sleep(Duration::from_secs(2));
         assert!(reasons(&mut con, "s").len() <= 3, "{until}: {:?}", reasons(&mut con, "s"));
         assert!(engine.is_waiting());
@@ -147,7 +150,7 @@ fn a_hold_with_an_end_that_is_none_is_not_asked_about_without_end() {
 fn a_stream_without_end_is_not_looked_at_without_end() {
     let server = Server::start();
     let mut con = server.connection();
-    set(&mut con, "frosty:{default}:scope:s", "hold_by", "ann");
+    documents::hold(&mut con, &documents::scope("s"), "", 1, None);
     let home = frosty(&server.url());
     let mut engine = Engine::start(&home, &stop_saying("s", "on it"));
     eventually("it is held", || reasons(&mut con, "s") == ["hold"]);
@@ -214,8 +217,9 @@ fn a_signal_while_the_store_is_away_does_not_make_it_spin() {
     assert!(engine.is_waiting() && used(engine.pid()) < 50, "{} hundredths", used(engine.pid()));
 }
 
-/// A server before which the first connection is cut, before or after what it sent reached the server.
-fn cutting(server: &Server, delivers: bool) -> String {
+/// A server before which the first connection is cut after so many answers, before or after what it sent next reached the
+/// server.
+fn cutting(server: &Server, answers: usize, delivers: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (url, port) = (format!("redis://{}", listener.local_addr().unwrap()), server.port);
     std::thread::spawn(move || {
@@ -224,9 +228,14 @@ fn cutting(server: &Server, delivers: bool) -> String {
             let mut upstream = TcpStream::connect(("127.0.0.1", port)).unwrap();
             if i == 0 {
                 let mut bytes = [0; 65536];
+                for _ in 0..answers {
+                    let n = client.read(&mut bytes).unwrap();
+                    upstream.write_all(&bytes[..n]).unwrap();
+                    let n = upstream.read(&mut bytes).unwrap();
+                    client.write_all(&bytes[..n]).unwrap();
+                }
                 let n = client.read(&mut bytes).unwrap();
                 if delivers {
-                    // Unknown to the server as a digest: sent as the script itself, by the one who asks again.
                     upstream.write_all(&bytes[..n]).unwrap();
                     let _ = upstream.read(&mut bytes);
                 }
@@ -244,20 +253,21 @@ fn cutting(server: &Server, delivers: bool) -> String {
 fn a_stop_whose_answer_was_lost_keeps_its_engine_whatever_the_clocks_say() {
     let server = Server::start();
     let mut con = server.connection();
-    for delivers in [false, true] {
+    // The first request reads, the second commits.
+    for (answers, delivers) in [(0, false), (0, true), (1, false), (1, true)] {
         redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
         // The script is known, so that what is delivered decides.
         Frosty::on(&server).hook(r#"{"session_id":"other","hook_event_name":"Stop"}"#);
         // A fence from a machine whose clock is an hour ahead.
         let ahead = frosty::clock::host_ms() + 3_600_000;
-        set(&mut con, "frosty:{default}:session:s", "fence", &ahead.to_string());
-        let home = frosty(&cutting(&server, delivers));
+        documents::write(&mut con, &documents::session("s"), &json!({"fence": ahead}));
+        let home = frosty(&cutting(&server, answers, delivers));
         let engine = Engine::start(&home, &stop_saying("s", "frosty: next_check 3s"));
         assert_eq!(engine.answer().code, Some(2));
         let reasons = reasons(&mut con, "s");
         assert_eq!(reasons.iter().filter(|r| *r == "superseded").count(), 0, "{reasons:?}");
-        let fence: i64 = redis::cmd("HGET").arg("frosty:{default}:session:s").arg("fence").query(&mut con).unwrap();
-        assert_eq!(fence, ahead + 1, "raised once");
+        let session = documents::read(&mut con, &documents::session("s"));
+        assert_eq!(session["fence"], ahead + 1, "raised once: {session}");
     }
 }
 
@@ -504,13 +514,13 @@ fn an_engine_that_asks_often_keeps_two_connections() {
     let mut con = server.connection();
     let frosty = frosty(&server.url());
     let mut engine = resting(&frosty, &mut con, DONE);
-    let key = "frosty:{default}:session:s";
+    let key = documents::session("s");
     for asked in 1..5 {
-        set(&mut con, key, "rest", "done");
         let before = reasons(&mut con, "s").len();
-        let fence: i64 = redis::cmd("HGET").arg(key).arg("fence").query(&mut con).unwrap();
+        let fence = documents::read(&mut con, &key)["fence"].as_i64().unwrap();
         // An older fence than its own makes it tell its stop again.
-        set(&mut con, key, "fence", &(fence - 1).to_string());
+        let older = json!({"rest": {"kind": "done", "since": 0}, "fence": fence - 1});
+        documents::change(&mut con, &key, &older);
         eventually(&format!("it asked {asked} times more"), || reasons(&mut con, "s").len() > before);
     }
     let mut clients = || -> String { redis::cmd("CLIENT").arg("LIST").query(&mut con).unwrap() };

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use frosty::store::script::SCRIPT_SHA;
 use redis::{Connection, cmd};
 
 use crate::fake::{Says, serve};
@@ -19,6 +18,12 @@ fn on(url: &str) -> Frosty {
 
 fn set(admin: &mut Connection, name: &str, value: &str) {
     cmd("CONFIG").arg("SET").arg(name).arg(value).query::<()>(admin).unwrap();
+}
+
+/// The digest of the commit script, as a server names it.
+fn digest() -> String {
+    let script = include_str!("../../src/store/commit.lua");
+    cmd("SCRIPT").arg("LOAD").arg(script).query(&mut Server::start().connection()).unwrap()
 }
 
 /// How many changes a server ever saw, and what it holds.
@@ -41,7 +46,7 @@ fn real_servers() {
     let cure = format!("-> redis-cli -u {at} CONFIG SET appendonly yes");
     report.shows("note", "persistence", &["off", &cure]);
     doctor(&on(&at)).shows("ok", "script", &["in the server's cache"]);
-    let digests = cmd("SCRIPT").arg("EXISTS").arg(SCRIPT_SHA).query::<Vec<bool>>(&mut admin).unwrap();
+    let digests = cmd("SCRIPT").arg("EXISTS").arg(digest()).query::<Vec<bool>>(&mut admin).unwrap();
     assert_eq!(digests, [true]);
 
     set(&mut admin, "maxmemory-policy", "allkeys-lru");

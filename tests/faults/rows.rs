@@ -75,13 +75,10 @@ const fn ms(ms: u64) -> Duration {
 }
 
 const TLS: &[u8] = b"\x16\x03\x01\x00\xa5\xff\xfe garbage";
-const SHORT_ADMIT: &[u8] = b":0\r\n:0\r\n*2\r\n$5\r\nadmit\r\n$8\r\nadmitted\r\n";
-const ODD_ADMIT: &[u8] =
-    b":0\r\n:0\r\n*13\r\n$5\r\nadmit\r\n$4\r\nhold\r\n$0\r\n\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n1\r\n$1\r\n1\r\n\
-$13\r\n1800000000000\r\n$0\r\n\r\n$0\r\n\r\n$1\r\n0\r\n$0\r\n\r\n$1\r\n0\r\n";
-const RECORD: &[u8] =
-    b":0\r\n:0\r\n*13\r\n$6\r\nrecord\r\n$5\r\nevent\r\n$0\r\n\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n1\r\n$1\r\n1\r\n\
-$13\r\n1800000000000\r\n$0\r\n\r\n$0\r\n\r\n$1\r\n0\r\n$0\r\n\r\n$1\r\n0\r\n";
+const OK: &[u8] = b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n";
+const SHORT: &[u8] = b"*2\r\n$4\r\ndone\r\n$1\r\n0\r\n";
+const ODD: &[u8] = b"*3\r\n$5\r\nadmit\r\n$13\r\n1800000000000\r\n$0\r\n\r\n";
+const CONFLICT: &[u8] = b"*3\r\n$8\r\nconflict\r\n$13\r\n1800000000000\r\n$0\r\n\r\n";
 const LOADING: &[u8] = b"-LOADING Redis is loading the dataset in memory\r\n";
 
 /// The matrix.
@@ -112,23 +109,23 @@ pub const ROWS: &[Row] = &[
         Who::Embedded,
     ),
     row("says_tls", "bytes that are no reply", Stage::Proxy(Mode::Says(TLS)), Who::Embedded),
+    row("says_ok", "a reply to another question (`+OK`)", Stage::Proxy(Mode::Says(OK)), Who::Embedded),
     row(
-        "says_ok",
-        "a reply to another question (`+OK`)",
-        Stage::Proxy(Mode::Says(b":0\r\n:0\r\n+OK\r\n")),
-        Who::Embedded,
-    ),
-    row("says_a_short_admit", "a forged admission of two fields", Stage::Proxy(Mode::Says(SHORT_ADMIT)), Who::Embedded),
-    row(
-        "says_an_odd_admit",
-        "a forged admission for a refusal's reason",
-        Stage::Proxy(Mode::Says(ODD_ADMIT)),
+        "answers_a_commit_too_briefly",
+        "a forged answer to the commit, of two fields",
+        Stage::Proxy(Mode::Forges(SHORT)),
         Who::Embedded,
     ),
     row(
-        "says_a_record",
-        "a reply that only records where an ask was made",
-        Stage::Proxy(Mode::Says(RECORD)),
+        "answers_a_commit_oddly",
+        "a forged answer to the commit, in other words",
+        Stage::Proxy(Mode::Forges(ODD)),
+        Who::Embedded,
+    ),
+    row(
+        "answers_a_commit_with_conflicts",
+        "a server that answers each commit with a conflict",
+        Stage::Proxy(Mode::Forges(CONFLICT)),
         Who::Embedded,
     ),
     row(
@@ -158,10 +155,20 @@ pub const ROWS: &[Row] = &[
     row("data_flushed", "`FLUSHALL` while it runs", Stage::FlushAll, Who::Server).loses(Loss::WithTheServersData),
     row("memory_full", "the server's memory is full", Stage::MemoryFull, Who::Embedded),
     row("replica", "the server has become a read-only replica", Stage::Replica, Who::Embedded),
-    row("fleet_of_another_type", "another type in the fleet's key", Stage::Planted("fleet"), Who::Embedded),
-    row("scope_of_another_type", "another type in a scope's key", Stage::Planted("scope:a"), Who::Split),
-    row("quota_of_another_type", "another type in a scope's quota", Stage::Planted("scope:a:quota"), Who::Split),
-    row("session_of_another_type", "another type in each session's key", Stage::Planted("session:*"), Who::Embedded),
+    row("fleet_of_another_type", "another type in the fleet's key", Stage::Planted("doc:fleet"), Who::Embedded),
+    row("scope_of_another_type", "another type in a scope's key", Stage::Planted("doc:scope:a"), Who::Split),
+    row(
+        "admissions_of_another_type",
+        "another type in a scope's admissions",
+        Stage::Planted("admissions:scope:a"),
+        Who::Split,
+    ),
+    row(
+        "session_of_another_type",
+        "another type in each session's key",
+        Stage::Planted("doc:session:*"),
+        Who::Embedded,
+    ),
     row(
         "wake_of_another_type",
         "another type in each session's wake stream",

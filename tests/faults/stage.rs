@@ -25,7 +25,7 @@ pub enum Stage {
     FlushAll,
     MemoryFull,
     Replica,
-    /// A string where this key is; `*` is every session, `journal` the stream.
+    /// A list where this key is; `*` is every session, `journal` the stream.
     Planted(&'static str),
     PlantedInShipped,
     ServerClock(i64),
@@ -259,7 +259,7 @@ fn key(of: &str) -> String {
     format!("frosty:{{default}}:{of}")
 }
 
-/// A string where Frosty keeps something else; what was there is put back afterwards.
+/// A list where Frosty keeps something else; what was there is put back afterwards.
 fn planted(row: &Row, of: &str) -> Result<Facts, String> {
     let site = direct();
     let keys = match of {
@@ -277,7 +277,7 @@ fn planted(row: &Row, of: &str) -> Result<Facts, String> {
     let plant = |con: &mut redis::Connection| {
         for key in &keys {
             let _: redis::RedisResult<()> = cmd("RENAME").arg(key).arg(aside(key)).query(con);
-            cmd("SET").arg(key).arg("of another type").query::<()>(con).unwrap();
+            cmd("LPUSH").arg(key).arg("of another type").query::<()>(con).unwrap();
         }
     };
     let put_back = |con: &mut redis::Connection| {

@@ -9,7 +9,7 @@ use crate::measure::{Entry, LONGEST, on_server, on_this_machine};
 use crate::proxy::{Mode, Proxy};
 use crate::server::Redis;
 use crate::site::{Ask, BACK, Phase, Site};
-use crate::support::{Frosty, stop};
+use crate::support::{Frosty, documents, stop};
 use crate::{engines, spool};
 
 pub struct Story {
@@ -143,7 +143,7 @@ fn release_elsewhere(site: &Site) -> Result<(), String> {
 fn held() -> Result<String, String> {
     let site = site();
     goes_on(&site, LONGEST)?;
-    plant_hold(&site)?;
+    plant_hold(&site);
     let mut said = outlasts(&site, "hold")?;
     release_elsewhere(&site)?;
     let free = goes_on(&site, BACK)?;
@@ -155,18 +155,16 @@ fn held() -> Result<String, String> {
 }
 
 /// A hold by a person, an hour long: a good stop does not lift it.
-fn plant_hold(site: &Site) -> Result<(), String> {
+fn plant_hold(site: &Site) {
     let now = frosty::clock::host_ms();
-    let mut set = redis::cmd("HSET");
-    set.arg("frosty:{default}:scope:s").arg("hold_reason").arg("the build is red").arg("hold_by").arg("ann");
-    set.arg("hold_since").arg(now).arg("hold_until").arg(now + 3_600_000);
-    set.query::<()>(&mut site.server.connection()).map_err(|e| e.to_string())
+    let mut con = site.server.connection();
+    documents::hold(&mut con, &documents::scope("s"), "the build is red", now, Some(now + 3_600_000));
 }
 
 fn released_elsewhere() -> Result<String, String> {
     let site = site();
     goes_on(&site, LONGEST)?;
-    plant_hold(&site)?;
+    plant_hold(&site);
     refused(&site, "hold", "dragonfly", Duration::from_secs(2))?;
     site.proxy().set(Mode::Refuse);
     refused(&site, "hold", "embedded", Duration::from_secs(2))?;
