@@ -63,18 +63,24 @@ def entries():
             "strikes": 0, "store": "embedded", "degraded": 0, "host": HOST}
 
 
+def stored(own, scope):
+    """A session and the `stop` class of its scope, as both stores hold them."""
+    own, scope = dict(own, begun=BORN), dict(scope)
+    if "rest" in own:
+        kind, since, until, topic = own["rest"]
+        own["rest"] = {"kind": kind, "since": since, "until": until, "topic": topic}
+    if "cooldown" in scope:
+        start, end = scope["cooldown"]
+        scope["cooldown"] = {"start": start, "end": end}
+    return own, scope
+
+
 def files(state):
     """The state folder of the embedded store."""
     folder = state / "frosty/default/scopes"
     folder.mkdir(parents=True, mode=0o700)
     for id, own, scope in sessions():
-        own = dict(own, begun=BORN)
-        if "rest" in own:
-            kind, since, until, topic = own["rest"]
-            own["rest"] = {"kind": kind, "since": since, "until": until, "topic": topic}
-        if "cooldown" in scope:
-            start, end = scope["cooldown"]
-            scope["cooldown"] = {"start": start, "end": end}
+        own, scope = stored(own, scope)
         whole = {"v": 1, "scope": {"stop": scope}, "sessions": {id: own}}
         (folder / f"{own['scope']}.json").write_text(json.dumps(whole))
     with (state / "frosty/default/journal.jsonl").open("w") as journal:
@@ -87,23 +93,22 @@ def words(*args):
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts)
 
 
+def document(fields):
+    """A document as the server holds it."""
+    return json.dumps({"version": "1-stop", "format": 1} | fields, separators=(",", ":"))
+
+
 def fill(port):
     """The same on a server, in one write."""
     out = []
     pre = "frosty:{default}:"
     for id, own, scope in sessions():
-        own = dict(own, begun=f"{BORN['at']} {BORN['id']}")
-        if "rest" in own:
-            kind, since, until, topic = own["rest"]
-            own |= {"rest": kind, "rest_since": since, "rest_until": until or "", "rest_topic": topic}
-        if own.pop("needs_you", False):
-            own["needs_you"] = 1
-        out.append(words("HSET", f"{pre}session:{id}", *(x for pair in own.items() for x in pair)))
-        fields = {"stop_admitted_at": scope["admitted_at"], "stop_attempts": scope["attempts"][0],
-                  "stop_strikes": scope["strikes"]}
-        if "cooldown" in scope:
-            fields |= {"stop_cooldown_start": scope["cooldown"][0], "stop_cooldown_end": scope["cooldown"][1]}
-        out.append(words("HSET", f"{pre}scope:{own['scope']}", *(x for pair in fields.items() for x in pair)))
+        own, scope = stored(own, scope)
+        admitted, attempts = scope.pop("admitted_at"), scope.pop("attempts")
+        out.append(words("SET", f"{pre}doc:session:{id}", document(own)))
+        out.append(words("SET", f"{pre}doc:scope:{own['scope']}", document({"stop": scope})))
+        out.append(words("ZADD", f"{pre}admissions:scope:{own['scope']}", admitted, f"{admitted}-stop-1"))
+        out.append(words("ZADD", f"{pre}attempts:scope:{own['scope']}", attempts[0], f"{attempts[0]}-stop"))
         out.append(words("ZADD", f"{pre}sessions", own["seen"], id))
         out.append(words("ZADD", f"{pre}scopes", own["seen"], own["scope"]))
     for ms, entry in entries():
