@@ -411,7 +411,7 @@ fn what_a_server_says() {
         let said = format!("{kind}{}\r\n", HOSTILE.replace(['\r', '\n'], " "));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (mut stream, said) = (stream.unwrap(), said.repeat(3));
+                let (mut stream, said) = (stream.unwrap(), said.repeat(8));
                 std::thread::spawn(move || {
                     let _ = stream.write_all(said.as_bytes());
                     // Hanging up at once could take it back.

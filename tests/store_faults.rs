@@ -189,12 +189,12 @@ fn what_is_no_verdict() {
 
 /// A damaged document is kept for a person to look at, and noted. Its past is unknown: the server decides with a limit closed,
 /// and never as if nothing had been.
-#[test]
-fn a_damaged_document_is_set_aside_and_refuses() {
+fn is_set_aside(damaged: &[&[u8]]) {
     let server = Server::start();
     let mut con = server.connection();
     for (key, reason) in [(documents::scope("s").as_str(), "cooldown"), (documents::FLEET, "hold")] {
-        for damaged in ["x", "", "{}", r#"{"version":"1-a","format":1,"hold":3}"#, r#"{"version":"1-a","format":1,"#] {
+        for damaged in damaged {
+            let shown = String::from_utf8_lossy(damaged);
             redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
             let frosty = Frosty::on(&server).config(r#"{"stop": {"min_interval": "1ms", "burst": null}}"#);
             assert_eq!(frosty.hook(&stop("s")).code, Some(2));
@@ -203,18 +203,34 @@ fn a_damaged_document_is_set_aside_and_refuses() {
             let aside = format!("{key}:unreadable");
             let noted = ["could not be read", "set aside", &format!("GET '{aside}'")];
             answer.stands_down_saying(&noted);
-            assert!(answer.stdout.contains(reason), "{key} {damaged:?} {answer:?}");
-            let kept: String = redis::cmd("GET").arg(&aside).query(&mut con).unwrap();
-            assert_eq!(kept, damaged, "{key}");
+            assert!(answer.stdout.contains(reason), "{key} {shown:?} {answer:?}");
+            let kept: Vec<u8> = redis::cmd("GET").arg(&aside).query(&mut con).unwrap();
+            assert_eq!(String::from_utf8_lossy(&kept), shown, "{key}");
             // From now on it is whole, and as closed.
             let after = frosty.hook(&stop("s"));
-            assert!(after.stdout.contains(reason) && after.stderr.is_empty(), "{key} {damaged:?} {after:?}");
+            assert_eq!((after.code, after.stderr.as_str()), (Some(0), ""), "{key} {shown:?} {after:?}");
             let journal: Vec<(String, std::collections::HashMap<String, String>)> =
                 redis::cmd("XRANGE").arg("torch.continuous.ops").arg("-").arg("+").query(&mut con).unwrap();
             let reasons: Vec<&str> = journal.iter().map(|(_, entry)| entry["reason"].as_str()).collect();
             assert_eq!(reasons, ["admitted", reason, reason], "{key}");
         }
     }
+}
+
+#[test]
+fn a_damaged_document_is_set_aside_and_refuses() {
+    let odd = r#"{"version":"1-a","format":1,"hold":3}"#;
+    is_set_aside(&[b"x", b"{}", odd.as_bytes(), &odd.as_bytes()[..30], &[b'x'; 10_000]]);
+}
+
+#[test]
+fn a_damaged_document_that_is_empty_is_set_aside_and_refuses() {
+    is_set_aside(&[b""]);
+}
+
+#[test]
+fn a_damaged_document_that_is_no_text_is_set_aside_and_refuses() {
+    is_set_aside(&[b"\xff\xfe", "x\u{fffd}".as_bytes(), &[0; 200]]);
 }
 
 /// The document of a session that is damaged: its rest is not known to be over.
