@@ -147,7 +147,8 @@ impl<'a> Carry<'a> {
     fn admissions(&self, commit: &mut Commit, keys: Keys<'_>, clocks: Clocks) {
         let Some(away) = &self.file.away else { return };
         let policy = &self.config.policy;
-        let longest = |quotas: &[crate::throttle::policy::Quota]| quotas.iter().map(|q| millis(q.per)).max().unwrap_or(0);
+        let longest =
+            |quotas: &[crate::throttle::policy::Quota]| quotas.iter().map(|q| millis(q.per)).max().unwrap_or(0);
         let interval = millis(policy.stop.min_interval);
         let (own, fleets) = (longest(&policy.stop.quotas).max(interval), longest(&policy.fleet_quotas));
         for at in &away.admitted {
@@ -300,7 +301,13 @@ impl Merge<'_> {
     }
 
     /// The later of two ends, and the more strikes; returns whether the span changed.
-    fn span(&self, told: Option<(Origin, Span)>, told_strikes: u32, stored: &mut Option<Span>, strikes: &mut u32) -> bool {
+    fn span(
+        &self,
+        told: Option<(Origin, Span)>,
+        told_strikes: u32,
+        stored: &mut Option<Span>,
+        strikes: &mut u32,
+    ) -> bool {
         let Some((_, span)) = told.filter(|(origin, _)| self.counts(*origin)) else { return false };
         *strikes = told_strikes.max(*strikes);
         let span = self.clocks.span(span);
@@ -314,7 +321,8 @@ impl Merge<'_> {
     fn session(&self, own: &SessionState, stored: &mut SessionState, is_new: bool) {
         let clocks = self.clocks;
         let away = self.carry.file.away.as_ref().map(|away| away.since);
-        let origin = if away.is_some_and(|since| own.seen >= since || own.woken) { Origin::Own } else { Origin::Mirror };
+        let origin =
+            if away.is_some_and(|since| own.seen >= since || own.woken) { Origin::Own } else { Origin::Mirror };
         let mut fence = own.fence;
         // Which of two fences is newer shows when they were raised: each was counted without the other.
         let mut is_newer = stored.fence.is_some_and(|stored| stored > fence.unwrap_or(0));

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::journal::Entry;
 use crate::throttle::model::State;
 use crate::throttle::policy::{Class, LONGEST, Ms, Policy, millis};
-use crate::throttle::state::{FleetState, Hold, QuotaLog, ScopeState, SessionState};
+use crate::throttle::state::{FleetState, Hold, QuotaLog, ScopeState, SessionState, Waiting};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Attempt, Decision, Outcome, Reason};
 
@@ -40,6 +40,11 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     }
     if is_stop {
         attempts(&mut commit, keys, &config.policy, step, decided, state.scope.stop.attempts_keep);
+        let (scope, fleet) = (&loaded.scope, &loaded.fleet);
+        let before = scope.as_ref().map_or(&[][..], |scope| &scope.state.quota.waiting);
+        queue(&mut commit, keys.scope_queue(&step.scope), before, &state.scope.quota.waiting, &step.session);
+        let before = fleet.as_ref().map_or(&[][..], |fleet| &fleet.state.quota.waiting);
+        queue(&mut commit, keys.fleet_queue(), before, &state.fleet.quota.waiting, &step.session);
         if admitted {
             admission(&mut commit, keys, &config.policy, step, state, decided);
         }
@@ -116,6 +121,19 @@ fn attempts(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, d
     commit.add(key, keep, member(decided.now, step));
 }
 
+/// What the decision does to a wait queue: two sorted sets, since when each session waits and when its next request is due.
+fn queue(commit: &mut Commit, keys: [String; 2], before: &[Waiting], after: &[Waiting], own: &str) {
+    let [since, next] = keys;
+    for gone in before.iter().filter(|w| !after.iter().any(|a| a.session == w.session)) {
+        commit.remove(since.clone(), &gone.session);
+        commit.remove(next.clone(), &gone.session);
+    }
+    if let Some(waiting) = after.iter().find(|w| w.session == own) {
+        commit.rank(since, waiting.since, own);
+        commit.rank(next, waiting.next, own);
+    }
+}
+
 /// An admission, and the limits under which it stands.
 fn admission(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, state: &mut State, decided: &Decision) {
     let interval = millis(policy.stop.min_interval);
@@ -153,7 +171,7 @@ fn stored_scope(scope: &ScopeState, step: &Step, loaded: &Loaded) -> ScopeState 
 }
 
 fn without_entries(log: &QuotaLog) -> QuotaLog {
-    QuotaLog { admitted: Vec::new(), keep: log.keep }
+    QuotaLog { keep: log.keep, ..QuotaLog::default() }
 }
 
 /// Writes a scope's document if it changed.

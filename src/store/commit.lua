@@ -65,6 +65,18 @@ function effects.P()
   redis.call('ZADD', k, time, member)
   redis.call('PEXPIRE', k, fmt(32 * DAY))
 end
+-- W key score member: ranks a member; the set is forgotten a month after the last one.
+function effects.W()
+  local k, score, member = key(), word(), word()
+  redis.call('ZADD', k, score, member)
+  redis.call('PEXPIRE', k, fmt(32 * DAY))
+end
+-- X key member: removes a member, by the score that no other has.
+function effects.X()
+  local k = key()
+  redis.call('ZADD', k, '-1', word())
+  redis.call('ZREMRANGEBYSCORE', k, '-1', '-1')
+end
 -- E key: removes every entry.
 function effects.E() redis.call('ZREMRANGEBYSCORE', key(), '-inf', '+inf') end
 -- F key: the clock was stepped back: entries later than now are of now.

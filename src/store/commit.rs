@@ -89,6 +89,16 @@ impl Commit {
         self.effect("P", key, [time.to_string(), member]);
     }
 
+    /// Gives a member of a sorted set its score.
+    pub(super) fn rank(&mut self, key: String, score: Ms, member: &str) {
+        self.effect("W", key, [score.to_string(), member.to_owned()]);
+    }
+
+    /// Removes a member of a sorted set.
+    pub(super) fn remove(&mut self, key: String, member: &str) {
+        self.effect("X", key, [member.to_owned()]);
+    }
+
     /// Removes every entry.
     pub(super) fn empty(&mut self, key: String) {
         self.effect("E", key, []);

@@ -60,9 +60,7 @@ pub(super) fn reach<'a>(config: &'a Config, server: &'a Server, within: Duration
 
 /// The error that a stop in a scope of its own would get from the server now.
 pub(crate) fn refusal(config: &Config, server: &Server) -> Option<StoreError> {
-    let fleet = |mut link: Link<'_>| {
-        link.ask(&[loaded::get(&Keys::of(&config.fleet).fleet())])
-    };
+    let fleet = |mut link: Link<'_>| link.ask(&[loaded::get(&Keys::of(&config.fleet).fleet())]);
     reach(config, server, config.budget).and_then(fleet).err()
 }
 

@@ -46,7 +46,8 @@ impl<T: Default + Serialize + DeserializeOwned> Document<T> {
     /// When it is of a newer format, or no document.
     pub(super) fn read(text: &str) -> Result<Self, Unfit> {
         let damaged = |e: serde_json::Error| Unfit::Damaged(text::line(&e.to_string()));
-        let (version, number, rest) = head(text).ok_or_else(|| Unfit::Damaged("no version at its beginning".to_owned()))?;
+        let (version, number, rest) =
+            head(text).ok_or_else(|| Unfit::Damaged("no version at its beginning".to_owned()))?;
         let body = ["{", rest].concat();
         let state = serde_json::from_str::<T>(&body).map_err(damaged)?;
         let own = serde_json::to_string(&state).map_err(damaged)?;
@@ -56,7 +57,8 @@ impl<T: Default + Serialize + DeserializeOwned> Document<T> {
 
     /// The document of a state in the place of one that is damaged.
     pub(super) fn in_place_of(damaged: &str, state: T) -> Self {
-        let version = damaged.char_indices().take_while(|(at, c)| at + c.len_utf8() <= PREFIX).map(|(_, c)| c).collect();
+        let version =
+            damaged.char_indices().take_while(|(at, c)| at + c.len_utf8() <= PREFIX).map(|(_, c)| c).collect();
         Self { state, version, ..Self::default() }
     }
 

@@ -45,6 +45,16 @@ impl<'a> Keys<'a> {
         self.key(["admissions:fleet", "", ""])
     }
 
+    /// The wait queue of a scope's quotas: two sorted sets of sessions, by since when each waits and by when it is due.
+    pub(super) fn scope_queue(self, scope: &str) -> [String; 2] {
+        [self.key(["queue:since:scope:", scope, ""]), self.key(["queue:next:scope:", scope, ""])]
+    }
+
+    /// The wait queue of the fleet's quotas.
+    pub(super) fn fleet_queue(self) -> [String; 2] {
+        [self.key(["queue:since:fleet", "", ""]), self.key(["queue:next:fleet", "", ""])]
+    }
+
     /// The stream of what a session's waiting engine must learn of.
     pub(super) fn wake(self, session: &str) -> String {
         self.key(["session:", session, ":wake"])

@@ -1,5 +1,7 @@
 //! What one decision is made from, as a server sent it: its clock, the documents, and the entries that decide.
 
+use std::collections::HashMap;
+
 use redis::{Cmd, FromRedisValue, Value, cmd};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,8 +13,12 @@ use crate::config::{Config, Server};
 use crate::text;
 use crate::throttle::model::State;
 use crate::throttle::policy::{Class, Ms, Quota};
-use crate::throttle::state::{FleetState, ScopeState, SessionState};
+use crate::throttle::quota::{LOOKAHEAD, Places};
+use crate::throttle::state::{FleetState, ScopeState, SessionState, Waiting};
 use crate::throttle::step::{Event, Step};
+
+/// So many sessions of a wait queue are read.
+const MOST_WAITING: i64 = 1000;
 
 /// A stored whole number: up to fifteen digits, and nothing else.
 #[must_use]
@@ -32,8 +38,7 @@ pub(crate) fn time(answer: &Value) -> Option<Ms> {
 /// When the entries of a sorted set were, oldest first, by the answer to `ZRANGE … WITHSCORES`.
 pub(super) fn times(answer: &Value) -> Vec<Ms> {
     let entries = Vec::<String>::from_redis_value_ref(answer).unwrap_or_default();
-    let time = |entry: &[String]| entry.get(1)?.parse::<f64>().ok().map(|score| score.clamp(0.0, 9.0e14) as Ms);
-    entries.chunks(2).filter_map(time).collect()
+    entries.chunks(2).filter_map(|entry| score(entry.get(1)?)).collect()
 }
 
 /// Reads one key.
@@ -102,10 +107,12 @@ impl<'a> Load<'a> {
         self.is_stop() || matches!(self.event, Event::ClientPrompt { of_admission: true })
     }
 
-    fn quotas(&self) -> [(String, &'a [Quota]); 2] {
-        let policy = &self.config.policy;
-        let admissions = self.keys.admissions(self.scope);
-        [(admissions, &policy.stop.quotas), (self.keys.fleet_admissions(), &policy.fleet_quotas)]
+    fn quotas(&self) -> [(String, [String; 2], &'a [Quota]); 2] {
+        let (policy, keys) = (&self.config.policy, self.keys);
+        [
+            (keys.admissions(self.scope), keys.scope_queue(self.scope), &policy.stop.quotas),
+            (keys.fleet_admissions(), keys.fleet_queue(), &policy.fleet_quotas),
+        ]
     }
 
     /// How many attempts can matter.
@@ -135,8 +142,11 @@ impl<'a> Load<'a> {
         if self.attempts() > 0 {
             all.push(newest(&keys.attempts(self.scope), self.attempts(), 1));
         }
-        for (key, quotas) in self.quotas() {
-            all.extend(quotas.iter().map(|quota| newest(&key, quota.limit, quota.limit)));
+        for (key, queue, quotas) in self.quotas() {
+            all.extend(quotas.iter().map(|quota| newest(&key, quota.limit, last_looked(quota))));
+            if !quotas.is_empty() {
+                all.extend(queue.iter().map(|key| first(key)));
+            }
         }
         all
     }
@@ -195,16 +205,18 @@ impl<'a> Load<'a> {
             0 => Vec::new(),
             _ => entries(&mut loaded, &keys.attempts(self.scope), next()),
         };
-        let [scope, fleet] = self.quotas().map(|(key, quotas)| {
-            let deciding = quotas.iter().map(|quota| (quota.limit, entries(&mut loaded, &key, next()).first().copied()));
-            log(&deciding.collect::<Vec<_>>())
+        let [own, fleets] = self.quotas().map(|(key, _, quotas)| {
+            let places = quotas.iter().map(|_| Places { oldest: entries(&mut loaded, &key, next()) });
+            let places: Vec<Places> = places.collect();
+            let waiting = if quotas.is_empty() { Vec::new() } else { waiting(&next(), &next()) };
+            (places, waiting)
         });
         if let Some(document) = &mut loaded.scope {
             document.state.stop.attempts = attempts;
-            document.state.quota.admitted = scope;
+            (document.state.quota.places, document.state.quota.waiting) = own;
         }
         if let Some(document) = &mut loaded.fleet {
-            document.state.quota.admitted = fleet;
+            (document.state.quota.places, document.state.quota.waiting) = fleets;
         }
         Ok(loaded)
     }
@@ -248,18 +260,35 @@ pub(super) fn document<T: Default + Serialize + DeserializeOwned>(
     }
 }
 
-/// A log in which each quota finds the entry that decides it: the `limit`th newest. Those between are not read.
-fn log(deciding: &[(u32, Option<Ms>)]) -> Vec<Ms> {
-    let mut known: Vec<(u32, Ms)> = deciding.iter().filter_map(|(limit, at)| Some((*limit, (*at)?))).collect();
-    known.sort_unstable();
-    let mut log = Vec::new();
-    let mut below = 0;
-    for (limit, at) in known {
-        log.extend(std::iter::repeat_n(at, limit.saturating_sub(below) as usize));
-        below = limit;
-    }
-    log.reverse();
-    log
+/// The last entry of a quota that is looked at, counted from the newest.
+fn last_looked(quota: &Quota) -> u32 {
+    quota.limit.saturating_sub(LOOKAHEAD).saturating_add(1)
+}
+
+/// Reads the first members of a wait queue's sorted set.
+fn first(key: &str) -> Cmd {
+    let mut range = cmd("ZRANGE");
+    range.arg(key).arg(0).arg(MOST_WAITING - 1).arg("WITHSCORES");
+    range
+}
+
+/// The wait queue, by its two sorted sets.
+fn waiting(since: &Value, next: &Value) -> Vec<Waiting> {
+    let pairs = |answer: &Value| {
+        let words = Vec::<String>::from_redis_value_ref(answer).unwrap_or_default();
+        let pair = |pair: &[String]| Some((pair.first()?.clone(), score(pair.get(1)?)?));
+        words.chunks(2).filter_map(pair).collect::<Vec<(String, Ms)>>()
+    };
+    let due: HashMap<String, Ms> = pairs(next).into_iter().collect();
+    let one = |(session, since): (String, Ms)| {
+        due.get(&session).map(|next| Waiting { next: *next, since, session: session.clone() })
+    };
+    pairs(since).into_iter().filter_map(one).collect()
+}
+
+/// A score as a time.
+fn score(text: &str) -> Option<Ms> {
+    text.parse::<f64>().ok().map(|score| score.clamp(0.0, 9.0e14) as Ms)
 }
 
 impl Loaded {
@@ -275,19 +304,5 @@ impl Loaded {
             scope: self.scope.as_ref().map(|d| d.state.clone()).unwrap_or_default(),
             session: self.session.state.clone(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_quota_finds_its_entry() {
-        let log = log(&[(5, Some(10)), (2, Some(40)), (9, None)]);
-        assert_eq!(log, [10, 10, 10, 40, 40]);
-        assert_eq!(log.get(log.len() - 5).copied(), Some(10));
-        assert_eq!(log.get(log.len() - 2).copied(), Some(40));
-        assert!(super::log(&[(3, None)]).is_empty());
     }
 }

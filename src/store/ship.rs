@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, FromRedisValue, Value, cmd};
 use sha2::{Digest, Sha256};
 
+use super::keys::Keys;
 use super::link::Link;
 use super::server_record::Unshipped;
 use super::{StoreError, dragonfly, embedded, loaded, local_journal, server_record};
-use super::keys::Keys;
 use crate::config::Config;
 use crate::journal;
 use crate::read;

@@ -116,7 +116,8 @@ impl Roll<'_> {
             return Err(refused(link.server(), &error_text(e)).into());
         }
         let named = roll::names_in(named);
-        let (mut sessions, others): roll::Documents<SessionState> = roll::documents(config, link, Kind::Session, named)?;
+        let (mut sessions, others): roll::Documents<SessionState> =
+            roll::documents(config, link, Kind::Session, named)?;
         let named: BTreeSet<&str> = sessions.iter().map(|(_, s)| s.scope.as_str()).collect();
         let named = named.into_iter().filter(|name| text::is_encoded(name)).map(str::to_owned).collect();
         let (scopes, of_another_type): roll::Documents<ScopeState> = roll::documents(config, link, Kind::Scope, named)?;
@@ -196,12 +197,13 @@ fn with_entries(
     let keys = Keys::of(&config.fleet);
     let attempts = config.policy.stop.burst.map_or(1, |burst| burst.limit);
     for some in scopes.chunks_mut(roll::AT_ONCE) {
-        let questions = some.iter().flat_map(|(name, _)| {
-            [newest(&keys.admissions(name), 1, 1), newest(&keys.attempts(name), attempts, 1)]
-        });
+        let questions = some
+            .iter()
+            .flat_map(|(name, _)| [newest(&keys.admissions(name), 1, 1), newest(&keys.attempts(name), attempts, 1)]);
         link.send(&questions.collect::<Vec<_>>())?;
         for (_, scope) in some {
-            let mut entries = || link.read().map(|answer| times(&answer).into_iter().map(|at| at.min(now)).collect::<Vec<_>>());
+            let mut entries =
+                || link.read().map(|answer| times(&answer).into_iter().map(|at| at.min(now)).collect::<Vec<_>>());
             let (last, attempts) = (entries()?.last().copied(), entries()?);
             scope.stop.admitted_at = scope.stop.admitted_at.max(last);
             scope.stop.attempts = attempts;
@@ -282,12 +284,8 @@ fn counted(
                 told = false;
                 continue;
             };
-            let left = QuotaLeft::of(
-                quota,
-                u32::try_from(used).unwrap_or(u32::MAX),
-                times(&oldest).first().copied(),
-                now,
-            );
+            let left =
+                QuotaLeft::of(quota, u32::try_from(used).unwrap_or(u32::MAX), times(&oldest).first().copied(), now);
             least = Some(least.map_or(left, |l| l.and(left)));
         }
         all.push(least.filter(|_| told));
@@ -305,7 +303,7 @@ mod tests {
     fn what_quotas_leave() {
         let quota = |limit, secs| Quota { limit, per: Duration::from_secs(secs) };
         let now = 100_000;
-        let log = QuotaLog { admitted: vec![10_000, 50_000, 95_000], keep: 100_000 };
+        let log = QuotaLog { admitted: vec![10_000, 50_000, 95_000], keep: 100_000, ..QuotaLog::default() };
         for (quotas, left) in [
             (vec![], None),
             (vec![quota(5, 60)], Some((3, None))),

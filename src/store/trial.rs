@@ -69,7 +69,14 @@ fn decides(right: &str) -> bool {
 /// The script's call without arguments, under the keys that a stop names.
 pub(super) fn script_call(how: &str, script: &str, config: &Config) -> Cmd {
     let keys = Keys::of(&config.fleet);
-    let keys = [config.stream.clone(), keys.session("-"), keys.scope("-"), keys.fleet(), keys.admissions("-"), keys.attempts("-")];
+    let keys = [
+        config.stream.clone(),
+        keys.session("-"),
+        keys.scope("-"),
+        keys.fleet(),
+        keys.admissions("-"),
+        keys.attempts("-"),
+    ];
     let mut call = cmd(how);
     call.arg(script).arg(keys.len()).arg(&keys);
     call

@@ -7,6 +7,7 @@ pub(crate) mod effects;
 pub mod model;
 pub mod policy;
 pub mod process;
+pub mod quota;
 mod spread;
 pub mod state;
 pub mod step;

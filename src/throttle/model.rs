@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::effects::{self, BY_API, Relation, Standing, Turned};
 use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
+use super::quota::Shared;
 use super::spread;
 use super::state::{ClassState, FleetState, Hold, QuotaLog, RestKind, ScopeState, SessionState, Span};
 use super::step::{Event, R_RANGE, Step};
@@ -172,7 +173,12 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     let limits = policy.class(class);
     let State { fleet, scope, session } = state;
     let stop = class == Class::Stop;
+    let mut waited = (None, None);
     if stop {
+        // Only a session that nothing but the quota refuses waits in its queue.
+        let own = Shared { quotas: &limits.quotas, log: &mut scope.quota }.leave(&ask.session, now);
+        let fleets = Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota }.leave(&ask.session, now);
+        waited = (own, fleets);
         if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
             scope.taken = fleet.lost;
         }
@@ -274,9 +280,12 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     }
     // 8. the quotas
     if stop {
-        let scope_left = used_up(&mut scope.quota, &limits.quotas, now);
-        let fleet_left = used_up(&mut fleet.quota, &policy.fleet_quotas, now);
-        if let Some(left) = scope_left.max(fleet_left) {
+        let mut own = Shared { quotas: &limits.quotas, log: &mut scope.quota };
+        let own_left = own.left(&ask.session, waited.0, ask.paced, now);
+        let mut fleets = Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota };
+        let waits_for_fleet = ask.paced && own_left.is_none();
+        let fleet_left = fleets.left(&ask.session, waited.1, waits_for_fleet, now);
+        if let Some(left) = own_left.max(fleet_left) {
             return refused(answer, Reason::Quota, Some(left));
         }
         count(&mut scope.quota, &limits.quotas, now);
@@ -401,20 +410,6 @@ fn trip(own: &mut ClassState, limits: &ClassPolicy, r: u32, now: Ms) -> Ms {
     own.cooldown = Some(Span { start: now, end: now.saturating_add(len) });
     own.attempts.clear();
     len
-}
-
-/// How long until every used-up quota has a place, or `None` when none is used up.
-fn used_up(log: &mut QuotaLog, quotas: &[Quota], now: Ms) -> Option<Ms> {
-    if quotas.is_empty() {
-        return None;
-    }
-    log.admitted.iter_mut().for_each(|at| *at = (*at).min(now));
-    let left = |quota: &Quota| {
-        let oldest = log.admitted.len().checked_sub(quota.limit as usize)?;
-        let frees = log.admitted.get(oldest)?.saturating_add(millis(quota.per)).saturating_sub(now);
-        (frees > 0).then_some(frees)
-    };
-    quotas.iter().filter_map(left).max()
 }
 
 fn count(log: &mut QuotaLog, quotas: &[Quota], now: Ms) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::{Class, Ms};
 use super::process::Process;
+use super::quota::Places;
 
 /// An ask of a server that began before a change of store may be admitted so much later: no caller waits longer.
 pub const IN_FLIGHT: Ms = 1000;
@@ -76,13 +77,30 @@ pub struct QuotaLog {
     /// How long an admission is kept, in milliseconds: the longest period that anybody asked with. An asker with a
     /// shorter one must not forget what another still counts.
     pub keep: Ms,
+    /// The sessions that wait for a place, in the order in which they began to wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Waiting>,
+    /// What a store read of the admissions for each quota, where it did not read them all.
+    #[serde(skip)]
+    pub places: Vec<Places>,
+}
+
+/// A session in a wait queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The session, encoded.
+    pub session: String,
+    /// Since when it waits.
+    pub since: Ms,
+    /// When it will send its next request.
+    pub next: Ms,
 }
 
 impl QuotaLog {
     /// Whether nothing was ever counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.admitted.is_empty() && self.keep == 0
+        self.admitted.is_empty() && self.keep == 0 && self.waiting.is_empty()
     }
 }
 

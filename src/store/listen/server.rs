@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 use super::subscription::{FIRST_RETRY, MORE, Subscription};
 use super::{EACH, Ears, Heard, LONGEST, Listener, Look, poll};
 use crate::config::{Config, Server};
-use crate::store::{StoreError, document};
-use crate::store::link::Link;
 use crate::store::keys::Keys;
+use crate::store::link::Link;
 use crate::store::loaded::{self, get};
+use crate::store::{StoreError, document};
 use crate::throttle::state::{FleetState, ScopeState, SessionState};
 
 /// How much later than asked a blocked read may answer.

@@ -9,8 +9,8 @@ use std::collections::{BinaryHeap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::StoreError;
-use super::roll::Roll;
 use super::dragonfly;
+use super::roll::Roll;
 use crate::throttle::policy::Ms;
 use follow::Follower;
 use tail::Tail;
