@@ -1,49 +1,142 @@
-//! A server's bytes: read the same at any pace, and no answer but an admission is one.
+//! A server's bytes: read the same at any pace, and nothing is admitted but by a commit that was applied to a state that allows it.
 
 use std::io::Read;
 
-use frosty::config::Server;
+use frosty::config::{Config, Server};
 use frosty::hook::fuzzing::{Said, answer};
 use frosty::hook::prompt::Prompt;
-use frosty::store::fuzzing::refused;
-use frosty::store::script::{decision, hold, time, whole};
-use frosty::throttle::step::{Event, RestRequest};
+use frosty::store::fuzzing::{Asked, asked, carried, carry_questions, committed, questions, refused, time, whole};
+use frosty::throttle::model::State;
+use frosty::throttle::policy::{Ms, Quota};
+use frosty::throttle::step::{Event, RestRequest, Step};
 use frosty::throttle::verdict::{Decision, Outcome, Reason};
 use redis::{Parser, Value};
 
-use crate::said;
+use crate::{draw, said, state};
+
+/// More replies than any step has questions.
+const MOST: usize = 24;
 
 pub fn run(data: &[u8]) {
     let Some((pace, bytes)) = data.split_first() else { return };
-    let at_once = Parser::new().parse_value(bytes);
-    let dripped = Parser::new().parse_value(Drip { bytes, pace: usize::from(pace % 16) + 1 });
-    let value = match (at_once, dripped) {
-        (Ok(value), Ok(other)) => {
-            // As text, since a number that is none is not equal to itself.
-            assert_eq!(format!("{value:?}"), format!("{other:?}"));
-            value
+    let mut replies = replies(*pace, bytes);
+    let server = Server::default();
+    for value in &replies {
+        if let Value::ServerError(e) = value {
+            said::one_line(&refused(&server, e).to_string(), 1500);
         }
-        (Err(e), Err(_)) => return said::one_line(&frosty::text::line(&e.to_string()), 300),
-        // The parser passes over a byte of garbage that comes alone; what follows must be a verdict all the same.
-        (Err(_), Ok(value)) => value,
-        (Ok(value), Err(e)) => panic!("at once {value:?}, dripped {e:?}"),
+        parts(value);
+    }
+    // As the connection does: an error ends the step.
+    if replies.iter().any(|value| matches!(value, Value::ServerError(_))) {
+        return;
+    }
+    let config = config(*pace);
+    for step in steps(*pace) {
+        let mut answers = replies.clone();
+        let mut rest = answers.split_off(questions(&config, &server, &step).min(answers.len())).into_iter();
+        match asked(&config, &server, &step, answers) {
+            Err(e) => said::one_line(&e.to_string(), 1500),
+            Ok(asked) => decided(&config, &step, asked, rest.next()),
+        }
+    }
+    // The last text is a scope's file.
+    if let Some(Value::BulkString(file)) = replies.pop()
+        && carry_questions(&config, "scope", &file, draw::T0).is_some()
+    {
+        match carried(&config, &server, ("scope", &file), draw::T0, replies) {
+            Err(e) => said::one_line(&e.to_string(), 1500),
+            Ok((commit, born)) => {
+                assert!(!born.is_empty());
+                assert!(commit.starts_with(b"*"));
+            }
+        }
+    }
+}
+
+/// The replies, read at once and in drips.
+fn replies(pace: u8, bytes: &[u8]) -> Vec<Value> {
+    let (mut once, mut drip) = (bytes, Drip { bytes, pace: usize::from(pace % 16) + 1 });
+    let (mut at_once, mut dripped) = (Parser::new(), Parser::new());
+    let mut all = Vec::new();
+    while all.len() < MOST {
+        match (at_once.parse_value(&mut once), dripped.parse_value(&mut drip)) {
+            (Ok(value), Ok(other)) => {
+                // As text, since a number that is none is not equal to itself.
+                assert_eq!(format!("{value:?}"), format!("{other:?}"));
+                all.push(value);
+            }
+            (Err(e), Err(_)) => {
+                said::one_line(&frosty::text::line(&e.to_string()), 300);
+                break;
+            }
+            // The parser passes over a byte of garbage that comes alone; what follows must be a verdict all the same.
+            (Err(_), Ok(value)) => {
+                all.push(value);
+                break;
+            }
+            (Ok(value), Err(e)) => panic!("at once {value:?}, dripped {e:?}"),
+        }
+    }
+    all
+}
+
+/// A configuration with or without each kind of limit.
+fn config(pace: u8) -> Config {
+    let mut config = Config::default();
+    let quota = |limit, secs| Quota { limit, per: std::time::Duration::from_secs(secs) };
+    if pace & 16 != 0 {
+        config.policy.stop.quotas = vec![quota(2, 60), quota(3, 3600)];
+        config.policy.fleet_quotas = vec![quota(2, 60)];
+    }
+    if pace & 32 != 0 {
+        config.policy.stop.burst = None;
+    }
+    config
+}
+
+/// Steps that are decided from a server's answers.
+fn steps(pace: u8) -> [Step; 3] {
+    let event = match (pace >> 6) & 3 {
+        0 => Event::SessionStart { label: "w:1".to_owned() },
+        1 => Event::PreCompactAuto,
+        2 => Event::ClientPrompt { of_admission: true },
+        _ => Event::Release { fleet: true, at_once: false },
     };
-    if let Value::ServerError(e) = &value {
-        let server = Server::default();
-        said::one_line(&refused(&server, e).to_string(), 1500);
+    let ask = Event::Ask { fence: draw::T0, renew: false };
+    [Event::Stop { rest: None }, ask, event].map(draw::step)
+}
+
+/// What is decided, held against the state that the answers told of and the answer to the commit.
+fn decided(config: &Config, step: &Step, asked: Asked, answer: Option<Value>) {
+    let Asked { now, before, decision, after, notes, commit } = asked;
+    notes.iter().for_each(|note| said::one_line(note, 1500));
+    let admitted = decision.outcome == Outcome::Admit;
+    if let Some(why) = state::forbids(&config.policy, &before, step, now) {
+        assert!(!admitted, "admitted, though {why}: {decision:?} at {now} after {before:?}");
     }
-    parts(&value);
-    if let Some(decided) = decision(&value) {
-        verdict(&value, decided);
+    assert!(!admitted || closes(&after, step, now), "an admission that the guard does not know: {after:?}");
+    assert!(commit.is_empty() || commit.starts_with(b"*"));
+    assert!(!admitted || commit.len() > 200, "an admission without a commit");
+    if answer.as_ref().and_then(committed) == Some(true) {
+        verdict(step, decision, notes);
     }
+}
+
+fn closes(after: &State, step: &Step, now: Ms) -> bool {
+    let own = if matches!(step.event, Event::PreCompactAuto) { &after.scope.compact } else { &after.scope.stop };
+    own.admitted_at == Some(now)
 }
 
 fn parts(value: &Value) {
     if let Some(now) = time(value) {
         assert!(now >= 0);
     }
-    if let Some(hold) = hold(value) {
-        assert!(hold.since >= 0 && hold.until.is_none_or(|until| until >= 0), "{hold:?}");
+    if let Some(applied) = committed(value) {
+        let Value::Array(fields) = value else { panic!("a commit's answer that is no array: {value:?}") };
+        let word = fields.first().and_then(text).expect("its first word");
+        assert_eq!((applied, fields.len()), (word == "done", 3), "{value:?}");
+        assert!(matches!(word, "done" | "conflict"), "{value:?}");
     }
     if let Value::Array(fields) = value {
         fields.iter().filter_map(text).for_each(|text| {
@@ -61,22 +154,21 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-fn verdict(value: &Value, decided: Decision) {
-    let Value::Array(fields) = value else { panic!("a verdict that is no array: {value:?}") };
-    let field = |i: usize| fields.get(i).and_then(text).expect("a field of a verdict");
-    let admits = field(0) == "admit" && matches!(field(1), "admitted" | "probe");
-    assert_eq!(decided.outcome == Outcome::Admit, admits, "{decided:?}");
+/// What is said of a decision whose commit was applied.
+fn verdict(step: &Step, decided: Decision, notes: Vec<String>) {
+    let admits = decided.outcome == Outcome::Admit;
     assert_eq!(matches!(decided.reason, Reason::Admitted | Reason::Probe), admits, "{decided:?}");
-    assert_eq!((decided.outcome.code(), decided.reason.code()), (field(0), field(1)));
     let prompt = Prompt { rest: "you said that you are done".to_owned(), ..Prompt::default() };
     said::lines(&prompt.render(&decided), 10_000);
     let rest = RestRequest { kind: frosty::throttle::state::RestKind::Done, lasting: None, topic: String::new() };
     said::one_line(&frosty::hook::prompt::paused(&decided, Some(&rest)), 1000);
 
-    for event in [Event::Stop { rest: None }, Event::PreCompactAuto, Event::Other, Event::SessionEnd] {
-        let Said { two, stdout, stderr } = answer(&event, decided.clone(), Vec::new(), &prompt);
+    for event in
+        [step.event.clone(), Event::Stop { rest: None }, Event::PreCompactAuto, Event::Other, Event::SessionEnd]
+    {
+        let Said { two, stdout, stderr } = answer(&event, decided.clone(), notes.clone(), &prompt);
         let earned = match event {
-            Event::Stop { .. } => admits,
+            Event::Stop { .. } | Event::Ask { .. } => admits,
             Event::PreCompactAuto => decided.outcome == Outcome::Refuse,
             _ => false,
         };
@@ -87,7 +179,7 @@ fn verdict(value: &Value, decided: Decision) {
             said::one_line(line, 2000);
             assert!(serde_json::from_str::<serde_json::Value>(line).is_ok_and(|v| v.is_object()), "{line}");
         }
-        said::lines(&String::from_utf8(stderr).expect("text"), 10_001);
+        said::lines(&String::from_utf8(stderr).expect("text"), 15_000);
     }
 }
 

@@ -142,7 +142,7 @@ fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
 }
 
 /// Why the state does not allow the ask, read from it without the model.
-fn forbids(policy: &Policy, state: &State, step: &Step, now: Ms) -> Option<&'static str> {
+pub fn forbids(policy: &Policy, state: &State, step: &Step, now: Ms) -> Option<&'static str> {
     let State { fleet, scope, session } = state;
     let class = step.event.asks()?;
     let (limits, own) = match class {

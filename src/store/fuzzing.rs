@@ -2,11 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use redis::Value;
+
 use super::StoreError;
-use super::link;
+use super::carry::{Carry, FleetTold};
+use super::commit::{self, COMMIT_SHA, Committed};
+use super::loaded::{self, Load};
 use super::state_file::{FleetFile, ScopeFile};
-use crate::config::Server;
+use super::{changes, link};
+use crate::config::{Config, Server};
+use crate::throttle::model::{self, State};
+use crate::throttle::policy::Ms;
 use crate::throttle::state::{FleetState, ScopeState, SessionState};
+use crate::throttle::step::Step;
+use crate::throttle::verdict::{Decision, Reason};
 
 /// The bytes of a scope's file as the embedded store reads them.
 #[must_use]
@@ -24,4 +33,88 @@ pub fn fleet_file(bytes: &[u8]) -> Option<FleetState> {
 #[must_use]
 pub fn refused(server: &Server, said: &redis::ServerError) -> StoreError {
     link::refused(server, &link::error_text(said))
+}
+
+/// What a step makes of a server's answers to its questions.
+pub struct Asked {
+    /// The server's clock.
+    pub now: Ms,
+    /// All that it is decided from.
+    pub before: State,
+    /// The decision.
+    pub decision: Decision,
+    /// The state after it.
+    pub after: State,
+    /// What a person should know of the documents.
+    pub notes: Vec<String>,
+    /// The commit, as it is sent; empty where nothing is to be committed.
+    pub commit: Vec<u8>,
+}
+
+/// How many questions a step has.
+#[must_use]
+pub fn questions(config: &Config, server: &Server, step: &Step) -> usize {
+    Load::of(config, server, step).questions().len()
+}
+
+/// Decides a step from the answers to its questions.
+///
+/// # Errors
+/// When there is nothing to decide from.
+pub fn asked(config: &Config, server: &Server, step: &Step, answers: Vec<Value>) -> Result<Asked, StoreError> {
+    let loaded = Load::of(config, server, step).answers(answers)?;
+    let before = loaded.state();
+    let mut after = before.clone();
+    let decision = model::step(&config.policy, &mut after, step, loaded.now);
+    let mut call = Vec::new();
+    if decision.reason != Reason::Contested {
+        let commit = changes::of(config, step, &loaded, &mut after, &decision);
+        call = commit.call("EVALSHA", COMMIT_SHA).get_packed_command();
+    }
+    Ok(Asked { now: loaded.now, before, decision, after, notes: loaded.notes(), commit: call })
+}
+
+/// How many questions the bringing of a scope's file has; `None` where the file cannot be read.
+#[must_use]
+pub fn carry_questions(config: &Config, scope: &str, file: &[u8], now: Ms) -> Option<usize> {
+    let file = serde_json::from_slice::<ScopeFile>(file).ok()?;
+    Some(carry(config, scope, &file, now).questions().len())
+}
+
+/// Brings a scope's file to a server with these answers; returns the commit as it is sent, and the server's epoch.
+///
+/// # Errors
+/// When it cannot be brought.
+pub fn carried(
+    config: &Config,
+    server: &Server,
+    (scope, file): (&str, &[u8]),
+    now: Ms,
+    answers: Vec<Value>,
+) -> Result<(Vec<u8>, String), StoreError> {
+    let file = serde_json::from_slice::<ScopeFile>(file).unwrap_or_else(|_| ScopeFile::new(ScopeState::default()));
+    let (commit, born) = carry(config, scope, &file, now).merge(server, answers)?;
+    Ok((commit.call("EVALSHA", COMMIT_SHA).get_packed_command(), born))
+}
+
+fn carry<'a>(config: &'a Config, scope: &'a str, file: &'a ScopeFile, now: Ms) -> Carry<'a> {
+    Carry { config, scope, file, fleet: FleetTold { hold: None, released: None }, known_born: "", now }
+}
+
+/// Whether the answer to a commit says that it was applied; `None` for an answer that is none.
+#[must_use]
+pub fn committed(answer: &Value) -> Option<bool> {
+    commit::committed(answer).map(|committed| matches!(committed, Committed::Done { .. }))
+}
+
+/// The server's clock, by its answer.
+#[must_use]
+pub fn time(answer: &Value) -> Option<Ms> {
+    loaded::time(answer)
+}
+
+/// A stored whole number.
+#[must_use]
+pub fn whole(text: &str) -> Option<Ms> {
+    loaded::whole(text)
 }
