@@ -84,6 +84,33 @@ fn quota_on_the_server() {
     on_the_server(QUOTA, 100, ASKS, 100);
 }
 
+/// Processes that keep every core busy, ended with the test.
+struct Load(Vec<std::process::Child>);
+
+impl Load {
+    fn start() -> Self {
+        let busy = || std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        Self((0..32).map(|_| busy()).collect())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for process in &mut self.0 {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// A server that is slow on a busy machine is not away: with the budget that a user has, nothing is admitted beside it.
+#[test]
+fn quota_on_the_server_of_a_busy_machine() {
+    let _load = Load::start();
+    let budget = r#"{"budget": "200ms","#;
+    on_the_server(&QUOTA.replacen('{', budget, 1), 100, 600, 0);
+}
+
 #[test]
 fn guard_on_the_embedded_store() {
     on_the_embedded_store(GUARD, 1, ASKS_OF_A_GUARD);

@@ -13,8 +13,9 @@ use super::link::{Link, error_text, refused};
 use super::loaded::{Load, Loaded};
 use crate::config::Config;
 use crate::throttle::model;
+use crate::throttle::policy::Ms;
 use crate::throttle::step::Step;
-use crate::throttle::verdict::{Attempt, Decision, Outcome, Reason, Verdict};
+use crate::throttle::verdict::{Attempt, Decision, Reason, Verdict};
 
 /// The name of this store in the journal.
 pub const NAME: &str = "dragonfly";
@@ -128,14 +129,11 @@ impl<'a> Dragonfly<'a> {
 
 /// The answer to a request that met conflicts until its deadline.
 fn busy(decided: Decision) -> Decision {
-    Decision {
-        outcome: Outcome::Refuse,
-        reason: Reason::Busy,
-        retry_after: Some(BUSY),
-        attempt: if decided.attempt == Attempt::Uncounted { Attempt::Uncounted } else { Attempt::Counted },
-        held: None,
-        note: String::new(),
-        renewed: false,
-        ..decided
-    }
+    let attempt = if decided.attempt == Attempt::Uncounted { Attempt::Uncounted } else { Attempt::Counted };
+    Decision { attempt, fence: decided.fence, born: decided.born, ..too_busy(decided.now) }
+}
+
+/// The answer to a request that a busy machine could not bring to its server.
+pub(super) fn too_busy(now: Ms) -> Decision {
+    Decision { retry_after: Some(BUSY), ..model::refusal(Reason::Busy, now) }
 }

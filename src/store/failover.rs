@@ -17,7 +17,7 @@ use super::local_journal::LocalJournal;
 use super::mirror::{self, Away};
 use super::server_record::{self, Mark, Record, Route};
 use super::state_file::{self, Found, ScopeFile};
-use super::{Store, StoreError, private, probe, reached, ship};
+use super::{Store, StoreError, private, probe, reached, ship, starvation};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::journal::Entry;
@@ -42,19 +42,21 @@ pub struct Failover<'a> {
     deadline: Instant,
     /// The connection that gave the verdict. A hook that is about to end forgets the whole store, and closes nothing.
     answered: Option<Dragonfly<'a>>,
+    /// Until when the server may answer, where that is not its part of the budget.
+    patience: Option<Instant>,
 }
 
 impl<'a> Failover<'a> {
     /// Nothing is opened yet. `optional` is a server that need not be there.
     pub(super) fn new(config: &'a Config, server: &'a Server, optional: bool, deadline: Instant) -> Self {
         let dir = config.state.as_ref().map(|state| state.join(&config.fleet));
-        Self { config, server, optional, dir, deadline, answered: None }
+        Self { config, server, optional, dir, deadline, answered: None, patience: None }
     }
 
     /// The server has three quarters of the budget; what is left is the stand-in's.
     fn servers_deadline(&self) -> Instant {
         let kept = self.config.budget / 4;
-        self.deadline.checked_sub(kept).unwrap_or(self.deadline)
+        self.patience.unwrap_or_else(|| self.deadline.checked_sub(kept).unwrap_or(self.deadline))
     }
 
     /// Until when more than the verdict itself may take: another budget, and in all less than the watchdog's second.
@@ -351,10 +353,34 @@ impl Failover<'_> {
                 self.go_home(dir, &record, step)
             }
             Route::Probe | Route::Away => {
-                Err(StoreError::Away { why: record.breaker.map(|b| b.why).unwrap_or_default() })
+                Err(StoreError::Away { why: record.breaker.as_ref().map(|b| b.why.clone()).unwrap_or_default() })
             }
         };
-        asked.or_else(|e| self.stand_in(step, e))
+        match asked {
+            Err(StoreError::TimedOut { .. }) if starvation::is_starved() => self.ask_longer(dir, &record, step),
+            Err(e) => self.stand_in(step, e),
+            Ok(verdict) => Ok(verdict),
+        }
+    }
+
+    /// Asks a server once more that was slow on a busy machine. While the machine stays busy, such a server is not away: a request
+    /// is to be sent again, and everything else is decided here.
+    #[cold]
+    #[inline(never)]
+    fn ask_longer(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
+        let latest = self.latest();
+        let within = std::mem::replace(&mut self.patience, Some(latest));
+        let verdict = self.go_home(dir, record, step);
+        self.patience = within;
+        match verdict {
+            Err(StoreError::TimedOut { .. }) if step.event.asks().is_some() => {
+                let decided = dragonfly::too_busy(clock::host_ms());
+                self.journal_here(dir, step, &decided);
+                Ok(Verdict::committed(decided, Vec::new()))
+            }
+            Err(e) => self.stand_in(step, e),
+            Ok(verdict) => Ok(verdict),
+        }
     }
 }
 

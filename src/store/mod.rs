@@ -37,6 +37,7 @@ mod refusal;
 pub mod roll;
 mod server_record;
 mod ship;
+mod starvation;
 mod state_file;
 pub mod survey;
 #[cfg(feature = "tls")]

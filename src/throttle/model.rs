@@ -126,6 +126,11 @@ fn turned_into(turned: Turned, ended: Option<Duration>, recorded: Decision) -> D
     Decision { held: lifted.or(recorded.held), retry_after: recorded.retry_after.or(ended), replaced, ..recorded }
 }
 
+/// A refusal that no rule decided.
+pub(crate) fn refusal(reason: Reason, now: Ms) -> Decision {
+    decision(Outcome::Refuse, reason, now)
+}
+
 fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
     Decision {
         outcome,
