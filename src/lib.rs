@@ -5,15 +5,18 @@
 
 pub mod arm;
 pub mod cli;
+pub mod client_settings;
 pub mod clock;
 pub mod cmd;
 pub mod color;
 pub mod config;
 pub mod doctor;
 pub mod duration;
+pub mod engine;
 pub mod exit;
 pub mod hook;
 pub mod journal;
+pub mod local_time;
 pub mod naming;
 pub mod process;
 pub mod read;

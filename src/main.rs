@@ -1,4 +1,4 @@
-//! argv → command → exit code. The hook's own codes are `hook::reply`'s; all others are `exit::Exit`'s.
+//! argv → command → exit code: the tool for people. The hook's own codes are `hook::Code`; all others are `exit::Exit`.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -11,17 +11,16 @@ use frosty::cmd::{
     switch, uninstall, wake,
 };
 use frosty::exit::Exit;
-use frosty::hook;
+use frosty::hook::{self, Program, flags};
 use frosty::{color, secret, text};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     if args.get(1).is_some_and(|a| a == "hook") {
-        hook::catch_alarm();
-        hook::shield();
+        hook::begin(Program::Tool);
     }
     if let Some(flags) = cli::exact(&args) {
-        return hook::run(&flags);
+        hook::run(&flags, Program::Tool).leave();
     }
     let command = match Cli::try_parse_from(&args) {
         Ok(cli) => {
@@ -31,7 +30,7 @@ fn main() -> ExitCode {
         Err(e) => return usage(&args, &e),
     };
     let done = match command {
-        Command::Hook(args) => return hook::run(&args.flags()),
+        Command::Hook(args) => hook::run(&args.flags(), Program::Tool).leave(),
         Command::Install(args) => install::run(&args).map_err(Failure::from),
         Command::Uninstall(args) => uninstall::run(&args).map_err(Failure::from),
         Command::On(target) => switch::run(target, true),
@@ -84,18 +83,11 @@ fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
         out::note(e.print());
         return written(Exit::Done).into();
     }
-    if args.get(1).is_some_and(|a| a == "hook") {
-        let lines = shown(e);
-        // Up to the first empty line: what is wrong, and what would be right.
-        let said: Vec<&str> = lines.lines().map(str::trim).take_while(|l| !l.is_empty()).collect();
-        let found = if said.is_empty() { "a wrong command line".to_owned() } else { said.join(" ") };
-        let found = found.strip_prefix("error: ").unwrap_or(&found);
-        // What of the line can still be understood is who may hear of it.
-        let manual = args.iter().any(|a| a == "manual" || a == "--arm=manual");
-        return hook::bad_usage(
-            &format!("expected the flags of `frosty hook`, but: {found}; see: frosty hook --help"),
-            manual,
-        );
+    if let [_, command, words @ ..] = args
+        && command == "hook"
+        && let Err(wrong) = flags::parse(words)
+    {
+        hook::bad_usage(&flags::sentence(&wrong), flags::is_manual(words)).leave();
     }
     let _ = write!(io::stderr(), "{}", shown(e));
     Exit::Usage.into()

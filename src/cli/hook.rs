@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::Flags;
-use crate::duration;
+use crate::hook::flags::{seconds, wait};
 
 /// Flags of `frosty hook`; each overrides the configuration.
 #[derive(Debug, Args)]
@@ -47,15 +47,4 @@ impl HookArgs {
             show_resume: self.show_resume,
         }
     }
-}
-
-pub(super) fn wait(text: &str) -> Result<Duration, String> {
-    duration::parse(text).ok_or_else(|| "expected a duration such as 20d, 12h or 1h30m".to_owned())
-}
-
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let secs = if digits { text.parse().ok() } else { None };
-    secs.map(Duration::from_secs)
-        .ok_or_else(|| "expected whole seconds, as in the registration's \"timeout\"".to_owned())
 }

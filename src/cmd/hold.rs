@@ -10,8 +10,9 @@ use crate::cli::{HoldArgs, PlaceArgs};
 use crate::config::{Config, Env};
 use crate::duration;
 use crate::hook;
+use crate::local_time;
 use crate::naming::Names;
-use crate::status::{self, when};
+use crate::status;
 use crate::store;
 use crate::store::roll::{Roll, Session};
 use crate::text;
@@ -145,18 +146,19 @@ fn command(args: &HoldArgs) -> String {
 fn end(until: Option<Ms>, now: Ms) -> String {
     until.map_or_else(
         || "until it is released".to_owned(),
-        |at| format!("until {} (in {})", when::zoned(at, now), when::left(at, now)),
+        |at| format!("until {} (in {})", local_time::zoned(at, now), local_time::left(at, now)),
     )
 }
 
 /// When a hold ends, for everyone.
 fn end_elsewhere(until: Option<Ms>) -> String {
-    until.map_or_else(|| "until it is released".to_owned(), |at| format!("until {}", when::dated(at)))
+    until.map_or_else(|| "until it is released".to_owned(), |at| format!("until {}", local_time::dated(at)))
 }
 
 /// A hold that stood.
 fn stood(hold: &Hold, now: Ms) -> String {
-    let end = hold.until.map_or_else(|| "without an end".to_owned(), |at| format!("until {}", when::zoned(at, now)));
+    let end =
+        hold.until.map_or_else(|| "without an end".to_owned(), |at| format!("until {}", local_time::zoned(at, now)));
     format!("by {} {end}: {}", text::line(&hold.by), text::line(&hold.reason))
 }
 

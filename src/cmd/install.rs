@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use super::registration::{Chosen, SettingsError, change, chosen, listed, say, warn};
 use crate::cli::InstallArgs;
+use crate::client_settings::owner::{Engine, Owner, owner};
+use crate::client_settings::{Hook, Place, disabling, hooks_in, json};
 use crate::config::Env;
 use crate::read;
 use crate::settings::edit::{self, Without};
-use crate::settings::ours::{Engine, Owner, Registration, owner};
+use crate::settings::registration::Registration;
 use crate::settings::write::Standing;
-use crate::settings::{Hook, Place, disabling, hooks_in, json, others, program};
+use crate::settings::{others, program};
 use crate::text;
 
 /// The client's cap on continuations in a row, which counts the plain engine's alone (2.1.331).

@@ -13,7 +13,6 @@ pub mod announce;
 pub mod check;
 pub mod completions;
 pub mod doctor;
-pub mod engine;
 pub mod explain;
 pub mod hold;
 pub mod install;

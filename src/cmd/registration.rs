@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::out;
 use crate::cli::SettingsArgs;
+use crate::client_settings::{Place, Unread, same, user_dir};
 use crate::config::Env;
+use crate::settings::diff;
 use crate::settings::others::Other;
 use crate::settings::program::NoProgram;
 use crate::settings::write::{Standing, Unwritten};
-use crate::settings::{Place, Unread, diff, same, user_dir};
 use crate::text;
 
 /// Why the hooks were not registered, or not taken out. The settings are then as they were.

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::target::{MOST_LISTED, TargetError};
-use super::{Failure, engine, hold, out, target, who};
+use super::{Failure, hold, out, target, who};
 use crate::cli::{PlaceArgs, ReleaseArgs};
 use crate::config::{Config, Env};
 use crate::duration;
+use crate::engine;
 use crate::hook;
 use crate::store;
 use crate::store::roll::{Roll, Session};

@@ -13,10 +13,11 @@ use crate::arm;
 use crate::cli::PlaceArgs;
 use crate::config::{Arm, Config, Env, Flags, encoded};
 use crate::hook::payload::{self, Text};
+use crate::local_time;
 use crate::read;
 use crate::scope;
 use crate::status::kind::{Back, Kind};
-use crate::status::{Row, when, width};
+use crate::status::{Row, width};
 use crate::store::StoreError;
 use crate::store::roll::Roll;
 use crate::text;
@@ -174,9 +175,9 @@ fn state(row: &Row, now: i64) -> String {
     };
     match row.back {
         // The client shows a line for long: what is further off is told by the clock.
-        Back::At(at) if at.saturating_sub(now) < 60_000 => format!("{what} {}", when::left(at, now)),
-        Back::At(at) if row.kind == Kind::Hold => format!("{what}, until {}", when::clock(at, now)),
-        Back::At(at) => format!("{what} until {}", when::clock(at, now)),
+        Back::At(at) if at.saturating_sub(now) < 60_000 => format!("{what} {}", local_time::left(at, now)),
+        Back::At(at) if row.kind == Kind::Hold => format!("{what}, until {}", local_time::clock(at, now)),
+        Back::At(at) => format!("{what} until {}", local_time::clock(at, now)),
         Back::Release => format!("{what}, until it is released"),
         Back::Prompt if row.kind != Kind::Done => format!("{what}, type to go on"),
         _ => what,

@@ -2,12 +2,12 @@
 
 use super::registration::{SettingsError, change, chosen, say};
 use crate::cli::UninstallArgs;
+use crate::client_settings::hooks_in;
+use crate::client_settings::owner::{Engine, Owner, engine, owner};
 use crate::config::Env;
 use crate::hook::standing;
 use crate::settings::edit::{self, Without};
-use crate::settings::hooks_in;
 use crate::settings::others::{self, Other};
-use crate::settings::ours::{Engine, Owner, engine, owner};
 use crate::settings::write::Standing;
 use crate::text;
 

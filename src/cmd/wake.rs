@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::time::Instant;
 
-use super::{Failure, engine, out, target};
+use super::{Failure, out, target};
 use crate::cli::WakeArgs;
 use crate::clock;
 use crate::config::Env;
+use crate::engine;
 use crate::hook::{self, directive};
 use crate::naming::Names;
 use crate::store;

@@ -6,8 +6,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Value};
 
 use super::ConfigError;
+use crate::client_settings::json::comment_at;
 use crate::secret;
-use crate::settings::json::comment_at;
 use crate::text;
 
 /// Reads the text of a configuration file. A byte-order mark before it is passed over.

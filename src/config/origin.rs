@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::env::GUARDED;
 use super::{ConfigError, Env};
+use crate::client_settings::{self, Place, SettingsFile};
 use crate::read;
 use crate::secret;
-use crate::settings::{self, Place, SettingsFile};
 use crate::text;
 
 /// Refuses a guarded variable that a project's settings set.
@@ -179,9 +179,9 @@ struct Settings {
 
 impl Settings {
     fn read(path: PathBuf) -> Option<Self> {
-        let text = settings::load(&path).ok()??;
+        let text = client_settings::load(&path).ok()??;
         let json = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let value = settings::json::value(json)?;
+        let value = client_settings::json::value(json)?;
         Some(Self { path, text, value })
     }
 
@@ -217,6 +217,6 @@ fn trusted(env: &Env, first: Option<&[(String, String)]>, project: Option<&Path>
         }
     };
     let is_own = |file: &SettingsFile| matches!(file.place, Place::Managed | Place::User);
-    let files = settings::files(&own, project.unwrap_or(Path::new("/"))).into_iter().filter(is_own);
+    let files = client_settings::files(&own, project.unwrap_or(Path::new("/"))).into_iter().filter(is_own);
     files.filter_map(|file| Settings::read(file.path)).collect()
 }

@@ -2,8 +2,8 @@
 
 use super::report::Check;
 use crate::clock;
-use crate::cmd::engine;
 use crate::config::Config;
+use crate::engine;
 use crate::naming::Names;
 use crate::process::Standing;
 use crate::store::roll::{Roll, Session};

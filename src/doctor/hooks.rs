@@ -5,10 +5,11 @@ use std::path::Path;
 use super::registered::{Registered, Source, flags};
 use super::report::{Check, State};
 use super::{again, edit, install};
+use crate::client_settings::owner::{Engine, Owner, owner};
+use crate::client_settings::{Hook, Place};
 use crate::config::{Arm, Config, Env};
+use crate::settings::old_hooks;
 use crate::settings::others::Other;
-use crate::settings::ours::{Engine, Owner, owner};
-use crate::settings::{Hook, Place, old_hooks};
 use crate::text;
 
 const HOOKS: &str = "hooks";

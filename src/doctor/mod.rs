@@ -22,9 +22,9 @@ mod timeouts;
 mod zones;
 
 use crate::cli::PlaceArgs;
+use crate::client_settings::owner::{Engine, Owner, owner};
+use crate::client_settings::{Hook, Place, same};
 use crate::config::{Env, Flags, layers};
-use crate::settings::ours::{Engine, Owner, owner};
-use crate::settings::{Hook, Place, same};
 use crate::text;
 use registered::{Registered, Source};
 use report::Check;

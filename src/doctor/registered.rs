@@ -3,14 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
 use serde_json::Value;
 
-use crate::cli::{self, Cli, Command};
+use crate::client_settings::owner::{Engine, Owner, call, engine, owner};
+use crate::client_settings::{self, Hook, Place, SettingsFile, Unread};
 use crate::config::{Env, Flags};
-use crate::settings::ours::{Engine, Owner, call, engine, owner};
+use crate::hook::{self, flags::Wrong};
 use crate::settings::plugins::{Plugin, plugins};
-use crate::settings::{self, Hook, Place, SettingsFile, Unread};
 use crate::text;
 
 /// Whose a registration is.
@@ -48,7 +47,7 @@ pub(super) struct Registered {
 impl Registered {
     /// Reads every settings file of the project.
     pub(super) fn read(env: &Env, project: &Path) -> Self {
-        let mut all = Self::of(settings::files(env, project));
+        let mut all = Self::of(client_settings::files(env, project));
         for plugin in plugins(env, project) {
             if plugin.hooks.is_empty() {
                 all.unknown.push(plugin);
@@ -63,8 +62,8 @@ impl Registered {
     /// Reads these files.
     pub(super) fn of(files: Vec<SettingsFile>) -> Self {
         let mut all = Self::default();
-        for file in settings::weakest_first(files) {
-            let json = match settings::load(&file.path) {
+        for file in client_settings::weakest_first(files) {
+            let json = match client_settings::load(&file.path) {
                 Ok(None) => continue,
                 Ok(Some(json)) => json,
                 Err(e) => {
@@ -72,12 +71,12 @@ impl Registered {
                     continue;
                 }
             };
-            match settings::hooks_in(&json, &file.path) {
+            match client_settings::hooks_in(&json, &file.path) {
                 Ok(hooks) => all.hooks.extend(hooks.into_iter().map(|hook| (Source::Settings(file.place), hook))),
                 Err(e) => all.unread.push(e),
             }
             let json = json.strip_prefix('\u{feff}').unwrap_or(&json);
-            if let Some(value) = settings::json::value(json) {
+            if let Some(value) = client_settings::json::value(json) {
                 all.settings.push((file, value));
             }
         }
@@ -114,36 +113,19 @@ impl Registered {
     }
 }
 
-/// The words after the program, as they are registered; of another program's or a shell's line as far as it can be told.
-pub(super) fn arguments(hook: &Hook) -> Vec<String> {
-    match &hook.args {
-        Some(args) if owner(hook) == Owner::Installed => args.clone(),
-        _ => call(hook).unwrap_or_default().into_iter().skip(1).collect(),
-    }
-}
-
 /// The program, as it is registered: a path, or a name that is looked up.
 pub(super) fn program(hook: &Hook) -> PathBuf {
-    let called = call(hook).filter(|_| owner(hook) != Owner::Installed);
-    called.and_then(|words| words.into_iter().next()).unwrap_or_else(|| hook.command.clone()).into()
+    call(hook).map_or_else(|| hook.command.clone(), |call| call.program).into()
 }
 
-/// The flags of a hook, read as `frosty hook` reads them.
+/// The flags of a hook, read as the hook reads them.
 ///
 /// # Errors
 /// What is wrong with them.
 pub(super) fn flags(hook: &Hook) -> Result<Flags, String> {
-    let args: Vec<OsString> = std::iter::once("frosty".to_owned()).chain(arguments(hook)).map(OsString::from).collect();
-    if let Some(flags) = cli::exact(&args) {
-        return Ok(flags);
-    }
-    match Cli::try_parse_from(&args).map(|cli| cli.command) {
-        Ok(Command::Hook(args)) => Ok(args.flags()),
-        Ok(_) => Err("it is not frosty hook".to_owned()),
-        Err(e) => {
-            let said = crate::secret::scrubbed(&e.to_string());
-            let first = said.lines().next().unwrap_or_default();
-            Err(text::line(first.strip_prefix("error: ").unwrap_or(first)))
-        }
-    }
+    let words: Vec<OsString> = call(hook).into_iter().flat_map(|call| call.flags).map(OsString::from).collect();
+    hook::flags::parse(&words).map_err(|wrong| match wrong {
+        Wrong::Help => "it asks for the help text".to_owned(),
+        Wrong::Word(found) => text::line(&crate::secret::scrubbed(&found)),
+    })
 }

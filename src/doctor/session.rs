@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::report::{Check, State};
 use crate::arm;
+use crate::client_settings::owner::Engine;
+use crate::client_settings::same;
 use crate::config::{Arm, Config, Env, encoded};
 use crate::scope;
-use crate::settings::ours::Engine;
-use crate::settings::same;
 use crate::text;
 
 const SCOPE: &str = "scope";

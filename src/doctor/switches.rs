@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::edit;
 use super::registered::Registered;
 use super::report::Check;
+use crate::client_settings::owner::Engine;
+use crate::client_settings::{Hook, Place, SettingsFile};
 use crate::config::{env, origin};
-use crate::settings::ours::Engine;
-use crate::settings::{Hook, Place, SettingsFile};
 use crate::text;
 
 const SWITCHES: &str = "hooks off";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::again;
 use super::registered::{Registered, Source, flags};
 use super::report::Check;
+use crate::client_settings::Hook;
 use crate::duration;
-use crate::settings::Hook;
 use crate::text;
 
 const TIMEOUTS: &str = "timeouts";

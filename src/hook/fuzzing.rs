@@ -38,7 +38,6 @@ pub fn answer(event: &Event, decision: Decision, notes: Vec<String>, prompt: &Pr
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let verdict = Verdict::committed(decision, notes);
     let code = reply::answer(event, verdict, prompt, Streams { stdout: &mut stdout, stderr: &mut stderr });
-    // Exit codes can be told apart only so.
-    let two = format!("{code:?}") != format!("{:?}", std::process::ExitCode::SUCCESS);
+    let two = code != reply::Code::ZERO;
     Said { two, stdout, stderr }
 }

@@ -5,7 +5,6 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use chrono::Local;
@@ -15,6 +14,7 @@ mod client;
 mod course;
 pub mod directive;
 mod failure;
+pub mod flags;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -30,13 +30,16 @@ pub(crate) mod reset;
 mod resume;
 pub(crate) mod signals;
 pub(crate) mod standing;
+mod start;
 mod streams;
 mod told;
 mod wait;
 mod watchdog;
 
-pub use signals::shield;
-pub use watchdog::listen as catch_alarm;
+pub use reply::Code;
+pub use start::begin;
+
+pub use crate::willy::detached::Program;
 
 use crate::arm;
 use crate::clock;
@@ -55,15 +58,15 @@ use prompt::Prompt;
 use reply::Streams;
 use standing::{Standing, Terms};
 
-/// Answers one hook call.
+/// Answers one hook call, in either of the two programs.
 #[must_use]
-pub fn run(flags: &Flags) -> ExitCode {
+pub fn run(flags: &Flags, program: Program) -> Code {
     let env = Env::read();
     if env.disabled() {
-        return ExitCode::SUCCESS;
+        return Code::ZERO;
     }
     if !flags.wait.is_zero() {
-        return run_waiting(&env, flags);
+        return run_waiting(&env, flags, program);
     }
     let bytes = payload::read(io::stdin());
     let payload = match bytes.as_deref().map(payload::parse) {
@@ -74,10 +77,10 @@ pub fn run(flags: &Flags) -> ExitCode {
     let project = project(&env, payload.cwd());
     let mut known = Known::of(&payload);
     match prepare(&env, flags, &payload, project.as_deref(), &mut known) {
-        Ok(None) => ExitCode::SUCCESS,
+        Ok(None) => Code::ZERO,
         Ok(Some(call)) => match begin_session(&env, flags, call, &payload) {
-            Some(call) => answer(&env, &known, Caller { flags, project: project.as_deref() }, call),
-            None => ExitCode::SUCCESS,
+            Some(call) => answer(&env, &known, Caller { program, flags, project: project.as_deref() }, call),
+            None => Code::ZERO,
         },
         Err((reason, why)) => failed_early(&env, &known, reason, &why),
     }
@@ -86,7 +89,7 @@ pub fn run(flags: &Flags) -> ExitCode {
 /// As [`run`], by a process that may wait: for its payload, for a configuration that can be read, and for its admission.
 #[cold]
 #[inline(never)]
-fn run_waiting(env: &Env, flags: &Flags) -> ExitCode {
+fn run_waiting(env: &Env, flags: &Flags, program: Program) -> Code {
     // Before anything takes time: the client that started this, and the signals that end it.
     let (client, signals) = (client::Client::now(env), signals::Signals::listen());
     let since = Instant::now();
@@ -98,7 +101,7 @@ fn run_waiting(env: &Env, flags: &Flags) -> ExitCode {
     let bytes = match patience.payload() {
         Some(Ok(bytes)) => bytes,
         Some(Err(e)) => return unread(env, flags, Reason::BadInput, &e.to_string()),
-        None => return ExitCode::SUCCESS,
+        None => return Code::ZERO,
     };
     let payload = match payload::parse(&bytes) {
         Ok(payload) => payload,
@@ -108,17 +111,17 @@ fn run_waiting(env: &Env, flags: &Flags) -> ExitCode {
     let mut known = Known { id: patience.id.clone(), ..Known::of(&payload) };
     let call = loop {
         match prepare(env, flags, &payload, project.as_deref(), &mut known) {
-            Ok(None) => return ExitCode::SUCCESS,
+            Ok(None) => return Code::ZERO,
             Ok(Some(call)) => break call,
             Err((reason, why)) if patience.waits_for(&payload, &known, reason, &why) => {}
             Err((reason, why)) => return failed_early(env, &known, reason, &why),
         }
         if !patience.goes_on(&mut known) {
-            return ExitCode::SUCCESS;
+            return Code::ZERO;
         }
     };
-    let Some(call) = begin_session(env, flags, call, &payload) else { return ExitCode::SUCCESS };
-    let caller = Caller { flags, project: project.as_deref() };
+    let Some(call) = begin_session(env, flags, call, &payload) else { return Code::ZERO };
+    let caller = Caller { program, flags, project: project.as_deref() };
     if !call.waits() {
         signals::let_in_alarm();
         return answer(env, &known, caller, call);
@@ -129,7 +132,7 @@ fn run_waiting(env: &Env, flags: &Flags) -> ExitCode {
 }
 
 /// Answers at once.
-fn answer(env: &Env, known: &Known, caller: Caller<'_>, call: Call) -> ExitCode {
+fn answer(env: &Env, known: &Known, caller: Caller<'_>, call: Call) -> Code {
     let watchdog = watchdog::Watchdog::arm();
     match ask(&call) {
         Ok(verdict) => {
@@ -137,7 +140,7 @@ fn answer(env: &Env, known: &Known, caller: Caller<'_>, call: Call) -> ExitCode 
                 call.mark_take_over();
             }
             if call.config.shadow {
-                return ExitCode::SUCCESS;
+                return Code::ZERO;
             }
             let word = told::word(&call.config.fleet, &call.step, &verdict.decision);
             if word.is_some() {
@@ -188,18 +191,18 @@ fn begin_session(env: &Env, flags: &Flags, mut call: Call, payload: &Payload<'_>
 }
 
 /// A failure before any store was asked; what is journaled of it is a file too.
-fn failed_early(env: &Env, known: &Known, reason: Reason, why: &str) -> ExitCode {
+fn failed_early(env: &Env, known: &Known, reason: Reason, why: &str) -> Code {
     signals::let_in_alarm();
     let _watchdog = watchdog::Watchdog::arm();
     failed(env, known, reason, why)
 }
 
-fn failed(env: &Env, known: &Known, reason: Reason, why: &str) -> ExitCode {
+fn failed(env: &Env, known: &Known, reason: Reason, why: &str) -> Code {
     known.journal(env, reason, why);
     reply::failed(reason, why)
 }
 
-fn say(event: &Event, verdict: Verdict, prompt: &Prompt) -> ExitCode {
+fn say(event: &Event, verdict: Verdict, prompt: &Prompt) -> Code {
     let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr());
     reply::answer(event, verdict, prompt, Streams { stdout: &mut stdout, stderr: &mut stderr })
 }
@@ -207,10 +210,10 @@ fn say(event: &Event, verdict: Verdict, prompt: &Prompt) -> ExitCode {
 /// Answers a command line under `hook` that is wrong: journaled locally, exit 0. `manual` tells whether it still says
 /// that only an armed session is concerned.
 #[must_use]
-pub fn bad_usage(why: &str, manual: bool) -> ExitCode {
+pub fn bad_usage(why: &str, manual: bool) -> Code {
     let env = Env::read();
     if env.disabled() {
-        return ExitCode::SUCCESS;
+        return Code::ZERO;
     }
     let flags = Flags { arm: manual.then(|| "manual".to_owned()), ..Flags::default() };
     unread(&env, &flags, Reason::BadUsage, why)
@@ -351,7 +354,7 @@ fn ask(call: &Call) -> Result<Verdict, StoreError> {
 /// Waits until the session is admitted. Prints nothing when it is not.
 #[cold]
 #[inline(never)]
-fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: wait::Start) -> ExitCode {
+fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: wait::Start) -> Code {
     let Call { mut config, mut step, mut prompt, wait, unattended } = call;
     let rest = match &step.event {
         Event::Stop { rest } => rest.clone(),
@@ -376,7 +379,7 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
             ears: None,
         };
         match engine.run(&mut course) {
-            wait::End::Over => return ExitCode::SUCCESS,
+            wait::End::Over => return Code::ZERO,
             wait::End::Admitted(admitted) => {
                 prompt.rest = match &step.event {
                     Event::Resume { .. } => step.detail.clone(),
@@ -449,9 +452,9 @@ fn by_own_configuration(env: &Env, flags: &Flags) -> Option<bool> {
 }
 
 /// A hook call whose payload is not known: the environment tells what can be told.
-fn unread(env: &Env, flags: &Flags, reason: Reason, why: &str) -> ExitCode {
+fn unread(env: &Env, flags: &Flags, reason: Reason, why: &str) -> Code {
     if is_left_alone(env, flags) {
-        return ExitCode::SUCCESS;
+        return Code::ZERO;
     }
     let fleet = Config::load(env, project(env, None).as_deref(), flags).map(|c| c.fleet).unwrap_or_default();
     let known = Known { fleet, session: own_session(env).unwrap_or_default(), id: clock::id(), ..Known::default() };

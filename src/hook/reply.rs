@@ -7,13 +7,12 @@
 //! | every other | | | exit 0, silent |
 
 use std::io::{self, Write};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use super::prompt::{Prompt, why};
 use super::streams::were_missing;
 use crate::duration;
-use crate::status::when;
+use crate::local_time;
 use crate::text;
 use crate::throttle::policy::{Class, Ms, millis};
 use crate::throttle::step::Event;
@@ -21,6 +20,26 @@ use crate::throttle::verdict::{Admission, Decision, Outcome, Reason, Verdict};
 
 /// What lasts longer is told with the time of day at which it ends.
 const CLOCK_FROM: Duration = Duration::from_secs(3600);
+
+/// The exit code of a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code(u8);
+
+impl Code {
+    /// The agent stands down, or nothing was asked.
+    pub const ZERO: Self = Self(0);
+
+    /// Ends the process with this code. Nothing is cleaned up: the kernel does that faster, and everything that must last was
+    /// written when it was decided.
+    pub fn leave(self) -> ! {
+        let _ = io::stdout().flush();
+        // SAFETY: the call takes a number and never returns.
+        #[allow(unsafe_code, reason = "the standard library has no exit without its clean-up")]
+        unsafe {
+            libc::_exit(self.0.into())
+        }
+    }
+}
 
 /// What earns exit 2.
 enum Two {
@@ -32,7 +51,7 @@ enum Two {
 
 /// Answers the client and tells the exit code.
 #[must_use]
-pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams) -> ExitCode {
+pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams) -> Code {
     let Verdict { decision, admission, notes, degraded, .. } = verdict;
     let Streams { stdout: out, stderr: err } = streams;
     for note in &notes {
@@ -45,9 +64,9 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
     }
     match (event.asks(), decision.outcome) {
         (Some(Class::Stop), Outcome::Admit) => {
-            let Some(admission) = admission else { return ExitCode::SUCCESS };
+            let Some(admission) = admission else { return Code::ZERO };
             if were_missing() {
-                return ExitCode::SUCCESS;
+                return Code::ZERO;
             }
             let prompt = prompt.render(&decision);
             // Exit 2 with an empty stdout can be ignored by the client: what cannot be said is not done, and burnt.
@@ -56,7 +75,7 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
                 .and_then(|()| writeln!(err, "{prompt}"));
             match said {
                 Ok(()) => two(Two::GoOn(admission)),
-                Err(_) => ExitCode::SUCCESS,
+                Err(_) => Code::ZERO,
             }
         }
         (Some(Class::Stop), _) => {
@@ -69,13 +88,13 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
                 let message = serde_json::json!({ "systemMessage": message });
                 let _ = writeln!(out, "{message}").and_then(|()| out.flush());
             }
-            ExitCode::SUCCESS
+            Code::ZERO
         }
         (Some(Class::Compact), Outcome::Refuse) => match writeln!(err, "{}", uncompacted(&decision)) {
             Ok(()) => two(Two::Uncompacted),
-            Err(_) => ExitCode::SUCCESS,
+            Err(_) => Code::ZERO,
         },
-        _ => ExitCode::SUCCESS,
+        _ => Code::ZERO,
     }
 }
 
@@ -88,18 +107,18 @@ pub struct Streams<'a> {
 }
 
 /// The only place that makes exit code 2. It consumes what earned it.
-fn two(earned: Two) -> ExitCode {
+fn two(earned: Two) -> Code {
     match earned {
-        Two::GoOn(Admission { .. }) | Two::Uncompacted => ExitCode::from(2),
+        Two::GoOn(Admission { .. }) | Two::Uncompacted => Code(2),
     }
 }
 
 /// Tells a failure in one line on stderr; the exit code is 0 whatever happens.
 #[must_use]
-pub fn failed(reason: Reason, why: &str) -> ExitCode {
+pub fn failed(reason: Reason, why: &str) -> Code {
     let why = text::line_of(why, 2000);
     let _ = writeln!(io::stderr(), "frosty: {}: {why}", reason.code());
-    ExitCode::SUCCESS
+    Code::ZERO
 }
 
 /// The message of a refused stop: why, from when it would be admitted, and that nothing will wake the session.
@@ -120,7 +139,7 @@ fn from(now: Ms, after: Duration) -> String {
     if after < CLOCK_FROM {
         return format!("in {about}");
     }
-    format!("from {} (in {about})", when::zoned(now.saturating_add(millis(after)), now))
+    format!("from {} (in {about})", local_time::zoned(now.saturating_add(millis(after)), now))
 }
 
 fn uncompacted(decision: &Decision) -> String {

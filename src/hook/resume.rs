@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::claim;
 use super::payload::Payload;
-use crate::cmd::engine;
 use crate::config::{Config, Env, encoded};
 use crate::duration;
+use crate::engine;
 use crate::process::{self, Standing};
 use crate::store;
 use crate::store::roll::Roll;

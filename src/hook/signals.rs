@@ -6,9 +6,16 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+/// Makes a write to a closed pipe an error, and not the end of the process.
+#[allow(unsafe_code, reason = "the standard library's start-up, which does this, is left out")]
+pub(super) fn ignore_broken_pipes() {
+    // SAFETY: SIG_IGN installs no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 /// Keeps signals from ending a hook, for which the client would show an error: they stay pending until the hook has ended by
 /// itself, which is within seconds. SIGALRM is the watchdog's. One system call.
-pub fn shield() {
+pub(super) fn shield() {
     mask(|set| {
         // SAFETY: as in `mask`.
         #[allow(unsafe_code, reason = "the standard library cannot block a signal")]

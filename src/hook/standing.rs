@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::{armed, by_flag};
 use crate::arm::{self, Target};
+use crate::client_settings;
+use crate::client_settings::owner::{Engine, engine};
 use crate::config::{Config, Env, Flags};
 use crate::scope;
-use crate::settings;
-use crate::settings::ours::{Engine, engine};
 use crate::store::private;
 use crate::text;
 use crate::throttle::verdict::Reason;
@@ -188,7 +188,7 @@ impl<'a> Standing<'a> {
     }
 
     fn settings_files(&self) -> Vec<PathBuf> {
-        let files = self.project.map(|dir| settings::files(self.env, dir)).unwrap_or_default();
+        let files = self.project.map(|dir| client_settings::files(self.env, dir)).unwrap_or_default();
         files.into_iter().map(|file| file.path).collect()
     }
 
@@ -197,9 +197,9 @@ impl<'a> Standing<'a> {
     fn is_registered(&self) -> Option<bool> {
         let mut found = false;
         for (path, _) in &self.settings {
-            found |= settings::hooks(path).ok()?.iter().any(|hook| engine(hook) == Some(Engine::Continuous));
+            found |= client_settings::hooks(path).ok()?.iter().any(|hook| engine(hook) == Some(Engine::Continuous));
         }
-        Some(found && self.project.is_none_or(|dir| settings::disabling(self.env, dir).is_none()))
+        Some(found && self.project.is_none_or(|dir| client_settings::disabling(self.env, dir).is_none()))
     }
 }
 

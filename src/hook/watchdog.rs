@@ -13,7 +13,7 @@ pub(super) struct Watchdog;
 
 /// Ends the process with exit 0 at a SIGALRM that comes from elsewhere, as the timer's own does.
 #[allow(unsafe_code, reason = "the standard library cannot catch a signal")]
-pub fn listen() {
+pub(super) fn listen() {
     // SAFETY: a zeroed sigaction is a valid one, and the handler does nothing but end the process, which is allowed in a
     // handler.
     unsafe {

@@ -9,9 +9,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::json::{BLANK, Member, Node};
-use super::ours::{EVENTS, Engine, Owner, Registration, owner};
-use super::{Unread, hook, parsed, wrong_type};
+use super::registration::{EVENTS, Registration};
+use crate::client_settings::json::{BLANK, Member, Node};
+use crate::client_settings::owner::{Engine, Owner, owner};
+use crate::client_settings::{self, Unread, hook, parsed, wrong_type};
 
 /// A text without Frosty's entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +92,7 @@ fn is_as_wanted(text: &str, wanted: &Registration, file: &Path) -> Result<bool, 
     let once = |event: &str, entry: &Value| found.iter().filter(|(e, v)| e == event && v == entry).count() == 1;
     let there = |event: &str| wanted.entries(event).iter().all(|entry| once(event, entry));
     // Dead ones would make the count right and the registration not.
-    let lives = super::hooks_in(text, file)?.iter().filter(|h| owner(h) == Owner::Installed).count();
+    let lives = client_settings::hooks_in(text, file)?.iter().filter(|h| owner(h) == Owner::Installed).count();
     Ok(found.len() == wanted.count() && lives == wanted.count() && EVENTS.iter().all(|event| there(event)))
 }
 

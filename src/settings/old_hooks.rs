@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Hook;
+use crate::client_settings::Hook;
 use crate::read;
 
 /// What makes a hook one of the old kind.
@@ -144,6 +144,6 @@ mod tests {
 
     fn json_hook(command: &str) -> Hook {
         let entry = serde_json::json!({"type": "command", "command": command});
-        crate::settings::hook(Path::new("/s.json"), "Stop", &entry).unwrap()
+        crate::client_settings::hook(Path::new("/s.json"), "Stop", &entry).unwrap()
     }
 }

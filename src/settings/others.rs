@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::old_hooks::{Old, old_kind};
-use super::ours::{Engine, Owner, engine, owner};
 use super::plugins::{Plugin, plugins};
-use super::{Hook, Place, Unread, files, hooks, same};
+use crate::client_settings::owner::{Engine, Owner, engine, owner};
+use crate::client_settings::{Hook, Place, Unread, files, hooks, same};
 use crate::config::Env;
 use crate::text;
 

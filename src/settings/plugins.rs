@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::json::value;
-use super::ours::{Owner, owner};
-use super::{Hook, files, hooks, load, user_dir, weakest_first};
+use crate::client_settings::json::value;
+use crate::client_settings::owner::{Owner, owner};
+use crate::client_settings::{Hook, files, hooks, load, user_dir, weakest_first};
 use crate::config::Env;
 
 /// A plugin that registers `frosty hook`.

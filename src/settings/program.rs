@@ -1,10 +1,11 @@
-//! The path by which the client is told to run this program.
+//! Finds the path by which the client is to run the hook binary: the one beside this program.
 
 use std::env;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::client_settings::owner::HOOK_BINARY;
 use crate::config::Env;
 use crate::text;
 
@@ -14,20 +15,29 @@ pub enum NoProgram {
     /// The system does not tell, or the file has gone.
     #[error("expected the path of this program, found: {0}; run it by its path: /path/to/frosty install")]
     Unknown(io::Error),
+    /// The hook binary is not beside this program.
+    #[error("expected {HOOK_BINARY} beside {tool}, found none; put both in place: ./install.sh")]
+    NoHookBinary {
+        /// This program.
+        tool: String,
+    },
     /// JSON could not hold it.
     #[error("expected a path that is UTF-8, found {0}; put the program elsewhere: ./install.sh --bin-dir ~/.local/bin")]
     NotUtf8(String),
 }
 
-/// This program's absolute path as it was called, so that a link that is turned to a newer version is followed; where that
-/// is not known, as the system names it.
+/// The hook binary's absolute path: beside this program as it was called, so that a link that is turned to a newer version is
+/// followed, else beside the file that runs.
 ///
 /// # Errors
-/// When there is none, or it is not UTF-8.
+/// When there is none, or its path is not UTF-8.
 pub fn path() -> Result<String, NoProgram> {
     let real = env::current_exe().and_then(|exe| exe.canonicalize()).map_err(NoProgram::Unknown)?;
     let called = env::args_os().next().and_then(|word| called(&word)).filter(|path| leads_to(path, &real));
-    let path = called.unwrap_or(real);
+    let beside = |tool: &PathBuf| Some(tool.with_file_name(HOOK_BINARY)).filter(|path| path.is_file());
+    let Some(path) = called.as_ref().and_then(beside).or_else(|| beside(&real)) else {
+        return Err(NoProgram::NoHookBinary { tool: text::path(called.as_ref().unwrap_or(&real)) });
+    };
     path.to_str().map(str::to_owned).ok_or_else(|| NoProgram::NotUtf8(text::path(&path)))
 }
 

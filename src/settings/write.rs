@@ -12,7 +12,7 @@ use chrono::DateTime;
 use rustix::fs::Access;
 use sha2::{Digest, Sha256};
 
-use super::{LARGEST, Unread, load};
+use crate::client_settings::{LARGEST, Unread, load};
 use crate::clock;
 use crate::read;
 use crate::store::{StoreError, private};

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::cmd::engine;
 use crate::config::Config;
+use crate::engine;
+use crate::local_time;
 use crate::naming::{self, Names};
 use crate::process::Standing;
 use crate::store::backlog::{self, Backlog};
@@ -25,7 +26,6 @@ pub mod kind;
 pub mod screen;
 pub mod state;
 pub mod table;
-pub mod when;
 pub mod width;
 
 use kind::{Back, Kind};
@@ -255,7 +255,7 @@ impl Row {
     /// What it does, with the time since its last event where that says more.
     #[must_use]
     pub fn state(&self) -> String {
-        let age = when::age(self.quiet);
+        let age = local_time::age(self.quiet);
         match self.kind {
             Kind::NoEvent => format!("no event for {age}"),
             Kind::NeedsYou | Kind::Running if self.quiet >= MINUTE => format!("{} {age}", self.kind.words()),

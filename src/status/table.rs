@@ -1,7 +1,8 @@
 //! The report as lines for a terminal.
 
 use super::kind::{Back, Kind};
-use super::{Report, Row, when, width};
+use super::{Report, Row, width};
+use crate::local_time;
 use crate::text;
 use crate::throttle::state::{Hold, RestKind};
 
@@ -60,7 +61,7 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
     let mut lines = Vec::new();
     let now = report.now;
     let place = format!("❄ {}  fleet {}", text::line(&report.store), text::line(&report.fleet));
-    let time = when::zoned(now, now);
+    let time = local_time::zoned(now, now);
     let room = style.width.saturating_sub(width::of(&time) + 2);
     let place = if style.uncut { width::pad(place, room) } else { width::fill(&place, room) };
     lines.push(format!("{}{GAP}{}", style.paint(BOLD, &place), style.paint(DIM, &time)));
@@ -107,7 +108,7 @@ fn wrapped(begin: &str, items: impl Iterator<Item = String>, most: usize) -> Vec
 /// That the store could not be asked, and of when the rows below are.
 #[must_use]
 pub fn trouble(why: &str, last: Option<&Report>, style: Style) -> String {
-    let of = last.map(|report| format!("as of {}: ", when::clock(report.now, report.now))).unwrap_or_default();
+    let of = last.map(|report| format!("as of {}: ", local_time::clock(report.now, report.now))).unwrap_or_default();
     style.line(ALARM, &format!("{of}{}", text::line(why)))
 }
 
@@ -145,7 +146,7 @@ fn size(bytes: u64) -> String {
 
 fn held(hold: &Hold, now: super::Ms) -> String {
     let until = match hold.until {
-        Some(at) => format!("until {} (in {})", when::clock(at, now), when::left(at, now)),
+        Some(at) => format!("until {} (in {})", local_time::clock(at, now), local_time::left(at, now)),
         None => "until it is released".to_owned(),
     };
     format!("by {} {until}: {}", text::line(&hold.by), text::line(&hold.reason))
@@ -315,13 +316,13 @@ fn back(row: &Row, now: super::Ms) -> String {
         Back::Now => "due".to_owned(),
         Back::Later => "not known here".to_owned(),
         Back::Mended => "once mended".to_owned(),
-        Back::At(at) => when::at(at, now),
+        Back::At(at) => local_time::at(at, now),
         Back::Release => "when released".to_owned(),
         Back::Wake => "a wake-up".to_owned(),
         Back::Prompt => "when you type".to_owned(),
         Back::Answer => "when you answer".to_owned(),
         Back::Client => match row.session.rest.as_ref().and_then(|rest| rest.until) {
-            Some(at) => when::at(at, now),
+            Some(at) => local_time::at(at, now),
             None => "by its client".to_owned(),
         },
     }

@@ -2,10 +2,11 @@
 
 use super::explain::Told;
 use crate::clock;
-use crate::cmd::{engine, hold};
+use crate::cmd::hold;
+use crate::engine;
 use crate::hook::prompt;
+use crate::local_time;
 use crate::process::Standing;
-use crate::status::when;
 use crate::store::past::Past;
 use crate::text;
 use crate::throttle::policy::{Class, millis};
@@ -32,8 +33,8 @@ pub(super) fn now(told: &Told<'_>) -> String {
             let at = last.now.saturating_add(left);
             format!(
                 "{why}It would be admitted from {} (in {}), as things stand.",
-                when::clock(at, told.now),
-                when::left(at, told.now)
+                local_time::clock(at, told.now),
+                local_time::left(at, told.now)
             )
         }
         None => format!("{why}No time ends that."),
@@ -46,8 +47,8 @@ fn admitted_now(told: &Told<'_>) -> String {
     match due.filter(|_| is_waited_for(&told.state.session)) {
         Some(due) => format!(
             "Asked now under the limits here, it would be admitted. It was refused until {} (in {}) under its own.",
-            when::clock(due, told.now),
-            when::left(due, told.now)
+            local_time::clock(due, told.now),
+            local_time::left(due, told.now)
         ),
         None => "Asked now, it would be admitted.".to_owned(),
     }
@@ -80,7 +81,7 @@ pub(super) fn failed_since(told: &Told<'_>) -> bool {
 
 /// That its last turn failed, with which error, and what mends that.
 pub(super) fn failed(told: &Told<'_>, failure: &Past) -> String {
-    let at = when::clock(failure.ms, told.now);
+    let at = local_time::clock(failure.ms, told.now);
     let detail = text::line_of(failure.text("detail"), LONGEST);
     match detail.split_once(": ") {
         Some((error, cure)) => format!("Its last turn failed at {at} ({error}). To mend that: {cure}."),

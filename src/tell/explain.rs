@@ -2,8 +2,8 @@
 
 use super::line::who;
 use super::{back, rule};
+use crate::local_time;
 use crate::naming::Names;
-use crate::status::when;
 use crate::store::past::Past;
 use crate::throttle::model::State;
 use crate::throttle::policy::{Class, Ms, Policy};
@@ -115,7 +115,7 @@ impl<'a> Told<'a> {
         // What could not be read does not say whose it was.
         let who = if who == "-" { "Somebody".to_owned() } else { who };
         let whose = if self.class == Class::Compact { format!("A compaction of {who}") } else { who };
-        let at = when::clock(self.past.ms, self.now);
+        let at = local_time::clock(self.past.ms, self.now);
         let rule = Some(rule::name(self)).filter(|name| !name.is_empty()).map(|name| format!(" ({name})"));
         let was = match (self.past.text("verdict"), self.is_shadow()) {
             ("admit", false) => "was admitted",

@@ -3,7 +3,7 @@
 use super::explain::Told;
 use super::long;
 use crate::duration;
-use crate::status::when;
+use crate::local_time;
 use crate::text;
 use crate::throttle::policy::{ClassPolicy, Quota, millis};
 use crate::throttle::state::{Hold, IN_FLIGHT, RestKind};
@@ -126,13 +126,14 @@ fn guard(told: &Told<'_>, class: &str, limits: &ClassPolicy) -> String {
 
 fn hold(told: &Told<'_>) -> String {
     let told_of = |hold: &Hold| {
-        let until = hold
-            .until
-            .map_or_else(|| "without an end".to_owned(), |until| format!("until {}", when::clock(until, told.now)));
+        let until = hold.until.map_or_else(
+            || "without an end".to_owned(),
+            |until| format!("until {}", local_time::clock(until, told.now)),
+        );
         format!(
             "held by {} since {}, {until}: {}",
             text::line(&hold.by),
-            when::clock(hold.since, told.now),
+            local_time::clock(hold.since, told.now),
             text::line_of(&hold.reason, LONGEST)
         ) + &match hold.by.as_str() {
             BY_WILLY => format!(" (hold_after_strikes is {})", told.policy.hold_after_strikes),

@@ -23,9 +23,20 @@ pub const WAITED: Then = Then::Ends(Duration::from_secs(120));
 /// An admission is used at once: a later prompt or switch must not be followed by it.
 pub const ADMITTED: Then = Then::Ends(Duration::from_millis(500));
 
+/// The program that a hook runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// `frosty`, the tool for people.
+    Tool,
+    /// `frosty-hook`, the hook binary.
+    HookBinary,
+}
+
 /// What a hook was called with, for a process that is to find the same configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
+    /// The program that runs.
+    pub program: Program,
     /// The hook's flags.
     pub flags: &'a Flags,
     /// Its project.
@@ -41,7 +52,8 @@ pub enum Then {
     Ends(Duration),
 }
 
-/// Starts `frosty announce` with the word on its input. What cannot be started is not told: a hook answers all the same.
+/// Starts `frosty announce` with the word on its input. Where the tool cannot be started, the notification is not sent, and
+/// the hook answers all the same.
 #[cold]
 #[inline(never)]
 pub fn tell(config: &Config, caller: Caller<'_>, word: &Word, then: Then) {
@@ -119,8 +131,18 @@ fn own() -> Option<PathBuf> {
     }
 }
 
+/// The tool's file: the one that runs, or the one beside the hook binary. A link to the hook binary is followed, since both
+/// programs are installed in one folder.
+fn tool(program: Program) -> Option<PathBuf> {
+    match program {
+        Program::Tool => own(),
+        // Of a file that was replaced meanwhile, the folder is still the same.
+        Program::HookBinary => Some(std::env::current_exe().ok()?.with_file_name("frosty")),
+    }
+}
+
 fn start(caller: Caller<'_>, more: &[&str]) -> Option<Child> {
-    let mut command = Command::new(own()?);
+    let mut command = Command::new(tool(caller.program)?);
     command.arg0("frosty").arg("announce").args(more);
     // By the environment: a store's URL may hold a password, which every user could read in a command line.
     for (variable, value) in [("FROSTY_STORE", &caller.flags.store), ("FROSTY_FLEET", &caller.flags.fleet)] {
@@ -140,6 +162,8 @@ mod tests {
 
     #[test]
     fn it_starts_what_runs_by_its_name() {
-        assert_eq!(own(), std::env::current_exe().ok());
+        let runs = std::env::current_exe().unwrap();
+        assert_eq!(tool(Program::Tool).as_ref(), Some(&runs));
+        assert_eq!(tool(Program::HookBinary), Some(runs.with_file_name("frosty")));
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use super::word::subject;
 use super::{Kind, Word, notify};
-use crate::cmd::engine;
 use crate::config::Config;
+use crate::engine;
 use crate::read;
 use crate::store::StoreError;
 use crate::store::roll::{Roll, Session};

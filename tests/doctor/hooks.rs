@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use frosty::settings::ours::Engine;
+use frosty::client_settings::owner::Engine;
+use frosty::settings::registration::{EVENTS, Registration};
 use serde_json::{Value, json};
 
 use crate::{doctor, doctor_by, register, registration, well};
@@ -112,13 +114,13 @@ fn what_registers_anew_registers_the_same() {
     let gone = |engine| {
         let mut settings = registration(engine);
         for list in settings["hooks"].as_object_mut().unwrap().values_mut() {
-            list[0]["hooks"][0]["command"] = "/gone/frosty".into();
+            list[0]["hooks"][0]["command"] = "/gone/frosty-hook".into();
         }
         settings
     };
     register(&frosty, "project", &gone(Engine::Plain));
     let report = doctor(&frosty);
-    report.shows("FAIL", "binary", &["/gone/frosty, which is gone", "-> frosty install --plain"]);
+    report.shows("FAIL", "binary", &["/gone/frosty-hook, which is gone", "-> frosty install --plain"]);
     register(&frosty, "project", &json!({}));
     register(&frosty, "user", &gone(Engine::Continuous));
     let mut command = frosty.command(&["doctor", "--project"]);
@@ -198,13 +200,13 @@ fn timeouts_and_waits() {
         |words: &'static str| move |entry: &mut Value| entry["args"] = words.split(' ').map(Value::from).collect();
     for (settings, mark, words) in [
         (
-            stop_with(Engine::Continuous, args("hook --wait 30d --timeout 1900000")),
+            stop_with(Engine::Continuous, args("--wait 30d --timeout 1900000")),
             "FAIL",
             &["--wait 30d is longer than --timeout 1900000", "bad_config"][..],
         ),
-        (stop_with(Engine::Continuous, args("hook --wait 1d")), "FAIL", &["--wait 1d without --timeout"]),
+        (stop_with(Engine::Continuous, args("--wait 1d")), "FAIL", &["--wait 1d without --timeout"]),
         (
-            stop_with(Engine::Continuous, args("hook --wait 20d --timeout 3000000")),
+            stop_with(Engine::Continuous, args("--wait 20d --timeout 3000000")),
             "FAIL",
             &["--timeout 3000000 is past 2147483"],
         ),
@@ -219,7 +221,7 @@ fn timeouts_and_waits() {
             "FAIL",
             &["timer overflows and ends it at once"],
         ),
-        (stop_with(Engine::Continuous, args("hook --wiat 20d")), "FAIL", &["a wrong command line", "--wiat"]),
+        (stop_with(Engine::Continuous, args("--wiat 20d")), "FAIL", &["a wrong command line", "--wiat"]),
         (
             stop_with(Engine::Continuous, |e| e["asyncRewake"] = false.into()),
             "note",
@@ -251,22 +253,59 @@ fn the_program_that_is_registered() {
     let command = |path: String| move |entry: &mut Value| entry["command"] = path.into();
     let home = frosty.home.path().display().to_string();
 
-    register(&frosty, "project", &stop_with(Engine::Continuous, command(format!("{home}/gone/frosty"))));
-    doctor(&frosty).shows("FAIL", "binary", &["/gone/frosty, which is gone", "-> frosty install"]);
+    register(&frosty, "project", &stop_with(Engine::Continuous, command(format!("{home}/gone/frosty-hook"))));
+    doctor(&frosty).shows("FAIL", "binary", &["/gone/frosty-hook, which is gone", "-> frosty install"]);
 
-    let copy = format!("{home}/frosty");
-    fs::copy(env!("CARGO_BIN_EXE_frosty"), &copy).unwrap();
+    let copy = format!("{home}/frosty-hook");
+    fs::copy(env!("CARGO_BIN_EXE_frosty-hook"), &copy).unwrap();
     register(&frosty, "project", &stop_with(Engine::Continuous, command(copy.clone())));
-    doctor(&frosty).shows("note", "binary", &["the hooks run another one", &copy]);
+    let another = ["the hooks run another one", &copy, &format!("-> {home}/frosty doctor")];
+    doctor(&frosty).shows("note", "binary", &another);
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).unwrap();
     doctor(&frosty).shows("FAIL", "binary", &["not executable", &format!("-> chmod +x {copy}")]);
 
-    register(&frosty, "project", &stop_with(Engine::Continuous, command("frosty".to_owned())));
+    register(&frosty, "project", &stop_with(Engine::Continuous, command("frosty-hook".to_owned())));
     let frosty = frosty.var("PATH", "/usr/bin:/bin");
-    doctor(&frosty).shows("FAIL", "binary", &["the hooks run frosty, which is not on the PATH"]);
+    doctor(&frosty).shows("FAIL", "binary", &["the hooks run frosty-hook, which is not on the PATH"]);
     let other = frosty.home.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_frosty"), other.join("frosty")).unwrap();
     let frosty = frosty.var("PATH", &other.display().to_string());
     doctor(&frosty).shows("note", "binary", &["but frosty on the PATH is", "-> type -a frosty"]);
+}
+
+/// What versions before the hook binary registered works, and is worth replacing.
+#[test]
+fn the_old_form_is_named() {
+    let frosty = well();
+    let old = Registration {
+        command: env!("CARGO_BIN_EXE_frosty").to_owned(),
+        engine: Engine::Plain,
+        manual: false,
+        resumes: true,
+    };
+    let of = |event: &str| json!([{"hooks": old.entries(event)}]);
+    let hooks: serde_json::Map<String, Value> = EVENTS.iter().map(|event| ((*event).to_owned(), of(event))).collect();
+    register(&frosty, "project", &json!({ "hooks": hooks }));
+    let report = doctor(&frosty);
+    report.shows("note", "binary", &["frosty hook, and frosty-hook starts faster", "-> frosty install --plain"]);
+    report.shows("ok", "hooks", &["plain, in the project settings"]).shows("ok", "timeouts", &[]);
+}
+
+/// The tool and the hook binary belong together.
+#[test]
+fn a_hook_binary_that_is_missing_or_of_another_version() {
+    let frosty = well();
+    let folder = frosty.home.path().join("own");
+    fs::create_dir(&folder).unwrap();
+    let (tool, hook) = (folder.join("frosty"), folder.join("frosty-hook"));
+    // By a process of its own: another test's may hold what this one has open for writing.
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_frosty")).arg(&tool).status().unwrap().success());
+    let report = || doctor_by(&frosty, frosty.command_of(&tool, &["doctor"]));
+    report().shows("warn", "binary", &["no frosty-hook beside ", "./install.sh puts both in place", "-> ls -l "]);
+    for (prints, shown) in [("frosty-hook 0.0.9", "is 0.0.9, and frosty "), ("nonsense", "is without a version")] {
+        fs::write(&hook, format!("#!/bin/sh\necho {prints}\n")).unwrap();
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+        report().shows("warn", "binary", &["own/frosty-hook", shown, "-> ls -l "]);
+    }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use frosty::settings::ours::Engine;
+use frosty::client_settings::owner::Engine;
 
 use crate::support::{Engine as Waiting, Frosty, eventually, free_port, stop, stop_saying};
 use crate::{doctor, doctor_by, program, register, registration, well};

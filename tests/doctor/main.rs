@@ -16,7 +16,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use frosty::settings::ours::{EVENTS, Engine, Registration};
+use frosty::client_settings::owner::Engine;
+use frosty::settings::registration::{EVENTS, Registration};
 use serde_json::{Value, json};
 use support::{Answer, Frosty};
 
@@ -42,7 +43,7 @@ fn program(frosty: &Frosty, name: &str, does: &str) {
 /// What `frosty install` writes.
 fn registration(engine: Engine) -> Value {
     let frosty =
-        Registration { command: env!("CARGO_BIN_EXE_frosty").to_owned(), engine, manual: false, resumes: true };
+        Registration { command: env!("CARGO_BIN_EXE_frosty-hook").to_owned(), engine, manual: false, resumes: true };
     let of = |event: &str| json!([{"hooks": frosty.entries(event)}]);
     let hooks: serde_json::Map<String, Value> = EVENTS.iter().map(|event| ((*event).to_owned(), of(event))).collect();
     json!({ "hooks": hooks })

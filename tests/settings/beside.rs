@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use frosty::settings::hooks;
+use frosty::client_settings::hooks;
+use frosty::client_settings::owner::Engine;
+use frosty::settings::edit::put;
+use frosty::settings::registration::Registration;
 use serde_json::json;
 
 use crate::files::{copy, done, names, owners, program, refused, run, settings};
@@ -38,9 +41,10 @@ fn user_settings_wait_to_be_armed() {
     assert_eq!(all.len(), 8);
     for hook in &all {
         let args = hook.args.clone().unwrap();
-        assert_eq!(args[..3], ["hook", "--arm", "manual"], "{hook:?}");
-        let argv: Vec<_> = std::iter::once(&hook.command).chain(&args).map(std::ffi::OsString::from).collect();
-        assert!(frosty::cli::exact(&argv).is_some(), "{hook:?} is not read off the hot path");
+        assert!(hook.command.ends_with("/frosty-hook"), "{hook:?}");
+        assert_eq!(args[..2], ["--arm", "manual"], "{hook:?}");
+        let words: Vec<_> = args.iter().map(std::ffi::OsString::from).collect();
+        assert!(frosty::hook::flags::parse(&words).is_ok(), "{hook:?}");
         // What the client lets run is what the program is told it may.
         let told = args.iter().position(|a| a == "--timeout").map(|i| args[i + 1].parse::<f64>().unwrap());
         assert_eq!(hook.async_rewake, told.is_some(), "{hook:?}");
@@ -79,31 +83,37 @@ fn the_project_is_the_one_named_else_the_clients_else_here() {
 }
 
 #[test]
-fn the_program_is_named_as_it_was_called() {
+fn the_hook_binary_is_named_beside_the_program_as_it_was_called() {
     let frosty = Frosty::new();
     let file = settings(&frosty);
     let of = |name: &str| frosty.home.path().join(name);
     fs::create_dir_all(of("opt/1.0")).unwrap();
     fs::create_dir_all(of("bin")).unwrap();
-    copy(program(), &of("opt/1.0/frosty"));
-    symlink("../opt/1.0/frosty", of("bin/frosty")).unwrap();
+    for name in ["frosty", "frosty-hook"] {
+        copy(&program().with_file_name(name), &of("opt/1.0").join(name));
+        symlink(Path::new("../opt/1.0").join(name), of("bin").join(name)).unwrap();
+    }
     // A link to the newest version is what lasts.
     for (program, named) in [
-        (of("bin/frosty"), of("bin/frosty")),
-        (PathBuf::from("../bin/../bin/frosty"), of("bin/frosty")),
-        (PathBuf::from("frosty"), of("bin/frosty")),
-        (of("opt/1.0/frosty"), of("opt/1.0/frosty")),
+        (of("bin/frosty"), of("bin/frosty-hook")),
+        (PathBuf::from("../bin/../bin/frosty"), of("bin/frosty-hook")),
+        (PathBuf::from("frosty"), of("bin/frosty-hook")),
+        (of("opt/1.0/frosty"), of("opt/1.0/frosty-hook")),
     ] {
         let mut command = frosty.command_of(&program, &["install"]);
         command.env("PATH", of("bin"));
         done(&feed(command, b""));
         assert_eq!(commands(&file), [named.to_str().unwrap()], "{}", program.display());
     }
-    // Renamed, or gone from where it was: the marker tells whose the entries are, and they are replaced.
-    fs::rename(of("opt/1.0/frosty"), of("opt/snow man")).unwrap();
-    let told = done(&feed(frosty.command_of(&of("opt/snow man"), &["install"]), b""));
-    assert!(told.contains("instead of 8 older ones that run") && told.contains("opt/1.0/frosty"), "{told}");
-    assert_eq!(commands(&file), [of("opt/snow man").to_str().unwrap()]);
+    // A link to the tool alone: the hook binary is the one beside the file.
+    fs::remove_file(of("bin/frosty-hook")).unwrap();
+    done(&feed(frosty.command_of(&of("bin/frosty"), &["install"]), b""));
+    assert_eq!(commands(&file), [of("opt/1.0/frosty-hook").canonicalize().unwrap().to_str().unwrap()]);
+    // The folder was renamed: the marker tells whose the entries are, and they are replaced.
+    fs::rename(of("opt/1.0"), of("opt/snow man")).unwrap();
+    let told = done(&feed(frosty.command_of(&of("opt/snow man/frosty"), &["install"]), b""));
+    assert!(told.contains("instead of 8 older ones that run") && told.contains("opt/1.0/frosty-hook"), "{told}");
+    assert_eq!(commands(&file), [of("opt/snow man/frosty-hook").to_str().unwrap()]);
     // The one that is not named removes them, too.
     done(&run(&frosty, &["uninstall"]));
     assert!(!file.exists());
@@ -111,9 +121,45 @@ fn the_program_is_named_as_it_was_called() {
     for folder in ["deps", ".fingerprint"] {
         fs::create_dir_all(built.join(folder)).unwrap();
     }
-    copy(&of("opt/snow man"), &built.join("frosty"));
+    for name in ["frosty", "frosty-hook"] {
+        copy(&of("opt/snow man").join(name), &built.join(name));
+    }
     let answer = feed(frosty.command_of(&built.join("frosty"), &["install"]), b"");
     assert!(answer.code == Some(0) && answer.stderr.contains("cargo clean"), "{answer:?}");
+    done(&run(&frosty, &["uninstall"]));
+    // Without the hook binary nothing is registered.
+    fs::remove_file(of("opt/snow man/frosty-hook")).unwrap();
+    let answer = feed(frosty.command_of(&of("opt/snow man/frosty"), &["install"]), b"");
+    refused(&answer, &["expected frosty-hook beside", "./install.sh"]);
+    assert!(!file.exists());
+}
+
+/// What versions before the hook binary wrote: `frosty hook`, by the tool's path.
+#[test]
+fn entries_of_the_old_form_are_frostys_own() {
+    let frosty = Frosty::new();
+    let file = settings(&frosty);
+    for engine in [Engine::Continuous, Engine::Plain] {
+        let old = Registration { command: "/b/frosty".to_owned(), engine, manual: false, resumes: true };
+        let written = put(None, &old, &file).unwrap();
+        assert!(written.contains(r#""command": "/b/frosty", "args": ["hook"]"#), "{written}");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, &written).unwrap();
+        let flag = format!("--{}", engine.name());
+        let told = done(&run(&frosty, &["install", &flag]));
+        let count = old.count();
+        assert!(told.contains(&format!("instead of {count} older ones that run /b/frosty")), "{told}");
+        assert_eq!(commands(&file), [program().with_file_name("frosty-hook").to_str().unwrap()]);
+        assert_eq!(owners(&file).len(), count);
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("\"hook\""), "{text}");
+        // And each form is taken out without a trace.
+        done(&run(&frosty, &["uninstall"]));
+        assert!(!file.exists());
+        fs::write(&file, &written).unwrap();
+        done(&run(&frosty, &["uninstall"]));
+        assert!(!file.exists());
+    }
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use frosty::client_settings::hooks_in;
+use frosty::client_settings::owner::{Engine, Owner, owner};
 use frosty::settings::edit::{Without, put, take};
-use frosty::settings::hooks_in;
-use frosty::settings::ours::{EVENTS, Engine, Owner, Registration, owner};
+use frosty::settings::registration::{EVENTS, Registration};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -111,7 +112,7 @@ fn settings() -> impl Strategy<Value = String> {
 }
 
 /// Everything but Frosty's entries and what may be made for them.
-fn rest(text: &str) -> (Vec<frosty::settings::Hook>, Option<Value>) {
+fn rest(text: &str) -> (Vec<frosty::client_settings::Hook>, Option<Value>) {
     let hooks = hooks_in(text, file()).unwrap().into_iter().filter(|h| owner(h) != Owner::Installed).collect();
     let mut value: Option<Value> = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok();
     if let Some(Value::Object(object)) = &mut value {
@@ -196,7 +197,7 @@ fn the_examples_are_what_is_registered() {
         ("hooks.json", Engine::Plain, true),
     ] {
         let example: Value = serde_json::from_str(&std::fs::read_to_string(folder.join(name)).unwrap()).unwrap();
-        let wanted = Registration { command: "frosty".to_owned(), engine, manual, resumes: true };
+        let wanted = Registration { command: "frosty-hook".to_owned(), engine, manual, resumes: true };
         let mut events: Vec<&String> = example["hooks"].as_object().unwrap().keys().collect();
         let mut all = EVENTS;
         events.sort();

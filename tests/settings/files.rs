@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use frosty::settings::hooks;
-use frosty::settings::ours::{Owner, owner};
+use frosty::client_settings::hooks;
+use frosty::client_settings::owner::{Owner, owner};
 use frosty::settings::write::{Standing, Unwritten};
 
 use tempfile::TempDir;
@@ -26,6 +26,7 @@ pub fn program() -> &'static Path {
     PROGRAM.get_or_init(|| {
         let path = PLACE.get_or_init(|| TempDir::new().unwrap()).path().join("frosty");
         copy(Path::new(env!("CARGO_BIN_EXE_frosty")), &path);
+        copy(Path::new(env!("CARGO_BIN_EXE_frosty-hook")), &path.with_file_name("frosty-hook"));
         path
     })
 }
@@ -260,6 +261,7 @@ fn what_may_not_be_written_stays() {
     let folder = file.parent().unwrap();
     let readable = frosty.home.path().join("frosty");
     copy(program(), &readable);
+    copy(&program().with_file_name("frosty-hook"), &frosty.home.path().join("frosty-hook"));
     fs::set_permissions(frosty.home.path(), Permissions::from_mode(0o755)).unwrap();
     fs::write(&file, "{}").unwrap();
     let is_root = fs::metadata(&file).unwrap().uid() == 0;

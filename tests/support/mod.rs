@@ -259,6 +259,11 @@ impl Frosty {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_frosty")), args)
     }
 
+    /// A call of the hook binary.
+    pub fn hook_binary(&self, args: &[&str]) -> Command {
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_frosty-hook")), args)
+    }
+
     pub fn command_of(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(args).env_clear().current_dir(self.project());

@@ -1,16 +1,8 @@
-//! Which entries of a settings file are Frosty's, which engine they make, and how they are written.
-
-use std::path::Path;
+//! Writes the entries that `frosty install` registers.
 
 use serde_json::{Value, json};
 
-use super::{Hook, shell};
-
-/// The key of a hook's entry that bears the marker. The client knows it (2.1.331: the words beside its spinner while the
-/// hook runs), so that no check of its own can ever refuse the file for it.
-pub const MARKER_KEY: &str = "statusMessage";
-/// The marker.
-pub const MARKER: &str = "frosty";
+use crate::client_settings::owner::{Engine, MARKER, MARKER_KEY, is_hook_binary};
 
 /// Every event that Frosty is registered on, in the order they are written.
 pub const EVENTS: [&str; 7] =
@@ -23,89 +15,11 @@ const LONG: u64 = 1_900_000;
 /// How long the client lets any other hook run, in seconds.
 const SHORT: u64 = 10;
 
-/// The handler that decides a session's stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
-    /// Waits a refusal out.
-    Continuous,
-    /// Answers at once.
-    Plain,
-}
-
-impl Engine {
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Continuous => "continuous",
-            Self::Plain => "plain",
-        }
-    }
-}
-
-/// Whose an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// Written by `frosty install`: it bears the marker and runs a program named by its absolute path as `… hook`.
-    Installed,
-    /// Runs `frosty hook` too, but was written by a person or belongs to a plugin: it is never changed.
-    ByHand,
-    /// Somebody else's.
-    Other,
-}
-
-/// Whose a hook is.
-#[must_use]
-pub fn owner(hook: &Hook) -> Owner {
-    if hook.kind != "command" {
-        return Owner::Other;
-    }
-    let runs_hook = hook.args.as_ref().is_some_and(|args| args.first().is_some_and(|a| a == "hook"));
-    if hook.marker.as_deref() == Some(MARKER) && runs_hook && Path::new(&hook.command).is_absolute() {
-        return Owner::Installed;
-    }
-    if call(hook).is_some() { Owner::ByHand } else { Owner::Other }
-}
-
-/// The call of `frosty hook` that a hook makes, as its program and its arguments: by itself, by another program (`env`), or in
-/// a shell's line, as far as that can be told without running it.
-#[must_use]
-pub fn call(hook: &Hook) -> Option<Vec<String>> {
-    let words = match &hook.args {
-        Some(args) => std::iter::once(&hook.command).chain(args).cloned().collect(),
-        None => shell::words(&hook.command),
-    };
-    call_in(&words).or_else(|| {
-        // A line that a shell is given: sh -c 'frosty hook'.
-        words.iter().filter(|word| word.contains(char::is_whitespace)).find_map(|line| call_in(&shell::words(line)))
-    })
-}
-
-fn call_in(words: &[String]) -> Option<Vec<String>> {
-    let is_frosty = |word: &str| Path::new(word).file_name().is_some_and(|name| name == "frosty");
-    let at = words.windows(2).position(|w| matches!(w, [program, hook] if hook == "hook" && is_frosty(program)))?;
-    let call = words.iter().skip(at).take_while(|word| !shell::parts_commands(word));
-    Some(call.cloned().collect())
-}
-
-/// Which engine an entry makes, where it is Frosty's and on `Stop`.
-#[must_use]
-pub fn engine(hook: &Hook) -> Option<Engine> {
-    if hook.event != "Stop" || owner(hook) == Owner::Other {
-        return None;
-    }
-    let is_wait = |word: &str| word == "--wait" || word.starts_with("--wait=");
-    let waits = match &hook.args {
-        Some(args) if args.first().is_some_and(|a| a == "hook") => args.iter().any(|a| is_wait(a)),
-        _ => call(hook).is_some_and(|words| words.iter().any(|word| is_wait(word))),
-    };
-    Some(if waits { Engine::Continuous } else { Engine::Plain })
-}
-
 /// What is registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
-    /// The program's absolute path.
+    /// The program's absolute path: the hook binary's. Of any other program the entries are those of earlier versions, which ran
+    /// `frosty hook`.
     pub command: String,
     /// The engine.
     pub engine: Engine,
@@ -173,7 +87,7 @@ impl Registration {
     fn fields(&self, role: Role) -> Vec<(&'static str, Value)> {
         let waits = role == Role::Waits;
         let timeout = if waits { LONG } else { SHORT };
-        let mut args = vec!["hook".to_owned()];
+        let mut args = if is_hook_binary(&self.command) { Vec::new() } else { vec!["hook".to_owned()] };
         let mut flag = |name: &str, value: String| args.extend([name.to_owned(), value]);
         if self.manual {
             flag("--arm", "manual".to_owned());
