@@ -3,6 +3,7 @@
 //! A datum's way is a straight line: stdin → `hook::payload` → `config`, `scope` → `store` (which asks `throttle`) →
 //! `hook::reply` → exit code.
 
+pub mod arena;
 pub mod arm;
 pub mod cli;
 pub mod client_settings;
