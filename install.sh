@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds Frosty and puts it in place. No sudo; can be run again.
+# Builds Frosty's two programs and puts them in place. No sudo; can be run again.
 #
 #   ./install.sh                 build, install into ~/.local/bin, with man pages and what the shells complete
 #   ./install.sh --project DIR   … and register it in that project's settings (--local: in those that are not shared)
@@ -106,10 +106,11 @@ if [ "$target" = x86_64-unknown-linux-musl ] && grep -qw avx2 /proc/cpuinfo 2>/d
 fi
 echo "Building frosty with Rust $has for ${target:-this machine (a static musl build would start faster)}; the first build takes a few minutes …" >&2
 begun=$SECONDS
-cargo build --release --locked --bin frosty ${target:+--target "$target"} ${flags:+--config "$flags"} >&2
+cargo build --release --locked --bin frosty --bin frosty-hook ${target:+--target "$target"} ${flags:+--config "$flags"} >&2
 echo "Built in $((SECONDS - begun)) s." >&2
 folder=${CARGO_TARGET_DIR:-target}${target:+/$target}
-binary=$(cd "$folder/release" && pwd)/frosty
+built=$(cd "$folder/release" && pwd)
+hook=$built/frosty-hook
 
 # ---- --try: three stops, a compaction and an engine that waits, in a scratch folder -------------------------------
 if [ "$try" = yes ]; then
@@ -119,7 +120,7 @@ if [ "$try" = yes ]; then
   ask() {
     local title=$1 payload=$2 code=0
     env -i PATH="$PATH" HOME="$scratch" XDG_STATE_HOME="$scratch/state" CLAUDE_PROJECT_DIR="$scratch/project" \
-      "$binary" hook --store embedded --scope try <"$payload" >"$scratch/out" 2>"$scratch/err" || code=$?
+      "$hook" --store embedded --scope try <"$payload" >"$scratch/out" 2>"$scratch/err" || code=$?
     local verdict does
     verdict=$(tail -n 1 "$scratch/state/frosty/default/journal.jsonl" |
       sed 's/.*"verdict":"\([a-z]*\)","reason":"\([a-z_]*\)".*/\1, reason \2/')
@@ -144,7 +145,7 @@ if [ "$try" = yes ]; then
   sed 's/"session_id": *"[^"]*"/"session_id": "engine"/' fixtures/hook/Stop-first.json >"$scratch/stop.json"
   engine() {
     env -i PATH="$PATH" HOME="$scratch" XDG_STATE_HOME="$scratch/state" CLAUDE_PROJECT_DIR="$scratch/project" \
-      "$binary" hook --store embedded --scope engine "$@" <"$scratch/stop.json" >"$scratch/out" 2>"$scratch/err"
+      "$hook" --store embedded --scope engine "$@" <"$scratch/stop.json" >"$scratch/out" 2>"$scratch/err"
   }
   printf '\nStop 2 of another agent, with the engine that waits and a min_interval of 2 s\n'
   engine || true
@@ -164,17 +165,26 @@ if [ "$try" = yes ]; then
 fi
 
 # ---- install -----------------------------------------------------------------------------------------------------
-# A running hook keeps its old file; the new one takes its place at once.
-if ! said=$({ mkdir -p "$bin_dir" && [ ! -d "$bin_dir/frosty" ] && cp "$binary" "$bin_dir/.frosty.new" &&
-  mv -f "$bin_dir/.frosty.new" "$bin_dir/frosty"; } 2>&1); then
-  rm -f "$bin_dir/.frosty.new" 2>/dev/null || true
-  [ -n "$said" ] || said="a folder called frosty in it"
+# A running hook keeps its old file; the new one takes its place at once. The hook binary comes last: it starts the tool beside it.
+put_in_place() {
+  local name
+  mkdir -p "$bin_dir" || return
+  for name in frosty frosty-hook; do
+    [ ! -d "$bin_dir/$name" ] || { echo "a folder called $name in it"; return 1; }
+    cp "$built/$name" "$bin_dir/.$name.new" || return
+  done
+  for name in frosty frosty-hook; do
+    mv -f "$bin_dir/.$name.new" "$bin_dir/$name" || return
+  done
+}
+if ! said=$(put_in_place 2>&1); then
+  rm -f "$bin_dir/.frosty.new" "$bin_dir/.frosty-hook.new" 2>/dev/null || true
   echo "install.sh: expected a folder for programs that you may write to at $bin_dir, found: $said; name another: ./install.sh --bin-dir ~/bin" >&2
   exit 1
 fi
 bin_dir=$(CDPATH= cd -- "$bin_dir" && pwd)
 frosty=$bin_dir/frosty
-echo "Installed $("$frosty" --version) as $frosty."
+echo "Installed $("$frosty" --version) as $frosty, and $bin_dir/frosty-hook beside it for the hooks."
 # As it can be pasted.
 shown=$(printf %q "$frosty")
 case :$PATH: in

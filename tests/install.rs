@@ -69,7 +69,8 @@ fn program(home: &Path) -> PathBuf {
 
 /// The programs that a settings file's hooks run.
 fn registered(file: &Path) -> Vec<String> {
-    let mut all: Vec<String> = frosty::settings::hooks(file).unwrap().into_iter().map(|hook| hook.command).collect();
+    let mut all: Vec<String> =
+        frosty::client_settings::hooks(file).unwrap().into_iter().map(|hook| hook.command).collect();
     all.dedup();
     all
 }
@@ -90,7 +91,10 @@ fn installing_twice_registers_nothing_and_says_what_is_in_the_way() {
             assert!(text.contains(&format!("{} {line}", program(home.path()).display())), "{text}");
         }
         assert!(Command::new(program(home.path())).arg("--version").output().unwrap().status.success());
-        assert_eq!(fs::read_dir(home.path().join(".local/bin")).unwrap().count(), 1);
+        let hook_binary = program(home.path()).with_file_name("frosty-hook");
+        let version = Command::new(hook_binary).arg("--version").output().unwrap();
+        assert_eq!(version.stdout, concat!("frosty-hook ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
+        assert_eq!(fs::read_dir(home.path().join(".local/bin")).unwrap().count(), 2);
     }
     let is_settings = |path: &PathBuf| path.to_string_lossy().contains("settings");
     assert_eq!(files(home.path()).into_iter().filter(is_settings).count(), 0);
@@ -110,7 +114,7 @@ fn it_registers_where_it_is_told() {
     let elsewhere = home.path().join("else \"where\" a&b|c");
     let output = install(home.path(), &["--bin-dir", elsewhere.to_str().unwrap(), "--local", "--plain"]);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(registered(&file), [elsewhere.join("frosty").to_str().unwrap()]);
+    assert_eq!(registered(&file), [elsewhere.join("frosty-hook").to_str().unwrap()]);
     assert!(!fs::read_to_string(&file).unwrap().contains("--wait"));
     // Relative to where it was called from; and what refuses the registration is the program's to say.
     let output = install(home.path(), &["--bin-dir=relative", "--user"]);
@@ -120,7 +124,7 @@ fn it_registers_where_it_is_told() {
     fs::create_dir(home.path().join("other")).unwrap();
     let output = install(home.path(), &["--bin-dir=relative", "--project", "../other"]);
     assert!(output.status.success(), "{output:?}");
-    let program = home.path().canonicalize().unwrap().join("project/relative/frosty");
+    let program = home.path().canonicalize().unwrap().join("project/relative/frosty-hook");
     assert_eq!(registered(&home.path().join("other/.claude/settings.json")), [program.to_str().unwrap()]);
 }
 
@@ -143,13 +147,16 @@ fn what_it_says_can_be_pasted() {
     // A file where the folder should be, and a folder where the program should be.
     fs::write(home.path().join("file"), "").unwrap();
     fs::create_dir_all(home.path().join("full/frosty")).unwrap();
-    for wrong in ["file", "full"] {
+    fs::create_dir_all(home.path().join("hook/frosty-hook")).unwrap();
+    for wrong in ["file", "full", "hook"] {
         let output = install(home.path(), &["--bin-dir", home.path().join(wrong).to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(told.contains("that you may write to at") && told.contains("--bin-dir ~/bin"), "{told}");
     }
-    assert_eq!(fs::read_dir(home.path().join("full")).unwrap().count(), 1);
+    for wrong in ["full", "hook"] {
+        assert_eq!(fs::read_dir(home.path().join(wrong)).unwrap().count(), 1, "{wrong}");
+    }
 }
 
 /// As bash completes: its function is given the words, and answers in COMPREPLY.
@@ -219,14 +226,14 @@ fn a_wrong_argument_is_told() {
 }
 
 #[test]
-fn the_registrations_are_exec_form_with_a_timeout_and_read_off_the_hot_path() {
+fn the_registrations_are_exec_form_with_a_timeout_and_flags_that_can_be_read() {
     let read =
         |p: &str| -> serde_json::Value { serde_json::from_str(&fs::read_to_string(root().join(p)).unwrap()).unwrap() };
-    const WAITS: [&str; 5] = ["hook", "--wait", "20d", "--timeout", "1900000"];
+    const WAITS: [&str; 4] = ["--wait", "20d", "--timeout", "1900000"];
     for (file, args, engine) in [
-        ("hooks/settings.example.json", &["hook"] as &[&str], &["hook"] as &[&str]),
-        ("hooks/hooks.json", &["hook", "--arm", "manual"], &["hook", "--arm", "manual"]),
-        ("hooks/continuous.example.json", &["hook"], &WAITS),
+        ("hooks/settings.example.json", &[] as &[&str], &[] as &[&str]),
+        ("hooks/hooks.json", &["--arm", "manual"], &["--arm", "manual"]),
+        ("hooks/continuous.example.json", &[], &WAITS),
     ] {
         let hooks = read(file)["hooks"].as_object().unwrap().clone();
         let mut events: Vec<&String> = hooks.keys().collect();
@@ -239,14 +246,14 @@ fn the_registrations_are_exec_form_with_a_timeout_and_read_off_the_hot_path() {
             assert_eq!(list.as_array().unwrap().len(), 1, "{file} {event}");
             let hooks = list[0]["hooks"].as_array().unwrap();
             for hook in hooks {
-                assert_eq!(hook["command"], "frosty");
+                assert_eq!(hook["command"], "frosty-hook");
                 let is_continuous = engine.len() == WAITS.len();
                 let waits = is_continuous
                     && (matches!(event.as_str(), "Stop" | "StopFailure")
                         || (event == "SessionStart" && hook != &hooks[0]));
                 let announces = is_continuous && event == "SessionStart" && !waits;
                 let args = if announces {
-                    &["hook", "--show-resume"]
+                    &["--show-resume"]
                 } else if waits {
                     engine
                 } else {
@@ -256,11 +263,11 @@ fn the_registrations_are_exec_form_with_a_timeout_and_read_off_the_hot_path() {
                 assert_eq!(hook["asyncRewake"] == true, waits, "{file} {event}");
                 if waits {
                     // What the binary is told of the client's timer is what the client is told.
-                    assert_eq!(hook["timeout"].to_string(), args[4]);
+                    assert_eq!(hook["timeout"].to_string(), args[3]);
                 }
                 assert!(hook["timeout"].as_u64().is_some_and(|t| t >= 5), "{file} {event}");
-                let argv: Vec<_> = ["frosty"].iter().chain(args).map(std::ffi::OsString::from).collect();
-                assert!(frosty::cli::exact(&argv).is_some(), "{file} is not read off the hot path");
+                let words: Vec<_> = args.iter().map(std::ffi::OsString::from).collect();
+                assert!(frosty::hook::flags::parse(&words).is_ok(), "{file}");
             }
         }
     }

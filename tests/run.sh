@@ -60,8 +60,8 @@ fi
 work=$(mktemp -d)
 log=$work/log
 cargo test --locked --quiet --no-run
-# The build with TLS replaces target/debug/frosty: what runs beside it has a copy.
-cp target/debug/frosty "$work/frosty"
+# The build with TLS replaces both programs in target/debug: what runs beside it has a copy.
+cp target/debug/frosty target/debug/frosty-hook "$work/"
 tests/client/run.sh --fetch >/dev/null 2>&1 &
 fetching=$!
 waiting= client= fuzzing=

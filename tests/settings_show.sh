@@ -11,7 +11,7 @@ frosty=${frosty:-$(command -v frosty)} || { echo "settings_show.sh: expected a p
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 mkdir "$scratch/bin" "$scratch/home" "$scratch/kept"
-cp "$frosty" "$scratch/bin/frosty"
+cp "$frosty" "$(dirname "$frosty")/frosty-hook" "$scratch/bin/"
 frosty=$scratch/bin/frosty
 
 # Control characters are shown (^M, M-oM-;M-?), long lines are cut, the scratch folder is left out.

@@ -21,6 +21,11 @@ def frosty():
     return os.environ["FROSTY_BIN"]
 
 
+def hook():
+    """The hook binary, beside the tool."""
+    return str(Path(frosty()).with_name("frosty-hook"))
+
+
 class Home:
     def __init__(self, stub, policy, engine="continuous", env=None, settings_env=None, allow=None):
         # Short, for the path of tmux's socket.
@@ -89,13 +94,13 @@ class Home:
 
 
 def _example(name):
-    """The shipped registration, with the binary under test in place of the one on PATH."""
-    settings = json.loads((ROOT / "hooks" / name).read_text())
+    """The shipped registration, with the hook binary under test in place of the one on PATH."""
+    settings, binary = json.loads((ROOT / "hooks" / name).read_text()), hook()
     for groups in settings["hooks"].values():
         for group in groups:
             for hook in group["hooks"]:
-                assert hook["command"] == "frosty", f"{name}: {hook}"
-                hook["command"] = frosty()
+                assert hook["command"] == "frosty-hook", f"{name}: {hook}"
+                hook["command"] = binary
     return settings
 
 

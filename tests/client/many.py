@@ -26,12 +26,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def binary():
     if os.environ.get("FROSTY_BIN"):
-        return os.path.realpath(os.environ["FROSTY_BIN"])
+        return str(Path(os.path.realpath(os.environ["FROSTY_BIN"])).with_name("frosty-hook"))
     libs = subprocess.run(["rustc", "--print", "target-libdir", "--target", MUSL], capture_output=True, text=True)
     target = [MUSL] if Path(libs.stdout.strip() or "/nowhere").is_dir() else []
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--bin", "frosty",
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--bin", "frosty-hook",
                     *(f"--target={t}" for t in target)], cwd=ROOT, check=True, timeout=1800)
-    return str(ROOT.joinpath("target", *target, "release", "frosty"))
+    return str(ROOT.joinpath("target", *target, "release", "frosty-hook"))
 
 
 def engine(frosty, home, url, n):
@@ -41,7 +41,7 @@ def engine(frosty, home, url, n):
     payload = {"session_id": session, "transcript_path": f"{home}/{session}.jsonl", "cwd": str(home),
                "hook_event_name": "Stop", "stop_hook_active": False, "background_tasks": [], "session_crons": [],
                "last_assistant_message": "All done.\n\nfrosty: done"}
-    child = subprocess.Popen([frosty, "hook", "--wait", "20d", "--timeout", "1900000", "--store", url], cwd=home,
+    child = subprocess.Popen([frosty, "--wait", "20d", "--timeout", "1900000", "--store", url], cwd=home,
                              env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     child.stdin.write(json.dumps(payload).encode())
     child.stdin.close()

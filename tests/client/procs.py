@@ -36,11 +36,11 @@ def of_home(home):
 
 
 def engines(home):
-    """Waiting engines: `frosty hook --wait …`."""
+    """Waiting engines: `frosty-hook --wait …`."""
     found = []
     for pid in of_home(home):
         line = argv(pid)
-        if "hook" in line and "--wait" in line and alive(pid):
+        if line and line[0].endswith("frosty-hook") and "--wait" in line and alive(pid):
             found.append(pid)
     return found
 

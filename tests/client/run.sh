@@ -73,10 +73,11 @@ if [ -n "$fetch" ]; then exit 0; fi
 
 # ---- the binary under test ----------------------------------------------------------------------------------------
 if [ -z "${FROSTY_BIN:-}" ]; then
-  (cd "$root" && cargo build --locked --bin frosty --quiet)
+  (cd "$root" && cargo build --locked --bins --quiet)
   FROSTY_BIN=$root/target/debug/frosty
 fi
 FROSTY_BIN=$(realpath "$FROSTY_BIN")
+[ -x "$(dirname "$FROSTY_BIN")/frosty-hook" ] || { echo "tests/client: no frosty-hook beside $FROSTY_BIN" >&2; exit 1; }
 [ -x "$FROSTY_BIN" ] || { echo "tests/client: $FROSTY_BIN is no program" >&2; exit 1; }
 
 # ---- a network of its own, with nothing but loopback ----------------------------------------------------------------

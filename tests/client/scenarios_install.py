@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 from bench import check
-from home import ROOT, client, frosty
+from home import ROOT, client, frosty, hook
 from stub import text
 
 OPEN = {"stop": {"min_interval": "1s"}}
@@ -16,10 +16,11 @@ def _replies(c):
 
 
 def _own_program(b):
-    """A copy that can be taken away."""
+    """A copy of both programs that can be taken away."""
     path = b.home.path / "bin/frosty"
     path.parent.mkdir()
     shutil.copy(frosty(), path)
+    shutil.copy(hook(), path.with_name("frosty-hook"))
     return path
 
 
@@ -85,7 +86,9 @@ def _gone(b, *engine):
     program = _own_program(b)
     _run(b, program, "install", *engine)
     program.unlink()
-    return program
+    registered = program.with_name("frosty-hook")
+    registered.unlink()
+    return registered
 
 
 def program_gone_plain(b):
@@ -114,7 +117,7 @@ def program_gone_continuous(b):
 
 
 def _plugin(b, script=_replies, **policy):
-    """The plugin from this folder, and a `frosty` on the PATH that writes down what it was called with."""
+    """The plugin from this folder, the hook binary on the PATH, and a `frosty` there that records its command lines."""
     b.start(script, {"stop": {"min_interval": "1h"}, **policy}, engine="none")
     folder = b.home.path / "bin"
     folder.mkdir()
@@ -124,11 +127,11 @@ def _plugin(b, script=_replies, **policy):
                        f'open({str(log)!r}, "a").write(json.dumps(sys.argv[1:]) + "\\n")\n'
                        f'os.execv({frosty()!r}, ["frosty", *sys.argv[1:]])\n')
     wrapper.chmod(0o755)
+    (folder / "frosty-hook").symlink_to(hook())
     b.home.env["PATH"] = f"{folder}:{b.home.env['PATH']}"
 
     def called():
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-        return [line for line in lines if line[0] != "hook"]
+        return [json.loads(line) for line in log.read_text().splitlines()]
     return called
 
 
