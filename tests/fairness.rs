@@ -133,7 +133,10 @@ fn is_fair(what: &str, config: &Config, dying: usize, plain: usize) {
     let living = &all[..SESSIONS - dying];
     let (fairness, longest) = (jain(living), living.iter().map(|s| s.longest).max().unwrap());
     let fair = scale().place * u32::try_from(SESSIONS + plain).unwrap();
-    println!("{what}: Jain {fairness:.3}, longest wait {longest:?} of a fair share of {fair:?}, {:.1} % of the places used", used * 100.0);
+    println!(
+        "{what}: Jain {fairness:.3}, longest wait {longest:?} of a fair share of {fair:?}, {:.1} % of the places used",
+        used * 100.0
+    );
     assert!(fairness >= 0.95, "{living:?}");
     assert!(longest <= fair * 3 / 2, "{longest:?} of {fair:?}");
     assert!(used >= 0.90, "{used}");

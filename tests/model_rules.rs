@@ -472,9 +472,15 @@ fn a_stop_told_again_is_known_by_its_id_and_a_late_one_does_not_unseat_a_newer()
         ..stop_step()
     };
     let first = model::step(&policy, &mut state, &stop("a", None, T0), T0);
-    // Again, whatever the clock: the same fence.
+    // Its answer was lost: the same answer, and nothing changes.
+    let before = state.clone();
     let again = model::step(&policy, &mut state, &stop("a", Some(5000), T0 - 9_000_000), T0 + 5000);
-    assert_eq!((again.fence, again.reason.code()), (first.fence, "min_interval"));
+    assert_eq!((again.fence, again.reason.code(), again.repeated), (first.fence, "admitted", true));
+    assert_eq!(state, before);
+    // A refused one is decided again, with the same fence, whatever the clock.
+    let refused = model::step(&policy, &mut state, &stop("r", None, T0), T0 + 5100);
+    let again = model::step(&policy, &mut state, &stop("r", Some(100), T0 - 9_000_000), T0 + 5200);
+    assert_eq!((again.fence, again.reason.code(), again.repeated), (refused.fence, "min_interval", false));
     // One that was never heard, first told before a newer one began.
     model::step(&policy, &mut state, &stop("b", None, T0), T0 + 6000);
     let late = model::step(&policy, &mut state, &stop("c", Some(1000), T0), T0 + 6500);

@@ -109,6 +109,11 @@ fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
         assert_eq!((&state.scope, &state.session), (&before.scope, &before.session), "{}", told());
         return;
     }
+    if decided.repeated {
+        assert_eq!(step.id, before.session.admitted, "{}", told());
+        assert_eq!((&state.scope, &state.session), (&before.scope, &before.session), "{}", told());
+        return;
+    }
     let admitted = decided.outcome == Outcome::Admit;
     if let Some(why) = forbids(policy, &before, step, now) {
         assert!(!admitted, "admitted, though {why}: {}", told());

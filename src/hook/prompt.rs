@@ -169,6 +169,7 @@ mod tests {
             renewed: false,
             born: String::new(),
             client: None,
+            repeated: false,
             attempt: crate::throttle::verdict::Attempt::Uncounted,
             note: note.to_owned(),
             now: 1_795_532_400_000,

@@ -81,6 +81,22 @@ impl<'a> Dragonfly<'a> {
         committed(&answer).ok_or_else(|| self.link.nonsense(&answer))
     }
 
+    /// As [`Dragonfly::commit`]. Where the answer was lost, whether it was applied is found out by deciding again: a request that
+    /// was admitted is known by its id.
+    fn commit_or_ask_again(&mut self, commit: &Commit) -> Result<Committed, StoreError> {
+        let deadline = self.link.deadline();
+        match self.commit(commit) {
+            Err(StoreError::Nonsense { .. } | StoreError::Unreachable { .. })
+                if Instant::now() + LAST_TRY < deadline =>
+            {
+                self.link.renew()?;
+                self.link.until(deadline);
+                Ok(Committed::Conflict)
+            }
+            committed => committed,
+        }
+    }
+
     /// Brings what was decided while the server could not be reached.
     ///
     /// # Errors
@@ -108,7 +124,7 @@ impl<'a> Dragonfly<'a> {
             let loaded = self.load(step)?;
             let mut state = loaded.state();
             let mut decided = model::step(&self.config.policy, &mut state, step, loaded.now);
-            if decided.reason == Reason::Contested {
+            if decided.reason == Reason::Contested || decided.repeated {
                 return Ok(Verdict::committed(decided, loaded.notes()));
             }
             let mut commit = changes::of(self.config, step, &loaded, &mut state, &decided);
@@ -117,7 +133,7 @@ impl<'a> Dragonfly<'a> {
                 decided = busy(decided);
                 commit = changes::of_attempt(self.config, step, &loaded, &decided);
             }
-            match self.commit(&commit)? {
+            match self.commit_or_ask_again(&commit)? {
                 Committed::Done { unjournaled } => {
                     return Ok(Verdict { unjournaled, ..Verdict::committed(decided, loaded.notes()) });
                 }

@@ -201,6 +201,7 @@ mod tests {
             now: AT + 5000,
             born: String::new(),
             client: None,
+            repeated: false,
             attempt: crate::throttle::verdict::Attempt::Uncounted,
         }
     }

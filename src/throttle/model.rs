@@ -52,6 +52,9 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     if standing == Standing::Superseded {
         return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
     }
+    if let Some(again) = repeated(&state.session, ask, now) {
+        return again;
+    }
     if ask.event.touches_fleet() {
         rebase_limit(&mut state.fleet, now);
     }
@@ -90,6 +93,16 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         state.session.last_reason = decided.reason.code().to_owned();
     }
     decided
+}
+
+/// The answer to a request that was admitted, and whose answer was lost on the way.
+fn repeated(session: &SessionState, ask: &Step, now: Ms) -> Option<Decision> {
+    if ask.event.asks() != Some(Class::Stop) || session.admitted.is_empty() || session.admitted != ask.id {
+        return None;
+    }
+    let (fence, note) = (session.fence, session.given.clone());
+    let admitted = decision(Outcome::Admit, Reason::Admitted, now);
+    Some(Decision { fence, note, count: session.count, repeated: true, ..admitted })
 }
 
 fn rebase_limit(fleet: &mut FleetState, now: Ms) {
@@ -148,6 +161,7 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         now,
         born: String::new(),
         client: None,
+        repeated: false,
         attempt: Attempt::Uncounted,
     }
 }
@@ -298,6 +312,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         session.woken = false;
         spread::taken(fleet, session, now);
         session.count = session.count.saturating_add(1).min(MOST_COUNTED);
+        session.admitted.clone_from(&ask.id);
         answer.count = session.count;
         answer.note = effects::hand_out(session);
         // One that is over is over; one that lasts is what a renewal leaves standing.

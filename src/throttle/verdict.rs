@@ -191,6 +191,8 @@ pub struct Decision {
     pub born: String,
     /// The client process that the session belongs to, where `reason` is [`Reason::Contested`].
     pub client: Option<Process>,
+    /// The request was admitted before, and its answer was lost: nothing more is committed.
+    pub repeated: bool,
     /// What became of the attempts that the burst window counts.
     pub attempt: Attempt,
 }

@@ -396,7 +396,9 @@ pub fn stop_saying(session: &str, message: &str) -> String {
 /// A time to start from.
 pub const T0: Ms = 1_800_000_000_000;
 
+/// A step with an id of its own.
 pub fn step(event: Event) -> Step {
+    static STEPS: AtomicU32 = AtomicU32::new(0);
     Step {
         shadow: false,
         event_name: "Test".to_owned(),
@@ -414,7 +416,7 @@ pub fn step(event: Event) -> Step {
         host: "host".to_owned(),
         host_ms: T0,
         r: 0,
-        id: "id".to_owned(),
+        id: format!("id-{}", STEPS.fetch_add(1, Ordering::SeqCst)),
         known_born: String::new(),
         event,
     }

@@ -204,6 +204,7 @@ mod tests {
             renewed: false,
             born: String::new(),
             client: None,
+            repeated: false,
             attempt: crate::throttle::verdict::Attempt::Uncounted,
             note: String::new(),
             now: 1000,
