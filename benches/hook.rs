@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use frosty::config::Config;
-use frosty::store::script::{SCRIPT, SCRIPT_SHA, invocation};
+use frosty::store::limit::requests;
 use redis::ConnectionLike;
 use support::{Frosty, Server, step};
 
@@ -39,16 +39,16 @@ fn main() {
     let stop = root.join("fixtures/hook/Stop-first.json");
 
     // The same question that frosty asks, as bytes.
-    let request = dir.path().join("request");
-    fs::write(&request, ask("38c79028-99e5-4fc5-b9b4-a816cb640910").get_packed_command()).unwrap();
+    let requests = prepared(dir.path(), "38c79028-99e5-4fc5-b9b4-a816cb640910");
     // As a user has them: without a configuration.
     let on_server = Frosty::bare().var("FROSTY_STORE", &server.url());
     let embedded = Frosty::bare().var("FROSTY_STORE", "embedded");
     let port = server.port.to_string();
+    let limit: Vec<&str> = std::iter::once(port.as_str()).chain(requests.iter().map(String::as_str)).collect();
     let old = root.join("benches/programs/old_hook.sh");
     let programs: Vec<(&str, Command)> = vec![
-        ("limit", on_server.command_of(&built.limit, &[&port, request.to_str().unwrap()])),
-        ("limit again", on_server.command_of(&built.limit, &[&port, request.to_str().unwrap()])),
+        ("limit", on_server.command_of(&built.limit, &limit)),
+        ("limit again", on_server.command_of(&built.limit, &limit)),
         ("no-op", on_server.command_of(&built.noop, &[])),
         ("frosty-hook, server", on_server.command_of(&built.hook, &[])),
         ("frosty-hook, embedded", embedded.command_of(&built.hook, &[])),
@@ -184,14 +184,21 @@ fn build(root: &Path, dir: &Path) -> Built {
     }
 }
 
-fn ask(session: &str) -> redis::Cmd {
+/// The requests of a stop of this session, as files, and how many replies each has.
+fn prepared(dir: &Path, session: &str) -> Vec<String> {
     let step = frosty::throttle::step::Step {
         session: session.to_owned(),
         scope: session.to_owned(),
         event_name: "Stop".to_owned(),
         ..step(frosty::throttle::step::Event::Stop { rest: None })
     };
-    invocation("EVALSHA", SCRIPT_SHA, &Config::default(), &step)
+    let (load, replies, commit) = requests(&Config::default(), &step);
+    let files = [(dir.join("load"), load, replies), (dir.join("commit"), commit, 1)];
+    let written = files.into_iter().flat_map(|(file, bytes, replies)| {
+        fs::write(&file, bytes).unwrap();
+        [file.to_str().unwrap().to_owned(), replies.to_string()]
+    });
+    written.collect()
 }
 
 /// Seconds of each program, a list per program, one entry per round.

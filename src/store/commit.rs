@@ -125,6 +125,11 @@ impl Commit {
         self.effects.extend(words);
     }
 
+    /// The same without its conditions.
+    pub(super) fn unconditional(self) -> Self {
+        Self { conditions: Vec::new(), ..self }
+    }
+
     /// The call: `EVALSHA` with the script's SHA-1, or `EVAL` with its text.
     pub(super) fn call(&self, how: &str, script: &str) -> Cmd {
         let mut call = cmd(how);

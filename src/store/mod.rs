@@ -22,6 +22,8 @@ pub mod foresee;
 #[doc(hidden)]
 pub mod fuzzing;
 mod keys;
+#[doc(hidden)]
+pub mod limit;
 pub(crate) mod link;
 pub mod listen;
 pub(crate) mod loaded;
