@@ -1,0 +1,21 @@
+//! The requests of one Stop event as bytes, for the program that measures what they cost at least (`benches/`).
+
+use super::changes;
+use super::loaded::{Load, Loaded};
+use crate::clock;
+use crate::config::{Config, Server};
+use crate::throttle::model;
+use crate::throttle::step::Step;
+
+/// What a step sends: the questions of its load, how many they are, and a commit that nothing prevents.
+#[must_use]
+pub fn requests(config: &Config, step: &Step) -> (Vec<u8>, usize, Vec<u8>) {
+    let server = Server::default();
+    let questions = Load::of(config, &server, step).questions();
+    let loaded = Loaded { now: clock::host_ms(), scope: Some(Default::default()), fleet: Some(Default::default()), ..Loaded::default() };
+    let mut state = loaded.state();
+    let decided = model::step(&config.policy, &mut state, step, loaded.now);
+    let commit = changes::of(config, step, &loaded, &mut state, &decided).unconditional();
+    let load = questions.iter().flat_map(redis::Cmd::get_packed_command).collect();
+    (load, questions.len(), commit.call("EVALSHA", super::commit::COMMIT_SHA).get_packed_command())
+}
