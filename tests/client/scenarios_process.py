@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import procs
-from bench import NotBegun, check
+from bench import check
 from home import client
 from stub import text
 
@@ -94,43 +94,42 @@ def background_session_loops(b):
 
 
 def _forked(b, script):
+    """The conversation is moved to the background, and the window shows it there. Its old and its new session."""
     b.start(script, QUICK)
     t = b.open()
     t.say("Go.")
     old = b.stub.wait(2, 30)[0].session
     t.key("Left")
     t.until(lambda s: "moved to the background" in s, 30, "list of agents")
+    fork = b.until(lambda: _continued_in(b, old), 30, "the client's record of the fork")
     t.key("Enter")
-    _lives(b, old)
-    return t, old
+    # Into a process of its own (`spawned`), or into one that already runs (`claimed-spare`): only the hook shows it.
+    b.until(lambda: [e for e in b.journal.entries() if e.event == "SessionStart" and e.session == fork], 60, "the fork begins")
+    b.say(next(line for line in (b.home.path / ".claude/daemon.log").read_text().splitlines() if fork[:8] in line))
+    return t, old, fork
 
 
-def _lives(b, old):
-    """On a busy machine the client (2.1.332) at times ends the process of the fork as soon as it has begun."""
-    def forks():
-        lines = [procs.argv(pid) for pid in procs.of_home(b.home.path)]
-        return [line for line in lines if "--fork-session" in line and any(old in word for word in line)]
-
-    until = time.monotonic() + 20
-    while not forks() and time.monotonic() < until:
-        time.sleep(0.1)
-    time.sleep(2)
-    if not forks():
-        raise NotBegun("the client runs no process of the fork")
-
-
-def _of_fork(b, old, calls, what):
-    b.until(lambda: len([c for c in b.stub.main() if c.session != old]) >= calls, 60, what)
-    return [c for c in b.stub.main() if c.session != old]
+def _continued_in(b, session):
+    """The session that continues this one, by the transcript."""
+    for file in (b.home.path / ".claude/projects").glob(f"*/{session}.jsonl"):
+        # A line being written has no end yet.
+        for entry in map(json.loads, file.read_text().split("\n")[:-1]):
+            if entry["type"] == "continued-in":
+                return entry["continuedInSessionId"]
+    return None
 
 
 def fork_goes_on(b):
-    t, old = _forked(b, lambda c: text(f"Reply {c.n}."))
-    calls = _of_fork(b, old, 2, "the loop goes on in the fork")
-    t.until(lambda s: "❯" in s, 30, "prompt box of the fork")
-    before = len(calls)
+    t, old, fork = _forked(b, lambda c: text(f"Reply {c.n}."))
+
+    def typed():
+        return [n for n, c in enumerate(b.stub.main(fork), 1) if "A typed prompt." in c.last]
+
+    b.stub.wait(2, 60, "the loop goes on in the fork", session=fork)
+    t.until(lambda s: "❯" in s and "describe a task" not in s, 30, "prompt box of the fork")
     t.say("A typed prompt.")
-    _of_fork(b, old, before + 2, "the loop goes on after a typed prompt")
+    b.until(typed, 30, "the typed prompt")
+    b.stub.wait(typed()[0] + 1, 60, "the loop goes on after a typed prompt", session=fork)
     shown = json.loads(b.home.frosty("status", "--json")[1])["sessions"]
     check(old not in [s["id"] for s in shown], f"the session that the fork left is shown: {shown}")
     b.say("after the key <-: the fork goes on by itself, and after a typed prompt")
@@ -143,8 +142,8 @@ def fork_rests(b):
         first.append(c.session)
         return text(f"Reply {c.n}." if c.session == first[0] else f"Reply {c.n}.\n\nfrosty: next_check 5s")
 
-    _, old = _forked(b, script)
-    calls = _of_fork(b, old, 2, "back after its rest in the fork")
+    _, _, fork = _forked(b, script)
+    calls = b.stub.wait(2, 60, "back after its rest in the fork", session=fork)
     rested = calls[1].at - calls[0].at
     b.say(f"next_check 5s in the fork: back after {rested:.1f} s")
     check(rested >= 5, f"back after {rested:.1f} s")
