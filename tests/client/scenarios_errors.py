@@ -1,7 +1,8 @@
 """The API fails in mid-loop, nobody at the keyboard."""
 import time
 
-from bench import check
+import procs
+from bench import NotBegun, check
 from stub import rate_limit, text, unauthorized
 
 POLICY = {"stop": {"min_interval": "1s"}, "api_error": {"base": "2s", "factor": 2, "max": "60s"}}
@@ -63,13 +64,22 @@ def unauthorized_holds_without_a_server(b):
 
 def rate_limit_unattended(b):
     """In print mode the client ends the hook at once: the failure is booked all the same."""
-    b.start(lambda c: rate_limit(), POLICY, env={"FROSTY_ON": "print"})
+    b.start(lambda c: rate_limit(), {**POLICY, "api_error": {"base": "60s"}}, env={"FROSTY_ON": "print"})
     code, out, seconds = b.home.print_mode("hi")
-    booked = [(e.detail, e.retry_after_ms) for e in _failures(b)]
+    # What the client ended may go on after it.
+    b.until(lambda: not procs.of_home(b.home.path), 20, "the end of the hook")
+    # Under load the client's SIGTERM comes before the hook can ignore it: then nothing of Frosty's ran.
+    if not [e for e in b.journal.entries() if e.event == "StopFailure"]:
+        raise NotBegun("the client ended the hook before it could begin")
+    failed = _failures(b)
+    booked = [(e.detail, e.retry_after_ms) for e in failed]
     b.say(f"exit {code} after {seconds:.1f} s; booked: {booked}")
-    check(booked == [("rate_limit", 2000)], f"booked {booked}: {out}")
-    check(seconds < 20, f"the client took {seconds:.1f} s")
-    b.no_engine()
+    check(booked == [("rate_limit", 60_000)], f"booked {booked}: {out}")
+    # An engine that holds the client up does so until the cooldown is over.
+    held = [e.ms - failed[0].ms for e in b.journal.entries() if e.event == "SessionEnd"]
+    check(len(held) == 1 and held[0] < 60_000, f"the session ended {held} ms after the failure")
+    calls = len(b.stub.main())
+    check(calls == 1 and not b.journal.admissions(), f"{calls} calls, admitted: {b.journal.admissions()}")
 
 
 SCENARIOS = [rate_limit_resumes, rate_limits_in_a_row, unauthorized_holds, unauthorized_holds_without_a_server,
