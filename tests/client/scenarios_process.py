@@ -172,10 +172,14 @@ def killed_client_resumes(b):
 
 def prompt_cancels_the_resumption(b):
     session = _killed(b)
+    # Enough for a person to type in, also where the client is slow.
+    seconds = max(4, round(2.5 * b.pace))
+    b.home.set_policy(resume_after=f"{seconds}s")
     t = b.open("--resume", session)
     t.say("No, wait.")
-    b.stub.wait(3, 20, "the person's prompt")
-    time.sleep(6)
+    call = b.stub.wait(3, 20, "the person's prompt")[2]
+    check("No, wait." in call.last, f"call 3 is not the person's: …{call.last[-300:]}")
+    time.sleep(seconds + 2)
     resumed = [e for e in b.journal.admissions() if e.event == "SessionStart"]
     check(not resumed, f"resumed all the same: {resumed}")
     b.say("a prompt cancels the resumption")
