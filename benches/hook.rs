@@ -184,15 +184,18 @@ fn build(root: &Path, dir: &Path) -> Built {
     }
 }
 
-/// The requests of a stop of this session, as files, and how many replies each has.
-fn prepared(dir: &Path, session: &str) -> Vec<String> {
-    let step = frosty::throttle::step::Step {
+fn stop_of(session: &str) -> frosty::throttle::step::Step {
+    frosty::throttle::step::Step {
         session: session.to_owned(),
         scope: session.to_owned(),
         event_name: "Stop".to_owned(),
         ..step(frosty::throttle::step::Event::Stop { rest: None })
-    };
-    let (load, replies, commit) = requests(&Config::default(), &step);
+    }
+}
+
+/// The requests of a stop of this session, as files, and how many replies each has.
+fn prepared(dir: &Path, session: &str) -> Vec<String> {
+    let (load, replies, commit) = requests(&Config::default(), &stop_of(session));
     let files = [(dir.join("load"), load, replies), (dir.join("commit"), commit, 1)];
     let written = files.into_iter().flat_map(|(file, bytes, replies)| {
         fs::write(&file, bytes).unwrap();
@@ -283,16 +286,18 @@ fn children_faults() -> u64 {
 }
 
 fn server_rate(server: &Server) -> f64 {
-    redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query::<String>(&mut server.connection()).unwrap();
     let done = AtomicU64::new(0);
     let started = Instant::now();
     std::thread::scope(|threads| {
         for _ in 0..16 {
             threads.spawn(|| {
                 let mut con = server.connection();
-                let call = ask("rate");
+                let (load, replies, commit) = requests(&Config::default(), &stop_of("rate"));
                 while started.elapsed() < Duration::from_secs(3) {
-                    con.req_command(&call).unwrap();
+                    con.send_packed_command(&load).unwrap();
+                    (0..replies).for_each(|_| drop(con.recv_response().unwrap()));
+                    con.send_packed_command(&commit).unwrap();
+                    con.recv_response().unwrap();
                     done.fetch_add(1, Ordering::Relaxed);
                 }
             });

@@ -177,7 +177,8 @@ fn begin_session(env: &Env, flags: &Flags, mut call: Call, payload: &Payload<'_>
         return Some(call);
     }
     let source = resume::Source::of(payload).filter(|_| !call.unattended && !call.config.shadow);
-    let found = source.and_then(|source| resume::find(&call.config, env, &call.step, source));
+    let transcript = payload.transcript_path();
+    let found = source.and_then(|source| resume::find(&call.config, env, &call.step, source, transcript.as_deref()));
     let Some(found) = found else { return (!waits).then_some(call) };
     if waits {
         call.step = found.begin(&call.config, &call.step)?;

@@ -39,6 +39,8 @@ pub struct Payload<'a> {
     #[serde(default, borrow)]
     source: Text<'a>,
     #[serde(default, borrow)]
+    transcript_path: Text<'a>,
+    #[serde(default, borrow)]
     reason: Text<'a>,
     #[serde(default, borrow)]
     prompt: Text<'a>,
@@ -85,6 +87,12 @@ impl Payload<'_> {
     #[must_use]
     pub fn source(&self) -> Option<String> {
         text(self.source)
+    }
+
+    /// The transcript of the session: a file of its project's folder.
+    #[must_use]
+    pub fn transcript_path(&self) -> Option<String> {
+        text(self.transcript_path)
     }
 
     /// `SessionEnd`: why the session ended.

@@ -5,6 +5,8 @@
 //! one. In both the session rests for a while first, so that a person can type something else.
 
 use std::fs;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::claim;
@@ -24,6 +26,11 @@ use crate::throttle::verdict::{Reason, Verdict};
 
 /// A fork is continued no sooner, whatever the minimum interval is.
 const SOONEST: Duration = Duration::from_secs(1);
+
+/// So many sessions' transcripts are looked at, the last seen first.
+const MOST_LOOKED: usize = 100;
+/// So many bytes of each, from its end.
+const END: u64 = 65_536;
 
 /// How a session began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +65,15 @@ pub(super) struct Interrupted {
 }
 
 /// Finds the session that this one goes on with; `None` where no work was interrupted, or the store cannot be read.
-pub(super) fn find(config: &Config, env: &Env, step: &Step, source: Source) -> Option<Interrupted> {
+///
+/// `transcript` is the session's own, whose folder has those of the others.
+pub(super) fn find(
+    config: &Config,
+    env: &Env,
+    step: &Step,
+    source: Source,
+    transcript: Option<&str>,
+) -> Option<Interrupted> {
     let client = step.client?;
     let mut roll = Roll::open_for(config, config.budget);
     let (now, mut sessions) = (roll.now().ok()?, roll.sessions().ok()?);
@@ -81,7 +96,12 @@ pub(super) fn find(config: &Config, env: &Env, step: &Step, source: Source) -> O
             if fence.is_some() {
                 return None;
             }
-            let parent = parent(env, client);
+            let parent = parent(env, client).or_else(|| {
+                let folder = Path::new(transcript?).parent()?;
+                let is_open = |state: &SessionState| state.host == step.host && state.phase == Phase::Open;
+                let open = sessions.iter().filter(|(_, state)| is_open(state)).take(MOST_LOOKED);
+                open.map(|(id, _)| id).find(|id| continues_in(folder, id, &step.session)).cloned()
+            });
             let is_left = |id: &String, state: &SessionState| match &parent {
                 Some(parent) => id == parent,
                 None => state.host == step.host && state.client.is_some_and(|left| left.may_be(&client)),
@@ -110,6 +130,18 @@ fn parent(env: &Env, client: Process) -> Option<String> {
     let at = words.iter().position(|word| word == "--resume")?;
     let name = words.get(at + 1)?.rsplit('/').next()?;
     encoded(name.strip_suffix(".jsonl").unwrap_or(name), "", "").ok()
+}
+
+/// Whether the end of a session's transcript has the client's record that `fork` continues it (client 2.1.332). A fork that the
+/// client hands to a process that it started earlier is named by no command line.
+fn continues_in(folder: &Path, session: &str, fork: &str) -> bool {
+    let Ok(mut file) = fs::File::open(folder.join(format!("{session}.jsonl"))) else { return false };
+    let length = file.metadata().map_or(0, |about| about.len());
+    let mut end = Vec::new();
+    let read =
+        file.seek(SeekFrom::Start(length.saturating_sub(END))).and_then(|_| file.take(END).read_to_end(&mut end));
+    let mark = format!("\"continuedInSessionId\":\"{fork}\"");
+    read.is_ok() && end.windows(mark.len()).any(|part| part == mark.as_bytes())
 }
 
 /// Asks the store once; `None` where it cannot be asked.
@@ -147,11 +179,10 @@ impl Interrupted {
         if self.source == Source::Fork {
             return None;
         }
-        let left = if self.has_begun {
-            let until = self.state.rest.as_ref()?.until?;
-            Duration::from_millis(until.saturating_sub(self.now).max(0).unsigned_abs())
-        } else {
-            self.rest(config).lasting?
+        // The engine takes the session over first, and books the rest then.
+        let left = match self.state.rest.as_ref().filter(|_| self.has_begun) {
+            Some(rest) => Duration::from_millis(rest.until?.saturating_sub(self.now).max(0).unsigned_abs()),
+            None => self.rest(config).lasting?,
         };
         let seconds = Duration::from_secs(left.as_secs_f64().ceil() as u64);
         Some(format!(

@@ -92,7 +92,8 @@ impl<'a> Carry<'a> {
         set_aside.extend(damaged);
         let mut sessions = Vec::new();
         for (id, _) in self.sessions() {
-            let (session, damaged) = document(server, keys.session(id), &next(), SessionState::default)?;
+            let (session, damaged) =
+                document(server, keys.session(id), &next(), || unknown_past::session(self.config, now))?;
             sessions.push(session);
             set_aside.extend(damaged);
         }

@@ -38,22 +38,10 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     if admitted {
         commit.only_soon_after(loaded.now);
     }
-    if is_stop {
-        attempts(&mut commit, keys, &config.policy, step, decided, state.scope.stop.attempts_keep);
-        let (scope, fleet) = (&loaded.scope, &loaded.fleet);
-        let before = scope.as_ref().map_or(&[][..], |scope| &scope.state.quota.waiting);
-        queue(&mut commit, keys.scope_queue(&step.scope), before, &state.scope.quota.waiting, &step.session);
-        let before = fleet.as_ref().map_or(&[][..], |fleet| &fleet.state.quota.waiting);
-        queue(&mut commit, keys.fleet_queue(), before, &state.fleet.quota.waiting, &step.session);
-        if admitted {
-            admission(&mut commit, keys, &config.policy, step, state, decided);
-        }
+    // First what counts, so that whatever fails later has not admitted too much.
+    if admitted && is_stop {
+        admission(&mut commit, keys, &config.policy, step, state, decided);
     }
-    for key in &loaded.ahead {
-        commit.clamp(key.clone());
-    }
-    set_aside(&mut commit, &loaded.set_aside);
-
     if let Some(document) = &loaded.scope {
         let scope = stored_scope(&state.scope, step, loaded);
         let lifetime = scope_lifetime(&scope, loaded.now);
@@ -66,6 +54,14 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     if decided.reason == Reason::Lost {
         return commit;
     }
+    if is_stop {
+        attempts(&mut commit, keys, &config.policy, step, decided, state.scope.stop.attempts_keep);
+        queues(&mut commit, keys, step, loaded, state);
+    }
+    for key in &loaded.ahead {
+        commit.clamp(key.clone());
+    }
+    set_aside(&mut commit, &loaded.set_aside);
     if !step.event.is_of_holds() {
         let lifetime = session_lifetime(&state.session, loaded.now);
         put(&mut commit, keys.session(&step.session), &loaded.session, &state.session, lifetime, admitted);
@@ -92,7 +88,7 @@ pub(super) fn of_attempt(config: &Config, step: &Step, loaded: &Loaded, decided:
 /// Keeps damaged documents for a person to look at.
 pub(super) fn set_aside(commit: &mut Commit, damaged: &[SetAside]) {
     for document in damaged {
-        commit.set(document.key.clone(), Some(millis(SESSION_KEEP)), document.text.clone());
+        commit.keep(document.key.clone(), millis(SESSION_KEEP), &document.text);
     }
 }
 
@@ -119,6 +115,13 @@ fn attempts(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, d
         commit.only_up_to(key.clone(), millis(burst.window), burst.limit.saturating_sub(2));
     }
     commit.add(key, keep, member(decided.now, step));
+}
+
+fn queues(commit: &mut Commit, keys: Keys<'_>, step: &Step, loaded: &Loaded, state: &State) {
+    let before = loaded.scope.as_ref().map_or(&[][..], |scope| &scope.state.quota.waiting);
+    queue(commit, keys.scope_queue(&step.scope), before, &state.scope.quota.waiting, &step.session);
+    let before = loaded.fleet.as_ref().map_or(&[][..], |fleet| &fleet.state.quota.waiting);
+    queue(commit, keys.fleet_queue(), before, &state.fleet.quota.waiting, &step.session);
 }
 
 /// What the decision does to a wait queue: two sorted sets, since when each session waits and when its next request is due.

@@ -25,7 +25,7 @@ local conditions = {}
 -- V key beginning: the document begins so; an empty text means that there is none.
 function conditions.V()
   local document, beginning = redis.call('GET', key()), word()
-  if beginning == '' then return not document end
+  if beginning == '' then return not document or document == '' end
   return document and string.sub(document, 1, #beginning) == beginning
 end
 -- T time: decided at this time, at most a second ago.
@@ -55,8 +55,9 @@ end
 -- A key keep member: adds an entry at this moment, and removes those that nothing counts any more.
 function effects.A()
   local k, keep, member = key(), int(word()), word()
-  redis.call('ZREMRANGEBYSCORE', k, '-inf', fmt(now - keep))
+  -- First what a server without memory refuses: after another write it would refuse nothing of this script any more.
   redis.call('ZADD', k, fmt(now), member)
+  redis.call('ZREMRANGEBYSCORE', k, '-inf', '(' .. fmt(now - keep))
   redis.call('PEXPIRE', k, fmt(keep + 32 * DAY))
 end
 -- P key time member: adds an entry of an earlier time.

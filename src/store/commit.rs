@@ -16,8 +16,8 @@ pub(super) const READY: &[u8] = b"ready";
 #[derive(Debug, Default)]
 pub(super) struct Commit {
     keys: Vec<String>,
-    conditions: Vec<String>,
-    effects: Vec<String>,
+    conditions: Vec<Vec<u8>>,
+    effects: Vec<Vec<u8>>,
 }
 
 /// What became of a commit.
@@ -42,41 +42,52 @@ impl Commit {
         (at + 1).to_string()
     }
 
-    fn condition<const N: usize>(&mut self, name: &str, key: String, words: [String; N]) {
+    fn condition<const N: usize>(&mut self, name: &str, key: String, words: [Vec<u8>; N]) {
         let key = self.key(key);
-        self.conditions.extend([name.to_owned(), key]);
+        self.conditions.extend([name.into(), key.into_bytes()]);
         self.conditions.extend(words);
+    }
+
+    /// Whether it changes nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.effects.is_empty()
     }
 
     fn effect<const N: usize>(&mut self, name: &str, key: String, words: [String; N]) {
         let key = self.key(key);
-        self.effects.extend([name.to_owned(), key]);
-        self.effects.extend(words);
+        self.effects.extend([name.into(), key.into_bytes()]);
+        self.effects.extend(words.map(String::into_bytes));
     }
 
-    /// Only while the document begins like this; empty: only while there is none.
-    pub(super) fn only_at_version(&mut self, key: String, version: &str) {
+    /// Only while the document begins like this; empty: only while there is none, or an empty one.
+    pub(super) fn only_at_version(&mut self, key: String, version: &[u8]) {
         self.condition("V", key, [version.to_owned()]);
     }
 
     /// Only within a second after this time.
     pub(super) fn only_soon_after(&mut self, time: Ms) {
-        self.conditions.extend(["T".to_owned(), time.to_string()]);
+        self.conditions.extend(["T".into(), time.to_string().into_bytes()]);
     }
 
     /// Only while the `nth` newest entry is as old as the period.
     pub(super) fn only_if_free(&mut self, key: String, nth: u32, period: Ms) {
-        self.condition("N", key, [nth.to_string(), period.to_string()]);
+        self.condition("N", key, [nth.to_string().into_bytes(), period.to_string().into_bytes()]);
     }
 
     /// Only while at most so many entries are younger than the period.
     pub(super) fn only_up_to(&mut self, key: String, period: Ms, most: u32) {
-        self.condition("C", key, [period.to_string(), most.to_string()]);
+        self.condition("C", key, [period.to_string().into_bytes(), most.to_string().into_bytes()]);
     }
 
     /// Writes a document, which expires after `lifetime` milliseconds if it has one.
     pub(super) fn set(&mut self, key: String, lifetime: Option<Ms>, document: String) {
         self.effect("S", key, [lifetime.map(|l| l.to_string()).unwrap_or_default(), document]);
+    }
+
+    /// Keeps a damaged document as it was found, for `lifetime` milliseconds.
+    pub(super) fn keep(&mut self, key: String, lifetime: Ms, text: &[u8]) {
+        self.effect("S", key, [lifetime.to_string()]);
+        self.effects.push(text.to_owned());
     }
 
     /// Adds an entry of this moment, and removes those older than `keep`.
@@ -122,7 +133,7 @@ impl Commit {
     /// Adds an entry to the journal's stream.
     pub(super) fn journal(&mut self, stream: &str, most: u64, words: Vec<String>) {
         self.effect("J", stream.to_owned(), [most.to_string(), words.len().to_string()]);
-        self.effects.extend(words);
+        self.effects.extend(words.into_iter().map(String::into_bytes));
     }
 
     /// The same without its conditions.

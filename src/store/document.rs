@@ -21,7 +21,7 @@ pub(super) struct Document<T> {
     /// The state; that of an empty document where there was none.
     pub(super) state: T,
     /// The beginning of its text, which a commit compares; empty where there was no document.
-    pub(super) version: String,
+    pub(super) version: Vec<u8>,
     /// How often it was written.
     number: u64,
     /// The state as it is written, to see whether it changed.
@@ -52,13 +52,12 @@ impl<T: Default + Serialize + DeserializeOwned> Document<T> {
         let state = serde_json::from_str::<T>(&body).map_err(damaged)?;
         let own = serde_json::to_string(&state).map_err(damaged)?;
         let others = if own == body { Unknown::default() } else { Unknown::of(&body, &own).map_err(damaged)? };
-        Ok(Self { state, version: version.to_owned(), number, body: own, others })
+        Ok(Self { state, version: version.into(), number, body: own, others })
     }
 
     /// The document of a state in the place of one that is damaged.
-    pub(super) fn in_place_of(damaged: &str, state: T) -> Self {
-        let version =
-            damaged.char_indices().take_while(|(at, c)| at + c.len_utf8() <= PREFIX).map(|(_, c)| c).collect();
+    pub(super) fn in_place_of(damaged: &[u8], state: T) -> Self {
+        let version = damaged.iter().copied().take(PREFIX).collect();
         Self { state, version, ..Self::default() }
     }
 
@@ -189,7 +188,7 @@ mod tests {
     fn a_document_is_read_as_it_was_written() {
         let text = written(&held());
         let document: Document<ScopeState> = read(&text).unwrap();
-        assert_eq!((&document.state, document.version.as_str()), (&held(), "{\"version\":\"1-c1\""));
+        assert_eq!((&document.state, document.version.as_slice()), (&held(), "{\"version\":\"1-c1\"".as_bytes()));
         assert_eq!(document.next(&held(), "c2"), None, "nothing changed");
         let next = document.next(&ScopeState::default(), "c2").unwrap();
         assert!(next.starts_with("{\"version\":\"2-c2\",\"format\":1"), "{next}");

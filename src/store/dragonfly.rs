@@ -1,6 +1,7 @@
 //! A Redis-protocol server as the store: it loads what a step is decided from, the policy decides, and it commits that. On a
 //! conflict it loads and decides again.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use redis::Value;
@@ -11,9 +12,9 @@ use super::changes;
 use super::commit::{COMMIT, COMMIT_SHA, Commit, Committed, committed};
 use super::link::{Link, error_text, refused};
 use super::loaded::{Load, Loaded};
+use crate::clock;
 use crate::config::Config;
 use crate::throttle::model;
-use crate::throttle::policy::Ms;
 use crate::throttle::step::Step;
 use crate::throttle::verdict::{Attempt, Decision, Reason, Verdict};
 
@@ -22,6 +23,8 @@ pub const NAME: &str = "dragonfly";
 
 /// So long before the deadline a conflict is no longer decided again.
 const LAST_TRY: Duration = Duration::from_millis(10);
+/// So many conflicts are met without a pause.
+const FREE_CONFLICTS: u32 = 2;
 /// When a request that met conflicts until its deadline is to be sent again.
 const BUSY: Duration = Duration::from_millis(500);
 
@@ -71,6 +74,9 @@ impl<'a> Dragonfly<'a> {
 
     /// Commits; the script's text is sent only where the server does not know it.
     fn commit(&mut self, commit: &Commit) -> Result<Committed, StoreError> {
+        if commit.is_empty() {
+            return Ok(Committed::Done { unjournaled: false });
+        }
         let mut answer = self.link.call(&[], &commit.call("EVALSHA", COMMIT_SHA))?;
         if matches!(&answer, Value::ServerError(e) if e.code() == "NOSCRIPT") {
             answer = self.link.call(&[], &commit.call("EVAL", COMMIT))?;
@@ -81,13 +87,13 @@ impl<'a> Dragonfly<'a> {
         committed(&answer).ok_or_else(|| self.link.nonsense(&answer))
     }
 
-    /// As [`Dragonfly::commit`]. Where the answer was lost, whether it was applied is found out by deciding again: a request that
-    /// was admitted is known by its id.
-    fn commit_or_ask_again(&mut self, commit: &Commit) -> Result<Committed, StoreError> {
+    /// As [`Dragonfly::commit`]. Where the answer was lost `for_the_first_time`, whether it was applied is found out by deciding
+    /// again: a request that was admitted is known by its id.
+    fn commit_or_ask_again(&mut self, commit: &Commit, for_the_first_time: &mut bool) -> Result<Committed, StoreError> {
         let deadline = self.link.deadline();
         match self.commit(commit) {
             Err(StoreError::Nonsense { .. } | StoreError::Unreachable { .. })
-                if Instant::now() + LAST_TRY < deadline =>
+                if std::mem::take(for_the_first_time) && Instant::now() + LAST_TRY < deadline =>
             {
                 self.link.renew()?;
                 self.link.until(deadline);
@@ -120,6 +126,7 @@ impl<'a> Dragonfly<'a> {
     pub(super) fn step(&mut self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
         self.log_in()?;
         let step = &Step { known_born: known_born.to_owned(), ..step.clone() };
+        let (mut is_first_loss, mut conflicts) = (true, 0);
         loop {
             let loaded = self.load(step)?;
             let mut state = loaded.state();
@@ -133,23 +140,30 @@ impl<'a> Dragonfly<'a> {
                 decided = busy(decided);
                 commit = changes::of_attempt(self.config, step, &loaded, &decided);
             }
-            match self.commit_or_ask_again(&commit)? {
+            match self.commit_or_ask_again(&commit, &mut is_first_loss)? {
                 Committed::Done { unjournaled } => {
                     return Ok(Verdict { unjournaled, ..Verdict::committed(decided, loaded.notes()) });
                 }
-                Committed::Conflict => {}
+                Committed::Conflict => {
+                    conflicts += 1;
+                    pause(conflicts);
+                }
             }
         }
+    }
+}
+
+/// Waits after conflicts, the longer the more there were, and by chance, so that those who meet do not meet again.
+fn pause(conflicts: u32) {
+    let most = 1_u64 << conflicts.saturating_sub(FREE_CONFLICTS).min(5);
+    if conflicts > FREE_CONFLICTS {
+        thread::sleep(Duration::from_micros(500 * (1 + clock::chance() % most)));
     }
 }
 
 /// The answer to a request that met conflicts until its deadline.
 fn busy(decided: Decision) -> Decision {
     let attempt = if decided.attempt == Attempt::Uncounted { Attempt::Uncounted } else { Attempt::Counted };
-    Decision { attempt, fence: decided.fence, born: decided.born, ..too_busy(decided.now) }
-}
-
-/// The answer to a request that a busy machine could not bring to its server.
-pub(super) fn too_busy(now: Ms) -> Decision {
-    Decision { retry_after: Some(BUSY), ..model::refusal(Reason::Busy, now) }
+    let refusal = model::refusal(Reason::Busy, decided.now);
+    Decision { attempt, fence: decided.fence, born: decided.born, retry_after: Some(BUSY), ..refusal }
 }

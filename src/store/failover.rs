@@ -363,24 +363,12 @@ impl Failover<'_> {
         }
     }
 
-    /// Asks a server once more that was slow on a busy machine. While the machine stays busy, such a server is not away: a request
-    /// is to be sent again, and everything else is decided here.
+    /// Asks a server once more that was slow on a busy machine: it is not away, and a quota must not be used twice for that.
     #[cold]
     #[inline(never)]
     fn ask_longer(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
-        let latest = self.latest();
-        let within = std::mem::replace(&mut self.patience, Some(latest));
-        let verdict = self.go_home(dir, record, step);
-        self.patience = within;
-        match verdict {
-            Err(StoreError::TimedOut { .. }) if step.event.asks().is_some() => {
-                let decided = dragonfly::too_busy(clock::host_ms());
-                self.journal_here(dir, step, &decided);
-                Ok(Verdict::committed(decided, Vec::new()))
-            }
-            Err(e) => self.stand_in(step, e),
-            Ok(verdict) => Ok(verdict),
-        }
+        self.patience = Some(self.latest());
+        self.go_home(dir, record, step).or_else(|e| self.stand_in(step, e))
     }
 }
 

@@ -12,7 +12,12 @@ use crate::throttle::step::Step;
 pub fn requests(config: &Config, step: &Step) -> (Vec<u8>, usize, Vec<u8>) {
     let server = Server::default();
     let questions = Load::of(config, &server, step).questions();
-    let loaded = Loaded { now: clock::host_ms(), scope: Some(Default::default()), fleet: Some(Default::default()), ..Loaded::default() };
+    let loaded = Loaded {
+        now: clock::host_ms(),
+        scope: Some(Default::default()),
+        fleet: Some(Default::default()),
+        ..Loaded::default()
+    };
     let mut state = loaded.state();
     let decided = model::step(&config.policy, &mut state, step, loaded.now);
     let commit = changes::of(config, step, &loaded, &mut state, &decided).unconditional();

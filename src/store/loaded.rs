@@ -14,7 +14,7 @@ use crate::text;
 use crate::throttle::model::State;
 use crate::throttle::policy::{Class, Ms, Quota};
 use crate::throttle::quota::{LOOKAHEAD, Places};
-use crate::throttle::state::{FleetState, ScopeState, SessionState, Waiting};
+use crate::throttle::state::{FleetState, QuotaLog, ScopeState, SessionState, Waiting};
 use crate::throttle::step::{Event, Step};
 
 /// So many sessions of a wait queue are read.
@@ -81,21 +81,25 @@ pub(super) struct Load<'a> {
     session: &'a str,
     event: &'a Event,
     keys: Keys<'a>,
+    /// Whether every admission that a quota counts is read: for people, who are shown how many are left.
+    counts_all: bool,
 }
 
 impl<'a> Load<'a> {
     pub(super) fn of(config: &'a Config, server: &'a Server, step: &'a Step) -> Self {
-        Self::of_event(config, server, &step.scope, &step.session, &step.event)
+        let Step { scope, session, event, .. } = step;
+        Self { config, server, scope, session, event, keys: Keys::of(&config.fleet), counts_all: false }
     }
 
-    pub(super) fn of_event(
+    /// What a stop would be decided from, and all that its quotas count.
+    pub(super) fn for_people(
         config: &'a Config,
         server: &'a Server,
         scope: &'a str,
         session: &'a str,
         event: &'a Event,
     ) -> Self {
-        Self { config, server, scope, session, event, keys: Keys::of(&config.fleet) }
+        Self { config, server, scope, session, event, keys: Keys::of(&config.fleet), counts_all: true }
     }
 
     fn is_stop(&self) -> bool {
@@ -113,6 +117,14 @@ impl<'a> Load<'a> {
             (keys.admissions(self.scope), keys.scope_queue(self.scope), &policy.stop.quotas),
             (keys.fleet_admissions(), keys.fleet_queue(), &policy.fleet_quotas),
         ]
+    }
+
+    /// Which entries of a sorted set are read for these quotas, counted from the newest: from this one to that.
+    fn ranges(&self, quotas: &[Quota]) -> Vec<(u32, u32)> {
+        if self.counts_all {
+            return quotas.iter().map(|quota| quota.limit).max().map(|most| (most, 1)).into_iter().collect();
+        }
+        quotas.iter().map(|quota| (quota.limit, last_looked(quota))).collect()
     }
 
     /// How many attempts can matter.
@@ -143,7 +155,7 @@ impl<'a> Load<'a> {
             all.push(newest(&keys.attempts(self.scope), self.attempts(), 1));
         }
         for (key, queue, quotas) in self.quotas() {
-            all.extend(quotas.iter().map(|quota| newest(&key, quota.limit, last_looked(quota))));
+            all.extend(self.ranges(quotas).into_iter().map(|(from, to)| newest(&key, from, to)));
             if !quotas.is_empty() {
                 all.extend(queue.iter().map(|key| first(key)));
             }
@@ -167,7 +179,8 @@ impl<'a> Load<'a> {
         let mut loaded = Loaded { now, ..Loaded::default() };
         if !self.event.is_of_holds() {
             let key = keys.session(self.session);
-            let (session, damaged) = document(self.server, key, &next(), SessionState::default)?;
+            let unknown = || unknown_past::session(self.config, now);
+            let (session, damaged) = document(self.server, key, &next(), unknown)?;
             loaded.session = session;
             loaded.set_aside.extend(damaged);
         }
@@ -206,17 +219,21 @@ impl<'a> Load<'a> {
             _ => entries(&mut loaded, &keys.attempts(self.scope), next()),
         };
         let [own, fleets] = self.quotas().map(|(key, _, quotas)| {
-            let places = quotas.iter().map(|_| Places { oldest: entries(&mut loaded, &key, next()) });
-            let places: Vec<Places> = places.collect();
+            let ranges = self.ranges(quotas).into_iter();
+            let read: Vec<Vec<Ms>> = ranges.map(|_| entries(&mut loaded, &key, next())).collect();
             let waiting = if quotas.is_empty() { Vec::new() } else { waiting(&next(), &next()) };
-            (places, waiting)
+            let places = |read: Vec<Vec<Ms>>| read.into_iter().map(|oldest| Places { oldest }).collect();
+            match self.counts_all {
+                true => QuotaLog { admitted: read.into_iter().flatten().collect(), waiting, ..QuotaLog::default() },
+                false => QuotaLog { places: places(read), waiting, ..QuotaLog::default() },
+            }
         });
         if let Some(document) = &mut loaded.scope {
             document.state.stop.attempts = attempts;
-            (document.state.quota.places, document.state.quota.waiting) = own;
+            document.state.quota = QuotaLog { keep: document.state.quota.keep, ..own };
         }
         if let Some(document) = &mut loaded.fleet {
-            (document.state.quota.places, document.state.quota.waiting) = fleets;
+            document.state.quota = QuotaLog { keep: document.state.quota.keep, ..fleets };
         }
         Ok(loaded)
     }
@@ -226,7 +243,7 @@ impl<'a> Load<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct SetAside {
     pub(super) key: String,
-    pub(super) text: String,
+    pub(super) text: Vec<u8>,
     pub(super) note: String,
 }
 
@@ -240,22 +257,23 @@ pub(super) fn document<T: Default + Serialize + DeserializeOwned>(
     answer: &Value,
     unknown: impl FnOnce() -> T,
 ) -> Result<(Document<T>, Option<SetAside>), StoreError> {
-    let text = match answer {
+    let bytes = match answer {
         Value::Nil => return Ok((Document::default(), None)),
-        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        other => format!("{other:?}"),
+        Value::BulkString(bytes) => bytes.clone(),
+        other => format!("{other:?}").into_bytes(),
     };
-    match document::read(&text) {
+    let text = std::str::from_utf8(&bytes).map_err(|e| Unfit::Damaged(e.to_string()));
+    match text.and_then(document::read) {
         Ok(document) => Ok((document, None)),
         Err(Unfit::Newer(format)) => Err(StoreError::Newer { at: server.shown.clone(), key, format }),
         Err(Unfit::Damaged(cause)) => {
-            let document = Document::in_place_of(&text, unknown());
+            let document = Document::in_place_of(&bytes, unknown());
             let aside = keys::unreadable(&key);
             let note = format!(
                 "the state under {key} could not be read ({cause}); it was set aside, and its past is unknown: look at it with: redis-cli -u {} GET '{aside}'",
                 server.shown
             );
-            Ok((document, Some(SetAside { key: aside, text, note })))
+            Ok((document, Some(SetAside { key: aside, text: bytes, note })))
         }
     }
 }

@@ -173,7 +173,7 @@ impl<'a> Roll<'a> {
         };
         // As a stop would find it.
         let stop = Event::Stop { rest: None };
-        let load = Load::of_event(self.config, link.server(), scope, session, &stop);
+        let load = Load::for_people(self.config, link.server(), scope, session, &stop);
         let answers = link.ask(&load.questions())?;
         Ok(load.answers(answers)?.state())
     }

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::throttle::policy::{Ms, millis};
-use crate::throttle::state::{FleetState, Hold, ScopeState, Span};
+use crate::throttle::state::{FleetState, Hold, Rest, RestKind, ScopeState, SessionState, Span};
 
 /// A scope whose past was lost.
 pub(super) fn scope(config: &Config, now: Ms) -> ScopeState {
@@ -10,6 +10,13 @@ pub(super) fn scope(config: &Config, now: Ms) -> ScopeState {
     let mut scope = ScopeState::default();
     scope.stop.cooldown = Some(Span { start: now, end });
     scope
+}
+
+/// A session whose past was lost: it may have said that it is done.
+pub(super) fn session(config: &Config, now: Ms) -> SessionState {
+    let until = Some(now.saturating_add(millis(config.policy.unknown_past())));
+    let rest = Rest { kind: RestKind::Rest, since: now, until, topic: String::new() };
+    SessionState { rest: Some(rest), ..SessionState::default() }
 }
 
 /// A fleet whose past was lost.
