@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use support::{Frosty, Server, stop};
@@ -73,13 +74,18 @@ fn on_the_embedded_store(config: &str, limit: u32, asks: u32) {
     held_to(limit, admitted, storm, asks);
 }
 
+/// A storm beside a busy machine's has it for itself.
+static MACHINE: RwLock<()> = RwLock::new(());
+
 #[test]
 fn guard_on_the_server() {
+    let _beside = MACHINE.read();
     on_the_server(GUARD, 1, ASKS_OF_A_GUARD, 0);
 }
 
 #[test]
 fn quota_on_the_server() {
+    let _beside = MACHINE.read();
     // A quota may be used once more per store.
     on_the_server(QUOTA, 100, ASKS, 100);
 }
@@ -106,6 +112,7 @@ impl Drop for Load {
 /// A server that is slow on a busy machine is not away: with the budget that a user has, nothing is admitted beside it.
 #[test]
 fn quota_on_the_server_of_a_busy_machine() {
+    let _alone = MACHINE.write();
     let _load = Load::start();
     let budget = r#"{"budget": "200ms","#;
     on_the_server(&QUOTA.replacen('{', budget, 1), 100, 600, 0);
@@ -113,10 +120,12 @@ fn quota_on_the_server_of_a_busy_machine() {
 
 #[test]
 fn guard_on_the_embedded_store() {
+    let _beside = MACHINE.read();
     on_the_embedded_store(GUARD, 1, ASKS_OF_A_GUARD);
 }
 
 #[test]
 fn quota_on_the_embedded_store() {
+    let _beside = MACHINE.read();
     on_the_embedded_store(QUOTA, 100, ASKS);
 }
