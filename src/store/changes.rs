@@ -200,7 +200,7 @@ pub(super) fn put_session(
 }
 
 /// Writes a document that changed, and checks the version of one that changed or permitted an admission.
-pub(super) fn put<T: Default + Serialize + DeserializeOwned>(
+pub(super) fn put<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>(
     commit: &mut Commit,
     key: String,
     document: &Document<T>,

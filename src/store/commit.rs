@@ -66,7 +66,7 @@ impl Commit {
 
     /// Only within a second after this time.
     pub(super) fn only_soon_after(&mut self, time: Ms) {
-        self.conditions.extend(["T".into(), time.to_string().into_bytes()]);
+        self.conditions.extend(["T".into(), "0".into(), time.to_string().into_bytes()]);
     }
 
     /// Only while the `nth` newest entry is as old as the period.

@@ -16,7 +16,7 @@ const FORMAT: u64 = 1;
 const PREFIX: usize = 96;
 
 /// A document as it was read: its state, and what a commit checks and carries over.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Document<T> {
     /// The state; that of an empty document where there was none.
     pub(super) state: T,
@@ -24,10 +24,16 @@ pub(super) struct Document<T> {
     pub(super) version: Vec<u8>,
     /// How often it was written.
     number: u64,
-    /// The state as it is written, to see whether it changed.
-    body: String,
-    /// Fields that this version of the program does not know.
-    others: Unknown,
+    /// The state as it was read, to see whether it changed; `None` where that was unreadable.
+    before: Option<T>,
+    /// Its text.
+    text: String,
+}
+
+impl<T: Default> Default for Document<T> {
+    fn default() -> Self {
+        Self { state: T::default(), version: Vec::new(), number: 0, before: Some(T::default()), text: String::new() }
+    }
 }
 
 /// Why a document is not used.
@@ -39,43 +45,50 @@ pub(super) enum Unfit {
     Damaged(String),
 }
 
-impl<T: Default + Serialize + DeserializeOwned> Document<T> {
+impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Document<T> {
     /// Reads a document.
     ///
     /// # Errors
     /// When it is of a newer format, or no document.
     pub(super) fn read(text: &str) -> Result<Self, Unfit> {
-        let damaged = |e: serde_json::Error| Unfit::Damaged(text::line(&e.to_string()));
-        let (version, number, rest) =
+        let (version, number, _) =
             head(text).ok_or_else(|| Unfit::Damaged("no version at its beginning".to_owned()))?;
-        let body = ["{", rest].concat();
-        let state = serde_json::from_str::<T>(&body).map_err(damaged)?;
-        let own = serde_json::to_string(&state).map_err(damaged)?;
-        let others = if own == body { Unknown::default() } else { Unknown::of(&body, &own).map_err(damaged)? };
-        Ok(Self { state, version: version.into(), number, body: own, others })
+        let state = serde_json::from_str::<T>(text).map_err(|e| Unfit::Damaged(text::line(&e.to_string())))?;
+        let before = Some(state.clone());
+        Ok(Self { state, version: version.into(), number, before, text: text.to_owned() })
     }
 
     /// The document of a state in the place of one that is damaged.
     pub(super) fn in_place_of(damaged: &[u8], state: T) -> Self {
         let version = damaged.iter().copied().take(PREFIX).collect();
-        Self { state, version, ..Self::default() }
+        Self { state, version, before: None, ..Self::default() }
     }
 
     /// The text of the next version with this state, written by the commit `id`; `None` where nothing changed.
     pub(super) fn next(&self, state: &T, id: &str) -> Option<String> {
-        let mut body = serde_json::to_string(state).ok()?;
-        if body == self.body {
+        if self.before.as_ref() == Some(state) {
             return None;
         }
-        if !self.others.is_empty() {
+        let mut body = serde_json::to_string(state).ok()?;
+        if let Some(unknown) = self.unknown() {
             let mut value: Value = serde_json::from_str(&body).ok()?;
-            self.others.carry(&mut value);
+            unknown.carry(&mut value);
             body = value.to_string();
         }
         let rest = body.strip_prefix('{').unwrap_or("}");
         let comma = if rest == "}" { "" } else { "," };
         let number = self.number.wrapping_add(1);
         Some(format!("{{\"version\":\"{number}-{id}\",\"format\":{FORMAT}{comma}{rest}"))
+    }
+
+    /// The fields that this version of the program does not know; `None` where it would write the same text.
+    fn unknown(&self) -> Option<Unknown> {
+        let (_, _, rest) = head(&self.text)?;
+        let own = serde_json::to_string(self.before.as_ref()?).ok()?;
+        if own.strip_prefix('{') == Some(rest) {
+            return None;
+        }
+        Unknown::of(&["{", rest].concat(), &own).ok().filter(|unknown| !unknown.is_empty())
     }
 }
 
@@ -101,7 +114,9 @@ fn format(text: &str) -> Option<u64> {
 ///
 /// # Errors
 /// As [`Document::read`].
-pub(super) fn read<T: Default + Serialize + DeserializeOwned>(text: &str) -> Result<Document<T>, Unfit> {
+pub(super) fn read<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>(
+    text: &str,
+) -> Result<Document<T>, Unfit> {
     match format_at_head(text) {
         Some(FORMAT) => Document::read(text),
         _ => match format(text) {

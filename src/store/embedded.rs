@@ -15,7 +15,7 @@ use super::local_journal::LocalJournal;
 use super::marks;
 use super::server_record::{self, Record};
 use super::state_file::{self, FleetFile, Found, Pending, ScopeFile};
-use super::{Store, StoreError, unknown_past};
+use super::{Store, StoreError, reached, unknown_past};
 use crate::clock;
 use crate::config::Config;
 use crate::journal::Entry;
@@ -260,6 +260,9 @@ impl<'a> Embedded<'a> {
     fn stand_in(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<(bool, Option<Hold>), StoreError> {
         let Some(stand_in) = &self.stands_in else { return Ok((false, None)) };
         let StandIn { server, quiet, .. } = stand_in;
+        if *quiet && reached::ever(self.config) {
+            return Err(StoreError::Met);
+        }
         let mut record = server_record::read_or_rebuild(&self.dir);
         // Before the scope's file says so: without the mark nobody would look into it.
         let is_new = record.away.insert(step.scope.clone());

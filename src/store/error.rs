@@ -69,6 +69,9 @@ pub enum StoreError {
         /// What was wrong when it was asked last, with its cure.
         why: String,
     },
+    /// A server was reached for the first time while this step asked for the lock of the files.
+    #[error("a server was reached for the first time; the step is sent to it")]
+    Met,
     /// An admission came later than any ask may take.
     #[error("expected an answer within a second, found it later: the machine stalled; see how busy it is: uptime")]
     TooLate,

@@ -42,6 +42,8 @@ pub struct Failover<'a> {
     deadline: Instant,
     /// The connection that gave the verdict. A hook that is about to end forgets the whole store, and closes nothing.
     answered: Option<Dragonfly<'a>>,
+    /// Whether it was ever reached, or has to be there.
+    met: bool,
     /// Until when the server may answer, where that is not its part of the budget.
     patience: Option<Instant>,
 }
@@ -50,7 +52,7 @@ impl<'a> Failover<'a> {
     /// Nothing is opened yet. `optional` is a server that need not be there.
     pub(super) fn new(config: &'a Config, server: &'a Server, optional: bool, deadline: Instant) -> Self {
         let dir = config.state.as_ref().map(|state| state.join(&config.fleet));
-        Self { config, server, optional, dir, deadline, answered: None, patience: None }
+        Self { config, server, optional, dir, deadline, answered: None, met: !optional, patience: None }
     }
 
     /// The server has three quarters of the budget; what is left is the stand-in's.
@@ -205,7 +207,7 @@ impl<'a> Failover<'a> {
     #[inline(never)]
     fn stand_in(&self, step: &Step, server: StoreError) -> Result<Verdict, StoreError> {
         let nobody = matches!(server, StoreError::NobodyListens { .. });
-        let quiet = nobody && self.optional && !reached::ever(self.config);
+        let quiet = nobody && !self.met;
         let why = server.to_string();
         let stand_in =
             StandIn { server: &self.server.shown, why: &why, quiet, breaks: !quiet && server.concerns_all() };
@@ -326,7 +328,9 @@ impl Failover<'_> {
         let record = server_record::read(dir);
         let route = decider::route(dir, record.as_ref(), &self.server.shown, &step.scope);
         let record = record.unwrap_or_default();
+        self.met = !self.optional || !record.born(&self.server.shown).is_empty() || reached::ever(self.config);
         let asked = match route {
+            _ if !self.met => self.meet(dir, step),
             Route::Server => match self.ask(step, record.born(&self.server.shown)) {
                 Ok(verdict) if verdict.unjournaled => {
                     self.journal_here(dir, step, &verdict.decision);
@@ -356,11 +360,32 @@ impl Failover<'_> {
                 Err(StoreError::Away { why: record.breaker.as_ref().map(|b| b.why.clone()).unwrap_or_default() })
             }
         };
+        let asked = match asked {
+            Err(e) if !self.met => match self.stand_in(step, e) {
+                // Another process met the server while this one asked for the lock.
+                Err(StoreError::Met) => self.go_home(dir, &record, step),
+                decided => return decided,
+            },
+            asked => asked,
+        };
         match asked {
             Err(StoreError::TimedOut { .. }) if starvation::is_starved() => self.ask_longer(dir, &record, step),
             Err(e) => self.stand_in(step, e),
             Ok(verdict) => Ok(verdict),
         }
+    }
+
+    /// Asks a server where none ever was. That it is there is noted under the fleet's lock before anything is asked of it: from
+    /// then on files are no choice of their own any more, and the server is told what they decided until then.
+    #[cold]
+    #[inline(never)]
+    fn meet(&self, dir: &Path, step: &Step) -> Result<Verdict, StoreError> {
+        let mut server = self.reach()?;
+        let lock = embedded::lock(dir, self.servers_deadline(), self.config.budget)?;
+        reached::remember(self.config, self.server);
+        drop(lock);
+        let record = server_record::read(dir).unwrap_or_default();
+        self.decide_at_home(dir, &record, step, &mut server).inspect_err(|_| server.link().abandon())
     }
 
     /// Asks a server once more that was slow on a busy machine: it is not away, and a quota must not be used twice for that.

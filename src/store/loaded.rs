@@ -251,7 +251,7 @@ pub(super) struct SetAside {
 ///
 /// # Errors
 /// When it is of a newer format.
-pub(super) fn document<T: Default + Serialize + DeserializeOwned>(
+pub(super) fn document<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>(
     server: &Server,
     key: String,
     answer: &Value,

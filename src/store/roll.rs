@@ -279,7 +279,7 @@ pub(super) fn names_in(answer: Value) -> Vec<String> {
 }
 
 /// The documents of a kind with these names.
-pub(super) fn documents<T: Default + Serialize + DeserializeOwned>(
+pub(super) fn documents<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>(
     config: &Config,
     link: &mut Link<'_>,
     kind: Kind,
