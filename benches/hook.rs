@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use frosty::config::Config;
 use frosty::store::limit::requests;
-use redis::ConnectionLike;
 use support::{Frosty, Server, step};
 
 const MUSL: &str = "x86_64-unknown-linux-musl";

@@ -51,6 +51,7 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
         let fleet = FleetState { quota: without_entries(&state.fleet.quota), ..state.fleet.clone() };
         put(&mut commit, keys.fleet(), document, &fleet, None, admitted);
     }
+    set_aside(&mut commit, &loaded.set_aside);
     if decided.reason == Reason::Lost {
         return commit;
     }
@@ -61,7 +62,6 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     for key in &loaded.ahead {
         commit.clamp(key.clone());
     }
-    set_aside(&mut commit, &loaded.set_aside);
     if !step.event.is_of_holds() {
         let lifetime = session_lifetime(&state.session, loaded.now);
         put(&mut commit, keys.session(&step.session), &loaded.session, &state.session, lifetime, admitted);

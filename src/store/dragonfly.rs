@@ -4,14 +4,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redis::Value;
+use redis::{Value, cmd};
 
 use super::StoreError;
 use super::carry::Carry;
 use super::changes;
 use super::commit::{COMMIT, COMMIT_SHA, Commit, Committed, committed};
 use super::link::{Link, error_text, refused};
-use super::loaded::{Load, Loaded};
+use super::loaded::{Load, Loaded, time};
 use crate::clock;
 use crate::config::Config;
 use crate::throttle::model;
@@ -54,6 +54,16 @@ impl<'a> Dragonfly<'a> {
             self.logged_in = true;
         }
         Ok(())
+    }
+
+    /// Finds out whether it is a server at all.
+    ///
+    /// # Errors
+    /// When it does not answer, or what it answers is no time.
+    pub(super) fn greet(&mut self) -> Result<(), StoreError> {
+        self.log_in()?;
+        let answer = self.link.ask(&[cmd("TIME")])?.pop().unwrap_or(Value::Nil);
+        time(&answer).map(|_| ()).ok_or_else(|| self.link.nonsense(&answer))
     }
 
     /// The server's epoch, where it was told anything.

@@ -92,7 +92,8 @@ impl<'a> Failover<'a> {
     fn learn(&self, dir: &Path, record: &Record, step: &Step, verdict: Verdict) -> Result<Verdict, StoreError> {
         let decided = &verdict.decision;
         if decided.reason == Reason::Lost {
-            return self.go_home(dir, record, step);
+            let at_home = self.go_home(dir, record, step)?;
+            return Ok(Verdict { notes: [verdict.notes, at_home.notes].concat(), ..at_home });
         }
         self.keep(dir, step, decided, None);
         Ok(verdict)
@@ -381,6 +382,7 @@ impl Failover<'_> {
     #[inline(never)]
     fn meet(&self, dir: &Path, step: &Step) -> Result<Verdict, StoreError> {
         let mut server = self.reach()?;
+        server.greet()?;
         let lock = embedded::lock(dir, self.servers_deadline(), self.config.budget)?;
         reached::remember(self.config, self.server);
         drop(lock);
