@@ -117,7 +117,7 @@ fn storm(own: &Policy, with_project: &Policy, pace: u32) {
     let stop = &own.stop;
     for i in 0..40 {
         now += Ms::from(pace >> (i % 3 * 4));
-        let step = Step { paced: pace.is_multiple_of(5), ..draw::step(Event::Stop { rest: None }) };
+        let step = Step { id: i.to_string(), paced: pace.is_multiple_of(5), ..draw::step(Event::Stop { rest: None }) };
         let decided = model::step(with_project, &mut state, &step, now);
         if decided.reason == Reason::Burst {
             tripped = now;

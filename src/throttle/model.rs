@@ -43,6 +43,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         let client = state.session.client;
         return Decision { client, ..decision(Outcome::Refuse, Reason::Contested, now) };
     }
+    let fence = state.session.fence;
     let is_beside = relation == Relation::Beside;
     let standing = match is_beside {
         true if ask.event.asks() == Some(Class::Stop) => Standing::Superseded,
@@ -53,7 +54,8 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
     }
     if let Some(again) = repeated(&state.session, ask, now) {
-        return again;
+        state.session.fence = fence;
+        return Decision { fence, ..again };
     }
     if ask.event.touches_fleet() {
         rebase_limit(&mut state.fleet, now);
@@ -100,9 +102,8 @@ fn repeated(session: &SessionState, ask: &Step, now: Ms) -> Option<Decision> {
     if ask.event.asks() != Some(Class::Stop) || session.admitted.is_empty() || session.admitted != ask.id {
         return None;
     }
-    let (fence, note) = (session.fence, session.given.clone());
     let admitted = decision(Outcome::Admit, Reason::Admitted, now);
-    Some(Decision { fence, note, count: session.count, repeated: true, ..admitted })
+    Some(Decision { note: session.given.clone(), count: session.count, repeated: true, ..admitted })
 }
 
 fn rebase_limit(fleet: &mut FleetState, now: Ms) {
