@@ -98,9 +98,9 @@ def _example(name):
     settings, binary = json.loads((ROOT / "hooks" / name).read_text()), hook()
     for groups in settings["hooks"].values():
         for group in groups:
-            for hook in group["hooks"]:
-                assert hook["command"] == "frosty-hook", f"{name}: {hook}"
-                hook["command"] = binary
+            for entry in group["hooks"]:
+                assert entry["command"] == "frosty-hook", f"{name}: {entry}"
+                entry["command"] = binary
     return settings
 
 
