@@ -443,8 +443,8 @@ fn who_tells_leaves_nothing_behind() {
 fn a_look_that_fails_is_not_repeated_at_once() {
     let frosty = Frosty::embedded();
     frosty.hook(&stop("s"));
-    fs::remove_dir_all(frosty.state().join("default/scopes")).unwrap();
-    fs::write(frosty.state().join("default/scopes"), "no folder").unwrap();
+    fs::remove_dir_all(frosty.state().join("default/sessions")).unwrap();
+    fs::write(frosty.state().join("default/sessions"), "no folder").unwrap();
     assert_eq!(frosty.run(&["announce", "--lost"], b"").code, Some(1));
     let state = frosty.state().join("default/watch.json");
     let long_ago = std::time::SystemTime::now() - Duration::from_secs(600);

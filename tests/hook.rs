@@ -102,7 +102,7 @@ fn api_errors_refuse_the_next_stops() {
 
     let frosty = Frosty::embedded().config(r#"{"scope": "seat"}"#);
     frosty.hook(&fixture("StopFailure-authentication_failed-http401.json"));
-    let state = fs::read_to_string(frosty.state().join("default/scopes/seat.json")).unwrap();
+    let state = fs::read_to_string(frosty.scope_file("seat")).unwrap();
     assert!(state.contains("\"by\":\"api\"") && state.contains("/login"), "{state}");
 }
 
@@ -295,9 +295,9 @@ fn a_field_that_is_not_needed_keeps_no_agent_from_its_verdict() {
     frosty.hook(&stop("s"));
     let prompt = r#"{"session_id":"s","hook_event_name":"UserPromptSubmit","prompt":"<task-notification>\ud83d"}"#;
     assert_eq!(frosty.hook(prompt).code, Some(0));
-    let state = fs::read_to_string(frosty.state().join("default/scopes/s.json")).unwrap();
+    let state = fs::read_to_string(frosty.session_file("s")).unwrap();
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-    assert!(state["sessions"]["s"]["fence"].as_i64().is_some());
+    assert!(state["session"]["fence"].as_i64().is_some());
     assert_eq!(frosty.journal()[1]["event"], "UserPromptSubmit");
 }
 

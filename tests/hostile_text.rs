@@ -118,7 +118,7 @@ fn hold(place: &Place, scope: &str, text: &str) {
         let held = json!({"hold": {"reason": text, "by": text, "since": 1, "until": 999_999_999_999_999_i64}});
         documents::change(&mut server.connection(), &documents::scope(scope), &held);
     } else {
-        let path = place.frosty.state().join(format!("default/scopes/{scope}.json"));
+        let path = place.frosty.scope_file(scope);
         let mut file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         file["scope"]["hold"] = json!({"reason": text, "by": text, "since": 1, "until": 999_999_999_999_999_i64});
         fs::write(&path, file.to_string()).unwrap();
@@ -193,6 +193,15 @@ fn what_is_said_and_journaled() {
     }
 }
 
+/// The names of the files in the folders of this folder.
+fn files_in(folder: &Path) -> Vec<String> {
+    let within = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let folders = within(folder).map(|entry| entry.path());
+    folders
+        .flat_map(|folder| within(&folder).map(|e| e.file_name().into_string().unwrap()).collect::<Vec<_>>())
+        .collect()
+}
+
 #[test]
 fn names_are_no_keys_of_others() {
     const NAMES: [&str; 12] = [
@@ -262,14 +271,13 @@ fn names_are_no_keys_of_others() {
                 let fleet = fleet.unwrap().path();
                 well_formed(fleet.file_name().unwrap().to_str().unwrap());
                 folders.extend(fs::read_dir(&fleet).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()));
-                for file in fs::read_dir(fleet.join("scopes")).unwrap() {
-                    well_formed(file.unwrap().file_name().to_str().unwrap());
+                for folder in ["scopes", "sessions"] {
+                    files_in(&fleet.join(folder)).iter().for_each(|name| well_formed(name));
                 }
             }
-            let known = ["fleet.json", "journal.jsonl", "lock", "marks", "scopes"];
+            let known = ["fleet.json", "journal.jsonl", "lock", "scopes", "sessions"];
             assert!(folders.iter().all(|name| known.contains(&name.as_str())), "{folders:?}");
-            let scopes = fs::read_dir(place.frosty.state().join("default/scopes")).unwrap().count();
-            assert_eq!(scopes, 3 * NAMES.len());
+            assert_eq!(files_in(&place.frosty.state().join("default/scopes")).len(), 3 * NAMES.len());
         }
     }
 }

@@ -3,8 +3,8 @@
 
 mod support;
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use support::{Answer, Frosty, Server, feed, fixture, stop};
@@ -49,8 +49,10 @@ fn whatever_is_made_is_ours_alone_under_any_umask() {
         assert_eq!(run(&["on", "--session", "s"], "").code, Some(0));
         assert_eq!(run(&["hook", "--scope", "other"], &fixture("SessionStart-startup.json")).code, Some(0));
         assert_eq!(run(&["hook"], "nonsense").code, Some(0));
-        fs::write(frosty.state().join("default/scopes/bad.json"), "{").unwrap();
-        mode(&frosty.state().join("default/scopes/bad.json"), 0o600);
+        let bad = frosty.scope_file("bad");
+        DirBuilder::new().recursive(true).mode(0o700).create(bad.parent().unwrap()).unwrap();
+        fs::write(&bad, "{").unwrap();
+        mode(&bad, 0o600);
         assert_eq!(run(&["hook", "--scope", "bad"], &stop("b")).code, Some(0));
         let server = Server::start();
         let mut asks = frosty.command_of(Path::new("/bin/sh"), &["-c", &script, "frosty", "hook"]);

@@ -42,7 +42,7 @@ fn lines(frosty: &Frosty, args: &[&str]) -> Vec<String> {
 /// A hold as a person would put it, in whichever store it is.
 fn hold(place: &Place, scope: &str, until: Option<i64>) {
     let Some(server) = &place.server else {
-        let path = place.frosty.state().join(format!("default/scopes/{scope}.json"));
+        let path = place.frosty.scope_file(scope);
         let mut file: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         file["scope"]["hold"] = json!({"reason": "look at it", "by": "ann", "since": 1, "until": until});
         std::fs::write(path, file.to_string()).unwrap();

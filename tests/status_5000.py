@@ -77,12 +77,19 @@ def stored(own, scope):
 
 def files(state):
     """The state folder of the embedded store."""
-    folder = state / "frosty/default/scopes"
-    folder.mkdir(parents=True, mode=0o700)
+    def write(kind, name, whole):
+        hash = 0x811C9DC5
+        for byte in name.encode():
+            hash = (hash ^ byte) * 0x01000193 & 0xFFFFFFFF
+        part = hash ^ hash >> 8 ^ hash >> 16 ^ hash >> 24
+        file = state / "frosty/default" / kind / f"{part & 0xFF:02x}" / f"{name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.write_text(json.dumps(whole))
+
     for id, own, scope in sessions():
         own, scope = stored(own, scope)
-        whole = {"v": 1, "scope": {"stop": scope}, "sessions": {id: own}}
-        (folder / f"{own['scope']}.json").write_text(json.dumps(whole))
+        write("scopes", own["scope"], {"v": 1, "scope": {"stop": scope}})
+        write("sessions", id, {"v": 1, "session": own})
     with (state / "frosty/default/journal.jsonl").open("w") as journal:
         for n, (ms, entry) in enumerate(entries()):
             journal.write(json.dumps(entry | {"ms": ms, "id": f"{n:016x}"}, separators=(",", ":")) + "\n")

@@ -85,8 +85,10 @@ fn sigterm_ends_it_at_once_and_leaves_nothing() {
                 names.sort();
                 names
             };
-            assert_eq!(names("default"), ["journal.jsonl", "lock", "scopes"]);
-            assert_eq!(names("default/scopes"), ["s.json"]);
+            assert_eq!(names("default"), ["journal.jsonl", "lock", "scopes", "sessions"]);
+            for file in [place.frosty.scope_file("s"), place.frosty.session_file("s")] {
+                assert_eq!(names(file.parent().unwrap().to_str().unwrap()), ["s.json"]);
+            }
         }
     }
 }

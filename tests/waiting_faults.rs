@@ -403,12 +403,11 @@ fn in_files_an_ask_from_a_seat_that_was_left_is_superseded() {
         support::feed(command, payload.as_bytes())
     };
     assert_eq!(new(r#"{"session_id":"s","hook_event_name":"UserPromptSubmit","prompt":"hi"}"#).code, Some(0));
-    // Without its mark the engine asks.
-    std::fs::remove_file(old.state().join("default/marks/s")).unwrap();
+    assert!(!old.state().join("default/marks").exists(), "the engine learns of it from the session's file");
     let answer = engine.answer();
     assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), ""), "{answer:?}");
-    let file = |scope: &str| std::fs::read_to_string(old.state().join(format!("default/scopes/{scope}.json"))).unwrap();
-    assert!(!file("old").contains("\"s\":{") && file("new").contains("\"s\":{"), "{} {}", file("old"), file("new"));
+    let file = std::fs::read_to_string(old.session_file("s")).unwrap();
+    assert!(file.contains("\"scope\":\"new\""), "{file}");
 }
 
 #[test]
@@ -424,8 +423,8 @@ fn in_files_a_session_that_moves_keeps_what_it_was_told() {
     new(&["hook"], r#"{"session_id":"s","hook_event_name":"SessionStart","source":"resume"}"#);
     let answer = new(&["hook"], &stop_saying("s", "frosty: done"));
     assert!(answer.code == Some(2) && answer.stderr.contains("hear me"), "{answer:?}");
-    let file = |scope: &str| std::fs::read_to_string(old.state().join(format!("default/scopes/{scope}.json"))).unwrap();
-    assert!(!file("old").contains("\"s\":{") && file("new").contains("\"s\":{"), "{} {}", file("old"), file("new"));
+    let file = std::fs::read_to_string(old.session_file("s")).unwrap();
+    assert!(file.contains("\"scope\":\"new\""), "{file}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The bytes of a state file, then any steps at any times: nothing panics, and nothing is admitted that the file forbids.
 
 use frosty::journal::Entry;
-use frosty::store::fuzzing::{fleet_file, scope_file};
+use frosty::store::fuzzing::{fleet_file, scope_file, session_file};
 use frosty::throttle::model::{self, State};
 use frosty::throttle::policy::{Class, ClassPolicy, Ms, Policy, Quota, millis};
 use frosty::throttle::state::{ClassState, Hold, QuotaLog, Rest, RestKind, ScopeState, SessionState, Span};
@@ -22,9 +22,11 @@ pub fn run(data: &[u8]) {
 fn play(u: &mut Unstructured<'_>, file: &[u8]) -> Result<()> {
     let mut now: Ms = if draw::rarely(u, 8)? { u.int_in_range(0..=draw::LAST)? } else { draw::T0 };
     let mut state = State::default();
-    if let Some((scope, mut sessions)) = scope_file(file) {
+    if let Some(scope) = scope_file(file) {
         state.scope = scope;
-        state.session = sessions.pop_first().map(|(_, session)| session).unwrap_or_default();
+    }
+    if let Some(session) = session_file(file) {
+        state.session = session;
     }
     if let Some(fleet) = fleet_file(file) {
         state.fleet = fleet;

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::duration;
 use crate::store::backlog::{self, Backlog};
-use crate::store::{StoreError, private};
+use crate::store::{StoreError, place, private};
 use crate::text;
 
 const FOLDER: &str = "state";
@@ -110,9 +110,10 @@ fn on(disk: &Disk, shown: &str) -> Option<Check> {
 /// Files that could not be read and were set aside by a step; nothing to say without any.
 fn set_aside(dir: &Path) -> Option<Check> {
     let is_bad = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".bad-"));
-    let folders = [dir.to_owned(), dir.join("scopes")];
-    let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
-    let mut bad: Vec<PathBuf> = entries.map(|e| e.path()).filter(is_bad).collect();
+    let within = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let spread = [place::SCOPES, place::SESSIONS].map(|folder| dir.join(folder));
+    let folders = spread.iter().flat_map(|folder| within(folder));
+    let mut bad: Vec<PathBuf> = within(dir).chain(folders.flat_map(|folder| within(&folder))).filter(is_bad).collect();
     bad.sort();
     let first = bad.first()?;
     let name = |path: &PathBuf| text::line(&path.file_name().unwrap_or_default().to_string_lossy());

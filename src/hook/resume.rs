@@ -76,8 +76,7 @@ pub(super) fn find(
 ) -> Option<Interrupted> {
     let client = step.client?;
     let mut roll = Roll::open_for(config, config.budget);
-    let (now, mut sessions) = (roll.now().ok()?, roll.sessions().ok()?);
-    let own = sessions.iter().position(|(id, _)| *id == step.session).map(|at| sessions.swap_remove(at).1);
+    let (now, own) = (roll.now().ok()?, roll.session(&step.session).ok()?);
     let found = |id: String, state, fence, has_begun| Interrupted { source, id, state, fence, now, has_begun };
     match source {
         Source::Resume => {
@@ -96,17 +95,10 @@ pub(super) fn find(
             if fence.is_some() {
                 return None;
             }
-            let parent = parent(env, client).or_else(|| {
-                let folder = Path::new(transcript?).parent()?;
-                let is_open = |state: &SessionState| state.host == step.host && state.phase == Phase::Open;
-                let open = sessions.iter().filter(|(_, state)| is_open(state)).take(MOST_LOOKED);
-                open.map(|(id, _)| id).find(|id| continues_in(folder, id, &step.session)).cloned()
-            });
-            let is_left = |id: &String, state: &SessionState| match &parent {
-                Some(parent) => id == parent,
-                None => state.host == step.host && state.client.is_some_and(|left| left.may_be(&client)),
+            let (id, state) = match parent(env, client) {
+                Some(parent) => roll.session(&parent).ok()?.map(|state| (parent, state))?,
+                None => left(roll.sessions().ok()?, step, client, transcript)?,
             };
-            let (id, state) = sessions.into_iter().find(|(id, state)| is_left(id, state))?;
             is_at_work(&state).then(|| found(id, state, fence, false))
         }
     }
@@ -130,6 +122,29 @@ fn parent(env: &Env, client: Process) -> Option<String> {
     let at = words.iter().position(|word| word == "--resume")?;
     let name = words.get(at + 1)?.rsplit('/').next()?;
     encoded(name.strip_suffix(".jsonl").unwrap_or(name), "", "").ok()
+}
+
+/// The session that a fork left, which no command line names: by the client's own record, else by its client process.
+fn left(
+    sessions: Vec<(String, SessionState)>,
+    step: &Step,
+    client: Process,
+    transcript: Option<&str>,
+) -> Option<(String, SessionState)> {
+    let is_open = |state: &SessionState| state.host == step.host && state.phase == Phase::Open;
+    let parent = transcript.and_then(|transcript| {
+        let folder = Path::new(transcript).parent()?;
+        let open = sessions.iter().filter(|(_, state)| is_open(state)).take(MOST_LOOKED);
+        open.map(|(id, _)| id).find(|id| continues_in(folder, id, &step.session)).cloned()
+    });
+    let is_left = |(id, state): &(String, SessionState)| match &parent {
+        Some(parent) => id == parent,
+        None => {
+            let is_clients = state.client.is_some_and(|left| left.may_be(&client));
+            *id != step.session && state.host == step.host && is_clients
+        }
+    };
+    sessions.into_iter().find(is_left)
 }
 
 /// Whether the end of a session's transcript has the client's record that `fork` continues it (client 2.1.332). A fork that the

@@ -20,9 +20,6 @@ use crate::throttle::policy::{Ms, millis};
 use crate::throttle::state::{Begun, FleetState, Hold, Rest, ScopeState, SessionState, Span};
 use crate::throttle::willy::BY_WILLY;
 
-/// No more sessions of a scope are brought, the last seen first: an ask has a deadline.
-const MOST_SESSIONS: usize = 200;
-
 /// What is brought of the whole fleet.
 #[derive(Clone, Copy)]
 pub(super) struct FleetTold<'a> {
@@ -37,6 +34,8 @@ pub(super) struct Carry<'a> {
     pub(super) config: &'a Config,
     pub(super) scope: &'a str,
     pub(super) file: &'a ScopeFile,
+    /// The sessions that its file lists.
+    pub(super) sessions: &'a [(String, SessionState)],
     pub(super) fleet: FleetTold<'a>,
     /// The server's epoch as this machine knows it.
     pub(super) known_born: &'a str,
@@ -61,19 +60,12 @@ struct Found {
     set_aside: Vec<SetAside>,
 }
 
-impl<'a> Carry<'a> {
-    fn sessions(&self) -> Vec<(&'a String, &'a SessionState)> {
-        let mut sessions: Vec<_> = self.file.sessions.iter().collect();
-        sessions.sort_by_key(|(_, session)| std::cmp::Reverse(session.seen));
-        sessions.truncate(MOST_SESSIONS);
-        sessions
-    }
-
+impl Carry<'_> {
     /// What is asked of the server first.
     pub(super) fn questions(&self) -> Vec<Cmd> {
         let keys = Keys::of(&self.config.fleet);
         let mut all = vec![cmd("TIME"), get(&keys.fleet()), get(&keys.scope(self.scope))];
-        all.extend(self.sessions().into_iter().map(|(id, _)| get(&keys.session(id))));
+        all.extend(self.sessions.iter().map(|(id, _)| get(&keys.session(id))));
         all
     }
 
@@ -91,7 +83,7 @@ impl<'a> Carry<'a> {
         let (scope, damaged) = document(server, keys.scope(self.scope), &next(), unknown)?;
         set_aside.extend(damaged);
         let mut sessions = Vec::new();
-        for (id, _) in self.sessions() {
+        for (id, _) in self.sessions {
             let (session, damaged) =
                 document(server, keys.session(id), &next(), || unknown_past::session(self.config, now))?;
             sessions.push(session);
@@ -133,7 +125,7 @@ impl<'a> Carry<'a> {
         self.admissions(&mut commit, keys, clocks);
         put_scope(&mut commit, keys.scope(self.scope), &found.scope, &scope, found.now);
         put(&mut commit, keys.fleet(), &found.fleet, &fleet, None, false);
-        for ((id, own), document) in self.sessions().into_iter().zip(&found.sessions) {
+        for ((id, own), document) in self.sessions.iter().zip(&found.sessions) {
             let mut session = document.state.clone();
             merge.session(own, &mut session, document.version.is_empty());
             put_session(&mut commit, keys.session(id), document, &session, found.now);

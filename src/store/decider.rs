@@ -72,11 +72,21 @@ fn known_away(config: &Config, server: &Server) -> Option<String> {
 
 /// How a step of this scope finds its store now.
 pub(super) fn route(dir: &Path, record: Option<&Record>, server: &str, scope: &str) -> Route {
-    let route = record.map_or(Route::Home, |r| r.route(server, scope, clock::host_ms()));
+    let now = clock::host_ms();
+    let route = record.map_or(Route::Home, |r| r.route(server, scope, now));
     match route {
+        Route::Server if record.is_some_and(|r| r.unnamed && r.mark(scope, now).is_none()) && has_news(dir, scope) => {
+            Route::Home
+        }
         Route::Home | Route::Probe if stays(dir, scope) => Route::Stays,
         route => route,
     }
+}
+
+/// Whether the scope's file holds something that the server may not know.
+fn has_news(dir: &Path, scope: &str) -> bool {
+    let file = state_file::peek::<ScopeFile>(&state_file::scope(dir, scope));
+    file.is_some_and(|file| file.away.is_some() || file.mirror.is_some())
 }
 
 /// Whether the scope is to stay with the embedded store for a while, however well the server is.

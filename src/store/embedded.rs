@@ -1,10 +1,10 @@
 //! The embedded store: plain files for one machine, the pure model run under one lock per fleet.
 //!
-//! A step reads the scope's file, decides, replaces the file with the new state and the entry still to be journaled,
-//! and appends the entry. Whatever it is killed between, the next step on the scope finds either nothing done or the
-//! entry pending. Nothing is synced to the disk: a power cut that empties a file is read as an unknown past.
+//! A step reads the files of its scope and its session, and the fleet's, decides, and commits what changed together with the
+//! journal entry ([`Transaction`]). What it costs does not depend on how many scopes and sessions there were. Nothing is synced
+//! to the disk: a power cut that empties a file is read as an unknown past.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -12,32 +12,26 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::local_journal::LocalJournal;
-use super::marks;
 use super::server_record::{self, Record};
-use super::state_file::{self, FleetFile, Found, Pending, ScopeFile};
-use super::{Store, StoreError, reached, unknown_past};
+use super::state_file::{self, FleetFile, Found, ScopeFile, SessionFile};
+use super::transaction::Transaction;
+use super::{Store, StoreError, expiry, place, reached, unknown_past};
 use crate::clock;
 use crate::config::Config;
 use crate::journal::Entry;
 use crate::read;
 use crate::text;
 use crate::throttle::model::{self, State};
-use crate::throttle::policy::{Class, Ms, millis};
-use crate::throttle::state::{FleetState, Hold, ScopeState};
+use crate::throttle::policy::{Class, Ms};
+use crate::throttle::state::{FleetState, Hold, SessionState};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Outcome, Reason, Verdict};
 
 /// The name of this store in the journal.
 pub const NAME: &str = "embedded";
 
-/// A session that was not seen for this long is forgotten.
-const SESSION_KEEP: Duration = Duration::from_secs(30 * 86_400);
-
 /// How long release slots are kept after the last of them.
 const SLOTS_KEEP: Ms = 600_000;
-
-/// Entries that wait for a journal that cannot be written; beyond these the oldest are dropped.
-const MOST_PENDING: usize = 100;
 
 /// Admissions that a server is told of; no quota is larger.
 const MOST_TOLD: usize = 10_000;
@@ -88,32 +82,22 @@ impl<'a> Embedded<'a> {
         let _lock = lock(&self.dir, self.deadline, self.config.budget)?;
         // Only under the lock: a time read before it may lie before another's admission.
         let now = clock();
+        let (mut changes, note) = Transaction::begin(self.config, &self.dir, self.degraded().is_some(), now)?;
+        let mut notes: Vec<String> = note.into_iter().collect();
         if step.event.is_fleets() {
-            return self.step_fleet(step, now);
+            return self.step_fleet(step, changes, now, notes);
         }
-        let mut notes = Vec::new();
-        let path = state_file::scope(&self.dir, &step.scope);
-        let mut file = match state_file::load::<ScopeFile>(&path, now)? {
-            Found::State(file) => file,
-            Found::Nothing => ScopeFile::new(ScopeState::default()),
-            Found::SetAside(note) => {
-                notes.push(note);
-                ScopeFile::new(unknown_past::scope(self.config, now))
-            }
-        };
+        let Read { state: mut file, text: scope_text } = self.scope(step, &mut changes, now, &mut notes)?;
         let (takes_over, fleet_hold) = self.stand_in(step, &mut file, now)?;
-        let fleet = if step.event.touches_fleet() { self.fleet(now, &mut notes)? } else { None };
+        let fleet = if step.event.touches_fleet() { self.fleet(now, &mut notes)? } else { Read::default() };
+        let session =
+            if step.event.is_of_holds() { Read::default() } else { self.session(step, &file, now, &mut notes)? };
 
         let mut state = State {
-            fleet: fleet.unwrap_or_default(),
+            fleet: fleet.state.unwrap_or_default(),
             scope: file.scope,
-            session: file.sessions.remove(&step.session).unwrap_or_default(),
+            session: session.state.as_ref().map(|file| file.session.clone()).unwrap_or_default(),
         };
-        let moved = if step.event.is_clients() && state.session.seen == 0 { self.elsewhere(step) } else { None };
-        if let Some((_, from)) = &moved {
-            state.session = from.sessions.get(&step.session).cloned().unwrap_or_default();
-        }
-        let had_fleet = is_kept(&state.fleet);
         forget_slots(&mut state.fleet, now);
         if let Some(hold) = &mut state.fleet.hold {
             hold.rebase(now);
@@ -128,19 +112,6 @@ impl<'a> Embedded<'a> {
         if decided.reason == Reason::Contested && notes.is_empty() {
             return Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) });
         }
-        // Only an event that raises the fence moves a session out of the scope that it was last seen in.
-        let stays = moved.is_some() && state.session.scope != step.scope;
-        let (stayed, left) = if stays { (moved, None) } else { (None, moved) };
-        if left.is_some() && !matches!(step.event, Event::Ask { .. }) {
-            // An engine in that seat has its fence from the other file.
-            marks::take_over(self.config, &step.session, &step.id, None);
-        }
-        if let Some((path, mut from)) = stayed
-            && from.sessions.get(&step.session) != Some(&state.session)
-        {
-            from.sessions.insert(step.session.clone(), state.session.clone());
-            state_file::replace(&path, &from)?;
-        }
         let window = if state.session.label.is_empty() { &step.scope } else { &state.session.label };
         let mut entry = Entry::of(step, &decided, window, &self.config.fleet, NAME);
         let why;
@@ -153,21 +124,12 @@ impl<'a> Embedded<'a> {
         }
         let line = entry.line();
 
-        let (mut journal, mut pending) = settle(&self.dir, file.pending);
-        pending.push(Pending { at: journal.as_ref().map_or(0, LocalJournal::len), line });
-        let over = pending.len().saturating_sub(MOST_PENDING);
-        pending.drain(..over);
-
-        // The quota first: a crash between the two then burns an admission, and grants none.
-        if is_kept(&state.fleet) || had_fleet {
-            self.keep_fleet(state.fleet)?;
-        }
+        put_fleet(&mut changes, state.fleet, &fleet.text)?;
         file.scope = state.scope;
-        file.sessions.retain(|_, s| s.seen > now - millis(SESSION_KEEP));
-        if !stays && !step.event.is_of_holds() {
-            file.sessions.insert(step.session.clone(), state.session);
+        if !step.event.is_of_holds() {
+            let before = session.state;
+            put_session(&mut changes, step, state.session, before, &session.text, &mut file, now)?;
         }
-        file.pending = pending;
         if file.away.is_some() && file.scope.hold.is_none() {
             file.lift_api_hold();
         }
@@ -183,17 +145,10 @@ impl<'a> Embedded<'a> {
                 away.admitted.drain(..over);
             }
         }
-        state_file::replace(&path, &file)?;
-        if let (Some(journal), Some(entry)) = (&mut journal, file.pending.last())
-            && journal.len() == entry.at
-        {
-            // One that cannot be written stays pending and stops no verdict.
-            let _ = journal.append(&entry.line);
-        }
-        if let Some((path, mut from)) = left {
-            from.sessions.remove(&step.session);
-            // Left behind it does no harm: the seat where it was last seen counts.
-            let _ = state_file::replace(&path, &from);
+        changes.put(place::scope(&step.scope), &file, &scope_text)?;
+        changes.commit(Some(line))?;
+        if matches!(step.event, Event::SessionStart { .. }) {
+            expiry::clear(&self.dir, &step.scope, &step.session, now);
         }
         decided.born.clear();
         Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) })
@@ -201,11 +156,16 @@ impl<'a> Embedded<'a> {
 
     /// The whole fleet is held or released: no scope's file is concerned. In a server's place it is kept with what is known of
     /// that, and told when it is back.
-    fn step_fleet(&self, step: &Step, now: Ms) -> Result<Verdict, StoreError> {
-        let mut notes = Vec::new();
+    fn step_fleet(
+        &self,
+        step: &Step,
+        mut changes: Transaction<'_>,
+        now: Ms,
+        mut notes: Vec<String>,
+    ) -> Result<Verdict, StoreError> {
         let own = self.fleet(now, &mut notes)?;
-        let had_own = own.is_some();
-        let mut state = State { fleet: own.unwrap_or_default(), ..State::default() };
+        let had_own = own.state.is_some();
+        let mut state = State { fleet: own.state.unwrap_or_default(), ..State::default() };
         let mut record = self.stands_in.as_ref().map(|_| server_record::read_or_rebuild(&self.dir));
         if let (Some(stand_in), Some(record)) = (&self.stands_in, &mut record) {
             let said = record.fleet_hold(stand_in.server).map(|f| f.hold.clone()).filter(|h| h.holds(now));
@@ -221,15 +181,14 @@ impl<'a> Embedded<'a> {
                 }
                 server_record::write(&self.dir, &record)?;
                 if had_own {
-                    self.keep_fleet(state.fleet)?;
+                    put_fleet(&mut changes, state.fleet, &own.text)?;
                 }
             }
-            _ => self.keep_fleet(state.fleet)?,
+            _ => put_fleet(&mut changes, state.fleet, &own.text)?,
         }
         let mut entry = Entry::of(step, &decided, "", &self.config.fleet, NAME);
         entry.degraded = u8::from(self.degraded().is_some());
-        // One that cannot be written stops no hold.
-        let _ = LocalJournal::open(&self.dir).and_then(|mut journal| journal.append(&entry.line()));
+        changes.commit(Some(entry.line()))?;
         Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) })
     }
 
@@ -265,7 +224,7 @@ impl<'a> Embedded<'a> {
         }
         let mut record = server_record::read_or_rebuild(&self.dir);
         // Before the scope's file says so: without the mark nobody would look into it.
-        let is_new = record.away.insert(step.scope.clone());
+        let is_new = record.name_away(&step.scope);
         let moved = record.rebase_fleet(server, now);
         if self.note_absence(stand_in, &mut record, now) || is_new || moved {
             server_record::write(&self.dir, &record)?;
@@ -284,42 +243,71 @@ impl<'a> Embedded<'a> {
         Ok((takes_over && !quiet, fleet_hold))
     }
 
-    /// Another scope's file that holds the session: it came from that seat. Looked for once in a session's time in a seat.
-    fn elsewhere(&self, step: &Step) -> Option<(PathBuf, ScopeFile)> {
-        let own = state_file::scope(&self.dir, &step.scope);
-        let files = fs::read_dir(self.dir.join("scopes")).into_iter().flatten().flatten().map(|f| f.path());
-        let others = files.filter(|path| *path != own && path.extension().is_some_and(|e| e == "json"));
-        let all = others.filter_map(|path| Some((state_file::peek::<ScopeFile>(&path)?, path)));
-        // What a server said there may be long over.
-        let all = all.filter(|(file, _)| file.decided_here(&step.session));
-        let seen = |(file, _): &(ScopeFile, PathBuf)| file.sessions.get(&step.session).map(|s| s.seen);
-        all.filter(|f| seen(f).is_some()).max_by_key(seen).map(|(file, path)| (path, file))
-    }
-
-    fn fleet(&self, now: Ms, notes: &mut Vec<String>) -> Result<Option<FleetState>, StoreError> {
-        Ok(match state_file::load::<FleetFile>(&state_file::fleet(&self.dir), now)? {
-            Found::State(file) => Some(file.fleet),
-            Found::Nothing => None,
+    /// The scope's file.
+    fn scope(
+        &self,
+        step: &Step,
+        changes: &mut Transaction<'_>,
+        now: Ms,
+        notes: &mut Vec<String>,
+    ) -> Result<Read<ScopeFile>, StoreError> {
+        let found = state_file::load::<ScopeFile>(&state_file::scope(&self.dir, &step.scope), now)?;
+        let state = match found {
+            Found::State { state, text } => return Ok(Read { state, text }),
             Found::SetAside(note) => {
                 notes.push(note);
-                Some(unknown_past::fleet(self.config, now))
+                unknown_past::scope(self.config, now)
+            }
+            Found::Nothing => {
+                let old = state_file::peek_old_scope(&self.dir, &step.scope);
+                if old.is_some() {
+                    changes.remove(state_file::old_scope(&step.scope));
+                }
+                old.unwrap_or_default()
+            }
+        };
+        Ok(Read { state: ScopeFile::new(state), text: Vec::new() })
+    }
+
+    /// The session's file, if it is up to date. One that cannot be read is a session of which nothing is known.
+    fn session(
+        &self,
+        step: &Step,
+        scope: &ScopeFile,
+        now: Ms,
+        notes: &mut Vec<String>,
+    ) -> Result<Read<Option<SessionFile>>, StoreError> {
+        let id = &step.session;
+        Ok(match state_file::load::<SessionFile>(&state_file::session(&self.dir, id), now)? {
+            Found::State { state, text } => {
+                let state = state.counts(&self.dir, id, &step.scope, scope).then_some(state);
+                Read { state, text }
+            }
+            Found::Nothing => Read::default(),
+            Found::SetAside(note) => {
+                notes.push(note);
+                Read::default()
             }
         })
     }
 
-    /// A fleet file stands only while a fleet hold or quota exists.
-    fn keep_fleet(&self, fleet: FleetState) -> Result<(), StoreError> {
-        let path = state_file::fleet(&self.dir);
-        if is_kept(&fleet) {
-            return state_file::replace(&path, &FleetFile::new(fleet));
-        }
-        match fs::remove_file(&path) {
-            Err(cause) if cause.kind() != ErrorKind::NotFound => {
-                Err(StoreError::Files { doing: "remove", path, cause })
+    fn fleet(&self, now: Ms, notes: &mut Vec<String>) -> Result<Read<Option<FleetState>>, StoreError> {
+        Ok(match state_file::load::<FleetFile>(&state_file::fleet(&self.dir), now)? {
+            Found::State { state, text } => Read { state: Some(state.fleet), text },
+            Found::Nothing => Read::default(),
+            Found::SetAside(note) => {
+                notes.push(note);
+                Read { state: Some(unknown_past::fleet(self.config, now)), text: Vec::new() }
             }
-            _ => Ok(()),
-        }
+        })
     }
+}
+
+/// A state, and the text that it was read from; empty where there is no file, or none that can be read.
+#[derive(Default)]
+struct Read<T> {
+    state: T,
+    text: Vec<u8>,
 }
 
 impl Store for Embedded<'_> {
@@ -328,20 +316,39 @@ impl Store for Embedded<'_> {
     }
 }
 
-/// Opens the journal and appends what earlier steps left pending; returns what is still to be written.
-pub(super) fn settle(dir: &Path, pending: Vec<Pending>) -> (Option<LocalJournal>, Vec<Pending>) {
-    let Ok(mut journal) = LocalJournal::open(dir) else { return (None, pending) };
-    let mut left = Vec::new();
-    for entry in pending {
-        let settled = left.is_empty()
-            && matches!(journal.holds(entry.at, &entry.line), Ok(there) if there || journal.append(&entry.line).is_ok());
-        if !settled {
-            left.push(entry);
-        }
+/// Writes a session's file: the session belongs to the step's scope, or stays in the one that it was last seen in.
+fn put_session(
+    changes: &mut Transaction<'_>,
+    step: &Step,
+    session: SessionState,
+    before: Option<SessionFile>,
+    text: &[u8],
+    scope: &mut ScopeFile,
+    now: Ms,
+) -> Result<(), StoreError> {
+    let is_here = session.scope == step.scope || session.scope.is_empty();
+    if is_here && (scope.away.is_some() || scope.mirror.is_some()) {
+        scope.list(&step.session, &session, now);
     }
-    // Out of order is worse than late: nothing new is written before what is left.
-    let journal = left.is_empty().then_some(journal);
-    (journal, left)
+    let file = match before {
+        Some(mut before) if !is_here => {
+            before.session = session;
+            before
+        }
+        _ => SessionFile::decided(session, scope),
+    };
+    changes.put(place::session(&step.session), &file, text)
+}
+
+/// Writes the fleet's file, which is there only while there is something to keep. `text` is what it holds.
+fn put_fleet(changes: &mut Transaction<'_>, fleet: FleetState, text: &[u8]) -> Result<(), StoreError> {
+    if is_kept(&fleet) {
+        return changes.put(place::FLEET.to_owned(), &FleetFile::new(fleet), text);
+    }
+    if !text.is_empty() {
+        changes.remove(place::FLEET.to_owned());
+    }
+    Ok(())
 }
 
 fn is_kept(fleet: &FleetState) -> bool {
@@ -370,9 +377,8 @@ pub fn lock(dir: &Path, deadline: Instant, budget: Duration) -> Result<File, Sto
     let open = || read::at_once().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = match open() {
         Err(e) if e.kind() == ErrorKind::NotFound => {
-            let scopes = dir.join("scopes");
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&scopes);
-            made.map_err(|cause| StoreError::Files { doing: "make", path: scopes, cause })?;
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.map_err(|cause| StoreError::Files { doing: "make", path: dir.to_owned(), cause })?;
             open().map_err(files)?
         }
         opened => opened.map_err(files)?,

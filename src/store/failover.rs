@@ -5,6 +5,7 @@
 //! again. At each change of hands the scope's guard is closed, since neither knows whom the other admitted last.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,15 @@ use super::link::Link;
 use super::local_journal::LocalJournal;
 use super::mirror::{self, Away};
 use super::server_record::{self, Mark, Record, Route};
-use super::state_file::{self, Found, ScopeFile};
-use super::{Store, StoreError, private, probe, reached, ship, starvation};
+use super::state_file::{self, Found, ScopeFile, SessionFile};
+use super::transaction::{self, Transaction};
+use super::{Store, StoreError, expiry, place, private, probe, reached, ship, starvation};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::journal::Entry;
+use crate::text;
 use crate::throttle::policy::{Class, Ms, millis};
-use crate::throttle::state::{Hold, ScopeState};
+use crate::throttle::state::{Hold, ScopeState, SessionState};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Decision, Reason, Verdict};
 
@@ -165,13 +168,21 @@ impl<'a> Failover<'a> {
         }
         let fleet = FleetTold { hold: fleet_hold.as_ref(), released: fleet_released };
         let known_born = self.born(record);
-        server.tell(&Carry { config: self.config, scope: &step.scope, file: &file, fleet, known_born, now })?;
+        let mut sessions = state_file::listed(dir, &step.scope, &file);
+        sessions.iter_mut().filter_map(|(_, session)| session.rest.as_mut()).for_each(|rest| rest.rebase(now));
+        let (scope, sessions) = (step.scope.as_str(), sessions.as_slice());
+        server.tell(&Carry { config: self.config, scope, file: &file, sessions, fleet, known_born, now })?;
         let Some(told) = file.away.map(|away| (away.id, away.steps)) else { return Ok(true) };
         let _lock = embedded::lock(dir, self.servers_deadline(), self.config.budget)?;
+        let now = clock::host_ms();
+        let (mut changes, _) = Transaction::begin(self.config, dir, true, now)?;
         if lost {
             // Told once: one that cannot be read would be told of with every ask.
-            if let Found::SetAside(_) = state_file::load::<ScopeFile>(&path, clock::host_ms())? {
-                state_file::replace(&path, &ScopeFile::new(ScopeState::default()))?;
+            if let Found::SetAside(_) = state_file::load::<ScopeFile>(&path, now)? {
+                let mut file = ScopeFile::new(ScopeState::default());
+                file.tenure = clock::id();
+                changes.put(place::scope(scope), &file, &[])?;
+                changes.commit(None)?;
             }
             return Ok(true);
         }
@@ -179,28 +190,15 @@ impl<'a> Failover<'a> {
         match &file.away {
             Some(away) if (&away.id, away.steps) != (&told.0, told.1) => return Ok(false),
             Some(_) => {
-                self.settle(dir, &mut file);
-                file.give_back(clock::host_ms());
-                if let Err(e) = state_file::replace(&path, &file) {
-                    // On a full disk a file can still be taken away: what it held the server has been told.
-                    fs::remove_file(&path).map_err(|_| e)?;
+                file.give_back(now);
+                changes.put(place::scope(scope), &file, &[])?;
+                if let Err(e) = changes.commit(None) {
+                    remove_told(dir, &path, sessions).map_err(|_| e)?;
                 }
             }
             None => {}
         }
         Ok(true)
-    }
-
-    /// Journals what earlier steps left pending: the scope's next step may not be decided here.
-    fn settle(&self, dir: &Path, file: &mut ScopeFile) {
-        if file.pending.is_empty() {
-            return;
-        }
-        let Ok(journal) = LocalJournal::open(dir) else { return };
-        if server_record::begin_shipping(dir, &journal).is_err() {
-            return;
-        }
-        file.pending = embedded::settle(dir, std::mem::take(&mut file.pending)).1;
     }
 
     /// The embedded store decides.
@@ -245,6 +243,7 @@ impl<'a> Failover<'a> {
     fn keep(&self, dir: &Path, step: &Step, decided: &Decision, told: Option<(&Record, &str)>) {
         let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
         let now = clock::host_ms();
+        let Ok((mut changes, _)) = Transaction::begin(self.config, dir, true, now) else { return };
         let mut record = server_record::read_or_rebuild(dir);
         let mut changed = false;
         if let Some((told, born)) = told {
@@ -265,7 +264,11 @@ impl<'a> Failover<'a> {
             changed |= record.away.remove(&step.scope);
             let file = found.or_else(|| worth.then(|| ScopeFile::new(ScopeState::default())));
             let file = file.filter(|f| worth || f.mirror.is_some());
-            let noted = file.map(|mut file| (file.note(step, decided, &born, now), file));
+            let noted = file.and_then(|mut file| {
+                let until = note_session(&mut changes, dir, &mut file, step, decided, &born, now)?;
+                changes.put(place::scope(&step.scope), &file, &[]).ok()?;
+                Some((until, file))
+            });
             match &noted {
                 // Marked first: without that nobody would look into the file.
                 Some((Some(until), file)) => {
@@ -274,18 +277,78 @@ impl<'a> Failover<'a> {
                 }
                 _ => changed |= record.unmark(&step.scope, now),
             }
-            if let Some((_, file)) = noted {
+            if noted.is_some() {
                 if changed && server_record::write(dir, &record).is_err() {
                     return;
                 }
                 changed = false;
-                let _ = state_file::replace(&path, &file);
+                let _ = changes.commit(None);
             }
         }
         if changed {
             let _ = server_record::write(dir, &record);
         }
     }
+
+    /// Deletes what is over where a session begins; see [`expiry`].
+    #[cold]
+    #[inline(never)]
+    fn clear_away(&self, dir: &Path, step: &Step) {
+        let now = clock::host_ms();
+        if expiry::expired(dir, &step.scope, &step.session, now).is_empty() || private::check(dir).is_err() {
+            return;
+        }
+        let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
+        expiry::clear(dir, &step.scope, &step.session, now);
+    }
+}
+
+/// On a full disk a file can still be removed: the server has been told what these files held.
+fn remove_told(dir: &Path, scope: &Path, sessions: &[(String, SessionState)]) -> io::Result<()> {
+    fs::remove_file(scope)?;
+    for (id, _) in sessions {
+        let _ = fs::remove_file(state_file::session(dir, id));
+    }
+    match fs::remove_file(transaction::path(dir)) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Writes what the server said of the step's scope and session; returns until when the scope is to be marked. `None` outside
+/// where it cannot be written.
+fn note_session(
+    changes: &mut Transaction<'_>,
+    dir: &Path,
+    file: &mut ScopeFile,
+    step: &Step,
+    decided: &Decision,
+    born: &str,
+    now: Ms,
+) -> Option<Option<Ms>> {
+    let id = &step.session;
+    let known =
+        if step.event.is_of_holds() { None } else { state_file::peek::<SessionFile>(&state_file::session(dir, id)) };
+    let said = known.as_ref().filter(|known| known.mirror && known.counts(dir, id, &step.scope, file));
+    let noted = file.note(step, decided, said.map(|known| &known.session), born, now);
+    match &noted.session {
+        // What was decided here in another scope the server has still to be told.
+        Some(_) if known.as_ref().is_some_and(|known| is_untold(dir, id, &step.scope, known)) => {}
+        Some(session) => changes.put(place::session(id), &SessionFile::said(session.clone()), &[]).ok()?,
+        None if said.is_some() => changes.remove(place::session(id)),
+        None => {}
+    }
+    Some(noted.until)
+}
+
+/// Whether the session was decided here in another scope, of which the server has not been told.
+fn is_untold(dir: &Path, id: &str, scope: &str, known: &SessionFile) -> bool {
+    let of = &known.session.scope;
+    if known.mirror || of == scope || !text::is_encoded(of) {
+        return false;
+    }
+    let file = state_file::peek::<ScopeFile>(&state_file::scope(dir, of));
+    file.as_ref().is_some_and(|file| file.away.is_some()) && known.is_current(id, file.as_ref())
 }
 
 /// Whether an answer tells something that is not kept yet.
@@ -318,6 +381,9 @@ impl Store for Failover<'_> {
             return self.ask(step, "").or_else(|e| self.stand_in(step, e));
         };
         let verdict = self.step_in(&dir, step);
+        if matches!(step.event, Event::SessionStart { .. }) && verdict.as_ref().is_ok_and(|v| !v.by_files) {
+            self.clear_away(&dir, step);
+        }
         self.dir = Some(dir);
         verdict
     }

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::decider;
-use super::roll::{Roll, fleet_hold_here, scope_files};
+use super::roll::{Roll, fleet_hold_here};
 use super::server_record::{self, Route};
 use super::state_file::{self, FleetFile, ScopeFile};
 use super::{StoreError, private, server, unknown_past};
@@ -48,7 +48,7 @@ impl Roll<'_> {
         private::check(&dir)?;
         let path = state_file::scope(&dir, scope);
         let now = clock::host_ms();
-        let mut file = match state_file::peek::<ScopeFile>(&path) {
+        let mut file = match state_file::peek_scope(&dir, scope) {
             Some(file) => file,
             None if matches!(path.symlink_metadata(), Err(e) if e.kind() == ErrorKind::NotFound) => {
                 ScopeFile::new(ScopeState::default())
@@ -63,13 +63,7 @@ impl Roll<'_> {
                 file.stay_over(now, away.is_some());
             }
         }
-        let mut own = file.sessions.remove(session).unwrap_or_default();
-        if own.seen == 0 {
-            let others =
-                scope_files(config)?.into_iter().filter(|(name, file)| name != scope && file.decided_here(session));
-            let left = others.filter_map(|(_, mut file)| file.sessions.remove(session)).max_by_key(|s| s.seen);
-            own = left.unwrap_or(own);
-        }
+        let own = state_file::peek_session(&dir, session, scope, &file).unwrap_or_default();
         let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).map(|f| f.fleet);
         let mut fleet = fleet.unwrap_or_default();
         fleet.hold = fleet_hold_here(config)?;

@@ -1,14 +1,12 @@
 //! What the fuzzers in `fuzz/` reach besides the public items. No other build has it.
 
-use std::collections::BTreeMap;
-
 use redis::Value;
 
 use super::StoreError;
 use super::carry::{Carry, FleetTold};
 use super::commit::{self, COMMIT_SHA, Committed};
 use super::loaded::{self, Load};
-use super::state_file::{FleetFile, ScopeFile};
+use super::state_file::{FleetFile, ScopeFile, SessionFile};
 use super::{changes, link};
 use crate::config::{Config, Server};
 use crate::throttle::model::{self, State};
@@ -19,8 +17,14 @@ use crate::throttle::verdict::{Decision, Reason};
 
 /// The bytes of a scope's file as the embedded store reads them.
 #[must_use]
-pub fn scope_file(bytes: &[u8]) -> Option<(ScopeState, BTreeMap<String, SessionState>)> {
-    serde_json::from_slice::<ScopeFile>(bytes).ok().map(|file| (file.scope, file.sessions))
+pub fn scope_file(bytes: &[u8]) -> Option<ScopeState> {
+    serde_json::from_slice::<ScopeFile>(bytes).ok().map(|file| file.scope)
+}
+
+/// The bytes of a session's file as the embedded store reads them.
+#[must_use]
+pub fn session_file(bytes: &[u8]) -> Option<SessionState> {
+    serde_json::from_slice::<SessionFile>(bytes).ok().map(|file| file.session)
 }
 
 /// The bytes of a fleet's file as the embedded store reads them.

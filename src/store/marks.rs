@@ -1,9 +1,8 @@
-//! Marks of sessions that were taken over while the store could not hear of it, or in a seat whose file it is not.
+//! Marks of sessions that were taken over while the store could not be informed.
 //!
-//! A waiting engine has its session's fence from the store. Where a prompt or the session's end could not be told, or the
-//! session came up in another scope's file, a mark on this machine tells the engine all the same. It names the step that took
-//! over; an engine heeds one that was not there when it began. No clock has a say in that: a mark from a wrong one would
-//! send away every engine to come.
+//! A waiting engine reads its session's fence from the store. Where a prompt or the session's end could not be sent there, a
+//! mark on this machine informs the engine all the same. It names the step that took over, and an engine heeds one that was
+//! not there when it began. No clock has a say in that: a mark with a wrong time would end every later engine.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;

@@ -105,9 +105,24 @@ impl Doors {
     }
 }
 
+/// What is to be kept of the server's answer to a step.
+pub(super) struct Noted {
+    /// Until when the scope is to be marked.
+    pub(super) until: Option<Ms>,
+    /// The session as the server said it, where that is to be remembered.
+    pub(super) session: Option<SessionState>,
+}
+
 impl ScopeFile {
-    /// Takes note of the server's answer to a step. Returns until when the scope is to be marked.
-    pub(super) fn note(&mut self, step: &Step, decided: &Decision, born: &str, now: Ms) -> Option<Ms> {
+    /// Takes note of the server's answer to a step. `known` is what the server said of the session before.
+    pub(super) fn note(
+        &mut self,
+        step: &Step,
+        decided: &Decision,
+        known: Option<&SessionState>,
+        born: &str,
+        now: Ms,
+    ) -> Noted {
         let mirror = self.mirror.get_or_insert_with(Mirror::default);
         if !born.is_empty() {
             born.clone_into(&mut mirror.born);
@@ -115,19 +130,26 @@ impl ScopeFile {
         mirror.seen = now;
         doors(&mut mirror.doors, step, decided, now);
         let doors = mirror.doors.until(now);
+        let mut said = known.cloned();
         if step.event.is_clients() || decided.reason.is_rest() {
-            session(self.sessions.entry(step.session.clone()).or_default(), step, decided, now);
+            session(said.get_or_insert_default(), step, decided, now);
         }
         // Sessions are kept for what they say of rests; of all else the server is asked.
-        self.sessions.retain(|_, s| s.rest.as_ref().is_some_and(|r| r.lasts(now)) || doors.is_some());
+        let rests = |s: &SessionState| s.rest.as_ref().is_some_and(|r| r.lasts(now));
+        let said = said.filter(|s| s.seen > 0 && (rests(s) || doors.is_some()));
+        self.sessions.retain(|_, listed| listed.rests(now) || doors.is_some());
+        match &said {
+            Some(said) => self.list(&step.session, said, now),
+            None => drop(self.sessions.remove(&step.session)),
+        }
         // A rest for good is told again by the engine that waits it out; a file of it is not looked at for good.
         let most = now.saturating_add(millis(LONGEST_REST));
-        let rests = self.sessions.values().filter_map(|s| s.rest.as_ref()).map(|r| r.until.unwrap_or(most).min(most));
+        let rests = self.sessions.values().filter_map(|listed| listed.rest_until).map(|until| until.min(most));
         let until = rests.chain(doors).max().filter(|end| *end > now);
         if until.is_none() {
             self.mirror = None;
         }
-        until
+        Noted { until, session: said }
     }
 
     /// The embedded store decides for the scope from now on: with what the server said last, and its guard closed as if
@@ -172,8 +194,7 @@ impl ScopeFile {
 
     /// The sessions that rest.
     pub(super) fn resting(&self, now: Ms) -> BTreeSet<String> {
-        let rests = |s: &SessionState| s.rest.as_ref().is_some_and(|r| r.lasts(now));
-        self.sessions.iter().filter(|(_, s)| rests(s)).map(|(id, _)| id.clone()).collect()
+        self.sessions.iter().filter(|(_, listed)| listed.rests(now)).map(|(id, _)| id.clone()).collect()
     }
 
     /// As [`ScopeState::rebase`], for all that the file holds.
@@ -185,7 +206,6 @@ impl ScopeFile {
         if let Some(away) = &mut self.away {
             away.brought.rebase(now);
         }
-        self.sessions.values_mut().filter_map(|s| s.rest.as_mut()).for_each(|rest| rest.rebase(now));
     }
 
     /// The scope as whoever decides for it now knows it: the server's last word, as long as it is the server.
@@ -202,14 +222,6 @@ impl ScopeFile {
             scope.api_strikes = scope.api_strikes.max(doors.api_strikes);
         }
         scope
-    }
-
-    /// Whether the session's state is what was decided here, and not what a server once said.
-    pub(super) fn decided_here(&self, session: &str) -> bool {
-        match (&self.away, &self.mirror) {
-            (Some(away), _) => self.sessions.get(session).is_some_and(|s| s.seen >= away.since),
-            (None, mirror) => mirror.is_none(),
-        }
     }
 
     /// The scope's hold is lifted by hand, in the server's place.
@@ -236,6 +248,7 @@ impl ScopeFile {
         self.given_back = Some(now);
         self.scope.hold = None;
         self.sessions.clear();
+        self.tenure = clock::id();
     }
 }
 

@@ -16,6 +16,7 @@ mod document;
 pub mod dragonfly;
 pub mod embedded;
 mod error;
+mod expiry;
 mod failover;
 pub mod foresee;
 #[cfg(fuzzing)]
@@ -31,6 +32,7 @@ pub(crate) mod local_journal;
 pub(crate) mod marks;
 mod mirror;
 pub mod past;
+pub mod place;
 pub(crate) mod private;
 mod probe;
 mod reached;
@@ -44,6 +46,7 @@ mod state_file;
 pub mod survey;
 #[cfg(feature = "tls")]
 mod tls;
+mod transaction;
 pub(crate) mod trial;
 pub mod undecided;
 mod unknown_past;

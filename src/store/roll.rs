@@ -1,8 +1,9 @@
 //! Who is there: every session and every held scope of a fleet, for the commands that people use.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, Value, cmd};
@@ -15,8 +16,8 @@ use super::keys::Keys;
 use super::link::Link;
 use super::loaded::{self, Load};
 use super::server_record;
-use super::state_file::{self, FleetFile, ScopeFile};
-use super::{StoreError, server, unknown_past};
+use super::state_file::{self, FleetFile, ScopeFile, SessionFile};
+use super::{StoreError, place, server, unknown_past};
 use crate::clock;
 use crate::config::Config;
 use crate::text;
@@ -111,24 +112,31 @@ impl<'a> Roll<'a> {
     /// When the store cannot be asked.
     pub fn sessions(&mut self) -> Result<Vec<Session>, StoreError> {
         let mut all: Vec<Session> = match &mut self.server {
-            None => {
-                let files = scope_files(self.config)?;
-                files.into_iter().flat_map(|(_, file)| file.sessions).collect()
-            }
+            None => sessions_here(self.config)?,
             Some(link) => {
                 let names = link.ask(&[index(self.config, "session")])?.pop().unwrap_or(Value::Nil);
                 let (mut all, others) = documents(self.config, link, Kind::Session, names_in(names))?;
                 // This machine's files decide for a session whose key is of another type there.
-                if !others.is_empty() {
-                    let files = scope_files(self.config).unwrap_or_default();
-                    let here = files.into_iter().flat_map(|(_, file)| file.sessions);
-                    all.extend(here.filter(|(id, _)| others.contains(id)));
-                }
+                let dir = decider::dir(self.config);
+                all.extend(others.iter().filter_map(|id| Some((id.clone(), session_here(dir.as_deref()?, id)?))));
                 all
             }
         };
         sort_out(&mut all);
         Ok(all)
+    }
+
+    /// A session; `None` where the store knows nothing of it.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn session(&mut self, id: &str) -> Result<Option<SessionState>, StoreError> {
+        let dir = decider::dir(self.config);
+        let here = || dir.as_deref().and_then(|dir| session_here(dir, id));
+        let Some(link) = &mut self.server else { return Ok(here().filter(|session| session.seen > 0)) };
+        let (found, others) = documents(self.config, link, Kind::Session, vec![id.to_owned()])?;
+        let found = found.into_iter().next().map(|(_, session)| session);
+        Ok(found.or_else(|| here().filter(|_| !others.is_empty())).filter(|session: &SessionState| session.seen > 0))
     }
 
     /// Every scope with a hold that is not known to be over.
@@ -163,10 +171,10 @@ impl<'a> Roll<'a> {
         let fleet = &self.config.fleet;
         let Some(link) = &mut self.server else {
             let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(fleet);
-            let file = state_file::peek::<ScopeFile>(&state_file::scope(&dir, scope));
-            let session = file.as_ref().and_then(|f| f.sessions.get(session).cloned()).unwrap_or_default();
+            let file = state_file::peek_scope(&dir, scope).unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
+            let session = state_file::peek_session(&dir, session, scope, &file).unwrap_or_default();
             let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).map(|f| f.fleet);
-            let scope = file.map(|f| f.as_known()).unwrap_or_default();
+            let scope = file.as_known();
             let mut fleet = fleet.unwrap_or_default();
             fleet.hold = fleet_hold_here(self.config)?;
             return Ok(State { fleet, scope, session });
@@ -215,7 +223,6 @@ pub(super) fn sort_out(all: &mut Vec<Session>) {
     // What was planted under a name that is none would be shown as it is, and asked for by it.
     all.retain(|(id, s)| s.seen > 0 && text::is_encoded(id) && text::is_encoded(&s.scope));
     all.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
-    // In files a session that moved to another seat has left its old state behind.
     let mut known = HashSet::new();
     all.retain(|(id, _)| known.insert(id.clone()));
 }
@@ -226,20 +233,60 @@ fn server_now(link: &mut Link<'_>) -> Result<Ms, StoreError> {
     loaded::time(&answer).ok_or_else(|| link.nonsense(&answer))
 }
 
+/// The file of every scope on this machine.
 pub(super) fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, StoreError> {
-    let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
-    let folder = dir.join("scopes");
+    let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;
+    let names = names_of_files(&dir, place::SCOPES)?;
+    let all = names.into_iter().collect::<BTreeSet<_>>().into_iter();
+    Ok(all.filter_map(|name| state_file::peek_scope(&dir, &name).map(|file| (name, file))).collect())
+}
+
+/// Every session that is known on this machine.
+pub(super) fn sessions_here(config: &Config) -> Result<Vec<Session>, StoreError> {
+    let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;
+    let read = |id: String| {
+        let file = state_file::peek::<SessionFile>(&state_file::session(&dir, &id))?;
+        Some((id, file))
+    };
+    let files = names_of_files(&dir, place::SESSIONS)?.into_iter().filter_map(read);
+    // Without a server nothing is out of date.
+    if server_record::read(&dir).is_none() {
+        return Ok(files.map(|(id, file)| (id, file.session)).collect());
+    }
+    let scopes: HashMap<String, ScopeFile> = scope_files(config)?.into_iter().collect();
+    let current = files.filter(|(id, file)| is_current(id, file, scopes.get(&file.session.scope)));
+    Ok(current.map(|(id, file)| (id, file.session)).collect())
+}
+
+/// A session as it is known on this machine.
+pub(super) fn session_here(dir: &Path, id: &str) -> Option<SessionState> {
+    let file = state_file::peek::<SessionFile>(&state_file::session(dir, id))?;
+    let scope = Some(&file.session.scope).filter(|scope| text::is_encoded(scope));
+    let scope = scope.and_then(|scope| state_file::peek::<ScopeFile>(&state_file::scope(dir, scope)));
+    is_current(id, &file, scope.as_ref()).then_some(file.session)
+}
+
+fn is_current(id: &str, file: &SessionFile, scope: Option<&ScopeFile>) -> bool {
+    file.session.scope.is_empty() || file.is_current(id, scope)
+}
+
+/// The names of the files in the folders of a folder, and of those in the folder itself, as the layout before had them.
+fn names_of_files(dir: &Path, folder: &str) -> Result<Vec<String>, StoreError> {
+    let folder = dir.join(folder);
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(cause) => return Err(StoreError::Files { doing: "read", path: folder, cause }),
     };
-    let scope = |entry: fs::DirEntry| {
-        let name = entry.file_name().to_string_lossy().strip_suffix(".json")?.to_owned();
-        let file = state_file::peek(&state_file::scope(&dir, &name))?;
-        Some((name, file))
-    };
-    Ok(entries.flatten().filter_map(scope).collect())
+    let name = |entry: &fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned);
+    let mut names = Vec::new();
+    for entry in entries.flatten() {
+        match name(&entry) {
+            Some(name) => names.push(name),
+            None => names.extend(fs::read_dir(entry.path()).into_iter().flatten().flatten().filter_map(|e| name(&e))),
+        }
+    }
+    Ok(names)
 }
 
 /// The documents of a kind by name, and the names of those that are none.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
 use super::local_journal::LocalJournal;
-use super::state_file::{self, ScopeFile};
+use super::state_file;
+use super::{StoreError, place};
 use crate::clock;
 use crate::read;
 use crate::throttle::policy::{Ms, millis};
@@ -26,6 +26,9 @@ pub(super) const FOREVER: Ms = Ms::MAX;
 /// No record is larger: thousands of scopes are a fiftieth of it.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
+/// No more scopes that are decided here are named, since every request reads the record.
+const MOST_NAMED: usize = 1000;
+
 const VERSION: u32 = 1;
 
 /// The record.
@@ -41,6 +44,9 @@ pub(super) struct Record {
     /// Scopes that the embedded store decides for, or did last.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) away: BTreeSet<String>,
+    /// Not every scope is named here whose file holds something for the server: each scope's file is looked into.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unnamed: bool,
     /// Scopes whose file holds what the server said, in case it loses its data.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) marks: BTreeMap<String, Mark>,
@@ -173,37 +179,27 @@ pub(super) fn read(dir: &Path) -> Option<Record> {
     record.filter(|r| r.v == VERSION)
 }
 
-/// Reads the record to change it, under the fleet's lock. One that is not there is made anew from the scopes' files: each
-/// that holds something the server may not know is marked.
+/// Reads the record to change it, under the fleet's lock. One that is not there names no scope.
 pub(super) fn read_or_rebuild(dir: &Path) -> Record {
     if let Some(record) = read(dir) {
         return record;
     }
     let mut record = Record { v: VERSION, ..Record::default() };
-    for entry in fs::read_dir(dir.join("scopes")).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().strip_suffix(".json").map(str::to_owned);
-        if let Some(scope) = name
-            && let Some(file) = state_file::peek::<ScopeFile>(&entry.path())
-        {
-            if file.mirror.is_some() {
-                let unknown = Mark {
-                    until: FOREVER,
-                    born: String::new(),
-                    reason: String::new(),
-                    end: FOREVER,
-                    resting: BTreeSet::new(),
-                };
-                record.marks.insert(scope.clone(), unknown);
-            }
-            if file.away.is_some() {
-                record.away.insert(scope);
-            }
-        }
-    }
+    record.unnamed = fs::read_dir(dir.join(place::SCOPES)).is_ok_and(|mut all| all.next().is_some());
     if fs::metadata(dir.join("journal.jsonl")).is_ok_and(|about| about.len() > 0) {
         record.unshipped = Some(Unshipped::default());
     }
     record
+}
+
+/// Removes the names of scopes whose files were removed, under the fleet's lock.
+pub(super) fn forget_removed(dir: &Path, files: &[PathBuf]) {
+    let Some(mut record) = read(dir) else { return };
+    let names = files.iter().filter_map(|path| path.file_stem()?.to_str());
+    let known = names.filter(|name| record.away.remove(*name)).count();
+    if known > 0 {
+        let _ = write(dir, &record);
+    }
 }
 
 /// Replaces the record, under the fleet's lock.
@@ -228,6 +224,17 @@ pub(super) fn begin_shipping(dir: &Path, journal: &LocalJournal) -> Result<(), S
 }
 
 impl Record {
+    /// Names a scope that the embedded store decides for; returns whether that changed anything.
+    pub(super) fn name_away(&mut self, scope: &str) -> bool {
+        if self.away.contains(scope) {
+            return false;
+        }
+        if self.away.len() >= MOST_NAMED {
+            return !std::mem::replace(&mut self.unnamed, true);
+        }
+        self.away.insert(scope.to_owned())
+    }
+
     /// How an ask of this scope goes at `now` (this machine's clock).
     pub(super) fn route(&self, server: &str, scope: &str, now: Ms) -> Route {
         match self.breaker_of(server) {

@@ -131,16 +131,12 @@ impl Roll<'_> {
 
     fn survey_of_files(&mut self) -> Result<Survey, StoreError> {
         let now = self.now()?;
-        let mut sessions = Vec::new();
-        let mut scopes = HashMap::new();
-        for (scope, mut file) in roll::scope_files(self.config)? {
-            sessions.extend(std::mem::take(&mut file.sessions));
-            scopes.insert(scope, file.as_known());
-        }
+        let mut sessions = roll::sessions_here(self.config)?;
         roll::sort_out(&mut sessions);
+        let scopes = roll::scope_files(self.config)?.into_iter().map(|(scope, file)| (scope, file.as_known()));
         let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&self.config.fleet);
         let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).map(|f| f.fleet).unwrap_or_default();
-        let scopes = scopes.into_iter().map(|(name, scope)| (name, under(&fleet, scope, now))).collect();
+        let scopes = scopes.map(|(name, scope)| (name, under(&fleet, scope, now))).collect();
         let fleet = FleetState { hold: self.fleet_hold()?, ..fleet };
         Ok(Survey { now, fleet, sessions, scopes, here: BTreeSet::new() })
     }
@@ -241,16 +237,13 @@ fn lay_over(
     let stays = |scope: &&String| decider::route(&dir, record.as_ref(), &server.shown, scope) == Route::Stays;
     let mut here: BTreeSet<String> = away.into_iter().flatten().filter(stays).cloned().collect();
     here.extend(of_another_type);
-    let is_refused = |file: &ScopeFile| refused.iter().any(|id| file.sessions.contains_key(id));
-    if !refused.is_empty() {
-        let files = roll::scope_files(config).unwrap_or_default().into_iter();
-        here.extend(files.filter(|(_, file)| is_refused(file)).map(|(scope, _)| scope));
-    }
+    let scope_of = |id: &String| Some(roll::session_here(&dir, id)?.scope).filter(|scope| text::is_encoded(scope));
+    here.extend(refused.iter().filter_map(scope_of));
     for scope in &here {
         let file = state_file::peek::<ScopeFile>(&state_file::scope(&dir, scope));
-        let mut file = file.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
-        let known = std::mem::take(&mut file.sessions);
-        sessions.retain(|(id, _)| !known.contains_key(id));
+        let file = file.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
+        let known = state_file::listed(&dir, scope, &file);
+        sessions.retain(|(id, _)| !known.iter().any(|(own, _)| own == id));
         sessions.extend(known);
         survey.scopes.insert(scope.clone(), file.as_known());
     }

@@ -1,9 +1,10 @@
 //! The policy, pure: state in, decision and new state out. No clock, no I/O, no randomness.
 //!
-//! `policy` holds the limits, `state` what is remembered, `step` what is asked, `effects` what an event does by itself,
-//! `model` the decision, `willy` the hold that many trips turn into, `verdict` the answer.
+//! `policy` holds the limits, `state` what is remembered, `keep` for how long, `step` what is asked, `effects` what an event
+//! does by itself, `model` the decision, `willy` the hold that many trips turn into, `verdict` the answer.
 
 pub(crate) mod effects;
+pub mod keep;
 pub mod model;
 pub mod policy;
 pub mod process;

@@ -115,7 +115,7 @@ fn state_folders() {
     doctor(&frosty).shows("ok", "state", &["is not there yet"]);
     frosty.hook(&stop("s"));
     doctor(&frosty).shows("ok", "state", &["yours alone", "MB free"]);
-    let scope = frosty.state().join("default/scopes/s.json");
+    let scope = frosty.scope_file("s");
     fs::write(&scope, "{").unwrap();
     frosty.hook(&stop("s"));
     let report = doctor(&frosty);

@@ -6,6 +6,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
+use frosty::store::place;
+
 use crate::measure::{Facts, judge};
 use crate::proxy::Mode;
 use crate::rows::{Row, Who};
@@ -79,16 +81,14 @@ pub fn read_only(row: &Row, outage: bool) -> Result<Facts, String> {
 pub fn leftovers(row: &Row) -> Result<Facts, String> {
     let site = proxied();
     let fleet = site.frosty.state().join("default");
-    fs::create_dir_all(fleet.join("scopes")).unwrap();
-    for i in 0..200 {
-        for name in
-            ["scopes/a.json.tmp", "scopes/z.json.tmp", "fleet.json.tmp", "journal.jsonl.tmp", "../server.json.tmp"]
-        {
+    let of = |scope: &str| format!("{}.tmp", place::scope(scope));
+    let names = [of("a"), of("z"), "fleet.json.tmp".into(), "redo.json.tmp".into(), "../server.json.tmp".into()];
+    for name in &names {
+        fs::create_dir_all(fleet.join(name).parent().unwrap()).unwrap();
+        for i in 0..200 {
             fs::write(fleet.join(format!("{name}{i}")), "{\"v\":1,").unwrap();
         }
-    }
-    // The very names that are used, too.
-    for name in ["scopes/a.json.tmp", "fleet.json.tmp", "../server.json.tmp"] {
+        // The very name that is used, too.
         fs::write(fleet.join(name), "{\"v\":1,").unwrap();
     }
     story(row, &site, || site.proxy().set(Mode::Refuse), || site.proxy().set(Mode::Pass))

@@ -275,7 +275,7 @@ fn a_scope_that_cannot_be_given_back_is_decided_by_the_server_all_the_same() {
     assert_eq!(frosty.hook(&stop("s")).code, Some(2));
     gate.shut();
     frosty.hook(&stop("s"));
-    std::fs::create_dir(frosty.state().join("default/scopes/s.json.tmp")).unwrap();
+    std::fs::create_dir(frosty.scope_file("s").with_extension("json.tmp")).unwrap();
     gate.unlock();
     let mut answers = Vec::new();
     for _ in 0..5 {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use frosty::store::place;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Frosty, Server, documents, eventually, feed, stop, stop_saying};
@@ -117,7 +118,7 @@ fn a_long_outage_comes_home() {
     frosty.hook(&stop("s"));
     gate.shut();
     frosty.hook(&stop("s"));
-    edit(&frosty, "scopes/s.json", |file| {
+    edit(&frosty, &place::scope("s"), |file| {
         let now = support_now();
         file["away"]["admitted"] = (0..10_000).map(|i| json!(now - (10_000 - i) * 25_000)).collect();
         file["away"]["since"] = json!(now - 250_000_000);
@@ -126,6 +127,11 @@ fn a_long_outage_comes_home() {
             file["sessions"][format!("other-{i}")] = session.clone();
         }
     });
+    for i in 0..30 {
+        let other = frosty.session_file(&format!("other-{i}"));
+        std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+        std::fs::copy(frosty.session_file("s"), other).unwrap();
+    }
     gate.unlock();
     let mut con = server.connection();
     let before = stream(&mut con).len();
@@ -145,7 +151,7 @@ fn a_mirrored_cooldown_is_told_with_its_length_after_a_clock_was_stepped_back() 
     frosty.hook(&event("s", "StopFailure", r#","error":"overloaded""#));
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     let back = 7_200_000;
-    edit(&frosty, "scopes/s.json", |file| {
+    edit(&frosty, &place::scope("s"), |file| {
         for field in ["start", "end"] {
             file["mirror"]["api"][field] = json!(file["mirror"]["api"][field].as_i64().unwrap() + back);
         }
@@ -179,7 +185,7 @@ fn a_hold_lifted_on_the_server_stays_lifted_whatever_the_clock_here_did() {
     gate.shut();
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     // As if the clock had been stepped back by an hour since.
-    edit(&frosty, "scopes/s.json", |file| {
+    edit(&frosty, &place::scope("s"), |file| {
         let later = json!(file["scope"]["hold"]["since"].as_i64().unwrap() + 3_600_000);
         file["scope"]["hold"]["since"] = later.clone();
         file["away"]["brought"]["hold"]["since"] = later;
@@ -197,7 +203,7 @@ fn a_hold_lifted_on_the_server_stays_lifted_whatever_the_clock_here_did() {
     gate.unlock();
     home(&frosty, &mut server.connection());
     let scope = documents::read(&mut server.connection(), &documents::scope("s"));
-    assert!(scope["hold"].is_null(), "{scope} {}", read(&frosty, "scopes/s.json"));
+    assert!(scope["hold"].is_null(), "{scope} {}", read(&frosty, &place::scope("s")));
 }
 
 pub fn at(frosty: &Frosty, url: &str, payload: &str) -> Answer {
@@ -310,7 +316,7 @@ fn a_scope_file_that_cannot_be_read_starves_nobody() {
     redis::cmd("DEL").arg("torch.continuous.ops").query::<()>(&mut server.connection()).unwrap();
     redis::cmd("SET").arg("torch.continuous.ops").arg("x").query::<()>(&mut server.connection()).unwrap();
     frosty.hook(&stop("s"));
-    std::fs::write(frosty.state().join("default/scopes/s.json"), "").unwrap();
+    std::fs::write(frosty.scope_file("s"), "").unwrap();
     let mut codes = Vec::new();
     for _ in 0..5 {
         nap(2_200);
@@ -337,7 +343,7 @@ fn a_scope_file_that_cannot_be_read_closes_the_guard_on_the_server() {
     };
     // An ask that finds the server still away writes the file anew.
     eventually("the server decides again", || {
-        std::fs::write(frosty.state().join("default/scopes/s.json"), "{").unwrap();
+        std::fs::write(frosty.scope_file("s"), "{").unwrap();
         frosty.hook(&stop("s"));
         own(&mut con).is_some()
     });
@@ -400,7 +406,7 @@ fn a_release_by_a_clock_that_was_ahead_lifts_no_later_hold() {
     let mut release = frosty.command(&["release", "s"]);
     release.env("FROSTY_STORE", format!("redis://127.0.0.1:{}", crate::support::free_port()));
     feed(release, b"");
-    edit(&frosty, "scopes/s.json", |file| {
+    edit(&frosty, &place::scope("s"), |file| {
         file["scope"]["released"] = json!(file["scope"]["released"].as_i64().unwrap() + 7_200_000);
     });
     nap(1_000);

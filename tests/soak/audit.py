@@ -8,7 +8,7 @@ import re
 WRITTEN_LATER = 25
 KEYS_WITHOUT_END = re.compile(r"frosty:\{soak\}:(fleet|scopes|sessions)$|torch\.continuous\.ops$")
 FILES = re.compile(
-    r"server\.json$|soak(/lock|/ship\.lock|/server\.json|/fleet\.json|/journal(\.1)?\.jsonl|/scopes/[^/]*\.json|/marks/[^/]*)?$|soak/(scopes|marks)$")
+    r"server\.json$|soak(/lock|/ship\.lock|/server\.json|/fleet\.json|/journal(\.1)?\.jsonl|/redo\.json|/(scopes|sessions)/[0-9a-f]{2}/[^/]*\.json|/marks/[^/]*)?$|soak/(marks|(scopes|sessions)(/[0-9a-f]{2})?)$")
 
 
 class LocalJournal:

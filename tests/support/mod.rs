@@ -250,6 +250,16 @@ impl Frosty {
         self.home.path().join(".local/state/frosty")
     }
 
+    /// The file of a scope of the fleet `default`.
+    pub fn scope_file(&self, scope: &str) -> PathBuf {
+        self.state().join("default").join(frosty::store::place::scope(scope))
+    }
+
+    /// The file of a session of the fleet `default`.
+    pub fn session_file(&self, session: &str) -> PathBuf {
+        self.state().join("default").join(frosty::store::place::session(session))
+    }
+
     pub fn journal(&self) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(self.state().join("default/journal.jsonl")).unwrap_or_default();
         text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()

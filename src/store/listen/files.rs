@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Ears, Heard, Listener, Look, poll};
 use crate::clock;
 use crate::config::{Config, Server};
-use crate::store::state_file::{self, FleetFile, ScopeFile};
+use crate::store::state_file::{self, FleetFile, ScopeFile, SessionFile};
 use crate::store::{StoreError, probe, server_record};
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -21,10 +21,10 @@ type Mark = Option<(u64, i64, i64, u64)>;
 
 pub(super) struct FileEars<'a> {
     scope: PathBuf,
+    session: PathBuf,
     fleet: PathBuf,
-    session: String,
     record: PathBuf,
-    seen: Option<([Mark; 3], Look)>,
+    seen: Option<([Mark; 4], Look)>,
     absent: Option<Absent<'a>>,
 }
 
@@ -43,9 +43,9 @@ impl<'a> FileEars<'a> {
         let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
         Ok(Self {
             scope: state_file::scope(&dir, &listener.scope),
+            session: state_file::session(&dir, &listener.session),
             fleet: state_file::fleet(&dir),
             record: server_record::path(&dir),
-            session: listener.session.clone(),
             seen: None,
             absent: None,
         })
@@ -80,7 +80,8 @@ impl Ears for FileEars<'_> {
     fn look(&mut self) -> Result<Look, StoreError> {
         let is_back = self.is_back();
         let now = clock::host_ms();
-        let marks = [mark(&self.scope), mark(&self.fleet), self.absent.as_ref().and_then(|_| mark(&self.record))];
+        let record = self.absent.as_ref().and_then(|_| mark(&self.record));
+        let marks = [mark(&self.scope), mark(&self.session), mark(&self.fleet), record];
         if let Some((seen, look)) = &self.seen
             && *seen == marks
         {
@@ -91,9 +92,10 @@ impl Ears for FileEars<'_> {
         if let Some(file) = state_file::peek::<ScopeFile>(&self.scope) {
             look.holds.extend(file.scope.hold);
             look.released = file.scope.released;
-            if let Some(session) = file.sessions.get(&self.session) {
-                (look.fence, look.woken) = (session.fence, session.woken);
-            }
+        }
+        // Whatever scope the session is in now.
+        if let Some(SessionFile { session, .. }) = state_file::peek(&self.session) {
+            (look.fence, look.woken) = (session.fence, session.woken);
         }
         if let Some(file) = state_file::peek::<FleetFile>(&self.fleet) {
             look.holds.extend(file.fleet.hold);
