@@ -305,14 +305,15 @@ impl<'a> Failover<'a> {
 
 /// On a full disk a file can still be removed: the server has been told what these files held.
 fn remove_told(dir: &Path, scope: &Path, sessions: &[(String, SessionState)]) -> io::Result<()> {
+    match fs::remove_file(transaction::path(dir)) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
     fs::remove_file(scope)?;
     for (id, _) in sessions {
         let _ = fs::remove_file(state_file::session(dir, id));
     }
-    match fs::remove_file(transaction::path(dir)) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Writes what the server said of the step's scope and session; returns until when the scope is to be marked. `None` outside

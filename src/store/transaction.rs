@@ -96,7 +96,7 @@ impl<'a> Transaction<'a> {
     #[cold]
     #[inline(never)]
     fn finish(&mut self, redo: Redo, ships: bool) -> Result<(), StoreError> {
-        for change in redo.files.iter().filter(|change| change.is_of_a_fleet()) {
+        for change in redo.files.iter().filter(|change| change.is_of_a_fleet() && !change.is_in_place(self.dir)) {
             change.write(self.dir)?;
             change.put_in_place(self.dir)?;
         }
@@ -200,6 +200,18 @@ impl Change {
         let path = Path::new(&self.file);
         let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
         is_plain && (self.file == place::FLEET || path.starts_with(place::SCOPES) || path.starts_with(place::SESSIONS))
+    }
+
+    /// Whether the file has this content already: on a full disk it could not be written again.
+    fn is_in_place(&self, dir: &Path) -> bool {
+        let found = fs::symlink_metadata(dir.join(&self.file)).map(|about| (about.is_file(), about.len()));
+        match (&self.content, found) {
+            (None, Err(e)) => e.kind() == ErrorKind::NotFound,
+            (Some(content), Ok((true, len))) if len == content.get().len() as u64 => {
+                fs::read(dir.join(&self.file)).is_ok_and(|bytes| bytes == content.get().as_bytes())
+            }
+            _ => false,
+        }
     }
 
     /// Writes the temporary file.

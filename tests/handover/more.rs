@@ -316,6 +316,7 @@ fn a_scope_file_that_cannot_be_read_starves_nobody() {
     redis::cmd("DEL").arg("torch.continuous.ops").query::<()>(&mut server.connection()).unwrap();
     redis::cmd("SET").arg("torch.continuous.ops").arg("x").query::<()>(&mut server.connection()).unwrap();
     frosty.hook(&stop("s"));
+    std::fs::create_dir_all(frosty.scope_file("s").parent().unwrap()).unwrap();
     std::fs::write(frosty.scope_file("s"), "").unwrap();
     let mut codes = Vec::new();
     for _ in 0..5 {
