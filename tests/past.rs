@@ -119,6 +119,17 @@ fn a_damaged_session_file_is_set_aside() {
     assert!(doctor.contains("s.json.bad-"), "{doctor}");
 }
 
+/// What it said is not known: it may be done.
+#[test]
+fn a_session_whose_past_is_unknown_is_not_admitted_at_once() {
+    let frosty = Frosty::embedded().config(r#"{"stop": {"min_interval": "0s", "burst": null}}"#);
+    assert_eq!(frosty.hook(&support::stop_saying("s", "frosty: done")).code, Some(0));
+    fs::write(frosty.session_file("s"), "x").unwrap();
+    let answer = frosty.hook(&stop("s"));
+    assert!(answer.code == Some(0) && answer.stdout.contains("(rest)"), "{answer:?}");
+    assert_eq!(frosty.hook(&stop("s")).code, Some(0));
+}
+
 /// Which scope an unreadable transaction admitted is not known: the whole fleet waits as long as any limit reaches back.
 #[test]
 fn a_transaction_that_cannot_be_read_holds_the_fleet() {

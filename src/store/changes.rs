@@ -2,8 +2,6 @@
 //!
 //! A version is checked only of a document that the decision changed, or that permitted it. A refusal therefore waits for nobody.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,17 +13,13 @@ use super::loaded::{Loaded, SetAside};
 use crate::clock;
 use crate::config::Config;
 use crate::journal::Entry;
+use crate::throttle::keep;
 use crate::throttle::model::State;
 use crate::throttle::policy::{Class, LONGEST, Ms, Policy, millis};
-use crate::throttle::state::{FleetState, Hold, QuotaLog, ScopeState, SessionState, Waiting};
+use crate::throttle::state::{FleetState, QuotaLog, ScopeState, SessionState, Waiting};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Attempt, Decision, Outcome, Reason};
 
-/// How long a scope's document outlives its furthest end: longer than any limit that any request may have, and seven days of a
-/// release besides.
-const KEEP: Duration = LONGEST.saturating_add(Duration::from_secs(8 * 86_400));
-/// A session that was not seen for this long is forgotten.
-const SESSION_KEEP: Duration = Duration::from_secs(30 * 86_400);
 /// The indexes are written again after this long.
 const INDEX_EVERY: Ms = 3_600_000;
 
@@ -44,7 +38,7 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     }
     if let Some(document) = &loaded.scope {
         let scope = stored_scope(&state.scope, step, loaded);
-        let lifetime = scope_lifetime(&scope, loaded.now);
+        let lifetime = keep::scope_lifetime(&scope, loaded.now);
         put(&mut commit, keys.scope(&step.scope), document, &scope, lifetime, admitted);
     }
     if let Some(document) = &loaded.fleet {
@@ -63,7 +57,7 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
         commit.clamp(key.clone());
     }
     if !step.event.is_of_holds() {
-        let lifetime = session_lifetime(&state.session, loaded.now);
+        let lifetime = Some(keep::session_lifetime(&state.session, loaded.now));
         put(&mut commit, keys.session(&step.session), &loaded.session, &state.session, lifetime, admitted);
         indexes(&mut commit, keys, step, &loaded.session.state, loaded.now);
     }
@@ -88,7 +82,7 @@ pub(super) fn of_attempt(config: &Config, step: &Step, loaded: &Loaded, decided:
 /// Keeps damaged documents for a person to look at.
 pub(super) fn set_aside(commit: &mut Commit, damaged: &[SetAside]) {
     for document in damaged {
-        commit.keep(document.key.clone(), millis(SESSION_KEEP), &document.text);
+        commit.keep(document.key.clone(), millis(keep::SESSION), &document.text);
     }
 }
 
@@ -185,7 +179,7 @@ pub(super) fn put_scope(
     scope: &ScopeState,
     now: Ms,
 ) {
-    put(commit, key, document, scope, scope_lifetime(scope, now), false);
+    put(commit, key, document, scope, keep::scope_lifetime(scope, now), false);
 }
 
 /// Writes a session's document if it changed.
@@ -196,7 +190,7 @@ pub(super) fn put_session(
     session: &SessionState,
     now: Ms,
 ) {
-    put(commit, key, document, session, session_lifetime(session, now), false);
+    put(commit, key, document, session, Some(keep::session_lifetime(session, now)), false);
 }
 
 /// Writes a document that changed, and checks the version of one that changed or permitted an admission.
@@ -215,24 +209,6 @@ pub(super) fn put<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>
     if let Some(next) = next {
         commit.set(key, lifetime, next);
     }
-}
-
-/// How long a scope's document lasts, longer than every fact in it; `None` where a hold has no end.
-fn scope_lifetime(scope: &ScopeState, now: Ms) -> Option<Ms> {
-    let hold = match &scope.hold {
-        Some(Hold { until: None, .. }) => return None,
-        Some(Hold { until, .. }) => *until,
-        None => None,
-    };
-    let cooldowns = [scope.stop.cooldown, scope.compact.cooldown, scope.api].map(|span| span.map(|s| s.end));
-    let furthest = cooldowns.into_iter().chain([hold]).flatten().max().unwrap_or(now).max(now);
-    Some(millis(KEEP).saturating_add(furthest.saturating_sub(now)))
-}
-
-/// How long a session's document lasts, longer than its rest.
-fn session_lifetime(session: &SessionState, now: Ms) -> Option<Ms> {
-    let rest = session.rest.as_ref().and_then(|rest| rest.until).unwrap_or(now);
-    Some(millis(SESSION_KEEP).saturating_add(rest.saturating_sub(now).max(0)))
 }
 
 /// The two indexes, where a session is new, came from another scope, or was not seen for a while.

@@ -109,7 +109,9 @@ impl<'a> Embedded<'a> {
         }
         let mut decided = model::step(&self.config.policy, &mut state, step, now);
         state.fleet.hold = own_hold;
-        if decided.reason == Reason::Contested && notes.is_empty() {
+        // Nothing is decided anew.
+        let is_aside = decided.reason == Reason::Contested || decided.repeated;
+        if is_aside && notes.is_empty() {
             return Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) });
         }
         let window = if state.session.label.is_empty() { &step.scope } else { &state.session.label };
@@ -286,7 +288,8 @@ impl<'a> Embedded<'a> {
             Found::Nothing => Read::default(),
             Found::SetAside(note) => {
                 notes.push(note);
-                Read::default()
+                let session = unknown_past::session(self.config, now);
+                Read { state: Some(SessionFile::decided(session, scope)), text: Vec::new() }
             }
         })
     }
