@@ -37,7 +37,7 @@ impl World {
             session: self.sessions.remove(&step.session).unwrap_or_default(),
         };
         // The histories draw ids anew, so that a request with the id of an admitted one is another request.
-        state.session.admitted.clear();
+        state.session.admitted = None;
         let decided = model::step(&self.policy, &mut state, step, now);
         self.fleet = state.fleet;
         self.scopes.insert(step.scope.clone(), state.scope);

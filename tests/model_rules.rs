@@ -474,9 +474,12 @@ fn a_stop_told_again_is_known_by_its_id_and_a_late_one_does_not_unseat_a_newer()
     let first = model::step(&policy, &mut state, &stop("a", None, T0), T0);
     // Its answer was lost: the same answer, and nothing changes.
     let before = state.clone();
-    let again = model::step(&policy, &mut state, &stop("a", Some(5000), T0 - 9_000_000), T0 + 5000);
+    let again = model::step(&policy, &mut state, &stop("a", Some(1000), T0 - 9_000_000), T0 + 1000);
     assert_eq!((again.fence, again.reason.code(), again.repeated), (first.fence, "admitted", true));
     assert_eq!(state, before);
+    // Later others may have been admitted since.
+    let late = model::step(&policy, &mut state.clone(), &stop("a", Some(1001), T0 - 9_000_000), T0 + 1001);
+    assert_eq!((late.fence, late.reason.code(), late.repeated), (first.fence, "min_interval", false));
     // A refused one is decided again, with the same fence, whatever the clock.
     let refused = model::step(&policy, &mut state, &stop("r", None, T0), T0 + 5100);
     let again = model::step(&policy, &mut state, &stop("r", Some(100), T0 - 9_000_000), T0 + 5200);

@@ -104,7 +104,7 @@ passed=$(count passed)
 failed=$(count failed)
 skipped=$(count ignored)
 # The tests that hold a real server against the model must have run: without them green says little.
-for name in same_verdicts_counts_and_state guard_on_the_server quota_on_the_server errors_of_a_real_server \
+for name in what_several_writers_commit_keeps_every_limit guard_on_the_server quota_on_the_server errors_of_a_real_server \
   every_captured_payload_on_both_stores auto_is_embedded_until_a_server_was_reached \
   everything_works_and_each_permission_is_needed with_tls::everything_works; do
   if ! grep -Eq "^test $name \.\.\. ok" "$log"; then

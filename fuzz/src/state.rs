@@ -112,7 +112,7 @@ fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
         return;
     }
     if decided.repeated {
-        assert_eq!(step.id, before.session.admitted, "{}", told());
+        assert_eq!(before.session.admitted.as_ref().map(|a| &a.id), Some(&step.id), "{}", told());
         assert_eq!((&state.scope, &state.session), (&before.scope, &before.session), "{}", told());
         return;
     }

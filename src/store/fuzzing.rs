@@ -11,7 +11,7 @@ use super::{changes, link};
 use crate::config::{Config, Server};
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::Ms;
-use crate::throttle::state::{FleetState, ScopeState, SessionState};
+use crate::throttle::state::{FleetState, Rest, RestKind, ScopeState, SessionState};
 use crate::throttle::step::Step;
 use crate::throttle::verdict::{Decision, Reason};
 
@@ -82,7 +82,7 @@ pub fn asked(config: &Config, server: &Server, step: &Step, answers: Vec<Value>)
 #[must_use]
 pub fn carry_questions(config: &Config, scope: &str, file: &[u8], now: Ms) -> Option<usize> {
     let file = serde_json::from_slice::<ScopeFile>(file).ok()?;
-    Some(carry(config, scope, &file, now).questions().len())
+    Some(carry(config, scope, &file, &sessions(now), now).questions().len())
 }
 
 /// Brings a scope's file to a server with these answers; returns the commit as it is sent, and the server's epoch.
@@ -97,12 +97,25 @@ pub fn carried(
     answers: Vec<Value>,
 ) -> Result<(Vec<u8>, String), StoreError> {
     let file = serde_json::from_slice::<ScopeFile>(file).unwrap_or_else(|_| ScopeFile::new(ScopeState::default()));
-    let (commit, born) = carry(config, scope, &file, now).merge(server, answers)?;
+    let (commit, born) = carry(config, scope, &file, &sessions(now), now).merge(server, answers)?;
     Ok((commit.call("EVALSHA", COMMIT_SHA).get_packed_command(), born))
 }
 
-fn carry<'a>(config: &'a Config, scope: &'a str, file: &'a ScopeFile, now: Ms) -> Carry<'a> {
-    Carry { config, scope, file, fleet: FleetTold { hold: None, released: None }, known_born: "", now }
+/// The sessions that the file lists.
+fn sessions(now: Ms) -> [(String, SessionState); 1] {
+    let rest =
+        Some(Rest { kind: RestKind::Rest, since: now, until: Some(now.saturating_add(1000)), topic: String::new() });
+    [("session".to_owned(), SessionState { rest, seen: now, woken: true, ..SessionState::default() })]
+}
+
+fn carry<'a>(
+    config: &'a Config,
+    scope: &'a str,
+    file: &'a ScopeFile,
+    sessions: &'a [(String, SessionState)],
+    now: Ms,
+) -> Carry<'a> {
+    Carry { config, scope, file, sessions, fleet: FleetTold { hold: None, released: None }, known_born: "", now }
 }
 
 /// Whether the answer to a commit says that it was applied; `None` for an answer that is none.

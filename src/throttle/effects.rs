@@ -137,7 +137,7 @@ pub(super) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         if ask.event.begins() {
             session.given.clear();
         }
-        session.admitted.clear();
+        session.admitted = None;
         session.slot = None;
         // No store answered it for a while, and it is not the only one.
         if ask.event.begins() && ask.late.is_some() && ask.paced {

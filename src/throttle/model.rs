@@ -6,7 +6,9 @@ use super::effects::{self, BY_API, Relation, Standing, Turned};
 use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
 use super::quota::Shared;
 use super::spread;
-use super::state::{ClassState, FleetState, Hold, QuotaLog, RestKind, ScopeState, SessionState, Span};
+use super::state::{
+    Begun, ClassState, FleetState, Hold, IN_FLIGHT, QuotaLog, RestKind, ScopeState, SessionState, Span,
+};
 use super::step::{Event, R_RANGE, Step};
 use super::verdict::{Attempt, Decision, Held, Outcome, Reason};
 use super::willy;
@@ -97,9 +99,12 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     decided
 }
 
-/// The answer to a request that was admitted, and whose answer was lost on the way.
+/// The answer to a request that was admitted a moment ago, and whose answer was lost on the way. Later than [`IN_FLIGHT`] others
+/// may have been admitted since.
 fn repeated(session: &SessionState, ask: &Step, now: Ms) -> Option<Decision> {
-    if ask.event.asks() != Some(Class::Stop) || session.admitted.is_empty() || session.admitted != ask.id {
+    let admitted = session.admitted.as_ref().filter(|admitted| admitted.id == ask.id)?;
+    let is_recent = (0..=IN_FLIGHT).contains(&now.saturating_sub(admitted.at));
+    if ask.event.asks() != Some(Class::Stop) || !is_recent {
         return None;
     }
     let admitted = decision(Outcome::Admit, Reason::Admitted, now);
@@ -313,7 +318,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         session.woken = false;
         spread::taken(fleet, session, now);
         session.count = session.count.saturating_add(1).min(MOST_COUNTED);
-        session.admitted.clone_from(&ask.id);
+        session.admitted = Some(Begun { at: now, id: ask.id.clone() });
         answer.count = session.count;
         answer.note = effects::hand_out(session);
         // One that is over is over; one that lasts is what a renewal leaves standing.

@@ -320,7 +320,7 @@ impl Rest {
     }
 }
 
-/// What last raised a session's fence.
+/// A request or an event that is known by its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
     /// When it was told first.
@@ -419,9 +419,9 @@ pub struct SessionState {
     /// When the fence was last raised, and by which stop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub begun: Option<Begun>,
-    /// The id of the request that was last admitted, until the fence is raised: one whose answer was lost is answered alike.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub admitted: String,
+    /// The request that was last admitted, and when, until the fence is raised: one whose answer was lost is answered alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admitted: Option<Begun>,
     /// Continuations since a person's last prompt.
     #[serde(skip_serializing_if = "is_zero")]
     pub count: u32,
