@@ -38,7 +38,7 @@ fn main() {
     let stop = root.join("fixtures/hook/Stop-first.json");
 
     // The same question that frosty asks, as bytes.
-    let requests = prepared(dir.path(), "38c79028-99e5-4fc5-b9b4-a816cb640910");
+    let requests = prepared(dir.path(), "the-limit");
     // As a user has them: without a configuration.
     let on_server = Frosty::bare().var("FROSTY_STORE", &server.url());
     let embedded = Frosty::bare().var("FROSTY_STORE", "embedded");
@@ -105,7 +105,7 @@ fn main() {
         for name in ["server", "embedded"] {
             let frosty = if name == "server" { Frosty::on(&server) } else { Frosty::embedded() };
             let frosty = frosty.config(
-                r#"{"budget": "1s", "fleet": "storm", "stop": {"min_interval": "0s", "burst": null,
+                r#"{"budget": "1s", "fleet": "storm", "scope": "one", "stop": {"min_interval": "0s", "burst": null,
                     "quotas": [{"limit": 50, "per": "1h"}]}}"#,
             );
             let (asks, twos, took) = storm(&frosty, &built.hook, processes);
@@ -305,15 +305,17 @@ fn server_rate(server: &Server) -> f64 {
     done.into_inner() as f64 / started.elapsed().as_secs_f64()
 }
 
-/// So many processes at a time, all on one scope, for three seconds.
+/// So many processes at a time, each a session of its own and all on one scope, for three seconds.
 fn storm(frosty: &Frosty, program: &Path, processes: u32) -> (u32, u32, Duration) {
     let (asks, twos) = (AtomicU32::new(0), AtomicU32::new(0));
     let started = Instant::now();
     std::thread::scope(|threads| {
-        for _ in 0..processes {
-            threads.spawn(|| {
+        for i in 0..processes {
+            let (asks, twos) = (&asks, &twos);
+            threads.spawn(move || {
+                let payload = support::stop(&format!("s{i}"));
                 while started.elapsed() < Duration::from_secs(3) {
-                    let answer = support::feed(frosty.command_of(program, &[]), support::stop("s").as_bytes());
+                    let answer = support::feed(frosty.command_of(program, &[]), payload.as_bytes());
                     asks.fetch_add(1, Ordering::Relaxed);
                     twos.fetch_add(u32::from(answer.code == Some(2)), Ordering::Relaxed);
                 }

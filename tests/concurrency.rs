@@ -114,8 +114,13 @@ impl Drop for Load {
 fn quota_on_the_server_of_a_busy_machine() {
     let _alone = MACHINE.write();
     let _load = Load::start();
-    let budget = r#"{"budget": "200ms","#;
-    on_the_server(&QUOTA.replacen('{', budget, 1), 100, 600, 0);
+    let server = Server::start();
+    let frosty = Frosty::bare().var("FROSTY_STORE", &server.url());
+    std::fs::write(frosty.home.path().join(".claude/frosty.json"), QUOTA).unwrap();
+    let (twos, zeros) = storm(&frosty, 600);
+    let here = frosty.journal().iter().filter(|e| e["next_action"] == "CLAUDE_CODE_RESTART").count();
+    println!("{twos} exits 2, {zeros} exits 0, {here} admissions by the embedded store");
+    assert!(here == 0 && twos <= 100, "{twos} exits 2, {here} admissions by the embedded store");
 }
 
 #[test]

@@ -199,8 +199,8 @@ struct TmuxServer(std::process::Child);
 
 impl TmuxServer {
     fn start() -> Self {
-        // Its start is read to a hundredth of a second.
-        std::thread::sleep(Duration::from_millis(50));
+        // What happened within a second of its start is not told from what came before it.
+        std::thread::sleep(Duration::from_millis(1200));
         Self(Command::new("sleep").arg("600").spawn().unwrap())
     }
 

@@ -168,3 +168,21 @@ fn what_several_writers_commit_keeps_every_limit() {
         holds_hold(&journal);
     }
 }
+
+/// A window that is nearly full refuses nothing by itself while the guard is open: what a quota refuses stays refused by the quota.
+#[test]
+fn a_used_up_quota_is_the_reason_though_the_window_is_nearly_full() {
+    for mut place in Place::both() {
+        let config = r#"{"stop": {"min_interval": "100ms", "burst": {"limit": 3, "window": "20s"},
+            "quotas": [{"limit": 1, "per": "1h"}]}}"#;
+        place.frosty = place.frosty.config(config);
+        let reasons: Vec<String> = (0..5)
+            .map(|_| {
+                place.frosty.hook(&support::stop("s"));
+                thread::sleep(Duration::from_millis(120));
+                place.reasons("s").last().unwrap().clone()
+            })
+            .collect();
+        assert_eq!(reasons, ["admitted", "quota", "quota", "quota", "quota"]);
+    }
+}

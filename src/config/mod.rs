@@ -113,6 +113,8 @@ pub struct Config {
     pub resume_after: Duration,
     /// How long a verdict may take.
     pub budget: Duration,
+    /// Whether a file sets the budget. Then it is kept however busy the machine is.
+    pub budget_is_set: bool,
     /// About how many entries the journal's stream keeps.
     pub journal_max: u32,
     /// Who is told when something wants a person, or is held.
@@ -139,6 +141,7 @@ impl Default for Config {
             print_wait: Duration::from_secs(540),
             resume_after: Duration::from_secs(60),
             budget: Duration::from_millis(250),
+            budget_is_set: false,
             journal_max: 100_000,
             notify: Vec::new(),
             shadow: false,

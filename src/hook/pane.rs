@@ -10,6 +10,9 @@ use crate::store::roll::Roll;
 use crate::throttle::policy::millis;
 use crate::throttle::step::{Event, HoldRequest, Step};
 
+/// The start of a process is known to a tick of the kernel's clock, by another clock than the store's.
+const SLACK: Duration = Duration::from_secs(1);
+
 /// What the journal says of the hold that is over.
 const WHY: &str = "tmux was started anew, and another project has the pane: its old hold is over";
 
@@ -25,10 +28,17 @@ pub(super) fn end_old_hold(config: &Config, env: &Env, start: &Step) {
     let mut roll = Roll::open_for(config, config.budget);
     let (Ok(now), Ok(state)) = (roll.now(), roll.state(&start.scope, "")) else { return };
     let server_start = now.saturating_sub(millis(server_age));
-    let Some(hold) = state.scope.hold.filter(|hold| hold.holds(now) && hold.since < server_start) else { return };
+    let Some(hold) =
+        state.scope.hold.filter(|hold| hold.holds(now) && hold.since < server_start.saturating_sub(millis(SLACK)))
+    else {
+        return;
+    };
     let sessions = roll.sessions().unwrap_or_default();
     let Some((_, last)) = sessions.iter().find(|(_, session)| session.scope == start.scope) else { return };
-    if last.seen >= server_start || last.project.is_empty() || last.project == start.project {
+    if last.seen.saturating_add(millis(SLACK)) >= server_start
+        || last.project.is_empty()
+        || last.project == start.project
+    {
         return;
     }
     // A hold that is over as it begins: a release would also end what the API refused the scope.

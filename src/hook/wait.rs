@@ -255,6 +255,8 @@ impl Engine<'_, '_> {
             match self.listen(course, refused, own) {
                 // A stand-in's fence may not be the server's, which may be there again: it knows the stop by its id.
                 Next::Ask if matches!(teller, Teller::StandIn(_)) && !renew => return Ok(self.told_again()),
+                // Nothing but the attempt was committed, so the stop is not known yet.
+                Next::Ask if refused.reason == Reason::Busy && !renew => return Ok(self.told_again()),
                 Next::Ask => {}
                 Next::Tell => return Ok(self.told_again()),
                 Next::End(end) => return Err(end),

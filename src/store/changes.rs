@@ -20,6 +20,8 @@ use crate::throttle::state::{FleetState, QuotaLog, ScopeState, SessionState, Wai
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Attempt, Decision, Outcome, Reason};
 
+/// No document lasts longer, whatever a person wrote into it: a server refuses a time beyond its calendar.
+const FURTHEST: Ms = 500 * 86_400_000;
 /// The indexes are written again after this long.
 const INDEX_EVERY: Ms = 3_600_000;
 
@@ -34,7 +36,7 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     }
     // First what counts, so that whatever fails later has not admitted too much.
     if admitted && is_stop {
-        admission(&mut commit, keys, &config.policy, step, state, decided);
+        admission(&mut commit, keys, &config.policy, step, loaded, state, decided);
     }
     if let Some(document) = &loaded.scope {
         let scope = stored_scope(&state.scope, step, loaded);
@@ -50,7 +52,8 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
         return commit;
     }
     if is_stop {
-        attempts(&mut commit, keys, &config.policy, step, decided, state.scope.stop.attempts_keep);
+        let keep = state.scope.stop.attempts_keep;
+        attempts(&mut commit, keys, &config.policy, step, decided, keep, loaded.own_attempts);
         queues(&mut commit, keys, step, loaded, state);
     }
     for key in &loaded.ahead {
@@ -73,7 +76,7 @@ pub(super) fn of_attempt(config: &Config, step: &Step, loaded: &Loaded, decided:
         let keep = loaded.scope.as_ref().map_or(0, |scope| scope.state.stop.attempts_keep);
         let window = config.policy.stop.burst.map_or(0, |burst| millis(burst.window));
         let key = Keys::of(&config.fleet).attempts(&step.scope);
-        commit.add(key, keep.max(window), member(loaded.now, step));
+        commit.add(key, keep.max(window).clamp(0, millis(LONGEST)), step.id.clone());
     }
     journal(&mut commit, config, step, &loaded.session.state.label, decided);
     commit
@@ -86,12 +89,10 @@ pub(super) fn set_aside(commit: &mut Commit, damaged: &[SetAside]) {
     }
 }
 
-fn member(now: Ms, step: &Step) -> String {
-    format!("{now}-{}", step.id)
-}
-
 /// What the decision does to the attempts, and how many there may be for it to stand.
-fn attempts(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, decided: &Decision, keep: Ms) {
+///
+/// `own` is how often the same request was counted before, when its answer was lost: it counts once.
+fn attempts(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, decided: &Decision, keep: Ms, own: u32) {
     let Some(burst) = policy.stop.burst else { return };
     let key = keys.attempts(&step.scope);
     let counts = match decided.attempt {
@@ -104,11 +105,12 @@ fn attempts(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, d
         }
         Attempt::Counted => true,
     };
-    if counts {
-        // One more would have filled the window.
-        commit.only_up_to(key.clone(), millis(burst.window), burst.limit.saturating_sub(2));
+    // One more would have filled the window. With the guard open it would not matter.
+    if counts && (decided.reason == Reason::MinInterval || policy.stop.is_limited_by_window()) {
+        let most = burst.limit.saturating_sub(2).saturating_add(own);
+        commit.only_up_to(key.clone(), millis(burst.window), most);
     }
-    commit.add(key, keep, member(decided.now, step));
+    commit.add(key, keep, step.id.clone());
 }
 
 fn queues(commit: &mut Commit, keys: Keys<'_>, step: &Step, loaded: &Loaded, state: &State) {
@@ -126,13 +128,21 @@ fn queue(commit: &mut Commit, keys: [String; 2], before: &[Waiting], after: &[Wa
         commit.remove(next.clone(), &gone.session);
     }
     if let Some(waiting) = after.iter().find(|w| w.session == own) {
-        commit.rank(since, waiting.since, own);
+        commit.rank_once(since, waiting.since, own);
         commit.rank(next, waiting.next, own);
     }
 }
 
 /// An admission, and the limits under which it stands.
-fn admission(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, state: &mut State, decided: &Decision) {
+fn admission(
+    commit: &mut Commit,
+    keys: Keys<'_>,
+    policy: &Policy,
+    step: &Step,
+    loaded: &Loaded,
+    state: &mut State,
+    decided: &Decision,
+) {
     let interval = millis(policy.stop.min_interval);
     let (own, fleets) = (&policy.stop.quotas, &policy.fleet_quotas);
     let key = keys.admissions(&step.scope);
@@ -143,10 +153,13 @@ fn admission(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, 
         commit.only_if_free(key.clone(), quota.limit, millis(quota.per));
     }
     // The last one stays in any case. Those before it stay as long as any request of the scope counts them.
+    let is_forgotten = loaded.scope.as_ref().is_some_and(|scope| scope.version.is_empty() && loaded.was_admitted);
     let keep = &mut state.scope.quota.keep;
-    *keep = interval.max(*keep).min(millis(LONGEST));
+    *keep = if is_forgotten { millis(LONGEST) } else { interval.max(*keep).clamp(1, millis(LONGEST)) };
     let told = format!("{}-{}-{}", decided.now, step.id, decided.count);
     commit.add(key, *keep, told.clone());
+    // After what a server without memory refuses.
+    commit.touch(keys.scope(&step.scope), millis(keep::SCOPE));
     if !fleets.is_empty() {
         let key = keys.fleet_admissions();
         for quota in fleets {
@@ -207,7 +220,7 @@ pub(super) fn put<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>
         commit.only_at_version(key.clone(), &document.version);
     }
     if let Some(next) = next {
-        commit.set(key, lifetime, next);
+        commit.set(key, lifetime.map(|lifetime| lifetime.clamp(1, FURTHEST)), next);
     }
 }
 

@@ -54,6 +54,15 @@ while at <= last do
     call('ZADD', key, a, b)
     call('PEXPIRE', key, MONTH)
     at = at + 4
+  elseif op == 'U' then
+    -- U key score member: the same, unless it is ranked.
+    call('ZADD', key, 'NX', a, b)
+    call('PEXPIRE', key, MONTH)
+    at = at + 4
+  elseif op == 'K' then
+    -- K key lifetime: the document lasts so long from now on; one that lasts longer is written by the same commit.
+    call('PEXPIRE', key, a)
+    at = at + 3
   elseif op == 'X' then
     -- X key member: removes a member, by the score that no other has.
     call('ZADD', key, '-1', a)

@@ -58,6 +58,11 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Document<T> 
         Ok(Self { state, version: version.into(), number, before, text: text.to_owned() })
     }
 
+    /// A document that holds this state.
+    pub(super) fn known(state: T) -> Self {
+        Self { before: Some(state.clone()), state, ..Self::default() }
+    }
+
     /// The document of a state in the place of one that is damaged.
     pub(super) fn in_place_of(damaged: &[u8], state: T) -> Self {
         let version = damaged.iter().copied().take(PREFIX).collect();

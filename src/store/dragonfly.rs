@@ -97,8 +97,8 @@ impl<'a> Dragonfly<'a> {
         committed(&answer).ok_or_else(|| self.link.nonsense(&answer))
     }
 
-    /// As [`Dragonfly::commit`]. Where the answer was lost `for_the_first_time`, whether it was applied is found out by deciding
-    /// again: a request that was admitted is known by its id.
+    /// As [`Dragonfly::commit`]. Where a request's answer was lost `for_the_first_time`, whether it was applied is found out by
+    /// deciding again: a request that was admitted is known by its id.
     fn commit_or_ask_again(&mut self, commit: &Commit, for_the_first_time: &mut bool) -> Result<Committed, StoreError> {
         let deadline = self.link.deadline();
         match self.commit(commit) {
@@ -136,7 +136,8 @@ impl<'a> Dragonfly<'a> {
     pub(super) fn step(&mut self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
         self.log_in()?;
         let step = &Step { known_born: known_born.to_owned(), ..step.clone() };
-        let (mut is_first_loss, mut conflicts) = (true, 0);
+        // An event that is no request would be applied twice.
+        let (mut is_first_loss, mut conflicts) = (step.event.asks().is_some(), 0);
         loop {
             let loaded = self.load(step)?;
             let mut state = loaded.state();
@@ -145,7 +146,7 @@ impl<'a> Dragonfly<'a> {
                 return Ok(Verdict::committed(decided, loaded.notes()));
             }
             let mut commit = changes::of(self.config, step, &loaded, &mut state, &decided);
-            let is_late = Instant::now() + LAST_TRY >= self.link.deadline();
+            let is_late = conflicts > 0 && Instant::now() + LAST_TRY >= self.link.deadline();
             if is_late && step.event.asks().is_some() {
                 decided = busy(decided);
                 commit = changes::of_attempt(self.config, step, &loaded, &decided);

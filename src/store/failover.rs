@@ -355,7 +355,7 @@ fn is_untold(dir: &Path, id: &str, scope: &str, known: &SessionFile) -> bool {
 /// Whether an answer tells something that is not kept yet.
 fn is_news(record: &Record, server: &str, step: &Step, decided: &Decision) -> bool {
     // It is asked again with what it needs to know.
-    if decided.reason == Reason::Contested {
+    if matches!(decided.reason, Reason::Contested | Reason::Busy) {
         return false;
     }
     let now = clock::host_ms();
@@ -365,7 +365,7 @@ fn is_news(record: &Record, server: &str, step: &Step, decided: &Decision) -> bo
     {
         return true;
     }
-    let asks = step.event.asks() == Some(Class::Stop) && decided.reason != Reason::Superseded;
+    let asks = step.event.asks() == Some(Class::Stop) && !matches!(decided.reason, Reason::Superseded | Reason::Busy);
     if asks && record.fleet_hold(server).is_some() && decided.reason != Reason::Hold {
         return true;
     }
@@ -437,7 +437,9 @@ impl Failover<'_> {
             asked => asked,
         };
         match asked {
-            Err(StoreError::TimedOut { .. }) if starvation::is_starved() => self.ask_longer(dir, &record, step),
+            Err(StoreError::TimedOut { .. }) if !self.config.budget_is_set && starvation::is_starved() => {
+                self.ask_longer(dir, &record, step)
+            }
             Err(e) => self.stand_in(step, e),
             Ok(verdict) => Ok(verdict),
         }
@@ -475,7 +477,7 @@ fn keep_fleet_hold(record: &mut Record, server: &str, step: &Step, decided: &Dec
     if matches!(step.event, Event::Release { fleet: true, .. }) {
         return record.free_fleet(server);
     }
-    let asks = step.event.asks() == Some(Class::Stop) && decided.reason != Reason::Superseded;
+    let asks = step.event.asks() == Some(Class::Stop) && !matches!(decided.reason, Reason::Superseded | Reason::Busy);
     if !asks && !step.event.is_fleets() {
         return false;
     }

@@ -1,10 +1,12 @@
 //! The requests of one Stop event as bytes, for the program that measures what they cost at least (`benches/`).
 
 use super::changes;
+use super::document::Document;
 use super::loaded::{Load, Loaded};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::throttle::model;
+use crate::throttle::state::FleetState;
 use crate::throttle::step::Step;
 
 /// What a step sends: the questions of its load, how many they are, and a commit that nothing prevents.
@@ -12,12 +14,10 @@ use crate::throttle::step::Step;
 pub fn requests(config: &Config, step: &Step) -> (Vec<u8>, usize, Vec<u8>) {
     let server = Server::default();
     let questions = Load::of(config, &server, step).questions();
-    let loaded = Loaded {
-        now: clock::host_ms(),
-        scope: Some(Default::default()),
-        fleet: Some(Default::default()),
-        ..Loaded::default()
-    };
+    // As a server that is known: what it has of the fleet is not written.
+    let fleet = Document::known(FleetState { born: "known".to_owned(), ..FleetState::default() });
+    let loaded =
+        Loaded { now: clock::host_ms(), scope: Some(Default::default()), fleet: Some(fleet), ..Loaded::default() };
     let mut state = loaded.state();
     let decided = model::step(&config.policy, &mut state, step, loaded.now);
     let commit = changes::of(config, step, &loaded, &mut state, &decided).unconditional();

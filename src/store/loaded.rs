@@ -41,6 +41,15 @@ pub(super) fn times(answer: &Value) -> Vec<Ms> {
     entries.chunks(2).filter_map(|entry| score(entry.get(1)?)).collect()
 }
 
+/// The answer to a question for entries without those of one member, and how many those were.
+fn without(answer: Value, member: &str) -> (Value, u32) {
+    let Value::Array(words) = answer else { return (answer, 0) };
+    let is_own = |pair: &[Value]| matches!(pair.first(), Some(Value::BulkString(name)) if name == member.as_bytes());
+    let own = words.chunks(2).filter(|pair| is_own(pair)).count();
+    let others = words.chunks(2).filter(|pair| !is_own(pair)).flatten().cloned().collect();
+    (Value::Array(others), u32::try_from(own).unwrap_or(u32::MAX))
+}
+
 /// Reads one key.
 pub(super) fn get(key: &str) -> Cmd {
     let mut get = Cmd::with_capacity(2, 128);
@@ -67,6 +76,10 @@ pub(super) struct Loaded {
     pub(super) fleet: Option<Document<FleetState>>,
     /// When the turn of an admission last began late, as the scope's document holds it.
     pub(super) turn_began: Option<Ms>,
+    /// Whether the scope has an admission.
+    pub(super) was_admitted: bool,
+    /// How often this very request was counted as an attempt before.
+    pub(super) own_attempts: u32,
     /// Sorted sets with entries that are later than now.
     pub(super) ahead: Vec<String>,
     /// Documents that were damaged.
@@ -80,6 +93,8 @@ pub(super) struct Load<'a> {
     scope: &'a str,
     session: &'a str,
     event: &'a Event,
+    /// The step's id; empty for people.
+    id: &'a str,
     keys: Keys<'a>,
     /// Whether every admission that a quota counts is read: for people, who are shown how many are left.
     counts_all: bool,
@@ -87,8 +102,8 @@ pub(super) struct Load<'a> {
 
 impl<'a> Load<'a> {
     pub(super) fn of(config: &'a Config, server: &'a Server, step: &'a Step) -> Self {
-        let Step { scope, session, event, .. } = step;
-        Self { config, server, scope, session, event, keys: Keys::of(&config.fleet), counts_all: false }
+        let Step { scope, session, event, id, .. } = step;
+        Self { config, server, scope, session, event, id, keys: Keys::of(&config.fleet), counts_all: false }
     }
 
     /// What a stop would be decided from, and all that its quotas count.
@@ -99,7 +114,7 @@ impl<'a> Load<'a> {
         session: &'a str,
         event: &'a Event,
     ) -> Self {
-        Self { config, server, scope, session, event, keys: Keys::of(&config.fleet), counts_all: true }
+        Self { config, server, scope, session, event, id: "", keys: Keys::of(&config.fleet), counts_all: true }
     }
 
     fn is_stop(&self) -> bool {
@@ -196,7 +211,7 @@ impl<'a> Load<'a> {
             loaded.fleet = Some(fleet);
             loaded.set_aside.extend(damaged);
         }
-        loaded.turn_began = loaded.scope.as_ref().and_then(|scope| scope.state.stop.admitted_at);
+        loaded.turn_began = loaded.scope.as_ref().and_then(|scope| scope.state.stop.admitted_at).map(|at| at.min(now));
         let entries = |loaded: &mut Loaded, key: &str, answer: Value| -> Vec<Ms> {
             let mut all = times(&answer);
             if all.iter().any(|at| *at > now) && !loaded.ahead.iter().any(|k| k == key) {
@@ -207,6 +222,7 @@ impl<'a> Load<'a> {
         };
         if self.reads_last_admission() {
             let last = entries(&mut loaded, &keys.admissions(self.scope), next()).last().copied();
+            loaded.was_admitted = last.is_some();
             if let Some(document) = &mut loaded.scope {
                 document.state.stop.admitted_at = document.state.stop.admitted_at.max(last);
             }
@@ -216,7 +232,11 @@ impl<'a> Load<'a> {
         }
         let attempts = match self.attempts() {
             0 => Vec::new(),
-            _ => entries(&mut loaded, &keys.attempts(self.scope), next()),
+            _ => {
+                let (answer, own) = without(next(), self.id);
+                loaded.own_attempts = own;
+                entries(&mut loaded, &keys.attempts(self.scope), answer)
+            }
         };
         let [own, fleets] = self.quotas().map(|(key, _, quotas)| {
             let ranges = self.ranges(quotas).into_iter();

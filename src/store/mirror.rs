@@ -273,7 +273,7 @@ fn doors(doors: &mut Doors, step: &Step, decided: &Decision, now: Ms) {
         Some(Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until })
     };
     match (step.event.asks(), decided.reason) {
-        (_, Reason::Superseded | Reason::Contested) => {}
+        (_, Reason::Superseded | Reason::Contested | Reason::Busy) => {}
         (Some(Class::Compact), Reason::Cooldown | Reason::Burst) => {
             doors.compact = span;
             doors.compact_strikes = decided.strikes;
@@ -307,7 +307,7 @@ fn doors(doors: &mut Doors, step: &Step, decided: &Decision, now: Ms) {
 /// The session as the event and its answer show it.
 fn session(session: &mut SessionState, step: &Step, decided: &Decision, now: Ms) {
     // Without a fence the event was another client process's, which changed nothing.
-    if matches!(decided.reason, Reason::Superseded | Reason::Contested)
+    if matches!(decided.reason, Reason::Superseded | Reason::Contested | Reason::Busy)
         || (decided.fence.is_none() && step.event.raises_fence())
     {
         return;
@@ -356,7 +356,7 @@ fn session(session: &mut SessionState, step: &Step, decided: &Decision, now: Ms)
 pub(super) fn is_worth_keeping(step: &Step, decided: &Decision) -> bool {
     match decided.reason {
         Reason::Hold | Reason::Cooldown | Reason::Burst | Reason::ApiError => true,
-        Reason::Superseded | Reason::Contested => false,
+        Reason::Superseded | Reason::Contested | Reason::Busy => false,
         reason if reason.is_rest() => reason != Reason::Parked,
         _ => match &step.event {
             Event::StopFailure(_) => decided.retry_after.is_some() || decided.held.is_some(),

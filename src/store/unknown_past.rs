@@ -1,14 +1,17 @@
 //! What stands in the place of a state that could not be read: as long a pause as any limit reaches back, never a clean slate.
 
 use crate::config::Config;
-use crate::throttle::policy::{Ms, millis};
-use crate::throttle::state::{FleetState, Hold, Rest, RestKind, ScopeState, SessionState, Span};
+use crate::throttle::policy::{LONGEST, Ms, millis};
+use crate::throttle::state::{FleetState, Hold, QuotaLog, Rest, RestKind, ScopeState, SessionState, Span};
 
 /// A scope whose past was lost.
 pub(super) fn scope(config: &Config, now: Ms) -> ScopeState {
     let end = now.saturating_add(millis(config.policy.unknown_past()));
     let mut scope = ScopeState::default();
     scope.stop.cooldown = Some(Span { start: now, end });
+    // What others count is not known.
+    scope.quota.keep = millis(LONGEST);
+    scope.stop.attempts_keep = millis(LONGEST);
     scope
 }
 
@@ -27,5 +30,6 @@ pub(super) fn fleet(config: &Config, now: Ms) -> FleetState {
         since: now,
         until: Some(now.saturating_add(millis(config.policy.unknown_past()))),
     };
-    FleetState { hold: Some(hold), ..FleetState::default() }
+    let quota = QuotaLog { keep: millis(LONGEST), ..QuotaLog::default() };
+    FleetState { hold: Some(hold), quota, ..FleetState::default() }
 }

@@ -35,7 +35,7 @@ pub struct State {
 /// First the event's effects, then the rules in their order; the first that refuses decides.
 pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision {
     if ask.event.asks() == Some(Class::Stop) {
-        rebase_limit(&mut state.fleet, now);
+        state.fleet.rebase(now);
         if let Some(lost) = lost(&mut state.fleet, ask, now) {
             return lost;
         }
@@ -60,7 +60,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         return Decision { fence, ..again };
     }
     if ask.event.touches_fleet() {
-        rebase_limit(&mut state.fleet, now);
+        state.fleet.rebase(now);
     }
     let by_person = state.session.by_person;
     if !is_beside {
@@ -109,12 +109,6 @@ fn repeated(session: &SessionState, ask: &Step, now: Ms) -> Option<Decision> {
     }
     let admitted = decision(Outcome::Admit, Reason::Admitted, now);
     Some(Decision { note: session.given.clone(), count: session.count, repeated: true, ..admitted })
-}
-
-fn rebase_limit(fleet: &mut FleetState, now: Ms) {
-    if let Some(limit) = &mut fleet.limit {
-        limit.rebase(now);
-    }
 }
 
 /// The answer to an asker who knows the store by another `born` than it has: nothing is decided before it has told what it

@@ -186,6 +186,7 @@ impl ScopeState {
         if let Some(hold) = &mut self.hold {
             hold.rebase(now);
         }
+        self.released = self.released.filter(|at| *at <= now);
         if self.taken.is_some_and(|taken| taken > now.saturating_add(IN_FLIGHT)) {
             self.taken = Some(now);
         }
@@ -232,6 +233,16 @@ pub struct FleetState {
 }
 
 impl FleetState {
+    /// As [`ScopeState::rebase`], for what binds its scopes. A release or an answer of the future lifts nothing.
+    pub fn rebase(&mut self, now: Ms) {
+        if let Some(limit) = &mut self.limit {
+            limit.rebase(now);
+        }
+        for lifted in [&mut self.released, &mut self.answered, &mut self.at_once] {
+            *lifted = lifted.filter(|at| *at <= now);
+        }
+    }
+
     /// When the key's limit ends for a scope that it applies to; `None` where none is in force.
     #[must_use]
     pub fn limit_for(&self, scope: &ScopeState, now: Ms) -> Option<Ms> {
