@@ -124,7 +124,6 @@ impl Reader<'_> {
             "resume_after" => config.resume_after = self.duration(key, v, Duration::from_secs(1), LONGEST)?,
             "budget" => {
                 config.budget = self.duration(key, v, Duration::from_millis(20), Duration::from_secs(1))?;
-                config.budget_is_set = true;
             }
             "journal_max" => config.journal_max = self.whole(key, v, 100, 100_000_000)?,
             "hold_after_strikes" => config.policy.hold_after_strikes = self.whole(key, v, 0, 1000)?,

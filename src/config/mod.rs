@@ -84,6 +84,9 @@ pub struct Flags {
 /// The client's timer overflows past this (2.1.331), and ends the hook at once.
 const LONGEST_TIMEOUT: Duration = Duration::from_millis(0x7fff_ffff);
 
+/// The budget of a verdict. Another one that a file sets is kept however busy the machine is.
+pub const DEFAULT_BUDGET: Duration = Duration::from_millis(250);
+
 /// Everything that is configured, resolved.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -113,8 +116,6 @@ pub struct Config {
     pub resume_after: Duration,
     /// How long a verdict may take.
     pub budget: Duration,
-    /// Whether a file sets the budget. Then it is kept however busy the machine is.
-    pub budget_is_set: bool,
     /// About how many entries the journal's stream keeps.
     pub journal_max: u32,
     /// Who is told when something wants a person, or is held.
@@ -140,8 +141,7 @@ impl Default for Config {
             park_max: Duration::from_secs(600),
             print_wait: Duration::from_secs(540),
             resume_after: Duration::from_secs(60),
-            budget: Duration::from_millis(250),
-            budget_is_set: false,
+            budget: DEFAULT_BUDGET,
             journal_max: 100_000,
             notify: Vec::new(),
             shadow: false,

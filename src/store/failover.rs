@@ -21,7 +21,7 @@ use super::state_file::{self, Found, ScopeFile, SessionFile};
 use super::transaction::{self, Transaction};
 use super::{Store, StoreError, expiry, place, private, probe, reached, ship, starvation};
 use crate::clock;
-use crate::config::{Config, Server};
+use crate::config::{Config, DEFAULT_BUDGET, Server};
 use crate::journal::Entry;
 use crate::text;
 use crate::throttle::policy::{Class, Ms, millis};
@@ -437,7 +437,7 @@ impl Failover<'_> {
             asked => asked,
         };
         match asked {
-            Err(StoreError::TimedOut { .. }) if !self.config.budget_is_set && starvation::is_starved() => {
+            Err(StoreError::TimedOut { .. }) if self.config.budget == DEFAULT_BUDGET && starvation::is_starved() => {
                 self.ask_longer(dir, &record, step)
             }
             Err(e) => self.stand_in(step, e),
