@@ -27,11 +27,15 @@ struct Scale {
     lasts: Duration,
 }
 
+fn is_long() -> bool {
+    std::env::var("FROSTY_FAIRNESS").is_ok_and(|how| how == "long")
+}
+
 fn scale() -> Scale {
-    if std::env::var("FROSTY_FAIRNESS").is_ok_and(|how| how == "long") {
+    if is_long() {
         return Scale { place: Duration::from_millis(500), turn: (2000, 14_000), lasts: Duration::from_secs(600) };
     }
-    Scale { place: Duration::from_millis(100), turn: (400, 2800), lasts: Duration::from_secs(45) }
+    Scale { place: Duration::from_millis(100), turn: (400, 2800), lasts: Duration::from_secs(30) }
 }
 
 /// What one session got: how often it was admitted, and how long it waited at most.
@@ -139,7 +143,9 @@ fn is_fair(what: &str, config: &Config, dying: usize, plain: usize) {
     );
     assert!(fairness >= 0.95, "{living:?}");
     assert!(longest <= fair * 3 / 2, "{longest:?} of {fair:?}");
-    assert!(used >= 0.90, "{used}");
+    // A place of 100 ms is used the less the longer a busy machine takes to wake a thread.
+    let least = if is_long() { 0.95 } else { 0.8 };
+    assert!(used >= least, "{used}");
 }
 
 fn one_place() -> Quota {

@@ -70,7 +70,7 @@ status=0
 tests() { cargo test --locked --no-fail-fast "$@" 2>&1; }
 # First the storm of processes, which keeps every core busy. Then two rows of tests beside each other: those that mostly wait,
 # and the rest.
-waits=(engine_terms handover processes spread store_faults waiting waiting_faults waking watchdog)
+waits=(engine_terms fairness handover processes spread store_faults waiting waiting_faults waking watchdog)
 others=(--lib --bins)
 for file in tests/*.rs tests/*/main.rs; do
   name=$(basename "${file%/main.rs}" .rs)
