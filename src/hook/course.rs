@@ -127,3 +127,35 @@ impl Away {
         grown + grown.mul_f64((clock::chance() % 1000) as f64 / 4000.0)
     }
 }
+
+/// An engine that waits long for its place in a quota asks no sooner again.
+const SOONEST: Duration = Duration::from_secs(15);
+
+/// When an engine asks again after a refusal: at its end. Only a place in a quota may come sooner, for a session before it in the
+/// wait queue may be gone, and nothing tells of that. So a long wait is divided.
+pub(super) fn asks_again_in(refused: &Decision) -> Option<Duration> {
+    let left = refused.retry_after?;
+    if refused.reason != Reason::Quota {
+        return Some(left);
+    }
+    Some(left.min(SOONEST.max(left / 4)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throttle::model;
+
+    #[test]
+    fn a_long_wait_for_a_place_is_divided() {
+        let seconds = |reason, left| {
+            let refused = Decision { retry_after: Some(Duration::from_secs(left)), ..model::refusal(reason, 0) };
+            asks_again_in(&refused).map(|again| again.as_secs())
+        };
+        assert_eq!(seconds(Reason::Quota, 3600), Some(900));
+        assert_eq!(seconds(Reason::Quota, 40), Some(15));
+        assert_eq!(seconds(Reason::Quota, 10), Some(10));
+        assert_eq!(seconds(Reason::MinInterval, 3600), Some(3600));
+        assert_eq!(asks_again_in(&model::refusal(Reason::Hold, 0)), None);
+    }
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::claim;
 use super::client::Client;
-use super::course::{Away, Course, took};
+use super::course::{Away, Course, asks_again_in, took};
 use super::local::Known;
 use super::signals::Signals;
 use super::standing::{Found, Standing, Terms};
@@ -300,7 +300,7 @@ impl Engine<'_, '_> {
     /// Waits until a new ask could be answered otherwise.
     fn listen(&mut self, course: &mut Course, refused: &Decision, fence: i64) -> Next {
         let since = Instant::now();
-        let due = refused.retry_after.map(|left| since + left + Duration::from_millis(1));
+        let due = asks_again_in(refused).map(|left| since + left + Duration::from_millis(1));
         let renew_at = self.renew_at.filter(|at| *at > since);
         let mut away = Away::default();
         loop {
