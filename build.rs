@@ -1,4 +1,4 @@
-//! Names the script that a server is asked for by digest by its SHA-1, so that nobody need compute it later.
+//! Writes the SHA-1 of the commit script, by which a server is asked to run it, so that no program computes it at run time.
 
 use std::path::Path;
 

@@ -58,7 +58,7 @@ impl Arena {
     }
 }
 
-// SAFETY: a piece lies in the block or is the system's, as large and aligned as was asked, and nobody else's until it is given
+// SAFETY: a piece lies in the block or is the system's, as large and aligned as was asked, and has one owner until it is given
 // back.
 #[allow(unsafe_code, reason = "an allocator hands out memory")]
 unsafe impl GlobalAlloc for Arena {

@@ -382,6 +382,36 @@ ask third
     assert!(lines[5].starts_with("third 0 frosty: degraded,"), "{lines:?}");
 }
 
+/// `auto`, and something silent listens on port 18000 that is no store: it costs one hook its budget, and not every one.
+#[test]
+fn a_silent_stranger_costs_auto_one_try() {
+    let frosty = Frosty::new();
+    let output = in_a_network_of_its_own(
+        &frosty,
+        r#"#!/bin/bash
+set -u
+ip link set lo up
+python3 -c '
+import os, socket
+s = socket.create_server(("127.0.0.1", 18000))
+s.settimeout(0.5)
+held = []
+while not os.path.exists("'$DIR'/over"):
+    try: held.append(s.accept())
+    except OSError: pass
+print(len(held), flush=True)' & stranger=$!
+for _ in $(seq 200); do (ss -ltn 2>/dev/null || cat /proc/net/tcp) | grep -qE '18000|:4650' && break; sleep 0.05; done
+ask() { "$FROSTY" hook <<<'{"session_id":"s","hook_event_name":"Notification"}' >/dev/null 2>&1; }
+for _ in 1 2 3 4 5 6; do ask; done
+touch "$DIR/over"; wait $stranger
+"#,
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    let tries: u32 = text.trim().parse().unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    // On a stalled machine a probe is due meanwhile.
+    assert!((1..=2).contains(&tries), "{tries} connections of 6 hooks");
+}
+
 /// `auto` without a server, and one is started later: a waiting engine finds it, and is woken through it.
 #[test]
 fn a_server_that_is_started_later_is_found_by_who_waits() {

@@ -23,11 +23,11 @@ pub const LARGEST: u64 = 64 * 1024 * 1024;
 /// Whose settings a file holds; all that apply to a project apply at once, and their hooks all run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// The machine's, put there by whoever looks after it.
+    /// The machine's, written by its administrator.
     Managed,
     /// The user's: every project.
     User,
-    /// The project's, shared with whoever clones it.
+    /// The project's, shared with every clone of it.
     Project,
     /// The project's, not shared.
     Local,
@@ -78,7 +78,7 @@ pub fn files(env: &Env, project: &Path) -> Vec<SettingsFile> {
     all
 }
 
-/// The folder of whoever looks after the machine (client 2.1.331).
+/// The folder of the machine's administrator (client 2.1.331).
 const MANAGED: &str =
     if cfg!(target_os = "macos") { "/Library/Application Support/ClaudeCode" } else { "/etc/claude-code" };
 

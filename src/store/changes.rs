@@ -1,6 +1,7 @@
 //! What a decision changes on a server: the conditions under which it stands, and its effects.
 //!
-//! A version is checked only of a document that the decision changed, or that permitted it. A refusal therefore waits for nobody.
+//! A version is checked only of a document that the decision changed, or that permitted it. A refusal therefore
+//! conflicts with no other request.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

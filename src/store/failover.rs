@@ -398,7 +398,7 @@ impl Failover<'_> {
         let record = record.unwrap_or_default();
         self.met = !self.optional || !record.born(&self.server.shown).is_empty() || reached::ever(self.config);
         let asked = match route {
-            _ if !self.met => self.meet(dir, step),
+            Route::Server if !self.met => self.meet(dir, step),
             Route::Server => match self.ask(step, record.born(&self.server.shown)) {
                 Ok(verdict) if verdict.unjournaled => {
                     self.journal_here(dir, step, &verdict.decision);
@@ -414,15 +414,15 @@ impl Failover<'_> {
                 Err(e) => Err(e),
             },
             Route::Stays => Err(decider::staying()),
-            Route::Home => self.go_home(dir, &record, step),
+            Route::Home => self.meet_or_go_home(dir, &record, step),
             // A person's word is not kept here because of what others found a moment ago.
             Route::Away if step.event.is_persons() && !decider::stays(dir, &step.scope) => {
-                self.go_home(dir, &record, step)
+                self.meet_or_go_home(dir, &record, step)
             }
             Route::Probe
                 if step.event.is_persons() || probe::take(dir, &self.server.shown, self.servers_deadline()) =>
             {
-                self.go_home(dir, &record, step)
+                self.meet_or_go_home(dir, &record, step)
             }
             Route::Probe | Route::Away => {
                 Err(StoreError::Away { why: record.breaker.as_ref().map(|b| b.why.clone()).unwrap_or_default() })
@@ -443,6 +443,10 @@ impl Failover<'_> {
             Err(e) => self.stand_in(step, e),
             Ok(verdict) => Ok(verdict),
         }
+    }
+
+    fn meet_or_go_home(&self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
+        if self.met { self.go_home(dir, record, step) } else { self.meet(dir, step) }
     }
 
     /// Asks a server where none ever was. That it is there is noted under the fleet's lock before anything is asked of it: from

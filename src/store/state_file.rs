@@ -305,7 +305,7 @@ pub(super) fn write_temporary(path: &Path, bytes: &[u8]) -> Result<(), StoreErro
         file.write_all(bytes)
     };
     let written = match write() {
-        // The first file of a folder, or somebody removed the folder.
+        // The first file of a folder, or the folder was removed.
         Err(e) if e.kind() == ErrorKind::NotFound => {
             let folder = path.parent().unwrap_or(path);
             DirBuilder::new().recursive(true).mode(0o700).create(folder).and_then(|()| write())
