@@ -20,26 +20,10 @@ pub fn waits(session: &SessionState) -> bool {
 #[must_use]
 pub fn lost(session: &SessionState) -> bool {
     let refused =
-        Reason::from_code(&session.last_reason).is_some_and(|reason| reason.is_rest() || is_waited_out(reason));
+        Reason::from_code(&session.last_reason).is_some_and(|reason| reason.is_rest() || reason.is_waited_out());
     // After a prompt the agent is at work, and the engine of the stop before has rightly left.
     let stood_down = session.begun.as_ref().is_some_and(|begun| !begun.id.is_empty());
     stood_down && session.phase == Phase::Open && session.pid.is_some() && refused && !waits(session)
-}
-
-/// Whether a waiting engine waits such a refusal out.
-#[must_use]
-pub fn is_waited_out(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::MinInterval
-            | Reason::Burst
-            | Reason::Cooldown
-            | Reason::ApiError
-            | Reason::Hold
-            | Reason::Spread
-            | Reason::Quota
-            | Reason::Busy
-    )
 }
 
 #[cfg(test)]

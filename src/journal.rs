@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use crate::throttle::policy::{Class, Ms};
 use crate::throttle::step::Step;
-use crate::throttle::verdict::{Decision, Outcome, Reason};
+use crate::throttle::verdict::{Decision, Outcome};
 
 /// The `infrastructure_mode` of every entry.
 pub const MODE: &str = "GUARDED_CONTINUOUS";
@@ -76,7 +76,7 @@ impl<'a> Entry<'a> {
         Self {
             timestamp: stamp(decided.now),
             window: if window.is_empty() { fleet } else { window },
-            status: if enforced { status(decided.reason) } else { "RECORDED" },
+            status: if enforced { decided.reason.status() } else { "RECORDED" },
             next_action: if goes_on { "CLAUDE_CODE_RESTART" } else { "NONE" },
             infrastructure_mode: MODE,
             v: 1,
@@ -226,24 +226,4 @@ impl<'de, F: FnMut(&str)> Visitor<'de> for Word<'_, F> {
 pub fn stamp(now: Ms) -> String {
     DateTime::from_timestamp_millis(now)
         .map_or_else(|| "00000000_000000".to_owned(), |t| t.format("%Y%m%d_%H%M%S").to_string())
-}
-
-/// The status that existing consumers know, for the reason of a continuation's verdict.
-#[must_use]
-pub fn status(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Admitted | Reason::Probe => "RESTARTING",
-        Reason::Cooldown | Reason::Burst | Reason::ApiError => "COOLDOWN",
-        Reason::Hold => "HOLD",
-        Reason::Rest | Reason::Done | Reason::Blocked | Reason::WaitFor | Reason::Parked => "RESTING",
-        Reason::MinInterval
-        | Reason::Spread
-        | Reason::Quota
-        | Reason::Busy
-        | Reason::Superseded
-        | Reason::Lost
-        | Reason::Contested
-        | Reason::StoreDown => "STANDING_DOWN",
-        Reason::Event | Reason::WaiterExpired | Reason::BadConfig | Reason::BadInput | Reason::BadUsage => "RECORDED",
-    }
 }

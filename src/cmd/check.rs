@@ -144,7 +144,7 @@ fn why(decided: &Decision, asked: &Asked, state: &State) -> String {
             format!("the API error is booked: {opened}{then}")
         }
         (None, _) => "nothing is asked: the event is journaled".to_owned(),
-        (_, Outcome::Admit) if decided.reason == Reason::Probe => "the first after a cooldown".to_owned(),
+        (_, Outcome::Admit) if decided.reason == Reason::Probe => decided.reason.words().to_owned(),
         (_, Outcome::Admit) => "no limit stands against it".to_owned(),
         _ if decided.reason == Reason::MinInterval => {
             format!("{} (min_interval is {})", prompt::why(decided), duration::show(limits.min_interval))

@@ -84,16 +84,16 @@ fn woken(name: &str, session: &SessionState, waits: bool) -> (String, String) {
         ),
         Phase::Open if waits => match Reason::from_code(&session.last_reason) {
             Some(rest) if rest.is_rest() => return (format!("woke {name}"), "more were woken".to_owned()),
-            Some(Reason::Admitted | Reason::Probe) | None => (
-                "does not rest: the wake-up is kept for its next stop",
-                "more do not rest: the wake-ups are kept for their next stops",
-            ),
-            Some(other) => {
-                let code = other.code();
+            Some(reason) if !reason.is_admission() => {
+                let code = reason.code();
                 let one = "does not rest: the wake-up is kept, and does not end what it waits for";
                 let more = "more do not rest: the wake-ups are kept, and do not end what they wait for";
                 return (format!("{name} {one} ({code})"), format!("{more} ({code})"));
             }
+            _ => (
+                "does not rest: the wake-up is kept for its next stop",
+                "more do not rest: the wake-ups are kept for their next stops",
+            ),
         },
         _ => (
             "has no engine that waits: the wake-up is kept for its next stop",

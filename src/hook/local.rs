@@ -88,7 +88,7 @@ impl Known {
         let entry = Entry {
             timestamp: journal::stamp(now),
             window: &self.scope,
-            status: if self.asked_to_go_on { journal::status(reason) } else { "RECORDED" },
+            status: if self.asked_to_go_on { reason.status() } else { "RECORDED" },
             next_action: "NONE",
             infrastructure_mode: journal::MODE,
             v: 1,

@@ -112,40 +112,21 @@ fn fill(template: &str, fields: &[(&str, String)]) -> String {
 /// Why the session paused, told to its agent. `rest` is what that asked for itself.
 #[must_use]
 pub fn paused(refused: &Decision, rest: Option<&RestRequest>) -> String {
-    let topic = rest.map_or("", |r| &r.topic);
-    match refused.reason {
-        Reason::Rest => "you asked to be continued later".to_owned(),
-        Reason::Done => "you said that you are done".to_owned(),
-        Reason::Blocked => format!("you said that you are blocked on {topic}"),
-        Reason::WaitFor => format!("you said that you wait for {topic}"),
-        Reason::Parked => "work of yours ran in the background".to_owned(),
-        _ => why(refused),
+    match refused.reason.to_agent() {
+        Some(words) if words.ends_with(' ') => format!("{words}{}", rest.map_or("", |r| &r.topic)),
+        Some(words) => words.to_owned(),
+        None => why(refused),
     }
 }
 
-/// Why an ask was refused, in a few words.
+/// Why a request was refused, in a few words.
 #[must_use]
 pub fn why(decision: &Decision) -> String {
     let Decision { attempts, strikes, .. } = decision;
-    match decision.reason {
-        Reason::MinInterval => "too soon after the last one".to_owned(),
-        Reason::Burst => format!("{attempts} attempts in a short time opened cooldown number {strikes}"),
-        Reason::Cooldown => "a cooldown is open".to_owned(),
-        Reason::ApiError => "the API failed, and its cooldown is open".to_owned(),
-        Reason::Hold => match &decision.held {
-            Some(held) => format!("held by {}: {}", text::line(&held.by), text::line(&held.reason)),
-            None => "held".to_owned(),
-        },
-        Reason::Rest => "the agent rests".to_owned(),
-        Reason::Done => "the agent said it is done".to_owned(),
-        Reason::Blocked => "the agent waits for a person".to_owned(),
-        Reason::WaitFor => "the agent waits for a wake-up".to_owned(),
-        Reason::Parked => "the client will wake the session itself".to_owned(),
-        Reason::Spread => "others were freed with it, and its release slot comes later".to_owned(),
-        Reason::Quota => "a quota is used up".to_owned(),
-        Reason::Busy => "the store is busy".to_owned(),
-        Reason::Superseded => "a newer stop or prompt took over".to_owned(),
-        other => other.code().replace('_', " "),
+    match (decision.reason, &decision.held) {
+        (Reason::Burst, _) => format!("{attempts} attempts in a short time opened cooldown number {strikes}"),
+        (Reason::Hold, Some(held)) => format!("held by {}: {}", text::line(&held.by), text::line(&held.reason)),
+        (reason, _) => reason.words().to_owned(),
     }
 }
 

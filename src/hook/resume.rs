@@ -13,7 +13,6 @@ use super::claim;
 use super::payload::Payload;
 use crate::config::{Config, Env, encoded};
 use crate::duration;
-use crate::engine;
 use crate::process::{self, Standing};
 use crate::store;
 use crate::store::roll::Roll;
@@ -108,8 +107,8 @@ pub(super) fn find(
 fn is_at_work(state: &SessionState) -> bool {
     let Some(begun) = &state.begun else { return false };
     let reason = Reason::from_code(&state.last_reason);
-    let runs = begun.id.is_empty() || matches!(reason, Some(Reason::Admitted | Reason::Probe));
-    let waits = state.pid.is_some() && reason.is_some_and(|r| r.is_rest() || engine::is_waited_out(r));
+    let runs = begun.id.is_empty() || reason.is_some_and(Reason::is_admission);
+    let waits = state.pid.is_some() && reason.is_some_and(|r| r.is_rest() || r.is_waited_out());
     state.phase == Phase::Open && (runs || waits)
 }
 

@@ -233,7 +233,7 @@ impl LeftOut {
         // Who rests for days is not seen for days.
         let waits = || {
             let reason = Reason::from_code(&session.last_reason);
-            !matches!(reason, Some(Reason::Admitted | Reason::Probe)) && engine::waits(session)
+            !reason.is_some_and(Reason::is_admission) && engine::waits(session)
         };
         let kept = unseen < RECENT || (wanted && unseen < STILL_WANTED) || waits();
         self.old += usize::from(!kept);

@@ -6,7 +6,7 @@ use crate::throttle::model::{self, State};
 use crate::throttle::policy::{Ms, Policy, millis};
 use crate::throttle::state::{FleetState, Hold, Phase, RestKind, ScopeState, SessionState, Span};
 use crate::throttle::step::{Claim, Event, Step};
-use crate::throttle::verdict::{Outcome, Reason};
+use crate::throttle::verdict::{End, Outcome, Reason};
 
 /// What stands in a session's way may change so often until it would be admitted; no more is looked ahead.
 pub const MOST_DOORS: usize = 8;
@@ -96,7 +96,7 @@ fn unrefused(facts: &Facts<'_>) -> Option<Kind> {
     }
     match Reason::from_code(&session.last_reason) {
         None if begun.is_none() => Some(Kind::Idle),
-        Some(Reason::Admitted | Reason::Probe) => {
+        Some(reason) if reason.is_admission() => {
             // A failed turn asks nothing by itself. The first good stop clears what it left.
             let failed = scope.api_strikes > 0 || scope.api_holds > 0;
             let since = begun.is_some_and(|begun| scope.stop.admitted_at.is_none_or(|at| at < begun.at));
@@ -117,7 +117,7 @@ fn waiting(facts: &Facts<'_>) -> (Kind, Back) {
         match ends {
             Some(end) if end > at => at = end,
             Some(_) => break,
-            None => return (kind, opened_by(reason)),
+            None => return (kind, ended_by(reason)),
         }
     }
     match first {
@@ -216,11 +216,11 @@ fn kind(reason: Reason) -> Kind {
     }
 }
 
-/// Who opens what no time opens.
-fn opened_by(reason: Reason) -> Back {
-    match reason {
-        Reason::Hold => Back::Release,
-        Reason::Parked => Back::Client,
+/// Who ends what no time ends.
+fn ended_by(reason: Reason) -> Back {
+    match reason.end() {
+        End::Release => Back::Release,
+        End::Client => Back::Client,
         _ => Back::Wake,
     }
 }

@@ -486,7 +486,7 @@ fn keep_fleet_hold(record: &mut Record, server: &str, step: &Step, decided: &Dec
         return false;
     }
     // On an admission it is said who held the session before.
-    match decided.held.as_ref().filter(|_| decided.reason != Reason::Admitted && decided.reason != Reason::Probe) {
+    match decided.held.as_ref().filter(|_| !decided.reason.is_admission()) {
         Some(held) if held.fleet => {
             let until = decided.retry_after.map(|left| now.saturating_add(millis(left)));
             let hold = Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until };

@@ -11,7 +11,7 @@ use crate::store::past::Past;
 use crate::text;
 use crate::throttle::policy::{Class, millis};
 use crate::throttle::state::{Hold, Phase, SessionState};
-use crate::throttle::verdict::{Decision, Reason};
+use crate::throttle::verdict::{Decision, End, Reason};
 
 /// The longest text of an entry that is told.
 const LONGEST: usize = 1000;
@@ -58,8 +58,7 @@ fn admitted_now(told: &Told<'_>) -> String {
 pub(super) fn since(told: &Told<'_>) -> Option<&'static str> {
     let session = &told.state.session;
     let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
-    let is_refusal =
-        told.class == Class::Stop && !matches!(told.reason, Reason::Admitted | Reason::Probe | Reason::Event);
+    let is_refusal = told.class == Class::Stop && !told.reason.is_admission() && told.reason != Reason::Event;
     if session.phase == Phase::Asleep {
         Some("The client stopped this background session. Open it to go on: claude agents")
     } else if session.phase == Phase::Ended {
@@ -98,9 +97,9 @@ pub(super) fn by_whom(told: &Told<'_>) -> String {
         return "The client asks again when it next wants to compact; until then the agent goes on uncompacted."
             .to_owned();
     }
-    match told.reason {
-        Reason::Superseded => return "Nobody needs to: whoever took over decides what comes.".to_owned(),
-        Reason::BadConfig | Reason::BadInput | Reason::BadUsage => {
+    match told.reason.end() {
+        End::Successor => return "Nobody needs to: whoever took over decides what comes.".to_owned(),
+        End::Repair => {
             return "Nothing was asked, and nothing asks again by itself: mend that, then type in the session to go on.".to_owned();
         }
         _ => {}

@@ -7,7 +7,7 @@ use crate::naming::Names;
 use crate::store::past::Past;
 use crate::throttle::model::State;
 use crate::throttle::policy::{Class, Ms, Policy};
-use crate::throttle::verdict::{Decision, Outcome, Reason};
+use crate::throttle::verdict::{Decision, End, Outcome, Reason};
 
 /// What is told, and from what.
 #[derive(Debug)]
@@ -81,11 +81,11 @@ impl<'a> Told<'a> {
         }
         let failed = self.failure.filter(|_| self.class == Class::Stop).map(|failure| back::failed(self, failure));
         match self.reason {
-            Reason::Admitted | Reason::Probe if self.class == Class::Stop && back::failed_since(self) => {
+            reason if reason.is_admission() && self.class == Class::Stop && back::failed_since(self) => {
                 all.push(failed.unwrap_or_else(|| "It went on, and that turn failed.".to_owned()));
                 all.extend([back::now(self), back::by_whom(self)]);
             }
-            Reason::Admitted | Reason::Probe if self.class == Class::Stop => {
+            reason if reason.is_admission() && self.class == Class::Stop => {
                 all.push("It went on; its next stop asks again.".to_owned());
                 all.push(back::now(self));
             }
@@ -94,7 +94,7 @@ impl<'a> Told<'a> {
                 all.extend([back::now(self), back::by_whom(self)]);
             }
             _ if is_about_then => {}
-            Reason::BadConfig | Reason::BadInput | Reason::BadUsage => all.push(back::by_whom(self)),
+            reason if reason.end() == End::Repair => all.push(back::by_whom(self)),
             _ => {
                 all.extend(failed);
                 all.extend([back::now(self), back::by_whom(self)]);
@@ -121,13 +121,11 @@ impl<'a> Told<'a> {
             ("admit", false) => "was admitted",
             ("admit", true) => "would have been admitted",
             ("refuse", true) => "would have been refused",
-            _ => match self.reason {
-                Reason::Event => "was heard of",
-                Reason::WaiterExpired => "was left without an engine",
-                Reason::StoreDown => "could not be decided for (store_down)",
-                Reason::BadConfig => "was not decided for (bad_config)",
-                Reason::BadInput => "was not decided for (bad_input)",
-                Reason::BadUsage => "was not decided for (bad_usage)",
+            _ => match self.reason.end() {
+                End::Event if self.reason == Reason::WaiterExpired => "was left without an engine",
+                End::Event => "was heard of",
+                End::Store => &format!("could not be decided for ({})", self.reason.code()),
+                End::Repair => &format!("was not decided for ({})", self.reason.code()),
                 _ => "was refused",
             },
         };

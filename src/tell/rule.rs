@@ -16,27 +16,8 @@ const LONGEST: usize = 1000;
 /// The rule's number and name, as docs/policy.md has them; empty where none decided.
 pub(super) fn name(told: &Told<'_>) -> &'static str {
     match told.reason {
-        Reason::Superseded => "rule 0, fence",
-        Reason::Hold => "rule 1, hold",
-        Reason::Cooldown => "rule 2, cooldown",
-        Reason::ApiError => "rule 3, API cooldown",
-        Reason::Rest | Reason::Done | Reason::Blocked | Reason::WaitFor | Reason::Parked => "rule 4, rest",
         Reason::MinInterval if told.is_paced() => "rule 5, guard",
-        Reason::Spread => "rule 5, release slot",
-        Reason::Burst => "rule 6, bang window",
-        Reason::MinInterval => "rule 7, guard",
-        Reason::Quota => "rule 8, quota",
-        Reason::Admitted => "rule 9",
-        Reason::Probe => "rule 9, half-open",
-        Reason::Event
-        | Reason::WaiterExpired
-        | Reason::Busy
-        | Reason::Lost
-        | Reason::Contested
-        | Reason::StoreDown
-        | Reason::BadConfig
-        | Reason::BadInput
-        | Reason::BadUsage => "",
+        reason => reason.rule(),
     }
 }
 
