@@ -428,17 +428,6 @@ fn in_files_a_session_that_moves_keeps_what_it_was_told() {
 }
 
 #[test]
-fn a_renewal_that_meets_the_guard_waits_for_it() {
-    let server = Server::start();
-    let frosty = Frosty::new().config(r#"{"stop": {"min_interval": "4s"}}"#).var("FROSTY_STORE", &server.url());
-    assert_eq!(Engine::start(&frosty, &stop_saying("s", "on it")).answer().code, Some(2));
-    let command = frosty.command(&["hook", "--wait", "5s", "--timeout", "10"]);
-    let _fresh = Engine::of(command, &stop_saying("s", "frosty: done")).answer();
-    let reasons = reasons(&mut server.connection(), "s");
-    assert_eq!(reasons.last().unwrap(), "admitted", "{reasons:?}");
-}
-
-#[test]
 fn a_client_of_an_impossible_number_is_nobody() {
     let server = Server::start();
     for pid in ["-1", "0", "x", ""] {

@@ -11,8 +11,8 @@ use chrono::Local;
 
 mod claim;
 mod client;
-mod course;
 pub mod directive;
+mod engine;
 mod failure;
 pub mod flags;
 #[cfg(fuzzing)]
@@ -20,6 +20,7 @@ pub mod flags;
 pub mod fuzzing;
 mod local;
 pub mod look;
+mod pace;
 mod pane;
 mod parked;
 mod patience;
@@ -128,7 +129,7 @@ fn run_waiting(env: &Env, flags: &Flags, program: Program) -> Code {
     }
     // A payload may be large, and a wait long.
     drop(bytes);
-    wait_out(env, known, caller, call, wait::Start { client, signals, since })
+    wait_out(env, known, caller, call, engine::Start { client, signals, since })
 }
 
 /// Answers at once.
@@ -355,7 +356,7 @@ fn ask(call: &Call) -> Result<Verdict, StoreError> {
 /// Waits until the session is admitted. Prints nothing when it is not.
 #[cold]
 #[inline(never)]
-fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: wait::Start) -> Code {
+fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: engine::Start) -> Code {
     let Call { mut config, mut step, mut prompt, wait, unattended } = call;
     let rest = match &step.event {
         Event::Stop { rest } => rest.clone(),
@@ -364,24 +365,28 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
     known.waits = true;
     let session = step.session.clone();
     let mut standing = Standing::new(env, caller.flags, &session, caller.project);
-    let mut course = course::Course::new(&config, &step, start.since);
+    let mut seen = engine::Seen::new(&config, &session);
+    let bounds = |config: &Config| {
+        let most = if unattended { wait.min(config.print_wait) } else { wait };
+        wait::Bounds::of(start.since, most, unattended)
+    };
+    // A payload or a configuration that came late left a mark.
+    let marked = start.since.elapsed() > wait::LATEST;
+    let mut wait = wait::Wait::new(bounds(&config), step.event.asks().is_some(), unattended, marked);
     loop {
-        let engine = wait::Engine {
+        let engine = engine::Engine {
             config: &config,
             env,
             known: &known,
             caller,
-            unattended,
             start: &start,
             standing: &mut standing,
+            seen: &mut seen,
             begin: step.clone(),
-            until: start.since + if unattended { wait.min(config.print_wait) } else { wait },
-            renew_at: (!unattended).then(|| wait::renew_at(start.since, wait)),
-            ears: None,
         };
-        match engine.run(&mut course) {
-            wait::End::Over => return Code::ZERO,
-            wait::End::Admitted(admitted) => {
+        match engine.run(&mut wait) {
+            engine::Ended::Over => return Code::ZERO,
+            engine::Ended::Admitted(admitted) => {
                 prompt.rest = match &step.event {
                     Event::Resume { .. } => step.detail.clone(),
                     _ => admitted.paused.map(|refused| prompt::paused(&refused, rest.as_ref())).unwrap_or_default(),
@@ -395,9 +400,13 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
                 std::mem::forget(admitted.kept);
                 return code;
             }
-            wait::End::Changed(terms) => {
+            engine::Ended::Changed(terms) => {
                 let Terms { config: new, scope } = *terms;
-                course.moves(&config, &new, &step, &scope);
+                if config.fleet != new.fleet {
+                    seen.moves(&new, &session);
+                }
+                let elsewhere = config.fleet != new.fleet || config.store != new.store || step.scope != scope;
+                wait.moves(bounds(&new), elsewhere);
                 step.name = new.name.as_deref().map(text::line).unwrap_or_default();
                 prompt.template.clone_from(&new.prompt);
                 (known.fleet, known.scope) = (new.fleet.clone(), scope.clone());

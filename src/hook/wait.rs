@@ -1,451 +1,520 @@
-//! The waiting engine: begin, ask; refused, wait for what could change the answer, and ask again with the fence.
+//! Decides what a waiting engine does next: a state machine without clock, I/O or chance.
 //!
-//! It ends with an admission, or silently: another stop, a prompt or the session's end has taken over, the client is gone
-//! or told it to end, or its time is up. A store that cannot be asked is asked again, ever more slowly.
+//! `engine.rs` performs each action with the store, the files and the signals of its process, and returns what it found. Begin,
+//! send; refused, wait for what could change the answer, and send again with the fence. The engine ends with an admission, or
+//! silently: another stop, a prompt or the session's end took over, the client is gone or ended it, or its time is up.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
-use super::claim;
-use super::client::Client;
-use super::course::{Away, Course, asks_again_in, took};
-use super::local::Known;
-use super::signals::Signals;
-use super::standing::{Found, Standing, Terms};
-use super::told;
-use crate::clock;
-use crate::config::{Config, Env};
-use crate::store::listen::{self, Ears, Heard, Listener, Teller};
-use crate::store::marks::{self, Mark};
-use crate::store::{self, StoreError};
+use super::pace::{PACE, Pace, Retry, next_request_in};
+use crate::store::listen::{self, Heard, Look, Source};
 use crate::text;
 use crate::throttle::effects::BY_API;
-use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::{Decision, Outcome, Reason, Verdict};
-use crate::willy::Kind;
-use crate::willy::detached::{self, Caller};
-use crate::willy::lost;
+use crate::throttle::verdict::{Decision, Held, Outcome, Reason};
 
-/// An admission that took longer is not used.
+/// An admission that took longer is not used. A stop that was sent later was late.
 pub(super) const LATEST: Duration = Duration::from_secs(1);
 /// A wait is renewed so long before its end, or a tenth of it before.
 const RENEW_BEFORE: Duration = Duration::from_secs(3600);
-/// Looks are so far apart, and asks too, but for a few of them when something stirs.
-pub(super) const PACE: Duration = Duration::from_secs(1);
 
-/// How a wait ended with an admission.
-pub(super) struct Admitted {
-    pub(super) verdict: Verdict,
-    /// The last refusal that was more than a guard.
-    pub(super) paused: Option<Decision>,
-    /// Keeps a switch from returning before this process has ended.
-    pub(super) kept: Option<File>,
+/// A request to the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Request {
+    /// The event after which the engine waits, always with the same id; `late`: how long ago it happened.
+    Begin { late: Option<Duration> },
+    /// A request with the fence of that event; `again`: the same one once more, since no answer came.
+    Ask { fence: i64, renew: bool, again: bool },
+    /// A wake-up that was published and that the store does not know yet.
+    Wake { note: String },
+    /// The wait is over without an admission.
+    Expired { fence: Option<i64> },
 }
 
-/// How an engine ended.
+/// What an engine does next, and which input it returns.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Looks whether the session may still be continued: [`Input::Checked`].
+    Check,
+    /// Sends a request: [`Input::Answered`] or [`Input::Failed`].
+    Send(Request),
+    /// Looks once more after an admission, under the lock that a switch takes: [`Input::Checked`].
+    Verify,
+    /// Reads the session and the holds in this store: [`Input::Looked`] or [`Input::Failed`].
+    Look(Source),
+    /// Listens for notifications for at most so long: [`Input::Heard`] or [`Input::Failed`].
+    Listen(Duration),
+    /// Sleeps for so long, or until a signal comes or a file changes: [`Input::Paused`].
+    Pause(Duration),
+    /// Ends.
+    End(End),
+}
+
+/// How a wait ends.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
-    Admitted(Box<Admitted>),
-    /// There is nobody or nothing left to wait for.
+    /// With the admission that was answered last. `paused`: the last refusal that was more than a minimum interval.
+    /// `held`: who held the session at its last refusal by a hold.
+    Admitted { paused: Option<Box<Decision>>, held: Option<Held> },
+    /// Nothing is left to wait for.
     Over,
+    /// Its time is up: nothing wakes the session any more.
+    Expired,
     /// The wait goes on under other terms.
-    Changed(Box<Terms>),
+    Changed,
 }
 
-/// The process as it began.
-pub(super) struct Start {
-    pub(super) client: Client,
-    pub(super) signals: Signals,
+/// What an engine found.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// The wait begins, or goes on under other terms.
+    Begin,
+    Checked(Checked),
+    Answered(Box<Answer>),
+    Failed(Failure),
+    Looked(Look),
+    Heard(Heard),
+    Paused,
+}
+
+/// What a check found.
+#[derive(Debug)]
+pub(super) struct Checked {
+    /// Whether the client is there, has not ended the engine, and nothing on this machine took the session over.
+    pub(super) is_wanted: bool,
+    pub(super) terms: Found,
+}
+
+/// What became of the terms that the session is decided under.
+#[derive(Debug)]
+pub(super) enum Found {
+    Same,
+    Changed,
+    /// The session was disarmed, or the registration was taken out.
+    Gone,
+    /// The terms cannot be read at present.
+    Unclear(Reason, String),
+}
+
+/// What a store answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) decision: Decision,
+    /// Whether files decided, and whether they did so in a server's place.
+    pub(super) by_files: bool,
+    pub(super) stands_in: bool,
+}
+
+/// Why a store could not be used.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) why: String,
+    /// Whether the store did not answer at all, so that another may take its place.
+    pub(super) is_silence: bool,
+    /// A random number.
+    pub(super) chance: u64,
+}
+
+/// What is written on this machine about the session.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    /// It is undecided, and why.
+    Undecided(Reason, String),
+    /// It is decided again.
+    Decided,
+}
+
+/// The next action, and what is noted before it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) note: Option<Note>,
+    pub(super) action: Action,
+}
+
+impl From<Action> for Next {
+    fn from(action: Action) -> Self {
+        Self { note: None, action }
+    }
+}
+
+impl From<End> for Next {
+    fn from(end: End) -> Self {
+        Action::End(end).into()
+    }
+}
+
+/// The bounds of a wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
     pub(super) since: Instant,
-}
-
-/// A waiting engine.
-pub(super) struct Engine<'a, 's> {
-    pub(super) config: &'a Config,
-    pub(super) env: &'a Env,
-    pub(super) known: &'a Known,
-    pub(super) caller: Caller<'a>,
-    /// Nobody sits before the client, which waits for this process: the wait is not renewed, and a session that is done
-    /// ends it.
-    pub(super) unattended: bool,
-    pub(super) start: &'a Start,
-    /// Whether the session may still be continued.
-    pub(super) standing: &'a mut Standing<'s>,
-    /// The event that it waits after.
-    pub(super) begin: Step,
     pub(super) until: Instant,
     pub(super) renew_at: Option<Instant>,
-    pub(super) ears: Option<Box<dyn Ears + 'a>>,
 }
 
-/// When a wait that begins now is to be renewed.
-pub(super) fn renew_at(now: Instant, wait: Duration) -> Instant {
-    now + wait.saturating_sub(RENEW_BEFORE.min(wait / 10))
+impl Bounds {
+    /// The bounds of a wait that lasts so long. One that nobody attends is not renewed.
+    pub(super) fn of(since: Instant, wait: Duration, unattended: bool) -> Self {
+        let renewed = since + wait.saturating_sub(RENEW_BEFORE.min(wait / 10));
+        Self { since, until: since + wait, renew_at: (!unattended).then_some(renewed) }
+    }
+
+    fn renews(&self, now: Instant) -> bool {
+        self.renew_at.is_some_and(|at| now >= at)
+    }
 }
 
-/// What a wait came to.
-enum Next {
-    Ask,
-    /// The store does not know the session any more.
-    Tell,
-    End(End),
+/// Where a wait stands.
+#[derive(Debug, Default)]
+enum Stage {
+    /// This is to be sent next.
+    Before(Plan),
+    /// This was sent.
+    Sent(Plan),
+    /// An admission was answered.
+    #[default]
+    Admitted,
+    /// A refusal is waited out.
+    Refused(Box<Refused>),
+    /// The end of the wait was sent.
+    Expiring,
 }
 
-/// Whether the session may still be continued.
-enum Stands {
-    Yes,
-    /// That is not clear at present.
-    Not,
-    End(End),
+/// A request that is to be sent.
+#[derive(Debug, Clone, Copy)]
+enum Plan {
+    Begin,
+    Ask { fence: i64, renew: bool, again: bool },
 }
 
-/// What a look says.
-enum Call {
-    Nothing,
-    Ask,
-    Tell,
+/// A refusal that is waited out.
+#[derive(Debug)]
+struct Refused {
+    decision: Decision,
+    fence: i64,
+    /// When the next request is due, and when the wait is renewed.
+    due: Option<Instant>,
+    renew_at: Option<Instant>,
+    /// Whether the wait was being renewed when it was refused.
+    renews: bool,
+    retry: Retry,
 }
 
-impl Engine<'_, '_> {
-    /// Runs until the session is admitted, or there is nobody or nothing left to wait for.
-    pub(super) fn run(mut self, course: &mut Course) -> End {
-        let mut ask = self.first_ask(course);
-        loop {
-            self.start.signals.clear();
-            // A failure is committed first, whoever is there.
-            if (course.fence.is_some() || ask.event.asks().is_some()) && self.leaves(course) {
-                return End::Over;
+/// How far a wait has come.
+#[derive(Debug)]
+pub(super) struct Wait {
+    bounds: Bounds,
+    /// Whether the event itself asks to go on.
+    asks: bool,
+    /// The client waits for this process, and nobody sits before it: a session that is done ends it.
+    unattended: bool,
+    stage: Stage,
+    /// The event was sent to a store.
+    sent: bool,
+    fence: Option<i64>,
+    /// Where the last answer came from.
+    source: Option<Source>,
+    retry: Retry,
+    /// The terms could not be read, and the journal has that.
+    unclear: bool,
+    /// The session is marked as undecided.
+    marked: bool,
+    paused: Option<Box<Decision>>,
+    held: Option<Held>,
+    /// The store fell silent, and the event was sent once more since.
+    silent: bool,
+    /// What was published and has not been sent to the store yet.
+    word: Option<String>,
+    looks: Pace,
+    requests: Pace,
+}
+
+impl Wait {
+    /// A wait after an event that `asks` to go on, or only shows a failure. `marked`: the session is undecided so far.
+    pub(super) fn new(bounds: Bounds, asks: bool, unattended: bool, marked: bool) -> Self {
+        Self {
+            bounds,
+            asks,
+            unattended,
+            stage: Stage::Before(Plan::Begin),
+            sent: false,
+            fence: None,
+            source: None,
+            retry: Retry::default(),
+            unclear: false,
+            marked,
+            paused: None,
+            held: None,
+            silent: false,
+            word: None,
+            looks: Pace::default(),
+            requests: Pace::default(),
+        }
+    }
+
+    /// Goes on within other bounds; `elsewhere`: in another scope, fleet or store, which does not know its fence.
+    pub(super) fn moves(&mut self, bounds: Bounds, elsewhere: bool) {
+        self.bounds = bounds;
+        if elsewhere {
+            (self.fence, self.source) = (None, None);
+        }
+    }
+
+    /// What to do next. An input that does not belong to the last action makes it check again.
+    pub(super) fn next(&mut self, now: Instant, input: Input) -> Next {
+        match (std::mem::take(&mut self.stage), input) {
+            (_, Input::Begin) => self.plans(self.first()),
+            (Stage::Before(plan), Input::Checked(checked)) => self.before(now, plan, checked),
+            (Stage::Sent(_), Input::Answered(answer)) => self.answered(now, *answer),
+            (Stage::Sent(plan), Input::Failed(failure)) => self.failed(now, plan, failure),
+            (Stage::Admitted, Input::Checked(checked)) => self.admitted(checked),
+            (Stage::Refused(refused), Input::Checked(checked)) => self.listens(now, refused, checked),
+            (Stage::Refused(refused), Input::Answered(_)) => {
+                self.word = None;
+                self.looks_in(refused)
             }
-            match self.stands(course) {
-                Stands::Yes => {}
-                Stands::Not => {
-                    self.pause(PACE);
-                    continue;
-                }
-                Stands::End(end) => return end,
-            }
-            if let Some(wait) = course.hearing.asks.holds() {
-                self.pause(wait);
-                continue;
-            }
-            course.hearing.asks.last = Some(Instant::now());
-            self.hush();
-            course.told = true;
-            let verdict = match self.step(&ask) {
-                Ok(verdict) => verdict,
-                Err(e) => {
-                    if ask.event.raises_fence() {
-                        ask.late = Some(self.start.since.elapsed());
-                    }
-                    if Instant::now() >= self.until {
-                        return self.expire(course.fence);
-                    }
-                    course.marked = true;
-                    course.away.journal(self.env, self.known, &e);
-                    self.ears = None;
-                    self.pause(course.away.next());
-                    continue;
-                }
-            };
-            course.away = Away::default();
-            if std::mem::take(&mut course.marked) {
-                self.known.decided(self.env);
-            }
-            let teller = Teller::of(&verdict, course.hearing.teller);
-            if course.hearing.teller.replace(teller) != Some(teller) {
-                self.ears = None;
-            }
-            let refused = match verdict.decision.outcome {
-                Outcome::Admit => match self.admitted(course, verdict) {
-                    Some(end) => return end,
-                    None => {
-                        ask = self.first_ask(course);
-                        continue;
-                    }
-                },
-                Outcome::Refuse | Outcome::Record => verdict.decision,
-            };
-            match self.refused(course, &ask, &refused, teller) {
-                Ok(next) => ask = next,
-                Err(end) => return end,
+            (Stage::Refused(refused), Input::Looked(look)) => self.looked(now, refused, &look),
+            (Stage::Refused(refused), Input::Heard(heard)) => self.heard(refused, heard),
+            (Stage::Refused(refused), Input::Failed(failure)) => self.lost(now, refused, failure),
+            (Stage::Expiring, Input::Failed(failure)) => Next {
+                note: Some(Note::Undecided(Reason::WaiterExpired, failure.why)),
+                action: Action::End(End::Expired),
+            },
+            (Stage::Expiring, _) => End::Expired.into(),
+            (stage, _) => {
+                self.stage = stage;
+                Action::Check.into()
             }
         }
     }
 
-    /// What is asked first under these terms.
-    fn first_ask(&self, course: &Course) -> Step {
-        match course.fence {
-            Some(fence) => of(&self.begin, Event::Ask { fence, renew: false }),
-            None if course.told => self.told_again(),
-            None => {
-                // After a payload or a configuration that came late, what was told of the session meanwhile is newer.
-                let waited = self.start.since.elapsed();
-                Step { late: (waited > LATEST).then_some(waited), ..self.begin.clone() }
-            }
-        }
+    fn plans(&mut self, plan: Plan) -> Next {
+        self.stage = Stage::Before(plan);
+        Action::Check.into()
     }
 
-    /// Whether the session may be continued still.
-    fn stands(&mut self, course: &mut Course) -> Stands {
-        match self.standing.look() {
-            Found::Same => {
-                course.unclear = false;
-                Stands::Yes
+    /// What is sent first under these terms.
+    fn first(&self) -> Plan {
+        self.fence.map_or(Plan::Begin, |fence| Plan::Ask { fence, renew: false, again: false })
+    }
+
+    fn before(&mut self, now: Instant, plan: Plan, checked: Checked) -> Next {
+        // A failure is committed first, whoever is there.
+        if (self.fence.is_some() || self.asks) && !checked.is_wanted {
+            return End::Over.into();
+        }
+        if let Some(next) = self.stands(now, checked.terms) {
+            if matches!(next.action, Action::Pause(_)) {
+                self.stage = Stage::Before(plan);
             }
-            Found::Gone => Stands::End(End::Over),
-            Found::Changed(terms) => {
-                course.unclear = false;
-                Stands::End(End::Changed(terms))
-            }
-            Found::Unclear(_, _) if Instant::now() >= self.until => Stands::End(self.expire(course.fence)),
+            return next;
+        }
+        if let Some(left) = self.requests.holds(now) {
+            self.stage = Stage::Before(plan);
+            return Action::Pause(left).into();
+        }
+        let waited = now.saturating_duration_since(self.bounds.since);
+        // After a payload or a configuration that came late, what the store was sent of the session meanwhile is newer.
+        let late = (self.sent || waited > LATEST).then_some(waited);
+        self.sent = true;
+        self.stage = Stage::Sent(plan);
+        Action::Send(match plan {
+            Plan::Begin => Request::Begin { late },
+            Plan::Ask { fence, renew, again } => Request::Ask { fence, renew, again },
+        })
+        .into()
+    }
+
+    /// What to do where the session may not be continued, or not now; `None` where it may.
+    fn stands(&mut self, now: Instant, terms: Found) -> Option<Next> {
+        let is_new = !std::mem::replace(&mut self.unclear, matches!(terms, Found::Unclear(..)));
+        match terms {
+            Found::Same => None,
+            Found::Gone => Some(End::Over.into()),
+            Found::Changed => Some(End::Changed.into()),
+            Found::Unclear(..) if now >= self.bounds.until => Some(self.expire()),
             Found::Unclear(reason, why) => {
-                if !std::mem::replace(&mut course.unclear, true) {
-                    course.marked = true;
-                    self.known.journal(self.env, reason, &why);
-                }
-                Stands::Not
+                self.marked |= is_new;
+                let note = is_new.then_some(Note::Undecided(reason, why));
+                Some(Next { note, ..self.pause(now, PACE) })
             }
         }
     }
 
-    /// The session was admitted: looks once more whether it may be continued. An admission that comes too late for that is
-    /// burnt; `None` asks again.
-    fn admitted(&mut self, course: &mut Course, mut verdict: Verdict) -> Option<End> {
-        if self.start.signals.terminated() {
-            return Some(End::Over);
+    fn pause(&self, now: Instant, most: Duration) -> Next {
+        Action::Pause(most.min(self.bounds.until.saturating_duration_since(now))).into()
+    }
+
+    fn expire(&mut self) -> Next {
+        self.stage = Stage::Expiring;
+        Action::Send(Request::Expired { fence: self.fence }).into()
+    }
+
+    fn failed(&mut self, now: Instant, plan: Plan, failure: Failure) -> Next {
+        if now >= self.bounds.until {
+            return self.expire();
         }
-        course.fence = verdict.decision.fence.or(course.fence);
-        let kept = self.standing.keep();
-        match self.standing.look() {
-            Found::Gone => return Some(End::Over),
-            Found::Unclear(..) => return None,
+        self.stage = Stage::Before(match plan {
+            Plan::Begin => Plan::Begin,
+            Plan::Ask { fence, renew, .. } => Plan::Ask { fence, renew, again: true },
+        });
+        self.marked = true;
+        let note = self.retry.is_first().then_some(Note::Undecided(Reason::StoreDown, failure.why));
+        let left = self.retry.next(failure.chance);
+        Next { note, ..self.pause(now, left) }
+    }
+
+    fn answered(&mut self, now: Instant, answer: Answer) -> Next {
+        self.retry = Retry::default();
+        let note = self.decided();
+        let source = Source::of(answer.by_files, answer.stands_in, self.source);
+        self.source = Some(source);
+        let next = match answer.decision.outcome {
+            Outcome::Admit => {
+                self.fence = answer.decision.fence.or(self.fence);
+                self.stage = Stage::Admitted;
+                Action::Verify.into()
+            }
+            Outcome::Refuse | Outcome::Record => self.refused(now, answer.decision),
+        };
+        Next { note, ..next }
+    }
+
+    /// The note that the session is decided again, where it was marked.
+    fn decided(&mut self) -> Option<Note> {
+        std::mem::take(&mut self.marked).then_some(Note::Decided)
+    }
+
+    /// An admission that comes too late to be verified is burnt.
+    fn admitted(&mut self, checked: Checked) -> Next {
+        if !checked.is_wanted {
+            return End::Over.into();
+        }
+        match checked.terms {
+            Found::Gone => End::Over.into(),
+            Found::Unclear(..) => self.plans(self.first()),
             // Other limits apply to the next request.
-            Found::Same | Found::Changed(_) => {}
+            Found::Same | Found::Changed => End::Admitted { paused: self.paused.take(), held: self.held.take() }.into(),
         }
-        // A store that took over meanwhile does not know of it.
-        let known = verdict.decision.held.is_some() || verdict.decision.renewed;
-        verdict.decision.held = verdict.decision.held.or(course.held.take().filter(|_| !known));
-        Some(End::Admitted(Box::new(Admitted { verdict, paused: course.paused.take(), kept })))
     }
 
-    /// Waits after a refusal, or after what only told of a failure. What to ask next.
-    fn refused(&mut self, course: &mut Course, ask: &Step, refused: &Decision, teller: Teller) -> Result<Step, End> {
-        if refused.reason == Reason::Superseded {
-            return Err(End::Over);
+    /// Waits after a refusal, or goes on after the record of a failure.
+    fn refused(&mut self, now: Instant, decision: Decision) -> Next {
+        if decision.reason == Reason::Superseded {
+            return End::Over.into();
         }
-        if let Some(word) = told::word(&self.config.fleet, ask, refused) {
-            // A stop that is told to another store, too, is the same one.
-            let again = word.kind == Kind::Blocked && std::mem::replace(&mut course.hearing.blocked, true);
-            if !again {
-                detached::tell(self.config, self.caller, &word, detached::Then::Stays);
-            }
+        if decision.reason == Reason::Hold {
+            self.held = decision.held.clone().filter(|held| held.by != BY_API);
         }
-        if refused.reason == Reason::Hold {
-            course.held = refused.held.clone().filter(|h| h.by != BY_API);
+        let Some(fence) = decision.fence else { return End::Over.into() };
+        self.fence = Some(fence);
+        let renews = self.bounds.renews(now);
+        if decision.outcome != Outcome::Refuse {
+            return self.plans(Plan::Ask { fence, renew: renews, again: false });
         }
-        let Some(own) = refused.fence else { return Err(End::Over) };
-        course.fence = Some(own);
-        let renew = self.renew_at.is_some_and(|at| Instant::now() >= at);
-        if refused.outcome == Outcome::Refuse {
-            if !matches!(refused.reason, Reason::MinInterval | Reason::Spread) {
-                course.paused = Some(refused.clone());
+        if !matches!(decision.reason, Reason::MinInterval | Reason::Spread) {
+            self.paused = Some(Box::new(decision.clone()));
+        }
+        if self.unattended && decision.reason == Reason::Done {
+            return End::Over.into();
+        }
+        let due = next_request_in(&decision).map(|left| now + left + Duration::from_millis(1));
+        let renew_at = self.bounds.renew_at.filter(|at| *at > now);
+        self.stage =
+            Stage::Refused(Box::new(Refused { decision, fence, due, renew_at, renews, retry: Retry::default() }));
+        Action::Check.into()
+    }
+
+    fn listens(&mut self, now: Instant, refused: Box<Refused>, checked: Checked) -> Next {
+        if !checked.is_wanted {
+            return End::Over.into();
+        }
+        if let Some(next) = self.stands(now, checked.terms) {
+            if matches!(next.action, Action::Pause(_)) {
+                self.stage = Stage::Refused(refused);
             }
-            if self.unattended && refused.reason == Reason::Done {
-                return Err(End::Over);
+            return next;
+        }
+        // Sent before its time is called over: a machine that stalled must not cost the agent its engine.
+        if [refused.due, refused.renew_at].into_iter().flatten().any(|at| now >= at) {
+            return self.asks_again(now, &refused);
+        }
+        if now >= self.bounds.until {
+            return self.expire();
+        }
+        if let Some(held) = self.looks.holds(now) {
+            let left = held.min(self.left(now, &refused));
+            self.stage = Stage::Refused(refused);
+            return self.pause(now, left);
+        }
+        match self.word.clone() {
+            Some(note) => {
+                self.stage = Stage::Refused(refused);
+                Action::Send(Request::Wake { note }).into()
             }
-            match self.listen(course, refused, own) {
-                // A stand-in's fence may not be the server's, which may be there again: it knows the stop by its id.
-                Next::Ask if matches!(teller, Teller::StandIn(_)) && !renew => return Ok(self.told_again()),
-                // Nothing but the attempt was committed, so the stop is not known yet.
-                Next::Ask if refused.reason == Reason::Busy && !renew => return Ok(self.told_again()),
-                Next::Ask => {}
-                Next::Tell => return Ok(self.told_again()),
-                Next::End(end) => return Err(end),
-            }
+            None => self.looks_in(refused),
+        }
+    }
+
+    /// How long nothing is due.
+    fn left(&self, now: Instant, refused: &Refused) -> Duration {
+        let ends = [refused.due, refused.renew_at, Some(self.bounds.until)];
+        ends.into_iter().flatten().min().unwrap_or(now).saturating_duration_since(now)
+    }
+
+    fn looks_in(&mut self, refused: Box<Refused>) -> Next {
+        self.stage = Stage::Refused(refused);
+        Action::Look(self.source.unwrap_or(Source::Server)).into()
+    }
+
+    fn looked(&mut self, now: Instant, refused: Box<Refused>, look: &Look) -> Next {
+        let is_over = listen::end_of(&refused.decision).is_some_and(|end| look.now >= end);
+        if is_over || look.contradicts(&refused.decision, refused.fence) {
+            // A store that lost the session, or comes back, is sent the event again.
+            return match look.is_back || look.fence.is_none_or(|stored| stored < refused.fence) {
+                true => self.plans(Plan::Begin),
+                false => self.asks_again(now, &refused),
+            };
+        }
+        let left = self.left(now, &refused);
+        self.stage = Stage::Refused(refused);
+        Action::Listen(left).into()
+    }
+
+    fn heard(&mut self, mut refused: Box<Refused>, heard: Heard) -> Next {
+        if let Heard::Word(word) = heard {
+            let before = self.word.take().filter(|before| !before.is_empty());
+            let words = before.into_iter().chain([word]).collect::<Vec<_>>().join(" / ");
+            self.word = Some(text::line_of(&words, text::LONGEST_NOTE));
+        }
+        refused.retry = Retry::default();
+        self.silent = false;
+        self.stage = Stage::Refused(refused);
+        // The refusal that it waits out stands: nothing is undecided any more.
+        Next { note: self.decided(), action: Action::Check }
+    }
+
+    fn lost(&mut self, now: Instant, mut refused: Box<Refused>, failure: Failure) -> Next {
+        // Another store may have to stand in. It may not know the session, so the event is sent again.
+        if failure.is_silence && !std::mem::replace(&mut self.silent, true) {
+            return self.plans(Plan::Begin);
+        }
+        self.marked = true;
+        let note = refused.retry.is_first().then_some(Note::Undecided(Reason::StoreDown, failure.why));
+        let left = refused.retry.next(failure.chance).min(self.left(now, &refused));
+        self.stage = Stage::Refused(refused);
+        Next { note, ..self.pause(now, left) }
+    }
+
+    fn asks_again(&mut self, now: Instant, refused: &Refused) -> Next {
+        // A stand-in's fence may not be the server's, which knows the event by its id. Of a request that met conflicts only the
+        // attempt was committed.
+        let is_unknown = matches!(self.source, Some(Source::StandIn(_))) || refused.decision.reason == Reason::Busy;
+        if is_unknown && !refused.renews {
+            return self.plans(Plan::Begin);
         }
         // From its renewal on it asks past a rest until it is admitted or its time is over.
-        let renew = self.renew_at.is_some_and(|at| Instant::now() >= at);
-        Ok(of(&self.begin, Event::Ask { fence: own, renew }))
-    }
-
-    fn step(&self, step: &Step) -> Result<Verdict, StoreError> {
-        let begun = Instant::now();
-        let verdict = claim::step(&mut *store::open(self.config, begun + self.config.budget)?, step)?;
-        // Later than any ask may be: another store may have taken over meanwhile. The admission is burnt.
-        if verdict.admission.is_some() && begun.elapsed() > LATEST {
-            return Err(StoreError::TooLate);
-        }
-        Ok(verdict)
-    }
-
-    fn leaves(&self, course: &Course) -> bool {
-        let Step { session, id, client: own, .. } = &self.begin;
-        let other = |by: &Mark| by.id != *id && Some(by) != course.mark.as_ref() && by.concerns(own.as_ref());
-        let marked = || marks::taken_over_by(self.config, session).filter(other);
-        let undecided =
-            || took(self.config, session).filter(|by| *by != self.known.id && Some(by) != course.took.as_ref());
-        let Start { client, signals, .. } = self.start;
-        signals.terminated() || !client.is_there() || marked().is_some() || undecided().is_some()
-    }
-
-    /// The begin once more, for a store that lost the session: with what is left of its rest.
-    fn told_again(&self) -> Step {
-        let waited = self.start.since.elapsed();
-        let mut step = Step { late: Some(waited), ..self.begin.clone() };
-        if let Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } = &mut step.event {
-            rest.lasting = rest.lasting.map(|lasting| lasting.saturating_sub(waited));
-        }
-        step
-    }
-
-    /// Waits until a new ask could be answered otherwise.
-    fn listen(&mut self, course: &mut Course, refused: &Decision, fence: i64) -> Next {
-        let since = Instant::now();
-        let due = asks_again_in(refused).map(|left| since + left + Duration::from_millis(1));
-        let renew_at = self.renew_at.filter(|at| *at > since);
-        let mut away = Away::default();
-        loop {
-            self.start.signals.clear();
-            if self.leaves(course) {
-                return Next::End(End::Over);
-            }
-            match self.stands(course) {
-                Stands::Yes => {}
-                Stands::Not => {
-                    self.pause(PACE);
-                    continue;
-                }
-                Stands::End(end) => return Next::End(end),
-            }
-            let now = Instant::now();
-            // Asked before its time is called over: a machine that stalled must not cost the agent its engine.
-            if [due, renew_at].into_iter().flatten().any(|at| now >= at) {
-                return Next::Ask;
-            }
-            if now >= self.until {
-                return Next::End(self.expire(Some(fence)));
-            }
-            self.watch(course, now);
-            let ends = [due, renew_at, Some(self.until)];
-            let left = ends.into_iter().flatten().min().unwrap_or(self.until).saturating_duration_since(now);
-            if let Some(wait) = course.hearing.looks.holds() {
-                self.pause(wait.min(left));
-                continue;
-            }
-            match self.hear(course, left, refused, fence) {
-                Ok(Call::Ask) => return Next::Ask,
-                Ok(Call::Tell) => return Next::Tell,
-                Ok(Call::Nothing) => {
-                    away = Away::default();
-                    course.hearing.told = false;
-                    // The refusal that it waits out stands: nothing is undecided any more.
-                    if std::mem::take(&mut course.marked) {
-                        self.known.decided(self.env);
-                    }
-                }
-                // Another store may have to stand in: it may not know the session, so it is told from the beginning.
-                Err(e) if e.is_silence() && !std::mem::replace(&mut course.hearing.told, true) => {
-                    self.ears = None;
-                    return Next::Tell;
-                }
-                Err(e) => {
-                    self.ears = None;
-                    course.marked = true;
-                    away.journal(self.env, self.known, &e);
-                    self.pause(away.next().min(left));
-                }
-            }
-        }
-    }
-
-    /// Has it looked, now and then, whether engines beside this one are gone: whoever dies tells nobody.
-    fn watch(&self, course: &mut Course, now: Instant) {
-        if self.config.notify.is_empty() || course.hearing.watch.is_some_and(|at| now < at) {
-            return;
-        }
-        let first = course.hearing.watch.replace(now + lost::EVERY).is_none();
-        if !first && lost::is_due(self.config) {
-            detached::look_for_lost(self.caller);
-        }
-    }
-
-    /// Looks, and waits if nothing calls.
-    fn hear(
-        &mut self,
-        course: &mut Course,
-        most: Duration,
-        refused: &Decision,
-        fence: i64,
-    ) -> Result<Call, StoreError> {
-        let hearing = &mut course.hearing;
-        hearing.looks.last = Some(Instant::now());
-        if let Some(note) = hearing.word.clone() {
-            self.hush();
-            let Step { scope, session, .. } = &self.begin;
-            self.step(&super::step_of(scope.clone(), session.clone(), "Wake", Event::Wake { note, spread: false }))?;
-            hearing.word = None;
-        }
-        let ears = match &mut self.ears {
-            Some(ears) => ears,
-            None => {
-                let Step { scope, session, name, .. } = &self.begin;
-                let listener = Listener { scope: scope.clone(), session: session.clone(), name: name.clone() };
-                let teller = hearing.teller.unwrap_or(Teller::Server);
-                self.ears.insert(listen::open(self.config, &listener, teller)?)
-            }
-        };
-        let look = ears.look()?;
-        let over = listen::end_of(refused).is_some_and(|end| look.now >= end);
-        if over || look.contradicts(refused, fence) {
-            return Ok(if look.is_back || look.fence.is_none_or(|stored| stored < fence) {
-                Call::Tell
-            } else {
-                Call::Ask
-            });
-        }
-        let standing = &*self.standing;
-        let heard = ears.wait(most, self.start.signals.fd(), &|| standing.stirs());
-        if let Some(why) = ears.loss() {
-            let event = "Subscription".to_owned();
-            Known { event, asked_to_go_on: false, ..self.known.clone() }.note(self.env, Reason::Event, &why);
-        }
-        match heard? {
-            Heard::Stirred => {}
-            Heard::Word(said) => {
-                let before = hearing.word.take().filter(|w| !w.is_empty());
-                let words = before.into_iter().chain([said]).collect::<Vec<_>>().join(" / ");
-                hearing.word = Some(text::line_of(&words, text::LONGEST_NOTE));
-            }
-        }
-        Ok(Call::Nothing)
-    }
-
-    /// Gives the looking connection up, so that there are never more than two.
-    fn hush(&mut self) {
-        if let Some(ears) = &mut self.ears {
-            ears.hush();
-        }
-    }
-
-    /// Sleeps until a signal comes, or a file that the session is decided under changes.
-    fn pause(&self, most: Duration) {
-        let until = (Instant::now() + most).min(self.until);
-        listen::pause_until(until, self.start.signals.fd(), &|| self.standing.stirs());
-    }
-
-    /// Nobody will wake the session any more: that is journaled.
-    fn expire(&self, fence: Option<i64>) -> End {
-        let fence = fence.unwrap_or(self.begin.host_ms);
-        let expired = Step { event_name: "WaiterExpired".to_owned(), ..of(&self.begin, Event::Expired { fence }) };
-        if let Err(e) = self.step(&expired) {
-            self.known.journal(self.env, Reason::WaiterExpired, &e.to_string());
-        }
-        let word = told::expired(&self.config.fleet, &self.begin);
-        detached::tell(self.config, self.caller, &word, detached::WAITED);
-        End::Over
+        self.plans(Plan::Ask { fence: refused.fence, renew: self.bounds.renews(now), again: false })
     }
 }
 
-/// A step of the same session, now.
-fn of(step: &Step, event: Event) -> Step {
-    Step { event, late: None, detail: String::new(), host_ms: clock::host_ms(), id: clock::id(), ..step.clone() }
-}
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use super::{StoreError, server as configured};
 use crate::config::Config;
 use crate::throttle::policy::{Ms, millis};
 use crate::throttle::state::Hold;
-use crate::throttle::verdict::{Decision, Reason, Verdict};
+use crate::throttle::verdict::{Decision, Reason};
 
 /// No single wait is longer: a lost signal is then seen by looking.
 pub const LONGEST: Duration = Duration::from_secs(5);
@@ -113,9 +113,9 @@ pub trait Ears {
     fn hush(&mut self) {}
 }
 
-/// Who answered last: there is listened.
+/// Where the last answer came from: an engine listens there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Teller {
+pub enum Source {
     /// The server.
     Server,
     /// Files, which are where the state is kept.
@@ -124,15 +124,15 @@ pub enum Teller {
     StandIn(u32),
 }
 
-impl Teller {
-    /// Who gave the verdict, after `before` gave the last one.
+impl Source {
+    /// The source of an answer after one of `before`.
     #[must_use]
-    pub fn of(verdict: &Verdict, before: Option<Self>) -> Self {
-        match (verdict.by_files, &verdict.degraded, before) {
+    pub fn of(by_files: bool, stands_in: bool, before: Option<Self>) -> Self {
+        match (by_files, stands_in, before) {
             (false, ..) => Self::Server,
-            (true, None, _) => Self::Files,
-            (true, Some(_), Some(Self::StandIn(n))) => Self::StandIn(n.saturating_add(1)),
-            (true, Some(_), _) => Self::StandIn(0),
+            (true, false, _) => Self::Files,
+            (true, true, Some(Self::StandIn(n))) => Self::StandIn(n.saturating_add(1)),
+            (true, true, _) => Self::StandIn(0),
         }
     }
 }
@@ -141,17 +141,17 @@ impl Teller {
 ///
 /// # Errors
 /// When the server cannot be reached or there is no state folder.
-pub fn open<'a>(config: &'a Config, listener: &Listener, teller: Teller) -> Result<Box<dyn Ears + 'a>, StoreError> {
-    Ok(match (configured(config), teller) {
-        (Some((server, _)), Teller::Server) => {
+pub fn open<'a>(config: &'a Config, listener: &Listener, source: Source) -> Result<Box<dyn Ears + 'a>, StoreError> {
+    Ok(match (configured(config), source) {
+        (Some((server, _)), Source::Server) => {
             let link = Link::connect(config, server, Instant::now() + config.budget)?;
             Box::new(server::ServerEars::open(config, link, listener)?)
         }
-        (Some((server, _)), Teller::StandIn(times)) => {
+        (Some((server, _)), Source::StandIn(times)) => {
             Box::new(files::FileEars::open(config, listener)?.watching_for(config, server, times))
         }
         // One that was never there may be started some day: then wakes are told to it.
-        (Some((server, _)), Teller::Files) => {
+        (Some((server, _)), Source::Files) => {
             Box::new(files::FileEars::open(config, listener)?.expecting(config, server))
         }
         _ => Box::new(files::FileEars::open(config, listener)?),

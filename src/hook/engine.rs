@@ -1,0 +1,297 @@
+//! Performs what [`Wait`] decides, for one waiting engine: with the real store, files, clock and signals.
+
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use super::claim;
+use super::client::Client;
+use super::local::Known;
+use super::signals::Signals;
+use super::standing::{self, Standing, Terms};
+use super::told;
+use super::wait::{Action, Answer, Checked, End, Failure, Found, Input, LATEST, Note, Request, Wait};
+use crate::clock;
+use crate::config::{Config, Env};
+use crate::store::listen::{self, Ears, Listener, Source};
+use crate::store::marks::{self, Mark};
+use crate::store::{self, StoreError, undecided};
+use crate::throttle::step::{Event, Step};
+use crate::throttle::verdict::{Decision, Outcome, Reason, Verdict};
+use crate::willy::Kind;
+use crate::willy::detached::{self, Caller};
+use crate::willy::lost;
+
+/// How an engine ended.
+pub(super) enum Ended {
+    Admitted(Box<Admitted>),
+    /// Without an admission.
+    Over,
+    /// The wait goes on under other terms.
+    Changed(Box<Terms>),
+}
+
+/// An admission that may be used.
+pub(super) struct Admitted {
+    pub(super) verdict: Verdict,
+    /// The last refusal that was more than a minimum interval.
+    pub(super) paused: Option<Box<Decision>>,
+    /// Keeps a switch from returning before this process has ended.
+    pub(super) kept: Option<File>,
+}
+
+/// The process as it began.
+pub(super) struct Start {
+    pub(super) client: Client,
+    pub(super) signals: Signals,
+    pub(super) since: Instant,
+}
+
+/// What an engine has seen and sent, whatever its terms.
+pub(super) struct Seen {
+    /// The mark of an earlier take-over of the session, which does not concern this engine.
+    mark: Option<Mark>,
+    /// As `mark`, for calls that came to no verdict.
+    took: Option<String>,
+    /// The notification that the agent is blocked was sent.
+    blocked: bool,
+    /// When it is next looked whether it is time to look for lost engines.
+    watch: Option<Instant>,
+}
+
+impl Seen {
+    pub(super) fn new(config: &Config, session: &str) -> Self {
+        let (mark, took) = (marks::taken_over_by(config, session), took(config, session));
+        Self { mark, took, blocked: false, watch: None }
+    }
+
+    /// Goes on in another fleet.
+    pub(super) fn moves(&mut self, to: &Config, session: &str) {
+        self.mark = marks::taken_over_by(to, session);
+    }
+}
+
+/// The last undecided call that took the session over.
+fn took(config: &Config, session: &str) -> Option<String> {
+    let mark = undecided::of(config.state.as_ref()?, session)?;
+    Some(mark.took).filter(|id| !id.is_empty())
+}
+
+/// What an engine works with under its present terms.
+pub(super) struct Engine<'a, 's> {
+    pub(super) config: &'a Config,
+    pub(super) env: &'a Env,
+    pub(super) known: &'a Known,
+    pub(super) caller: Caller<'a>,
+    pub(super) start: &'a Start,
+    pub(super) standing: &'a mut Standing<'s>,
+    pub(super) seen: &'a mut Seen,
+    /// The event that it waits after.
+    pub(super) begin: Step,
+}
+
+/// What it holds open, and what was found last.
+#[derive(Default)]
+struct Held<'a> {
+    ears: Option<(Source, Box<dyn Ears + 'a>)>,
+    /// The last request with a fence, which is sent again under its id.
+    asked: Option<Step>,
+    verdict: Option<Verdict>,
+    kept: Option<File>,
+    terms: Option<Box<Terms>>,
+}
+
+impl<'a> Engine<'a, '_> {
+    /// Runs until the session is admitted, nothing is left to wait for, or the terms change.
+    pub(super) fn run(mut self, wait: &mut Wait) -> Ended {
+        let mut held = Held::default();
+        let mut input = Input::Begin;
+        loop {
+            let next = wait.next(Instant::now(), input);
+            match next.note {
+                Some(Note::Undecided(reason, why)) => self.known.journal(self.env, reason, &why),
+                Some(Note::Decided) => self.known.decided(self.env),
+                None => {}
+            }
+            let found = match next.action {
+                Action::Check => {
+                    held.kept = None;
+                    Ok(Input::Checked(self.check(&mut held)))
+                }
+                Action::Verify => Ok(Input::Checked(self.verify(&mut held))),
+                Action::Send(request) => self.send(&mut held, request).map(Box::new).map(Input::Answered),
+                Action::Look(source) => self.look(&mut held, source),
+                Action::Listen(most) => self.listen(&mut held, most),
+                Action::Pause(most) => {
+                    let stirs = || self.standing.stirs();
+                    listen::pause_until(Instant::now() + most, self.start.signals.fd(), &stirs);
+                    Ok(Input::Paused)
+                }
+                Action::End(end) => return self.ended(held, end),
+            };
+            input = found.unwrap_or_else(|e| {
+                held.ears = None;
+                Input::Failed(Failure { why: e.to_string(), is_silence: e.is_silence(), chance: clock::chance() })
+            });
+        }
+    }
+
+    fn check(&mut self, held: &mut Held<'_>) -> Checked {
+        self.start.signals.clear();
+        Checked { is_wanted: self.is_wanted(), terms: self.terms(held) }
+    }
+
+    /// Whether the client is there, has not ended this engine, and nothing on this machine took the session over.
+    fn is_wanted(&self) -> bool {
+        let Step { session, id, client: own, .. } = &self.begin;
+        let other = |by: &Mark| by.id != *id && Some(by) != self.seen.mark.as_ref() && by.concerns(own.as_ref());
+        let marked = || marks::taken_over_by(self.config, session).filter(other);
+        let undecided =
+            || took(self.config, session).filter(|by| *by != self.known.id && Some(by) != self.seen.took.as_ref());
+        let Start { client, signals, .. } = self.start;
+        !signals.terminated() && client.is_there() && marked().is_none() && undecided().is_none()
+    }
+
+    fn verify(&mut self, held: &mut Held<'_>) -> Checked {
+        let is_wanted = !self.start.signals.terminated();
+        held.kept = self.standing.keep();
+        Checked { is_wanted, terms: self.terms(held) }
+    }
+
+    fn terms(&mut self, held: &mut Held<'_>) -> Found {
+        match self.standing.look() {
+            standing::Found::Same => Found::Same,
+            standing::Found::Gone => Found::Gone,
+            standing::Found::Unclear(reason, why) => Found::Unclear(reason, why),
+            standing::Found::Changed(terms) => {
+                held.terms = Some(terms);
+                Found::Changed
+            }
+        }
+    }
+
+    fn send(&mut self, held: &mut Held<'_>, request: Request) -> Result<Answer, StoreError> {
+        // There are never more than two connections.
+        if let Some((_, ears)) = &mut held.ears {
+            ears.hush();
+        }
+        let is_own = matches!(request, Request::Begin { .. } | Request::Ask { .. });
+        let step = self.step(held, request);
+        let begun = Instant::now();
+        let verdict = claim::step(&mut *store::open(self.config, begun + self.config.budget)?, &step)?;
+        // Later than any request may be: another store may have taken over meanwhile. The admission is burnt.
+        if verdict.admission.is_some() && begun.elapsed() > LATEST {
+            return Err(StoreError::TooLate);
+        }
+        let decision = verdict.decision.clone();
+        if is_own {
+            self.notify(&step, &decision);
+        }
+        let answer = Answer { decision, by_files: verdict.by_files, stands_in: verdict.degraded.is_some() };
+        held.verdict = Some(verdict);
+        Ok(answer)
+    }
+
+    /// The request as a step of the session.
+    fn step(&self, held: &mut Held<'_>, request: Request) -> Step {
+        match request {
+            Request::Begin { late } => {
+                let mut step = Step { late, ..self.begin.clone() };
+                // What is left of the rest.
+                if let (Some(late), Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. }) =
+                    (late, &mut step.event)
+                {
+                    rest.lasting = rest.lasting.map(|lasting| lasting.saturating_sub(late));
+                }
+                step
+            }
+            Request::Ask { fence, renew, again } => {
+                let before = held.asked.take().filter(|_| again);
+                let step = before.unwrap_or_else(|| self.now(Event::Ask { fence, renew }));
+                held.asked.insert(step).clone()
+            }
+            Request::Wake { note } => {
+                let Step { scope, session, .. } = &self.begin;
+                super::step_of(scope.clone(), session.clone(), "Wake", Event::Wake { note, spread: false })
+            }
+            Request::Expired { fence } => {
+                let fence = fence.unwrap_or(self.begin.host_ms);
+                Step { event_name: "WaiterExpired".to_owned(), ..self.now(Event::Expired { fence }) }
+            }
+        }
+    }
+
+    /// A step of the same session, now.
+    fn now(&self, event: Event) -> Step {
+        let (host_ms, id) = (clock::host_ms(), clock::id());
+        Step { event, late: None, detail: String::new(), host_ms, id, ..self.begin.clone() }
+    }
+
+    /// Sends the notification of a refusal, or of a failure.
+    fn notify(&mut self, step: &Step, decided: &Decision) {
+        if decided.outcome == Outcome::Admit || decided.reason == Reason::Superseded {
+            return;
+        }
+        let Some(word) = told::word(&self.config.fleet, step, decided) else { return };
+        // A stop that is sent to another store, too, is the same one.
+        if word.kind == Kind::Blocked && std::mem::replace(&mut self.seen.blocked, true) {
+            return;
+        }
+        detached::tell(self.config, self.caller, &word, detached::Then::Stays);
+    }
+
+    fn look(&mut self, held: &mut Held<'a>, source: Source) -> Result<Input, StoreError> {
+        self.watch();
+        let ears = match held.ears.take() {
+            Some((of, ears)) if of == source => ears,
+            _ => {
+                let Step { scope, session, name, .. } = &self.begin;
+                let listener = Listener { scope: scope.clone(), session: session.clone(), name: name.clone() };
+                listen::open(self.config, &listener, source)?
+            }
+        };
+        let (_, ears) = held.ears.insert((source, ears));
+        ears.look().map(Input::Looked)
+    }
+
+    fn listen(&mut self, held: &mut Held<'a>, most: Duration) -> Result<Input, StoreError> {
+        let Some((_, ears)) = &mut held.ears else { return Ok(Input::Paused) };
+        let standing = &*self.standing;
+        let heard = ears.wait(most, self.start.signals.fd(), &|| standing.stirs());
+        if let Some(why) = ears.loss() {
+            let event = "Subscription".to_owned();
+            Known { event, asked_to_go_on: false, ..self.known.clone() }.note(self.env, Reason::Event, &why);
+        }
+        heard.map(Input::Heard)
+    }
+
+    /// Has it looked, now and then, whether engines beside this one are gone: one that dies sends no notification.
+    fn watch(&mut self) {
+        let now = Instant::now();
+        if self.config.notify.is_empty() || self.seen.watch.is_some_and(|at| now < at) {
+            return;
+        }
+        let first = self.seen.watch.replace(now + lost::EVERY).is_none();
+        if !first && lost::is_due(self.config) {
+            detached::look_for_lost(self.caller);
+        }
+    }
+
+    fn ended(&self, held: Held<'_>, end: End) -> Ended {
+        match (end, held.verdict, held.terms) {
+            (End::Admitted { paused, held: before }, Some(mut verdict), _) => {
+                // A store that took over meanwhile does not know who held the session.
+                let decided = &mut verdict.decision;
+                let is_known = decided.held.is_some() || decided.renewed;
+                decided.held = decided.held.take().or(before.filter(|_| !is_known));
+                Ended::Admitted(Box::new(Admitted { verdict, paused, kept: held.kept }))
+            }
+            (End::Changed, _, Some(terms)) => Ended::Changed(terms),
+            (End::Expired, ..) => {
+                let word = told::expired(&self.config.fleet, &self.begin);
+                detached::tell(self.config, self.caller, &word, detached::WAITED);
+                Ended::Over
+            }
+            _ => Ended::Over,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! How soon a waiting engine sends, looks and tries again.
+
+use std::time::{Duration, Instant};
+
+use crate::throttle::verdict::{Decision, Reason};
+
+/// Two looks, and two requests, are so far apart, except for [`QUICK`] of them.
+pub(super) const PACE: Duration = Duration::from_secs(1);
+/// So many looks, or requests, may come sooner than [`PACE`] after the one before.
+const QUICK: u32 = 3;
+/// Between two tries to reach a store that is unreachable: at first, and at most.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const SLOWEST_RETRY: Duration = Duration::from_secs(10);
+/// An engine that waits long for its place in a quota sends no sooner again.
+const SOONEST: Duration = Duration::from_secs(15);
+
+/// Keeps looks, or requests, from following each other without end, whatever the store answers.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    last: Option<Instant>,
+    /// How many more came sooner than [`PACE`] after the one before than did not.
+    quick: u32,
+}
+
+impl Pace {
+    /// How long to hold still before the next one; `None` counts one that comes now.
+    pub(super) fn holds(&mut self, now: Instant) -> Option<Duration> {
+        let rest = self.last.and_then(|last| PACE.checked_sub(now.saturating_duration_since(last)));
+        if self.last.is_some() {
+            self.quick = if rest.is_some() { (self.quick + 1).min(QUICK + 1) } else { self.quick.saturating_sub(1) };
+        }
+        let held = rest.filter(|_| self.quick > QUICK);
+        if held.is_none() {
+            self.last = Some(now);
+        }
+        held
+    }
+}
+
+/// The tries to reach a store that is unreachable.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    tries: u32,
+}
+
+impl Retry {
+    /// Whether the next failure is the first.
+    pub(super) fn is_first(&self) -> bool {
+        self.tries == 0
+    }
+
+    /// How long to wait before the next try: doubling, and up to a quarter longer by chance, so that many engines do not come
+    /// back as one.
+    pub(super) fn next(&mut self, chance: u64) -> Duration {
+        let grown = FIRST_RETRY.saturating_mul(1 << self.tries.min(10)).min(SLOWEST_RETRY);
+        self.tries = self.tries.saturating_add(1);
+        grown + grown.mul_f64((chance % 1000) as f64 / 4000.0)
+    }
+}
+
+/// When an engine sends its next request after a refusal: at its end. Only a place in a quota may come sooner, for a session
+/// before it in the wait queue may be gone, and no notification is sent of that. So a long wait is divided.
+pub(super) fn next_request_in(refused: &Decision) -> Option<Duration> {
+    let left = refused.retry_after?;
+    if refused.reason != Reason::Quota {
+        return Some(left);
+    }
+    Some(left.min(SOONEST.max(left / 4)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throttle::model;
+
+    #[test]
+    fn a_long_wait_for_a_place_is_divided() {
+        let seconds = |reason, left| {
+            let refused = Decision { retry_after: Some(Duration::from_secs(left)), ..model::refusal(reason, 0) };
+            next_request_in(&refused).map(|again| again.as_secs())
+        };
+        assert_eq!(seconds(Reason::Quota, 3600), Some(900));
+        assert_eq!(seconds(Reason::Quota, 40), Some(15));
+        assert_eq!(seconds(Reason::Quota, 10), Some(10));
+        assert_eq!(seconds(Reason::MinInterval, 3600), Some(3600));
+        assert_eq!(next_request_in(&model::refusal(Reason::Hold, 0)), None);
+    }
+
+    #[test]
+    fn what_follows_quickly_is_held_to_one_a_second() {
+        let (begun, mut pace) = (Instant::now(), Pace::default());
+        let mut held = |ms| pace.holds(begun + Duration::from_millis(ms)).map(|left| left.as_millis());
+        assert_eq!([held(0), held(10), held(20), held(30)], [None; 4], "three more may be quick");
+        assert_eq!((held(40), held(500)), (Some(990), Some(530)), "by the last that came");
+        assert_eq!((held(1031), held(2040)), (None, None));
+        assert_eq!((held(2100), held(2200)), (None, Some(900)));
+    }
+
+    #[test]
+    fn an_unreachable_store_is_tried_ever_more_slowly() {
+        let mut retry = Retry::default();
+        assert!(retry.is_first());
+        let waits: Vec<u128> = (0..6).map(|_| retry.next(0).as_millis()).collect();
+        assert_eq!(waits, [1000, 2000, 4000, 8000, 10_000, 10_000]);
+        assert!(!retry.is_first());
+        assert_eq!(retry.next(999).as_millis(), 12_497, "up to a quarter longer");
+    }
+}
