@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use frosty::config::{Config, DEFAULT_BUDGET, Env, Flags};
 use frosty::store;
 use frosty::throttle::policy::Quota;
-use frosty::throttle::step::{Event, Step};
+use frosty::throttle::step::{Event, HoldRequest, Step};
 use frosty::throttle::verdict::{Outcome, Reason};
 use support::{Frosty, Server};
 
@@ -56,8 +56,35 @@ fn config(frosty: &Frosty, store: &str, quotas: (&[Quota], &[Quota])) -> Config 
     config
 }
 
+/// Who plays.
+#[derive(Debug, Clone, Copy)]
+struct Cast {
+    /// So many of the sessions that wait never come back, one after the other.
+    dying: usize,
+    /// So many ask without waiting, beside the others.
+    plain: usize,
+    /// So many scopes have the sessions in equal parts.
+    scopes: usize,
+    /// Whether the whole fleet is held for the third fifth of the time.
+    held: bool,
+}
+
+const CAST: Cast = Cast { dying: 0, plain: 0, scopes: SESSIONS, held: false };
+
+/// A session stands in one wait queue at most: that of the quota which is the last obstacle.
+fn waits_in_one_queue(server: Option<&Server>, scope: &str, session: &str) {
+    let Some(mut con) = server.map(Server::connection) else { return };
+    let mut waits = |queue: &str| {
+        let key = format!("frosty:{{default}}:queue:since:{queue}");
+        redis::cmd("ZSCORE").arg(key).arg(session).query::<Option<f64>>(&mut con).unwrap().is_some()
+    };
+    let (own, fleets) = (waits(&format!("scope:{scope}")), waits("fleet"));
+    assert!(!(own && fleets), "{session} waits in two queues");
+}
+
 /// Asks as an engine does, again at the time that it was given.
-fn play(config: &Config, index: usize, paced: bool, scale: &Scale, over: &AtomicBool) -> Share {
+fn play(config: &Config, index: usize, cast: Cast, server: Option<&Server>, over: &AtomicBool) -> Share {
+    let (paced, scale) = (index < SESSIONS, scale());
     let mut share = Share::default();
     let mut random = index as u64 * 7919 + 17;
     let mut draw = |below: u64| {
@@ -65,7 +92,7 @@ fn play(config: &Config, index: usize, paced: bool, scale: &Scale, over: &Atomic
         (random >> 33) % below.max(1)
     };
     let step = |event| Step {
-        scope: format!("scope-{index}"),
+        scope: format!("scope-{}", index % cast.scopes),
         session: format!("session-{index}"),
         id: format!("{index}-{}", frosty::clock::id()),
         paced,
@@ -91,9 +118,14 @@ fn play(config: &Config, index: usize, paced: bool, scale: &Scale, over: &Atomic
                 share.longest = share.longest.max(since.elapsed());
                 break;
             }
-            assert!(matches!(decided.reason, Reason::Quota | Reason::Busy), "{decided:?}");
+            let expected = matches!(decided.reason, Reason::Quota | Reason::Busy)
+                || (cast.held && matches!(decided.reason, Reason::Hold | Reason::Spread));
+            assert!(expected, "{decided:?}");
+            waits_in_one_queue(server, &format!("scope-{}", index % cast.scopes), &format!("session-{index}"));
             event = if paced { Event::Ask { fence, renew: false } } else { Event::Stop { rest: None } };
-            let pause = if paced { decided.retry_after.unwrap() } else { scale.place / 2 };
+            // An engine hears of a release; this one looks.
+            let is_held = decided.reason == Reason::Hold;
+            let pause = if paced && !is_held { decided.retry_after.unwrap() } else { scale.place / 2 };
             thread::sleep(pause);
         }
         thread::sleep(Duration::from_millis(scale.turn.0 + draw(scale.turn.1 - scale.turn.0)));
@@ -107,24 +139,40 @@ fn jain(shares: &[Share]) -> f64 {
     sum * sum / (shares.len() as f64 * squares)
 }
 
-/// Plays the scale; of these sessions some never come back, and some ask without waiting.
-fn shares(config: &Config, dying: usize, plain: usize) -> (Vec<Share>, f64) {
-    let scale = Arc::new(scale());
-    let dead: Arc<Vec<AtomicBool>> = Arc::new((0..SESSIONS + plain).map(|_| AtomicBool::new(false)).collect());
-    let running: Vec<_> = (0..SESSIONS + plain)
+fn hold(config: &Config, event: Event) {
+    let step = Step { scope: String::new(), session: String::new(), ..support::step(event) };
+    store::open(config, Instant::now() + config.budget).unwrap().step(&step).unwrap();
+}
+
+/// Plays the scale; returns what each session got, and the part of the places that was used.
+fn shares(config: &Config, cast: Cast, server: Option<&Arc<Server>>) -> (Vec<Share>, f64) {
+    let scale = scale();
+    let all = SESSIONS + cast.plain;
+    let dead: Arc<Vec<AtomicBool>> = Arc::new((0..all).map(|_| AtomicBool::new(false)).collect());
+    let running: Vec<_> = (0..all)
         .map(|i| {
-            let (config, scale, dead) = (config.clone(), scale.clone(), dead.clone());
-            thread::spawn(move || play(&config, i, i < SESSIONS, &scale, &dead[i]))
+            let (config, dead, server) = (config.clone(), dead.clone(), server.cloned());
+            thread::spawn(move || play(&config, i, cast, server.as_deref(), &dead[i]))
         })
         .collect();
     let begun = Instant::now();
-    // Those that die do so one after the other.
-    for i in 0..dying {
-        thread::sleep(scale.lasts / (dying as u32 + 1));
+    for i in 0..cast.dying {
+        thread::sleep(scale.lasts / (cast.dying as u32 + 1));
         dead[SESSIONS - 1 - i].store(true, Ordering::SeqCst);
     }
+    let mut held = Duration::ZERO;
+    if cast.held {
+        thread::sleep(scale.lasts * 2 / 5);
+        let (by, reason) = ("ann".to_owned(), String::new());
+        let asked = HoldRequest { fleet: true, by, reason, lasting: None, replace: false, at_once: true };
+        hold(config, Event::Hold(asked));
+        let from = Instant::now();
+        thread::sleep(scale.lasts / 5);
+        hold(config, Event::Release { fleet: true, at_once: true });
+        held = from.elapsed();
+    }
     thread::sleep(scale.lasts.saturating_sub(begun.elapsed()));
-    let lasted = begun.elapsed();
+    let lasted = begun.elapsed() - held;
     dead.iter().for_each(|dead| dead.store(true, Ordering::SeqCst));
     let all: Vec<Share> = running.into_iter().map(|thread| thread.join().unwrap()).collect();
     let admitted: u32 = all.iter().map(|s| s.admitted).sum();
@@ -132,19 +180,21 @@ fn shares(config: &Config, dying: usize, plain: usize) -> (Vec<Share>, f64) {
     (all, f64::from(admitted) / places)
 }
 
-fn is_fair(what: &str, config: &Config, dying: usize, plain: usize) {
-    let (all, used) = shares(config, dying, plain);
-    let living = &all[..SESSIONS - dying];
+fn is_fair(what: &str, config: &Config, cast: Cast, server: Option<&Arc<Server>>) {
+    let (all, used) = shares(config, cast, server);
+    let living = &all[..SESSIONS - cast.dying];
     let (fairness, longest) = (jain(living), living.iter().map(|s| s.longest).max().unwrap());
-    let fair = scale().place * u32::try_from(SESSIONS + plain).unwrap();
+    let fair = scale().place * u32::try_from(SESSIONS + cast.plain).unwrap();
     println!(
         "{what}: Jain {fairness:.3}, longest wait {longest:?} of a fair share of {fair:?}, {:.1} % of the places used",
         used * 100.0
     );
     assert!(fairness >= 0.95, "{living:?}");
-    assert!(longest <= fair * 3 / 2, "{longest:?} of {fair:?}");
-    // A place of 100 ms is used the less the longer a busy machine takes to wake a thread.
-    let least = if is_long() { 0.95 } else { 0.8 };
+    let held = if cast.held { scale().lasts / 5 } else { Duration::ZERO };
+    assert!(longest <= fair * 3 / 2 + held, "{longest:?} of {fair:?}");
+    // A place of 100 ms is used the less the longer a busy machine takes to wake a thread; and where most die, the last ten
+    // are busy with their turns for longer than the places last.
+    let least = if is_long() && cast.dying == 0 { 0.95 } else { 0.8 };
     assert!(used >= least, "{used}");
 }
 
@@ -155,23 +205,42 @@ fn one_place() -> Quota {
 #[test]
 fn a_fleets_quota_on_the_server_is_shared() {
     let (server, frosty) = (Server::start(), Frosty::new());
-    is_fair("server", &config(&frosty, &server.url(), (&[], &[one_place()])), 0, 0);
+    is_fair("server", &config(&frosty, &server.url(), (&[], &[one_place()])), CAST, None);
 }
 
 #[test]
 fn a_fleets_quota_in_files_is_shared() {
     let frosty = Frosty::new();
-    is_fair("files", &config(&frosty, "embedded", (&[], &[one_place()])), 0, 0);
+    is_fair("files", &config(&frosty, "embedded", (&[], &[one_place()])), CAST, None);
 }
 
 #[test]
 fn sessions_that_die_in_the_queue_hold_up_nobody() {
     let (server, frosty) = (Server::start(), Frosty::new());
-    is_fair("ten die", &config(&frosty, &server.url(), (&[], &[one_place()])), 10, 0);
+    let dying = if is_long() { 30 } else { 10 };
+    let config = config(&frosty, &server.url(), (&[], &[one_place()]));
+    is_fair(&format!("{dying} die"), &config, Cast { dying, ..CAST }, None);
 }
 
 #[test]
 fn plain_and_waiting_sessions_share() {
     let (server, frosty) = (Server::start(), Frosty::new());
-    is_fair("five plain", &config(&frosty, &server.url(), (&[], &[one_place()])), 0, 5);
+    let config = config(&frosty, &server.url(), (&[], &[one_place()]));
+    is_fair("five plain", &config, Cast { plain: 5, ..CAST }, None);
+}
+
+#[test]
+fn a_scopes_quota_beside_the_fleets() {
+    let (server, frosty) = (Arc::new(Server::start()), Frosty::new());
+    // Four scopes that together have an eighth more places than the fleet.
+    let own = Quota { limit: 2, per: scale().place * 7 };
+    let config = config(&frosty, &server.url(), (&[own], &[one_place()]));
+    is_fair("four scopes", &config, Cast { scopes: 4, ..CAST }, Some(&server));
+}
+
+#[test]
+fn a_fleets_hold_in_the_middle() {
+    let (server, frosty) = (Server::start(), Frosty::new());
+    let config = config(&frosty, &server.url(), (&[], &[one_place()]));
+    is_fair("held", &config, Cast { held: true, ..CAST }, None);
 }

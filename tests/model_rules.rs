@@ -10,7 +10,7 @@ use frosty::config::Config;
 use frosty::store::embedded::Embedded;
 use frosty::throttle::model::{self, State};
 use frosty::throttle::policy::{Burst, Ms, Policy, Quota};
-use frosty::throttle::state::{Hold, RestKind};
+use frosty::throttle::state::{Hold, QuotaLog, RestKind, Waiting};
 use frosty::throttle::step::{Event, Failure, FailureClass, Reset, RestRequest, Step};
 use frosty::throttle::verdict::{Decision, Outcome};
 use support::{T0, policy, step, stop_step};
@@ -236,6 +236,37 @@ fn an_asker_with_a_shorter_period_forgets_nothing_that_another_counts() {
     let mut ask = |policy: &Policy, at| model::step(policy, &mut state, &stop_step(), T0 + at).reason.code();
     assert_eq!([ask(&long, 0), ask(&short, 5 * S), ask(&short, 60 * S)], ["admitted"; 3]);
     assert_eq!([ask(&long, 61 * S), ask(&long, 120 * S)], ["quota"; 2]);
+}
+
+/// The sessions wait in the order of their stops, whatever else a session waited for since.
+#[test]
+fn a_session_keeps_its_turn_from_one_wait_queue_to_the_other() {
+    let policy = policy(|p| {
+        p.stop.min_interval = Duration::ZERO;
+        p.stop.burst = None;
+        p.stop.quotas = vec![Quota { limit: 1, per: Duration::from_secs(30) }];
+        p.fleet_quotas = vec![Quota { limit: 1, per: Duration::from_secs(100) }];
+    });
+    let waiting = |session: &str, since: Ms, next: Ms| {
+        vec![Waiting { session: session.to_owned(), since: T0 + since, next: T0 + next }]
+    };
+    let mut state = State::default();
+    state.scope.quota.admitted = vec![T0];
+    state.fleet.quota.admitted = vec![T0];
+    state.fleet.quota.waiting = waiting("b", 2 * S, 100 * S);
+    let of = |log: &QuotaLog| log.waiting.iter().map(|w| (w.session.clone(), w.since - T0)).collect::<Vec<_>>();
+    let a = || ("a".to_owned(), S);
+    let stop = Step { session: "a".to_owned(), id: "a".to_owned(), paced: true, ..stop_step() };
+    let fence = model::step(&policy, &mut state, &stop, T0 + S).fence.unwrap();
+    assert_eq!((of(&state.scope.quota), of(&state.fleet.quota).len()), (vec![a()], 1), "the scope's place is taken");
+    let ask = Step { event: Event::Ask { fence, renew: false }, ..stop };
+    state.fleet.hold =
+        Some(Hold { reason: String::new(), by: "ann".to_owned(), since: T0 + 2 * S, until: Some(T0 + 20 * S) });
+    assert_eq!(model::step(&policy, &mut state, &ask, T0 + 3 * S).reason.code(), "hold");
+    assert!(state.scope.quota.waiting.is_empty(), "the hold is its obstacle");
+    assert_eq!(model::step(&policy, &mut state, &ask, T0 + 30 * S).reason.code(), "quota");
+    let fleets = vec![a(), ("b".to_owned(), 2 * S)];
+    assert_eq!((of(&state.scope.quota), of(&state.fleet.quota)), (vec![], fleets));
 }
 
 #[test]

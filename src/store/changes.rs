@@ -129,7 +129,7 @@ fn queue(commit: &mut Commit, keys: [String; 2], before: &[Waiting], after: &[Wa
         commit.remove(next.clone(), &gone.session);
     }
     if let Some(waiting) = after.iter().find(|w| w.session == own) {
-        commit.rank_once(since, waiting.since, own);
+        commit.rank(since, waiting.since, own);
         commit.rank(next, waiting.next, own);
     }
 }

@@ -54,11 +54,6 @@ while at <= last do
     call('ZADD', key, a, b)
     call('PEXPIRE', key, MONTH)
     at = at + 4
-  elseif op == 'U' then
-    -- U key score member: the same, unless it is ranked.
-    call('ZADD', key, 'NX', a, b)
-    call('PEXPIRE', key, MONTH)
-    at = at + 4
   elseif op == 'K' then
     -- K key lifetime: the document lasts so long from now on; one that lasts longer is written by the same commit.
     call('PEXPIRE', key, a)

@@ -105,11 +105,6 @@ impl Commit {
         self.effect("W", key, [score.to_string(), member.to_owned()]);
     }
 
-    /// Gives a member of a sorted set its score, unless it has one.
-    pub(super) fn rank_once(&mut self, key: String, score: Ms, member: &str) {
-        self.effect("U", key, [score.to_string(), member.to_owned()]);
-    }
-
     /// Renews the lifetime of a document that is there and has one, in milliseconds.
     pub(super) fn touch(&mut self, key: String, lifetime: Ms) {
         self.effect("K", key, [lifetime.to_string()]);

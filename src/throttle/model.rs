@@ -192,12 +192,10 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     let limits = policy.class(class);
     let State { fleet, scope, session } = state;
     let stop = class == Class::Stop;
-    let mut waited = (None, None);
     if stop {
         // Only a session that nothing but the quota refuses waits in its queue.
-        let own = Shared { quotas: &limits.quotas, log: &mut scope.quota }.leave(&ask.session, now);
-        let fleets = Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota }.leave(&ask.session, now);
-        waited = (own, fleets);
+        Shared { quotas: &limits.quotas, log: &mut scope.quota }.leave(&ask.session, now);
+        Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota }.leave(&ask.session, now);
         if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
             scope.taken = fleet.lost;
         }
@@ -299,11 +297,13 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     }
     // 8. the quotas
     if stop {
+        // In the order of their stops, whatever else a session waited for since.
+        let since = session.begun.as_ref().map_or(now, |begun| begun.at.min(now));
         let mut own = Shared { quotas: &limits.quotas, log: &mut scope.quota };
-        let own_left = own.left(&ask.session, waited.0, ask.paced, now);
+        let own_left = own.left(&ask.session, since, ask.paced, now);
         let mut fleets = Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota };
         let waits_for_fleet = ask.paced && own_left.is_none();
-        let fleet_left = fleets.left(&ask.session, waited.1, waits_for_fleet, now);
+        let fleet_left = fleets.left(&ask.session, since, waits_for_fleet, now);
         if let Some(left) = own_left.max(fleet_left) {
             return refused(answer, Reason::Quota, Some(left));
         }

@@ -1,7 +1,7 @@
 //! Quotas that several sessions share: who goes next, and when a session's place is free.
 //!
-//! A session that waits for a place is in the wait queue, in the order in which it began to wait. It goes on when fewer sessions
-//! are before it than places are free. So each gets its share, however fast its turns are.
+//! A session that waits for a place is in the wait queue, in the order of the stops. It goes on when fewer sessions are before
+//! it than places are free. So each gets its share, however fast its turns are.
 
 use super::policy::{Ms, Quota, millis};
 use super::state::{QuotaLog, Waiting};
@@ -54,24 +54,22 @@ pub(super) struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// Takes a session out of the wait queue, with those that do not send their requests; returns since when it waited.
-    pub(super) fn leave(&mut self, session: &str, now: Ms) -> Option<Ms> {
+    /// Takes a session out of the wait queue, with those that do not send their requests.
+    pub(super) fn leave(&mut self, session: &str, now: Ms) {
         let longest = self.quotas.iter().map(|quota| millis(quota.per)).max().unwrap_or(0);
         let waiting = &mut self.log.waiting;
         // A request that is due later than any place was dated by a clock that was ahead.
         waiting.iter_mut().for_each(|w| w.next = w.next.min(now.saturating_add(longest)));
-        let since = waiting.iter().find(|w| w.session == session).map(|w| w.since.min(now));
         waiting.retain(|w| w.session != session && w.next.saturating_add(LEAVES_AFTER) > now);
-        since
     }
 
-    /// How long until the session's own place is free; `None` when it is. A session that `waits` enters the queue.
-    pub(super) fn left(&mut self, session: &str, since: Option<Ms>, waits: bool, now: Ms) -> Option<Ms> {
+    /// How long until the own place of a session that stopped at `since` is free; `None` when it is. A session that `waits`
+    /// enters the queue.
+    pub(super) fn left(&mut self, session: &str, since: Ms, waits: bool, now: Ms) -> Option<Ms> {
         if self.quotas.is_empty() {
             return None;
         }
         self.log.admitted.iter_mut().for_each(|at| *at = (*at).min(now));
-        let since = since.unwrap_or(now);
         let is_before = |w: &&Waiting| {
             (w.since.min(now), w.session.as_str()) < (since, session) && w.next.saturating_add(PASSED_AFTER) > now
         };
@@ -115,9 +113,11 @@ mod tests {
         QuotaLog { admitted: admitted.to_vec(), waiting: waiting.collect(), ..QuotaLog::default() }
     }
 
+    /// A session that is not in the queue stopped just now.
     fn left(log: &mut QuotaLog, quotas: &[Quota], session: &str, now: Ms) -> Option<Ms> {
+        let since = log.waiting.iter().find(|w| w.session == session).map_or(now, |w| w.since);
         let mut shared = Shared { quotas, log };
-        let since = shared.leave(session, now);
+        shared.leave(session, now);
         shared.left(session, since, true, now)
     }
 

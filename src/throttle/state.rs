@@ -77,7 +77,7 @@ pub struct QuotaLog {
     /// How long an admission is kept, in milliseconds: the longest period that anybody asked with. An asker with a
     /// shorter one must not forget what another still counts.
     pub keep: Ms,
-    /// The sessions that wait for a place, in the order in which they began to wait.
+    /// The sessions that wait for a place, in the order of their stops.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,
     /// What a store read of the admissions for each quota, where it did not read them all.
