@@ -232,7 +232,7 @@ fn first_of(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream
         }
         let untried = u32::try_from(addresses.len().saturating_sub(tried)).unwrap_or(u32::MAX);
         match TcpStream::connect_timeout(address, left / untried.max(1)) {
-            // No TCP_NODELAY: there is never a second write before the first one's reply.
+            // No TCP_NODELAY: without TLS there is never a second write before the first one's reply.
             Ok(stream) => return Ok(stream),
             Err(e) => last = e,
         }

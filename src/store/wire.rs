@@ -34,6 +34,8 @@ impl Wire {
     /// As `shake`.
     #[cfg(feature = "tls")]
     pub(super) fn secure<E>(&mut self, shake: impl FnOnce(&mut Plain) -> Result<Tls, E>) -> Result<(), E> {
+        // The first request follows the end of the handshake at once: it must not wait until that was acknowledged.
+        let _ = self.plain.stream.set_nodelay(true);
         self.tls = Some(Box::new(shake(&mut self.plain)?));
         Ok(())
     }
