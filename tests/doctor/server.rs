@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::time::Duration;
 
 use redis::{Connection, cmd};
 
 use crate::fake::{Says, serve};
-use crate::support::{Frosty, Server};
+use crate::support::{Frosty, Server, distant_proxy};
 use crate::{doctor, well};
 
 const SECRET: &str = "hunter2secret";
@@ -103,6 +104,14 @@ fn real_servers() {
     let locked = on(&format!("redis://:{SECRET}@127.0.0.1:{}", server.port));
     doctor(&locked).shows("ok", "open port", &["wants a password"]);
     assert_eq!(changes(&mut admin), untouched, "it wrote something");
+}
+
+#[test]
+fn a_server_that_is_far_away() {
+    let server = Server::start();
+    let report = |away| doctor(&on(&distant_proxy(&server, Duration::from_millis(away)).0));
+    report(10).shows("ok", "store", &["answers in 1"]);
+    report(80).shows("warn", "store", &["a verdict takes 3 round trips, 2", "this machine's files decide instead"]);
 }
 
 #[test]

@@ -132,6 +132,11 @@ impl Drop for Server {
 
 /// A proxy before a server that counts round trips: each time the client sends after the server spoke.
 pub fn counting_proxy(server: &Server) -> (String, Arc<AtomicU32>) {
+    distant_proxy(server, Duration::ZERO)
+}
+
+/// The same, and each answer comes so much later.
+pub fn distant_proxy(server: &Server, later: Duration) -> (String, Arc<AtomicU32>) {
     let trips = Arc::new(AtomicU32::new(0));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -158,6 +163,7 @@ pub fn counting_proxy(server: &Server) -> (String, Arc<AtomicU32>) {
                 let mut bytes = [0; 65536];
                 while let Ok(n @ 1..) = from.read(&mut bytes) {
                     server_spoke.store(true, Ordering::SeqCst);
+                    std::thread::sleep(later);
                     if to.write_all(&bytes[..n]).is_err() {
                         break;
                     }
