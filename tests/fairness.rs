@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use frosty::config::{Config, DEFAULT_BUDGET, Env, Flags};
+use frosty::config::{Config, Env, Flags};
 use frosty::store;
 use frosty::throttle::policy::Quota;
 use frosty::throttle::step::{Event, HoldRequest, Step};
@@ -52,7 +52,7 @@ fn config(frosty: &Frosty, store: &str, quotas: (&[Quota], &[Quota])) -> Config 
     config.policy.stop.burst = None;
     config.policy.stop.quotas = quotas.0.to_vec();
     config.policy.fleet_quotas = quotas.1.to_vec();
-    config.budget = DEFAULT_BUDGET;
+    config.budget = Duration::from_secs(1);
     config
 }
 
