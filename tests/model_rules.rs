@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use frosty::config::Config;
 use frosty::store::embedded::Embedded;
 use frosty::throttle::model::{self, State};
-use frosty::throttle::policy::{Burst, Ms, Policy, Quota};
-use frosty::throttle::state::{Hold, QuotaLog, RestKind, Waiting};
+use frosty::throttle::policy::{Burst, Ms, Policy, Quota, millis};
+use frosty::throttle::state::{Begun, FleetState, Hold, QuotaLog, RestKind, SessionState, Waiting};
 use frosty::throttle::step::{Event, Failure, FailureClass, Reset, RestRequest, Step};
 use frosty::throttle::verdict::{Decision, Outcome};
 use support::{T0, policy, step, stop_step};
@@ -267,6 +267,38 @@ fn a_session_keeps_its_turn_from_one_wait_queue_to_the_other() {
     assert_eq!(model::step(&policy, &mut state, &ask, T0 + 30 * S).reason.code(), "quota");
     let fleets = vec![a(), ("b".to_owned(), 2 * S)];
     assert_eq!((of(&state.scope.quota), of(&state.fleet.quota)), (vec![], fleets));
+}
+
+/// A clock that is stepped back leaves the stops of waiting sessions in the future. They do not wait for each other.
+#[test]
+fn sessions_whose_stops_are_dated_ahead_keep_their_turns() {
+    let policy = policy(|p| {
+        p.stop.min_interval = Duration::ZERO;
+        p.stop.burst = None;
+        p.fleet_quotas = vec![Quota { limit: 1, per: Duration::from_secs(5) }];
+    });
+    let ahead = |id: &str| SessionState {
+        begun: Some(Begun { at: T0 + 3600 * S, id: id.to_owned() }),
+        fence: Some(7),
+        ..SessionState::default()
+    };
+    let mut fleet = FleetState::default();
+    fleet.quota.admitted = vec![T0];
+    let mut next = [("a", T0 + S), ("b", T0 + S + 250)].map(|(id, at)| (id, ahead(id), at));
+    for _ in 0..20 {
+        next.sort_by_key(|(.., at)| *at);
+        let (id, session, at) = &mut next[0];
+        let ask = Event::Ask { fence: 7, renew: false };
+        let step = Step { session: (*id).to_owned(), id: format!("{id}{at}"), paced: true, event: ask, ..stop_step() };
+        let mut state = State { fleet: fleet.clone(), session: session.clone(), ..State::default() };
+        let decided = model::step(&policy, &mut state, &step, *at);
+        (fleet, *session) = (state.fleet, state.session);
+        match decided.retry_after {
+            Some(left) => *at += millis(left),
+            None => return assert_eq!((decided.reason.code(), *at), ("admitted", T0 + 5 * S)),
+        }
+    }
+    panic!("neither is ever admitted: {:?}", fleet.quota.waiting);
 }
 
 #[test]

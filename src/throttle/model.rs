@@ -192,10 +192,11 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     let limits = policy.class(class);
     let State { fleet, scope, session } = state;
     let stop = class == Class::Stop;
+    let mut waited = None;
     if stop {
         // Only a session that nothing but the quota refuses waits in its queue.
-        Shared { quotas: &limits.quotas, log: &mut scope.quota }.leave(&ask.session, now);
-        Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota }.leave(&ask.session, now);
+        let own = Shared { quotas: &limits.quotas, log: &mut scope.quota }.leave(&ask.session, now);
+        waited = Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota }.leave(&ask.session, now).or(own);
         if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
             scope.taken = fleet.lost;
         }
@@ -298,7 +299,9 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     // 8. the quotas
     if stop {
         // In the order of their stops, whatever else a session waited for since.
-        let since = session.begun.as_ref().map_or(now, |begun| begun.at.min(now));
+        let begun = session.begun.as_ref().map(|begun| begun.at).filter(|at| *at <= now);
+        // Where the stop is not known, or was dated by a clock that was ahead, it keeps the place that it has.
+        let since = begun.or(waited).unwrap_or(now);
         let mut own = Shared { quotas: &limits.quotas, log: &mut scope.quota };
         let own_left = own.left(&ask.session, since, ask.paced, now);
         let mut fleets = Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota };

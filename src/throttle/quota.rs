@@ -54,13 +54,15 @@ pub(super) struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// Takes a session out of the wait queue, with those that do not send their requests.
-    pub(super) fn leave(&mut self, session: &str, now: Ms) {
+    /// Takes a session out of the wait queue, with those that do not send their requests; returns since when it waited.
+    pub(super) fn leave(&mut self, session: &str, now: Ms) -> Option<Ms> {
         let longest = self.quotas.iter().map(|quota| millis(quota.per)).max().unwrap_or(0);
         let waiting = &mut self.log.waiting;
         // A request that is due later than any place was dated by a clock that was ahead.
         waiting.iter_mut().for_each(|w| w.next = w.next.min(now.saturating_add(longest)));
+        let since = waiting.iter().find(|w| w.session == session).map(|w| w.since.min(now));
         waiting.retain(|w| w.session != session && w.next.saturating_add(LEAVES_AFTER) > now);
+        since
     }
 
     /// How long until the own place of a session that stopped at `since` is free; `None` when it is. A session that `waits`
