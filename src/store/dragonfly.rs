@@ -1,8 +1,7 @@
 //! A Redis-protocol server as the store: it loads what a step is decided from, the policy decides, and it commits that. On a
 //! conflict it loads and decides again.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::{Value, cmd};
 
@@ -103,7 +102,7 @@ impl<'a> Dragonfly<'a> {
         let deadline = self.link.deadline();
         match self.commit(commit) {
             Err(StoreError::Nonsense { .. } | StoreError::Unreachable { .. })
-                if std::mem::take(for_the_first_time) && Instant::now() + LAST_TRY < deadline =>
+                if std::mem::take(for_the_first_time) && clock::now() + LAST_TRY < deadline =>
             {
                 self.link.renew()?;
                 self.link.until(deadline);
@@ -146,7 +145,7 @@ impl<'a> Dragonfly<'a> {
                 return Ok(Verdict::committed(decided, loaded.notes()));
             }
             let mut commit = changes::of(self.config, step, &loaded, &mut state, &decided);
-            let is_late = conflicts > 0 && Instant::now() + LAST_TRY >= self.link.deadline();
+            let is_late = conflicts > 0 && clock::now() + LAST_TRY >= self.link.deadline();
             if is_late && step.event.asks().is_some() {
                 decided = busy(decided);
                 commit = changes::of_attempt(self.config, step, &loaded, &decided);
@@ -168,7 +167,7 @@ impl<'a> Dragonfly<'a> {
 fn pause(conflicts: u32) {
     let most = 1_u64 << conflicts.saturating_sub(FREE_CONFLICTS).min(5);
     if conflicts > FREE_CONFLICTS {
-        thread::sleep(Duration::from_micros(500 * (1 + clock::chance() % most)));
+        clock::sleep(Duration::from_micros(500 * (1 + clock::chance() % most)));
     }
 }
 

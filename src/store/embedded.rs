@@ -8,7 +8,6 @@ use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::local_journal::LocalJournal;
@@ -375,6 +374,8 @@ fn forget_slots(fleet: &mut FleetState, now: Ms) {
 /// When the folders cannot be made or the lock is held past the deadline.
 pub fn lock(dir: &Path, deadline: Instant, budget: Duration) -> Result<File, StoreError> {
     super::private::check(dir)?;
+    #[cfg(test)]
+    super::simulator::operation("lock");
     let path = dir.join("lock");
     let files = |cause: io::Error| StoreError::Files { doing: "open", path: path.clone(), cause };
     let open = || read::at_once().write(true).create(true).truncate(false).mode(0o600).open(&path);
@@ -389,7 +390,7 @@ pub fn lock(dir: &Path, deadline: Instant, budget: Duration) -> Result<File, Sto
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(RETRY),
+            Err(TryLockError::WouldBlock) if clock::now() < deadline => clock::sleep(RETRY),
             Err(TryLockError::WouldBlock) => {
                 return Err(StoreError::Locked { path, within_ms: budget.as_millis() });
             }

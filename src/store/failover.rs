@@ -67,7 +67,7 @@ impl<'a> Failover<'a> {
     /// Until when more than the verdict itself may take: another budget, and in all less than the watchdog's second.
     fn latest(&self) -> Instant {
         let begun = self.deadline.checked_sub(self.config.budget).unwrap_or(self.deadline);
-        (Instant::now() + self.config.budget).min(begun + LATEST)
+        (clock::now() + self.config.budget).min(begun + LATEST)
     }
 
     fn born<'r>(&self, record: &'r Record) -> &'r str {
@@ -134,7 +134,7 @@ impl<'a> Failover<'a> {
                 if verdict.unjournaled {
                     self.journal_here(dir, step, &verdict.decision);
                 }
-                ship::ship(self.config, dir, server.link(), Instant::now() + ASIDE, self.latest());
+                ship::ship(self.config, dir, server.link(), clock::now() + ASIDE, self.latest());
                 return Ok(verdict);
             }
         }
@@ -227,7 +227,7 @@ impl<'a> Failover<'a> {
     #[cold]
     #[inline(never)]
     fn journal_here(&self, dir: &Path, step: &Step, decided: &Decision) {
-        let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
+        let Ok(_lock) = embedded::lock(dir, clock::now() + ASIDE, ASIDE) else { return };
         let Ok(mut journal) = LocalJournal::open(dir) else { return };
         if server_record::begin_shipping(dir, &journal).is_err() {
             return;
@@ -241,7 +241,7 @@ impl<'a> Failover<'a> {
     #[cold]
     #[inline(never)]
     fn keep(&self, dir: &Path, step: &Step, decided: &Decision, told: Option<(&Record, &str)>) {
-        let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
+        let Ok(_lock) = embedded::lock(dir, clock::now() + ASIDE, ASIDE) else { return };
         let now = clock::host_ms();
         let Ok((mut changes, _)) = Transaction::begin(self.config, dir, true, now) else { return };
         let mut record = server_record::read_or_rebuild(dir);
@@ -298,7 +298,7 @@ impl<'a> Failover<'a> {
         if expiry::expired(dir, &step.scope, &step.session, now).is_empty() || private::check(dir).is_err() {
             return;
         }
-        let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return };
+        let Ok(_lock) = embedded::lock(dir, clock::now() + ASIDE, ASIDE) else { return };
         expiry::clear(dir, &step.scope, &step.session, now);
     }
 }

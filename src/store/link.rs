@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, Parser, Value, cmd};
 
-use super::wire::Wire;
+use super::wire::{Stream, Wire};
 use super::{CONNECT, StoreError, refusal};
+use crate::clock;
 use crate::config::{Config, Server, WRITABLE};
 use crate::text;
 
@@ -38,8 +39,8 @@ impl<'a> Link<'a> {
     /// # Errors
     /// When the server cannot be reached.
     pub(crate) fn connect(config: &'a Config, server: &'a Server, deadline: Instant) -> Result<Self, StoreError> {
-        let left = deadline.saturating_duration_since(Instant::now()).min(CONNECT);
-        let stream = reach(server, Instant::now() + left).map_err(|e| failed(server, config.budget, &e))?;
+        let left = deadline.saturating_duration_since(clock::now()).min(CONNECT);
+        let stream = open(server, clock::now() + left).map_err(|e| failed(server, config.budget, &e))?;
         let wire = Wire::new(stream, deadline, LARGEST_REPLY);
         #[cfg(feature = "tls")]
         let wire = secured(wire, config, server)?;
@@ -87,7 +88,7 @@ impl<'a> Link<'a> {
     /// # Errors
     /// When the server cannot be reached, or refuses the login.
     pub(crate) fn renew(&mut self) -> Result<(), StoreError> {
-        let mut fresh = Self::connect(self.config, self.server, Instant::now() + self.config.budget)?;
+        let mut fresh = Self::connect(self.config, self.server, clock::now() + self.config.budget)?;
         fresh.log_in()?;
         fresh.take_up_to(self.wire.most());
         *self = fresh;
@@ -217,6 +218,16 @@ fn secured(mut wire: Wire, config: &Config, server: &Server) -> Result<Wire, Sto
     Ok(wire)
 }
 
+#[cfg(test)]
+fn open(server: &Server, deadline: Instant) -> io::Result<Stream> {
+    super::simulator::connect(server, deadline).unwrap_or_else(|| reach(server, deadline).map(Stream::Socket))
+}
+
+#[cfg(not(test))]
+fn open(server: &Server, deadline: Instant) -> io::Result<Stream> {
+    reach(server, deadline)
+}
+
 /// A connection to the first of the server's addresses that answers in time. Each has an equal part of the time that is left,
 /// so that one that does not answer leaves some for the others.
 fn reach(server: &Server, deadline: Instant) -> io::Result<TcpStream> {
@@ -226,7 +237,7 @@ fn reach(server: &Server, deadline: Instant) -> io::Result<TcpStream> {
 fn first_of(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::from(ErrorKind::TimedOut);
     for (tried, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(clock::now());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
@@ -255,7 +266,7 @@ pub(crate) fn resolve(server: &Server, deadline: Instant) -> io::Result<Vec<Sock
         let _ = told.send(found);
     };
     thread::Builder::new().spawn(look)?;
-    let left = deadline.saturating_duration_since(Instant::now());
+    let left = deadline.saturating_duration_since(clock::now());
     answer
         .recv_timeout(left)
         .unwrap_or_else(|_| Err(io::Error::new(ErrorKind::TimedOut, "the name was not resolved in time")))

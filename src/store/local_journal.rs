@@ -66,6 +66,8 @@ impl LocalJournal {
     /// # Errors
     /// When the line does not fit or cannot be written.
     pub fn append(&mut self, line: &str) -> io::Result<()> {
+        #[cfg(test)]
+        super::simulator::operation("append");
         if let Err(e) = self.file.write_all(line.as_bytes()) {
             self.file.set_len(self.len)?;
             return Err(e);

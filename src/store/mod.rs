@@ -41,6 +41,8 @@ mod refusal;
 pub mod roll;
 mod server_record;
 mod ship;
+#[cfg(test)]
+pub(crate) mod simulator;
 mod starvation;
 mod state_file;
 pub mod survey;

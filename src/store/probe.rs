@@ -14,7 +14,7 @@ const ASIDE: Duration = Duration::from_millis(50);
 
 /// Takes the one place of the prober, if it is free: the breaker is open and a try is due.
 pub(super) fn take(dir: &Path, server: &str, deadline: Instant) -> bool {
-    let Ok(_lock) = embedded::lock(dir, deadline.min(Instant::now() + ASIDE), ASIDE) else { return false };
+    let Ok(_lock) = embedded::lock(dir, deadline.min(clock::now() + ASIDE), ASIDE) else { return false };
     let now = clock::host_ms();
     let mut record = server_record::read_or_rebuild(dir);
     let Some(why) = record.breaker_of(server).filter(|b| b.is_due(now)).map(|b| b.why.clone()) else { return false };
@@ -28,7 +28,7 @@ pub(super) fn is_back(config: &Config, server: &Server) -> bool {
     let now = clock::host_ms();
     let open = |record: &Record| record.breaker_of(&server.shown).map(|b| b.is_due(now));
     let Some(due) = server_record::read(&dir).as_ref().and_then(open) else { return true };
-    let deadline = Instant::now() + config.budget;
+    let deadline = clock::now() + config.budget;
     if !due || !take(&dir, &server.shown, deadline) {
         return false;
     }
@@ -46,7 +46,7 @@ pub(super) fn answers(config: &Config, server: &Server, deadline: Instant) -> bo
 
 /// The server was found well. Tells whether that could be noted.
 pub(super) fn close_breaker(dir: &Path) -> bool {
-    let Ok(_lock) = embedded::lock(dir, Instant::now() + ASIDE, ASIDE) else { return false };
+    let Ok(_lock) = embedded::lock(dir, clock::now() + ASIDE, ASIDE) else { return false };
     let mut record = server_record::read_or_rebuild(dir);
     record.breaker.take().is_none() || server_record::write(dir, &record).is_ok()
 }

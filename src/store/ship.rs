@@ -17,6 +17,7 @@ use super::keys::Keys;
 use super::link::Link;
 use super::server_record::Unshipped;
 use super::{StoreError, dragonfly, embedded, loaded, local_journal, server_record};
+use crate::clock;
 use crate::config::Config;
 use crate::journal;
 use crate::read;
@@ -42,7 +43,7 @@ pub(super) fn ship(config: &Config, dir: &Path, link: &mut Link<'_>, until: Inst
     if mine.try_lock().is_err() {
         return;
     }
-    while Instant::now() < until && matches!(piece(config, dir, link, latest), Ok(true)) {}
+    while clock::now() < until && matches!(piece(config, dir, link, latest), Ok(true)) {}
 }
 
 /// Ships one piece; tells whether there may be more.

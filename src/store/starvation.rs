@@ -16,6 +16,10 @@ const LOAD: f64 = 3.0;
 
 /// Whether processes of this machine wait long for a core, as far as the system shows it (Linux).
 pub(super) fn is_starved() -> bool {
+    #[cfg(test)]
+    if let Some(is_starved) = super::simulator::is_starved() {
+        return is_starved;
+    }
     waited().is_some_and(|waited| waited >= WAITED)
         || pressure().is_some_and(|share| share >= PRESSURE)
         || load().is_some_and(|load| load >= LOAD)

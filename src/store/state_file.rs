@@ -299,6 +299,8 @@ pub(super) fn replace<T: Serialize>(path: &Path, state: &T) -> Result<(), StoreE
 /// # Errors
 /// When it cannot be written.
 pub(super) fn write_temporary(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    #[cfg(test)]
+    super::simulator::operation("write");
     let temporary = temporary(path);
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
@@ -320,6 +322,8 @@ pub(super) fn write_temporary(path: &Path, bytes: &[u8]) -> Result<(), StoreErro
 /// # Errors
 /// When it cannot be renamed; the old file then stands.
 pub(super) fn put_in_place(path: &Path) -> Result<(), StoreError> {
+    #[cfg(test)]
+    super::simulator::operation("rename");
     let renamed = fs::rename(temporary(path), path);
     renamed.map_err(|cause| StoreError::Files { doing: "write", path: path.to_owned(), cause })
 }

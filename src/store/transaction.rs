@@ -131,6 +131,8 @@ impl<'a> Transaction<'a> {
     }
 
     fn remove_redo(&mut self) {
+        #[cfg(test)]
+        super::simulator::operation("remove");
         self.lingers = matches!(fs::remove_file(path(self.dir)), Err(e) if e.kind() != ErrorKind::NotFound);
     }
 
@@ -187,6 +189,8 @@ impl<'a> Transaction<'a> {
             (Some(journal), Some(entry)) => journal.append(&entry.line).is_ok(),
             (None, Some(_)) => false,
         };
+        #[cfg(test)]
+        super::simulator::operation("remove");
         if is_journaled {
             let _ = fs::remove_file(path(self.dir));
         }

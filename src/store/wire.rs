@@ -1,12 +1,16 @@
 //! The bytes between us and a server: reads and writes that end at the deadline, whatever the pace of the other side.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+#[cfg(not(test))]
+pub(super) use std::net::TcpStream as Stream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+pub(super) use super::simulator::Stream;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
+use crate::clock;
 
 /// A connection, its deadline, and how much is taken from it for one answer.
 pub(super) struct Wire {
@@ -20,7 +24,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Takes answers of up to `most` bytes.
-    pub(super) fn new(stream: TcpStream, deadline: Instant, most: u64) -> Self {
+    pub(super) fn new(stream: Stream, deadline: Instant, most: u64) -> Self {
         let plain = Plain { stream, deadline };
         #[cfg(feature = "tls")]
         return Self { plain, tls: None, left: most, most, ended: false };
@@ -121,20 +125,20 @@ impl AsFd for Wire {
 
 /// The socket: every read and write of it has what is left until the deadline.
 pub(super) struct Plain {
-    stream: TcpStream,
+    stream: Stream,
     deadline: Instant,
 }
 
 impl Plain {
     fn remaining(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.deadline.saturating_duration_since(clock::now());
         if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 
     /// Whether the deadline is over.
     pub(super) fn late(&self) -> bool {
         // A timeout of the socket may fire a moment before the deadline.
-        self.deadline.saturating_duration_since(Instant::now()) < Duration::from_millis(5)
+        self.deadline.saturating_duration_since(clock::now()) < Duration::from_millis(5)
     }
 }
 

@@ -1,0 +1,200 @@
+//! Holds the simulated server against a real one: random commits, raw and damaged keys, and the shipping of a journal.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use redis::{Arg, Cmd, Value, cmd};
+
+use super::chance::Chance;
+use super::database::Reply;
+use super::server::Server;
+use super::world::Clock;
+use crate::store::commit::{COMMIT, Commit};
+use crate::store::ship::SHIP;
+
+/// A `redis-server` of its own.
+struct Real {
+    child: Child,
+    connection: redis::Connection,
+}
+
+impl Real {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server must be installed: ./tests/run.sh does it");
+        let end = Instant::now() + Duration::from_secs(40);
+        let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
+        let connection = loop {
+            match client.get_connection() {
+                Ok(connection) => break connection,
+                Err(e) => assert!(Instant::now() < end, "redis-server did not start: {e}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        Self { child, connection }
+    }
+
+    fn run(&mut self, command: &Cmd) -> Reply {
+        match redis::ConnectionLike::req_command(&mut self.connection, command) {
+            Ok(value) => reply(value),
+            Err(e) => Reply::Error(e.to_string()),
+        }
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn reply(value: Value) -> Reply {
+    match value {
+        Value::Nil => Reply::Nil,
+        Value::Int(n) => Reply::Int(n),
+        Value::BulkString(bytes) => Reply::Bulk(bytes),
+        Value::SimpleString(_) | Value::Okay => Reply::Status("OK"),
+        Value::Array(all) => Reply::Array(all.into_iter().map(reply).collect()),
+        Value::ServerError(e) => Reply::Error(e.code().to_owned()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn words(command: &Cmd) -> Vec<Vec<u8>> {
+    command
+        .args_iter()
+        .map(|word| match word {
+            Arg::Simple(bytes) => bytes.to_vec(),
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+/// Whether two replies are the same, but for a moment between their times and for an error's words.
+fn is_same(a: &Reply, b: &Reply) -> bool {
+    let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse::<i64>().ok().filter(|n| *n > 1_000_000_000_000);
+    match (a, b) {
+        (Reply::Error(_), Reply::Error(_)) => true,
+        (Reply::Array(a), Reply::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b)),
+        (Reply::Bulk(a), Reply::Bulk(b)) => match (number(a), number(b)) {
+            (Some(a), Some(b)) => a.abs_diff(b) < 2000,
+            _ => a == b,
+        },
+        (a, b) => a == b,
+    }
+}
+
+const KEYS: [&str; 6] = ["{f}:doc:a", "{f}:doc:b", "{f}:set:a", "{f}:set:b", "{f}:stream", "{f}:queue"];
+
+/// A commit by chance; now and then an operation is on a key of another type.
+fn commit(chance: &mut Chance, now: i64, shortest: i64) -> Commit {
+    let mut commit = Commit::default();
+    let ages = [-40_000, 0, 500, 20_000, 60_000];
+    for _ in 0..chance.between(1, 6) {
+        let is_wrong = chance.happens(30);
+        let mut key = |all: &[usize]| if is_wrong { KEYS[0] } else { KEYS[chance.one_of(all)] }.to_owned();
+        let (document, set, stream) = (key(&[0, 1]), key(&[2, 3, 5]), key(&[4]));
+        let member = format!("m{}", chance.below(5));
+        let period = chance.one_of(&[5_000, 35_000, 95_000]);
+        let at = now - chance.one_of(&ages);
+        let nth = u32::try_from(chance.between(1, 3)).unwrap();
+        match chance.below(17) {
+            0 => commit.only_at_version(
+                document,
+                chance.one_of(&["", "{\"version\":\"1-a\"", "{\"version\":\"2-b\""]).as_bytes(),
+            ),
+            1 => commit.only_soon_after(at),
+            2 => commit.only_if_free(set, nth, period),
+            3 => commit.only_up_to(set, period, nth),
+            4 | 5 => {
+                let text = chance.one_of(&["{\"version\":\"1-a\",\"x\":1}", "{\"version\":\"2-b\"}", ""]);
+                commit.set(document, chance.one_of(&[None, Some(100_000), Some(shortest)]), text.to_owned());
+            }
+            6 | 7 => commit.add(set, period, member),
+            8 => commit.add_past(set, at, member),
+            9 => commit.rank(set, at, &member),
+            10 | 11 => commit.touch(document, 100_000),
+            12 => commit.remove(set, &member),
+            13 => commit.empty(set),
+            14 => commit.clamp(set),
+            15 => commit.index(set, &member),
+            _ => commit.journal(&stream, 10, vec!["scope".to_owned(), member]),
+        }
+    }
+    commit
+}
+
+#[test]
+fn the_simulated_server_does_what_a_real_one_does() {
+    let mut real = Real::start();
+    let mut chance = Chance::of(7);
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let offset = i64::try_from(begun.as_micros()).unwrap() - Clock::ahead_by(0).shows(0);
+    let mut simulated = Server::with(Clock::ahead_by(offset));
+    let since = Instant::now();
+    let mut applied = 0;
+    for round in 0..3000 {
+        if round % 100 == 0 {
+            real.run(&cmd("FLUSHALL"));
+            simulated.stop(Some(true));
+            simulated.is_up = true;
+        }
+        let time = u64::try_from(since.elapsed().as_micros()).unwrap();
+        // Now and then a lifetime that is over before anything else is compared.
+        let shortest = if round % 10 == 0 { 1 } else { 50_000 };
+        let commit = commit(&mut chance, simulated.clock.shows(time) / 1000, shortest);
+        let command = match round % 50 {
+            49 => ship(&mut chance),
+            _ => commit.call("EVAL", COMMIT),
+        };
+        let mut compare = |command: &Cmd| {
+            let expected = real.run(command);
+            // Of this very moment: its order depends on the millisecond.
+            let time = said(&expected).map_or(time, |ms| simulated.clock.time_of(ms, 0));
+            let found = simulated.run(time, &words(command), "");
+            assert!(is_same(&expected, &found), "round {round}: expected {expected:?}, found {found:?}: {commit:?}");
+            applied +=
+                u32::from(matches!(&found, Reply::Array(all) if all.first() == Some(&Reply::Bulk(b"done".to_vec()))));
+        };
+        compare(&command);
+        std::thread::sleep(Duration::from_millis(if round % 10 == 0 { 3 } else { 0 }));
+        if round % 10 != 0 {
+            continue;
+        }
+        for key in KEYS {
+            let mut range = cmd("ZRANGE");
+            range.arg(key).arg(chance.one_of(&[-3, 0])).arg(chance.one_of(&[-1, 1])).arg("WITHSCORES");
+            let mut get = cmd("GET");
+            get.arg(key);
+            let later = u64::try_from(since.elapsed().as_micros()).unwrap();
+            for command in [range, get] {
+                let (expected, found) = (real.run(&command), simulated.run(later, &words(&command), ""));
+                assert!(is_same(&expected, &found), "{key}, round {round}: expected {expected:?}, found {found:?}");
+            }
+        }
+    }
+    assert!(applied > 500, "only {applied} commits were applied");
+}
+
+/// The clock that a commit's reply shows, in milliseconds.
+fn said(reply: &Reply) -> Option<i64> {
+    let Reply::Array(all) = reply else { return None };
+    let Reply::Bulk(clock) = all.get(1)? else { return None };
+    std::str::from_utf8(clock).ok()?.parse().ok()
+}
+
+/// A piece of a journal, some of which came before.
+fn ship(chance: &mut Chance) -> Cmd {
+    let mut ship = cmd("EVAL");
+    ship.arg(SHIP).arg(2).arg(KEYS[4]).arg("{f}:shipped").arg(100).arg(100_000);
+    for ends in 1..=chance.between(1, 6) {
+        ship.arg(ends * 10).arg(2).arg("scope").arg(ends);
+    }
+    ship
+}

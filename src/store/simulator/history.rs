@@ -1,0 +1,501 @@
+//! One history: what is drawn from its seed, and how the agents and people in it act.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::chance::Chance;
+use super::network::{HOST, PORT};
+use super::oracle;
+use super::server::Server;
+use super::world::{self, Clock, Ended, MILLISECOND, Rates, SECOND, Time, World};
+use crate::clock;
+use crate::config::{self, Config, StoreChoice};
+use crate::hook::step_of;
+use crate::store;
+use crate::throttle::policy::{Burst, Policy, Quota};
+use crate::throttle::state::RestKind;
+use crate::throttle::step::{Event, HoldRequest, RestRequest, Step};
+use crate::throttle::verdict::{Outcome, Reason, Verdict};
+
+/// The journal's stream.
+pub(super) const STREAM: &str = "torch.continuous.ops";
+/// No caller uses an admission that took longer.
+const LATEST: Duration = Duration::from_millis(900);
+
+/// Which stores a history has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stores {
+    /// A server and nothing in its place.
+    Server,
+    /// A server, and files in its place.
+    Failover,
+    /// Files alone.
+    Files,
+}
+
+impl Stores {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Failover => "failover",
+            Self::Files => "files",
+        }
+    }
+}
+
+/// A session and its agent.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) host: usize,
+    pub(super) scope: usize,
+    /// Whether an engine waits for it; else its agent asks again and again, as a storm does.
+    pub(super) waits: bool,
+}
+
+/// What is drawn of a history.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) stores: Stores,
+    pub(super) policy: Policy,
+    pub(super) hosts: usize,
+    pub(super) scopes: usize,
+    pub(super) sessions: Vec<Session>,
+    pub(super) rates: Rates,
+    /// When the last fault ends.
+    pub(super) calms_at: Time,
+}
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn quotas(chance: &mut Chance) -> Vec<Quota> {
+    if chance.happens(550) {
+        return Vec::new();
+    }
+    let limit = u32::try_from(chance.between(1, 4)).unwrap();
+    vec![Quota { limit, per: secs(chance.one_of(&[2, 5, 15])) }]
+}
+
+fn policy(chance: &mut Chance) -> Policy {
+    let mut policy = Policy { hold_after_strikes: 0, ..Policy::default() };
+    policy.stop.min_interval = secs(chance.one_of(&[0, 1, 3, 8]));
+    policy.stop.burst = match chance.below(3) {
+        0 => None,
+        _ => Some(Burst {
+            limit: u32::try_from(chance.between(2, 6)).unwrap(),
+            window: secs(chance.one_of(&[2, 5, 12])),
+        }),
+    };
+    policy.stop.window_limits = chance.happens(150);
+    policy.stop.cooldown.backoff.base = secs(2);
+    policy.stop.cooldown.backoff.max = secs(6);
+    policy.stop.cooldown.calm = secs(20);
+    policy.stop.quotas = quotas(chance);
+    policy.fleet_quotas = quotas(chance);
+    // Without any limit nothing can be wrong.
+    if policy.stop.min_interval.is_zero() && policy.fleet_quotas.is_empty() {
+        policy.fleet_quotas = vec![Quota { limit: 2, per: secs(5) }];
+    }
+    policy
+}
+
+fn rates(chance: &mut Chance) -> Rates {
+    let mut some = |all: &[u64]| if chance.happens(500) { chance.one_of(all) } else { 0 };
+    Rates {
+        delayed: some(&[20, 100, 400]),
+        lost: some(&[10, 40, 150]),
+        held_back: some(&[300, 1000]),
+        doubled: some(&[20, 100]),
+        paused: some(&[2, 10, 40]),
+        killed: some(&[2, 10, 30]),
+        starved: some(&[500]),
+    }
+}
+
+impl Plan {
+    /// Draws a history.
+    pub(super) fn of(seed: u64, stores: Stores) -> Self {
+        let mut chance = Chance::of(seed);
+        let hosts = usize::try_from(chance.between(1, 2)).unwrap();
+        let scopes = usize::try_from(chance.between(1, 3)).unwrap();
+        let count = chance.between(1, 4);
+        let policy = policy(&mut chance);
+        let session = |_| Session {
+            host: usize::try_from(chance.below(hosts as u64)).unwrap(),
+            scope: usize::try_from(chance.below(scopes as u64)).unwrap(),
+            waits: chance.happens(800),
+        };
+        let mut sessions: Vec<Session> = (0..count).map(session).collect();
+        sessions[0].waits = true;
+        let rates = rates(&mut chance);
+        let calms_at = chance.between(2, 9) * SECOND;
+        Self { seed, stores, policy, hosts, scopes, sessions, rates, calms_at }
+    }
+
+    pub(super) fn scope(&self, session: usize) -> String {
+        format!("scope-{}", self.sessions[session].scope)
+    }
+
+    /// Within so long after the last fault each session whose engine waits is admitted.
+    pub(super) fn bound(&self) -> Time {
+        let Policy { stop, fleet_quotas, .. } = &self.policy;
+        let rounds = self.sessions.len() as u64 + 1;
+        let quotas: u64 = stop.quotas.iter().chain(fleet_quotas).map(|quota| quota.per.as_secs()).sum();
+        let policy = rounds * (stop.min_interval.as_secs() + quotas) + 2 * stop.cooldown.backoff.max.as_secs();
+        // A person answers a session that nothing waits for after up to 10 s, and rests and holds take up to 10 s.
+        (policy + 10 + 10 + 30) * SECOND
+    }
+}
+
+/// What a process saw of one call of the store.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) session: usize,
+    pub(super) host: usize,
+    pub(super) scope: String,
+    pub(super) id: String,
+    pub(super) event: String,
+    pub(super) at: Time,
+    /// What was answered; `None` for an error.
+    pub(super) answer: Option<Answer>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) outcome: Outcome,
+    pub(super) reason: Reason,
+    pub(super) by_files: bool,
+    pub(super) repeated: bool,
+    pub(super) unjournaled: bool,
+    /// Whether the agent goes on by it.
+    pub(super) goes_on: bool,
+}
+
+/// What is known of a history while it is played.
+pub(super) struct Story {
+    pub(super) plan: Plan,
+    pub(super) configs: Vec<Config>,
+    pub(super) seen: Vec<Seen>,
+    /// Which of a session's stops is the newest.
+    newest: Vec<u64>,
+    /// When each session was first admitted after the last fault.
+    pub(super) admitted: Vec<Option<Time>>,
+    /// The end, where a session was not admitted in time.
+    pub(super) starved: Option<usize>,
+}
+
+type Shared = Rc<RefCell<Story>>;
+
+/// Plays a history in a folder of its own; `Err` is what is wrong with it.
+pub(super) fn play(plan: &Plan, folder: &Path, tells: bool) -> (Result<(), String>, Vec<String>) {
+    let mut world = World::of(plan.seed ^ 0x5eed, tells);
+    let chance = &mut world.chance;
+    let offset = |chance: &mut Chance| i64::try_from(chance.below(7_200_000_000)).unwrap() - 3_600_000_000;
+    let clocks: Vec<Clock> = (0..plan.hosts).map(|_| Clock::ahead_by(offset(chance))).collect();
+    let clock = Clock::ahead_by(offset(chance));
+    world.hosts = clocks;
+    world.servers = vec![Server::with(clock)];
+    world.rates = plan.rates;
+    world.calms_at = plan.calms_at;
+    let configs = (0..plan.hosts).map(|host| config(plan, host, folder)).collect();
+    let count = plan.sessions.len();
+    let story = Story {
+        plan: plan.clone(),
+        configs,
+        seen: Vec::new(),
+        newest: vec![0; count],
+        admitted: vec![None; count],
+        starved: None,
+    };
+    let shared = Rc::new(RefCell::new(story));
+    faults(&mut world, plan);
+    people(&mut world, &shared);
+    for session in 0..count {
+        let shared = Rc::clone(&shared);
+        let begins = world.chance.below(3 * SECOND);
+        world.later(begins, move || stops(&shared, session, false));
+    }
+    let calm = Rc::clone(&shared);
+    world.later(plan.calms_at, move || {
+        world::with(|world| world.rates = Rates::default());
+        look(&calm);
+    });
+    let mut world = world::play(world);
+    let told = world.told.take().unwrap_or_default();
+    let judged = oracle::judge(&shared.borrow(), &world);
+    (judged, told)
+}
+
+fn config(plan: &Plan, host: usize, folder: &Path) -> Config {
+    let server = config::Server::parse(&format!("redis://{HOST}:{PORT}")).unwrap();
+    let store = if plan.stores == Stores::Files { StoreChoice::Embedded } else { StoreChoice::Server(server) };
+    let state = (plan.stores != Stores::Server).then(|| folder.join(format!("host-{host}")));
+    Config { store, state, policy: plan.policy.clone(), ..Config::default() }
+}
+
+/// Plans what the rates do not: restarts, cuts, steps of clocks.
+fn faults(world: &mut World, plan: &Plan) {
+    let calms = plan.calms_at;
+    let some = |world: &mut World, rate| if world.chance.happens(rate) { world.chance.between(1, 2) } else { 0 };
+    for _ in 0..some(world, 300) {
+        let (at, lasts) = (world.chance.below(calms), world.chance.one_of(&[MILLISECOND, SECOND, 8 * SECOND]));
+        let loses = world.chance.one_of(&[None, None, Some(true), Some(false)]);
+        let lasts = lasts.min(calms - at);
+        let snapshot = world.chance.below(at.max(1));
+        world.later(snapshot, || world::with(|world| world.servers[0].snapshot()));
+        world.later(at, move || {
+            world::tell(|| format!("the server stops and loses {loses:?}"));
+            world::with(|world| world.servers[0].stop(loses));
+        });
+        world.later(at + lasts, || {
+            world::tell(|| "the server is up".to_owned());
+            world::with(|world| world.servers[0].is_up = true);
+        });
+    }
+    for _ in 0..some(world, 300) {
+        let (at, host) = (world.chance.below(calms), world.chance.below(plan.hosts as u64));
+        let lasts = world.chance.below(10 * SECOND).min(calms - at);
+        world.later(at, move || {
+            world::tell(|| format!("machine {host} is cut off for {lasts} us"));
+            world::with(|world| world.network.cut(usize::try_from(host).unwrap(), 0, at + lasts));
+        });
+    }
+    for _ in 0..some(world, 250) {
+        let (at, of) = (world.chance.below(calms), world.chance.below(plan.hosts as u64 + 1));
+        let by = world.chance.one_of(&[-3_600_000, -20_000, -1_500, -900, 900, 1_500, 20_000, 3_600_000]) * 1000;
+        world.later(at, move || {
+            world::tell(|| format!("the clock {of} is stepped by {by} us"));
+            world::with(|world| {
+                let time = world.time;
+                match usize::try_from(of).unwrap().checked_sub(1) {
+                    Some(host) => world.hosts[host].step(time, by),
+                    None => world.servers[0].clock.step(time, by),
+                }
+            });
+        });
+    }
+}
+
+/// Plans what people do.
+fn people(world: &mut World, shared: &Shared) {
+    let plan = shared.borrow().plan.clone();
+    let calms = plan.calms_at;
+    let session = |world: &mut World| usize::try_from(world.chance.below(plan.sessions.len() as u64)).unwrap();
+    if world.chance.happens(350) {
+        let (about, at, is_fleets) = (session(world), world.chance.below(calms), world.chance.happens(300));
+        let lasting = world.chance.one_of(&[None, Some(secs(2)), Some(secs(9))]);
+        let hold = Event::Hold(HoldRequest {
+            fleet: is_fleets,
+            by: "ann".to_owned(),
+            reason: "look".to_owned(),
+            lasting,
+            ..HoldRequest::default()
+        });
+        person(world, shared, at, about, hold);
+        // The last is always released again, once nothing goes wrong any more.
+        let again = calms + SECOND;
+        let early = at + world.chance.below(6 * SECOND);
+        for at in [early, again] {
+            person(world, shared, at, about, Event::Release { fleet: is_fleets, at_once: false });
+        }
+    }
+    if world.chance.happens(200) {
+        let (about, at) = (session(world), world.chance.below(calms));
+        person(world, shared, at, about, Event::Wake { note: "look".to_owned(), spread: false });
+    }
+    if world.chance.happens(300) {
+        let (about, at) = (session(world), world.chance.below(calms));
+        let shared = Rc::clone(shared);
+        world.later(at, move || stops(&shared, about, true));
+    }
+}
+
+/// Plans one command of a person, which is given again until it is answered.
+fn person(world: &mut World, shared: &Shared, at: Time, session: usize, event: Event) {
+    let shared = Rc::clone(shared);
+    world.later(at, move || {
+        let again = Rc::clone(&shared);
+        let host = shared.borrow().plan.sessions[session].host;
+        let retried = event.clone();
+        let body = Rc::clone(&shared);
+        let is_answered = Rc::new(RefCell::new(false));
+        let answered = Rc::clone(&is_answered);
+        let run = move || {
+            let step = step(&body, session, event.clone());
+            *answered.borrow_mut() = ask(&body, session, &step).is_some();
+        };
+        let then = move |_| {
+            // The release that ends all holds comes after the last of them.
+            let gives_up =
+                matches!(retried, Event::Hold(_)) && world::with(|world| world.time + 2 * SECOND > world.calms_at);
+            if !*is_answered.borrow() && !gives_up {
+                world::with(|world| person(world, &again, 2 * SECOND, session, retried));
+            }
+        };
+        world::with(|world| world.start((host, false), true, run, then));
+    });
+}
+
+/// Starts the process of a session's next stop; of a person's prompt before it, if there is one.
+fn stops(shared: &Shared, session: usize, is_prompted: bool) {
+    let (host, newest) = {
+        let mut story = shared.borrow_mut();
+        story.newest[session] += 1;
+        (story.plan.sessions[session].host, story.newest[session])
+    };
+    let (body, next) = (Rc::clone(shared), Rc::clone(shared));
+    let goes_on = Rc::new(RefCell::new(false));
+    let went_on = Rc::clone(&goes_on);
+    let run = move || {
+        if is_prompted {
+            let prompt = step(&body, session, Event::PersonPrompt);
+            ask(&body, session, &prompt);
+            clock::sleep(Duration::from_millis(200));
+        }
+        *went_on.borrow_mut() = engine(&body, session);
+    };
+    let then = move |ended: Ended| {
+        let is_calm = world::with(|world| world.time >= world.calms_at);
+        let story = next.borrow();
+        if story.newest[session] != newest || (is_calm && story.admitted[session].is_some()) {
+            return;
+        }
+        drop(story);
+        let goes_on = *goes_on.borrow() && ended == Ended::ByItself;
+        // The agent's turn, or the time until a person finds the agent idle.
+        let after = world::with(|world| match goes_on {
+            true => world.chance.between(100, 3000) * MILLISECOND,
+            false => world.chance.between(300, 9000) * MILLISECOND,
+        });
+        world::with(|world| world.later(after, move || stops(&next, session, !goes_on)));
+    };
+    world::with(|world| {
+        let is_newer = world.chance.happens(150);
+        world.start((host, is_newer), true, run, then);
+    });
+}
+
+/// A step of a session.
+fn step(shared: &Shared, session: usize, event: Event) -> Step {
+    let plan = &shared.borrow().plan;
+    let about = &plan.sessions[session];
+    let name = match &event {
+        Event::Hold(_) => "Hold",
+        Event::Release { .. } => "Release",
+        Event::Stop { .. } => "Stop",
+        _ => "Other",
+    };
+    let scope = if event.is_fleets() { String::new() } else { plan.scope(session) };
+    let id = if event.is_of_holds() { String::new() } else { format!("session-{session}") };
+    let host = format!("host-{}", about.host);
+    Step { paced: about.waits, host, ..step_of(scope, id, name, event) }
+}
+
+/// The engine of one stop, which keeps to what it is answered; returns whether the agent goes on.
+fn engine(shared: &Shared, session: usize) -> bool {
+    let waits = shared.borrow().plan.sessions[session].waits;
+    let rest = world::with(|world| world.chance.happens(100)).then(|| RestRequest {
+        kind: RestKind::Rest,
+        lasting: Some(secs(3)),
+        topic: String::new(),
+    });
+    let begin = step(shared, session, Event::Stop { rest });
+    let since = clock::now();
+    let told_again = || {
+        let waited = clock::now().saturating_duration_since(since);
+        let mut step = Step { late: Some(waited), ..begin.clone() };
+        if let Event::Stop { rest: Some(rest) } = &mut step.event {
+            rest.lasting = rest.lasting.map(|lasting| lasting.saturating_sub(waited));
+        }
+        step
+    };
+    let mut next = begin.clone();
+    loop {
+        let answer = ask(shared, session, &next);
+        if answer.as_ref().is_some_and(|(_, goes_on)| *goes_on) {
+            return true;
+        }
+        if !waits {
+            return false;
+        }
+        let Some((verdict, _)) = answer else {
+            clock::sleep(Duration::from_millis(world::with(|world| world.chance.between(1000, 4000))));
+            next = told_again();
+            continue;
+        };
+        let decided = &verdict.decision;
+        let Some(fence) = decided.fence.filter(|_| decided.reason != Reason::Superseded) else { return false };
+        // What a person ends is looked at now and then, in the place of a notification.
+        let most = secs(5);
+        clock::sleep(decided.retry_after.unwrap_or(most).min(most));
+        next = match () {
+            () if verdict.by_files && verdict.degraded.is_some() || decided.reason == Reason::Busy => told_again(),
+            () => Step {
+                event: Event::Ask { fence, renew: false },
+                id: clock::id(),
+                late: None,
+                host_ms: clock::host_ms(),
+                ..begin.clone()
+            },
+        };
+    }
+}
+
+/// Asks the store once, and notes what was answered.
+fn ask(shared: &Shared, session: usize, step: &Step) -> Option<(Verdict, bool)> {
+    let (host, config) = {
+        let story = shared.borrow();
+        let host = story.plan.sessions[session].host;
+        (host, story.configs[host].clone())
+    };
+    let begun = clock::now();
+    world::with(|world| world.begins(&step.id));
+    world::tell(|| format!("session-{session} sends {:?} {}", step.event, step.id));
+    let result = store::open(&config, begun + config.budget).and_then(|mut store| store.step(step));
+    world::tell(|| match &result {
+        Ok(v) => format!(
+            "session-{session} is answered {:?} {:?} by files: {}",
+            v.decision.reason, v.decision.retry_after, v.by_files
+        ),
+        Err(e) => format!("session-{session} is answered {e}"),
+    });
+    let is_late = clock::now().saturating_duration_since(begun) > LATEST;
+    let verdict = result.ok();
+    let goes_on = !is_late && verdict.as_ref().is_some_and(|v| v.admission.is_some());
+    let answer = verdict.as_ref().map(|v| Answer {
+        outcome: v.decision.outcome,
+        reason: v.decision.reason,
+        by_files: v.by_files,
+        repeated: v.decision.repeated,
+        unjournaled: v.unjournaled,
+        goes_on,
+    });
+    let at = world::with(|world| world.time);
+    let mut story = shared.borrow_mut();
+    if goes_on && at >= story.plan.calms_at {
+        story.admitted[session].get_or_insert(at);
+    }
+    let (id, event, scope) = (step.id.clone(), step.event_name.clone(), step.scope.clone());
+    story.seen.push(Seen { session, host, scope, id, event, at, answer });
+    drop(story);
+    if is_late && goes_on { None } else { verdict.map(|verdict| (verdict, goes_on)) }
+}
+
+/// Looks once a second whether every session was admitted since the last fault.
+fn look(shared: &Shared) {
+    let time = world::with(|world| world.time);
+    let mut story = shared.borrow_mut();
+    let waits = |session: &usize| story.plan.sessions[*session].waits && story.admitted[*session].is_none();
+    let left = (0..story.plan.sessions.len()).find(waits);
+    if left.is_none() || time > story.plan.calms_at + story.plan.bound() {
+        story.starved = left;
+        return world::with(|world| world.is_over = true);
+    }
+    drop(story);
+    let shared = Rc::clone(shared);
+    world::with(|world| world.later(SECOND, move || look(&shared)));
+}

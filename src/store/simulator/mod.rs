@@ -1,0 +1,71 @@
+//! The fault simulator: the store's own code under simulated servers, networks, clocks and processes, in one process and from one
+//! seed.
+//!
+//! Each history plays a few agents on one or two machines for a minute of simulated time. Their processes are coroutines that run
+//! [`Failover`](super::failover) with everything below it. Simulated are
+//!
+//! - servers ([`server`], [`database`]) that run the real `commit.lua` and `ship.lua` ([`script`]), restart, and lose data;
+//! - the network ([`network`]), which delays, loses, doubles, holds back and cuts;
+//! - the clocks of machines and servers, which are stepped, and the monotonic clock;
+//! - processes ([`world`]) that are paused or killed at any operation, and newer programs, whose documents have a field more.
+//!
+//! Files are real ones, in a fresh folder for each history. What is drawn and played is in [`history`]. The [`oracle`] knows
+//! nothing of the policy's code: it checks what was admitted against the written bounds. [`variants`] break the store on purpose,
+//! to show that the oracle notices.
+//!
+//! The product's code calls the functions of this module in builds of its unit tests alone.
+
+use std::time::{Duration, Instant};
+
+use crate::throttle::policy::Ms;
+
+mod chance;
+mod compare;
+mod database;
+mod history;
+mod network;
+mod oracle;
+mod runs;
+mod script;
+mod server;
+mod variants;
+mod world;
+
+pub(crate) use network::{Stream, connect};
+
+/// The monotonic clock, in a simulated process.
+pub(crate) fn now() -> Option<Instant> {
+    world::in_process(|world| world.now())
+}
+
+/// The machine's clock, in a simulated process.
+pub(crate) fn host_ms() -> Option<Ms> {
+    world::in_process(|world| world.hosts[world.host()].shows(world.time) / 1000)
+}
+
+/// Waits, in a simulated process; returns whether it is one.
+pub(crate) fn sleep(time: Duration) -> bool {
+    let is_simulated = world::in_process(|_| ()).is_some();
+    if is_simulated {
+        world::suspend(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+    is_simulated
+}
+
+/// A number by chance, in a simulated process.
+pub(crate) fn chance() -> Option<u64> {
+    world::in_process(|world| world.chance.next())
+}
+
+/// Whether the machine has no time for its processes, in a simulated process.
+pub(super) fn is_starved() -> Option<bool> {
+    world::in_process(|world| world.chance.happens(world.rates.starved))
+}
+
+/// An operation on a file is about to happen: a simulated process may be paused or killed before it.
+pub(super) fn operation(name: &str) {
+    if world::in_process(|world| world.tell(|| name.to_owned())).is_some() {
+        let takes = world::with(|world| world.chance.below(40));
+        world::suspend(takes);
+    }
+}

@@ -1,0 +1,384 @@
+//! The simulated network: connections between processes and servers, whose messages may be late, lost, held back or doubled.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::database::Reply;
+use super::variants;
+use super::world::{self, MILLISECOND, SECOND, Time, World};
+use crate::config;
+
+/// The port of the first simulated server; the others follow.
+pub(super) const PORT: u16 = 20_000;
+/// The host by which a simulated server is configured.
+pub(super) const HOST: &str = "127.0.0.1";
+
+static NOTHING: OnceLock<File> = OnceLock::new();
+
+type Command = Vec<Vec<u8>>;
+
+/// One connection.
+pub(super) struct Connection {
+    process: usize,
+    host: usize,
+    server: usize,
+    /// The start of the server that it was made to.
+    start: u64,
+    /// What came and was not read.
+    received: VecDeque<u8>,
+    is_closed: bool,
+    /// A message was lost: what follows it on this connection is lost, too.
+    is_mute: bool,
+    is_deaf: bool,
+    /// Neither direction overtakes itself.
+    last_sent: Time,
+    last_replied: Time,
+}
+
+/// All connections, and who is cut off from which server.
+#[derive(Default)]
+pub(super) struct Network {
+    connections: Vec<Connection>,
+    /// Until when a machine and a server are cut off from each other.
+    cuts: BTreeMap<(usize, usize), Time>,
+}
+
+impl Network {
+    pub(super) fn cut(&mut self, host: usize, server: usize, until: Time) {
+        self.cuts.insert((host, server), until);
+    }
+
+    /// Returns the process of a connection.
+    pub(super) fn process(&self, connection: usize) -> usize {
+        self.connections[connection].process
+    }
+
+    fn cut_until(&self, host: usize, server: usize, now: Time) -> Option<Time> {
+        self.cuts.get(&(host, server)).copied().filter(|until| *until > now)
+    }
+}
+
+/// What happens on the network.
+pub(super) enum Happening {
+    /// `step` is the id of the step that it was sent for.
+    Arrives {
+        connection: usize,
+        commands: Vec<Command>,
+        step: String,
+        is_answered: bool,
+    },
+    Answered {
+        connection: usize,
+        bytes: Vec<u8>,
+    },
+    Closed {
+        connection: usize,
+    },
+}
+
+/// A connection as the product's code reads and writes it: a socket, or a simulated one.
+pub(crate) enum Stream {
+    Socket(TcpStream),
+    Simulated(Simulated),
+}
+
+/// The process's end of a simulated connection.
+pub(crate) struct Simulated {
+    connection: usize,
+    patience: Option<Duration>,
+}
+
+impl Stream {
+    pub(crate) fn set_read_timeout(&mut self, patience: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Socket(socket) => socket.set_read_timeout(patience),
+            Self::Simulated(simulated) => {
+                simulated.patience = patience;
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn set_write_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Socket(socket) => socket.set_write_timeout(patience),
+            Self::Simulated(_) => Ok(()),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.read(into),
+            Self::Simulated(simulated) => simulated.receive(into),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.write(bytes),
+            Self::Simulated(simulated) => {
+                world::suspend(0);
+                world::with(|world| send(world, simulated.connection, commands(bytes)));
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Socket(socket) => socket.as_fd(),
+            // No option of a socket can be set on it.
+            Self::Simulated(_) => NOTHING.get_or_init(|| File::open("/dev/null").unwrap()).as_fd(),
+        }
+    }
+}
+
+impl Simulated {
+    fn receive(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let deadline = world::with(|world| world.now()) + self.patience.unwrap_or(Duration::from_secs(60));
+        loop {
+            let read = world::with(|world| {
+                let left = world.until(deadline);
+                let about = &mut world.network.connections[self.connection];
+                if !about.received.is_empty() {
+                    return Some(about.received.read(into));
+                }
+                if about.is_closed {
+                    return Some(Ok(0));
+                }
+                (left == 0).then(|| Err(ErrorKind::WouldBlock.into()))
+            });
+            if let Some(read) = read {
+                return read;
+            }
+            let left = world::with(|world| world.until(deadline));
+            world::suspend_for(left, Some(self.connection));
+        }
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        world::try_with(|world| world.network.connections[self.connection].is_closed = true);
+    }
+}
+
+/// Connects to a simulated server; `None` where none is simulated.
+pub(crate) fn connect(to: &config::Server, deadline: Instant) -> Option<io::Result<Stream>> {
+    let server = usize::from(to.port.checked_sub(PORT)?);
+    let (process, host) = world::in_process(|world| (world.current().unwrap(), world.host()))?;
+    if to.host != HOST || world::with(|world| server >= world.servers.len()) {
+        return None;
+    }
+    let (takes, left) = world::with(|world| {
+        let is_cut = world.network.cut_until(host, server, world.time).is_some();
+        let takes = travel(world);
+        let is_lost = is_cut || world.chance.happens(world.rates.lost);
+        (if is_lost { Time::MAX } else { takes }, world.until(deadline))
+    });
+    world::suspend(takes.min(left));
+    Some(world::with(|world| {
+        if takes > left || world.until(deadline) == 0 {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        if !world.servers[server].is_up {
+            return Err(ErrorKind::ConnectionRefused.into());
+        }
+        let start = world.servers[server].start;
+        let connection = world.network.connections.len();
+        world.network.connections.push(Connection {
+            process,
+            host,
+            server,
+            start,
+            received: VecDeque::new(),
+            is_closed: false,
+            is_mute: false,
+            is_deaf: false,
+            last_sent: 0,
+            last_replied: 0,
+        });
+        Ok(Stream::Simulated(Simulated { connection, patience: None }))
+    }))
+}
+
+/// How long a message travels.
+fn travel(world: &mut World) -> Time {
+    let usual = world.chance.between(50, 400);
+    match world.chance.happens(world.rates.delayed) {
+        true => usual + world.chance.below(300 * MILLISECOND),
+        false => usual,
+    }
+}
+
+fn send(world: &mut World, connection: usize, mut commands: Vec<Command>) {
+    let Connection { host, server, is_mute, .. } = world.network.connections[connection];
+    let cut = world.network.cut_until(host, server, world.time);
+    let mut after = travel(world);
+    let step = world.step_of(world.network.process(connection));
+    let is_answered = !variants::sends(world, connection, &mut commands);
+    if is_mute || cut.is_some() || world.chance.happens(world.rates.lost) {
+        world.network.connections[connection].is_mute = true;
+        // A proxy, or the other side's kernel, may have it, and deliver it later.
+        if !world.chance.happens(world.rates.held_back) {
+            world.tell(|| format!("c{connection}: a message is lost"));
+            return;
+        }
+        let most = world.calms_at.saturating_sub(world.time);
+        after += world.chance.below(most.clamp(1, 10 * SECOND));
+        world.tell(|| format!("c{connection}: a message is held back for {after} us"));
+    }
+    let about = &mut world.network.connections[connection];
+    about.last_sent = about.last_sent.max(world.time + after);
+    let after = about.last_sent - world.time;
+    if world.chance.happens(world.rates.doubled) {
+        let again = after + world.chance.below(2 * SECOND);
+        let happening =
+            Happening::Arrives { connection, commands: commands.clone(), step: step.clone(), is_answered: false };
+        world.after(again, world::Happening::Network(happening));
+    }
+    let happening = Happening::Arrives { connection, commands, step, is_answered };
+    world.after(after, world::Happening::Network(happening));
+}
+
+/// Carries out what happens on the network.
+pub(super) fn happens(world: &mut World, happening: Happening) {
+    match happening {
+        Happening::Arrives { connection, commands, step, is_answered } => {
+            arrives(world, connection, commands, step, is_answered);
+        }
+        Happening::Answered { connection, bytes } => {
+            world.network.connections[connection].received.extend(bytes);
+            wake(world, connection);
+        }
+        Happening::Closed { connection } => {
+            world.network.connections[connection].is_closed = true;
+            wake(world, connection);
+        }
+    }
+}
+
+fn wake(world: &mut World, connection: usize) {
+    world.wake(world.network.connections[connection].process, connection);
+}
+
+/// The server runs what arrived, in pieces between which it may run what others sent.
+fn arrives(world: &mut World, connection: usize, mut commands: Vec<Command>, step: String, is_answered: bool) {
+    let Connection { server, start, .. } = world.network.connections[connection];
+    if !world.servers[server].is_up || world.servers[server].start != start {
+        let after = travel(world);
+        return world.after(after, world::Happening::Network(Happening::Closed { connection }));
+    }
+    if commands.len() > 1 && world.chance.happens(200) {
+        let at = usize::try_from(world.chance.between(1, commands.len() as u64 - 1)).unwrap();
+        let rest = commands.split_off(at);
+        let after = world.chance.below(2 * MILLISECOND);
+        let happening = Happening::Arrives { connection, commands: rest, step: step.clone(), is_answered };
+        world.after(after, world::Happening::Network(happening));
+    }
+    let mut bytes = Vec::new();
+    for command in &commands {
+        let time = world.time;
+        let reply = world.servers[server].run(time, command, &step);
+        world.tell(|| shown(connection, command, &reply));
+        encode(&reply, &mut bytes);
+    }
+    if is_answered {
+        answer(world, connection, bytes);
+    }
+}
+
+/// Sends bytes back to the process.
+pub(super) fn answer(world: &mut World, connection: usize, bytes: Vec<u8>) {
+    let Connection { host, server, .. } = world.network.connections[connection];
+    let is_cut = world.network.cut_until(host, server, world.time).is_some();
+    if world.network.connections[connection].is_deaf || is_cut || world.chance.happens(world.rates.lost) {
+        world.network.connections[connection].is_deaf = true;
+        world.tell(|| format!("c{connection}: an answer is lost"));
+        // Whatever lost it may have closed the connection.
+        if world.chance.happens(400) {
+            let after = travel(world);
+            world.after(after, world::Happening::Network(Happening::Closed { connection }));
+        }
+        return;
+    }
+    let after = travel(world);
+    let about = &mut world.network.connections[connection];
+    about.last_replied = about.last_replied.max(world.time + after);
+    let after = about.last_replied - world.time;
+    world.after(after, world::Happening::Network(Happening::Answered { connection, bytes }));
+}
+
+fn shown(connection: usize, command: &Command, reply: &Reply) -> String {
+    let words = command.iter().map(|word| String::from_utf8_lossy(word).replace('\n', " "));
+    let words: Vec<String> = words.map(|word| word.chars().take(300).collect()).collect();
+    let reply: String = match reply {
+        Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Reply::Array(all) => {
+            let text = |reply: &Reply| match reply {
+                Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                other => format!("{other:?}"),
+            };
+            all.iter().map(text).collect::<Vec<_>>().join(" ")
+        }
+        other => format!("{other:?}"),
+    };
+    format!("c{connection}: {} -> {reply}", words.join(" "))
+}
+
+/// The commands of one write, which is always whole.
+fn commands(bytes: &[u8]) -> Vec<Command> {
+    let mut all = Vec::new();
+    let mut at = 0;
+    let number = |at: &mut usize| -> usize {
+        let end = bytes[*at..].iter().position(|b| *b == b'\r').unwrap() + *at;
+        let number = std::str::from_utf8(&bytes[*at + 1..end]).unwrap().parse().unwrap();
+        *at = end + 2;
+        number
+    };
+    while at < bytes.len() {
+        let count = number(&mut at);
+        let words = (0..count).map(|_| {
+            let len = number(&mut at);
+            let word = bytes[at..at + len].to_vec();
+            at += len + 2;
+            word
+        });
+        all.push(words.collect());
+    }
+    all
+}
+
+/// Writes a reply as it is sent.
+pub(super) fn encode(reply: &Reply, into: &mut Vec<u8>) {
+    match reply {
+        Reply::Status(text) => into.extend(format!("+{text}\r\n").bytes()),
+        Reply::Error(text) => into.extend(format!("-{text}\r\n").bytes()),
+        Reply::Int(n) => into.extend(format!(":{n}\r\n").bytes()),
+        Reply::Nil => into.extend(b"$-1\r\n"),
+        Reply::Bulk(bytes) => {
+            into.extend(format!("${}\r\n", bytes.len()).bytes());
+            into.extend(bytes);
+            into.extend(b"\r\n");
+        }
+        Reply::Array(all) => {
+            into.extend(format!("*{}\r\n", all.len()).bytes());
+            all.iter().for_each(|reply| encode(reply, into));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What must hold of every history, whatever the policy's code is.
+//!
+//! 1. Admissions are within the written bounds: the minimum interval of a scope and every quota, for each store.
+//! 2. An agent goes on by an admission that a store has committed, once. No entry is lost, doubled or shipped twice.
+//! 3. Each session whose engine waits is admitted within the bound after the last fault.
+//! 4. No held scope is admitted. A newer program's field is kept.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDateTime;
+
+use super::history::{Plan, Seen, Story};
+use super::server::Entry;
+use super::world::{Clock, Time, World};
+use crate::throttle::policy::{Quota, millis};
+use crate::throttle::verdict::{Outcome, Reason};
+
+/// Times are cut to whole milliseconds.
+const ROUNDING: i64 = 2000;
+/// So long before its commit a hold may have been decided, in microseconds.
+const DECIDED: Time = 25_000_000;
+
+/// Judges a history; `Err` is what is wrong with it.
+pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
+    let server = &world.servers[0];
+    if let Some(broken) = &server.broken {
+        return Err(broken.clone());
+    }
+    for life in 0..=server.life {
+        let journal: Vec<&Entry> = server.journal.iter().filter(|entry| entry.life == life).collect();
+        let own: Vec<&Entry> = journal.iter().copied().filter(|entry| entry.field("store") == "dragonfly").collect();
+        limits(&story.plan, &own, &server.clock, "the server")?;
+        holds(&own, &server.clock)?;
+        once(&own, &server.clock)?;
+    }
+    committed(story, &server.journal)?;
+    match story.starved {
+        Some(session) => Err(format!("session-{session} is not admitted within the bound after the last fault")),
+        None => Ok(()),
+    }
+}
+
+/// The minimum interval and the quotas of one store.
+fn limits(plan: &Plan, journal: &[&Entry], clock: &Clock, of: &str) -> Result<(), String> {
+    let admitted: Vec<&Entry> = journal.iter().copied().filter(|entry| entry.admits()).collect();
+    let times = |scope: Option<&str>| -> Vec<Time> {
+        let own = admitted.iter().filter(|entry| scope.is_none_or(|scope| entry.field("scope") == scope));
+        own.map(|entry| entry.at).collect()
+    };
+    let stop = &plan.policy.stop;
+    for scope in (0..plan.scopes).map(|n| format!("scope-{n}")) {
+        let times = times(Some(&scope));
+        let interval = Quota { limit: 1, per: stop.min_interval };
+        keeps(&times, &interval, clock).map_err(|e| format!("{of}, {scope}, minimum interval: {e}"))?;
+        for quota in &stop.quotas {
+            keeps(&times, quota, clock).map_err(|e| format!("{of}, {scope}, quota: {e}"))?;
+        }
+    }
+    let all = times(None);
+    plan.policy
+        .fleet_quotas
+        .iter()
+        .try_for_each(|quota| keeps(&all, quota, clock).map_err(|e| format!("{of}, the fleet's quota: {e}")))
+}
+
+fn keeps(times: &[Time], quota: &Quota, clock: &Clock) -> Result<(), String> {
+    for window in times.windows(quota.limit as usize + 1) {
+        let (first, last) = (window[0], window[window.len() - 1]);
+        let elapsed = clock.elapsed(first, last) + ROUNDING;
+        if elapsed < millis(quota.per) * 1000 {
+            return Err(format!("{} admissions within {elapsed} us, at {window:?}", window.len()));
+        }
+    }
+    Ok(())
+}
+
+/// When an entry was decided, by its timestamp, in milliseconds of the store's clock.
+fn decided(timestamp: &str) -> i64 {
+    let read = NaiveDateTime::parse_from_str(timestamp, "%Y%m%d_%H%M%S");
+    read.map_or(0, |read| read.and_utc().timestamp_millis())
+}
+
+/// No continuation is committed between a hold and its end or its release.
+fn holds(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
+    // Since when, and until when by the clock that dated it.
+    let mut held: BTreeMap<String, (Time, Option<i64>)> = BTreeMap::new();
+    for entry in journal {
+        let scope = entry.field("scope").to_owned();
+        let number = |name: &str| entry.field(name).parse::<i64>().ok();
+        match entry.field("event") {
+            "Hold" if entry.field("verdict") == "record" => {
+                let end = number("retry_after_ms").map(|left| decided(entry.field("timestamp")) + left);
+                held.insert(scope, (entry.at, end));
+            }
+            "Release" => drop(held.remove(&scope)),
+            _ if entry.admits() => {
+                for holder in [scope.as_str(), ""] {
+                    let Some((since, end)) = held.get(holder) else { continue };
+                    // The hold may have been decided a while before it was committed.
+                    let is_stepped = clock.is_stepped(since.saturating_sub(DECIDED), entry.at);
+                    if !is_stepped && end.is_none_or(|end| clock.shows(entry.at) / 1000 + 1 < end) {
+                        return Err(format!(
+                            "{scope} is admitted at {} while {holder:?} is held since {since}",
+                            entry.at
+                        ));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// An admission that is retried with its id is there once. After a second others may have been admitted since.
+fn once(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
+    let mut seen = BTreeMap::new();
+    for entry in journal.iter().filter(|entry| entry.admits()) {
+        let before = seen.insert(&entry.step, entry.at);
+        let is_recent = |before: &Time| entry.at - *before < 900_000 && !clock.is_stepped(*before, entry.at);
+        if let Some(before) = before.filter(is_recent) {
+            return Err(format!("the step {} is admitted twice, at {before} and {}", entry.step, entry.at));
+        }
+    }
+    Ok(())
+}
+
+fn told(seen: &Seen) -> String {
+    let Seen { session, host, scope, id, event, at, answer } = seen;
+    format!("session-{session} of {scope} on machine {host} was answered at {at} to {event} {id}: {answer:?}")
+}
+
+/// What a process was answered by the server is in the server's journal.
+fn committed(story: &Story, journal: &[Entry]) -> Result<(), String> {
+    for seen in &story.seen {
+        let Some(answer) = &seen.answer else { continue };
+        let is_aside = matches!(answer.reason, Reason::Contested | Reason::Lost);
+        if answer.by_files || answer.unjournaled || is_aside {
+            continue;
+        }
+        let own = |entry: &&Entry| entry.step == seen.id && entry.field("reason") == answer.reason.code();
+        let is_there = journal.iter().any(|entry| own(&entry));
+        if !is_there && !answer.repeated {
+            return Err(format!("no entry of what {}", told(seen)));
+        }
+        let admits = |entry: &Entry| entry.step == seen.id && entry.admits();
+        if answer.outcome == Outcome::Admit && answer.goes_on && seen.event == "Stop" && !journal.iter().any(admits) {
+            return Err(format!("the agent goes on by an admission that was not committed: {}", told(seen)));
+        }
+    }
+    Ok(())
+}

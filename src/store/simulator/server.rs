@@ -1,0 +1,126 @@
+//! A simulated server: its data, its clock, its scripts, and what it ever wrote.
+
+use std::collections::BTreeMap;
+
+use super::database::{Database, Reply};
+use super::script;
+use super::variants;
+use super::world::{Clock, Time};
+use crate::store::commit::{COMMIT, COMMIT_SHA};
+use crate::store::ship::SHIP;
+
+/// An entry of a journal, as it was committed.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) at: Time,
+    /// Which life of the server's data it belongs to: another one after each loss.
+    pub(super) life: u64,
+    /// The id of the step that it was written for.
+    pub(super) step: String,
+    pub(super) fields: BTreeMap<String, String>,
+}
+
+impl Entry {
+    pub(super) fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether it is an admission that an agent may go on by.
+    pub(super) fn admits(&self) -> bool {
+        self.field("next_action") == "CLAUDE_CODE_RESTART"
+    }
+}
+
+/// A server.
+pub(super) struct Server {
+    pub(super) clock: Clock,
+    pub(super) is_up: bool,
+    /// Connections of an earlier start are closed.
+    pub(super) start: u64,
+    /// Grows with each loss of data.
+    pub(super) life: u64,
+    database: Database,
+    knows_script: bool,
+    snapshots: Vec<Database>,
+    /// Every entry that its journal ever took.
+    pub(super) journal: Vec<Entry>,
+    /// What no server may see, found while it ran.
+    pub(super) broken: Option<String>,
+    /// Until when each document has the newer program's field.
+    newer: BTreeMap<Vec<u8>, i64>,
+}
+
+impl Server {
+    pub(super) fn with(clock: Clock) -> Self {
+        Self {
+            clock,
+            is_up: true,
+            start: 0,
+            life: 0,
+            database: Database::default(),
+            knows_script: false,
+            snapshots: Vec::new(),
+            journal: Vec::new(),
+            broken: None,
+            newer: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn snapshot(&mut self) {
+        self.snapshots.push(self.database.clone());
+    }
+
+    /// Stops it. `Some(true)` loses all data, `Some(false)` what came after the last snapshot, `None` nothing.
+    pub(super) fn stop(&mut self, loses: Option<bool>) {
+        self.is_up = false;
+        self.start += 1;
+        self.knows_script = false;
+        match loses {
+            Some(true) => self.database = Database::default(),
+            Some(false) => self.database = self.snapshots.pop().unwrap_or_default(),
+            None => return,
+        }
+        self.life += 1;
+        self.newer.clear();
+    }
+
+    /// Runs one command.
+    pub(super) fn run(&mut self, time: Time, words: &[Vec<u8>], step: &str) -> Reply {
+        let now = self.clock.shows(time);
+        let (script, is_new) = match words[0].as_slice() {
+            b"EVALSHA" if words[1] == COMMIT_SHA.as_bytes() && self.knows_script => (COMMIT, false),
+            b"EVALSHA" => return Reply::Error("NOSCRIPT No matching script. Please use EVAL.".to_owned()),
+            b"EVAL" if words[1] == COMMIT.as_bytes() => (COMMIT, true),
+            b"EVAL" if words[1] == SHIP.as_bytes() => (SHIP, false),
+            _ => return self.database.run(now, words),
+        };
+        self.knows_script |= is_new;
+        let keys: usize = String::from_utf8_lossy(&words[2]).parse().unwrap();
+        let (keys, words) = words[3..].split_at(keys);
+        let (reply, written) = script::eval(&mut self.database, now, script, keys, words);
+        written.iter().for_each(|words| self.wrote(time, words, step));
+        reply
+    }
+
+    fn wrote(&mut self, time: Time, words: &[Vec<u8>], step: &str) {
+        if words[0] == b"SET" {
+            // A document that had a field of a newer program keeps it.
+            let is_newer = String::from_utf8_lossy(&words[2]).contains(variants::NEWER);
+            let now = self.clock.shows(time) / 1000;
+            let lifetime = words.get(4).and_then(|ms| String::from_utf8_lossy(ms).parse::<i64>().ok());
+            let until = if is_newer { lifetime.map_or(i64::MAX, |ms| now + ms) } else { 0 };
+            let was_newer = self.newer.insert(words[1].clone(), until).is_some_and(|until| until > now);
+            if was_newer && !is_newer {
+                self.broken =
+                    Some(format!("a newer program's field is lost in {}", String::from_utf8_lossy(&words[1])));
+            }
+        }
+        if words[0] != b"XADD" || words[1] != super::history::STREAM.as_bytes() {
+            return;
+        }
+        let from = words.iter().position(|word| word == b"*").unwrap() + 1;
+        let text = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
+        let fields = words[from..].chunks(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
+        self.journal.push(Entry { at: time, life: self.life, step: step.to_owned(), fields });
+    }
+}

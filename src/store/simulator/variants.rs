@@ -1,0 +1,124 @@
+//! Broken variants of the store. Each breaks one property that the oracle must notice.
+//!
+//! Most are changes of the scripts' text or of what is sent, so that the product's code holds no switch for them.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use super::database::Reply;
+use super::network;
+use super::world::World;
+use crate::store::commit::COMMIT;
+
+/// One thing that is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Variant {
+    /// No version is checked.
+    NoVersionCheck,
+    /// The conditions of a refusal are not checked, and it writes.
+    UncheckedRefusal,
+    /// The fleet's quota is checked, and an admission is not added.
+    QuotaNotAdded,
+    /// A document of a scope expires before its hold.
+    ShortLifetime,
+    /// A document of a session expires while its engine waits.
+    ForgottenSession,
+    /// A commit is acknowledged before it is written.
+    EarlyAcknowledgement,
+    /// An admission that is retried with its id is counted again.
+    RetryCounted,
+    /// The head of a wait queue is never passed.
+    HeadNotPassed,
+}
+
+thread_local! {
+    static BROKEN: Cell<Option<Variant>> = const { Cell::new(None) };
+}
+
+/// Breaks this from now on.
+pub(super) fn set(variant: Option<Variant>) {
+    BROKEN.set(variant);
+}
+
+/// Returns whether this is broken.
+pub(crate) fn is_broken(variant: Variant) -> bool {
+    BROKEN.get() == Some(variant)
+}
+
+/// A script as the variant has it.
+pub(super) fn patched(script: &str) -> Cow<'_, str> {
+    let Some(variant) = BROKEN.get() else { return script.into() };
+    let (of, from, to) = match variant {
+        Variant::NoVersionCheck => (COMMIT, "holds = document and string.sub(document, 1, #a) == a", "holds = true"),
+        Variant::UncheckedRefusal => (
+            COMMIT,
+            "  if not holds then return",
+            "  if not holds and string.find(table.concat(ARGV, '|'), 'T|0|', 1, true) then return",
+        ),
+        Variant::QuotaNotAdded => (
+            COMMIT,
+            "call('ZADD', key, now_text, b)\n",
+            "if not string.find(key, 'admissions:fleet', 1, true) then call('ZADD', key, now_text, b) end\n",
+        ),
+        Variant::ShortLifetime => (
+            COMMIT,
+            "if a == '' then call",
+            "if string.find(key, ':doc:scope:', 1, true) then a = '3000' end\n    if a == '' then call",
+        ),
+        Variant::ForgottenSession => (
+            COMMIT,
+            "if a == '' then call",
+            "if string.find(key, ':doc:session:', 1, true) then a = '2000' end\n    if a == '' then call",
+        ),
+        Variant::RetryCounted => (
+            COMMIT,
+            "if a == '' then call",
+            "b = string.gsub(b, ',\"admitted\":{[^}]*}', '')\n    if a == '' then call",
+        ),
+        Variant::HeadNotPassed => (
+            COMMIT,
+            "call('ZADD', key, a, b)",
+            "call('ZADD', key, string.find(key, ':queue:next:', 1, true) and '999999999999999' or a, b)",
+        ),
+        Variant::EarlyAcknowledgement => return script.into(),
+    };
+    if script != of {
+        return script.into();
+    }
+    assert!(script.contains(from), "{variant:?} finds nothing to break");
+    script.replacen(from, to, 1).into()
+}
+
+/// Changes what a process sends: a newer program's documents have a field more. Returns whether it is answered already, as one
+/// variant does.
+pub(super) fn sends(world: &mut World, connection: usize, commands: &mut [Vec<Vec<u8>>]) -> bool {
+    let mut is_answered = false;
+    let is_newer = world.is_newer(world.network.process(connection));
+    for command in commands.iter_mut().filter(|command| command[0].starts_with(b"EVAL")) {
+        if is_newer {
+            command
+                .iter_mut()
+                .filter(|word| word.starts_with(b"{\"version\":") && word.ends_with(b"}"))
+                .for_each(add_field);
+        }
+        if is_broken(Variant::EarlyAcknowledgement) && command[1].len() == 40 {
+            let done = ["done", "0", ""].map(|word| Reply::Bulk(word.into()));
+            let mut bytes = Vec::new();
+            network::encode(&Reply::Array(done.into()), &mut bytes);
+            network::answer(world, connection, bytes);
+            is_answered = true;
+        }
+    }
+    is_answered
+}
+
+/// The field of the newer program.
+pub(super) const NEWER: &str = "\"mood\":";
+
+fn add_field(document: &mut Vec<u8>) {
+    if String::from_utf8_lossy(document).contains(NEWER) {
+        return;
+    }
+    document.pop();
+    document.extend(format!(",{NEWER}\"calm\"}}").bytes());
+}
