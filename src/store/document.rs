@@ -51,9 +51,9 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Document<T> 
     /// # Errors
     /// When it is of a newer format, or no document.
     pub(super) fn read(text: &str) -> Result<Self, Unfit> {
+        let state: T = state(text)?;
         let (version, number, _) =
             head(text).ok_or_else(|| Unfit::Damaged("no version at its beginning".to_owned()))?;
-        let state = serde_json::from_str::<T>(text).map_err(|e| Unfit::Damaged(text::line(&e.to_string())))?;
         let before = Some(state.clone());
         Ok(Self { state, version: version.into(), number, before, text: text.to_owned() })
     }
@@ -115,15 +115,13 @@ fn format(text: &str) -> Option<u64> {
     fields.get("format")?.as_u64()
 }
 
-/// As [`Document::read`], with the newer formats told apart from damage.
+/// The state of a document that nobody is about to change.
 ///
 /// # Errors
-/// As [`Document::read`].
-pub(super) fn read<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>(
-    text: &str,
-) -> Result<Document<T>, Unfit> {
+/// When it is of a newer format, or no document.
+pub(super) fn state<T: DeserializeOwned>(text: &str) -> Result<T, Unfit> {
     match format_at_head(text) {
-        Some(FORMAT) => Document::read(text),
+        Some(FORMAT) => serde_json::from_str(text).map_err(|e| Unfit::Damaged(text::line(&e.to_string()))),
         _ => match format(text) {
             Some(newer) if newer > FORMAT => Err(Unfit::Newer(newer)),
             _ => Err(Unfit::Damaged("no document of format 1".to_owned())),
@@ -207,7 +205,7 @@ mod tests {
     #[test]
     fn a_document_is_read_as_it_was_written() {
         let text = written(&held());
-        let document: Document<ScopeState> = read(&text).unwrap();
+        let document = Document::<ScopeState>::read(&text).unwrap();
         assert_eq!((&document.state, document.version.as_slice()), (&held(), "{\"version\":\"1-c1\"".as_bytes()));
         assert_eq!(document.next(&held(), "c2"), None, "nothing changed");
         let next = document.next(&ScopeState::default(), "c2").unwrap();
@@ -218,7 +216,7 @@ mod tests {
     fn unknown_fields_are_carried_over() {
         let text = written(&held()).replacen("\"format\":1", "\"format\":1,\"mood\":\"calm\"", 1);
         let text = text.replacen("\"by\":\"ann\"", "\"by\":\"ann\",\"place\":7", 1);
-        let document: Document<ScopeState> = read(&text).unwrap();
+        let document = Document::<ScopeState>::read(&text).unwrap();
         let mut state = document.state.clone();
         state.released = Some(9);
         let next = document.next(&state, "c2").unwrap();
@@ -231,9 +229,9 @@ mod tests {
     #[test]
     fn a_newer_format_is_told_from_damage() {
         let newer = written(&held()).replacen("\"format\":1", "\"format\":2", 1);
-        assert_eq!(read::<ScopeState>(&newer).unwrap_err(), Unfit::Newer(2));
+        assert_eq!(Document::<ScopeState>::read(&newer).unwrap_err(), Unfit::Newer(2));
         for damaged in ["", "x", "{}", "{\"version\":\"1-a\",\"format\":1,\"hold\":3}", "{\"hold\":null}", "[]"] {
-            assert!(matches!(read::<ScopeState>(damaged), Err(Unfit::Damaged(_))), "{damaged}");
+            assert!(matches!(Document::<ScopeState>::read(damaged), Err(Unfit::Damaged(_))), "{damaged}");
         }
     }
 }

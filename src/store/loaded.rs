@@ -6,7 +6,7 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::document::{self, Document, Unfit};
+use super::document::{Document, Unfit};
 use super::keys::{self, Keys};
 use super::{StoreError, unknown_past};
 use crate::config::{Config, Server};
@@ -283,7 +283,7 @@ pub(super) fn document<T: Clone + Default + PartialEq + Serialize + DeserializeO
         other => format!("{other:?}").into_bytes(),
     };
     let text = std::str::from_utf8(&bytes).map_err(|e| Unfit::Damaged(e.to_string()));
-    match text.and_then(document::read) {
+    match text.and_then(Document::read) {
         Ok(document) => Ok((document, None)),
         Err(Unfit::Newer(format)) => Err(StoreError::Newer { at: server.shown.clone(), key, format }),
         Err(Unfit::Damaged(cause)) => {

@@ -31,6 +31,7 @@ pub(crate) mod loaded;
 pub(crate) mod local_journal;
 pub(crate) mod marks;
 mod mirror;
+mod parallel;
 pub mod past;
 pub mod place;
 pub(crate) mod private;

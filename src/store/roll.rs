@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, Value, cmd};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::decider::{self, Breaker, Decider};
@@ -17,7 +16,7 @@ use super::link::Link;
 use super::loaded::{self, Load};
 use super::server_record;
 use super::state_file::{self, FleetFile, ScopeFile, SessionFile};
-use super::{StoreError, place, server, unknown_past};
+use super::{StoreError, parallel, place, server, unknown_past};
 use crate::clock;
 use crate::config::Config;
 use crate::text;
@@ -237,18 +236,17 @@ fn server_now(link: &mut Link<'_>) -> Result<Ms, StoreError> {
 pub(super) fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, StoreError> {
     let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;
     let names = names_of_files(&dir, place::SCOPES)?;
-    let all = names.into_iter().collect::<BTreeSet<_>>().into_iter();
-    Ok(all.filter_map(|name| state_file::peek_scope(&dir, &name).map(|file| (name, file))).collect())
+    let names: Vec<String> = names.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    let files = parallel::map(&names, |name| state_file::peek_scope(&dir, name));
+    Ok(names.into_iter().zip(files).filter_map(|(name, file)| Some((name, file?))).collect())
 }
 
 /// Every session that is known on this machine.
 pub(super) fn sessions_here(config: &Config) -> Result<Vec<Session>, StoreError> {
     let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;
-    let read = |id: String| {
-        let file = state_file::peek::<SessionFile>(&state_file::session(&dir, &id))?;
-        Some((id, file))
-    };
-    let files = names_of_files(&dir, place::SESSIONS)?.into_iter().filter_map(read);
+    let ids = names_of_files(&dir, place::SESSIONS)?;
+    let files = parallel::map(&ids, |id| state_file::peek::<SessionFile>(&state_file::session(&dir, id)));
+    let files = ids.into_iter().zip(files).filter_map(|(id, file)| Some((id, file?)));
     // Without a server nothing is out of date.
     if server_record::read(&dir).is_none() {
         return Ok(files.map(|(id, file)| (id, file.session)).collect());
@@ -326,13 +324,13 @@ pub(super) fn names_in(answer: Value) -> Vec<String> {
 }
 
 /// The documents of a kind with these names.
-pub(super) fn documents<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>(
+pub(super) fn documents<T: DeserializeOwned + Send>(
     config: &Config,
     link: &mut Link<'_>,
     kind: Kind,
     names: Vec<String>,
 ) -> Result<Documents<T>, StoreError> {
-    let mut all = Vec::with_capacity(names.len());
+    let mut found: Vec<(String, Vec<u8>)> = Vec::with_capacity(names.len());
     let mut others = Vec::new();
     let mut names = names.into_iter();
     let mut some = || names.by_ref().take(AT_ONCE).collect::<Vec<String>>();
@@ -355,12 +353,17 @@ pub(super) fn documents<T: Clone + Default + PartialEq + Serialize + Deserialize
             match link.read()? {
                 // One key of another type must not hide the others.
                 Value::ServerError(_) => others.push(name),
-                Value::BulkString(text) => match document::read(&String::from_utf8_lossy(&text)) {
-                    Ok(document) => all.push((name, document.state)),
-                    Err(_) => others.push(name),
-                },
+                Value::BulkString(text) => found.push((name, text)),
                 _ => {}
             }
+        }
+    }
+    let states = parallel::map(&found, |(_, text)| document::state(&String::from_utf8_lossy(text)).ok());
+    let mut all = Vec::with_capacity(found.len());
+    for ((name, _), state) in found.into_iter().zip(states) {
+        match state {
+            Some(state) => all.push((name, state)),
+            None => others.push(name),
         }
     }
     Ok((all, others))

@@ -240,7 +240,7 @@ impl Ears for ServerEars<'_> {
 /// The state of a document, by the answer to [`get`]; one that cannot be read says nothing.
 fn state_of<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>(answer: &Value) -> T {
     let Value::BulkString(text) = answer else { return T::default() };
-    document::read(&String::from_utf8_lossy(text)).map(|document| document.state).unwrap_or_default()
+    document::state(&String::from_utf8_lossy(text)).unwrap_or_default()
 }
 
 fn last_entry(key: &str) -> Cmd {
