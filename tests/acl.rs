@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
@@ -75,15 +75,14 @@ impl Stage {
         cmd("PUBLISH").arg(channel).arg(text).query(&mut self.admin).unwrap()
     }
 
-    /// An engine that listens: both its connections are there.
+    /// An engine that listens.
     fn resting(&mut self, session: &str) -> Result<Engine, String> {
         let mut engine = Engine::start(&self.frosty, &stop_saying(session, "frosty: next_check 20m"));
         let channel = format!("trigger.nova.{session}");
         let end = Instant::now() + Duration::from_secs(10);
         while engine.is_waiting() && self.denied().is_empty() && Instant::now() < end {
             let heard: Vec<(String, u32)> = cmd("PUBSUB").arg("NUMSUB").arg(&channel).query(&mut self.admin).unwrap();
-            let clients: String = cmd("CLIENT").arg("LIST").query(&mut self.admin).unwrap();
-            if heard[0].1 == 1 && clients.contains("cmd=xread") {
+            if heard[0].1 == 1 {
                 return Ok(engine);
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -200,6 +199,24 @@ impl Stage {
         if !listed.stderr.contains("no session is called \"whom\"") || !listed.stderr.contains("plain") {
             return Err(format!("{listed:?}"));
         }
+
+        // The journal, and what comes after it.
+        let logged = self.frosty.run(&["log", "-n", "1"], b"");
+        if logged.code != Some(0) || logged.stdout.is_empty() {
+            return Err(format!("{logged:?}"));
+        }
+        let mut follows =
+            self.frosty.command(&["log", "-f"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        while self.denied().is_empty() && Instant::now() < end {
+            let clients: String = cmd("CLIENT").arg("LIST").query(&mut self.admin).unwrap();
+            if clients.contains("cmd=xread") {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        follows.kill().unwrap();
+        follows.wait().unwrap();
 
         // What is refused without a word would be missing here.
         let denied = self.denied();

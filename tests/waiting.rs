@@ -6,10 +6,15 @@ mod place;
 mod support;
 
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use place::{POLICY, Place, goes_on, leaves_silently};
-use support::{Engine, Frosty, Server, eventually, stop, stop_saying};
+use redis::Connection;
+use support::{Engine, Frosty, Server, documents, eventually, stop, stop_saying};
+
+/// The round trips of a stop until its engine listens: two for the verdict, two to subscribe, and the look.
+const LISTENS: u32 = 5;
 
 #[test]
 fn a_loop_of_engines_keeps_the_guard_and_never_trips() {
@@ -289,23 +294,55 @@ fn a_server_that_is_away_at_the_stop() {
 }
 
 #[test]
-fn it_holds_two_connections_and_looks_at_most_once_a_second() {
+fn it_holds_one_connection_and_looks_at_most_once_a_second() {
     let [place, _] = Place::both();
-    let mut engine = place.resting("s", "frosty: done");
     let mut con = place.server.as_ref().unwrap().connection();
-    let mut clients = || -> String { redis::cmd("CLIENT").arg("LIST").query(&mut con).unwrap() };
-    eventually("it listens", || clients().lines().filter(|l| l.contains("cmd=xread")).count() == 1);
-    let list = clients();
-    assert_eq!(list.lines().count(), 3, "two of the engine, one of the test: {list}");
-    let mut con = place.server.as_ref().unwrap().connection();
-    let mut looks = || -> u64 {
-        let info: String = redis::cmd("INFO").arg("commandstats").query(&mut con).unwrap();
-        let line = info.lines().find(|l| l.starts_with("cmdstat_time:")).unwrap();
-        line.split(['=', ',']).nth(1).unwrap().parse().unwrap()
-    };
-    let before = looks();
+    let taken = figure(&mut con, "stats", "total_connections_received:");
+    let mut engine = place.wait("s", "frosty: done");
+    eventually("it listens", || subscribers(&mut con) == 1);
+    let looks = |con: &mut Connection| figure(con, "commandstats", "cmdstat_time:calls=");
+    let before = looks(&mut con);
     std::thread::sleep(Duration::from_secs(6));
-    let more = looks() - before;
+    let more = looks(&mut con) - before;
     assert!((1..=6).contains(&more), "{more} looks in 6 s");
     assert!(engine.is_waiting());
+    // The stop, the looks, the wake-up that it sends, and the request that this leads to.
+    redis::cmd("PUBLISH").arg("frosty.wake.s").arg("now").query::<()>(&mut con).unwrap();
+    assert_eq!(engine.answer().code, Some(2));
+    assert_eq!(figure(&mut con, "stats", "total_connections_received:") - taken, 1);
+}
+
+/// A figure of the server's own.
+fn figure(con: &mut Connection, section: &str, name: &str) -> u64 {
+    let info: String = redis::cmd("INFO").arg(section).query(con).unwrap();
+    let figure = info.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    figure.split(',').next().unwrap().trim().parse().unwrap()
+}
+
+fn subscribers(con: &mut Connection) -> u64 {
+    let heard: (String, u64) = redis::cmd("PUBSUB").arg("NUMSUB").arg("frosty.wake.s").query(con).unwrap();
+    heard.1
+}
+
+/// An engine's later request begins with its commit.
+#[test]
+fn a_later_request_is_one_round_trip_and_three_where_something_changed() {
+    for (changes, trips) in [(false, 1), (true, 3)] {
+        let server = Server::start();
+        let mut con = server.connection();
+        let config = r#"{"stop": {"min_interval": "3s"}}"#;
+        let direct = Frosty::new().config(config).var("FROSTY_STORE", &server.url());
+        assert_eq!(direct.hook(&stop_saying("s", "on it")).code, Some(2), "the guard is closed now");
+        let (url, counted) = support::counting_proxy(&server);
+        let frosty = Frosty::new().config(config).var("FROSTY_STORE", &url);
+        let engine = Engine::start(&frosty, &stop_saying("s", "on it"));
+        eventually("it listens", || subscribers(&mut con) == 1);
+        let looked = || counted.load(Ordering::SeqCst) == LISTENS;
+        eventually("it has looked", looked);
+        if changes {
+            documents::change(&mut con, &documents::session("s"), &serde_json::json!({}));
+        }
+        assert_eq!(engine.answer().code, Some(2));
+        assert_eq!(counted.load(Ordering::SeqCst) - LISTENS, trips, "{changes}");
+    }
 }

@@ -12,9 +12,10 @@ use super::told;
 use super::wait::{Action, Answer, Checked, End, Failure, Found, Input, LATEST, Note, Request, Wait};
 use crate::clock;
 use crate::config::{Config, Env};
+use crate::store::line::Line;
 use crate::store::listen::{self, Ears, Listener, Source};
 use crate::store::marks::{self, Mark};
-use crate::store::{self, StoreError, undecided};
+use crate::store::{self, Store, StoreError, undecided};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Decision, Outcome, Reason, Verdict};
 use crate::willy::Kind;
@@ -92,7 +93,9 @@ pub(super) struct Engine<'a, 's> {
 /// What it holds open, and what was found last.
 #[derive(Default)]
 struct Held<'a> {
-    ears: Option<(Source, Box<dyn Ears + 'a>)>,
+    ears: Option<(Source, Ears<'a>)>,
+    /// Its connection to the server.
+    line: Option<Line<'a>>,
     /// The last request with a fence, which is sent again under its id.
     asked: Option<Step>,
     verdict: Option<Verdict>,
@@ -120,7 +123,7 @@ impl<'a> Engine<'a, '_> {
                 Action::Verify => Ok(Input::Checked(self.verify(&mut held))),
                 Action::Send(request) => self.send(&mut held, request).map(Box::new).map(Input::Answered),
                 Action::Look(source) => self.look(&mut held, source),
-                Action::Listen(most) => self.listen(&mut held, most),
+                Action::Listen(most) => Ok(self.listen(&mut held, most)),
                 Action::Pause(most) => {
                     let stirs = || self.standing.stirs();
                     listen::pause_until(Instant::now() + most, self.start.signals.fd(), &stirs);
@@ -129,7 +132,7 @@ impl<'a> Engine<'a, '_> {
                 Action::End(end) => return self.ended(held, end),
             };
             input = found.unwrap_or_else(|e| {
-                held.ears = None;
+                (held.ears, held.line) = (None, None);
                 Input::Failed(Failure { why: e.to_string(), is_silence: e.is_silence(), chance: clock::chance() })
             });
         }
@@ -169,15 +172,12 @@ impl<'a> Engine<'a, '_> {
         }
     }
 
-    fn send(&mut self, held: &mut Held<'_>, request: Request) -> Result<Answer, StoreError> {
-        // There are never more than two connections.
-        if let Some((_, ears)) = &mut held.ears {
-            ears.hush();
-        }
+    fn send(&mut self, held: &mut Held<'a>, request: Request) -> Result<Answer, StoreError> {
         let is_own = matches!(request, Request::Begin { .. } | Request::Ask { .. });
         let step = self.step(held, request);
         let begun = Instant::now();
-        let verdict = claim::step(&mut *store::open(self.config, begun + self.config.budget)?, &step)?;
+        let send = |store: &mut dyn Store| claim::step(store, &step);
+        let verdict = store::over(self.config, begun + self.config.budget, &mut held.line, send)?;
         // Later than any request may be: another store may have taken over meanwhile. The admission is burnt.
         if verdict.admission.is_some() && begun.elapsed() > LATEST {
             return Err(StoreError::TooLate);
@@ -246,22 +246,22 @@ impl<'a> Engine<'a, '_> {
             _ => {
                 let Step { scope, session, name, .. } = &self.begin;
                 let listener = Listener { scope: scope.clone(), session: session.clone(), name: name.clone() };
-                listen::open(self.config, &listener, source)?
+                Ears::open(self.config, &listener, source)?
             }
         };
         let (_, ears) = held.ears.insert((source, ears));
-        ears.look().map(Input::Looked)
+        ears.look(&mut held.line).map(Input::Looked)
     }
 
-    fn listen(&mut self, held: &mut Held<'a>, most: Duration) -> Result<Input, StoreError> {
-        let Some((_, ears)) = &mut held.ears else { return Ok(Input::Paused) };
+    fn listen(&mut self, held: &mut Held<'a>, most: Duration) -> Input {
+        let Some((_, ears)) = &mut held.ears else { return Input::Paused };
         let standing = &*self.standing;
-        let heard = ears.wait(most, self.start.signals.fd(), &|| standing.stirs());
+        let heard = ears.wait(&mut held.line, most, self.start.signals.fd(), &|| standing.stirs());
         if let Some(why) = ears.loss() {
             let event = "Subscription".to_owned();
             Known { event, asked_to_go_on: false, ..self.known.clone() }.note(self.env, Reason::Event, &why);
         }
-        heard.map(Input::Heard)
+        Input::Heard(heard)
     }
 
     /// Has it looked, now and then, whether engines beside this one are gone: one that dies sends no notification.

@@ -239,10 +239,10 @@ fn indexes(commit: &mut Commit, keys: Keys<'_>, step: &Step, before: &SessionSta
 fn notifications(commit: &mut Commit, keys: Keys<'_>, step: &Step, decided: &Decision) {
     let event = &step.event;
     if event.is_fleets() {
-        return commit.notify(keys.fleet_bell(), code(event));
+        return commit.notify(&keys.fleet_channel(), code(event));
     }
     if event.is_of_holds() {
-        return commit.notify(keys.scope_bell(&step.scope), code(event));
+        return commit.notify(&keys.scope_channel(&step.scope), code(event));
     }
     // A stop that does not wait has no engine beside it, and is spared the key.
     let writes = match event {
@@ -253,7 +253,7 @@ fn notifications(commit: &mut Commit, keys: Keys<'_>, step: &Step, decided: &Dec
     // An event of another client process raises no fence.
     let is_beside = event.raises_fence() && decided.fence.is_none();
     if writes && decided.reason != Reason::Superseded && !is_beside {
-        commit.notify(keys.wake(&step.session), code(event));
+        commit.notify(&keys.session_channel(&step.session), code(event));
     }
 }
 

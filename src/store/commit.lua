@@ -9,7 +9,7 @@ local call, pcall, unpack, floor, format = redis.call, redis.pcall, table.unpack
 local time = call('TIME')
 local now = floor(tonumber(time[1])) * 1000 + floor(tonumber(time[2]) / 1000)
 local now_text = format('%.0f', now)
-local DAY, MONTH, WEEKS = '86400000', '2764800000', 2592000000
+local MONTH, WEEKS = '2764800000', 2592000000
 local unjournaled, at = '', 1
 
 while at <= last do
@@ -80,9 +80,8 @@ while at <= last do
     pcall('ZREMRANGEBYSCORE', key, '-inf', format('%.0f', now - WEEKS))
     at = at + 3
   elseif op == 'R' then
-    -- R key event: notifies waiting engines; they also look by themselves, so that a failure costs no verdict.
-    pcall('XADD', key, 'MAXLEN', '16', '*', 'event', a)
-    pcall('PEXPIRE', key, DAY)
+    -- R channel event: notifies waiting engines; they also look by themselves, so that a failure costs no verdict.
+    pcall('PUBLISH', ARGV[at + 1], a)
     at = at + 3
   else
     -- J key maxlen count words: adds the journal's entry; one that cannot be written stops no verdict.

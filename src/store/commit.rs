@@ -130,9 +130,9 @@ impl Commit {
         self.effect("I", key, [member.to_owned()]);
     }
 
-    /// Notifies the engines that read this stream.
-    pub(super) fn notify(&mut self, key: String, event: &str) {
-        self.effect("R", key, [event.to_owned()]);
+    /// Notifies the engines that listen on this channel.
+    pub(super) fn notify(&mut self, channel: &str, event: &str) {
+        self.effects.extend(["R", channel, event].map(|word| word.as_bytes().to_owned()));
     }
 
     /// Adds an entry to the journal's stream.

@@ -1,7 +1,7 @@
 //! A Redis-protocol server as the store: it loads what a step is decided from, the policy decides, and it commits that. On a
 //! conflict it loads and decides again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
 
@@ -9,13 +9,14 @@ use super::StoreError;
 use super::carry::Carry;
 use super::changes;
 use super::commit::{COMMIT, COMMIT_SHA, Commit, Committed, committed};
+use super::line::{Line, Remembered};
 use super::link::{Link, error_text, refused};
 use super::loaded::{Load, Loaded, time};
 use crate::clock;
 use crate::config::Config;
 use crate::throttle::model;
-use crate::throttle::step::Step;
-use crate::throttle::verdict::{Attempt, Decision, Reason, Verdict};
+use crate::throttle::step::{Event, Step};
+use crate::throttle::verdict::{Attempt, Decision, Outcome, Reason, Verdict};
 
 /// The name of this store in the journal.
 pub const NAME: &str = "dragonfly";
@@ -34,12 +35,28 @@ pub struct Dragonfly<'a> {
     logged_in: bool,
     /// The server's epoch, where it was told anything.
     born: Option<String>,
+    /// Whether the connection was open before, so that it may have been cut meanwhile.
+    is_kept: bool,
+    /// What was read last over it.
+    remembered: Option<Remembered>,
 }
 
 impl<'a> Dragonfly<'a> {
     /// A store over an open connection.
     pub(crate) fn new(config: &'a Config, link: Link<'a>) -> Self {
-        Self { config, link, logged_in: false, born: None }
+        Self { config, link, logged_in: false, born: None, is_kept: false, remembered: None }
+    }
+
+    /// A store over a connection that was kept since the last request.
+    pub(super) fn over(config: &'a Config, line: Line<'a>, deadline: Instant) -> Self {
+        let (mut link, remembered) = line.into_parts();
+        link.until(deadline);
+        Self { config, link, logged_in: true, born: None, is_kept: true, remembered }
+    }
+
+    /// The connection, to be kept until the next request.
+    pub(super) fn into_line(self) -> Line<'a> {
+        Line::of(self.link)
     }
 
     /// The connection.
@@ -77,8 +94,25 @@ impl<'a> Dragonfly<'a> {
 
     fn load(&mut self, step: &Step) -> Result<Loaded, StoreError> {
         let load = Load::of(self.config, self.link.server(), step);
-        let answers = self.link.ask(&load.questions())?;
+        let deadline = self.link.deadline();
+        let answers = match self.link.ask(&load.questions()) {
+            Err(StoreError::Nonsense { .. } | StoreError::Unreachable { .. }) if std::mem::take(&mut self.is_kept) => {
+                self.link.renew()?;
+                self.link.until(deadline);
+                self.link.ask(&load.questions())?
+            }
+            answers => answers?,
+        };
         load.answers(answers)
+    }
+
+    /// What this step may be decided from without a question: an engine's request, of which the commit checks all that an
+    /// admission needs. A place in a wait queue it does not check.
+    fn remembered(&mut self, step: &Step) -> Option<Loaded> {
+        let policy = &self.config.policy;
+        let is_checked =
+            matches!(step.event, Event::Ask { .. }) && policy.stop.quotas.is_empty() && policy.fleet_quotas.is_empty();
+        self.remembered.take().filter(|_| is_checked).map(Remembered::now)
     }
 
     /// Commits; the script's text is sent only where the server does not know it.
@@ -137,10 +171,16 @@ impl<'a> Dragonfly<'a> {
         let step = &Step { known_born: known_born.to_owned(), ..step.clone() };
         // An event that is no request would be applied twice.
         let (mut is_first_loss, mut conflicts) = (step.event.asks().is_some(), 0);
+        let mut remembered = self.remembered(step);
         loop {
-            let loaded = self.load(step)?;
+            let is_remembered = remembered.is_some();
+            let loaded = remembered.take().map_or_else(|| self.load(step), Ok)?;
             let mut state = loaded.state();
             let mut decided = model::step(&self.config.policy, &mut state, step, loaded.now);
+            // A refusal checks nothing, so it is decided from what is there now.
+            if is_remembered && decided.outcome != Outcome::Admit {
+                continue;
+            }
             if decided.reason == Reason::Contested || decided.repeated {
                 return Ok(Verdict::committed(decided, loaded.notes()));
             }
@@ -155,7 +195,7 @@ impl<'a> Dragonfly<'a> {
                     return Ok(Verdict { unjournaled, ..Verdict::committed(decided, loaded.notes()) });
                 }
                 Committed::Conflict => {
-                    conflicts += 1;
+                    conflicts += u32::from(!is_remembered);
                     pause(conflicts);
                 }
             }

@@ -13,6 +13,7 @@ use super::carry::{Carry, FleetTold};
 use super::decider;
 use super::dragonfly::{self, Dragonfly};
 use super::embedded::{self, Embedded, StandIn};
+use super::line::Line;
 use super::link::Link;
 use super::local_journal::LocalJournal;
 use super::mirror::{self, Away};
@@ -49,13 +50,25 @@ pub struct Failover<'a> {
     met: bool,
     /// Until when the server may answer, where that is not its part of the budget.
     patience: Option<Instant>,
+    /// A connection that was kept since the last request.
+    line: Option<Line<'a>>,
 }
 
 impl<'a> Failover<'a> {
     /// Nothing is opened yet. `optional` is a server that need not be there.
     pub(super) fn new(config: &'a Config, server: &'a Server, optional: bool, deadline: Instant) -> Self {
         let dir = config.state.as_ref().map(|state| state.join(&config.fleet));
-        Self { config, server, optional, dir, deadline, answered: None, met: !optional, patience: None }
+        Self { config, server, optional, dir, deadline, answered: None, met: !optional, patience: None, line: None }
+    }
+
+    /// Sends over a connection that was kept since the last request.
+    pub(super) fn over(self, line: Option<Line<'a>>) -> Self {
+        Self { line, ..self }
+    }
+
+    /// The connection that gave the last verdict, or was not used.
+    pub(super) fn line(&mut self) -> Option<Line<'a>> {
+        self.answered.take().map(Dragonfly::into_line).or(self.line.take())
     }
 
     /// The server has three quarters of the budget; what is left is the stand-in's.
@@ -74,14 +87,21 @@ impl<'a> Failover<'a> {
         record.born(&self.server.shown)
     }
 
-    fn reach(&self) -> Result<Dragonfly<'a>, StoreError> {
-        Ok(Dragonfly::new(self.config, Link::connect(self.config, self.server, self.servers_deadline())?))
+    /// The server over the connection that is there, or over a new one.
+    fn reach(&mut self) -> Result<Dragonfly<'a>, StoreError> {
+        let deadline = self.servers_deadline();
+        match self.line() {
+            Some(line) => Ok(Dragonfly::over(self.config, line, deadline)),
+            None => Ok(Dragonfly::new(self.config, Link::connect(self.config, self.server, deadline)?)),
+        }
     }
 
-    /// Asks the server and nothing else.
-    fn ask(&mut self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
-        let mut server = self.reach()?;
-        let verdict = server.step(step, known_born);
+    /// Keeps the connection of a verdict, and gives up that of none.
+    fn decided(
+        &mut self,
+        mut server: Dragonfly<'a>,
+        verdict: Result<Verdict, StoreError>,
+    ) -> Result<Verdict, StoreError> {
         match &verdict {
             Ok(_) => self.answered = Some(server),
             Err(_) => server.link().abandon(),
@@ -89,10 +109,17 @@ impl<'a> Failover<'a> {
         verdict
     }
 
+    /// Asks the server and nothing else.
+    fn ask(&mut self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
+        let mut server = self.reach()?;
+        let verdict = server.step(step, known_born);
+        self.decided(server, verdict)
+    }
+
     /// Keeps what an answer says. A server that has lost what it said of the scope is told that first, and asked again.
     #[cold]
     #[inline(never)]
-    fn learn(&self, dir: &Path, record: &Record, step: &Step, verdict: Verdict) -> Result<Verdict, StoreError> {
+    fn learn(&mut self, dir: &Path, record: &Record, step: &Step, verdict: Verdict) -> Result<Verdict, StoreError> {
         let decided = &verdict.decision;
         if decided.reason == Reason::Lost {
             let at_home = self.go_home(dir, record, step)?;
@@ -105,9 +132,10 @@ impl<'a> Failover<'a> {
     /// Tells the server what it may not know, then asks it.
     #[cold]
     #[inline(never)]
-    fn go_home(&self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
+    fn go_home(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
         let mut server = self.reach()?;
-        self.decide_at_home(dir, record, step, &mut server).inspect_err(|_| server.link().abandon())
+        let verdict = self.decide_at_home(dir, record, step, &mut server);
+        self.decided(server, verdict)
     }
 
     fn decide_at_home(
@@ -445,7 +473,7 @@ impl Failover<'_> {
         }
     }
 
-    fn meet_or_go_home(&self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
+    fn meet_or_go_home(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
         if self.met { self.go_home(dir, record, step) } else { self.meet(dir, step) }
     }
 
@@ -453,14 +481,15 @@ impl Failover<'_> {
     /// then on files are no choice of their own any more, and the server is told what they decided until then.
     #[cold]
     #[inline(never)]
-    fn meet(&self, dir: &Path, step: &Step) -> Result<Verdict, StoreError> {
+    fn meet(&mut self, dir: &Path, step: &Step) -> Result<Verdict, StoreError> {
         let mut server = self.reach()?;
         server.greet()?;
         let lock = embedded::lock(dir, self.servers_deadline(), self.config.budget)?;
         reached::remember(self.config, self.server);
         drop(lock);
         let record = server_record::read(dir).unwrap_or_default();
-        self.decide_at_home(dir, &record, step, &mut server).inspect_err(|_| server.link().abandon())
+        let verdict = self.decide_at_home(dir, &record, step, &mut server);
+        self.decided(server, verdict)
     }
 
     /// Asks a server once more that was slow on a busy machine: it is not away, and a quota must not be used twice for that.

@@ -55,19 +55,24 @@ impl<'a> Keys<'a> {
         [self.key(["queue:since:fleet", "", ""]), self.key(["queue:next:fleet", "", ""])]
     }
 
-    /// The stream of what a session's waiting engine must learn of.
-    pub(super) fn wake(self, session: &str) -> String {
-        self.key(["session:", session, ":wake"])
+    fn channel(self, parts: [&str; 2]) -> String {
+        let [kind, name] = parts;
+        ["frosty.wake.{", self.0, "}:", kind, name].concat()
     }
 
-    /// The notification stream of a scope's holds and releases.
-    pub(super) fn scope_bell(self, scope: &str) -> String {
-        self.key(["scope:", scope, ":bell"])
+    /// The channel of what a session's waiting engine must learn of.
+    pub(super) fn session_channel(self, session: &str) -> String {
+        self.channel(["session:", session])
     }
 
-    /// The notification stream of the fleet's holds and releases.
-    pub(super) fn fleet_bell(self) -> String {
-        self.key(["fleet", ":bell", ""])
+    /// The channel of a scope's holds and releases.
+    pub(super) fn scope_channel(self, scope: &str) -> String {
+        self.channel(["scope:", scope])
+    }
+
+    /// The channel of the fleet's holds and releases.
+    pub(super) fn fleet_channel(self) -> String {
+        self.channel(["fleet", ""])
     }
 
     /// The index of the sessions or scopes (`session`, `scope`): a sorted set by when each was last seen.

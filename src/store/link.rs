@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, Parser, Value, cmd};
+use redis::{Cmd, FromRedisValue, Parser, PushKind, Value, cmd};
 
 use super::wire::{Stream, Wire};
 use super::{CONNECT, StoreError, refusal};
@@ -31,6 +31,16 @@ pub(crate) struct Link<'a> {
     server: &'a Server,
     wire: Wire,
     parser: Parser,
+    /// What came between answers.
+    pushed: Vec<Pushed>,
+    subscribed: bool,
+}
+
+/// A message that was published.
+#[derive(Debug)]
+pub(super) struct Pushed {
+    pub(super) channel: String,
+    pub(super) text: String,
 }
 
 impl<'a> Link<'a> {
@@ -44,7 +54,7 @@ impl<'a> Link<'a> {
         let wire = Wire::new(stream, deadline, LARGEST_REPLY);
         #[cfg(feature = "tls")]
         let wire = secured(wire, config, server)?;
-        Ok(Self { config, server, wire, parser: Parser::new() })
+        Ok(Self { config, server, wire, parser: Parser::new(), pushed: Vec::new(), subscribed: false })
     }
 
     /// Gives up what was asked and not answered: the kernel sends none of it again, long after somebody else has decided.
@@ -91,6 +101,7 @@ impl<'a> Link<'a> {
         let mut fresh = Self::connect(self.config, self.server, clock::now() + self.config.budget)?;
         fresh.log_in()?;
         fresh.take_up_to(self.wire.most());
+        fresh.pushed = std::mem::take(&mut self.pushed);
         *self = fresh;
         Ok(())
     }
@@ -154,11 +165,62 @@ impl<'a> Link<'a> {
         self.read().map_err(|e| said.unwrap_or(e))
     }
 
-    /// The next reply, whatever it is.
+    /// The next reply, whatever it is. Messages that come before it are kept.
     ///
     /// # Errors
     /// When it does not come in time, or is none.
     pub(crate) fn read(&mut self) -> Result<Value, StoreError> {
+        loop {
+            match self.parse()? {
+                Value::Push { kind, data } => self.pushed.extend(message(&kind, &data)),
+                value if self.subscribed => return Ok(flat(value)),
+                value => return Ok(value),
+            }
+        }
+    }
+
+    /// Whether it is subscribed, and carries commands besides.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscribed
+    }
+
+    /// Subscribes on a connection that goes on to carry commands: `false` where the server does not speak RESP3, or the user may
+    /// not subscribe.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub(super) fn subscribe(&mut self, channels: &[String]) -> Result<bool, StoreError> {
+        let (mut hello, mut subscribe) = (cmd("HELLO"), cmd("SUBSCRIBE"));
+        hello.arg(3);
+        if matches!(self.call(&[], &hello)?, Value::ServerError(_)) {
+            return Ok(false);
+        }
+        self.subscribed = true;
+        subscribe.arg(channels);
+        // Only a refusal is an answer: the subscription itself is pushed.
+        self.send(&[subscribe, cmd("TIME")])?;
+        let is_refused = matches!(self.read()?, Value::ServerError(_));
+        if is_refused {
+            self.read()?;
+        }
+        Ok(!is_refused)
+    }
+
+    /// The next message that was published.
+    ///
+    /// # Errors
+    /// When none comes in time, or the connection ended.
+    pub(super) fn pushed(&mut self) -> Result<Pushed, StoreError> {
+        while self.pushed.is_empty() {
+            match self.parse()? {
+                Value::Push { kind, data } => self.pushed.extend(message(&kind, &data)),
+                other => return Err(self.nonsense(&other)),
+            }
+        }
+        Ok(self.pushed.remove(0))
+    }
+
+    fn parse(&mut self) -> Result<Value, StoreError> {
         self.parser.parse_value(&mut self.wire).map_err(|e| match e.kind() {
             redis::ErrorKind::Io if self.wire.late() && !self.wire.ended() => {
                 timed_out(self.server, self.config.budget)
@@ -201,6 +263,35 @@ impl<'a> Link<'a> {
         }
         Ok(())
     }
+}
+
+/// A message, if this is one.
+fn message(kind: &PushKind, data: &[Value]) -> Option<Pushed> {
+    let [channel, text] = data else { return None };
+    let word = |value: &Value| match value {
+        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        other => String::from_redis_value_ref(other).ok(),
+    };
+    (*kind == PushKind::Message).then_some(Pushed { channel: word(channel)?, text: word(text)? })
+}
+
+/// An answer as RESP2 gives it: the members and scores of a sorted set are one list.
+fn flat(answer: Value) -> Value {
+    let Value::Array(entries) = answer else { return answer };
+    let is_scored =
+        |entry: &Value| matches!(entry, Value::Array(pair) if matches!(pair.as_slice(), [_, Value::Double(_)]));
+    if !entries.iter().all(is_scored) {
+        return Value::Array(entries);
+    }
+    let parts = entries.into_iter().flat_map(|entry| match entry {
+        Value::Array(pair) => pair,
+        other => vec![other],
+    });
+    let words = parts.map(|part| match part {
+        Value::Double(score) => Value::BulkString(score.to_string().into_bytes()),
+        other => other,
+    });
+    Value::Array(words.collect())
 }
 
 impl AsFd for Link<'_> {
@@ -314,6 +405,22 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::store::loaded::times;
+
+    #[test]
+    fn an_answer_of_resp3_reads_as_one_of_resp2() {
+        let word = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let entry = |member: &str, score: f64| Value::Array(vec![word(member), Value::Double(score)]);
+        let scored = flat(Value::Array(vec![entry("a", 1_796_059_014_903.0), entry("b", 1_796_059_014_904.0)]));
+        assert_eq!(scored, Value::Array(vec![word("a"), word("1796059014903"), word("b"), word("1796059014904")]));
+        assert_eq!(times(&scored), [1_796_059_014_903, 1_796_059_014_904]);
+        for same in [Value::Array(vec![]), Value::Array(vec![word("1800000000"), word("0")]), Value::Nil, word("x")] {
+            assert_eq!(flat(same.clone()), same);
+        }
+        let pushed = message(&PushKind::Message, &[word("frosty.wake.s"), word("up")]).unwrap();
+        assert_eq!((pushed.channel.as_str(), pushed.text.as_str()), ("frosty.wake.s", "up"));
+        assert!(message(&PushKind::Subscribe, &[word("frosty.wake.s"), Value::Int(1)]).is_none());
+    }
 
     /// A listener whose queue is full answers no connection.
     #[test]

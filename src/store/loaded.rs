@@ -96,14 +96,27 @@ pub(super) struct Load<'a> {
     /// The step's id; empty for people.
     id: &'a str,
     keys: Keys<'a>,
-    /// Whether every admission that a quota counts is read: for people, who are shown how many are left.
-    counts_all: bool,
+    reads: Reads,
 }
+
+/// What is read of the quotas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// The entries that decide, and the wait queue.
+    Deciding,
+    /// Every admission that one counts: for people, who are shown how many are left.
+    All,
+    /// Nothing: no quota changes what an engine listens for.
+    Nothing,
+}
+
+/// What an engine would send, as far as a look reads for it.
+static NEXT: Event = Event::Ask { fence: 0, renew: false };
 
 impl<'a> Load<'a> {
     pub(super) fn of(config: &'a Config, server: &'a Server, step: &'a Step) -> Self {
         let Step { scope, session, event, id, .. } = step;
-        Self { config, server, scope, session, event, id, keys: Keys::of(&config.fleet), counts_all: false }
+        Self { config, server, scope, session, event, id, keys: Keys::of(&config.fleet), reads: Reads::Deciding }
     }
 
     /// What a stop would be decided from, and all that its quotas count.
@@ -114,7 +127,13 @@ impl<'a> Load<'a> {
         session: &'a str,
         event: &'a Event,
     ) -> Self {
-        Self { config, server, scope, session, event, id: "", keys: Keys::of(&config.fleet), counts_all: true }
+        Self { config, server, scope, session, event, id: "", keys: Keys::of(&config.fleet), reads: Reads::All }
+    }
+
+    /// What an engine's next request would be decided from, but for the quotas.
+    pub(super) fn for_looks(config: &'a Config, server: &'a Server, scope: &'a str, session: &'a str) -> Self {
+        let keys = Keys::of(&config.fleet);
+        Self { config, server, scope, session, event: &NEXT, id: "", keys, reads: Reads::Nothing }
     }
 
     fn is_stop(&self) -> bool {
@@ -128,15 +147,16 @@ impl<'a> Load<'a> {
 
     fn quotas(&self) -> [(String, [String; 2], &'a [Quota]); 2] {
         let (policy, keys) = (&self.config.policy, self.keys);
+        let read = |quotas: &'a [Quota]| if self.reads == Reads::Nothing { &[] } else { quotas };
         [
-            (keys.admissions(self.scope), keys.scope_queue(self.scope), &policy.stop.quotas),
-            (keys.fleet_admissions(), keys.fleet_queue(), &policy.fleet_quotas),
+            (keys.admissions(self.scope), keys.scope_queue(self.scope), read(&policy.stop.quotas)),
+            (keys.fleet_admissions(), keys.fleet_queue(), read(&policy.fleet_quotas)),
         ]
     }
 
     /// Which entries of a sorted set are read for these quotas, counted from the newest: from this one to that.
     fn ranges(&self, quotas: &[Quota]) -> Vec<(u32, u32)> {
-        if self.counts_all {
+        if self.reads == Reads::All {
             return quotas.iter().map(|quota| quota.limit).max().map(|most| (most, 1)).into_iter().collect();
         }
         quotas.iter().map(|quota| (quota.limit, last_looked(quota))).collect()
@@ -243,7 +263,7 @@ impl<'a> Load<'a> {
             let read: Vec<Vec<Ms>> = ranges.map(|_| entries(&mut loaded, &key, next())).collect();
             let waiting = if quotas.is_empty() { Vec::new() } else { waiting(&next(), &next()) };
             let places = |read: Vec<Vec<Ms>>| read.into_iter().map(|oldest| Places { oldest }).collect();
-            match self.counts_all {
+            match self.reads == Reads::All {
                 true => QuotaLog { admitted: read.into_iter().flatten().collect(), waiting, ..QuotaLog::default() },
                 false => QuotaLog { places: places(read), waiting, ..QuotaLog::default() },
             }

@@ -25,6 +25,7 @@ pub mod fuzzing;
 mod keys;
 #[doc(hidden)]
 pub mod limit;
+pub(crate) mod line;
 pub(crate) mod link;
 pub mod listen;
 pub(crate) mod loaded;
@@ -92,4 +93,22 @@ pub fn open<'a>(config: &'a Config, deadline: Instant) -> Result<Box<dyn Store +
         Some((server, optional)) => Box::new(failover::Failover::new(config, server, optional, deadline)),
         None => Box::new(embedded::Embedded::new(config, deadline)?),
     })
+}
+
+/// Sends to the store that the configuration names over the connection in `line`, where there is one, and keeps in it the
+/// one that gave the verdict.
+///
+/// # Errors
+/// As [`open`] and `send`; then no connection is kept.
+pub(crate) fn over<'a>(
+    config: &'a Config,
+    deadline: Instant,
+    line: &mut Option<line::Line<'a>>,
+    send: impl FnOnce(&mut dyn Store) -> Result<Verdict, StoreError>,
+) -> Result<Verdict, StoreError> {
+    let Some((server, optional)) = server(config) else { return send(&mut embedded::Embedded::new(config, deadline)?) };
+    let mut store = failover::Failover::new(config, server, optional, deadline).over(line.take());
+    let verdict = send(&mut store)?;
+    *line = store.line();
+    Ok(verdict)
 }

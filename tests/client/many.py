@@ -106,7 +106,7 @@ def main():
     failed = [what for what, bad in (
         (f"more than {PSS_MIB} MiB each", mean > PSS_MIB),
         (f"more than {CPU_PERCENT} % of one core", cpu > CPU_PERCENT),
-        ("more than two connections each", connections > 2 * len(pss)),
+        ("more than one connection each", connections > len(pss)),
     ) if bad]
     for what in failed:
         print(f"many.py: FAILED: {what}")

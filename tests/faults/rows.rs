@@ -169,13 +169,6 @@ pub const ROWS: &[Row] = &[
         Stage::Planted("doc:session:*"),
         Who::Embedded,
     ),
-    row(
-        "wake_of_another_type",
-        "another type in each session's wake stream",
-        Stage::Planted("session:*:wake"),
-        Who::Server,
-    ),
-    row("bell_of_another_type", "another type in a scope's bell", Stage::Planted("scope:a:bell"), Who::Server),
     row("scopes_of_another_type", "another type in the index of scopes", Stage::Planted("scopes"), Who::Server),
     row("sessions_of_another_type", "another type in the index of sessions", Stage::Planted("sessions"), Who::Server),
     row("journal_of_another_type", "another type in the journal's stream", Stage::Planted("journal"), Who::Server),

@@ -1,12 +1,11 @@
 //! Ears on the embedded store: its files are looked at once a second, and read when they were replaced.
 
 use std::fs;
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Ears, Heard, Listener, Look, poll};
+use super::{Listener, Look};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::store::state_file::{self, FleetFile, ScopeFile, SessionFile};
@@ -19,7 +18,7 @@ const SLOWEST: Duration = Duration::from_secs(10);
 /// What tells a replaced file from the one read before: each replacement is a file of its own.
 type Mark = Option<(u64, i64, i64, u64)>;
 
-pub(super) struct FileEars<'a> {
+pub(crate) struct FileEars<'a> {
     scope: PathBuf,
     session: PathBuf,
     fleet: PathBuf,
@@ -76,8 +75,8 @@ impl<'a> FileEars<'a> {
     }
 }
 
-impl Ears for FileEars<'_> {
-    fn look(&mut self) -> Result<Look, StoreError> {
+impl FileEars<'_> {
+    pub(super) fn look(&mut self) -> Look {
         let is_back = self.is_back();
         let now = clock::host_ms();
         let record = self.absent.as_ref().and_then(|_| mark(&self.record));
@@ -85,7 +84,7 @@ impl Ears for FileEars<'_> {
         if let Some((seen, look)) = &self.seen
             && *seen == marks
         {
-            return Ok(Look { now, is_back, ..look.clone() });
+            return Look { now, is_back, ..look.clone() };
         }
         let mut look = Look { now, ..Look::default() };
         // What cannot be read is the next ask's to deal with, under the lock.
@@ -106,12 +105,7 @@ impl Ears for FileEars<'_> {
             look.holds.extend(record.as_ref().and_then(|r| r.fleet_hold(&absent.server.shown)).map(|f| f.hold.clone()));
         }
         self.seen = Some((marks, look.clone()));
-        Ok(Look { is_back, ..look })
-    }
-
-    fn wait(&mut self, most: Duration, interrupt: BorrowedFd<'_>, _: &dyn Fn() -> bool) -> Result<Heard, StoreError> {
-        let _ = poll([interrupt], most.min(EVERY));
-        Ok(Heard::Stirred)
+        Look { is_back, ..look }
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 mod files;
 mod server;
-mod subscription;
 
-use super::link::Link;
+use super::line::Line;
+use super::loaded::Loaded;
 use super::{StoreError, server as configured};
 use crate::config::Config;
 use crate::throttle::policy::{Ms, millis};
@@ -49,6 +49,22 @@ pub struct Look {
 }
 
 impl Look {
+    /// What was read from a server.
+    fn of(loaded: &Loaded) -> Self {
+        let session = &loaded.session.state;
+        let (scope, fleet) = (loaded.scope.as_ref().map(|d| &d.state), loaded.fleet.as_ref().map(|d| &d.state));
+        let holds = [scope.and_then(|s| s.hold.clone()), fleet.and_then(|f| f.hold.clone())];
+        let released = [scope.and_then(|s| s.released), fleet.and_then(|f| f.released), fleet.and_then(|f| f.answered)];
+        Self {
+            fence: session.fence,
+            woken: session.woken,
+            holds: holds.into_iter().flatten().collect(),
+            released: released.into_iter().flatten().max(),
+            now: loaded.now,
+            is_back: false,
+        }
+    }
+
     /// Whether a new ask could be answered otherwise than `refused` was, before its `retry_after` is over. A session that
     /// the store does not know, or knows an older fence of, is told of anew.
     #[must_use]
@@ -84,33 +100,66 @@ pub enum Heard {
     Word(String),
 }
 
-/// The ears of one waiting engine.
-pub trait Ears {
-    /// Looks at the session and the holds.
+/// What one waiting engine listens to.
+pub(crate) enum Ears<'a> {
+    /// A server, over the engine's connection.
+    Server(server::ServerEars<'a>),
+    /// The files of the embedded store.
+    Files(files::FileEars<'a>),
+}
+
+impl<'a> Ears<'a> {
+    /// Listens where the last answer came from.
+    ///
+    /// # Errors
+    /// When there is no state folder.
+    pub(crate) fn open(config: &'a Config, listener: &Listener, source: Source) -> Result<Self, StoreError> {
+        let files = || files::FileEars::open(config, listener);
+        Ok(match (configured(config), source) {
+            (Some((server, _)), Source::Server) => Self::Server(server::ServerEars::new(config, server, listener)),
+            (Some((server, _)), Source::StandIn(times)) => Self::Files(files()?.watching_for(config, server, times)),
+            // One that was never there may be started some day: then wake-ups are sent to it.
+            (Some((server, _)), Source::Files) => Self::Files(files()?.expecting(config, server)),
+            _ => Self::Files(files()?),
+        })
+    }
+
+    /// Looks at the session and the holds, over the connection in `line`; one is opened where there is none.
     ///
     /// # Errors
     /// When the store cannot be asked.
-    fn look(&mut self) -> Result<Look, StoreError>;
+    pub(crate) fn look(&mut self, line: &mut Option<Line<'a>>) -> Result<Look, StoreError> {
+        match self {
+            Self::Server(server) => server.look(line),
+            Self::Files(files) => Ok(files.look()),
+        }
+    }
 
     /// Waits until something stirs, for at most `most` (and [`LONGEST`]), or until `interrupt` can be read. Looks once a
     /// second whether something else `stirs` on this machine.
-    ///
-    /// # Errors
-    /// When the store is gone.
-    fn wait(
+    pub(crate) fn wait(
         &mut self,
+        line: &mut Option<Line<'a>>,
         most: Duration,
         interrupt: BorrowedFd<'_>,
         stirs: &dyn Fn() -> bool,
-    ) -> Result<Heard, StoreError>;
-
-    /// Why the subscription was lost, told once.
-    fn loss(&mut self) -> Option<String> {
-        None
+    ) -> Heard {
+        match self {
+            Self::Server(server) => server.wait(line, most, interrupt, stirs),
+            Self::Files(_) => {
+                let _ = poll([interrupt], most.min(EACH));
+                Heard::Stirred
+            }
+        }
     }
 
-    /// Gives up the connection that looks, so that an ask may take its place.
-    fn hush(&mut self) {}
+    /// Why the connection was lost, returned once.
+    pub(crate) fn loss(&mut self) -> Option<String> {
+        match self {
+            Self::Server(server) => server.loss(),
+            Self::Files(_) => None,
+        }
+    }
 }
 
 /// Where the last answer came from: an engine listens there.
@@ -135,27 +184,6 @@ impl Source {
             (true, true, _) => Self::StandIn(0),
         }
     }
-}
-
-/// Opens ears where the last answer came from.
-///
-/// # Errors
-/// When the server cannot be reached or there is no state folder.
-pub fn open<'a>(config: &'a Config, listener: &Listener, source: Source) -> Result<Box<dyn Ears + 'a>, StoreError> {
-    Ok(match (configured(config), source) {
-        (Some((server, _)), Source::Server) => {
-            let link = Link::connect(config, server, Instant::now() + config.budget)?;
-            Box::new(server::ServerEars::open(config, link, listener)?)
-        }
-        (Some((server, _)), Source::StandIn(times)) => {
-            Box::new(files::FileEars::open(config, listener)?.watching_for(config, server, times))
-        }
-        // One that was never there may be started some day: then wakes are told to it.
-        (Some((server, _)), Source::Files) => {
-            Box::new(files::FileEars::open(config, listener)?.expecting(config, server))
-        }
-        _ => Box::new(files::FileEars::open(config, listener)?),
-    })
 }
 
 /// Sleeps until `interrupt` can be read.

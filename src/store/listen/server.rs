@@ -1,250 +1,209 @@
-//! Ears on a server: one connection looks and then blocks on the streams, another hears plain `PUBLISH`. The streams are for
-//! haste, the look for certainty: a signal that came before the block is seen by it.
+//! Listens on a server over one connection, which also looks and carries the engine's requests.
+//!
+//! RESP3 allows commands on a connection that is subscribed. The engine subscribes before its first look, and no command blocks,
+//! so that a Dragonfly delivers at once, too. The notifications are for haste, the looks for certainty.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, FromRedisValue, Value, cmd};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use super::subscription::{FIRST_RETRY, MORE, Subscription};
-use super::{EACH, Ears, Heard, LONGEST, Listener, Look, poll};
+use super::{EACH, Heard, LONGEST, Listener, Look, pause_until, poll};
+use crate::clock;
 use crate::config::{Config, Server};
+use crate::store::StoreError;
 use crate::store::keys::Keys;
-use crate::store::link::Link;
-use crate::store::loaded::{self, get};
-use crate::store::{StoreError, document};
-use crate::throttle::state::{FleetState, ScopeState, SessionState};
+use crate::store::line::Line;
+use crate::store::link::{Link, Pushed};
+use crate::store::loaded::{Load, Loaded};
+use crate::text;
 
-/// How much later than asked a blocked read may answer.
-const GRACE: Duration = Duration::from_secs(2);
-/// A reader that is cut again and again is opened so seldom.
-const APART: Duration = FIRST_RETRY;
-/// A block is no shorter, however soon a connection is cut.
+/// How long is waited for more of what was published at once.
+const MORE: Duration = Duration::from_millis(5);
+/// The longest message that is read, and the most that are read at once.
+const LONGEST_WORD: u64 = 1024 * 1024;
+const MOST_WORDS: usize = 1000;
+/// A connection that was cut before is opened again at most so often.
+const APART: Duration = Duration::from_secs(10);
+/// A connection that lasted for so long was a good one.
+const GOOD: Duration = Duration::from_secs(60);
+/// Looks are no closer, however soon a connection is cut. Without notifications they are so far apart.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-pub(super) struct ServerEars<'a> {
+pub(crate) struct ServerEars<'a> {
     config: &'a Config,
     server: &'a Server,
-    /// Looks, and blocks on the streams. Closed when it must not be waited for: then the server forgets its block.
-    reader: Option<Link<'a>>,
-    /// When the reader was last cut while it blocked.
-    cut: Option<Instant>,
-    /// How long a block may last: less than the silence after which a connection was cut.
-    block: Duration,
-    /// Hears what is published.
-    published: Subscription<'a>,
-    session: String,
     scope: String,
-    fleet: String,
-    /// The wake stream and the two bells, and the last entry known of each.
-    streams: [(String, Option<String>); 3],
+    session: String,
+    channels: Vec<String>,
+    /// Those of the channels on which Frosty itself publishes.
+    own: [String; 3],
+    /// Whether the server lets this user subscribe, on a connection that also carries commands.
+    subscribes: bool,
+    /// How long it listens before it looks: less than the silence after which a connection was cut.
+    every: Duration,
+    /// When the connection was last cut.
+    cut: Option<Instant>,
+    /// What was published and is not reported yet.
+    word: Option<String>,
+    /// Why the connection was lost, until that is journaled.
+    loss: Option<String>,
 }
 
 impl<'a> ServerEars<'a> {
-    pub(super) fn open(config: &'a Config, mut link: Link<'a>, listener: &Listener) -> Result<Self, StoreError> {
-        link.log_in()?;
+    pub(super) fn new(config: &'a Config, server: &'a Server, listener: &Listener) -> Self {
         let Listener { scope, session, name } = listener;
+        let keys = Keys::of(&config.fleet);
+        let own = [keys.session_channel(session), keys.scope_channel(scope), keys.fleet_channel()];
         let mut channels = vec![format!("trigger.nova.{scope}"), format!("frosty.wake.{scope}")];
         if !name.is_empty() && name != scope {
             channels.push(format!("trigger.nova.{name}"));
         }
-        let server = link.server();
-        let published = Subscription::open(config, link, channels)?;
-        let keys = Keys::of(&config.fleet);
-        let streams = [keys.wake(session), keys.scope_bell(scope), keys.fleet_bell()];
-        Ok(Self {
+        channels.extend(own.iter().cloned());
+        Self {
             config,
             server,
-            reader: None,
+            scope: scope.clone(),
+            session: session.clone(),
+            channels,
+            own,
+            subscribes: true,
+            every: LONGEST,
             cut: None,
-            block: LONGEST,
-            published,
-            session: keys.session(session),
-            scope: keys.scope(scope),
-            fleet: keys.fleet(),
-            streams: streams.map(|key| (key, None)),
-        })
+            word: None,
+            loss: None,
+        }
     }
 
-    fn reader(&mut self) -> Result<&mut Link<'a>, StoreError> {
-        let deadline = Instant::now() + self.config.budget;
-        let mut link = match self.reader.take() {
-            Some(link) => link,
-            None => {
-                let mut link = Link::connect(self.config, self.server, deadline)?;
-                link.log_in()?;
-                link
+    /// Reads what the next request is decided from, but for the quotas.
+    pub(super) fn look(&mut self, line: &mut Option<Line<'a>>) -> Result<Look, StoreError> {
+        let mut kept = line.take().map(Line::into_link);
+        let (link, loaded) = loop {
+            let is_kept = kept.is_some();
+            let mut link = kept.take().map_or_else(|| self.connect(), Ok)?;
+            match self.load(&mut link) {
+                // A message that is too long to be read wakes all the same.
+                Err(_) if is_kept && link.overran() => self.word = Some(String::new()),
+                // It was cut since the last look.
+                Err(StoreError::Nonsense { .. } | StoreError::Unreachable { .. }) if is_kept => {}
+                loaded => break (link, loaded?),
             }
         };
-        link.until(deadline);
-        Ok(self.reader.insert(link))
+        let look = Look::of(&loaded);
+        *line = Some(Line::after(link, loaded));
+        Ok(look)
     }
 
-    /// Which entries of the streams are known already. Asked for before the first look, so that nothing falls between.
-    /// Where that is refused, the next look finds what was missed.
-    fn first_ids(&mut self) -> Result<(), StoreError> {
-        if self.streams.iter().all(|(_, id)| id.is_some()) {
-            return Ok(());
-        }
-        let last: Vec<Cmd> = self.streams.iter().map(|(key, _)| last_entry(key)).collect();
-        let link = self.reader()?;
-        link.send(&last)?;
-        let answers = last.iter().map(|_| link.read()).collect::<Result<Vec<_>, _>>()?;
-        for ((_, id), answer) in self.streams.iter_mut().zip(answers) {
-            let entries = Vec::<(String, Value)>::from_redis_value(answer);
-            let last = entries.map(|all| all.into_iter().next().map_or_else(|| "0-0".to_owned(), |(id, _)| id));
-            *id = Some(last.unwrap_or_else(|_| "$".to_owned()));
-        }
-        Ok(())
+    fn connect(&self) -> Result<Link<'a>, StoreError> {
+        let mut link = Link::connect(self.config, self.server, clock::now() + self.config.budget)?;
+        link.log_in()?;
+        Ok(link)
     }
 
-    /// Takes note of what a blocked read brought. Whatever a server answers at once must not be asked at once again.
-    fn note_ids(&mut self, answer: Value) -> Result<(), Value> {
-        if answer == Value::Nil {
-            return Ok(());
+    fn load(&mut self, link: &mut Link<'a>) -> Result<Loaded, StoreError> {
+        link.until(clock::now() + self.config.budget);
+        if self.subscribes && !link.is_subscribed() {
+            self.subscribes = link.subscribe(&self.channels)?;
+            link.take_up_to(LONGEST_WORD);
         }
-        let streams = Vec::<(String, Vec<(String, Value)>)>::from_redis_value_ref(&answer);
-        let Ok(streams) = streams else { return Err(answer) };
-        for (key, entries) in streams {
-            let known = self.streams.iter_mut().find(|(k, _)| *k == key);
-            if let (Some((_, id)), Some((last, _))) = (known, entries.into_iter().next_back()) {
-                *id = Some(last);
-            }
+        if !self.subscribes {
+            self.every = SHORTEST;
         }
-        Ok(())
+        let load = Load::for_looks(self.config, self.server, &self.scope, &self.session);
+        load.answers(link.ask(&load.questions())?)
     }
 
-    /// The reader was cut while it blocked. The first time it is opened at once, which finds out whether the server is away;
-    /// one that is cut again and again is not opened again sooner than [`APART`] after the last time.
-    fn was_cut(&mut self, asked: Instant, interrupt: BorrowedFd<'_>, stirs: &dyn Fn() -> bool) -> Heard {
-        let silent = asked.elapsed();
-        if silent >= SHORTEST {
-            self.block = self.block.min((silent / 2).max(SHORTEST));
-        }
-        let before = self.cut.replace(Instant::now());
-        let Some(until) = before.map(|at| at + APART) else { return Heard::Stirred };
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let stirred = match self.published.fd() {
-                _ if left.is_zero() => return Heard::Stirred,
-                Some(published) => poll([interrupt, published], left.min(EACH)),
-                None => poll([interrupt], left.min(EACH)).map(|[a]| [a, false]),
-            };
-            let Some([interrupted, published]) = stirred else { return Heard::Stirred };
-            if published && let Some(word) = self.published.words() {
-                return Heard::Word(word);
-            }
-            if interrupted || stirs() {
-                return Heard::Stirred;
-            }
-        }
-    }
-}
-
-impl Ears for ServerEars<'_> {
-    fn look(&mut self) -> Result<Look, StoreError> {
-        self.first_ids()?;
-        let commands = [get(&self.session), get(&self.scope), get(&self.fleet), cmd("TIME")];
-        let link = self.reader()?;
-        let answers = link.ask(&commands)?;
-        let [session, scope, fleet, clock] = answers.as_slice() else { return Err(link.nonsense(&Value::Nil)) };
-        let Some(now) = loaded::time(clock) else { return Err(link.nonsense(clock)) };
-        let session: SessionState = state_of(session);
-        let (scope, fleet): (ScopeState, FleetState) = (state_of(scope), state_of(fleet));
-        let released = [scope.released, fleet.released, fleet.answered];
-        Ok(Look {
-            fence: session.fence,
-            woken: session.woken,
-            holds: [scope.hold, fleet.hold].into_iter().flatten().collect(),
-            released: released.into_iter().flatten().max(),
-            now,
-            is_back: false,
-        })
-    }
-
-    fn wait(
+    pub(super) fn wait(
         &mut self,
+        line: &mut Option<Line<'a>>,
         most: Duration,
         interrupt: BorrowedFd<'_>,
         stirs: &dyn Fn() -> bool,
-    ) -> Result<Heard, StoreError> {
-        // Some may have come with the answer to the subscription.
-        if let Some(word) = self.published.words() {
-            return Ok(Heard::Word(word));
-        }
-        self.published.keep();
-        self.first_ids()?;
-        let most = most.min(self.block).max(Duration::from_millis(1));
-        let mut read = cmd("XREAD");
-        read.arg("COUNT").arg(16).arg("BLOCK").arg(u64::try_from(most.as_millis()).unwrap_or(u64::MAX)).arg("STREAMS");
-        read.arg(self.streams.iter().map(|(key, _)| key).collect::<Vec<_>>());
-        read.arg(self.streams.iter().map(|(_, id)| id.as_deref().unwrap_or("$")).collect::<Vec<_>>());
-        let asked = Instant::now();
-        let until = asked + most + GRACE;
-        let link = self.reader()?;
-        link.until(until);
-        link.send(&[read])?;
-        let Some(mut link) = self.reader.take() else { return Ok(Heard::Stirred) };
+    ) -> Heard {
+        let begun = clock::now();
+        let until = begun + most.min(self.every).max(Duration::from_millis(1));
         loop {
-            let left = until.saturating_duration_since(Instant::now()).min(EACH);
-            let stirred = match self.published.fd() {
-                Some(published) => poll([link.as_fd(), interrupt, published], left),
-                None => poll([link.as_fd(), interrupt], left).map(|[a, b]| [a, b, false]),
-            };
-            match stirred {
-                Some([true, ..]) => break,
-                // A word, or its end, which does not concern what is read here.
-                Some([_, false, true]) => {
-                    if let Some(word) = self.published.words() {
-                        return Ok(Heard::Word(word));
+            let Some(open) = line else { return Heard::Stirred };
+            // Some may have come with the last answers.
+            let heard = self.messages(open.link());
+            let is_cut = heard.is_err();
+            match (self.word.take(), heard) {
+                (Some(word), _) => {
+                    *line = line.take().filter(|_| !is_cut);
+                    return Heard::Word(word);
+                }
+                (None, Ok(true)) => return Heard::Stirred,
+                (None, Ok(false)) => {}
+                (None, Err(found)) => {
+                    *line = None;
+                    self.was_cut(begun, &found);
+                    // The first time it is opened at once, which finds out whether the server is away.
+                    if let Some(opens) = self.opens_again() {
+                        pause_until(opens.min(begun + most), interrupt, stirs);
                     }
+                    return Heard::Stirred;
                 }
-                Some([_, false, _]) if !left.is_zero() && !stirs() => {}
-                // Neither an answer nor its end: a read finds out what the silence is.
-                Some([_, false, _]) if left.is_zero() => {
-                    link.until(Instant::now() + MORE);
-                    return link.take().map(|_| Heard::Stirred);
+            }
+            loop {
+                let left = until.saturating_duration_since(clock::now()).min(EACH);
+                match poll([open.link().as_fd(), interrupt], left) {
+                    Some([true, _]) => break,
+                    Some([_, false]) if !left.is_zero() && !stirs() => {}
+                    _ => return Heard::Stirred,
                 }
-                // The connection goes, and with it the server's block.
-                _ => return Ok(Heard::Stirred),
             }
         }
-        match link.read() {
-            Ok(Value::ServerError(_)) => {
-                // It may not be read: a slow look is what is left.
-                self.reader = Some(link);
-                super::pause_until(Instant::now() + most, interrupt, stirs);
-            }
-            Ok(answer) => {
-                if let Err(nonsense) = self.note_ids(answer) {
-                    return Err(link.nonsense(&nonsense));
+    }
+
+    /// Reads the messages that have come: whether any is Frosty's own. The words of all others are joined.
+    fn messages(&mut self, link: &mut Link<'a>) -> Result<bool, String> {
+        let mut is_own = false;
+        for _ in 0..MOST_WORDS {
+            link.until(clock::now() + MORE);
+            match link.pushed() {
+                Ok(Pushed { channel, text }) if self.own.contains(&channel) => {
+                    // What it said is in the documents.
+                    drop(text);
+                    is_own = true;
                 }
-                self.reader = Some(link);
+                Ok(Pushed { text, .. }) => self.hear(&text),
+                Err(_) if link.overran() => {
+                    self.hear("");
+                    return Err("a message that is too long".to_owned());
+                }
+                Err(StoreError::TimedOut { .. }) => break,
+                Err(e) => return Err(e.to_string()),
             }
-            Err(_) => return Ok(self.was_cut(asked, interrupt, stirs)),
         }
-        Ok(Heard::Stirred)
+        Ok(is_own)
     }
 
-    fn loss(&mut self) -> Option<String> {
-        self.published.loss()
+    fn hear(&mut self, text: &str) {
+        let before = self.word.take().filter(|word| !word.is_empty());
+        let words: Vec<String> = before.into_iter().chain(Some(text::line(text)).filter(|t| !t.is_empty())).collect();
+        self.word = Some(text::line_of(&words.join(" / "), text::LONGEST_NOTE));
     }
 
-    fn hush(&mut self) {
-        self.reader = None;
+    fn was_cut(&mut self, begun: Instant, found: &str) {
+        let now = clock::now();
+        let silent = now.saturating_duration_since(begun);
+        if silent >= SHORTEST {
+            self.every = self.every.min((silent / 2).max(SHORTEST));
+        }
+        if self.cut.is_none_or(|cut| now.saturating_duration_since(cut) >= GOOD) {
+            self.loss = Some(format!(
+                "expected the subscription at {} to stay open, found: {}; it is opened again within {} s",
+                self.server.shown,
+                text::line(found),
+                APART.as_secs()
+            ));
+        }
     }
-}
 
-/// The state of a document, by the answer to [`get`]; one that cannot be read says nothing.
-fn state_of<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>(answer: &Value) -> T {
-    let Value::BulkString(text) = answer else { return T::default() };
-    document::state(&String::from_utf8_lossy(text)).unwrap_or_default()
-}
+    /// When a connection that was cut now is opened again; `None` for at once.
+    fn opens_again(&mut self) -> Option<Instant> {
+        self.cut.replace(clock::now()).map(|cut| cut + APART)
+    }
 
-fn last_entry(key: &str) -> Cmd {
-    let mut last = cmd("XREVRANGE");
-    last.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
-    last
+    pub(super) fn loss(&mut self) -> Option<String> {
+        self.loss.take()
+    }
 }

@@ -104,7 +104,7 @@ fn commit(chance: &mut Chance, now: i64, shortest: i64) -> Commit {
         let period = chance.one_of(&[5_000, 35_000, 95_000]);
         let at = now - chance.one_of(&ages);
         let nth = u32::try_from(chance.between(1, 3)).unwrap();
-        match chance.below(17) {
+        match chance.below(18) {
             0 => commit.only_at_version(
                 document,
                 chance.one_of(&["", "{\"version\":\"1-a\"", "{\"version\":\"2-b\""]).as_bytes(),
@@ -124,6 +124,7 @@ fn commit(chance: &mut Chance, now: i64, shortest: i64) -> Commit {
             13 => commit.empty(set),
             14 => commit.clamp(set),
             15 => commit.index(set, &member),
+            16 => commit.notify("frosty.wake.x", "wake"),
             _ => commit.journal(&stream, 10, vec!["scope".to_owned(), member]),
         }
     }

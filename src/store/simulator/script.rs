@@ -30,7 +30,7 @@ struct Machine {
 }
 
 /// The commands without a key.
-const KEYLESS: [&str; 1] = ["TIME"];
+const KEYLESS: [&str; 2] = ["TIME", "PUBLISH"];
 /// An undeclared key, a global, an unknown command: no script of the store may do that.
 pub(super) const BROKEN_SCRIPT: &str = "broken script: ";
 
