@@ -134,3 +134,23 @@ fn quota_on_the_embedded_store() {
     let _beside = MACHINE.read();
     on_the_embedded_store(QUOTA, 100, ASKS);
 }
+
+/// A server that takes no more connections is well: what it cannot be asked for is refused, and nothing is admitted beside it.
+#[test]
+fn quota_on_a_server_that_is_full() {
+    let _alone = MACHINE.write();
+    let server = Server::start();
+    let mut con = server.connection();
+    redis::cmd("CONFIG").arg("SET").arg("maxclients").arg(6).query::<()>(&mut con).unwrap();
+    let frosty = Frosty::on(&server).config(QUOTA);
+    let (twos, zeros) = storm(&frosty, 1_500);
+    let stats: String = redis::cmd("INFO").arg("stats").query(&mut con).unwrap();
+    let refused = stats.lines().find_map(|line| line.strip_prefix("rejected_connections:")).unwrap();
+    let journal = frosty.journal();
+    let here = journal.iter().filter(|e| e["next_action"] == "CLAUDE_CODE_RESTART").count();
+    let why: std::collections::BTreeSet<String> = journal.iter().map(|e| e["detail"].to_string()).collect();
+    println!("{twos} exits 2, {zeros} exits 0, {refused} connections refused, {here} admissions by the embedded store");
+    assert_ne!(refused, "0");
+    assert!(here == 0 && twos <= 100, "{twos} exits 2, {here} admissions by the embedded store: {why:?}");
+    assert!(twos > 50, "those that it took were decided");
+}

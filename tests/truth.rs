@@ -122,7 +122,6 @@ const CASES: &[Case] = &[
     // Those of a real server.
     admin("no_password_any_more", &["CONFIG SET requirepass other", "ACL DELUSER frosty"], PASSWORD),
     admin("another_password", &["ACL SETUSER frosty resetpass >other"], PASSWORD),
-    admin("max_clients", &["CONFIG SET maxclients 1"], ["max number of clients", "CONFIG SET maxclients"]),
     admin("read_only", &["REPLICAOF 127.0.0.1 1"], ["replica", "export FROSTY_STORE=redis://"]),
     admin("memory_full", &["CONFIG SET maxmemory 1"], ["OOM", "CONFIG SET maxmemory"]),
     admin("may_not_evalsha", &["ACL SETUSER frosty -evalsha"], ["NOPERM", "ACL SETUSER frosty"]),
@@ -175,6 +174,41 @@ fn every_command_shows_what_the_hook_does() {
     thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(run))));
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// A server that takes no more connections decides for those that it took, so nothing decides in its place.
+#[test]
+fn beside_a_server_that_is_full_nothing_is_decided() {
+    let cure = "CONFIG SET maxclients";
+    let full = admin("max_clients", &["CONFIG SET maxclients 1"], ["max number of clients", cure]);
+    let mut stage = Stage::new(&full);
+    stage.budget("1s");
+    assert_eq!(stage.frosty.hook(&stop("s")).code, Some(2));
+    stage.bring_about(&full);
+    let check = stage.check();
+    assert_eq!((&check["would_exit"], &check["reason"]), (&0.into(), &"store_down".into()), "{check}");
+    let hook = stage.frosty.hook(&stop("s"));
+    assert_eq!((hook.code, hook.stderr.contains(cure)), (Some(0), true), "{hook:?}");
+    let journal = stage.frosty.journal();
+    let last = journal.last().unwrap();
+    assert_eq!((&last["reason"], &last["store"]), (&"store_down".into(), &"none".into()), "{journal:?}");
+    let doctor = stage.looks(&["doctor", "--json"], "");
+    let report: Value = serde_json::from_str(&doctor.stdout).unwrap();
+    let check = |name: &str| report["checks"].as_array().unwrap().iter().find(|c| c["name"] == name).cloned();
+    let store = check("store").unwrap();
+    assert!(store["state"] == "fail" && store["cure"].as_str().unwrap().contains(cure), "{store}");
+    assert_eq!(check("stand-in"), None, "{report}");
+    // What asks for nothing is kept until there is room.
+    let ended = stage.frosty.hook(r#"{"session_id":"s","hook_event_name":"SessionEnd","reason":"clear"}"#);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let admin = stage.admin.as_mut().unwrap();
+    cmd("CONFIG").arg("SET").arg("maxclients").arg(100).query::<()>(admin).unwrap();
+    stage.frosty.hook(r#"{"session_id":"s","hook_event_name":"Notification"}"#);
+    stage.frosty.hook(&stop("other"));
+    let entries: Vec<(String, Vec<String>)> =
+        cmd("XRANGE").arg("torch.continuous.ops").arg("-").arg("+").query(admin).unwrap();
+    let is_end = |fields: &Vec<String>| fields.iter().any(|word| word == "SessionEnd");
+    assert_eq!(entries.iter().filter(|(_, fields)| is_end(fields)).count(), 1, "{entries:?}");
 }
 
 /// A store with its administrator, and what was brought before it.

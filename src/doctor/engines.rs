@@ -28,6 +28,13 @@ pub(super) fn check(config: &Config) -> Check {
     }
 }
 
+/// How many engines wait in the fleet, on whatever machine; `None` where the store does not list its sessions.
+pub(super) fn waiting(config: &Config) -> Option<usize> {
+    let mut roll = Roll::open(config);
+    let sessions = roll.sessions().ok().filter(|_| roll.away().is_none())?;
+    Some(sessions.iter().filter(|(_, s)| s.phase == Phase::Open && engine::waits(s)).count())
+}
+
 fn of(sessions: &[Session]) -> Check {
     let host = clock::host();
     let here = || sessions.iter().filter(|(_, s)| s.host == host && s.phase == Phase::Open);

@@ -20,8 +20,16 @@ const WITHIN: Duration = Duration::from_secs(2);
 /// How often the latency is measured.
 const ROUNDS: usize = 5;
 /// What is asked of its settings; never a password.
-const SETTINGS: [&str; 7] =
-    ["bind", "protected-mode", "save", "appendonly", "lock_on_hashtags", "cluster_mode", "primary_port_http_enabled"];
+const SETTINGS: [&str; 8] = [
+    "bind",
+    "protected-mode",
+    "save",
+    "appendonly",
+    "lock_on_hashtags",
+    "cluster_mode",
+    "primary_port_http_enabled",
+    "maxclients",
+];
 /// `INFO` of a large server.
 const LONGEST: u64 = 1024 * 1024;
 

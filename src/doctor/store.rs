@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::report::{Check, State};
 use super::server::{Scripts, Told, ask};
-use super::{acl, network};
+use super::{acl, engines, network};
 use crate::config::{Config, Env, Server};
 use crate::duration;
 use crate::store::{self, StoreError};
@@ -15,8 +15,12 @@ const STORE: &str = "store";
 const STAND_IN: &str = "stand-in";
 const SCRIPT: &str = "script";
 const CLOCK: &str = "clock";
+const CONNECTIONS: &str = "connections";
 const MEMORY: &str = "memory";
 const DISK: &str = "persistence";
+
+/// So many more connections than are open now should be free: each hook and command opens one for a moment.
+const MARGIN: u64 = 64;
 
 /// The oldest protocol and scripting that the scripts need.
 const OLDEST: (u32, u32) = (6, 2);
@@ -32,13 +36,16 @@ pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
             vec![files(config, &format!("nobody listens at {at}, nor ever did"))]
         }
         Err(e) => {
-            std::iter::once(Check::of_error(STORE, State::Fail, &e.to_string())).chain(stand_in(config)).collect()
+            std::iter::once(Check::of_error(STORE, State::Fail, &e.to_string())).chain(stand_in(config, &e)).collect()
         }
     }
 }
 
 /// Which store decides while the server cannot.
-fn stand_in(config: &Config) -> Option<Check> {
+fn stand_in(config: &Config, why: &StoreError) -> Option<Check> {
+    if why.is_full() {
+        return None;
+    }
     let files = text::path(&config.state.as_ref()?.join(&config.fleet));
     Some(Check::note(STAND_IN, format!("the embedded store decides for this machine meanwhile, in {files}")))
 }
@@ -55,10 +62,11 @@ fn files(config: &Config, why: &str) -> Check {
 
 fn of_server(told: &Told, server: &Server, config: &Config, env: &Env) -> Vec<Check> {
     let mut checks = vec![reached(told, server.tls, config)];
-    checks.extend(told.refuses.as_ref().and_then(|_| stand_in(config)));
+    checks.extend(told.refuses.as_ref().and_then(|why| stand_in(config, why)));
     checks.extend(acl::rights(told, server, config));
     checks.extend(told.cut.is_none().then(|| script(told)));
     checks.extend(clock(told));
+    checks.extend(told.cut.is_none().then(|| connections(told, engines::waiting(config))));
     checks.extend(memory(told, server));
     checks.extend(persistence(told));
     checks.push(network::open(told, server));
@@ -158,6 +166,31 @@ fn clock(told: &Told) -> Option<Check> {
     } else {
         Check::ok(CLOCK, format!("the server's clock is within a second of this machine's ({})", duration::show(off)))
     })
+}
+
+/// Whether the server takes as many connections as the fleet needs: one for each engine that waits.
+fn connections(told: &Told, waiting: Option<usize>) -> Check {
+    let whole = |text: &str| text.parse::<u64>().ok();
+    let most = told.setting("maxclients").or_else(|| told.info("maxclients")).or_else(|| told.info("max_clients"));
+    let open = told.info("connected_clients").and_then(whole);
+    let waiting = waiting.map(|engines| u64::try_from(engines).unwrap_or(u64::MAX));
+    let shown = |figure: Option<u64>| figure.map_or_else(|| "unknown".to_owned(), |figure| figure.to_string());
+    let now = format!("open now: {}; engines that wait: {}", shown(open), shown(waiting));
+    let Some(most) = most.and_then(whole) else {
+        return Check::note(CONNECTIONS, format!("the server's limit is unknown: its user may not ask; {now}"));
+    };
+    // Engines that were refused a connection wait, too.
+    let need = open.max(waiting).unwrap_or(0).saturating_add(MARGIN);
+    let found = format!("the server takes {most}; {now}");
+    if need <= most {
+        return Check::ok(CONNECTIONS, found);
+    }
+    let found = format!("{found}; with {MARGIN} for hooks and commands it needs {need}");
+    Check::warn(
+        CONNECTIONS,
+        found,
+        format!("redis-cli -u {} CONFIG SET maxclients {}", told.at, need.saturating_mul(2)),
+    )
 }
 
 /// Whether memory that runs out makes it forget what decides.

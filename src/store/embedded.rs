@@ -56,6 +56,8 @@ pub(super) struct StandIn<'a> {
     pub(super) quiet: bool,
     /// Whether the others need not ask it either.
     pub(super) breaks: bool,
+    /// Whether a scope that changes hands too often stays here.
+    pub(super) keeps: bool,
 }
 
 impl<'a> Embedded<'a> {
@@ -200,7 +202,7 @@ impl<'a> Embedded<'a> {
 
     /// Records that the server was not there; whether that changed anything.
     fn note_absence(&self, stand_in: &StandIn<'_>, record: &mut Record, now: Ms) -> bool {
-        let StandIn { server, why, quiet, breaks } = stand_in;
+        let StandIn { server, why, quiet, breaks, .. } = stand_in;
         let mut changed = *breaks;
         if *breaks {
             record.failed(server, why, now);
@@ -219,7 +221,7 @@ impl<'a> Embedded<'a> {
     /// what the server last said of the fleet's hold.
     fn stand_in(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<(bool, Option<Hold>), StoreError> {
         let Some(stand_in) = &self.stands_in else { return Ok((false, None)) };
-        let StandIn { server, quiet, .. } = stand_in;
+        let StandIn { server, quiet, keeps, .. } = stand_in;
         if *quiet && reached::ever(self.config) {
             return Err(StoreError::Met);
         }
@@ -234,6 +236,9 @@ impl<'a> Embedded<'a> {
         if takes_over {
             let pause = model::pause(&self.config.policy.stop);
             file.take_over(now, !quiet, pause);
+            if let Some(away) = file.away.as_mut().filter(|_| !keeps) {
+                away.stays_until = None;
+            }
         } else {
             file.stay_over(now, !quiet);
         }

@@ -144,10 +144,15 @@ impl StoreError {
     /// Whether it is the server's and concerns every ask of it: not one key's, and not this machine's files'.
     pub(super) fn concerns_all(&self) -> bool {
         match self {
-            Self::Refused { said, .. } => !said.contains("WRONGTYPE"),
+            Self::Refused { said, .. } => !said.contains("WRONGTYPE") && !self.is_full(),
             Self::Password { .. } => true,
             other => other.is_silence(),
         }
+    }
+
+    /// Whether the server takes no more connections. It is well, and decides for those that it took.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Refused { said, .. } if said.contains("max number of clients"))
     }
 
     /// Whether nothing that speaks the protocol could be asked.

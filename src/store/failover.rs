@@ -33,6 +33,9 @@ use crate::throttle::verdict::{Decision, Reason, Verdict};
 /// How long what is only kept may wait for the fleet's lock, and how long one ask ships old entries.
 const ASIDE: Duration = Duration::from_millis(50);
 
+/// How long a server that takes no more connections is left alone, and up to twice that by chance.
+const ROOM: Duration = Duration::from_millis(10);
+
 /// Nothing takes longer, from the beginning of the ask.
 const LATEST: Duration = Duration::from_millis(900);
 
@@ -236,8 +239,8 @@ impl<'a> Failover<'a> {
         let nobody = matches!(server, StoreError::NobodyListens { .. });
         let quiet = nobody && !self.met;
         let why = server.to_string();
-        let stand_in =
-            StandIn { server: &self.server.shown, why: &why, quiet, breaks: !quiet && server.concerns_all() };
+        let breaks = !quiet && server.concerns_all();
+        let stand_in = StandIn { server: &self.server.shown, why: &why, quiet, breaks, keeps: !server.is_full() };
         // Many may want the files at once when a server goes: each gets its turn.
         let deadline = self.deadline.max(self.latest());
         let decided = Embedded::new(self.config, deadline).and_then(|store| store.standing_in(stand_in).step(step));
@@ -465,6 +468,7 @@ impl Failover<'_> {
             asked => asked,
         };
         match asked {
+            Err(e) if self.met && e.is_full() => self.ask_when_there_is_room(dir, &record, step, e),
             Err(StoreError::TimedOut { .. }) if self.config.budget == DEFAULT_BUDGET && starvation::is_starved() => {
                 self.ask_longer(dir, &record, step)
             }
@@ -498,6 +502,40 @@ impl Failover<'_> {
     fn ask_longer(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
         self.patience = Some(self.latest());
         self.go_home(dir, record, step).or_else(|e| self.stand_in(step, e))
+    }
+}
+
+impl Failover<'_> {
+    /// Asks a server again that takes no more connections. It decides for others meanwhile, so that a request is refused rather
+    /// than decided beside it. Any other event is kept in files, and sent with the next step.
+    #[cold]
+    #[inline(never)]
+    fn ask_when_there_is_room(
+        &mut self,
+        dir: &Path,
+        record: &Record,
+        step: &Step,
+        mut full: StoreError,
+    ) -> Result<Verdict, StoreError> {
+        let latest = self.latest();
+        self.patience = Some(latest);
+        loop {
+            let pause = ROOM + ROOM.mul_f64((clock::chance() % 1000) as f64 / 1000.0);
+            if clock::now() + pause >= latest {
+                break;
+            }
+            clock::sleep(pause);
+            match self.go_home(dir, record, step) {
+                Err(e) if e.is_full() => full = e,
+                // A request is refused all the same: the next one finds out what it was.
+                Err(e) => {
+                    full = e;
+                    break;
+                }
+                decided => return decided,
+            }
+        }
+        if step.event.asks().is_some() { Err(full) } else { self.stand_in(step, full) }
     }
 }
 

@@ -36,6 +36,10 @@ impl Roll<'_> {
     /// When the store cannot be asked.
     pub fn foresee(&mut self, scope: &str, session: &str) -> Result<Foreseen, StoreError> {
         let config = self.config;
+        // It decides for others, so nothing decides in its place.
+        if let Some(full) = self.take_full() {
+            return Err(full);
+        }
         let mut away = self.away().map(ToString::to_string);
         if self.server.is_some() {
             match self.foresee_on_server(scope, session) {

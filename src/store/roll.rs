@@ -88,6 +88,11 @@ impl<'a> Roll<'a> {
         self.unread.take()
     }
 
+    /// The error of a server that takes no more connections, where that is why only this machine's files are read.
+    pub(super) fn take_full(&mut self) -> Option<StoreError> {
+        self.away.take_if(|why| why.is_full())
+    }
+
     /// What it is read by: the configuration, and the server where one answers.
     pub(super) fn parts(&mut self) -> (&'a Config, Option<&mut Link<'a>>) {
         (self.config, self.server.as_mut())

@@ -35,6 +35,40 @@ fn changes(admin: &mut Connection) -> (String, u32) {
 }
 
 #[test]
+fn a_server_that_takes_few_connections() {
+    let server = Server::start();
+    let (mut admin, at) = (server.connection(), server.url());
+    let frosty = on(&at);
+    doctor(&frosty).shows("ok", "connections", &["engines that wait: 0"]);
+    let mut engine = crate::support::Engine::start(&frosty, &crate::support::stop_saying("s", "frosty: done"));
+    crate::support::eventually("it waits", || {
+        let heard: (String, u32) = cmd("PUBSUB").arg("NUMSUB").arg("trigger.nova.s").query(&mut admin).unwrap();
+        heard.1 == 1
+    });
+    set(&mut admin, "maxclients", "40");
+    let cure = format!("-> redis-cli -u {at} CONFIG SET maxclients ");
+    let report = doctor(&frosty);
+    report.shows(
+        "warn",
+        "connections",
+        &["takes 40;", "engines that wait: 1", "for hooks and commands it needs", &cure],
+    );
+    // As a person would, into a shell.
+    let line = report.lines.iter().find(|line| line.starts_with("warn  connections")).unwrap();
+    let pasted = std::process::Command::new("bash").args(["-c", line.split("-> ").nth(1).unwrap()]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&pasted.stdout), "OK\n", "{pasted:?}");
+    doctor(&frosty).shows("ok", "connections", &["engines that wait: 1"]);
+    // The limit is in CONFIG and in INFO, and a user may be refused both.
+    for (rules, state) in [(&["+@all", "-config"][..], "ok"), (&["+@all", "-config", "-info"], "note")] {
+        let user = ["on", ">secret", "~*", "&*"];
+        cmd("ACL").arg("SETUSER").arg("few").arg(&user).arg(rules).query::<()>(&mut admin).unwrap();
+        let found = if state == "ok" { "the server takes" } else { "limit is unknown" };
+        doctor(&on(&at.replace("redis://", "redis://few:secret@"))).shows(state, "connections", &[found]);
+    }
+    assert!(engine.is_waiting());
+}
+
+#[test]
 fn real_servers() {
     let server = Server::start();
     let mut admin = server.connection();
