@@ -67,6 +67,8 @@ fetching=$!
 waiting= client= fuzzing=
 trap 'kill $fetching $waiting $client $fuzzing 2>/dev/null || true; rm -rf "$work"' EXIT
 status=0
+# Of the fault simulator, with a server.
+export FROSTY_HISTORIES=100000
 tests() { cargo test --locked --no-fail-fast "$@" 2>&1; }
 # First the storm of processes, which keeps every core busy. Then two rows of tests beside each other: those that mostly wait,
 # and the rest.

@@ -143,7 +143,7 @@ fn the_simulated_server_does_what_a_real_one_does() {
     for round in 0..3000 {
         if round % 100 == 0 {
             real.run(&cmd("FLUSHALL"));
-            simulated.stop(Some(true));
+            simulated.stop(0, Some(true));
             simulated.is_up = true;
         }
         let time = u64::try_from(since.elapsed().as_micros()).unwrap();
@@ -157,7 +157,7 @@ fn the_simulated_server_does_what_a_real_one_does() {
         let mut compare = |command: &Cmd| {
             let expected = real.run(command);
             // Of this very moment: its order depends on the millisecond.
-            let time = said(&expected).map_or(time, |ms| simulated.clock.time_of(ms, 0));
+            let time = said(&expected).map_or(time, |ms| simulated.clock.time_of(ms, 0, u64::MAX));
             let found = simulated.run(time, &words(command), "");
             assert!(is_same(&expected, &found), "round {round}: expected {expected:?}, found {found:?}: {commit:?}");
             applied +=

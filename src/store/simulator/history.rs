@@ -1,6 +1,7 @@
-//! One history: what is drawn from its seed, and how the agents and people in it act.
+//! One history: how its faults, agents and people act.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,13 +9,13 @@ use std::time::Duration;
 use super::chance::Chance;
 use super::network::{HOST, PORT};
 use super::oracle;
+use super::plan::{Plan, Stores, secs};
 use super::server::Server;
 use super::world::{self, Clock, Ended, MILLISECOND, Rates, SECOND, Time, World};
 use crate::clock;
 use crate::config::{self, Config, StoreChoice};
 use crate::hook::step_of;
-use crate::store;
-use crate::throttle::policy::{Burst, Policy, Quota};
+use crate::store::{self, decider, server_record};
 use crate::throttle::state::RestKind;
 use crate::throttle::step::{Event, HoldRequest, RestRequest, Step};
 use crate::throttle::verdict::{Outcome, Reason, Verdict};
@@ -24,133 +25,6 @@ pub(super) const STREAM: &str = "torch.continuous.ops";
 /// No caller uses an admission that took longer.
 const LATEST: Duration = Duration::from_millis(900);
 
-/// Which stores a history has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stores {
-    /// A server and nothing in its place.
-    Server,
-    /// A server, and files in its place.
-    Failover,
-    /// Files alone.
-    Files,
-}
-
-impl Stores {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Failover => "failover",
-            Self::Files => "files",
-        }
-    }
-}
-
-/// A session and its agent.
-#[derive(Debug, Clone)]
-pub(super) struct Session {
-    pub(super) host: usize,
-    pub(super) scope: usize,
-    /// Whether an engine waits for it; else its agent asks again and again, as a storm does.
-    pub(super) waits: bool,
-}
-
-/// What is drawn of a history.
-#[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) seed: u64,
-    pub(super) stores: Stores,
-    pub(super) policy: Policy,
-    pub(super) hosts: usize,
-    pub(super) scopes: usize,
-    pub(super) sessions: Vec<Session>,
-    pub(super) rates: Rates,
-    /// When the last fault ends.
-    pub(super) calms_at: Time,
-}
-
-fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn quotas(chance: &mut Chance) -> Vec<Quota> {
-    if chance.happens(550) {
-        return Vec::new();
-    }
-    let limit = u32::try_from(chance.between(1, 4)).unwrap();
-    vec![Quota { limit, per: secs(chance.one_of(&[2, 5, 15])) }]
-}
-
-fn policy(chance: &mut Chance) -> Policy {
-    let mut policy = Policy { hold_after_strikes: 0, ..Policy::default() };
-    policy.stop.min_interval = secs(chance.one_of(&[0, 1, 3, 8]));
-    policy.stop.burst = match chance.below(3) {
-        0 => None,
-        _ => Some(Burst {
-            limit: u32::try_from(chance.between(2, 6)).unwrap(),
-            window: secs(chance.one_of(&[2, 5, 12])),
-        }),
-    };
-    policy.stop.window_limits = chance.happens(150);
-    policy.stop.cooldown.backoff.base = secs(2);
-    policy.stop.cooldown.backoff.max = secs(6);
-    policy.stop.cooldown.calm = secs(20);
-    policy.stop.quotas = quotas(chance);
-    policy.fleet_quotas = quotas(chance);
-    // Without any limit nothing can be wrong.
-    if policy.stop.min_interval.is_zero() && policy.fleet_quotas.is_empty() {
-        policy.fleet_quotas = vec![Quota { limit: 2, per: secs(5) }];
-    }
-    policy
-}
-
-fn rates(chance: &mut Chance) -> Rates {
-    let mut some = |all: &[u64]| if chance.happens(500) { chance.one_of(all) } else { 0 };
-    Rates {
-        delayed: some(&[20, 100, 400]),
-        lost: some(&[10, 40, 150]),
-        held_back: some(&[300, 1000]),
-        doubled: some(&[20, 100]),
-        paused: some(&[2, 10, 40]),
-        killed: some(&[2, 10, 30]),
-        starved: some(&[500]),
-    }
-}
-
-impl Plan {
-    /// Draws a history.
-    pub(super) fn of(seed: u64, stores: Stores) -> Self {
-        let mut chance = Chance::of(seed);
-        let hosts = usize::try_from(chance.between(1, 2)).unwrap();
-        let scopes = usize::try_from(chance.between(1, 3)).unwrap();
-        let count = chance.between(1, 4);
-        let policy = policy(&mut chance);
-        let session = |_| Session {
-            host: usize::try_from(chance.below(hosts as u64)).unwrap(),
-            scope: usize::try_from(chance.below(scopes as u64)).unwrap(),
-            waits: chance.happens(800),
-        };
-        let mut sessions: Vec<Session> = (0..count).map(session).collect();
-        sessions[0].waits = true;
-        let rates = rates(&mut chance);
-        let calms_at = chance.between(2, 9) * SECOND;
-        Self { seed, stores, policy, hosts, scopes, sessions, rates, calms_at }
-    }
-
-    pub(super) fn scope(&self, session: usize) -> String {
-        format!("scope-{}", self.sessions[session].scope)
-    }
-
-    /// Within so long after the last fault each session whose engine waits is admitted.
-    pub(super) fn bound(&self) -> Time {
-        let Policy { stop, fleet_quotas, .. } = &self.policy;
-        let rounds = self.sessions.len() as u64 + 1;
-        let quotas: u64 = stop.quotas.iter().chain(fleet_quotas).map(|quota| quota.per.as_secs()).sum();
-        let policy = rounds * (stop.min_interval.as_secs() + quotas) + 2 * stop.cooldown.backoff.max.as_secs();
-        // A person answers a session that nothing waits for after up to 10 s, and rests and holds take up to 10 s.
-        (policy + 10 + 10 + 30) * SECOND
-    }
-}
-
 /// What a process saw of one call of the store.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
@@ -159,13 +33,27 @@ pub(super) struct Seen {
     pub(super) scope: String,
     pub(super) id: String,
     pub(super) event: String,
+    pub(super) begun: Time,
     pub(super) at: Time,
     /// What was answered; `None` for an error.
     pub(super) answer: Option<Answer>,
 }
 
+/// A step that was sent, whether it was answered or not.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    pub(super) session: usize,
+    /// When its stop was first sent; when it was first sent itself, where it is no request of an engine.
+    pub(super) since: Time,
+    /// Whether it asks again with a fence.
+    pub(super) asks: bool,
+    pub(super) begun: Time,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
+    /// How long until it is over or would be admitted.
+    pub(super) left: Option<Duration>,
     pub(super) outcome: Outcome,
     pub(super) reason: Reason,
     pub(super) by_files: bool,
@@ -180,12 +68,31 @@ pub(super) struct Story {
     pub(super) plan: Plan,
     pub(super) configs: Vec<Config>,
     pub(super) seen: Vec<Seen>,
+    /// By the step's id, the last time that it was sent.
+    pub(super) sent: BTreeMap<String, Sent>,
+    /// The machines whose journals are not known to have been shipped.
+    pub(super) unshipped: BTreeSet<usize>,
     /// Which of a session's stops is the newest.
     newest: Vec<u64>,
+    /// The ids of the releases.
+    releases: BTreeSet<String>,
     /// When each session was first admitted after the last fault.
     pub(super) admitted: Vec<Option<Time>>,
     /// The end, where a session was not admitted in time.
     pub(super) starved: Option<usize>,
+}
+
+impl Story {
+    /// Returns whether a release was sent meanwhile.
+    pub(super) fn is_released(&self, from: Time, to: Time) -> bool {
+        let sent = self.releases.iter().filter_map(|id| self.sent.get(id));
+        sent.into_iter().any(|sent| sent.begun >= from && sent.begun <= to)
+    }
+
+    /// Returns whether a step is a release.
+    pub(super) fn is_release(&self, id: &str) -> bool {
+        self.releases.contains(id)
+    }
 }
 
 type Shared = Rc<RefCell<Story>>;
@@ -207,13 +114,16 @@ pub(super) fn play(plan: &Plan, folder: &Path, tells: bool) -> (Result<(), Strin
         plan: plan.clone(),
         configs,
         seen: Vec::new(),
+        sent: BTreeMap::new(),
+        unshipped: BTreeSet::new(),
         newest: vec![0; count],
+        releases: BTreeSet::new(),
         admitted: vec![None; count],
         starved: None,
     };
     let shared = Rc::new(RefCell::new(story));
-    faults(&mut world, plan);
-    people(&mut world, &shared);
+    let loses = faults(&mut world, plan);
+    people(&mut world, &shared, loses);
     for session in 0..count {
         let shared = Rc::clone(&shared);
         let begins = world.chance.below(3 * SECOND);
@@ -237,19 +147,24 @@ fn config(plan: &Plan, host: usize, folder: &Path) -> Config {
     Config { store, state, policy: plan.policy.clone(), ..Config::default() }
 }
 
-/// Plans what the rates do not: restarts, cuts, steps of clocks.
-fn faults(world: &mut World, plan: &Plan) {
+/// Plans what the rates do not: restarts, cuts, steps of clocks. Returns whether the server loses data.
+fn faults(world: &mut World, plan: &Plan) -> bool {
+    let mut loses_any = false;
     let calms = plan.calms_at;
     let some = |world: &mut World, rate| if world.chance.happens(rate) { world.chance.between(1, 2) } else { 0 };
     for _ in 0..some(world, 300) {
         let (at, lasts) = (world.chance.below(calms), world.chance.one_of(&[MILLISECOND, SECOND, 8 * SECOND]));
         let loses = world.chance.one_of(&[None, None, Some(true), Some(false)]);
+        loses_any |= loses.is_some();
         let lasts = lasts.min(calms - at);
         let snapshot = world.chance.below(at.max(1));
         world.later(snapshot, || world::with(|world| world.servers[0].snapshot()));
         world.later(at, move || {
             world::tell(|| format!("the server stops and loses {loses:?}"));
-            world::with(|world| world.servers[0].stop(loses));
+            world::with(|world| {
+                let time = world.time;
+                world.servers[0].stop(time, loses);
+            });
         });
         world.later(at + lasts, || {
             world::tell(|| "the server is up".to_owned());
@@ -278,10 +193,11 @@ fn faults(world: &mut World, plan: &Plan) {
             });
         });
     }
+    loses_any
 }
 
 /// Plans what people do.
-fn people(world: &mut World, shared: &Shared) {
+fn people(world: &mut World, shared: &Shared, loses: bool) {
     let plan = shared.borrow().plan.clone();
     let calms = plan.calms_at;
     let session = |world: &mut World| usize::try_from(world.chance.below(plan.sessions.len() as u64)).unwrap();
@@ -295,17 +211,17 @@ fn people(world: &mut World, shared: &Shared) {
             lasting,
             ..HoldRequest::default()
         });
-        person(world, shared, at, about, hold);
-        // The last is always released again, once nothing goes wrong any more.
-        let again = calms + SECOND;
-        let early = at + world.chance.below(6 * SECOND);
-        for at in [early, again] {
-            person(world, shared, at, about, Event::Release { fleet: is_fleets, at_once: false });
+        let release = Event::Release { fleet: is_fleets, at_once: false };
+        let after = world.chance.below(6 * SECOND);
+        person(world, shared, at, about, vec![(0, hold), (after, release.clone())]);
+        // What the network held back may arrive after the release, and a server may lose it.
+        if loses || plan.rates.held_back > 0 || plan.rates.doubled > 0 {
+            person(world, shared, calms + SECOND, about, vec![(0, release)]);
         }
     }
     if world.chance.happens(200) {
         let (about, at) = (session(world), world.chance.below(calms));
-        person(world, shared, at, about, Event::Wake { note: "look".to_owned(), spread: false });
+        person(world, shared, at, about, vec![(0, Event::Wake { note: "look".to_owned(), spread: false })]);
     }
     if world.chance.happens(300) {
         let (about, at) = (session(world), world.chance.below(calms));
@@ -314,27 +230,33 @@ fn people(world: &mut World, shared: &Shared) {
     }
 }
 
-/// Plans one command of a person, which is given again until it is answered.
-fn person(world: &mut World, shared: &Shared, at: Time, session: usize, event: Event) {
+/// Plans a person's commands, each so long after the one before it, and given again until it is answered.
+fn person(world: &mut World, shared: &Shared, at: Time, session: usize, mut commands: Vec<(Time, Event)>) {
+    if commands.is_empty() {
+        return;
+    }
+    let (after, event) = commands.remove(0);
     let shared = Rc::clone(shared);
-    world.later(at, move || {
-        let again = Rc::clone(&shared);
+    world.later(at + after, move || {
+        let (body, again) = (Rc::clone(&shared), Rc::clone(&shared));
         let host = shared.borrow().plan.sessions[session].host;
         let retried = event.clone();
-        let body = Rc::clone(&shared);
         let is_answered = Rc::new(RefCell::new(false));
         let answered = Rc::clone(&is_answered);
         let run = move || {
             let step = step(&body, session, event.clone());
-            *answered.borrow_mut() = ask(&body, session, &step).is_some();
+            *answered.borrow_mut() = ask(&body, (session, 0), &step).is_some();
         };
         let then = move |_| {
-            // The release that ends all holds comes after the last of them.
-            let gives_up =
-                matches!(retried, Event::Hold(_)) && world::with(|world| world.time + 2 * SECOND > world.calms_at);
-            if !*is_answered.borrow() && !gives_up {
-                world::with(|world| person(world, &again, 2 * SECOND, session, retried));
-            }
+            world::with(|world| {
+                // Nobody holds anything once nothing goes wrong any more.
+                let gives_up = matches!(retried, Event::Hold(_)) && world.time + 2 * SECOND > world.calms_at;
+                if *is_answered.borrow() || gives_up {
+                    return person(world, &again, 0, session, commands);
+                }
+                commands.insert(0, (2 * SECOND, retried));
+                person(world, &again, 0, session, commands);
+            });
         };
         world::with(|world| world.start((host, false), true, run, then));
     });
@@ -353,7 +275,7 @@ fn stops(shared: &Shared, session: usize, is_prompted: bool) {
     let run = move || {
         if is_prompted {
             let prompt = step(&body, session, Event::PersonPrompt);
-            ask(&body, session, &prompt);
+            ask(&body, (session, 0), &prompt);
             clock::sleep(Duration::from_millis(200));
         }
         *went_on.borrow_mut() = engine(&body, session);
@@ -387,7 +309,9 @@ fn step(shared: &Shared, session: usize, event: Event) -> Step {
         Event::Hold(_) => "Hold",
         Event::Release { .. } => "Release",
         Event::Stop { .. } => "Stop",
-        _ => "Other",
+        Event::PersonPrompt => "UserPromptSubmit",
+        Event::Wake { .. } => "Wake",
+        _ => "Notification",
     };
     let scope = if event.is_fleets() { String::new() } else { plan.scope(session) };
     let id = if event.is_of_holds() { String::new() } else { format!("session-{session}") };
@@ -397,6 +321,7 @@ fn step(shared: &Shared, session: usize, event: Event) -> Step {
 
 /// The engine of one stop, which keeps to what it is answered; returns whether the agent goes on.
 fn engine(shared: &Shared, session: usize) -> bool {
+    let flow = world::with(|world| world.time);
     let waits = shared.borrow().plan.sessions[session].waits;
     let rest = world::with(|world| world.chance.happens(100)).then(|| RestRequest {
         kind: RestKind::Rest,
@@ -415,7 +340,7 @@ fn engine(shared: &Shared, session: usize) -> bool {
     };
     let mut next = begin.clone();
     loop {
-        let answer = ask(shared, session, &next);
+        let answer = ask(shared, (session, flow), &next);
         if answer.as_ref().is_some_and(|(_, goes_on)| *goes_on) {
             return true;
         }
@@ -445,14 +370,24 @@ fn engine(shared: &Shared, session: usize) -> bool {
     }
 }
 
-/// Asks the store once, and notes what was answered.
-fn ask(shared: &Shared, session: usize, step: &Step) -> Option<(Verdict, bool)> {
+/// Asks the store once, and notes what was answered. `flow` is when the stop of an engine was first sent.
+fn ask(shared: &Shared, (session, flow): (usize, u64), step: &Step) -> Option<(Verdict, bool)> {
+    let begun = world::with(|world| world.time);
     let (host, config) = {
-        let story = shared.borrow();
+        let mut story = shared.borrow_mut();
+        let asks = matches!(step.event, Event::Ask { .. });
+        if matches!(step.event, Event::Release { .. }) {
+            story.releases.insert(step.id.clone());
+        }
+        let since = match step.event {
+            Event::Ask { .. } => flow,
+            _ => story.sent.get(&step.id).map_or(begun, |sent| sent.since),
+        };
+        story.sent.insert(step.id.clone(), Sent { session, since, asks, begun });
         let host = story.plan.sessions[session].host;
         (host, story.configs[host].clone())
     };
-    let begun = clock::now();
+    let (sent, begun) = (begun, clock::now());
     world::with(|world| world.begins(&step.id));
     world::tell(|| format!("session-{session} sends {:?} {}", step.event, step.id));
     let result = store::open(&config, begun + config.budget).and_then(|mut store| store.step(step));
@@ -467,6 +402,7 @@ fn ask(shared: &Shared, session: usize, step: &Step) -> Option<(Verdict, bool)> 
     let verdict = result.ok();
     let goes_on = !is_late && verdict.as_ref().is_some_and(|v| v.admission.is_some());
     let answer = verdict.as_ref().map(|v| Answer {
+        left: v.decision.retry_after,
         outcome: v.decision.outcome,
         reason: v.decision.reason,
         by_files: v.by_files,
@@ -480,22 +416,55 @@ fn ask(shared: &Shared, session: usize, step: &Step) -> Option<(Verdict, bool)> 
         story.admitted[session].get_or_insert(at);
     }
     let (id, event, scope) = (step.id.clone(), step.event_name.clone(), step.scope.clone());
-    story.seen.push(Seen { session, host, scope, id, event, at, answer });
+    story.seen.push(Seen { session, host, scope, id, event, begun: sent, at, answer });
     drop(story);
     if is_late && goes_on { None } else { verdict.map(|verdict| (verdict, goes_on)) }
 }
 
-/// Looks once a second whether every session was admitted since the last fault.
+/// Looks once a second whether every session was admitted since the last fault, and every journal shipped.
 fn look(shared: &Shared) {
     let time = world::with(|world| world.time);
     let mut story = shared.borrow_mut();
     let waits = |session: &usize| story.plan.sessions[*session].waits && story.admitted[*session].is_none();
     let left = (0..story.plan.sessions.len()).find(waits);
-    if left.is_none() || time > story.plan.calms_at + story.plan.bound() {
+    if left.is_some() && time > story.plan.calms_at + story.plan.bound() {
         story.starved = left;
         return world::with(|world| world.is_over = true);
     }
+    story.unshipped = (0..story.plan.hosts).filter(|host| owes(&story, *host)).collect();
+    let is_over = left.is_none() && (story.unshipped.is_empty() || time > story.plan.calms_at + SHIPPED * SECOND);
+    if is_over {
+        return world::with(|world| world.is_over = true);
+    }
+    let unshipped = story.unshipped.clone();
     drop(story);
+    unshipped.into_iter().for_each(|host| ship(shared, host));
     let shared = Rc::clone(shared);
     world::with(|world| world.later(SECOND, move || look(&shared)));
+}
+
+/// Within so many seconds after the last fault every journal is shipped.
+const SHIPPED: u64 = 200;
+
+/// Whether a machine has something to tell the server.
+fn owes(story: &Story, host: usize) -> bool {
+    let folder = decider::dir(&story.configs[host]).filter(|_| story.plan.stores == Stores::Failover);
+    folder
+        .and_then(|folder| server_record::read(&folder))
+        .is_some_and(|record| record.unshipped.is_some() || !record.away.is_empty())
+}
+
+/// Events on a machine, as later turns of its agents bring: after a verdict the hook tells the server what it does not know.
+fn ship(shared: &Shared, host: usize) {
+    let body = Rc::clone(shared);
+    let run = move || {
+        let count = body.borrow().plan.sessions.len();
+        for session in 0..count {
+            if body.borrow().plan.sessions[session].host == host {
+                let event = step(&body, session, Event::Other);
+                ask(&body, (session, 0), &event);
+            }
+        }
+    };
+    world::with(|world| world.start((host, false), false, run, |_| ()));
 }

@@ -9,7 +9,7 @@
 //! - the clocks of machines and servers, which are stepped, and the monotonic clock;
 //! - processes ([`world`]) that are paused or killed at any operation, and newer programs, whose documents have a field more.
 //!
-//! Files are real ones, in a fresh folder for each history. What is drawn and played is in [`history`]. The [`oracle`] knows
+//! Files are real ones, in a fresh folder for each history. What is drawn is in [`plan`], and what is played in [`history`]. The [`oracle`] knows
 //! nothing of the policy's code: it checks what was admitted against the written bounds. [`variants`] break the store on purpose,
 //! to show that the oracle notices.
 //!
@@ -23,8 +23,10 @@ mod chance;
 mod compare;
 mod database;
 mod history;
+mod machines;
 mod network;
 mod oracle;
+mod plan;
 mod runs;
 mod script;
 mod server;
@@ -32,6 +34,10 @@ mod variants;
 mod world;
 
 pub(crate) use network::{Stream, connect};
+
+/// A process is paused for no longer, in microseconds, between two operations on files: a stand-in that takes a scope over reckons
+/// with requests that are on their way to the server for a second from when it read the clock.
+const LONGEST: u64 = 400_000;
 
 /// The monotonic clock, in a simulated process.
 pub(crate) fn now() -> Option<Instant> {
@@ -66,6 +72,6 @@ pub(super) fn is_starved() -> Option<bool> {
 pub(super) fn operation(name: &str) {
     if world::in_process(|world| world.tell(|| name.to_owned())).is_some() {
         let takes = world::with(|world| world.chance.below(40));
-        world::suspend(takes);
+        world::suspend_for(takes, None, LONGEST);
     }
 }

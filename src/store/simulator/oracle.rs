@@ -3,13 +3,15 @@
 //! 1. Admissions are within the written bounds: the minimum interval of a scope and every quota, for each store.
 //! 2. An agent goes on by an admission that a store has committed, once. No entry is lost, doubled or shipped twice.
 //! 3. Each session whose engine waits is admitted within the bound after the last fault.
-//! 4. No held scope is admitted. A newer program's field is kept.
+//! 4. No held scope, no resting session and no engine of an older stop is admitted. A newer program's field is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDateTime;
 
-use super::history::{Plan, Seen, Story};
+use super::history::{Seen, Sent, Story};
+use super::machines;
+use super::plan::{Plan, Stores};
 use super::server::Entry;
 use super::world::{Clock, Time, World};
 use crate::throttle::policy::{Quota, millis};
@@ -30,9 +32,14 @@ pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
         let journal: Vec<&Entry> = server.journal.iter().filter(|entry| entry.life == life).collect();
         let own: Vec<&Entry> = journal.iter().copied().filter(|entry| entry.field("store") == "dragonfly").collect();
         limits(&story.plan, &own, &server.clock, "the server")?;
-        holds(&own, &server.clock)?;
+        holds(story, &own, &server.clock)?;
         once(&own, &server.clock)?;
+        if story.plan.stores == Stores::Server {
+            fences(story, &own)?;
+            rests(&own, &server.clock)?;
+        }
     }
+    machines::judge(story, world)?;
     committed(story, &server.journal)?;
     match story.starved {
         Some(session) => Err(format!("session-{session} is not admitted within the bound after the last fault")),
@@ -41,7 +48,7 @@ pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
 }
 
 /// The minimum interval and the quotas of one store.
-fn limits(plan: &Plan, journal: &[&Entry], clock: &Clock, of: &str) -> Result<(), String> {
+pub(super) fn limits(plan: &Plan, journal: &[&Entry], clock: &Clock, of: &str) -> Result<(), String> {
     let admitted: Vec<&Entry> = journal.iter().copied().filter(|entry| entry.admits()).collect();
     let times = |scope: Option<&str>| -> Vec<Time> {
         let own = admitted.iter().filter(|entry| scope.is_none_or(|scope| entry.field("scope") == scope));
@@ -81,7 +88,7 @@ fn decided(timestamp: &str) -> i64 {
 }
 
 /// No continuation is committed between a hold and its end or its release.
-fn holds(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
+pub(super) fn holds(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String> {
     // Since when, and until when by the clock that dated it.
     let mut held: BTreeMap<String, (Time, Option<i64>)> = BTreeMap::new();
     for entry in journal {
@@ -98,7 +105,9 @@ fn holds(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
                     let Some((since, end)) = held.get(holder) else { continue };
                     // The hold may have been decided a while before it was committed.
                     let is_stepped = clock.is_stepped(since.saturating_sub(DECIDED), entry.at);
-                    if !is_stepped && end.is_none_or(|end| clock.shows(entry.at) / 1000 + 1 < end) {
+                    // The other store may have released it.
+                    let is_released = story.plan.stores == Stores::Failover && story.is_released(*since, entry.at);
+                    if !is_stepped && !is_released && end.is_none_or(|end| clock.shows(entry.at) / 1000 + 1 < end) {
                         return Err(format!(
                             "{scope} is admitted at {} while {holder:?} is held since {since}",
                             entry.at
@@ -112,8 +121,60 @@ fn holds(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
     Ok(())
 }
 
+/// An engine whose session was taken over is not admitted with its old fence.
+fn fences(story: &Story, journal: &[&Entry]) -> Result<(), String> {
+    let goes_on: BTreeSet<&str> = story
+        .seen
+        .iter()
+        .filter(|seen| seen.answer.as_ref().is_some_and(|a| a.goes_on))
+        .map(|s| s.id.as_str())
+        .collect();
+    // The turns that raised the fence, in their order.
+    let mut raised: BTreeMap<usize, Vec<Time>> = BTreeMap::new();
+    for entry in journal {
+        let Some(Sent { session, since, asks, .. }) = story.sent.get(&entry.step) else { continue };
+        let raised = raised.entry(*session).or_default();
+        if !asks {
+            let raises = matches!(entry.field("event"), "Stop" | "UserPromptSubmit");
+            if raises && !matches!(entry.field("reason"), "superseded" | "busy") {
+                raised.push(*since);
+            }
+        } else if entry.admits()
+            && raised.contains(since)
+            && raised.last() != Some(since)
+            && goes_on.contains(entry.step.as_str())
+        {
+            return Err(format!("session-{session} is admitted at {} by the fence of an older stop", entry.at));
+        }
+    }
+    Ok(())
+}
+
+/// A session that rests is not admitted before the end of its rest, a person, or its next stop.
+fn rests(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
+    let mut resting: BTreeMap<&str, (Time, i64)> = BTreeMap::new();
+    for entry in journal {
+        let session = entry.field("session");
+        if matches!(entry.field("event"), "Wake" | "UserPromptSubmit") {
+            resting.remove(session);
+        }
+        if entry.field("reason") == "rest"
+            && let Ok(left) = entry.field("retry_after_ms").parse::<i64>()
+        {
+            resting.insert(session, (entry.at, decided(entry.field("timestamp")) + left));
+        } else if let Some((since, end)) = resting.get(session).filter(|_| entry.admits()) {
+            let is_stepped = clock.is_stepped(since.saturating_sub(DECIDED), entry.at);
+            if !is_stepped && clock.shows(entry.at) / 1000 + 1 < *end {
+                return Err(format!("{session} is admitted at {} in the rest that it has since {since}", entry.at));
+            }
+            resting.remove(session);
+        }
+    }
+    Ok(())
+}
+
 /// An admission that is retried with its id is there once. After a second others may have been admitted since.
-fn once(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
+pub(super) fn once(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
     let mut seen = BTreeMap::new();
     for entry in journal.iter().filter(|entry| entry.admits()) {
         let before = seen.insert(&entry.step, entry.at);
@@ -125,9 +186,11 @@ fn once(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
     Ok(())
 }
 
-fn told(seen: &Seen) -> String {
-    let Seen { session, host, scope, id, event, at, answer } = seen;
-    format!("session-{session} of {scope} on machine {host} was answered at {at} to {event} {id}: {answer:?}")
+pub(super) fn told(seen: &Seen) -> String {
+    let Seen { session, host, scope, id, event, begun, at, answer } = seen;
+    format!(
+        "session-{session} of {scope} on machine {host} was answered at {at} to {event} {id} of {begun}: {answer:?}"
+    )
 }
 
 /// What a process was answered by the server is in the server's journal.

@@ -42,6 +42,8 @@ pub(super) struct Server {
     database: Database,
     knows_script: bool,
     snapshots: Vec<Database>,
+    /// When it lost data.
+    pub(super) losses: Vec<Time>,
     /// Every entry that its journal ever took.
     pub(super) journal: Vec<Entry>,
     /// What no server may see, found while it ran.
@@ -60,6 +62,7 @@ impl Server {
             database: Database::default(),
             knows_script: false,
             snapshots: Vec::new(),
+            losses: Vec::new(),
             journal: Vec::new(),
             broken: None,
             newer: BTreeMap::new(),
@@ -71,7 +74,7 @@ impl Server {
     }
 
     /// Stops it. `Some(true)` loses all data, `Some(false)` what came after the last snapshot, `None` nothing.
-    pub(super) fn stop(&mut self, loses: Option<bool>) {
+    pub(super) fn stop(&mut self, time: Time, loses: Option<bool>) {
         self.is_up = false;
         self.start += 1;
         self.knows_script = false;
@@ -81,6 +84,7 @@ impl Server {
             None => return,
         }
         self.life += 1;
+        self.losses.push(time);
         self.newer.clear();
     }
 

@@ -1,6 +1,6 @@
 //! Broken variants of the store. Each breaks one property that the oracle must notice.
 //!
-//! Most are changes of the scripts' text or of what is sent, so that the product's code holds no switch for them.
+//! They are changes of the scripts' text or of what is sent, so that the product's code has no switch for them.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -9,10 +9,11 @@ use super::database::Reply;
 use super::network;
 use super::world::World;
 use crate::store::commit::COMMIT;
+use crate::store::ship::SHIP;
 
 /// One thing that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Variant {
+pub(super) enum Variant {
     /// No version is checked.
     NoVersionCheck,
     /// The conditions of a refusal are not checked, and it writes.
@@ -29,6 +30,10 @@ pub(crate) enum Variant {
     RetryCounted,
     /// The head of a wait queue is never passed.
     HeadNotPassed,
+    /// A decision may be older than the clock allows.
+    OneSidedTime,
+    /// A journal entry is shipped again.
+    ShippedTwice,
 }
 
 thread_local! {
@@ -41,7 +46,7 @@ pub(super) fn set(variant: Option<Variant>) {
 }
 
 /// Returns whether this is broken.
-pub(crate) fn is_broken(variant: Variant) -> bool {
+pub(super) fn is_broken(variant: Variant) -> bool {
     BROKEN.get() == Some(variant)
 }
 
@@ -80,6 +85,8 @@ pub(super) fn patched(script: &str) -> Cow<'_, str> {
             "call('ZADD', key, a, b)",
             "call('ZADD', key, string.find(key, ':queue:next:', 1, true) and '999999999999999' or a, b)",
         ),
+        Variant::OneSidedTime => (COMMIT, "holds = since >= 0 and since <= 1000", "holds = since >= 0"),
+        Variant::ShippedTwice => (SHIP, "if ends > reached then", "if true then"),
         Variant::EarlyAcknowledgement => return script.into(),
     };
     if script != of {

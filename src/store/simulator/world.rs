@@ -65,12 +65,12 @@ impl Clock {
         self.steps.iter().skip(1).any(|step| step.0 >= from && step.0 <= to)
     }
 
-    /// Returns when it showed `ms`, not before `from` if that can be.
-    pub(super) fn time_of(&self, ms: Ms, from: Time) -> Time {
+    /// Returns when it showed `ms`, at the latest at `to`, and not before `from` if that can be.
+    pub(super) fn time_of(&self, ms: Ms, from: Time, to: Time) -> Time {
         let ends = self.steps.iter().skip(1).map(|step| step.0).chain([Time::MAX]);
         let candidates = self.steps.iter().zip(ends).filter_map(|((since, offset), end)| {
             let at = Time::try_from((ms - BEGINNING) * 1000 - offset).ok()?;
-            (at + MILLISECOND > *since && at < end).then_some(at)
+            (at + MILLISECOND > *since && at < end && at <= to).then_some(at)
         });
         let all: Vec<Time> = candidates.collect();
         all.iter().copied().find(|at| *at + MILLISECOND > from).or(all.last().copied()).unwrap_or(from)
@@ -259,7 +259,7 @@ impl World {
     }
 
     /// Plans the turn after this one of the process that runs: `after` so long, unless it is paused or killed.
-    fn plan(&mut self, after: Time, reads: Option<usize>) {
+    fn plan(&mut self, after: Time, reads: Option<usize>, longest: Time) {
         let Some(process) = self.current else { return };
         let Rates { paused, killed, .. } = self.rates;
         let left = self.calms_at.saturating_sub(self.time);
@@ -275,7 +275,7 @@ impl World {
         let mut after = after;
         if self.chance.happens(paused) {
             let most = self.chance.one_of(&[20 * MILLISECOND, 500 * MILLISECOND, 2 * SECOND, 20 * SECOND]);
-            let pause = self.chance.below(most.min(left));
+            let pause = self.chance.below(most.min(left).min(longest));
             self.tell(|| format!("is paused for {pause} us"));
             after += pause;
             self.processes[process].reads = None;
@@ -312,14 +312,15 @@ impl World {
 
 /// Gives the turn back for so long.
 pub(super) fn suspend(after: Time) {
-    suspend_for(after, None);
+    suspend_for(after, None, Time::MAX);
 }
 
-/// Gives the turn back for so long; what comes on a connection that it reads ends it sooner.
+/// Gives the turn back for so long; what comes on a connection that it reads ends it sooner. It is paused for no longer than
+/// `longest`.
 #[allow(unsafe_code, reason = "the yielder lives as long as its coroutine, which is the one that runs")]
-pub(super) fn suspend_for(after: Time, reads: Option<usize>) {
+pub(super) fn suspend_for(after: Time, reads: Option<usize>, longest: Time) {
     let yielder = with(|world| {
-        world.plan(after, reads);
+        world.plan(after, reads, longest);
         world.processes[world.current.unwrap()].yielder
     });
     // SAFETY: it was set by this very coroutine when it began, and lives on its stack.

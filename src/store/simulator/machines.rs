@@ -1,0 +1,158 @@
+//! What must hold of machines: of their own journals, and of what moves between the stores.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::history::Story;
+use super::oracle::{holds, limits, once, told};
+use super::plan::Stores;
+use super::server::Entry;
+use super::world::{Clock, Time, World};
+use crate::journal;
+use crate::store::decider;
+use crate::throttle::policy::millis;
+use crate::throttle::verdict::{Outcome, Reason};
+
+/// Times are cut to whole milliseconds.
+const ROUNDING: Time = 2000;
+
+/// Judges the machines of a history; `Err` is what is wrong with it.
+pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
+    if story.plan.stores == Stores::Server {
+        return Ok(());
+    }
+    for host in 0..story.plan.hosts {
+        let own = entries(story, world, host);
+        let refs: Vec<&Entry> = own.iter().collect();
+        let clock = &world.hosts[host];
+        limits(&story.plan, &refs, clock, &format!("machine {host}"))?;
+        holds(story, &refs, clock)?;
+        once(&refs, clock)?;
+        journaled(story, host, &own)?;
+        if story.plan.stores == Stores::Failover {
+            shipped(story, world, host, &own)?;
+            intervals(story, world, host, &own)?;
+            held(story, world, host)?;
+        }
+    }
+    Ok(())
+}
+
+/// The entries of a machine's journal, and those that wait for it.
+fn entries(story: &Story, world: &World, host: usize) -> Vec<Entry> {
+    let folder = decider::dir(&story.configs[host]).unwrap();
+    let mut lines = fs::read_to_string(folder.join("journal.jsonl")).unwrap_or_default();
+    let redo = fs::read_to_string(folder.join("redo.json")).ok();
+    let redo = redo.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok()).unwrap_or_default();
+    for pending in redo["entries"].as_array().into_iter().flatten() {
+        let line = pending["line"].as_str().unwrap_or_default();
+        if !lines.contains(line) {
+            lines.push_str(line);
+        }
+    }
+    let clock = &world.hosts[host];
+    let mut last = 0;
+    // A line that a killed process left unfinished is none.
+    let whole = lines.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let entry = |line: &str| {
+        let fields: BTreeMap<String, String> = journal::fields(line.as_bytes())?.into_iter().collect();
+        let at = clock.time_of(fields.get("ms")?.parse().ok()?, last, world.time);
+        last = last.max(at);
+        Some(Entry { at, life: 0, step: fields.get("id")?.clone(), fields })
+    };
+    whole.filter_map(entry).collect()
+}
+
+/// What a process was answered by the files of its machine is in the machine's journal.
+fn journaled(story: &Story, host: usize, own: &[Entry]) -> Result<(), String> {
+    for seen in story.seen.iter().filter(|seen| seen.host == host) {
+        let Some(answer) = seen.answer.as_ref().filter(|answer| answer.by_files && !answer.repeated) else { continue };
+        let is_there = |entry: &Entry| entry.step == seen.id && entry.field("reason") == answer.reason.code();
+        if answer.reason != Reason::Contested && !own.iter().any(is_there) {
+            return Err(format!("the machine has no entry of what {}", told(seen)));
+        }
+    }
+    Ok(())
+}
+
+/// What was decided in the server's place arrives there once.
+fn shipped(story: &Story, world: &World, host: usize, own: &[Entry]) -> Result<(), String> {
+    if story.unshipped.contains(&host) {
+        return Err(format!("the journal of machine {host} is never shipped"));
+    }
+    let server = &world.servers[0];
+    let name = format!("host-{host}");
+    let mut seen = BTreeMap::new();
+    for entry in server.journal.iter().filter(|entry| entry.field("store") == "embedded" && entry.field("host") == name)
+    {
+        let key = (entry.field("id"), entry.field("ms"));
+        if let Some(before) = seen.insert((key, entry.life), entry.at) {
+            return Err(format!("the entry {key:?} of machine {host} is shipped twice, at {before} and {}", entry.at));
+        }
+    }
+    let arrived = |entry: &&Entry| {
+        (0..=server.life).any(|life| seen.contains_key(&((entry.field("id"), entry.field("ms")), life)))
+    };
+    match own.iter().filter(|entry| entry.field("degraded") == "1").find(|entry| !arrived(entry)) {
+        Some(lost) => Err(format!("an entry of machine {host} never arrives: {:?}", lost.fields)),
+        None => Ok(()),
+    }
+}
+
+/// The minimum interval of a scope that one machine has for itself holds across the stores.
+fn intervals(story: &Story, world: &World, host: usize, own: &[Entry]) -> Result<(), String> {
+    let server = &world.servers[0];
+    let interval = millis(story.plan.policy.stop.min_interval) * 1000;
+    let elapsed = |clock: &Clock, from: Time, to: Time| clock.elapsed(from, to);
+    for scope in (0..story.plan.scopes).filter(|scope| is_own(story, host, *scope)) {
+        let name = format!("scope-{scope}");
+        let is_of = |entry: &&Entry| entry.admits() && entry.field("scope") == name;
+        let here = own.iter().filter(is_of).map(|entry| (entry.at, 0, "here"));
+        let there = server.journal.iter().filter(|entry| entry.field("store") == "dragonfly").filter(is_of);
+        let there = there.map(|entry| (entry.at, entry.life, "there"));
+        let mut all: Vec<(Time, u64, &str)> = here.chain(there).collect();
+        all.sort_unstable();
+        for pair in all.windows(2) {
+            let ((from, _, store), (to, _, other)) = (pair[0], pair[1]);
+            let lost = server.losses.iter().any(|at| *at <= to);
+            let most = elapsed(&server.clock, from, to).max(elapsed(&world.hosts[host], from, to)) + 3000;
+            if store != other && !lost && most < interval {
+                return Err(format!("{name} is admitted {store} at {from} and {other} at {to}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether no other machine has sessions in this scope.
+fn is_own(story: &Story, host: usize, scope: usize) -> bool {
+    story.plan.sessions.iter().all(|session| session.scope != scope || session.host == host)
+}
+
+/// A hold that a machine was told is in force holds there, whichever store decides, until its end or until somebody releases it.
+fn held(story: &Story, world: &World, host: usize) -> Result<(), String> {
+    let server = &world.servers[0];
+    let is_answered = |seen: &&super::history::Seen| {
+        seen.host == host && seen.event == "Hold" && seen.answer.as_ref().is_some_and(|a| a.outcome == Outcome::Record)
+    };
+    for hold in story.seen.iter().filter(is_answered) {
+        let released = |id: &String, begun: Time| begun >= hold.begun && story.is_release(id);
+        let end = story.sent.iter().filter(|(id, sent)| released(id, sent.begun)).map(|(_, sent)| sent.begun).min();
+        let left = hold.answer.as_ref().and_then(|answer| answer.left);
+        let until = left
+            .map_or(Time::MAX, |left| hold.begun + Time::try_from(left.as_micros()).unwrap().saturating_sub(ROUNDING));
+        let until = until.min(end.unwrap_or(Time::MAX));
+        let is_of = |scope: &str| hold.scope.is_empty() || hold.scope == scope;
+        let broken = story.seen.iter().find(|seen| {
+            let goes_on = seen.answer.as_ref().is_some_and(|answer| answer.goes_on);
+            goes_on && seen.host == host && is_of(&seen.scope) && seen.begun > hold.at && seen.at < until
+        });
+        let Some(broken) = broken else { continue };
+        let (from, to) = (hold.begun, broken.at);
+        let is_stepped = [&server.clock, &world.hosts[host]].iter().any(|clock| clock.is_stepped(from, to));
+        if !is_stepped && !server.losses.iter().any(|at| *at <= to) {
+            return Err(format!("{} although {}", told(broken), told(hold)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! What is drawn of a history from its seed: the stores, the limits, the sessions, and how often what goes wrong.
+
+use std::time::Duration;
+
+use super::chance::Chance;
+use super::world::{Rates, SECOND, Time};
+use crate::throttle::policy::{Burst, Policy, Quota};
+
+/// Which stores a history has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stores {
+    /// A server and nothing in its place.
+    Server,
+    /// A server, and files in its place.
+    Failover,
+    /// Files alone.
+    Files,
+}
+
+impl Stores {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Failover => "failover",
+            Self::Files => "files",
+        }
+    }
+}
+
+/// A session and its agent.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) host: usize,
+    pub(super) scope: usize,
+    /// Whether an engine waits for it; else its agent asks again and again, as a storm does.
+    pub(super) waits: bool,
+}
+
+/// What is drawn of a history.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) stores: Stores,
+    pub(super) policy: Policy,
+    pub(super) hosts: usize,
+    pub(super) scopes: usize,
+    pub(super) sessions: Vec<Session>,
+    pub(super) rates: Rates,
+    /// When the last fault ends.
+    pub(super) calms_at: Time,
+}
+
+pub(super) fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn quotas(chance: &mut Chance) -> Vec<Quota> {
+    if chance.happens(550) {
+        return Vec::new();
+    }
+    let limit = u32::try_from(chance.between(1, 4)).unwrap();
+    vec![Quota { limit, per: secs(chance.one_of(&[2, 5, 15])) }]
+}
+
+fn policy(chance: &mut Chance) -> Policy {
+    let mut policy = Policy { hold_after_strikes: 0, ..Policy::default() };
+    policy.stop.min_interval = secs(chance.one_of(&[0, 1, 3, 8]));
+    policy.stop.burst = match chance.below(3) {
+        0 => None,
+        _ => Some(Burst {
+            limit: u32::try_from(chance.between(2, 6)).unwrap(),
+            window: secs(chance.one_of(&[2, 5, 12])),
+        }),
+    };
+    policy.stop.window_limits = chance.happens(150);
+    policy.stop.cooldown.backoff.base = secs(2);
+    policy.stop.cooldown.backoff.max = secs(6);
+    policy.stop.cooldown.calm = secs(20);
+    policy.stop.quotas = quotas(chance);
+    policy.fleet_quotas = quotas(chance);
+    // Without any limit nothing can be wrong.
+    if policy.stop.min_interval.is_zero() && policy.fleet_quotas.is_empty() {
+        policy.fleet_quotas = vec![Quota { limit: 2, per: secs(5) }];
+    }
+    policy
+}
+
+fn rates(chance: &mut Chance) -> Rates {
+    let mut some = |all: &[u64]| if chance.happens(500) { chance.one_of(all) } else { 0 };
+    Rates {
+        delayed: some(&[20, 100, 400]),
+        lost: some(&[10, 40, 150]),
+        held_back: some(&[300, 1000]),
+        doubled: some(&[20, 100]),
+        paused: some(&[2, 10, 40]),
+        killed: some(&[2, 10, 30]),
+        starved: some(&[500]),
+    }
+}
+
+impl Plan {
+    /// Draws a history.
+    pub(super) fn of(seed: u64, stores: Stores) -> Self {
+        let mut chance = Chance::of(seed);
+        let hosts = usize::try_from(chance.between(1, 2)).unwrap();
+        let scopes = usize::try_from(chance.between(1, 3)).unwrap();
+        let count = chance.between(1, 4);
+        let policy = policy(&mut chance);
+        let session = |_| Session {
+            host: usize::try_from(chance.below(hosts as u64)).unwrap(),
+            scope: usize::try_from(chance.below(scopes as u64)).unwrap(),
+            waits: chance.happens(800),
+        };
+        let mut sessions: Vec<Session> = (0..count).map(session).collect();
+        sessions[0].waits = true;
+        let rates = rates(&mut chance);
+        let calms_at = chance.between(2, 9) * SECOND;
+        Self { seed, stores, policy, hosts, scopes, sessions, rates, calms_at }
+    }
+
+    pub(super) fn scope(&self, session: usize) -> String {
+        format!("scope-{}", self.sessions[session].scope)
+    }
+
+    /// Within so long after the last fault each session whose engine waits is admitted.
+    pub(super) fn bound(&self) -> Time {
+        let Policy { stop, fleet_quotas, .. } = &self.policy;
+        let rounds = self.sessions.len() as u64 + 1;
+        let quotas: u64 = stop.quotas.iter().chain(fleet_quotas).map(|quota| quota.per.as_secs()).sum();
+        let policy = rounds * (stop.min_interval.as_secs() + quotas) + 2 * stop.cooldown.backoff.max.as_secs();
+        // A person answers a session that nothing waits for after up to 10 s, and rests and holds take up to 10 s.
+        (policy + 10 + 10 + 30) * SECOND
+    }
+}
