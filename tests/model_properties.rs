@@ -396,7 +396,7 @@ proptest! {
         let scope = world.scopes.get_mut("scope").unwrap();
         let length = scope.stop.cooldown.map(|c| c.end - c.start).unwrap();
         scope.hold = Some(frosty::throttle::state::Hold {
-            reason: String::new(), by: "ann".into(), since: T0 + 2, until: Some(T0 + 2 + hold),
+            reason: String::new(), by: "ann".into(), since: T0 + 2, until: Some(T0 + 2 + hold), id: 0,
         });
         let stepped = T0 + 3 - back;
         prop_assert_eq!(world.tell(&stop_step(), stepped).reason.code(), "hold");
@@ -413,8 +413,8 @@ proptest! {
         let mut state = State::default();
         state.scope.stop.admitted_at = Some(times[0]);
         state.scope.stop.attempts = times[1..4].to_vec();
-        state.scope.stop.cooldown = Some(frosty::throttle::state::Span { start: times[4], end: times[5] });
-        state.scope.api = Some(frosty::throttle::state::Span { start: times[6], end: times[7] });
+        state.scope.stop.cooldown = Some(frosty::throttle::state::Span::new(times[4], times[5]));
+        state.scope.api = Some(frosty::throttle::state::Span::new(times[6], times[7]));
         state.scope.quota.admitted = times[8..10].to_vec();
         state.scope.quota.keep = times[11];
         state.session.fence = Some(times[10]);

@@ -396,7 +396,7 @@ fn a_server_that_lost_its_data_takes_the_waiters_fence() {
 
 #[test]
 fn a_hold_refuses_stops_and_no_compaction() {
-    let hold = |until| Some(Hold { reason: "lunch".into(), by: "ann".into(), since: T0, until });
+    let hold = |until| Some(Hold { reason: "lunch".into(), by: "ann".into(), since: T0, until, id: 0 });
     for fleet in [false, true] {
         let mut state = State::default();
         *(if fleet { &mut state.fleet.hold } else { &mut state.scope.hold }) = hold(Some(T0 + 10 * S));
@@ -418,7 +418,8 @@ fn rules_refuse_in_their_order() {
     let mut story = default();
     story.reasons(&[0, 1, 2]);
     story.event(3, Event::StopFailure(failure(FailureClass::Passing)));
-    story.state.scope.hold = Some(Hold { reason: "r".into(), by: "b".into(), since: T0, until: Some(T0 + 5 * S) });
+    story.state.scope.hold =
+        Some(Hold { reason: "r".into(), by: "b".into(), since: T0, until: Some(T0 + 5 * S), id: 0 });
     let ask = |state: &State, at: Ms, event: Event| {
         model::step(&Policy::default(), &mut state.clone(), &step(event), T0 + at).reason.code()
     };
@@ -709,7 +710,7 @@ fn what_only_a_person_can_mend_is_held_with_its_cure_and_doubles() {
 fn a_persons_hold_is_never_touched_by_the_api() {
     let limits = Policy::default();
     let mut state = State::default();
-    let persons = Hold { reason: "r".into(), by: "ann".into(), since: T0, until: None };
+    let persons = Hold { reason: "r".into(), by: "ann".into(), since: T0, until: None, id: 0 };
     state.scope.hold = Some(persons.clone());
     model::step(&limits, &mut state, &step(Event::StopFailure(failure(FailureClass::Person))), T0);
     assert_eq!(state.scope.hold, Some(persons.clone()));

@@ -69,22 +69,22 @@ fn plant(u: &mut Unstructured<'_>, state: &mut State, now: Ms) -> Result<()> {
         state.scope.stop.admitted_at = Some(at);
     }
     if let (Some(start), Some(end)) = (near(1)?, near(2)?) {
-        state.scope.stop.cooldown = Some(Span { start, end });
+        state.scope.stop.cooldown = Some(Span::new(start, end));
     }
     if let (Some(start), Some(end)) = (near(3)?, near(4)?) {
-        state.scope.api = Some(Span { start, end });
+        state.scope.api = Some(Span::new(start, end));
     }
     if let Some(since) = near(5)? {
-        state.scope.hold = Some(Hold { reason: String::new(), by: "ann".to_owned(), since, until: near(6)? });
+        state.scope.hold = Some(Hold { reason: String::new(), by: "ann".to_owned(), since, until: near(6)?, id: 0 });
     }
     if let Some(since) = near(7)? {
-        state.fleet.hold = Some(Hold { reason: String::new(), by: "bob".to_owned(), since, until: near(8)? });
+        state.fleet.hold = Some(Hold { reason: String::new(), by: "bob".to_owned(), since, until: near(8)?, id: 0 });
     }
     state.scope.quota.admitted.extend(near(9)?);
     state.fleet.quota.admitted.extend(near(10)?);
     state.scope.stop.attempts.extend(near(11)?);
     if let Some(since) = near(12)? {
-        let rest = Rest { kind: RestKind::Rest, since, until: near(13)?, topic: String::new() };
+        let rest = Rest { kind: RestKind::Rest, since, until: near(13)?, topic: String::new(), id: 0 };
         state.session.rest = Some(rest);
     }
     if let Some(at) = near(14)? {

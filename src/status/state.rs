@@ -157,7 +157,7 @@ fn due_since(facts: &Facts<'_>) -> Ms {
 /// The rule that would refuse a paced ask at this time, and when it would not any more, if a time ends it.
 fn refusal(facts: &Facts<'_>, at: Ms) -> Option<(Reason, Option<Ms>)> {
     // A release slot that was given stands; which one comes next is told by the ask alone.
-    let slots = facts.session.slot.map(|slot| Span { start: 0, end: slot });
+    let slots = facts.session.slot.map(|slot| Span::new(0, slot));
     let fleet = FleetState { hold: facts.fleet_hold.cloned(), slots, ..FleetState::default() };
     let mut state = State { fleet, scope: facts.scope.clone(), session: facts.session.clone() };
     let answer = model::step(&unlimited(facts.policy), &mut state, &ask(facts.session), at);

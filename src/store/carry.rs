@@ -176,7 +176,7 @@ impl Clocks {
     }
 
     fn span(self, span: Span) -> Span {
-        Span { start: self.ago(span.start), end: self.ahead(span.end) }
+        Span { start: self.ago(span.start), end: self.ahead(span.end), ..span }
     }
 
     fn hold(self, hold: &Hold) -> Hold {

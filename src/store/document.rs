@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn held() -> ScopeState {
-        let hold = Hold { reason: "look".to_owned(), by: "ann".to_owned(), since: 5, until: None };
+        let hold = Hold { reason: "look".to_owned(), by: "ann".to_owned(), since: 5, until: None, id: 0 };
         ScopeState { hold: Some(hold), ..ScopeState::default() }
     }
 

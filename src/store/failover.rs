@@ -556,7 +556,7 @@ fn keep_fleet_hold(record: &mut Record, server: &str, step: &Step, decided: &Dec
     match decided.held.as_ref().filter(|_| !decided.reason.is_admission()) {
         Some(held) if held.fleet => {
             let until = decided.retry_after.map(|left| now.saturating_add(millis(left)));
-            let hold = Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until };
+            let hold = Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until, id: 0 };
             record.hold_fleet(server, hold, now);
             true
         }
@@ -577,7 +577,7 @@ mod tests {
     #[test]
     fn an_answer_from_before_undoes_nothing_that_was_decided_here() {
         let step = step_of("s".to_owned(), "s".to_owned(), "Stop", Event::Stop { rest: None });
-        let hold = |by: &str| Hold { reason: String::new(), by: by.to_owned(), since: 5, until: None };
+        let hold = |by: &str| Hold { reason: String::new(), by: by.to_owned(), since: 5, until: None, id: 0 };
         let mut held = State::default();
         held.fleet.hold = Some(hold("ann"));
         let answers = [State::default(), held].map(|mut at| model::step(&Policy::default(), &mut at, &step, 10));

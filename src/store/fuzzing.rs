@@ -103,8 +103,13 @@ pub fn carried(
 
 /// The sessions that the file lists.
 fn sessions(now: Ms) -> [(String, SessionState); 1] {
-    let rest =
-        Some(Rest { kind: RestKind::Rest, since: now, until: Some(now.saturating_add(1000)), topic: String::new() });
+    let rest = Some(Rest {
+        kind: RestKind::Rest,
+        since: now,
+        until: Some(now.saturating_add(1000)),
+        topic: String::new(),
+        id: 0,
+    });
     [("session".to_owned(), SessionState { rest, seen: now, woken: true, ..SessionState::default() })]
 }
 

@@ -266,11 +266,11 @@ fn later(a: Option<Span>, b: Option<Span>) -> Option<Span> {
 /// The doors as the answer shows them: one that stands further down the rules than what refused was not looked at.
 fn doors(doors: &mut Doors, step: &Step, decided: &Decision, now: Ms) {
     let left = decided.retry_after.map(millis);
-    let span = left.map(|left| Span { start: now, end: now.saturating_add(left) });
+    let span = left.map(|left| Span::new(now, now.saturating_add(left)));
     let held = || {
         let held = decided.held.as_ref().filter(|h| !h.fleet)?;
         let until = left.map(|left| now.saturating_add(left));
-        Some(Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until })
+        Some(Hold { reason: held.reason.clone(), by: held.by.clone(), since: now, until, id: 0 })
     };
     match (step.event.asks(), decided.reason) {
         (_, Reason::Superseded | Reason::Contested | Reason::Busy) => {}
@@ -326,7 +326,7 @@ fn session(session: &mut SessionState, step: &Step, decided: &Decision, now: Ms)
     match &step.event {
         Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } if rest.kind != RestKind::Parked => {
             let until = rest.lasting.map(|lasting| now.saturating_add(millis(lasting)));
-            session.rest = Some(Rest { kind: rest.kind, since: now, until, topic: rest.topic.clone() });
+            session.rest = Some(Rest { kind: rest.kind, since: now, until, topic: rest.topic.clone(), id: 0 });
         }
         Event::PersonPrompt => (session.rest, session.count) = (None, 0),
         Event::SessionEnd | Event::Sleep => session.rest = None,

@@ -80,7 +80,7 @@ pub struct QuotasLeft {
 fn under(fleet: &FleetState, mut scope: ScopeState, now: Ms) -> ScopeState {
     let end = fleet.api_end_of(&scope, now).max(fleet.limit_for(&scope, now));
     let start = scope.api.map_or(now, |api| api.start);
-    scope.api = end.map(|end| Span { start, end }).or(scope.api.filter(|api| api.end <= now));
+    scope.api = end.map(|end| Span::new(start, end)).or(scope.api.filter(|api| api.end <= now));
     scope
 }
 

@@ -8,7 +8,7 @@ use crate::throttle::state::{FleetState, Hold, QuotaLog, Rest, RestKind, ScopeSt
 pub(super) fn scope(config: &Config, now: Ms) -> ScopeState {
     let end = now.saturating_add(millis(config.policy.unknown_past()));
     let mut scope = ScopeState::default();
-    scope.stop.cooldown = Some(Span { start: now, end });
+    scope.stop.cooldown = Some(Span::new(now, end));
     // What others count is not known.
     scope.quota.keep = millis(LONGEST);
     scope.stop.attempts_keep = millis(LONGEST);
@@ -18,7 +18,7 @@ pub(super) fn scope(config: &Config, now: Ms) -> ScopeState {
 /// A session whose past was lost: it may have said that it is done.
 pub(super) fn session(config: &Config, now: Ms) -> SessionState {
     let until = Some(now.saturating_add(millis(config.policy.unknown_past())));
-    let rest = Rest { kind: RestKind::Rest, since: now, until, topic: String::new() };
+    let rest = Rest { kind: RestKind::Rest, since: now, until, topic: String::new(), id: 0 };
     SessionState { rest: Some(rest), ..SessionState::default() }
 }
 
@@ -29,6 +29,7 @@ pub(super) fn fleet(config: &Config, now: Ms) -> FleetState {
         by: "frosty".to_owned(),
         since: now,
         until: Some(now.saturating_add(millis(config.policy.unknown_past()))),
+        id: 0,
     };
     let quota = QuotaLog { keep: millis(LONGEST), ..QuotaLog::default() };
     FleetState { hold: Some(hold), quota, ..FleetState::default() }

@@ -220,13 +220,14 @@ mod tests {
         let mut state = State::default();
         state.scope.stop.admitted_at = Some(AT - 4000);
         state.scope.hold =
-            Some(Hold { reason: "mend the key".to_owned(), by: "ann".to_owned(), since: AT - 1, until: None });
-        state.scope.api = Some(Span { start: AT, end: AT + 9000 });
+            Some(Hold { reason: "mend the key".to_owned(), by: "ann".to_owned(), since: AT - 1, until: None, id: 0 });
+        state.scope.api = Some(Span::new(AT, AT + 9000));
         state.scope.quota.admitted = vec![AT - 2, AT - 1];
         let type_on = "type in the session to go on";
         for reason in Reason::ALL {
             let kind = RestKind::from_code(reason.code());
-            state.session.rest = kind.map(|kind| Rest { kind, since: AT, until: None, topic: "the build".to_owned() });
+            state.session.rest =
+                kind.map(|kind| Rest { kind, since: AT, until: None, topic: "the build".to_owned(), id: 0 });
             let words = told(&past(reason.code(), &[("detail", "its detail")]), &state, decision(reason, Some(6)));
             let expected: &[&str] = match reason {
                 Reason::Admitted => {
@@ -304,7 +305,7 @@ mod tests {
 
     #[test]
     fn whatever_holds_it_is_named_with_what_lifts_it() {
-        let hold = |until| Some(Hold { reason: "look".to_owned(), by: "ann".to_owned(), since: AT - 1, until });
+        let hold = |until| Some(Hold { reason: "look".to_owned(), by: "ann".to_owned(), since: AT - 1, until, id: 0 });
         let mut state = State::default();
         state.scope.hold = hold(Some(AT + 60_000));
         let refused = past("hold", &[]);
@@ -351,7 +352,7 @@ mod tests {
         let words = told(&refused, &state, decision(Reason::MinInterval, Some(6)));
         assert!(words.contains("on elsewhere) asks then by itself, if it is still there."), "{words}");
         state.fleet.hold =
-            Some(Hold { reason: "all".to_owned(), by: "bo".to_owned(), since: AT, until: Some(AT + 60_000) });
+            Some(Hold { reason: "all".to_owned(), by: "bo".to_owned(), since: AT, until: Some(AT + 60_000), id: 0 });
         let words = told(&past("hold", &[]), &state, decision(Reason::Hold, Some(55)));
         assert!(words.contains("the whole fleet was held by bo") && words.contains("the fleet's hold"), "{words}");
     }

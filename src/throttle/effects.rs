@@ -259,6 +259,7 @@ fn book(session: &mut SessionState, rest: &RestRequest, now: Ms) {
         since: now,
         until: rest.lasting.map(|d| now.saturating_add(millis(d))),
         topic: rest.topic.clone(),
+        id: 0,
     });
 }
 
@@ -361,7 +362,7 @@ pub(super) fn on_key(fleet: &mut FleetState, api_error: &Backoff, ask: &Step, no
             let Some(len) = reset_in(failure, api_error, now) else { return };
             let end = now.saturating_add(len);
             if fleet.limit.is_none_or(|open| open.end < end) {
-                fleet.limit = Some(Span { start: now, end });
+                fleet.limit = Some(Span::new(now, end));
             }
         }
         _ => {}
@@ -379,7 +380,7 @@ fn reset_in(failure: &Failure, api_error: &Backoff, now: Ms) -> Option<Ms> {
 
 fn opened(asked: &HoldRequest, now: Ms) -> Hold {
     let until = asked.lasting.map(|lasting| now.saturating_add(millis(lasting)));
-    Hold { reason: asked.reason.clone(), by: asked.by.clone(), since: now, until }
+    Hold { reason: asked.reason.clone(), by: asked.by.clone(), since: now, until, id: 0 }
 }
 
 /// Books an API error. A turn that a person began counts no strike and lengthens nothing by itself: it is the person who
@@ -410,7 +411,7 @@ fn fail(scope: &mut ScopeState, api_error: &Backoff, failure: &Failure, by_perso
     };
     let end = now.saturating_add(len);
     if scope.api.is_none_or(|open| open.end < end) {
-        scope.api = Some(Span { start: now, end });
+        scope.api = Some(Span::new(now, end));
         scope.api_of_key = failure.of_key && reset.is_some();
     }
 }
@@ -431,5 +432,6 @@ fn hold(scope: &mut ScopeState, cure: &str, by_person: bool, now: Ms) {
         by: BY_API.to_owned(),
         since: now,
         until: Some(booked.map_or(until, |b| b.max(until))),
+        id: 0,
     });
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod effects;
 pub mod keep;
+pub mod merge;
 pub mod model;
 pub mod policy;
 pub mod process;

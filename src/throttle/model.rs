@@ -7,7 +7,8 @@ use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota
 use super::quota::Shared;
 use super::spread;
 use super::state::{
-    Begun, ClassState, FleetState, Hold, IN_FLIGHT, QuotaLog, RestKind, ScopeState, SessionState, Span,
+    Begun, ClassState, FactId, FleetState, Hold, IN_FLIGHT, QuotaLog, Rest, RestKind, ScopeState, SessionState, Span,
+    fact_id, note_lifted,
 };
 use super::step::{Event, R_RANGE, Step};
 use super::verdict::{Attempt, Decision, Held, Outcome, Reason};
@@ -59,6 +60,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         state.session.fence = fence;
         return Decision { fence, ..again };
     }
+    let facts = Facts::of(state);
     if ask.event.touches_fleet() {
         state.fleet.rebase(now);
     }
@@ -91,12 +93,63 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         Some(class) => decide(policy, state, ask, class, now),
         None => turned_into(turned, ended, recorded(&state.fleet, &state.scope, &ask.event, now)),
     };
+    facts.settle(state, &ask.id, now);
     decided.fence = if ask.event.is_of_holds() || is_beside { None } else { state.session.fence };
     if ask.event.asks() == Some(Class::Stop) {
         decided.reason_changed = state.session.last_reason != decided.reason.code();
         state.session.last_reason = decided.reason.code().to_owned();
     }
     decided
+}
+
+/// The ids of the facts that a step may begin, lift or replace, as they were before it.
+struct Facts {
+    scope_hold: Option<FactId>,
+    fleet_hold: Option<FactId>,
+    rest: Option<FactId>,
+    spans: [Option<FactId>; 3],
+}
+
+impl Facts {
+    fn of(state: &State) -> Self {
+        let scope = &state.scope;
+        Self {
+            scope_hold: scope.hold.as_ref().map(Hold::identity),
+            fleet_hold: state.fleet.hold.as_ref().map(Hold::identity),
+            rest: state.session.rest.as_ref().map(Rest::identity),
+            spans: [scope.stop.cooldown, scope.compact.cooldown, scope.api].map(|span| span.map(|s| s.identity())),
+        }
+    }
+
+    /// Names what the step with this id began, and notes what it lifted or replaced.
+    fn settle(self, state: &mut State, id: &str, now: Ms) {
+        let State { fleet, scope, session } = state;
+        let spans = [&mut scope.stop.cooldown, &mut scope.compact.cooldown, &mut scope.api];
+        for (span, before) in spans.into_iter().zip(self.spans) {
+            if let Some(span) = span.as_mut().filter(|s| s.id == 0 && s.start == now && Some(s.identity()) != before) {
+                span.id = fact_id(id);
+            }
+        }
+        let holds = [
+            (&mut scope.hold, &mut scope.lifted, self.scope_hold),
+            (&mut fleet.hold, &mut fleet.lifted, self.fleet_hold),
+        ];
+        for (hold, lifted, before) in holds {
+            if let Some(hold) = hold.as_mut().filter(|h| h.id == 0 && h.since == now && Some(h.identity()) != before) {
+                hold.id = fact_id(id);
+            }
+            if let Some(before) = before.filter(|before| hold.as_ref().map(Hold::identity) != Some(*before)) {
+                note_lifted(lifted, before);
+            }
+        }
+        let rest = &mut session.rest;
+        if let Some(rest) = rest.as_mut().filter(|r| r.id == 0 && r.since == now && Some(r.identity()) != self.rest) {
+            rest.id = fact_id(id);
+        }
+        if let Some(before) = self.rest.filter(|before| rest.as_ref().map(Rest::identity) != Some(*before)) {
+            note_lifted(&mut session.lifted, before);
+        }
+    }
 }
 
 /// The answer to a request that was admitted a moment ago, and whose answer was lost on the way. Later than [`IN_FLIGHT`] others
@@ -430,7 +483,7 @@ fn trip(own: &mut ClassState, limits: &ClassPolicy, r: u32, now: Ms) -> Ms {
     let len = limits.cooldown.backoff.length(own.strikes);
     let widest = len * Ms::from(limits.cooldown.jitter) / 1000;
     let len = len + widest * Ms::from(r.min(R_RANGE - 1)) / Ms::from(R_RANGE);
-    own.cooldown = Some(Span { start: now, end: now.saturating_add(len) });
+    own.cooldown = Some(Span::new(now, now.saturating_add(len)));
     own.attempts.clear();
     len
 }

@@ -31,7 +31,7 @@ pub(super) fn left(fleet: &mut FleetState, session: &mut SessionState, spread: S
     // One beyond the next was given by a clock that was ahead.
     let slot = if slot == NONE_YET || slot > next {
         let chance = (step * 2 / 5) * Ms::from(r.min(R_RANGE - 1)) / Ms::from(R_RANGE);
-        fleet.slots = Some(Span { start: now, end: next.saturating_add(step) });
+        fleet.slots = Some(Span::new(now, next.saturating_add(step)));
         if next > now { next.saturating_add(chance) } else { now }
     } else {
         slot

@@ -10,6 +10,36 @@ use super::quota::Places;
 /// An ask of a server that began before a change of store may be admitted so much later: no caller waits longer.
 pub const IN_FLIGHT: Ms = 1000;
 
+/// Identifies a hold, a rest or a cooldown, wherever it is copied to: at most fifteen digits, by the step that began it. Zero
+/// where an earlier version of the program wrote the fact.
+pub type FactId = u64;
+
+/// So many of the facts that were lifted are remembered.
+const MOST_LIFTED: usize = 8;
+
+/// The id of what a step begins.
+#[must_use]
+pub fn fact_id(step: &str) -> FactId {
+    let hash = step
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    hash % 999_999_999_999_999 + 1
+}
+
+/// The id of a fact: its own, or one that follows from its beginning.
+fn identity(id: FactId, since: Ms) -> FactId {
+    if id == 0 { fact_id(&since.to_string()) } else { id }
+}
+
+/// Notes that a fact was lifted.
+pub(super) fn note_lifted(lifted: &mut Vec<FactId>, id: FactId) {
+    if !lifted.contains(&id) {
+        lifted.push(id);
+        let over = lifted.len().saturating_sub(MOST_LIFTED);
+        lifted.drain(..over);
+    }
+}
+
 /// A stretch of time with its start, so that a clock stepped back can be noticed and the length kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
@@ -17,12 +47,28 @@ pub struct Span {
     pub start: Ms,
     /// First millisecond after it.
     pub end: Ms,
+    /// Which one it is, where it is a cooldown.
+    #[serde(default, skip_serializing_if = "is_unnamed")]
+    pub id: FactId,
 }
 
 impl Span {
+    /// A span that is not named yet.
+    #[must_use]
+    pub fn new(start: Ms, end: Ms) -> Self {
+        Self { start, end, id: 0 }
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub fn identity(&self) -> FactId {
+        identity(self.id, self.start)
+    }
+
     /// Moves a span that starts in the future to `now`, its length kept.
     pub fn rebase(&mut self, now: Ms) {
         if self.start > now {
+            self.id = self.identity();
             self.end = now.saturating_add(self.end.saturating_sub(self.start).max(0));
             self.start = now;
         }
@@ -47,12 +93,22 @@ pub struct Hold {
     /// Its booked end, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Ms>,
+    /// Which one it is.
+    #[serde(default, skip_serializing_if = "is_unnamed")]
+    pub id: FactId,
 }
 
 impl Hold {
+    /// Which one it is.
+    #[must_use]
+    pub fn identity(&self) -> FactId {
+        identity(self.id, self.since)
+    }
+
     /// As [`Span::rebase`].
     pub fn rebase(&mut self, now: Ms) {
         if self.since > now {
+            self.id = self.identity();
             if let Some(until) = &mut self.until {
                 *until = now.saturating_add(until.saturating_sub(self.since).max(0));
             }
@@ -134,6 +190,9 @@ pub struct ScopeState {
     /// When a hold was last lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub released: Option<Ms>,
+    /// The holds that were lifted or replaced last, so that no other store brings one back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lifted: Vec<FactId>,
     /// Continuations.
     pub stop: ClassState,
     /// Automatic compactions.
@@ -209,6 +268,9 @@ pub struct FleetState {
     /// When a hold was last lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub released: Option<Ms>,
+    /// The holds that were lifted or replaced last, so that no other store brings one back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lifted: Vec<FactId>,
     /// Whether the sessions that this hold keeps go on at once when it ends.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub hold_at_once: bool,
@@ -311,12 +373,22 @@ pub struct Rest {
     /// What it waits for, or on whom it is blocked; empty otherwise.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub topic: String,
+    /// Which one it is.
+    #[serde(default, skip_serializing_if = "is_unnamed")]
+    pub id: FactId,
 }
 
 impl Rest {
+    /// Which one it is.
+    #[must_use]
+    pub fn identity(&self) -> FactId {
+        identity(self.id, self.since)
+    }
+
     /// As [`Span::rebase`].
     pub fn rebase(&mut self, now: Ms) {
         if self.since > now {
+            self.id = self.identity();
             if let Some(until) = &mut self.until {
                 *until = now.saturating_add(until.saturating_sub(self.since).max(0));
             }
@@ -390,6 +462,11 @@ fn is_zero(n: &u32) -> bool {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_unnamed(id: &FactId) -> bool {
+    *id == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
 fn is_no_time(n: &Ms) -> bool {
     *n == 0
 }
@@ -418,6 +495,9 @@ pub struct SessionState {
     /// The rest, lasting or over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rest: Option<Rest>,
+    /// The rests that ended early or were replaced last, so that no other store brings one back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lifted: Vec<FactId>,
     /// A wake-up that no admission has answered yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub woken: bool,

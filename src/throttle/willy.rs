@@ -33,6 +33,6 @@ pub(super) fn comes(scope: &mut ScopeState, after: u32, now: Ms) -> Option<(Held
     let length = LENGTH.length(times.saturating_add(1));
     let reason = format!("cooldown number {trips} within a day");
     let until = Some(now.saturating_add(length));
-    scope.hold = Some(Hold { reason: reason.clone(), by: BY_WILLY.to_owned(), since: now, until });
+    scope.hold = Some(Hold { reason: reason.clone(), by: BY_WILLY.to_owned(), since: now, until, id: 0 });
     Some((Held { by: BY_WILLY.to_owned(), reason, fleet: false }, length))
 }

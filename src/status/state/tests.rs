@@ -18,7 +18,7 @@ fn refused(reason: &str) -> SessionState {
 }
 
 fn rests(kind: RestKind, until: Option<Ms>) -> SessionState {
-    let rest = Rest { kind, since: NOW - 60_000, until, topic: "x".to_owned() };
+    let rest = Rest { kind, since: NOW - 60_000, until, topic: "x".to_owned(), id: 0 };
     SessionState { rest: Some(rest), ..refused(kind.code()) }
 }
 
@@ -27,12 +27,12 @@ fn prompted(session: SessionState) -> SessionState {
 }
 
 fn hold(until: Option<Ms>) -> Hold {
-    Hold { reason: "look".to_owned(), by: "ann".to_owned(), since: NOW - 5, until }
+    Hold { reason: "look".to_owned(), by: "ann".to_owned(), since: NOW - 5, until, id: 0 }
 }
 
 fn cooling(end: Ms) -> ScopeState {
     let mut scope = ScopeState::default();
-    scope.stop.cooldown = Some(Span { start: NOW - 60_000, end });
+    scope.stop.cooldown = Some(Span::new(NOW - 60_000, end));
     scope.stop.admitted_at = Some(NOW - 61_000);
     scope
 }
@@ -44,7 +44,7 @@ fn guarded() -> ScopeState {
 }
 
 fn failed(scope: ScopeState) -> ScopeState {
-    ScopeState { api: Some(Span { start: NOW - 60_000, end: NOW + 40_000 }), api_strikes: 1, ..scope }
+    ScopeState { api: Some(Span::new(NOW - 60_000, NOW + 40_000)), api_strikes: 1, ..scope }
 }
 
 #[test]

@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn hold(until: Option<Ms>) -> Hold {
-        Hold { reason: String::new(), by: "ann".into(), since: 0, until }
+        Hold { reason: String::new(), by: "ann".into(), since: 0, until, id: 0 }
     }
 
     #[test]
