@@ -19,7 +19,13 @@ fn span(id: FactId, now: Ms) -> Span {
 fn hold(id: FactId, now: Ms) -> Hold {
     let Span { start, end, .. } = span(id, now);
     let until = (id != 6).then_some(end);
-    Hold { reason: id.to_string(), by: if id % 2 == 0 { "api".into() } else { "ann".into() }, since: start, until, id }
+    Hold {
+        reason: id.to_string(),
+        by: if id.is_multiple_of(2) { "api".into() } else { "ann".into() },
+        since: start,
+        until,
+        id,
+    }
 }
 
 /// One side: the number of the fact in each place, and what it lifted.
@@ -70,8 +76,10 @@ fn merge(base: Option<&All>, here: &All, there: &All, clocks: Clocks) -> All {
     }
 }
 
-/// A place of a fact: its id, its end, and what its document lifted.
-fn places(all: &All) -> [(Option<(FactId, Option<Ms>)>, Vec<FactId>); 5] {
+/// The fact in a place (its id and its end), and what its document lifted.
+type Place = (Option<(FactId, Option<Ms>)>, Vec<FactId>);
+
+fn places(all: &All) -> [Place; 5] {
     let hold = |hold: &Option<Hold>| hold.as_ref().map(|h| (h.id, h.until));
     let span = |span: Option<Span>| span.map(|s| (s.id, Some(s.end)));
     [
@@ -106,7 +114,7 @@ proptest! {
             let Some((id, _)) = merged[i].0 else { continue };
             prop_assert!(!here[i].1.contains(&id) && !there[i].1.contains(&id), "place {i}");
             if base.as_ref().is_some_and(|base| base[i].0.is_some_and(|(known, _)| known == id)) {
-                let stands = |side: &(Option<(FactId, Option<Ms>)>, Vec<FactId>)| side.0.is_some_and(|(own, _)| own == id);
+                let stands = |side: &Place| side.0.is_some_and(|(own, _)| own == id);
                 prop_assert!(stands(&here[i]) && stands(&there[i]), "place {i}");
             }
         }
@@ -126,7 +134,7 @@ proptest! {
                 let in_base = base.as_ref().is_some_and(|base| base[i].0.is_some_and(|(known, _)| known == id));
                 let is_lifted = other.1.contains(&id) || (in_base && other.0.is_none_or(|(theirs, _)| theirs != id));
                 // A person's hold stands before one of API errors.
-                let is_less = i < 2 && id % 2 == 0;
+                let is_less = i < 2 && id.is_multiple_of(2);
                 let kept = merged[i].0.map_or(0, |(_, end)| left(end, clocks.there));
                 prop_assert!(is_lifted || (is_less && kept > 0) || kept >= left(end, now), "place {i}: {kept}");
             }

@@ -261,7 +261,7 @@ fn a_session_keeps_its_turn_from_one_wait_queue_to_the_other() {
     assert_eq!((of(&state.scope.quota), of(&state.fleet.quota).len()), (vec![a()], 1), "the scope's place is taken");
     let ask = Step { event: Event::Ask { fence, renew: false }, ..stop };
     state.fleet.hold =
-        Some(Hold { reason: String::new(), by: "ann".to_owned(), since: T0 + 2 * S, until: Some(T0 + 20 * S) });
+        Some(Hold { reason: String::new(), by: "ann".to_owned(), since: T0 + 2 * S, until: Some(T0 + 20 * S), id: 0 });
     assert_eq!(model::step(&policy, &mut state, &ask, T0 + 3 * S).reason.code(), "hold");
     assert!(state.scope.quota.waiting.is_empty(), "the hold is its obstacle");
     assert_eq!(model::step(&policy, &mut state, &ask, T0 + 30 * S).reason.code(), "quota");

@@ -362,7 +362,7 @@ ask first
 python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 18000)); print(flush=True); s.accept()[0].sendall(b"HTTP/1.1 400 Bad\r\n\r\n")' | { read -r; ask stranger; }
 sleep 1.5
 ask fourth
-test -e "$HOME/.local/state/frosty/server.json" && echo "reached too early"
+test -e "$HOME/.local/state/frosty/reached.json" && echo "reached too early"
 redis-server --port 18000 --save '' --dir "$DIR" >/dev/null & pid=$!
 for _ in $(seq 200); do redis-cli -p 18000 PING >/dev/null 2>&1 && break; sleep 0.05; done
 FROSTY_STORE=redis://127.0.0.1:18000 ask second

@@ -108,11 +108,14 @@ fn admissions(journal: &[Value], scope: Option<&str>) -> Vec<Ms> {
     journal.iter().filter(own).map(|e| e["ms"].as_i64().unwrap()).collect()
 }
 
+/// An entry's id in the stream is so much later than the script's time, at most, on a busy machine.
+const LATE: Ms = 5;
+
 fn keeps(times: &[Ms], quotas: &[Quota], what: &str) {
     for quota in quotas {
         for window in times.windows(quota.limit as usize + 1) {
             let apart = window[window.len() - 1] - window[0];
-            assert!(apart >= millis(quota.per), "{what}: {} within {apart} ms", window.len());
+            assert!(apart + LATE >= millis(quota.per), "{what}: {} within {apart} ms", window.len());
         }
     }
 }

@@ -81,11 +81,11 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let scope = scope.unwrap_or_default();
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Hold", Event::Hold(asked)) };
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
-    let decided = verdict.decision;
+    let decided = &verdict.decision;
     let what = what(&config, &sessions, &scope);
     let until = decided.retry_after.map(|left| decided.now.saturating_add(millis(left)));
     if decided.outcome == Outcome::Refuse {
-        return Err(refused(&decided, what, until, format!("{command} --replace{again}")).into());
+        return Err(refused(decided, what, until, format!("{command} --replace{again}")).into());
     }
     let end = end(until, decided.now);
     let mut out = out::stdout();
@@ -96,7 +96,7 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let binds = verdict.degraded.is_none() && !config.shadow;
     let _ = writeln!(out, "{}", stops(&sessions, &scope, decided.now, binds));
     let _ = writeln!(out, "to lift it before: {}", release(&target::scope_name(&sessions, &scope), &again));
-    super::tell_if_here_only(verdict.degraded.as_deref(), roll.away());
+    super::tell_if_here_only(&verdict, roll.away());
     if config.shadow {
         say(
             "\"mode\" is \"shadow\" here, and agents in that mode go on all the same; to hold them: set \"mode\" to \"enforce\"",

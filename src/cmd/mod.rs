@@ -7,6 +7,7 @@ use crate::config::{Config, ConfigError, Env, Flags};
 use crate::exit::Exit;
 use crate::store::StoreError;
 use crate::text;
+use crate::throttle::verdict::Verdict;
 use crate::willy::{self, Word};
 
 pub mod announce;
@@ -157,15 +158,17 @@ fn tell_of_scope(why: &str) {
     let _ = writeln!(io::stderr(), "frosty: the server does not decide for this scope, and this machine does: {why}");
 }
 
-/// Says of a hold or a release that no server has heard of it, and why if that was not said: who asks elsewhere does not
-/// heed it.
-fn tell_if_here_only(degraded: Option<&str>, away: Option<&StoreError>) {
-    if let Some(why) = degraded {
+/// Says of a hold or a release that the server did not confirm it, and why if that was not said.
+fn tell_if_here_only(verdict: &Verdict, away: Option<&StoreError>) {
+    if let Some(why) = &verdict.degraded {
         let why = if away.is_some() { String::new() } else { format!(": {}", text::line_of(why, 2000)) };
+        let heeded = match verdict.unconfirmed {
+            true => "the server's answer was lost: this machine heeds it, and the others where the server got it",
+            false => "this machine alone heeds it until its next hook tells the server, which is away",
+        };
         let _ = writeln!(
             io::stderr(),
-            "frosty: this machine alone heeds it until its next hook tells the server, which is away; to be sure of the others, \
-give the command again once it is back{why}"
+            "frosty: {heeded}; to be sure of the others, give the command again once it is back{why}"
         );
     }
 }

@@ -59,7 +59,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let sessions = roll.sessions().unwrap_or_default();
     let freed = if scope.is_empty() { freed(&mut roll, &sessions, &config, args.at_once) } else { None };
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
-    super::tell_if_here_only(verdict.degraded.as_deref(), roll.away());
+    super::tell_if_here_only(&verdict, roll.away());
     let decided = verdict.decision;
     let what = hold::what(&config, &sessions, &scope);
     let limit = limit.map(|end| Duration::from_millis(end.saturating_sub(decided.now).max(0).unsigned_abs()));

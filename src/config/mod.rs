@@ -316,8 +316,8 @@ impl Config {
 
     fn set_fleet(&mut self, value: &str, place: &str, key: &str) -> Result<(), ConfigError> {
         // The names of other files in the state folder.
-        if matches!(value, "arm" | "undecided" | "continue.lock" | "server.json") {
-            return Err(wrong(place, key, value, "a name other than arm, undecided, continue.lock and server.json"));
+        if matches!(value, "arm" | "undecided" | "continue.lock" | "reached.json") {
+            return Err(wrong(place, key, value, "a name other than arm, undecided, continue.lock and reached.json"));
         }
         self.fleet = encoded(value, place, key)?;
         Ok(())

@@ -11,7 +11,6 @@ use super::document::Document;
 use super::dragonfly::NAME;
 use super::keys::Keys;
 use super::loaded::{Loaded, SetAside};
-use crate::clock;
 use crate::config::Config;
 use crate::journal::Entry;
 use crate::throttle::keep;
@@ -216,7 +215,7 @@ pub(super) fn put<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>
     lifetime: Option<Ms>,
     admitted: bool,
 ) {
-    let next = document.next(state, &clock::id());
+    let next = document.next(state, &commit.id);
     if admitted || next.is_some() {
         commit.only_at_version(key.clone(), &document.version);
     }

@@ -49,9 +49,14 @@ while at <= last do
     call('ZREMRANGEBYSCORE', key, '-inf', format('(%.0f', now - tonumber(a)))
     call('PEXPIRE', key, format('%.0f', tonumber(a) + tonumber(MONTH)))
     at = at + 4
-  elseif op == 'P' or op == 'W' then
-    -- P, W key score member: adds an entry of an earlier time; ranks a member of a wait queue.
+  elseif op == 'W' then
+    -- W key score member: ranks a member of a wait queue.
     call('ZADD', key, a, b)
+    call('PEXPIRE', key, MONTH)
+    at = at + 4
+  elseif op == 'P' then
+    -- P key score member: adds an entry of an earlier time, unless it is there.
+    call('ZADD', key, 'NX', a, b)
     call('PEXPIRE', key, MONTH)
     at = at + 4
   elseif op == 'K' then

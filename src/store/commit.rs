@@ -2,6 +2,7 @@
 
 use redis::{Cmd, Value, cmd};
 
+use crate::clock;
 use crate::throttle::policy::Ms;
 
 /// The script.
@@ -13,8 +14,10 @@ pub const COMMIT_SHA: &str = include_str!(concat!(env!("OUT_DIR"), "/commit.sha1
 pub(super) const READY: &[u8] = b"ready";
 
 /// The conditions and effects of one decision, in the order in which the script carries them out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Commit {
+    /// Distinguishes it from every other: the version of each document that it writes ends with it.
+    pub(super) id: String,
     keys: Vec<String>,
     conditions: Vec<Vec<u8>>,
     effects: Vec<Vec<u8>>,
@@ -30,6 +33,12 @@ pub(super) enum Committed {
     },
     /// A condition did not hold: nothing was applied.
     Conflict,
+}
+
+impl Default for Commit {
+    fn default() -> Self {
+        Self { id: clock::id(), keys: Vec::new(), conditions: Vec::new(), effects: Vec::new() }
+    }
 }
 
 impl Commit {
@@ -95,7 +104,7 @@ impl Commit {
         self.effect("A", key, [keep.to_string(), member]);
     }
 
-    /// Adds an entry of an earlier time.
+    /// Adds an entry of an earlier time, unless it is there.
     pub(super) fn add_past(&mut self, key: String, time: Ms, member: String) {
         self.effect("P", key, [time.to_string(), member]);
     }

@@ -13,6 +13,7 @@ use super::state_file::{self, ScopeFile};
 use super::{StoreError, loaded, reached, server, trial};
 use crate::clock;
 use crate::config::{Config, Server};
+use crate::throttle::model;
 
 /// Why a scope stays with the embedded store though its server answers.
 const STAYS: &str = "it failed this scope a moment ago; it is asked again after the next admission";
@@ -71,9 +72,10 @@ fn known_away(config: &Config, server: &Server) -> Option<String> {
 }
 
 /// How a step of this scope finds its store now.
-pub(super) fn route(dir: &Path, record: Option<&Record>, server: &str, scope: &str) -> Route {
+pub(super) fn route(config: &Config, dir: &Path, record: Option<&Record>, server: &str, scope: &str) -> Route {
     let now = clock::host_ms();
-    let route = record.map_or(Route::Home, |r| r.route(server, scope, now));
+    let pause = model::pause(&config.policy.stop);
+    let route = record.map_or(Route::Home, |r| r.route(server, scope, pause, now));
     match route {
         Route::Server if record.is_some_and(|r| r.unnamed && r.mark(scope, now).is_none()) && has_news(dir, scope) => {
             Route::Home
@@ -86,7 +88,7 @@ pub(super) fn route(dir: &Path, record: Option<&Record>, server: &str, scope: &s
 /// Whether the scope's file holds something that the server may not know.
 fn has_news(dir: &Path, scope: &str) -> bool {
     let file = state_file::peek::<ScopeFile>(&state_file::scope(dir, scope));
-    file.is_some_and(|file| file.away.is_some() || file.mirror.is_some())
+    file.is_some_and(|file| file.away.is_some() || file.base.is_some() || file.is_files())
 }
 
 /// Whether the scope is to stay with the embedded store for a while, however well the server is.

@@ -69,6 +69,11 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Document<T> 
         Self { state, version, before: None, ..Self::default() }
     }
 
+    /// Whether the commit with this id wrote it.
+    pub(super) fn is_written_by(&self, commit: &str) -> bool {
+        self.version.ends_with(format!("-{commit}\"").as_bytes())
+    }
+
     /// The text of the next version with this state, written by the commit `id`; `None` where nothing changed.
     pub(super) fn next(&self, state: &T, id: &str) -> Option<String> {
         if self.before.as_ref() == Some(state) {

@@ -12,6 +12,7 @@ use super::commit::{COMMIT, COMMIT_SHA, Commit, Committed, committed};
 use super::line::{Line, Remembered};
 use super::link::{Link, error_text, refused};
 use super::loaded::{Load, Loaded, time};
+use super::seen::Seen;
 use crate::clock;
 use crate::config::Config;
 use crate::throttle::model;
@@ -33,8 +34,10 @@ pub struct Dragonfly<'a> {
     config: &'a Config,
     link: Link<'a>,
     logged_in: bool,
-    /// The server's epoch, where it was told anything.
-    born: Option<String>,
+    /// The documents after the last step.
+    seen: Option<Seen>,
+    /// A commit was sent, and its answer did not come.
+    unconfirmed: bool,
     /// Whether the connection was open before, so that it may have been cut meanwhile.
     is_kept: bool,
     /// What was read last over it.
@@ -44,14 +47,14 @@ pub struct Dragonfly<'a> {
 impl<'a> Dragonfly<'a> {
     /// A store over an open connection.
     pub(crate) fn new(config: &'a Config, link: Link<'a>) -> Self {
-        Self { config, link, logged_in: false, born: None, is_kept: false, remembered: None }
+        Self { config, link, logged_in: false, seen: None, unconfirmed: false, is_kept: false, remembered: None }
     }
 
     /// A store over a connection that was kept since the last request.
     pub(super) fn over(config: &'a Config, line: Line<'a>, deadline: Instant) -> Self {
         let (mut link, remembered) = line.into_parts();
         link.until(deadline);
-        Self { config, link, logged_in: true, born: None, is_kept: true, remembered }
+        Self { config, link, logged_in: true, seen: None, unconfirmed: false, is_kept: true, remembered }
     }
 
     /// The connection, to be kept until the next request.
@@ -82,14 +85,14 @@ impl<'a> Dragonfly<'a> {
         time(&answer).map(|_| ()).ok_or_else(|| self.link.nonsense(&answer))
     }
 
-    /// The server's epoch, where it was told anything.
-    pub(super) fn born(&self) -> Option<String> {
-        self.born.clone()
+    /// The documents after the last step.
+    pub(super) fn take_seen(&mut self) -> Option<Seen> {
+        self.seen.take()
     }
 
-    /// Knows the server by this epoch from now on.
-    pub(super) fn is(&mut self, born: String) {
-        self.born = Some(born);
+    /// Whether the last step may have been committed, though it failed.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.unconfirmed
     }
 
     fn load(&mut self, step: &Step) -> Result<Loaded, StoreError> {
@@ -120,18 +123,22 @@ impl<'a> Dragonfly<'a> {
         if commit.is_empty() {
             return Ok(Committed::Done { unjournaled: false });
         }
+        self.unconfirmed = true;
         let mut answer = self.link.call(&[], &commit.call("EVALSHA", COMMIT_SHA))?;
         if matches!(&answer, Value::ServerError(e) if e.code() == "NOSCRIPT") {
             answer = self.link.call(&[], &commit.call("EVAL", COMMIT))?;
         }
         if let Value::ServerError(e) = &answer {
+            self.unconfirmed = false;
             return Err(refused(self.link.server(), &error_text(e)));
         }
-        committed(&answer).ok_or_else(|| self.link.nonsense(&answer))
+        let committed = committed(&answer).ok_or_else(|| self.link.nonsense(&answer))?;
+        self.unconfirmed = false;
+        Ok(committed)
     }
 
-    /// As [`Dragonfly::commit`]. Where a request's answer was lost `for_the_first_time`, whether it was applied is found out by
-    /// deciding again: a request that was admitted is known by its id.
+    /// As [`Dragonfly::commit`]. Where the answer was lost `for_the_first_time`, whether it was applied is found out by loading
+    /// again: a request that was admitted is known by its id, and a hold or a release by its commit's.
     fn commit_or_ask_again(&mut self, commit: &Commit, for_the_first_time: &mut bool) -> Result<Committed, StoreError> {
         let deadline = self.link.deadline();
         match self.commit(commit) {
@@ -146,18 +153,17 @@ impl<'a> Dragonfly<'a> {
         }
     }
 
-    /// Brings what was decided while the server could not be reached.
+    /// Brings what was decided while the server could not be reached; returns the documents after that.
     ///
     /// # Errors
     /// When it is not known to have all of it.
-    pub(super) fn tell(&mut self, carry: &Carry<'_>) -> Result<(), StoreError> {
+    pub(super) fn tell(&mut self, carry: &Carry<'_>) -> Result<Seen, StoreError> {
         self.log_in()?;
         loop {
             let answers = self.link.ask(&carry.questions())?;
-            let (commit, born) = carry.merge(self.link.server(), answers)?;
+            let (commit, seen) = carry.merge(self.link.server(), answers)?;
             if self.commit(&commit)? != Committed::Conflict {
-                self.born = Some(born);
-                return Ok(());
+                return Ok(seen);
             }
         }
     }
@@ -170,11 +176,18 @@ impl<'a> Dragonfly<'a> {
         self.log_in()?;
         let step = &Step { known_born: known_born.to_owned(), ..step.clone() };
         // An event that is no request would be applied twice.
-        let (mut is_first_loss, mut conflicts) = (step.event.asks().is_some(), 0);
+        let (mut is_first_loss, mut conflicts) = (step.event.asks().is_some() || step.event.is_of_holds(), 0);
+        let mut sent: Option<(String, Decision)> = None;
         let mut remembered = self.remembered(step);
         loop {
             let is_remembered = remembered.is_some();
             let loaded = remembered.take().map_or_else(|| self.load(step), Ok)?;
+            if let Some((id, decided)) = sent.take()
+                && loaded.has(&id)
+            {
+                self.seen = Some(loaded.seen(step, loaded.state()));
+                return Ok(Verdict::committed(decided, loaded.notes()));
+            }
             let mut state = loaded.state();
             let mut decided = model::step(&self.config.policy, &mut state, step, loaded.now);
             // A refusal checks nothing, so it is decided from what is there now.
@@ -182,6 +195,7 @@ impl<'a> Dragonfly<'a> {
                 continue;
             }
             if decided.reason == Reason::Contested || decided.repeated {
+                self.seen = Some(loaded.seen(step, state));
                 return Ok(Verdict::committed(decided, loaded.notes()));
             }
             let mut commit = changes::of(self.config, step, &loaded, &mut state, &decided);
@@ -192,9 +206,12 @@ impl<'a> Dragonfly<'a> {
             }
             match self.commit_or_ask_again(&commit, &mut is_first_loss)? {
                 Committed::Done { unjournaled } => {
+                    let state = if decided.reason == Reason::Busy { loaded.state() } else { state };
+                    self.seen = Some(loaded.seen(step, state));
                     return Ok(Verdict { unjournaled, ..Verdict::committed(decided, loaded.notes()) });
                 }
                 Committed::Conflict => {
+                    sent = step.event.is_of_holds().then_some((commit.id, decided));
                     conflicts += u32::from(!is_remembered);
                     pause(conflicts);
                 }

@@ -14,7 +14,7 @@ use super::local_journal::LocalJournal;
 use super::server_record::{self, Record};
 use super::state_file::{self, FleetFile, Found, ScopeFile, SessionFile};
 use super::transaction::Transaction;
-use super::{Store, StoreError, expiry, place, reached, unknown_past};
+use super::{Store, StoreError, expiry, handover, place, reached, unknown_past};
 use crate::clock;
 use crate::config::Config;
 use crate::journal::Entry;
@@ -22,7 +22,7 @@ use crate::read;
 use crate::text;
 use crate::throttle::model::{self, State};
 use crate::throttle::policy::{Class, Ms};
-use crate::throttle::state::{FleetState, Hold, SessionState};
+use crate::throttle::state::{FleetState, SessionState, fact_id};
 use crate::throttle::step::{Event, Step};
 use crate::throttle::verdict::{Outcome, Reason, Verdict};
 
@@ -89,13 +89,20 @@ impl<'a> Embedded<'a> {
             return self.step_fleet(step, changes, now, notes);
         }
         let Read { state: mut file, text: scope_text } = self.scope(step, &mut changes, now, &mut notes)?;
-        let (takes_over, fleet_hold) = self.stand_in(step, &mut file, now)?;
-        let fleet = if step.event.touches_fleet() { self.fleet(now, &mut notes)? } else { Read::default() };
+        let (takes_over, servers) = self.stand_in(step, &mut file, now)?;
+        let mut fleet = if step.event.touches_fleet() { self.fleet(now, &mut notes)? } else { Read::default() };
+        let is_new = scope_text.is_empty();
+        if let Some(since) = self.come_back(&mut fleet.state, now)?
+            && step.event.asks() == Some(Class::Stop)
+            && (is_new || !file.is_files())
+        {
+            file.adopt(since, now);
+        }
         let session =
             if step.event.is_of_holds() { Read::default() } else { self.session(step, &file, now, &mut notes)? };
 
         let mut state = State {
-            fleet: fleet.state.unwrap_or_default(),
+            fleet: std::mem::take(&mut fleet.state.fleet),
             scope: file.scope,
             session: session.state.as_ref().map(|file| file.session.clone()).unwrap_or_default(),
         };
@@ -103,13 +110,13 @@ impl<'a> Embedded<'a> {
         if let Some(hold) = &mut state.fleet.hold {
             hold.rebase(now);
         }
-        // What the server said of the fleet binds while the server is away, and is not this store's to keep.
-        let own_hold = state.fleet.hold.clone();
-        if fleet_hold.is_some() && !own_hold.as_ref().is_some_and(|h| h.holds(now)) {
-            state.fleet.hold = fleet_hold;
+        // The fleet's hold on the server binds while the server is away, and is not this store's to keep.
+        let own = (state.fleet.hold.clone(), state.fleet.hold_at_once);
+        if servers.hold.is_some() && !own.0.as_ref().is_some_and(|h| h.holds(now)) {
+            (state.fleet.hold, state.fleet.hold_at_once) = (servers.hold, servers.hold_at_once);
         }
         let mut decided = model::step(&self.config.policy, &mut state, step, now);
-        state.fleet.hold = own_hold;
+        (state.fleet.hold, state.fleet.hold_at_once) = own;
         // Nothing is decided anew.
         let is_aside = decided.reason == Reason::Contested || decided.repeated;
         if is_aside && notes.is_empty() {
@@ -127,23 +134,17 @@ impl<'a> Embedded<'a> {
         }
         let line = entry.line();
 
-        put_fleet(&mut changes, state.fleet, &fleet.text)?;
+        fleet.state.fleet = state.fleet;
+        put_fleet(&mut changes, &fleet.state, &fleet.text)?;
         file.scope = state.scope;
         if !step.event.is_of_holds() {
             let before = session.state;
             put_session(&mut changes, step, state.session, before, &session.text, &mut file, now)?;
         }
-        if file.away.is_some() && file.scope.hold.is_none() {
-            file.lift_api_hold();
-        }
-        if matches!(&step.event, Event::Hold(asked) if asked.replace) {
-            // The server may hold for longer: what it holds is lifted there, before this one is opened.
-            file.lift_hold(now - 1);
-        }
         if let Some(away) = &mut file.away {
             away.steps = away.steps.wrapping_add(1);
             if step.event.asks() == Some(Class::Stop) && decided.outcome == Outcome::Admit {
-                away.admitted.push(now);
+                away.admitted.push((now, fact_id(&step.id)));
                 let over = away.admitted.len().saturating_sub(MOST_TOLD);
                 away.admitted.drain(..over);
             }
@@ -166,29 +167,36 @@ impl<'a> Embedded<'a> {
         now: Ms,
         mut notes: Vec<String>,
     ) -> Result<Verdict, StoreError> {
-        let own = self.fleet(now, &mut notes)?;
-        let had_own = own.state.is_some();
-        let mut state = State { fleet: own.state.unwrap_or_default(), ..State::default() };
+        let mut own = self.fleet(now, &mut notes)?;
+        self.come_back(&mut own.state, now)?;
+        let mut state = State { fleet: std::mem::take(&mut own.state.fleet), ..State::default() };
         let mut record = self.stands_in.as_ref().map(|_| server_record::read_or_rebuild(&self.dir));
         if let (Some(stand_in), Some(record)) = (&self.stands_in, &mut record) {
-            let said = record.fleet_hold(stand_in.server).map(|f| f.hold.clone()).filter(|h| h.holds(now));
-            state.fleet.hold = state.fleet.hold.filter(|h| h.holds(now)).or(said);
+            if let Some(kept) = record.fleet(stand_in.server)
+                && !state.fleet.hold.as_ref().is_some_and(|h| h.holds(now))
+            {
+                let known = kept.known().clone();
+                let (hold, released) = (known.hold.filter(|h| h.holds(now)), known.released);
+                state.fleet = FleetState {
+                    hold,
+                    released,
+                    hold_at_once: known.hold_at_once,
+                    lifted: known.lifted,
+                    ..state.fleet
+                };
+            }
             self.note_absence(stand_in, record, now);
         }
         let decided = model::step(&self.config.policy, &mut state, step, now);
-        match (&self.stands_in, record) {
-            (Some(stand_in), Some(mut record)) => {
-                let replaces = matches!(&step.event, Event::Hold(asked) if asked.replace);
-                if decided.outcome != Outcome::Refuse {
-                    record.decide_fleet(stand_in.server, state.fleet.hold.take(), replaces, now);
-                }
-                server_record::write(&self.dir, &record)?;
-                if had_own {
-                    put_fleet(&mut changes, state.fleet, &own.text)?;
-                }
+        if let (Some(stand_in), Some(mut record)) = (&self.stands_in, record) {
+            if decided.outcome != Outcome::Refuse {
+                record.decide_fleet(stand_in.server, &state.fleet);
+                state.fleet.hold = None;
             }
-            _ => put_fleet(&mut changes, state.fleet, &own.text)?,
+            server_record::write(&self.dir, &record)?;
         }
+        own.state.fleet = state.fleet;
+        put_fleet(&mut changes, &own.state, &own.text)?;
         let mut entry = Entry::of(step, &decided, "", &self.config.fleet, NAME);
         entry.degraded = u8::from(self.degraded().is_some());
         changes.commit(Some(entry.line()))?;
@@ -217,10 +225,10 @@ impl<'a> Embedded<'a> {
         changed
     }
 
-    /// In a server's place: takes the scope over, and records that the server is to be told. Tells whether it took over, and
-    /// what the server last said of the fleet's hold.
-    fn stand_in(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<(bool, Option<Hold>), StoreError> {
-        let Some(stand_in) = &self.stands_in else { return Ok((false, None)) };
+    /// In a server's place: takes the scope over, and records that the server is to be told. Returns whether it took over, and
+    /// the fleet as this machine knows it there, if it is held.
+    fn stand_in(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<(bool, FleetState), StoreError> {
+        let Some(stand_in) = &self.stands_in else { return Ok((false, FleetState::default())) };
         let StandIn { server, quiet, keeps, .. } = stand_in;
         if *quiet && reached::ever(self.config) {
             return Err(StoreError::Met);
@@ -242,11 +250,9 @@ impl<'a> Embedded<'a> {
         } else {
             file.stay_over(now, !quiet);
         }
-        if matches!(step.event, Event::Release { .. }) {
-            file.lift_hold(now);
-        }
-        let fleet_hold = record.fleet_hold(server).map(|f| f.hold.clone()).filter(|h| h.holds(now));
-        Ok((takes_over && !quiet, fleet_hold))
+        let known = record.fleet(server).map(|kept| kept.known().clone());
+        let held = known.filter(|fleet| fleet.hold.as_ref().is_some_and(|h| h.holds(now)));
+        Ok((takes_over && !quiet, held.unwrap_or_default()))
     }
 
     /// The scope's file.
@@ -293,18 +299,29 @@ impl<'a> Embedded<'a> {
             Found::SetAside(note) => {
                 notes.push(note);
                 let session = unknown_past::session(self.config, now);
-                Read { state: Some(SessionFile::decided(session, scope)), text: Vec::new() }
+                Read { state: Some(SessionFile::decided(session, None, scope)), text: Vec::new() }
             }
         })
     }
 
-    fn fleet(&self, now: Ms, notes: &mut Vec<String>) -> Result<Read<Option<FleetState>>, StoreError> {
+    /// Since when files are the store by the configuration, where a server was before; `None` in a server's place.
+    fn come_back(&self, fleet: &mut FleetFile, now: Ms) -> Result<Option<Ms>, StoreError> {
+        if self.stands_in.is_some() {
+            return Ok(None);
+        }
+        if fleet.left {
+            handover::to_files(&self.dir, fleet, now)?;
+        }
+        Ok(fleet.since)
+    }
+
+    fn fleet(&self, now: Ms, notes: &mut Vec<String>) -> Result<Read<FleetFile>, StoreError> {
         Ok(match state_file::load::<FleetFile>(&state_file::fleet(&self.dir), now)? {
-            Found::State { state, text } => Read { state: Some(state.fleet), text },
+            Found::State { state, text } => Read { state, text },
             Found::Nothing => Read::default(),
             Found::SetAside(note) => {
                 notes.push(note);
-                Read { state: Some(unknown_past::fleet(self.config, now)), text: Vec::new() }
+                Read { state: FleetFile::new(unknown_past::fleet(self.config, now)), text: Vec::new() }
             }
         })
     }
@@ -334,7 +351,7 @@ fn put_session(
     now: Ms,
 ) -> Result<(), StoreError> {
     let is_here = session.scope == step.scope || session.scope.is_empty();
-    if is_here && (scope.away.is_some() || scope.mirror.is_some()) {
+    if is_here && (scope.away.is_some() || scope.base.is_some()) {
         scope.list(&step.session, &session, now);
     }
     let file = match before {
@@ -342,15 +359,18 @@ fn put_session(
             before.session = session;
             before
         }
-        _ => SessionFile::decided(session, scope),
+        before => {
+            let base = before.and_then(|before| if before.mirror { Some(before.session) } else { before.base });
+            SessionFile::decided(session, base, scope)
+        }
     };
     changes.put(place::session(&step.session), &file, text)
 }
 
 /// Writes the fleet's file, which is there only while there is something to keep. `text` is what it holds.
-fn put_fleet(changes: &mut Transaction<'_>, fleet: FleetState, text: &[u8]) -> Result<(), StoreError> {
-    if is_kept(&fleet) {
-        return changes.put(place::FLEET.to_owned(), &FleetFile::new(fleet), text);
+fn put_fleet(changes: &mut Transaction<'_>, file: &FleetFile, text: &[u8]) -> Result<(), StoreError> {
+    if file.left || file.since.is_some() || is_kept(&file.fleet) {
+        return changes.put(place::FLEET.to_owned(), file, text);
     }
     if !text.is_empty() {
         changes.remove(place::FLEET.to_owned());

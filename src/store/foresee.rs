@@ -52,11 +52,10 @@ impl Roll<'_> {
         private::check(&dir)?;
         let path = state_file::scope(&dir, scope);
         let now = clock::host_ms();
+        let is_new = matches!(path.symlink_metadata(), Err(e) if e.kind() == ErrorKind::NotFound);
         let mut file = match state_file::peek_scope(&dir, scope) {
             Some(file) => file,
-            None if matches!(path.symlink_metadata(), Err(e) if e.kind() == ErrorKind::NotFound) => {
-                ScopeFile::new(ScopeState::default())
-            }
+            None if is_new => ScopeFile::new(ScopeState::default()),
             // As the next step will find it.
             None => ScopeFile::new(unknown_past::scope(config, now)),
         };
@@ -67,9 +66,15 @@ impl Roll<'_> {
                 file.stay_over(now, away.is_some());
             }
         }
+        let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).unwrap_or_default();
+        let since = fleet.since.or(fleet.left.then_some(now));
+        if let (None, Some(since)) = (server(config), since)
+            && (is_new || !file.is_files())
+        {
+            file.adopt(since, now);
+        }
         let own = state_file::peek_session(&dir, session, scope, &file).unwrap_or_default();
-        let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).map(|f| f.fleet);
-        let mut fleet = fleet.unwrap_or_default();
+        let mut fleet = fleet.fleet;
         fleet.hold = fleet_hold_here(config)?;
         Ok(Foreseen {
             state: State { fleet, scope: file.scope, session: own },
@@ -86,7 +91,8 @@ impl Roll<'_> {
         let dir = decider::dir(config);
         let record = dir.as_deref().and_then(server_record::read);
         let way = dir.as_deref().zip(record.as_ref()).zip(server(config));
-        let way = way.map(|((dir, record), (server, _))| decider::route(dir, Some(record), &server.shown, scope));
+        let way =
+            way.map(|((dir, record), (server, _))| decider::route(config, dir, Some(record), &server.shown, scope));
         let note = match way {
             Some(Route::Stays) => return Err(decider::staying()),
             None | Some(Route::Server) => "",

@@ -3,7 +3,7 @@
 use redis::Value;
 
 use super::StoreError;
-use super::carry::{Carry, FleetTold};
+use super::carry::Carry;
 use super::commit::{self, COMMIT_SHA, Committed};
 use super::loaded::{self, Load};
 use super::state_file::{FleetFile, ScopeFile, SessionFile};
@@ -97,12 +97,12 @@ pub fn carried(
     answers: Vec<Value>,
 ) -> Result<(Vec<u8>, String), StoreError> {
     let file = serde_json::from_slice::<ScopeFile>(file).unwrap_or_else(|_| ScopeFile::new(ScopeState::default()));
-    let (commit, born) = carry(config, scope, &file, &sessions(now), now).merge(server, answers)?;
-    Ok((commit.call("EVALSHA", COMMIT_SHA).get_packed_command(), born))
+    let (commit, seen) = carry(config, scope, &file, &sessions(now), now).merge(server, answers)?;
+    Ok((commit.call("EVALSHA", COMMIT_SHA).get_packed_command(), seen.born().to_owned()))
 }
 
 /// The sessions that the file lists.
-fn sessions(now: Ms) -> [(String, SessionState); 1] {
+fn sessions(now: Ms) -> [(String, SessionFile); 1] {
     let rest = Some(Rest {
         kind: RestKind::Rest,
         since: now,
@@ -110,17 +110,18 @@ fn sessions(now: Ms) -> [(String, SessionState); 1] {
         topic: String::new(),
         id: 0,
     });
-    [("session".to_owned(), SessionState { rest, seen: now, woken: true, ..SessionState::default() })]
+    let session = SessionState { rest, seen: now, woken: true, ..SessionState::default() };
+    [("session".to_owned(), SessionFile::seen(session))]
 }
 
 fn carry<'a>(
     config: &'a Config,
     scope: &'a str,
     file: &'a ScopeFile,
-    sessions: &'a [(String, SessionState)],
+    sessions: &'a [(String, SessionFile)],
     now: Ms,
 ) -> Carry<'a> {
-    Carry { config, scope, file, sessions, fleet: FleetTold { hold: None, released: None }, known_born: "", now }
+    Carry { config, scope, file, sessions, fleet: None, starts_interval: file.away.is_some(), known_born: "", now }
 }
 
 /// Whether the answer to a commit says that it was applied; `None` for an answer that is none.

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Document, Unfit};
 use super::keys::{self, Keys};
+use super::seen::Seen;
 use super::{StoreError, unknown_past};
 use crate::config::{Config, Server};
 use crate::text;
@@ -353,6 +354,22 @@ impl Loaded {
     /// What a person should know of the documents, one line each.
     pub(super) fn notes(&self) -> Vec<String> {
         self.set_aside.iter().map(|damaged| damaged.note.clone()).collect()
+    }
+
+    /// Whether a commit of a hold or a release was applied.
+    pub(super) fn has(&self, commit: &str) -> bool {
+        let by_scope = self.scope.as_ref().is_some_and(|scope| scope.is_written_by(commit));
+        by_scope || self.fleet.as_ref().is_some_and(|fleet| fleet.is_written_by(commit))
+    }
+
+    /// The documents that were read, as `state` has them after the step.
+    pub(super) fn seen(&self, step: &Step, state: State) -> Seen {
+        Seen {
+            now: self.now,
+            fleet: self.fleet.is_some().then_some(state.fleet),
+            scope: self.scope.is_some().then_some(state.scope),
+            sessions: if step.event.is_of_holds() { Vec::new() } else { vec![(step.session.clone(), state.session)] },
+        }
     }
 
     /// All that the policy decides from.

@@ -17,11 +17,13 @@ pub mod dragonfly;
 pub mod embedded;
 mod error;
 mod expiry;
+mod failback;
 mod failover;
 pub mod foresee;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handover;
 mod keys;
 #[doc(hidden)]
 pub mod limit;
@@ -31,7 +33,6 @@ pub mod listen;
 pub(crate) mod loaded;
 pub(crate) mod local_journal;
 pub(crate) mod marks;
-mod mirror;
 mod parallel;
 pub mod past;
 pub mod place;
@@ -41,6 +42,7 @@ mod reached;
 pub mod reflect;
 mod refusal;
 pub mod roll;
+mod seen;
 mod server_record;
 mod ship;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::private;
 use crate::clock;
 use crate::config::{Config, Server};
 
-const FILE: &str = "server.json";
+const FILE: &str = "reached.json";
 
 /// Whether the server was ever reached from this state folder.
 #[must_use]

@@ -215,8 +215,10 @@ pub(super) fn fleet_hold_here(config: &Config) -> Result<Option<Hold>, StoreErro
     let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;
     let file = state_file::peek::<FleetFile>(&state_file::fleet(&dir));
     let record = server_record::read(&dir);
-    let said = server(config).zip(record.as_ref());
-    let said = said.and_then(|((server, _), r)| Some(r.fleet_hold(&server.shown)?.hold.clone()));
+    // The server's, or that of the server that decided until the configuration named files.
+    let left = file.as_ref().is_some_and(|file| file.left).then(|| record.as_ref().map(|r| r.store.as_str())).flatten();
+    let of = server(config).map(|(server, _)| server.shown.as_str()).or(left);
+    let said = of.zip(record.as_ref()).and_then(|(server, r)| r.fleet_hold(server).cloned());
     let now = clock::host_ms();
     let hold = file.and_then(|file| file.fleet.hold).filter(|h| h.holds(now)).or(said);
     Ok(hold.filter(|hold| hold.holds(now)))

@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::local_journal::LocalJournal;
+use super::seen::Restrictions;
 use super::state_file;
 use super::{StoreError, place};
 use crate::clock;
 use crate::read;
 use crate::throttle::policy::{Ms, millis};
-use crate::throttle::state::Hold;
-use crate::throttle::verdict::{Decision, Reason};
+use crate::throttle::state::{FactId, FleetState, Hold};
 
 /// Between two probes of a server that is away: at first, and at most.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
@@ -26,16 +26,27 @@ pub(super) const FOREVER: Ms = Ms::MAX;
 /// No record is larger: thousands of scopes are a fiftieth of it.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
+/// The name of the files as a store.
+pub(super) const FILES: &str = "embedded";
+
 /// No more scopes that are decided here are named, since every request reads the record.
 const MOST_NAMED: usize = 1000;
 
 const VERSION: u32 = 1;
 
 /// The record.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Record {
     v: u32,
+    /// The store that decided last: a server (its URL without a password), or [`FILES`]. Empty before any did.
+    pub(super) store: String,
+    /// Since when, where another one did before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Ms>,
+    /// Scopes that asked soon after a change of the store, and the store that each asked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    scopes: BTreeMap<String, String>,
     /// The `born` by which this machine knows each server (its URL without a password) since its first verdict.
     born: BTreeMap<String, String>,
     /// The circuit breaker; closed when there is none.
@@ -50,12 +61,9 @@ pub(super) struct Record {
     /// Scopes whose file holds what the server said, in case it loses its data.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) marks: BTreeMap<String, Mark>,
-    /// The whole fleet's hold on each server (its URL without a password).
+    /// Each server's fleet document (by its URL without a password), where it has a hold or one was decided here.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    fleet_holds: BTreeMap<String, FleetHold>,
-    /// When the whole fleet's hold was lifted here, of which that server has not been told.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    fleet_releases: BTreeMap<String, Ms>,
+    fleets: BTreeMap<String, FleetSeen>,
     /// How much of the journal the server has, while there is more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unshipped: Option<Unshipped>,
@@ -79,55 +87,23 @@ pub(super) struct Unshipped {
     pub(super) journal: String,
 }
 
-/// What is kept of a scope, in short: enough to see that an answer says nothing new.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What is kept of a scope, in short: enough to see that its documents contain nothing new.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Mark {
     /// When nothing of it matters any more (this machine's clock).
     pub(super) until: Ms,
-    /// The `born` of the server that said it.
+    /// The store epoch of the server.
     pub(super) born: String,
-    /// The last refusal that was kept: its reason.
-    reason: String,
-    /// Its end.
-    end: Ms,
-    /// The sessions that rest, as far as the server said.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    resting: BTreeSet<String>,
-}
-
-/// Two answers that name the same end may be so far apart by this machine's clock.
-const SAME_END: Ms = 20;
-
-impl Mark {
-    pub(super) fn new(until: Ms, born: &str, decided: &Decision, resting: BTreeSet<String>, now: Ms) -> Self {
-        Self { until, born: born.to_owned(), reason: door(decided.reason).to_owned(), end: end(decided, now), resting }
-    }
-
-    /// Whether the answer to the session is the one that was kept.
-    pub(super) fn says(&self, session: &str, decided: &Decision, now: Ms) -> bool {
-        // Behind a closed door a rest is not looked at.
-        let rest_is_known = is_door(decided.reason) || self.resting.contains(session) == decided.reason.is_rest();
-        rest_is_known
-            && self.reason == door(decided.reason)
-            && self.end.abs_diff(end(decided, now)) <= SAME_END.unsigned_abs()
-    }
-}
-
-fn door(reason: Reason) -> &'static str {
-    // A trip and the cooldown that it opened are one door.
-    if reason == Reason::Burst { Reason::Cooldown.code() } else { reason.code() }
-}
-
-fn is_door(reason: Reason) -> bool {
-    matches!(reason, Reason::Hold | Reason::Cooldown | Reason::Burst | Reason::ApiError | Reason::Superseded)
-}
-
-fn end(decided: &Decision, now: Ms) -> Ms {
-    decided.retry_after.map_or(FOREVER, |left| now.saturating_add(millis(left)))
+    /// The restrictions of the scope's document.
+    pub(super) facts: Restrictions,
+    /// The rests of its sessions.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) rests: BTreeMap<String, FactId>,
 }
 
 /// A server that is known to be away: it is not asked but by one prober at a time.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Breaker {
     /// Which server (its URL without a password).
     server: String,
@@ -139,18 +115,30 @@ pub(super) struct Breaker {
     pub(super) why: String,
 }
 
-/// The fleet's hold as a server told of it, or as it was opened here.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct FleetHold {
-    /// By this machine's clock.
-    pub(super) hold: Hold,
-    /// The server's `born`, as far as it is known.
+/// A server's fleet document, by this machine's clock: its hold and its releases.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct FleetSeen {
+    /// The store epoch of the server.
     pub(super) born: String,
-    /// When it was last told (this machine's clock).
-    pub(super) seen: Ms,
-    /// It was opened here, and the server has not been told.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) own: bool,
+    /// As the server last had it.
+    pub(super) base: FleetState,
+    /// As it is after what was decided here, while the server does not have that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) here: Option<FleetState>,
+}
+
+impl FleetSeen {
+    /// The fleet as this machine knows it.
+    pub(super) fn known(&self) -> &FleetState {
+        self.here.as_ref().unwrap_or(&self.base)
+    }
+
+    /// As [`Hold::rebase`], for both.
+    pub(super) fn rebase(&mut self, now: Ms) {
+        let holds = [Some(&mut self.base), self.here.as_mut()].into_iter().flatten().filter_map(|f| f.hold.as_mut());
+        holds.for_each(|hold| hold.rebase(now));
+    }
 }
 
 /// How a scope's ask finds its store.
@@ -166,6 +154,17 @@ pub(super) enum Route {
     Away,
     /// The embedded store for a while yet, however well the server is.
     Stays,
+}
+
+/// What is kept of a fleet's document: its hold and its releases.
+fn of_fleet(fleet: &FleetState) -> FleetState {
+    FleetState {
+        hold: fleet.hold.clone(),
+        hold_at_once: fleet.hold_at_once,
+        released: fleet.released,
+        lifted: fleet.lifted.clone(),
+        ..FleetState::default()
+    }
 }
 
 /// Where the record of a fleet's folder is.
@@ -236,17 +235,47 @@ impl Record {
     }
 
     /// How an ask of this scope goes at `now` (this machine's clock).
-    pub(super) fn route(&self, server: &str, scope: &str, now: Ms) -> Route {
+    pub(super) fn route(&self, server: &str, scope: &str, pause: Ms, now: Ms) -> Route {
         match self.breaker_of(server) {
             Some(breaker) if breaker.is_due(now) => Route::Probe,
             Some(_) => Route::Away,
+            None if !self.store.is_empty() && self.store != server => Route::Home,
+            None if self.comes_from_another(server, scope, pause, now) => Route::Home,
             None if self.unshipped.is_some() || self.away.contains(scope) => Route::Home,
             // The server has lost its data since.
             None if self.mark(scope, now).is_some_and(|m| m.born != self.born(server)) => Route::Home,
-            None if self.fleet_hold(server).is_some_and(|f| f.born != self.born(server)) => Route::Home,
-            None if self.owes_fleet(server) => Route::Home,
+            None if self.fleet(server).is_some_and(|f| f.here.is_some() || f.born != self.born(server)) => Route::Home,
             None => Route::Server,
         }
+    }
+
+    /// The configuration names another store. Returns the fleet as it was known at the server that decided before, if one did.
+    pub(super) fn hand_over(&mut self, to: &str, now: Ms) -> Option<FleetState> {
+        let from = std::mem::replace(&mut self.store, to.to_owned());
+        // Each scope that files decided for has a file, which says so.
+        if !from.is_empty() && from != FILES {
+            self.since = Some(now);
+        }
+        self.fleet(&from).map(|kept| kept.known().clone())
+    }
+
+    /// Whether another store may have admitted the scope within the pause of a change.
+    pub(super) fn comes_from_another(&self, store: &str, scope: &str, pause: Ms, now: Ms) -> bool {
+        match (self.scopes.get(scope), self.since) {
+            _ if scope.is_empty() => false,
+            (Some(asked), _) => asked != store,
+            (None, Some(since)) => self.store == store && now < since.saturating_add(pause),
+            (None, None) => false,
+        }
+    }
+
+    /// The scope is decided by this store from now on.
+    pub(super) fn arrived(&mut self, store: &str, scope: &str) {
+        // Those that are forgotten are taken for scopes of another store once more.
+        if self.scopes.len() >= MOST_NAMED {
+            self.scopes.clear();
+        }
+        self.scopes.insert(scope.to_owned(), store.to_owned());
     }
 
     /// The `born` by which this machine knows the server; empty before its first verdict.
@@ -254,73 +283,65 @@ impl Record {
         self.born.get(server).map_or("", String::as_str)
     }
 
+    /// Whether anything is kept that a server's documents of this scope may differ from.
+    pub(super) fn keeps(&self, server: &str, scope: &str, born: &str) -> bool {
+        self.is_other(server, born) || self.fleets.contains_key(server) || self.marks.contains_key(scope)
+    }
+
+    /// Whether this is another store epoch than the one that this machine knows.
+    pub(super) fn is_other(&self, server: &str, born: &str) -> bool {
+        !born.is_empty() && born != self.born(server)
+    }
+
     /// Takes note of a server's `born`; tells whether it is another than before.
     pub(super) fn knows(&mut self, server: &str, born: &str) -> bool {
         !born.is_empty() && self.born.insert(server.to_owned(), born.to_owned()).as_deref() != Some(born)
     }
 
-    /// The whole fleet's hold, as this server last told of it or as it was opened in its place.
-    pub(super) fn fleet_hold(&self, server: &str) -> Option<&FleetHold> {
-        self.fleet_holds.get(server)
+    /// This server's fleet document, as far as it is kept.
+    pub(super) fn fleet(&self, server: &str) -> Option<&FleetSeen> {
+        self.fleets.get(server)
     }
 
-    /// Keeps what a server told of the fleet's hold.
-    pub(super) fn hold_fleet(&mut self, server: &str, hold: Hold, now: Ms) {
-        let born = self.born(server).to_owned();
-        self.fleet_holds.insert(server.to_owned(), FleetHold { hold, born, seen: now, own: false });
+    /// The whole fleet's hold, as this server last had it or as it was decided in its place.
+    pub(super) fn fleet_hold(&self, server: &str) -> Option<&Hold> {
+        self.fleet(server)?.known().hold.as_ref()
     }
 
-    /// Forgets what this server told of the fleet's hold; tells whether that changed anything.
-    pub(super) fn free_fleet(&mut self, server: &str) -> bool {
-        self.fleet_holds.remove(server).is_some()
+    /// Whether a server's fleet document (by this machine's clock) has another hold than is kept.
+    pub(super) fn is_news_of_fleet(&self, server: &str, seen: &FleetState) -> bool {
+        let id = |hold: Option<&Hold>| hold.map(Hold::identity);
+        match self.fleet(server) {
+            // What was decided here is newer.
+            Some(kept) => kept.here.is_none() && id(kept.base.hold.as_ref()) != id(seen.hold.as_ref()),
+            None => seen.hold.is_some(),
+        }
     }
 
-    /// As [`Hold::rebase`], for the whole fleet's; tells whether that changed anything.
+    /// Keeps a server's fleet document (by this machine's clock); returns whether that changed anything. `told` is what was decided
+    /// here, where the document contains it.
+    pub(super) fn see_fleet(&mut self, server: &str, seen: &FleetState, told: Option<&FleetState>) -> bool {
+        if self.fleet(server).is_some_and(|kept| kept.here.is_some() && kept.here.as_ref() != told) {
+            return false;
+        }
+        if seen.hold.is_none() {
+            return self.fleets.remove(server).is_some();
+        }
+        let new = FleetSeen { born: self.born(server).to_owned(), base: of_fleet(seen), here: None };
+        self.fleets.insert(server.to_owned(), new.clone()).as_ref() != Some(&new)
+    }
+
+    /// As [`FleetSeen::rebase`]; returns whether that changed anything.
     pub(super) fn rebase_fleet(&mut self, server: &str, now: Ms) -> bool {
-        let later = self.fleet_holds.get_mut(server).filter(|f| f.hold.since > now);
-        later.map(|f| f.hold.rebase(now)).is_some()
+        let Some(kept) = self.fleets.get_mut(server) else { return false };
+        let before = kept.clone();
+        kept.rebase(now);
+        *kept != before
     }
 
-    /// The whole fleet was held or released in this server's place. A hold that `replaces` whatever stands lifts what the
-    /// server holds, before it is opened there.
-    pub(super) fn decide_fleet(&mut self, server: &str, hold: Option<Hold>, replaces: bool, now: Ms) {
-        match hold {
-            Some(hold) => {
-                if replaces {
-                    self.fleet_releases.insert(server.to_owned(), now - 1);
-                }
-                let own = FleetHold { hold, born: String::new(), seen: now, own: true };
-                self.fleet_holds.insert(server.to_owned(), own);
-            }
-            None => {
-                self.fleet_holds.remove(server);
-                self.fleet_releases.insert(server.to_owned(), now);
-            }
-        }
-    }
-
-    /// When the whole fleet's hold was lifted here, of which this server has not been told.
-    pub(super) fn fleet_released(&self, server: &str) -> Option<Ms> {
-        self.fleet_releases.get(server).copied()
-    }
-
-    /// Whether this server has not been told of all that was decided here of the whole fleet.
-    pub(super) fn owes_fleet(&self, server: &str) -> bool {
-        self.fleet_releases.contains_key(server) || self.fleet_hold(server).is_some_and(|f| f.own)
-    }
-
-    /// The server, which is `born` so, has been told what stood in an earlier record; tells whether that changed anything.
-    pub(super) fn fleet_is_told(&mut self, server: &str, told: &Self, born: &str) -> bool {
-        let released = told.fleet_released(server).filter(|at| self.fleet_released(server) == Some(*at));
-        let mut changed = released.and_then(|_| self.fleet_releases.remove(server)).is_some();
-        let same = |f: &&mut FleetHold| told.fleet_hold(server).is_some_and(|t| (&t.hold, t.seen) == (&f.hold, f.seen));
-        let told = self.fleet_holds.get_mut(server).filter(|f| f.own || f.born != born).filter(same);
-        if let Some(hold) = told {
-            hold.own = false;
-            born.clone_into(&mut hold.born);
-            changed = true;
-        }
-        changed
+    /// The whole fleet was held or released in this server's place.
+    pub(super) fn decide_fleet(&mut self, server: &str, here: &FleetState) {
+        self.fleets.entry(server.to_owned()).or_default().here = Some(of_fleet(here));
     }
 
     /// The scope's mark, while it matters.
@@ -364,5 +385,32 @@ impl Breaker {
     /// Whether a try is due. A clock that was stepped back must not put it off.
     pub(super) fn is_due(&self, now: Ms) -> bool {
         self.next <= now || self.next > now.saturating_add(2 * millis(SLOWEST_PROBE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A document that was on its way when the server fell silent is older than what was decided in its place.
+    #[test]
+    fn a_document_from_before_undoes_nothing_that_was_decided_here() {
+        let fleet = |by: &str, id| FleetState {
+            hold: Some(Hold { reason: String::new(), by: by.to_owned(), since: 5, until: None, id }),
+            ..FleetState::default()
+        };
+        let seen = [FleetState::default(), fleet("ann", 1)];
+        for (here, seen) in
+            [FleetState::default(), fleet("bob", 2)].iter().flat_map(|h| seen.iter().map(move |s| (h, s)))
+        {
+            let mut record = Record::default();
+            record.see_fleet("a", seen, None);
+            record.decide_fleet("a", here);
+            assert!(!record.is_news_of_fleet("a", seen) && !record.see_fleet("a", seen, None));
+            assert_eq!(record.fleet_hold("a"), here.hold.as_ref());
+            // Told of it, the server decides again.
+            assert!(record.see_fleet("a", seen, Some(here)));
+            assert_eq!(record.fleet_hold("a"), seen.hold.as_ref());
+        }
     }
 }

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::mirror::{Away, Mirror};
+use super::seen::{Away, Base};
 use super::server_record::FOREVER;
 use super::transaction::Redo;
 use super::{StoreError, place};
 use crate::read;
 use crate::text;
 use crate::throttle::policy::Ms;
-use crate::throttle::state::{FleetState, ScopeState, SessionState};
+use crate::throttle::state::{FactId, FleetState, Rest, RestKind, ScopeState, SessionState};
 
 /// The version of the files' layout.
 pub(super) const VERSION: u32 = 1;
@@ -40,13 +40,13 @@ pub(super) struct ScopeFile {
     /// date.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) tenure: String,
-    /// What the server last said, where it may have to be remembered.
+    /// The server's document as it was last seen, where it or a session of the scope restricts anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) mirror: Option<Mirror>,
+    pub(super) base: Option<Base>,
     /// What it has not been told yet, while this store decides in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) away: Option<Away>,
-    /// When the server last took the scope back.
+    /// When a server last took the scope back; zero where one decided for it from the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) given_back: Option<Ms>,
 }
@@ -58,7 +58,7 @@ impl ScopeFile {
             scope,
             sessions: BTreeMap::new(),
             tenure: String::new(),
-            mirror: None,
+            base: None,
             away: None,
             given_back: None,
         }
@@ -66,8 +66,10 @@ impl ScopeFile {
 
     /// Lists a session that is brought to the server.
     pub(super) fn list(&mut self, id: &str, session: &SessionState, now: Ms) {
-        let rest_until = session.rest.as_ref().filter(|r| r.lasts(now)).map(|r| r.until.unwrap_or(FOREVER));
-        self.sessions.insert(id.to_owned(), Listed { seen: now, rest_until });
+        let rest = restricting(session, now);
+        let rest_until = rest.map(|r| r.until.unwrap_or(FOREVER));
+        let rest = rest.map_or(0, Rest::identity);
+        self.sessions.insert(id.to_owned(), Listed { seen: now, rest_until, rest });
         if self.sessions.len() > MOST_BROUGHT
             && let Some(oldest) = self.sessions.iter().min_by_key(|(_, listed)| listed.seen).map(|(id, _)| id.clone())
         {
@@ -84,6 +86,14 @@ pub(super) struct Listed {
     /// When its rest ends, if it rests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) rest_until: Option<Ms>,
+    /// Which rest that is.
+    #[serde(default)]
+    pub(super) rest: FactId,
+}
+
+/// The session's rest that lasts, but for one of the client's own tasks, which each stop books anew.
+pub(super) fn restricting(session: &SessionState, now: Ms) -> Option<&Rest> {
+    session.rest.as_ref().filter(|rest| rest.kind != RestKind::Parked && rest.lasts(now))
 }
 
 impl Listed {
@@ -97,9 +107,12 @@ impl Listed {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SessionFile {
     v: u32,
-    /// It is what a server last said, and was not decided here.
+    /// It is the server's document, and nothing of it was decided here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) mirror: bool,
+    /// The server's document, where the session was decided here since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) base: Option<SessionState>,
     /// The tenure of its scope's file under which it was decided here.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) tenure: String,
@@ -107,14 +120,25 @@ pub(super) struct SessionFile {
 }
 
 impl SessionFile {
-    /// A session as it was decided here, in the scope of this file.
-    pub(super) fn decided(session: SessionState, scope: &ScopeFile) -> Self {
-        Self { v: VERSION, mirror: false, tenure: scope.tenure.clone(), session }
+    /// A session as it was decided here, in the scope of this file, since the server's document was this base.
+    pub(super) fn decided(session: SessionState, base: Option<SessionState>, scope: &ScopeFile) -> Self {
+        Self { v: VERSION, mirror: false, base, tenure: scope.tenure.clone(), session }
     }
 
-    /// A session as a server said it.
-    pub(super) fn said(session: SessionState) -> Self {
-        Self { v: VERSION, mirror: true, tenure: String::new(), session }
+    /// A session as a server's document has it, by this machine's clock.
+    pub(super) fn seen(session: SessionState) -> Self {
+        Self { v: VERSION, mirror: true, base: None, tenure: String::new(), session }
+    }
+
+    /// The server's document, as far as it is known.
+    pub(super) fn base(&self) -> Option<&SessionState> {
+        if self.mirror { Some(&self.session) } else { self.base.as_ref() }
+    }
+
+    /// As [`Rest::rebase`], for both documents.
+    pub(super) fn rebase(&mut self, now: Ms) {
+        let both = [Some(&mut self.session), self.base.as_mut()].into_iter().flatten();
+        both.filter_map(|session| session.rest.as_mut()).for_each(|rest| rest.rebase(now));
     }
 
     /// Whether it is up to date, by the file of its scope.
@@ -132,7 +156,7 @@ impl SessionFile {
         if of == scope || of.is_empty() {
             return self.is_current(id, Some(file));
         }
-        // What a server said in another scope may be long over.
+        // What a server had in another scope may be long over.
         !self.mirror && text::is_encoded(of) && self.is_current(id, peek::<ScopeFile>(&self::scope(dir, of)).as_ref())
     }
 }
@@ -149,11 +173,23 @@ struct OldScopeFile {
 pub(super) struct FleetFile {
     v: u32,
     pub(super) fleet: FleetState,
+    /// A server decides, by the configuration.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) left: bool,
+    /// Since when files decide again, where a server did before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) since: Option<Ms>,
 }
 
 impl FleetFile {
     pub(super) fn new(fleet: FleetState) -> Self {
-        Self { v: VERSION, fleet }
+        Self { v: VERSION, fleet, left: false, since: None }
+    }
+}
+
+impl Default for FleetFile {
+    fn default() -> Self {
+        Self::new(FleetState::default())
     }
 }
 
@@ -262,11 +298,11 @@ pub(super) fn peek_session(dir: &Path, id: &str, scope: &str, file: &ScopeFile) 
 }
 
 /// The sessions that a scope's file lists, of those that are still of this scope.
-pub(super) fn listed(dir: &Path, scope: &str, file: &ScopeFile) -> Vec<(String, SessionState)> {
+pub(super) fn listed(dir: &Path, scope: &str, file: &ScopeFile) -> Vec<(String, SessionFile)> {
     let read = |id: &String| {
         let found = peek::<SessionFile>(&session(dir, id))?;
         let is_of_scope = found.session.scope == scope || found.session.scope.is_empty();
-        (is_of_scope && found.is_current(id, Some(file))).then(|| (id.clone(), found.session))
+        (is_of_scope && found.is_current(id, Some(file))).then(|| (id.clone(), found))
     };
     file.sessions.keys().filter_map(read).collect()
 }

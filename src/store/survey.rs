@@ -234,7 +234,7 @@ fn lay_over(
     let (Some(dir), Some((server, _))) = (decider::dir(config), store::server(config)) else { return };
     let record = server_record::read(&dir);
     let away = record.as_ref().map(|r| &r.away);
-    let stays = |scope: &&String| decider::route(&dir, record.as_ref(), &server.shown, scope) == Route::Stays;
+    let stays = |scope: &&String| decider::route(config, &dir, record.as_ref(), &server.shown, scope) == Route::Stays;
     let mut here: BTreeSet<String> = away.into_iter().flatten().filter(stays).cloned().collect();
     here.extend(of_another_type);
     let scope_of = |id: &String| Some(roll::session_here(&dir, id)?.scope).filter(|scope| text::is_encoded(scope));
@@ -242,7 +242,8 @@ fn lay_over(
     for scope in &here {
         let file = state_file::peek::<ScopeFile>(&state_file::scope(&dir, scope));
         let file = file.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
-        let known = state_file::listed(&dir, scope, &file);
+        let known = state_file::listed(&dir, scope, &file).into_iter().map(|(id, file)| (id, file.session));
+        let known: Vec<Session> = known.collect();
         sessions.retain(|(id, _)| !known.iter().any(|(own, _)| own == id));
         sessions.extend(known);
         survey.scopes.insert(scope.clone(), file.as_known());

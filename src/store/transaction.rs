@@ -244,11 +244,11 @@ impl Change {
 #[cold]
 fn hold_fleet(config: &Config, dir: &Path, now: Ms) -> Result<(), StoreError> {
     let path = state_file::fleet(dir);
-    let mut fleet = state_file::peek::<FleetFile>(&path).map(|file| file.fleet).unwrap_or_default();
+    let mut file = state_file::peek::<FleetFile>(&path).unwrap_or_default();
     let unknown = unknown_past::fleet(config, now).hold;
     let end = |hold: &Option<crate::throttle::state::Hold>| hold.as_ref().map(|h| h.until.unwrap_or(Ms::MAX));
-    if end(&fleet.hold) < end(&unknown) {
-        fleet.hold = unknown;
+    if end(&file.fleet.hold) < end(&unknown) {
+        file.fleet.hold = unknown;
     }
-    state_file::replace(&path, &FleetFile::new(fleet))
+    state_file::replace(&path, &file)
 }

@@ -170,7 +170,8 @@ fn lost(fleet: &mut FleetState, ask: &Step, now: Ms) -> Option<Decision> {
     fleet.lost = fleet.lost.map(|lost| lost.min(now));
     let known = ask.known_born.is_empty() || ask.known_born == fleet.born;
     if fleet.born.is_empty() {
-        fleet.born.clone_from(&ask.id);
+        // A step that is told again to a store that lost its data must not give it the same one.
+        fleet.born = format!("{}-{now}", ask.id);
     }
     if known {
         return None;

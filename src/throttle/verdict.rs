@@ -112,13 +112,15 @@ pub struct Verdict {
     pub unjournaled: bool,
     /// Why the embedded store stood in for the configured server, where it did.
     pub degraded: Option<String>,
+    /// Whether that server may have committed the step all the same: its answer was lost.
+    pub unconfirmed: bool,
 }
 
 impl Verdict {
     /// Wraps a decision that a store **has committed**. Only stores call this: an admission is worth its commit.
     pub(crate) fn committed(decision: Decision, notes: Vec<String>) -> Self {
         let admission = (decision.outcome == Outcome::Admit).then_some(Admission(()));
-        Self { decision, admission, notes, by_files: false, unjournaled: false, degraded: None }
+        Self { decision, admission, notes, by_files: false, unjournaled: false, degraded: None, unconfirmed: false }
     }
 }
 

@@ -12,38 +12,38 @@ use crate::{Gate, nap, support_now};
 
 const QUICK: &str = r#"{"stop": {"min_interval": "200ms", "burst": null}}"#;
 
-fn url(port: u16) -> String {
+pub fn url(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
 }
 
-fn run_at(frosty: &Frosty, url: &str, args: &[&str]) -> Answer {
+pub fn run_at(frosty: &Frosty, url: &str, args: &[&str]) -> Answer {
     let mut command = frosty.command(args);
     command.env("FROSTY_STORE", url);
     feed(command, b"")
 }
 
-fn why(con: &mut Connection, key: &str) -> String {
+pub fn why(con: &mut Connection, key: &str) -> String {
     documents::read(con, key)["hold"]["reason"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A hold that somebody opened while the server was away replaces an older one there, and no newer one.
+/// Of a hold that was opened here while the server was away and one that was opened there, the longer one stands.
 #[test]
-fn the_newer_of_two_holds_stands() {
-    for (newer_there, stands) in [(false, "mine"), (true, "theirs")] {
+fn the_longer_of_two_holds_stands() {
+    for (left_there, stands) in [(1_800_000, "mine"), (7_200_000, "theirs")] {
         let port = free_port();
         let frosty = Frosty::new().var("FROSTY_STORE", &url(port)).config(QUICK);
         frosty.hook(&stop("s"));
-        let since = support_now();
-        for args in [&["hold", "--reason", "mine"][..], &["hold", "s", "--reason", "mine"]] {
+        for args in
+            [&["hold", "--for", "1h", "--reason", "mine"][..], &["hold", "s", "--for", "1h", "--reason", "mine"]]
+        {
             assert_eq!(frosty.run(args, b"").code, Some(0));
         }
-        nap(5);
-        let since = if newer_there { support_now() } else { since - 60_000 };
+        let since = support_now();
         let server = Server::start_on(port);
         let mut con = server.connection();
         let scope = documents::scope("s");
         for key in [FLEET, &scope] {
-            documents::hold(&mut con, key, "theirs", since, Some(since + 3_600_000));
+            documents::hold(&mut con, key, "theirs", since, Some(since + left_there));
         }
         eventually("the server is told", || {
             frosty.hook(&stop("s"));
@@ -153,7 +153,7 @@ fn a_fleets_hold_keeps_its_length_when_the_clock_is_stepped_back() {
         edit(&frosty, file, |value| {
             let hold = match file {
                 "fleet.json" => &mut value["fleet"]["hold"],
-                _ => &mut value["fleet_holds"][&away]["hold"],
+                _ => &mut value["fleets"][&away]["here"]["hold"],
             };
             for field in ["since", "until"] {
                 hold[field] = json!(hold[field].as_i64().unwrap() + 3_600_000);

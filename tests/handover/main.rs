@@ -5,6 +5,7 @@ mod clocks;
 mod engines;
 mod holds;
 mod more;
+mod stores;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -33,6 +34,8 @@ struct Gate {
     late: Arc<AtomicU64>,
     /// How much later besides the answer to a commit comes, in ms.
     late_commit: Arc<AtomicU64>,
+    /// The next answer to the commit of a hold or a release is cut off.
+    cuts: Arc<AtomicBool>,
     /// A commit is kept until this is over: then it is delivered, though no client waits for its answer.
     holds: Arc<AtomicBool>,
 }
@@ -43,9 +46,9 @@ impl Gate {
         let url = format!("redis://{}", listener.local_addr().unwrap());
         let open = Arc::new(AtomicBool::new(true));
         let (late, late_commit) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let holds = Arc::new(AtomicBool::new(false));
+        let (holds, cuts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (is_open, lag, commit_lag) = (Arc::clone(&open), Arc::clone(&late), Arc::clone(&late_commit));
-        let (hold, port) = (Arc::clone(&holds), server.port);
+        let (hold, cut, port) = (Arc::clone(&holds), Arc::clone(&cuts), server.port);
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.unwrap();
@@ -55,20 +58,28 @@ impl Gate {
                 let Ok(upstream) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 let held = hold.load(Ordering::SeqCst);
                 let is_commit = Arc::new(AtomicBool::new(false));
+                let is_persons = Arc::new(AtomicBool::new(false));
                 for (asks, mut from, mut to) in
                     [(true, client.try_clone().unwrap(), upstream.try_clone().unwrap()), (false, upstream, client)]
                 {
                     let (lag, commit_lag, hold) = (Arc::clone(&lag), Arc::clone(&commit_lag), Arc::clone(&hold));
-                    let is_commit = Arc::clone(&is_commit);
+                    let (is_commit, cut) = (Arc::clone(&is_commit), Arc::clone(&cut));
+                    let is_persons = Arc::clone(&is_persons);
                     std::thread::spawn(move || {
                         let mut bytes = [0; 65536];
                         while let Ok(n @ 1..) = from.read(&mut bytes) {
                             if asks {
-                                is_commit.store(bytes[..n].windows(4).any(|word| word == b"EVAL"), Ordering::SeqCst);
+                                let names = |word: &[u8]| bytes[..n].windows(word.len()).any(|found| found == word);
+                                is_commit.store(names(b"EVAL"), Ordering::SeqCst);
+                                let is_of_holds = names(b"\r\nHold\r\n") || names(b"\r\nRelease\r\n");
+                                is_persons.store(is_of_holds, Ordering::SeqCst);
                             }
                             let commits = is_commit.load(Ordering::SeqCst);
                             while asks && commits && held && hold.load(Ordering::SeqCst) {
                                 nap(5);
+                            }
+                            if !asks && is_persons.load(Ordering::SeqCst) && cut.swap(false, Ordering::SeqCst) {
+                                break;
                             }
                             if !asks {
                                 let more = if commits { commit_lag.load(Ordering::SeqCst) } else { 0 };
@@ -86,7 +97,7 @@ impl Gate {
                 }
             }
         });
-        Self { url, open, late, late_commit, holds }
+        Self { url, open, late, late_commit, cuts, holds }
     }
 
     fn shut(&self) {
@@ -235,7 +246,7 @@ fn a_journal_begun_anew_in_an_outage_is_shipped() {
 
 /// Without a minimum interval and a bang window nothing is guarded, but holds are kept.
 #[test]
-fn a_mirrored_hold_outlives_the_servers_data_without_a_guard() {
+fn a_kept_hold_outlives_the_servers_data_without_a_minimum_interval() {
     let server = Server::start();
     let frosty = Frosty::on(&server).config(r#"{"stop": {"min_interval": "0s", "burst": null}}"#);
     let mut con = server.connection();

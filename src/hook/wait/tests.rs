@@ -274,7 +274,7 @@ fn a_store_that_fails_until_the_end_leaves_a_note() {
 #[test]
 fn what_could_change_the_answer_makes_it_request_again() {
     let woken = Look { woken: true, ..unchanged() };
-    let hold = Hold { reason: String::new(), by: "ann".to_owned(), since: 0, until: None };
+    let hold = Hold { reason: String::new(), by: "ann".to_owned(), since: 0, until: None, id: 0 };
     let is_held = Look { holds: vec![hold], ..unchanged() };
     for (reason, look, then) in [
         (Reason::Done, woken.clone(), Some(ask())),

@@ -102,7 +102,7 @@ impl FileEars<'_> {
         }
         if let (Some(absent), Some(dir)) = (&self.absent, self.record.parent()) {
             let record = server_record::read(dir);
-            look.holds.extend(record.as_ref().and_then(|r| r.fleet_hold(&absent.server.shown)).map(|f| f.hold.clone()));
+            look.holds.extend(record.as_ref().and_then(|r| r.fleet_hold(&absent.server.shown)).cloned());
         }
         self.seen = Some((marks, look.clone()));
         Look { is_back, ..look }
