@@ -5,8 +5,9 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::unknown::Unknown;
 use crate::text;
 
 /// The format of the documents. A document of a newer one is left alone.
@@ -81,9 +82,7 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Document<T> 
         }
         let mut body = serde_json::to_string(state).ok()?;
         if let Some(unknown) = self.unknown() {
-            let mut value: Value = serde_json::from_str(&body).ok()?;
-            unknown.carry(&mut value);
-            body = value.to_string();
+            body = unknown.carried(&body).ok()?;
         }
         let rest = body.strip_prefix('{').unwrap_or("}");
         let comma = if rest == "}" { "" } else { "," };
@@ -98,7 +97,7 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Document<T> 
         if own.strip_prefix('{') == Some(rest) {
             return None;
         }
-        Unknown::of(&["{", rest].concat(), &own).ok().filter(|unknown| !unknown.is_empty())
+        Unknown::of(["{", rest].concat().as_bytes(), own.as_bytes()).ok().filter(|unknown| !unknown.is_empty())
     }
 }
 
@@ -138,59 +137,6 @@ fn format_at_head(text: &str) -> Option<u64> {
     let (prefix, ..) = head(text)?;
     let rest = text.strip_prefix(prefix)?.strip_prefix(",\"format\":")?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-}
-
-/// The fields of a document that its state does not write, at whatever depth: a newer program's.
-#[derive(Debug, Clone, Default)]
-struct Unknown {
-    fields: Map<String, Value>,
-    /// Those inside of the objects that are known.
-    inner: Vec<(String, Unknown)>,
-}
-
-impl Unknown {
-    fn of(body: &str, own: &str) -> serde_json::Result<Self> {
-        Ok(match (serde_json::from_str(body)?, serde_json::from_str(own)?) {
-            (Value::Object(all), Value::Object(own)) => Self::between(all, &own),
-            _ => Self::default(),
-        })
-    }
-
-    fn between(all: Map<String, Value>, own: &Map<String, Value>) -> Self {
-        let mut unknown = Self::default();
-        for (name, value) in all {
-            match (value, own.get(&name)) {
-                (value, None) => {
-                    unknown.fields.insert(name, value);
-                }
-                (Value::Object(all), Some(Value::Object(own))) => {
-                    let inner = Self::between(all, own);
-                    if !inner.is_empty() {
-                        unknown.inner.push((name, inner));
-                    }
-                }
-                _ => {}
-            }
-        }
-        unknown
-    }
-
-    fn is_empty(&self) -> bool {
-        self.fields.is_empty() && self.inner.is_empty()
-    }
-
-    /// Adds them to what is written. Those inside of an object that is gone go with it.
-    fn carry(&self, into: &mut Value) {
-        let Value::Object(written) = into else { return };
-        for (name, value) in &self.fields {
-            written.entry(name).or_insert_with(|| value.clone());
-        }
-        for (name, inner) in &self.inner {
-            if let Some(written) = written.get_mut(name) {
-                inner.carry(written);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

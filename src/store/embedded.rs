@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::local_journal::LocalJournal;
 use super::server_record::{self, Record};
-use super::state_file::{self, FleetFile, Found, ScopeFile, SessionFile};
+use super::state_file::{self, Before, FleetFile, Found, ScopeFile, SessionFile};
 use super::transaction::Transaction;
 use super::{Store, StoreError, expiry, handover, place, reached, unknown_past};
 use crate::clock;
@@ -88,10 +88,10 @@ impl<'a> Embedded<'a> {
         if step.event.is_fleets() {
             return self.step_fleet(step, changes, now, notes);
         }
-        let Read { state: mut file, text: scope_text } = self.scope(step, &mut changes, now, &mut notes)?;
+        let Read { state: mut file, before: scope_before } = self.scope(step, &mut changes, now, &mut notes)?;
         let (takes_over, servers) = self.stand_in(step, &mut file, now)?;
         let mut fleet = if step.event.touches_fleet() { self.fleet(now, &mut notes)? } else { Read::default() };
-        let is_new = scope_text.is_empty();
+        let is_new = scope_before.is_empty();
         if let Some(since) = self.come_back(&mut fleet.state, now)?
             && step.event.asks() == Some(Class::Stop)
             && (is_new || !file.is_files())
@@ -135,11 +135,11 @@ impl<'a> Embedded<'a> {
         let line = entry.line();
 
         fleet.state.fleet = state.fleet;
-        put_fleet(&mut changes, &fleet.state, &fleet.text)?;
+        put_fleet(&mut changes, &fleet.state, &fleet.before)?;
         file.scope = state.scope;
         if !step.event.is_of_holds() {
-            let before = session.state;
-            put_session(&mut changes, step, state.session, before, &session.text, &mut file, now)?;
+            let Read { state: old, before } = session;
+            put_session(&mut changes, step, state.session, old, &before, &mut file, now)?;
         }
         if let Some(away) = &mut file.away {
             away.steps = away.steps.wrapping_add(1);
@@ -149,7 +149,7 @@ impl<'a> Embedded<'a> {
                 away.admitted.drain(..over);
             }
         }
-        changes.put(place::scope(&step.scope), &file, &scope_text)?;
+        changes.put(place::scope(&step.scope), &file, &scope_before)?;
         changes.commit(Some(line))?;
         if matches!(step.event, Event::SessionStart { .. }) {
             expiry::clear(&self.dir, &step.scope, &step.session, now);
@@ -196,7 +196,7 @@ impl<'a> Embedded<'a> {
             server_record::write(&self.dir, &record)?;
         }
         own.state.fleet = state.fleet;
-        put_fleet(&mut changes, &own.state, &own.text)?;
+        put_fleet(&mut changes, &own.state, &own.before)?;
         let mut entry = Entry::of(step, &decided, "", &self.config.fleet, NAME);
         entry.degraded = u8::from(self.degraded().is_some());
         changes.commit(Some(entry.line()))?;
@@ -265,7 +265,7 @@ impl<'a> Embedded<'a> {
     ) -> Result<Read<ScopeFile>, StoreError> {
         let found = state_file::load::<ScopeFile>(&state_file::scope(&self.dir, &step.scope), now)?;
         let state = match found {
-            Found::State { state, text } => return Ok(Read { state, text }),
+            Found::State { state, before } => return Ok(Read { state, before }),
             Found::SetAside(note) => {
                 notes.push(note);
                 unknown_past::scope(self.config, now)
@@ -278,7 +278,7 @@ impl<'a> Embedded<'a> {
                 old.unwrap_or_default()
             }
         };
-        Ok(Read { state: ScopeFile::new(state), text: Vec::new() })
+        Ok(Read { state: ScopeFile::new(state), before: Before::default() })
     }
 
     /// The session's file, if it is up to date. One that cannot be read is a session of which nothing is known.
@@ -291,15 +291,15 @@ impl<'a> Embedded<'a> {
     ) -> Result<Read<Option<SessionFile>>, StoreError> {
         let id = &step.session;
         Ok(match state_file::load::<SessionFile>(&state_file::session(&self.dir, id), now)? {
-            Found::State { state, text } => {
+            Found::State { state, before } => {
                 let state = state.counts(&self.dir, id, &step.scope, scope).then_some(state);
-                Read { state, text }
+                Read { state, before }
             }
             Found::Nothing => Read::default(),
             Found::SetAside(note) => {
                 notes.push(note);
                 let session = unknown_past::session(self.config, now);
-                Read { state: Some(SessionFile::decided(session, None, scope)), text: Vec::new() }
+                Read { state: Some(SessionFile::decided(session, None, scope)), before: Before::default() }
             }
         })
     }
@@ -317,21 +317,21 @@ impl<'a> Embedded<'a> {
 
     fn fleet(&self, now: Ms, notes: &mut Vec<String>) -> Result<Read<FleetFile>, StoreError> {
         Ok(match state_file::load::<FleetFile>(&state_file::fleet(&self.dir), now)? {
-            Found::State { state, text } => Read { state, text },
+            Found::State { state, before } => Read { state, before },
             Found::Nothing => Read::default(),
             Found::SetAside(note) => {
                 notes.push(note);
-                Read { state: FleetFile::new(unknown_past::fleet(self.config, now)), text: Vec::new() }
+                Read { state: FleetFile::new(unknown_past::fleet(self.config, now)), before: Before::default() }
             }
         })
     }
 }
 
-/// A state, and the text that it was read from; empty where there is no file, or none that can be read.
+/// A state, and the file that it was read from.
 #[derive(Default)]
 struct Read<T> {
     state: T,
-    text: Vec<u8>,
+    before: Before,
 }
 
 impl Store for Embedded<'_> {
@@ -345,8 +345,8 @@ fn put_session(
     changes: &mut Transaction<'_>,
     step: &Step,
     session: SessionState,
-    before: Option<SessionFile>,
-    text: &[u8],
+    file: Option<SessionFile>,
+    before: &Before,
     scope: &mut ScopeFile,
     now: Ms,
 ) -> Result<(), StoreError> {
@@ -354,25 +354,25 @@ fn put_session(
     if is_here && (scope.away.is_some() || scope.base.is_some()) {
         scope.list(&step.session, &session, now);
     }
-    let file = match before {
-        Some(mut before) if !is_here => {
-            before.session = session;
-            before
+    let file = match file {
+        Some(mut file) if !is_here => {
+            file.session = session;
+            file
         }
-        before => {
-            let base = before.and_then(|before| if before.mirror { Some(before.session) } else { before.base });
+        file => {
+            let base = file.and_then(|file| if file.mirror { Some(file.session) } else { file.base });
             SessionFile::decided(session, base, scope)
         }
     };
-    changes.put(place::session(&step.session), &file, text)
+    changes.put(place::session(&step.session), &file, before)
 }
 
-/// Writes the fleet's file, which is there only while there is something to keep. `text` is what it holds.
-fn put_fleet(changes: &mut Transaction<'_>, file: &FleetFile, text: &[u8]) -> Result<(), StoreError> {
-    if file.left || file.since.is_some() || is_kept(&file.fleet) {
-        return changes.put(place::FLEET.to_owned(), file, text);
+/// Writes the fleet's file, which is there only while there is something to keep. `before` is what it holds.
+fn put_fleet(changes: &mut Transaction<'_>, file: &FleetFile, before: &Before) -> Result<(), StoreError> {
+    if file.left || file.since.is_some() || is_kept(&file.fleet) || before.has_unknown() {
+        return changes.put(place::FLEET.to_owned(), file, before);
     }
-    if !text.is_empty() {
+    if !before.is_empty() {
         changes.remove(place::FLEET.to_owned());
     }
     Ok(())

@@ -63,6 +63,19 @@ pub enum StoreError {
         /// The format found.
         format: u64,
     },
+    /// A newer version of the program wrote the file.
+    #[error(
+        "expected the format {expected} in {}, found {version}, which a newer frosty wrote: nothing was changed; update this one: frosty --version",
+        crate::text::path(path)
+    )]
+    NewerFile {
+        /// The file.
+        path: PathBuf,
+        /// The format of this program.
+        expected: u32,
+        /// The format found.
+        version: u32,
+    },
     /// The server is known to be away and is not asked.
     #[error("{why}")]
     Away {

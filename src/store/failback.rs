@@ -9,7 +9,7 @@ use super::dragonfly::Dragonfly;
 use super::failover::{ASIDE, Failover};
 use super::seen::{Away, Seen};
 use super::server_record::{self, Record};
-use super::state_file::{self, Found, ScopeFile, SessionFile};
+use super::state_file::{self, Before, Found, ScopeFile, SessionFile};
 use super::transaction::{self, Transaction};
 use super::{StoreError, embedded, place, private, probe, reached, ship};
 use crate::clock;
@@ -117,7 +117,7 @@ impl Failover<'_> {
         if let Found::SetAside(_) = state_file::load::<ScopeFile>(&state_file::scope(dir, scope), now)? {
             let mut file = ScopeFile::new(ScopeState::default());
             file.give_back(now);
-            changes.put(place::scope(scope), &file, &[])?;
+            changes.put(place::scope(scope), &file, &Before::read::<ScopeFile>(&state_file::scope(dir, scope)))?;
             changes.commit(None)?;
         }
         Ok(())
@@ -145,7 +145,7 @@ impl Failover<'_> {
         file.give_back(now);
         let (_, kept) = file.see(seen, seen.born());
         put_seen(&mut changes, dir, scope, &kept)?;
-        changes.put(place::scope(scope), &file, &[])?;
+        changes.put(place::scope(scope), &file, &Before::read::<ScopeFile>(&state_file::scope(dir, scope)))?;
         if let Err(e) = changes.commit(None) {
             remove_told(dir, &path, sessions).map_err(|_| e)?;
         }
@@ -189,7 +189,9 @@ impl Failover<'_> {
             }
             written = (is_kept || had_base)
                 && put_seen(&mut changes, dir, scope, &kept).is_ok()
-                && changes.put(place::scope(scope), &file, &[]).is_ok();
+                && changes
+                    .put(place::scope(scope), &file, &Before::read::<ScopeFile>(&state_file::scope(dir, scope)))
+                    .is_ok();
         }
         // Marked first: without that no request would look into the file.
         if record != before && server_record::write(dir, &record).is_err() {
@@ -225,7 +227,8 @@ fn put_seen(
         let known = state_file::peek::<SessionFile>(&state_file::session(dir, id));
         // What was decided here in another scope the server has still to be told.
         if known.is_none_or(|known| !is_untold(dir, id, scope, &known)) {
-            changes.put(place::session(id), &SessionFile::seen(session.clone()), &[])?;
+            let before = Before::read::<SessionFile>(&state_file::session(dir, id));
+            changes.put(place::session(id), &SessionFile::seen(session.clone()), &before)?;
         }
     }
     Ok(())

@@ -55,6 +55,7 @@ mod tls;
 mod transaction;
 pub(crate) mod trial;
 pub mod undecided;
+mod unknown;
 mod unknown_past;
 mod wire;
 

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::seen::{Away, Base};
 use super::server_record::FOREVER;
 use super::transaction::Redo;
+use super::unknown::Unknown;
 use super::{StoreError, place};
 use crate::read;
 use crate::text;
@@ -195,12 +197,64 @@ impl Default for FleetFile {
 
 /// What reading a state file brought.
 pub(super) enum Found<T> {
-    /// Its content, and the text that it was read from.
-    State { state: T, text: Vec<u8> },
+    /// Its content, and what a change of it starts from.
+    State { state: T, before: Before },
     /// There is none.
     Nothing,
     /// It could not be read and was renamed; the line says so.
     SetAside(String),
+}
+
+/// A file as it was read: what a change is compared with, and what it carries over. Empty where there is none, or none that can
+/// be read.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    text: Vec<u8>,
+    unknown: Unknown,
+}
+
+impl Before {
+    /// The file that this state was read from.
+    fn of<T: Serialize>(text: Vec<u8>, state: &T) -> Self {
+        let own = serde_json::to_vec(state).unwrap_or_default();
+        let unknown = if own == text { Unknown::default() } else { Unknown::of(&text, &own).unwrap_or_default() };
+        Self { text, unknown }
+    }
+
+    /// The file of this kind as it is now.
+    #[allow(private_bounds, reason = "the state files are the only ones")]
+    pub(super) fn read<T: DeserializeOwned + Serialize + Versioned>(path: &Path) -> Self {
+        let text = read::file(path, LARGEST).unwrap_or_default();
+        match serde_json::from_slice::<T>(&text) {
+            Ok(state) if state.version() == VERSION => Self::of(text, &state),
+            _ => Self { text, unknown: Unknown::default() },
+        }
+    }
+
+    /// Whether there was no file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Whether it has fields of a newer program.
+    pub(super) fn has_unknown(&self) -> bool {
+        !self.unknown.is_empty()
+    }
+
+    /// The file's next content; `None` where nothing changes.
+    ///
+    /// # Errors
+    /// When the state cannot be serialized.
+    pub(super) fn next<T: Serialize>(&self, state: &T) -> serde_json::Result<Option<Box<RawValue>>> {
+        let mut content = serde_json::to_string(state)?;
+        if !self.unknown.is_empty() {
+            content = self.unknown.carried(&content)?;
+        }
+        if content.as_bytes() == self.text {
+            return Ok(None);
+        }
+        RawValue::from_string(content).map(Some)
+    }
 }
 
 trait Versioned {
@@ -241,16 +295,26 @@ impl Versioned for FleetFile {
 /// [`replace`] it in the same step. Until then it keeps its old name too, so that no crash leaves a clean slate.
 ///
 /// # Errors
-/// When it can neither be read nor renamed.
+/// When it can neither be read nor renamed, or a newer program wrote it.
 #[allow(private_bounds, reason = "the state files are the only ones")]
-pub(super) fn load<T: DeserializeOwned + Versioned>(path: &Path, now: Ms) -> Result<Found<T>, StoreError> {
+pub(super) fn load<T: DeserializeOwned + Serialize + Versioned>(path: &Path, now: Ms) -> Result<Found<T>, StoreError> {
     let cause = match read::file(path, LARGEST) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(e) => e.to_string(),
         Ok(bytes) => match serde_json::from_slice::<T>(&bytes) {
-            Ok(state) if state.version() == VERSION => return Ok(Found::State { state, text: bytes }),
-            Ok(state) => format!("version {} where {VERSION} was expected", state.version()),
-            Err(e) => e.to_string(),
+            Ok(state) if state.version() == VERSION => {
+                let before = Before::of(bytes, &state);
+                return Ok(Found::State { state, before });
+            }
+            read => {
+                if let Some(version) = newer(&bytes) {
+                    return Err(StoreError::NewerFile { path: path.to_owned(), expected: VERSION, version });
+                }
+                read.map_or_else(
+                    |e| e.to_string(),
+                    |state| format!("version {} where {VERSION} was expected", state.version()),
+                )
+            }
         },
     };
     let mut bad = OsString::from(path);
@@ -264,6 +328,15 @@ pub(super) fn load<T: DeserializeOwned + Versioned>(path: &Path, now: Ms) -> Res
         text::path(path),
         text::path(&bad)
     )))
+}
+
+/// The version of a file that a newer program wrote.
+fn newer(bytes: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u32,
+    }
+    serde_json::from_slice::<Version>(bytes).ok().map(|file| file.v).filter(|version| *version > VERSION)
 }
 
 /// Where a scope's file is in the fleet's folder.

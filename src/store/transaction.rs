@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::local_journal::LocalJournal;
-use super::state_file::{self, FleetFile, Found};
+use super::state_file::{self, Before, FleetFile, Found};
 use super::{StoreError, place, server_record, unknown_past};
 use crate::config::Config;
 use crate::throttle::policy::Ms;
@@ -136,17 +136,15 @@ impl<'a> Transaction<'a> {
         self.lingers = matches!(fs::remove_file(path(self.dir)), Err(e) if e.kind() != ErrorKind::NotFound);
     }
 
-    /// Writes a state to a file whose text is `before`; one that is the same is left as it is.
+    /// Writes a state to the file that was read as `before`; one that is the same is left as it is.
     ///
     /// # Errors
     /// When it cannot be serialized.
-    pub(super) fn put<T: Serialize>(&mut self, file: String, state: &T, before: &[u8]) -> Result<(), StoreError> {
-        let content = serde_json::value::to_raw_value(state).map_err(|e| StoreError::Files {
-            doing: "write",
-            path: self.dir.join(&file),
-            cause: e.into(),
-        })?;
-        if content.get().as_bytes() != before {
+    pub(super) fn put<T: Serialize>(&mut self, file: String, state: &T, before: &Before) -> Result<(), StoreError> {
+        let path = || self.dir.join(&file);
+        let next =
+            before.next(state).map_err(|e| StoreError::Files { doing: "write", path: path(), cause: e.into() })?;
+        if let Some(content) = next {
             self.files.push(Change { file, content: Some(content) });
         }
         Ok(())

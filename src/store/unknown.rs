@@ -1,0 +1,70 @@
+//! The fields of a document that its state does not write, at whatever depth: a newer program's. They are carried over.
+
+use serde_json::{Map, Value};
+
+/// The fields.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unknown {
+    fields: Map<String, Value>,
+    /// Those inside of the objects that are known.
+    inner: Vec<(String, Unknown)>,
+}
+
+impl Unknown {
+    /// What a text has beside `own`, which the program wrote of the state that it read there.
+    ///
+    /// # Errors
+    /// When one of them is no JSON.
+    pub(super) fn of(text: &[u8], own: &[u8]) -> serde_json::Result<Self> {
+        Ok(match (serde_json::from_slice(text)?, serde_json::from_slice(own)?) {
+            (Value::Object(all), Value::Object(own)) => Self::between(all, &own),
+            _ => Self::default(),
+        })
+    }
+
+    fn between(all: Map<String, Value>, own: &Map<String, Value>) -> Self {
+        let mut unknown = Self::default();
+        for (name, value) in all {
+            match (value, own.get(&name)) {
+                (value, None) => {
+                    unknown.fields.insert(name, value);
+                }
+                (Value::Object(all), Some(Value::Object(own))) => {
+                    let inner = Self::between(all, own);
+                    if !inner.is_empty() {
+                        unknown.inner.push((name, inner));
+                    }
+                }
+                _ => {}
+            }
+        }
+        unknown
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.inner.is_empty()
+    }
+
+    /// What the program writes, with these fields. Those inside of an object that is gone go with it.
+    ///
+    /// # Errors
+    /// When it is no JSON.
+    pub(super) fn carried(&self, written: &str) -> serde_json::Result<String> {
+        let mut value: Value = serde_json::from_str(written)?;
+        self.carry(&mut value);
+        Ok(value.to_string())
+    }
+
+    fn carry(&self, into: &mut Value) {
+        let Value::Object(written) = into else { return };
+        for (name, value) in &self.fields {
+            written.entry(name).or_insert_with(|| value.clone());
+        }
+        for (name, inner) in &self.inner {
+            if let Some(written) = written.get_mut(name) {
+                inner.carry(written);
+            }
+        }
+    }
+}
