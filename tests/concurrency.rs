@@ -5,6 +5,7 @@ mod support;
 
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use support::{Frosty, Server, stop};
 
@@ -121,6 +122,27 @@ fn quota_on_the_server_of_a_busy_machine() {
     let here = frosty.journal().iter().filter(|e| e["next_action"] == "CLAUDE_CODE_RESTART").count();
     println!("{twos} exits 2, {zeros} exits 0, {here} admissions by the embedded store");
     assert!(here == 0 && twos <= 100, "{twos} exits 2, {here} admissions by the embedded store");
+}
+
+/// A server that is silent on a busy machine is away after ten seconds.
+#[test]
+fn a_server_that_hangs_on_a_busy_machine() {
+    let _alone = MACHINE.write();
+    let _load = Load::start();
+    let server = Server::start();
+    let frosty = Frosty::bare().var("FROSTY_STORE", &server.url());
+    std::fs::write(frosty.home.path().join(".claude/frosty.json"), r#"{"stop": {"min_interval": "1s", "burst": null}}"#).unwrap();
+    assert_eq!(frosty.hook(&stop("first")).code, Some(2));
+    let hangs = |how| rustix::process::kill_process(rustix::process::Pid::from_raw(server.pid() as i32).unwrap(), how);
+    hangs(rustix::process::Signal::STOP).unwrap();
+    let begun = Instant::now();
+    let mut answers = (0..).map(|n| frosty.hook(&stop(&format!("s{}", n % 2))));
+    let refused = answers.next().unwrap();
+    assert_eq!(refused.code, Some(0), "{refused:?}");
+    let admitted = answers.find(|answer| answer.code == Some(2) || begun.elapsed() > Duration::from_secs(60)).unwrap();
+    hangs(rustix::process::Signal::CONT).unwrap();
+    assert!(admitted.code == Some(2) && begun.elapsed() > Duration::from_secs(10), "{admitted:?}");
+    assert!(frosty.journal().iter().any(|e| e["degraded"] == 1 && e["verdict"] == "admit"));
 }
 
 #[test]

@@ -163,6 +163,7 @@ impl Failover<'_> {
         let mut record = server_record::read_or_rebuild(dir);
         let before = record.clone();
         record.breaker = record.breaker.take().filter(|_| !is_home);
+        record.silent = None;
         if record.knows(&self.server.shown, seen.born()) {
             reached::remember(self.config, self.server);
         }

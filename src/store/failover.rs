@@ -47,6 +47,8 @@ pub struct Failover<'a> {
     patience: Option<Instant>,
     /// The server may have committed the step that it did not answer.
     unconfirmed: bool,
+    /// It answers too late because this machine is busy.
+    slow: bool,
     /// A connection that was kept since the last request.
     line: Option<Line<'a>>,
 }
@@ -65,6 +67,7 @@ impl<'a> Failover<'a> {
             met: !optional,
             patience: None,
             unconfirmed: false,
+            slow: false,
             line: None,
         }
     }
@@ -163,8 +166,9 @@ impl<'a> Failover<'a> {
         let nobody = matches!(server, StoreError::NobodyListens { .. });
         let quiet = nobody && !self.met;
         let why = server.to_string();
-        let breaks = !quiet && server.concerns_all();
-        let stand_in = StandIn { server: &self.server.shown, why: &why, quiet, breaks, keeps: !server.is_full() };
+        let breaks = !quiet && server.concerns_all() && !self.slow;
+        let stand_in =
+            StandIn { server: &self.server.shown, why: &why, quiet, breaks, keeps: !server.is_full() && !self.slow };
         // Many may want the files at once when a server goes: each gets its turn.
         let deadline = self.deadline.max(self.latest());
         let decided = Embedded::new(self.config, deadline).and_then(|store| store.standing_in(stand_in).step(step));
@@ -242,6 +246,9 @@ impl Failover<'_> {
                     if verdict.unjournaled {
                         self.journal_here(dir, step, &verdict.decision);
                     }
+                    if record.silent.is_some() {
+                        starvation::is_heard(dir);
+                    }
                     if self.born(&record).is_empty() {
                         reached::remember(self.config, self.server);
                     }
@@ -318,7 +325,14 @@ impl Failover<'_> {
     #[inline(never)]
     fn ask_longer(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
         self.patience = Some(self.latest());
-        self.go_home(dir, record, step).or_else(|e| self.stand_in(step, e))
+        let e = match self.go_home(dir, record, step) {
+            Err(e) => e,
+            decided => return decided,
+        };
+        let is_open = record.breaker_of(&self.server.shown).is_some();
+        self.slow = matches!(e, StoreError::TimedOut { .. }) && !is_open && !starvation::is_silent(dir);
+        // It decides for the others meanwhile.
+        if self.slow && step.event.asks().is_some() { Err(e) } else { self.stand_in(step, e) }
     }
 }
 

@@ -52,6 +52,9 @@ pub(super) struct Record {
     /// The circuit breaker; closed when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) breaker: Option<Breaker>,
+    /// Since when no answer came to this machine, which has no time for its processes; `None` once one came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) silent: Option<Ms>,
     /// Scopes that the embedded store decides for, or did last.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) away: BTreeSet<String>,
