@@ -193,3 +193,20 @@ fn notes_are_brought_once() {
     assert_eq!(note(Some(&quiet), &woken, &quiet), (true, "look".into()));
     assert_eq!(note(None, &woken, &more), (true, "look\nhere".into()));
 }
+
+/// A release that was given to a store without its data names the hold that it lost, and none that was opened since.
+#[test]
+fn a_release_at_a_store_that_lost_its_data_lifts_what_was_kept_of_it() {
+    let clocks = Clocks { here: NOW + HOUR, there: NOW };
+    let (kept, opened_here) = (hold(3, clocks.here), hold(5, clocks.here));
+    for (own, released, stands) in [
+        (&kept, Some(NOW - 10), false),
+        (&kept, Some(NOW - 10_000), true),
+        (&kept, None, true),
+        (&opened_here, Some(NOW - 10), true),
+    ] {
+        let mut found = Some(own.clone());
+        merge::heed_release(&mut found, Some(&kept), released, clocks);
+        assert_eq!(found.is_some(), stands, "{own:?} {released:?}");
+    }
+}

@@ -88,7 +88,11 @@ impl Carry<'_> {
         let here = if self.file.away.is_some() { Some(&self.file.scope) } else { base.map(|base| &base.scope) };
         let mut scope = found.scope.state.clone();
         if let Some(here) = here {
-            scope = merge::scope(known.map(|base| &base.scope), here, &scope, clocks);
+            let mut here = here.clone();
+            if let (None, Some(base)) = (known, base) {
+                merge::heed_release(&mut here.hold, base.scope.hold.as_ref(), scope.released, clocks);
+            }
+            scope = merge::scope(known.map(|base| &base.scope), &here, &scope, clocks);
         }
         if self.starts_interval {
             scope.taken = Some(found.now);
@@ -127,7 +131,11 @@ impl Carry<'_> {
         let clocks = Clocks { here: self.now, there: found.now };
         let Some(kept) = self.fleet else { return fleet };
         let base = Some(&kept.base).filter(|_| !kept.born.is_empty() && kept.born == fleet.born);
-        merge::fleet(base, kept.known(), &fleet, clocks)
+        let mut here = kept.known().clone();
+        if base.is_none() {
+            merge::heed_release(&mut here.hold, kept.base.hold.as_ref(), fleet.released, clocks);
+        }
+        merge::fleet(base, &here, &fleet, clocks)
     }
 
     /// The admissions made here that a limit may still count. Each counts once, however often it is brought.

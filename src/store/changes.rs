@@ -11,6 +11,7 @@ use super::document::Document;
 use super::dragonfly::NAME;
 use super::keys::Keys;
 use super::loaded::{Loaded, SetAside};
+use crate::clock;
 use crate::config::Config;
 use crate::journal::Entry;
 use crate::throttle::keep;
@@ -215,12 +216,14 @@ pub(super) fn put<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>
     lifetime: Option<Ms>,
     admitted: bool,
 ) {
-    let next = document.next(state, &commit.id);
+    let id = clock::id();
+    let next = document.next(state, &id);
     if admitted || next.is_some() {
         commit.only_at_version(key.clone(), &document.version);
     }
     if let Some(next) = next {
         commit.set(key, lifetime.map(|lifetime| lifetime.clamp(1, FURTHEST)), next);
+        commit.written.push(id);
     }
 }
 

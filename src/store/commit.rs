@@ -2,7 +2,6 @@
 
 use redis::{Cmd, Value, cmd};
 
-use crate::clock;
 use crate::throttle::policy::Ms;
 
 /// The script.
@@ -14,10 +13,10 @@ pub const COMMIT_SHA: &str = include_str!(concat!(env!("OUT_DIR"), "/commit.sha1
 pub(super) const READY: &[u8] = b"ready";
 
 /// The conditions and effects of one decision, in the order in which the script carries them out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Commit {
-    /// Distinguishes it from every other: the version of each document that it writes ends with it.
-    pub(super) id: String,
+    /// What the version of each document that it writes ends with.
+    pub(super) written: Vec<String>,
     keys: Vec<String>,
     conditions: Vec<Vec<u8>>,
     effects: Vec<Vec<u8>>,
@@ -33,12 +32,6 @@ pub(super) enum Committed {
     },
     /// A condition did not hold: nothing was applied.
     Conflict,
-}
-
-impl Default for Commit {
-    fn default() -> Self {
-        Self { id: clock::id(), keys: Vec::new(), conditions: Vec::new(), effects: Vec::new() }
-    }
 }
 
 impl Commit {

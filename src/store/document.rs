@@ -70,9 +70,9 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Document<T> 
         Self { state, version, before: None, ..Self::default() }
     }
 
-    /// Whether the commit with this id wrote it.
-    pub(super) fn is_written_by(&self, commit: &str) -> bool {
-        self.version.ends_with(format!("-{commit}\"").as_bytes())
+    /// Whether its version ends with this id.
+    pub(super) fn is_of(&self, id: &str) -> bool {
+        self.version.ends_with(format!("-{id}\"").as_bytes())
     }
 
     /// The text of the next version with this state, written by the commit `id`; `None` where nothing changed.

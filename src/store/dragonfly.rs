@@ -177,13 +177,13 @@ impl<'a> Dragonfly<'a> {
         let step = &Step { known_born: known_born.to_owned(), ..step.clone() };
         // An event that is no request would be applied twice.
         let (mut is_first_loss, mut conflicts) = (step.event.asks().is_some() || step.event.is_of_holds(), 0);
-        let mut sent: Option<(String, Decision)> = None;
+        let mut sent: Option<(Vec<String>, Decision)> = None;
         let mut remembered = self.remembered(step);
         loop {
             let is_remembered = remembered.is_some();
             let loaded = remembered.take().map_or_else(|| self.load(step), Ok)?;
-            if let Some((id, decided)) = sent.take()
-                && loaded.has(&id)
+            if let Some((written, decided)) = sent.take()
+                && loaded.has(&written)
             {
                 self.seen = Some(loaded.seen(step, loaded.state()));
                 return Ok(Verdict::committed(decided, loaded.notes()));
@@ -211,7 +211,7 @@ impl<'a> Dragonfly<'a> {
                     return Ok(Verdict { unjournaled, ..Verdict::committed(decided, loaded.notes()) });
                 }
                 Committed::Conflict => {
-                    sent = step.event.is_of_holds().then_some((commit.id, decided));
+                    sent = step.event.is_of_holds().then_some((commit.written, decided));
                     conflicts += u32::from(!is_remembered);
                     pause(conflicts);
                 }

@@ -356,10 +356,11 @@ impl Loaded {
         self.set_aside.iter().map(|damaged| damaged.note.clone()).collect()
     }
 
-    /// Whether a commit of a hold or a release was applied.
-    pub(super) fn has(&self, commit: &str) -> bool {
-        let by_scope = self.scope.as_ref().is_some_and(|scope| scope.is_written_by(commit));
-        by_scope || self.fleet.as_ref().is_some_and(|fleet| fleet.is_written_by(commit))
+    /// Whether the commit of a hold or a release was applied that writes these versions.
+    pub(super) fn has(&self, written: &[String]) -> bool {
+        let scope = |id: &String| self.scope.as_ref().is_some_and(|scope| scope.is_of(id));
+        let fleet = |id: &String| self.fleet.as_ref().is_some_and(|fleet| fleet.is_of(id));
+        written.iter().any(|id| scope(id) || fleet(id))
     }
 
     /// The documents that were read, as `state` has them after the step.

@@ -156,6 +156,13 @@ impl<T> Sides<'_, T> {
     }
 }
 
+/// Drops a hold that was kept from a store which lost its data, where a release was given there since: it named a hold that the
+/// store did not know any more.
+pub fn heed_release(hold: &mut Option<Hold>, kept: Option<&Hold>, released: Option<Ms>, clocks: Clocks) {
+    let is_kept = |own: &Hold| kept.is_some_and(|kept| kept.identity() == own.identity());
+    *hold = hold.take().filter(|own| !is_kept(own) || released.is_none_or(|at| at < clocks.ago(own.since)));
+}
+
 fn lifted_by_either(here: &[FactId], there: &[FactId]) -> Vec<FactId> {
     let mut all = there.to_vec();
     here.iter().for_each(|id| note_lifted(&mut all, *id));

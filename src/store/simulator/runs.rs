@@ -122,7 +122,7 @@ fn every_broken_variant_is_caught() {
         (Stores::Server, Variant::EarlyAcknowledgement, 1),
         (Stores::Server, Variant::RetryCounted, 1),
         (Stores::Server, Variant::HeadNotPassed, 5001),
-        (Stores::Failover, Variant::OneSidedTime, 1001),
+        (Stores::Failover, Variant::OneSidedTime, 11001),
         (Stores::Failover, Variant::ShippedTwice, 1),
     ] {
         match caught(stores, variant, first, &folder) {
