@@ -131,7 +131,11 @@ fn a_server_that_hangs_on_a_busy_machine() {
     let _load = Load::start();
     let server = Server::start();
     let frosty = Frosty::bare().var("FROSTY_STORE", &server.url());
-    std::fs::write(frosty.home.path().join(".claude/frosty.json"), r#"{"stop": {"min_interval": "1s", "burst": null}}"#).unwrap();
+    std::fs::write(
+        frosty.home.path().join(".claude/frosty.json"),
+        r#"{"stop": {"min_interval": "1s", "burst": null}}"#,
+    )
+    .unwrap();
     assert_eq!(frosty.hook(&stop("first")).code, Some(2));
     let hangs = |how| rustix::process::kill_process(rustix::process::Pid::from_raw(server.pid() as i32).unwrap(), how);
     hangs(rustix::process::Signal::STOP).unwrap();

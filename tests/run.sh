@@ -64,11 +64,9 @@ cargo test --locked --quiet --no-run
 cp target/debug/frosty target/debug/frosty-hook "$work/"
 tests/client/run.sh --fetch >/dev/null 2>&1 &
 fetching=$!
-waiting= client= fuzzing=
-trap 'kill $fetching $waiting $client $fuzzing 2>/dev/null || true; rm -rf "$work"' EXIT
+waiting= client= fuzzing= simulating=
+trap 'kill $fetching $waiting $client $fuzzing $simulating 2>/dev/null || true; rm -rf "$work"' EXIT
 status=0
-# Of the fault simulator, with a server.
-export FROSTY_HISTORIES=100000
 tests() { cargo test --locked --no-fail-fast "$@" 2>&1; }
 # First the storm of processes, which keeps every core busy. Then two rows of tests beside each other: those that mostly wait,
 # and the rest.
@@ -80,6 +78,9 @@ for file in tests/*.rs tests/*/main.rs; do
 done
 tests --test concurrency | tee "$log" || status=$?
 wait "$fetching" || true
+# With what the others leave of the cores: 100,000 histories of the fault simulator with a server.
+FROSTY_HISTORIES=100000 nice -n 19 cargo test --locked --lib histories_with_a_server >"$work/histories" 2>&1 &
+simulating=$!
 tests "${waits[@]/#/--test=}" >"$work/waits" &
 waiting=$!
 tests "${others[@]}" | tee -a "$log" || status=$?
@@ -99,6 +100,8 @@ wait "$client" || status=$?
 tee -a "$log" <"$work/client"
 wait "$fuzzing" || status=$?
 tee -a "$log" <"$work/fuzz"
+wait "$simulating" || status=$?
+tee -a "$log" <"$work/histories"
 
 # ---- the count ----------------------------------------------------------------------------------------------------
 count() { grep -E '^test result:' "$log" | grep -Eo "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'; }
