@@ -11,8 +11,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use frosty::config::{Config, Env, Flags};
+use frosty::store;
+use frosty::throttle::step::Step;
+use frosty::throttle::verdict::Outcome;
 use support::{Answer, Frosty, Server, documents, eventually, free_port, stop};
 
 fn told(answer: &Answer, words: &[&str]) {
@@ -273,11 +277,11 @@ fn conflicts_without_end() {
 
 #[test]
 fn silence_and_a_drip_end_at_the_budget() {
-    let asked = |url: &str| Frosty::bare().var("FROSTY_STORE", url).hook(&stop("s"));
-    told(&asked(&says(&[], Duration::ZERO)), &["in time (budget 250 ms)", "found none"]);
+    let asked = |url: &str| Frosty::new().var("FROSTY_STORE", url).config(r#"{"budget": "240ms"}"#).hook(&stop("s"));
+    told(&asked(&says(&[], Duration::ZERO)), &["in time (budget 240 ms)", "found none"]);
     const DRIP: [&[u8]; 60] = [b"+"; 60];
     let answer = asked(&says(&DRIP, Duration::from_millis(20)));
-    told(&answer, &["in time (budget 250 ms)"]);
+    told(&answer, &["in time (budget 240 ms)"]);
 }
 
 #[test]
@@ -383,6 +387,31 @@ ask third
 }
 
 /// `auto`, and something silent listens on port 18000 that is no store: it costs one hook its budget, and not every one.
+/// The answer of a refusal was lost, and the same request is sent again: it is refused once more, and has one entry.
+#[test]
+fn a_refusal_that_is_sent_again_has_one_entry() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server);
+    let env = Env { home: Some(frosty.home.path().to_owned()), store: Some(server.url()), ..Env::default() };
+    let config = Config::load(&env, None, &Flags::default()).unwrap();
+    for paced in [false, true] {
+        let ask = |id: &str| {
+            let step = Step { id: format!("{paced} {id}"), paced, ..support::stop_step() };
+            let mut store = store::open(&config, Instant::now() + Duration::from_secs(1)).unwrap();
+            store.step(&step).unwrap().decision
+        };
+        ask("first");
+        let once = ask("lost");
+        let entries = || redis::cmd("XLEN").arg("torch.continuous.ops").query::<u32>(&mut server.connection()).unwrap();
+        let before = entries();
+        let again = ask("lost");
+        assert_eq!((once.outcome, again.outcome), (Outcome::Refuse, Outcome::Refuse));
+        assert_eq!((once.attempts, entries()), (again.attempts, before));
+        assert_eq!(ask("next").outcome, Outcome::Refuse);
+        assert_eq!(entries(), before + 1);
+    }
+}
+
 #[test]
 fn a_silent_stranger_costs_auto_one_try() {
     let frosty = Frosty::new();

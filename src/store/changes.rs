@@ -66,8 +66,17 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
         indexes(&mut commit, keys, step, &loaded.session.state, loaded.now);
     }
     notifications(&mut commit, keys, step, decided);
-    journal(&mut commit, config, step, &state.session.label, decided);
+    if !has_entry(step, loaded, decided) {
+        journal(&mut commit, config, step, &state.session.label, decided);
+    }
     commit
+}
+
+/// Whether the same request was refused here before, and its answer was lost.
+fn has_entry(step: &Step, loaded: &Loaded, decided: &Decision) -> bool {
+    let begun = loaded.session.state.begun.as_ref();
+    let is_told = step.event.begins() && begun.is_some_and(|begun| begun.id == step.id);
+    decided.outcome == Outcome::Refuse && step.late.is_none() && (is_told || loaded.own_attempts > 0)
 }
 
 /// The commit of a request that met conflicts until its deadline: its attempt and its entry, under no condition.
