@@ -40,7 +40,7 @@ fn away(site: &Site, outage: bool) {
 
 pub fn disk_full(row: &Row, outage: bool) -> Result<Facts, String> {
     own_mounts();
-    let site = proxied();
+    let site = proxied(row);
     let state = site.frosty.state();
     fs::create_dir_all(&state).unwrap();
     run(&format!("mount -t tmpfs -o size=256k,mode=700 none {}", state.display()));
@@ -62,7 +62,7 @@ pub fn disk_full(row: &Row, outage: bool) -> Result<Facts, String> {
 
 pub fn read_only(row: &Row, outage: bool) -> Result<Facts, String> {
     own_mounts();
-    let site = proxied();
+    let site = proxied(row);
     let state = site.frosty.state();
     fs::create_dir_all(&state).unwrap();
     let state = state.display().to_string();
@@ -79,7 +79,7 @@ pub fn read_only(row: &Row, outage: bool) -> Result<Facts, String> {
 }
 
 pub fn leftovers(row: &Row) -> Result<Facts, String> {
-    let site = proxied();
+    let site = proxied(row);
     let fleet = site.frosty.state().join("default");
     let of = |scope: &str| format!("{}.tmp", place::scope(scope));
     let names = [of("a"), of("z"), "fleet.json.tmp".into(), "redo.json.tmp".into(), "../server.json.tmp".into()];

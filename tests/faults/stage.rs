@@ -12,7 +12,7 @@ use crate::measure::{Facts, admitted, judge};
 use crate::proxy::{Mode, Proxy};
 use crate::rows::{Row, Who};
 use crate::server::{Clock, Redis};
-use crate::site::{INTERVAL, Phase, Site};
+use crate::site::{BUDGET, INTERVAL, Phase, Site};
 
 #[derive(Debug, Clone, Copy)]
 pub enum Stage {
@@ -75,7 +75,7 @@ const CROWD: &[&str] = &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 pub fn play(row: &Row) -> Result<Facts, String> {
     match row.stage {
         Stage::Proxy(mode) => {
-            let site = proxied();
+            let site = proxied(row);
             story(row, &site, || site.proxy().set(mode), || site.proxy().set(Mode::Pass))
         }
         Stage::Killed { keeps } => {
@@ -143,7 +143,7 @@ pub fn play(row: &Row) -> Result<Facts, String> {
             story(row, &site, step, || clock.step(0))
         }
         Stage::HostClock { outage, by } => {
-            let site = proxied();
+            let site = proxied(row);
             let clock = Clock::new();
             clock.vars().iter().for_each(|(name, value)| site.set_var(name, value));
             let begin = || {
@@ -162,7 +162,7 @@ pub fn play(row: &Row) -> Result<Facts, String> {
         Stage::DiskFull { outage } => machine::disk_full(row, outage),
         Stage::ReadOnly { outage } => machine::read_only(row, outage),
         Stage::NoHome { outage } => {
-            let site = proxied();
+            let site = proxied(row);
             let home = |there: bool| {
                 site.proxy().set(if outage && !there { Mode::Refuse } else { Mode::Pass });
                 site.unset_var("HOME", !there);
@@ -180,7 +180,7 @@ pub fn play(row: &Row) -> Result<Facts, String> {
             after(row, &site)
         }
         Stage::Hundred(mode) => {
-            let site = proxied();
+            let site = proxied(row);
             before(&site);
             site.proxy().set(mode);
             site.at_once(Phase::During, 100, CROWD, || {});
@@ -209,8 +209,12 @@ pub fn direct() -> Site {
     Site::direct(Arc::new(Redis::start(&[])))
 }
 
-pub fn proxied() -> Site {
-    Site::behind_proxy(Arc::new(Redis::start(&[])))
+/// Where the server decides, a machine that is busy with something else is given time.
+pub fn proxied(row: &Row) -> Site {
+    let server = Arc::new(Redis::start(&[]));
+    let proxy = Proxy::to(server.port);
+    let budget = if row.during == Who::Server { "1s" } else { BUDGET };
+    Site::with(server, Some(proxy), INTERVAL, budget)
 }
 
 pub fn before(site: &Site) {
@@ -297,7 +301,7 @@ fn planted(row: &Row, of: &str) -> Result<Facts, String> {
 
 /// The server's word on what was shipped is there only after something was: a first outage brings it about.
 fn planted_in_shipped(row: &Row) -> Result<Facts, String> {
-    let site = proxied();
+    let site = proxied(row);
     before(&site);
     site.proxy().set(Mode::Refuse);
     site.drive(Phase::During, SCOPES, Duration::from_millis(2000));

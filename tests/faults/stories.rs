@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::measure::{Entry, LONGEST, on_server, on_this_machine};
 use crate::proxy::{Mode, Proxy};
 use crate::server::Redis;
-use crate::site::{Ask, BACK, Phase, Site};
+use crate::site::{Ask, BACK, BUDGET, Phase, Site};
 use crate::support::{Frosty, documents, stop};
 use crate::{engines, spool};
 
@@ -60,7 +60,7 @@ fn site() -> Site {
     let cooldown = serde_json::json!({"base": lasts, "max": lasts, "jitter": 0});
     let stop =
         serde_json::json!({"min_interval": "400ms", "burst": {"limit": 3, "window": "20s"}, "cooldown": cooldown});
-    let config = serde_json::json!({"stop": stop, "api_error": {"base": lasts, "max": lasts}, "budget": "250ms"});
+    let config = serde_json::json!({"stop": stop, "api_error": {"base": lasts, "max": lasts}, "budget": BUDGET});
     Site::configured(server, Some(proxy), GUARD, &config.to_string())
 }
 
@@ -222,7 +222,7 @@ fn quotas() -> Result<String, String> {
     let server = Arc::new(Redis::start(&[]));
     let quotas = serde_json::json!([{"limit": LIMIT, "per": "1h"}]);
     let stop = serde_json::json!({"min_interval": "200ms", "burst": null, "quotas": quotas});
-    let config = serde_json::json!({"stop": stop, "budget": "250ms"}).to_string();
+    let config = serde_json::json!({"stop": stop, "budget": BUDGET}).to_string();
     let site = Site::configured(server, None, Duration::from_millis(200), &config);
     let used = || {
         let before = site.asks().iter().filter(|a| a.went_on()).count();

@@ -14,7 +14,7 @@ fn engines_come_back_while_the_server_flaps() {
     let frosty = Frosty::new()
         .var("FROSTY_STORE", &gate.url)
         .var("FROSTY_SCOPE", "x")
-        .config(r#"{"stop": {"min_interval": "1s", "burst": null}, "budget": "250ms"}"#);
+        .config(r#"{"stop": {"min_interval": "1s", "burst": null}, "budget": "240ms"}"#);
     let start = Instant::now();
     let (rough, end) = (start + Duration::from_secs(18), start + Duration::from_secs(35));
     let turns = std::thread::scope(|scope| {

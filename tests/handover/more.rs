@@ -111,7 +111,7 @@ fn a_long_outage_comes_home() {
     let gate = Gate::before(&server);
     let frosty = Frosty::new()
         .var("FROSTY_STORE", &gate.url)
-        .config(r#"{"stop": {"min_interval": "2s", "burst": null}, "budget": "250ms"}"#);
+        .config(r#"{"stop": {"min_interval": "2s", "burst": null}, "budget": "240ms"}"#);
     frosty.hook(&stop("s"));
     gate.shut();
     frosty.hook(&stop("s"));
@@ -432,7 +432,7 @@ fn flaps(kills: bool) {
     let frosty = Frosty::new()
         .var("FROSTY_STORE", &gate.url)
         .var("FROSTY_SCOPE", "x")
-        .config(r#"{"stop": {"min_interval": "1s", "burst": null}, "budget": "250ms"}"#);
+        .config(r#"{"stop": {"min_interval": "1s", "burst": null}, "budget": "240ms"}"#);
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     std::thread::scope(|scope| {
         for worker in 0..4u64 {
