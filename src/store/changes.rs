@@ -74,9 +74,10 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
 
 /// Whether the same request was refused here before, and its answer was lost.
 fn has_entry(step: &Step, loaded: &Loaded, decided: &Decision) -> bool {
-    let begun = loaded.session.state.begun.as_ref();
-    let is_told = step.event.begins() && begun.is_some_and(|begun| begun.id == step.id);
-    decided.outcome == Outcome::Refuse && step.late.is_none() && (is_told || loaded.own_attempts > 0)
+    let session = &loaded.session.state;
+    let is_told = step.event.begins() && session.begun.as_ref().is_some_and(|begun| begun.id == step.id);
+    let is_same = decided.outcome == Outcome::Refuse && session.last_reason == decided.reason.code();
+    is_same && step.late.is_none() && (is_told || loaded.own_attempts > 0)
 }
 
 /// The commit of a request that met conflicts until its deadline: its attempt and its entry, under no condition.
