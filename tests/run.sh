@@ -78,8 +78,8 @@ for file in tests/*.rs tests/*/main.rs; do
 done
 tests --test concurrency | tee "$log" || status=$?
 wait "$fetching" || true
-# With what the others leave of the cores: 100,000 histories of the fault simulator with a server.
-FROSTY_HISTORIES=100000 nice -n 19 cargo test --locked --lib histories_with_a_server >"$work/histories" 2>&1 &
+# With what the others leave of the cores: 30,000 histories of the fault simulator with a server.
+FROSTY_HISTORIES=30000 nice -n 19 cargo test --locked --lib histories_with_a_server >"$work/histories" 2>&1 &
 simulating=$!
 tests "${waits[@]/#/--test=}" >"$work/waits" &
 waiting=$!
