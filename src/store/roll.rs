@@ -256,11 +256,11 @@ pub(super) fn sessions_here(config: &Config) -> Result<Vec<Session>, StoreError>
     let files = ids.into_iter().zip(files).filter_map(|(id, file)| Some((id, file?)));
     // Without a server nothing is out of date.
     if server_record::read(&dir).is_none() {
-        return Ok(files.map(|(id, file)| (id, file.session)).collect());
+        return Ok(files.map(|(id, file)| (id, as_known(file))).collect());
     }
     let scopes: HashMap<String, ScopeFile> = scope_files(config)?.into_iter().collect();
     let current = files.filter(|(id, file)| is_current(id, file, scopes.get(&file.session.scope)));
-    Ok(current.map(|(id, file)| (id, file.session)).collect())
+    Ok(current.map(|(id, file)| (id, as_known(file))).collect())
 }
 
 /// A session as it is known on this machine.
@@ -268,7 +268,13 @@ pub(super) fn session_here(dir: &Path, id: &str) -> Option<SessionState> {
     let file = state_file::peek::<SessionFile>(&state_file::session(dir, id))?;
     let scope = Some(&file.session.scope).filter(|scope| text::is_encoded(scope));
     let scope = scope.and_then(|scope| state_file::peek::<ScopeFile>(&state_file::scope(dir, scope)));
-    is_current(id, &file, scope.as_ref()).then_some(file.session)
+    is_current(id, &file, scope.as_ref()).then(|| as_known(file))
+}
+
+/// The session as this machine knows it. What the server answered it last, if no restriction stands in its way, was not kept.
+fn as_known(file: SessionFile) -> SessionState {
+    let last_reason = if file.mirror { String::new() } else { file.session.last_reason };
+    SessionState { last_reason, ..file.session }
 }
 
 fn is_current(id: &str, file: &SessionFile, scope: Option<&ScopeFile>) -> bool {
