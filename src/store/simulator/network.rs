@@ -110,6 +110,14 @@ impl Stream {
             Self::Simulated(_) => Ok(()),
         }
     }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        match self {
+            Self::Socket(socket) => socket.set_nodelay(nodelay),
+            Self::Simulated(_) => Ok(()),
+        }
+    }
 }
 
 impl Read for Stream {
