@@ -110,11 +110,13 @@ impl<'a> Dragonfly<'a> {
     }
 
     /// What this step may be decided from without a question: an engine's request, of which the commit checks all that an
-    /// admission needs. A place in a wait queue it does not check.
+    /// admission needs. The commit does not check a place in a wait queue, nor one in a burst window beside a minimum interval.
     fn remembered(&mut self, step: &Step) -> Option<Loaded> {
         let policy = &self.config.policy;
-        let is_checked =
-            matches!(step.event, Event::Ask { .. }) && policy.stop.quotas.is_empty() && policy.fleet_quotas.is_empty();
+        let is_checked = matches!(step.event, Event::Ask { .. })
+            && policy.stop.quotas.is_empty()
+            && policy.fleet_quotas.is_empty()
+            && !policy.stop.window_limits;
         self.remembered.take().filter(|_| is_checked).map(Remembered::now)
     }
 
