@@ -541,8 +541,17 @@ fn a_stop_told_again_is_known_by_its_id_and_a_late_one_does_not_unseat_a_newer()
     let again = model::step(&policy, &mut state, &stop("a", Some(1000), T0 - 9_000_000), T0 + 1000);
     assert_eq!((again.fence, again.reason.code(), again.repeated), (first.fence, "admitted", true));
     assert_eq!(state, before);
+    // A server may have committed it a second after it was decided.
+    let again = model::step(&policy, &mut state, &stop("a", Some(2000), T0 - 9_000_000), T0 + 2000);
+    assert!(again.repeated);
+    // Another store that had the scope since may have admitted it.
+    let mut taken = state.clone();
+    taken.scope.taken = Some(T0 + 500);
+    let late = model::step(&policy, &mut taken.clone(), &stop("a", Some(1001), T0 - 9_000_000), T0 + 1001);
+    assert_eq!((late.reason.code(), late.repeated), ("min_interval", false));
+    assert!(model::step(&policy, &mut taken, &stop("a", Some(1000), T0 - 9_000_000), T0 + 1000).repeated);
     // Later others may have been admitted since.
-    let late = model::step(&policy, &mut state.clone(), &stop("a", Some(1001), T0 - 9_000_000), T0 + 1001);
+    let late = model::step(&policy, &mut state.clone(), &stop("a", Some(2001), T0 - 9_000_000), T0 + 2001);
     assert_eq!((late.fence, late.reason.code(), late.repeated), (first.fence, "min_interval", false));
     // A refused one is decided again, with the same fence, whatever the clock.
     let refused = model::step(&policy, &mut state, &stop("r", None, T0), T0 + 5100);

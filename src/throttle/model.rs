@@ -7,8 +7,8 @@ use super::policy::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota
 use super::quota::Shared;
 use super::spread;
 use super::state::{
-    Begun, ClassState, FactId, FleetState, Hold, IN_FLIGHT, QuotaLog, Rest, RestKind, ScopeState, SessionState, Span,
-    fact_id, note_lifted,
+    Begun, COMMIT_SLACK, ClassState, FactId, FleetState, Hold, IN_FLIGHT, QuotaLog, Rest, RestKind, ScopeState,
+    SessionState, Span, fact_id, note_lifted,
 };
 use super::step::{Event, R_RANGE, Step};
 use super::verdict::{Attempt, Decision, Held, Outcome, Reason};
@@ -56,7 +56,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     if standing == Standing::Superseded {
         return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
     }
-    if let Some(again) = repeated(&state.session, ask, now) {
+    if let Some(again) = repeated(state, ask, now) {
         state.session.fence = fence;
         return Decision { fence, ..again };
     }
@@ -152,11 +152,15 @@ impl Facts {
     }
 }
 
-/// The answer to a request that was admitted a moment ago, and whose answer was lost on the way. Later than [`IN_FLIGHT`] others
-/// may have been admitted since.
-fn repeated(session: &SessionState, ask: &Step, now: Ms) -> Option<Decision> {
+/// The answer to a request that was admitted a moment ago, and whose answer was lost on the way. Later than [`IN_FLIGHT`] after
+/// its commit others may have been admitted since. When it was committed is not known here, only when it was decided.
+fn repeated(state: &State, ask: &Step, now: Ms) -> Option<Decision> {
+    let State { scope, session, .. } = state;
     let admitted = session.admitted.as_ref().filter(|admitted| admitted.id == ask.id)?;
-    let is_recent = (0..=IN_FLIGHT).contains(&now.saturating_sub(admitted.at));
+    // Another store had the scope since, and may have admitted it.
+    let is_taken = scope.taken.is_some_and(|taken| taken >= admitted.at);
+    let slack = if is_taken { 0 } else { COMMIT_SLACK };
+    let is_recent = (0..=IN_FLIGHT + slack).contains(&now.saturating_sub(admitted.at));
     if ask.event.asks() != Some(Class::Stop) || !is_recent {
         return None;
     }

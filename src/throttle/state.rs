@@ -9,6 +9,8 @@ use super::quota::Places;
 
 /// An ask of a server that began before a change of store may be admitted so much later: no caller waits longer.
 pub const IN_FLIGHT: Ms = 1000;
+/// A server commits an admission at most so much later than it was decided: `commit.lua` checks it.
+pub const COMMIT_SLACK: Ms = 1000;
 
 /// Identifies a hold, a rest or a cooldown, wherever it is copied to: at most fifteen digits, by the step that began it. Zero
 /// where an earlier version of the program wrote the fact.
