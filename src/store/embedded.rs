@@ -79,19 +79,26 @@ impl<'a> Embedded<'a> {
     ///
     /// # Errors
     /// As [`Store::step`].
-    pub fn step_at(&mut self, step: &Step, clock: impl FnOnce() -> Ms) -> Result<Verdict, StoreError> {
+    pub fn step_at(&mut self, step: &Step, clock: impl Fn() -> Ms) -> Result<Verdict, StoreError> {
         let _lock = lock(&self.dir, self.deadline, self.config.budget)?;
         // Only under the lock: a time read before it may lie before another's admission.
-        let now = clock();
+        let mut now = clock();
         let (mut changes, note) = Transaction::begin(self.config, &self.dir, self.degraded().is_some(), now)?;
         let mut notes: Vec<String> = note.into_iter().collect();
         if step.event.is_fleets() {
             return self.step_fleet(step, changes, now, notes);
         }
-        let Read { state: mut file, before: scope_before } = self.scope(step, &mut changes, now, &mut notes)?;
-        let (takes_over, servers) = self.stand_in(step, &mut file, now)?;
-        let mut fleet = if step.event.touches_fleet() { self.fleet(now, &mut notes)? } else { Read::default() };
+        let Read { state: mut file, before: mut scope_before } = self.scope(step, &mut changes, now, &mut notes)?;
         let is_new = scope_before.is_empty();
+        let (takes_over, servers) = self.stand_in(step, &mut file, now)?;
+        if takes_over {
+            (changes, scope_before) = self.show(step, changes, &file, &scope_before, now)?;
+            now = clock();
+        }
+        if let Some(stand_in) = &self.stands_in {
+            file.stay_over(now, !stand_in.quiet);
+        }
+        let mut fleet = if step.event.touches_fleet() { self.fleet(now, &mut notes)? } else { Read::default() };
         if let Some(since) = self.come_back(&mut fleet.state, now)?
             && step.event.asks() == Some(Class::Stop)
             && (is_new || !file.is_files())
@@ -243,16 +250,30 @@ impl<'a> Embedded<'a> {
         let takes_over = file.away.is_none();
         if takes_over {
             let pause = model::pause(&self.config.policy.stop);
-            file.take_over(now, !quiet, pause);
+            file.take_over(now, pause);
             if let Some(away) = file.away.as_mut().filter(|_| !keeps) {
                 away.stays_until = None;
             }
-        } else {
-            file.stay_over(now, !quiet);
         }
         let known = record.fleet(server).map(|kept| kept.known().clone());
         let held = known.filter(|fleet| fleet.hold.as_ref().is_some_and(|h| h.holds(now)));
         Ok((takes_over && !quiet, held.unwrap_or_default()))
+    }
+
+    /// Puts the file of a scope that is taken over in place, before anything is decided from it: other processes that see it
+    /// send no more requests to the server. Returns the next transaction.
+    fn show<'t>(
+        &'t self,
+        step: &Step,
+        mut changes: Transaction<'t>,
+        file: &ScopeFile,
+        before: &Before,
+        now: Ms,
+    ) -> Result<(Transaction<'t>, Before), StoreError> {
+        changes.put(place::scope(&step.scope), file, before)?;
+        changes.commit(None)?;
+        let (next, _) = Transaction::begin(self.config, &self.dir, true, now)?;
+        Ok((next, Before::read::<ScopeFile>(&state_file::scope(&self.dir, &step.scope))))
     }
 
     /// The scope's file.

@@ -87,7 +87,7 @@ impl Failover<'_> {
         file.rebase(now);
         if lost || is_of_files {
             // Whatever was decided here is not known any more, but when it may have been: until now.
-            file.away = Some(Away { since: now, ..Away::default() });
+            file.away = Some(Away::default());
         }
         if let Some(fleet) = &mut fleet {
             fleet.rebase(now);
@@ -175,10 +175,17 @@ impl Failover<'_> {
         if let Some(fleet) = &seen.fleet {
             record.see_fleet(&self.server.shown, fleet, told);
         }
-        let found = if scope.is_empty() { None } else { state_file::peek::<ScopeFile>(&state_file::scope(dir, scope)) };
-        // One that was taken over meanwhile contains more than this answer.
+        let path = state_file::scope(dir, scope);
+        let mut found = if scope.is_empty() { None } else { state_file::peek::<ScopeFile>(&path) };
+        let put = |changes: &mut Transaction<'_>, file: &ScopeFile| {
+            changes.put(place::scope(scope), file, &Before::read::<ScopeFile>(&path)).is_ok()
+        };
         let mut written = false;
-        if !scope.is_empty() && found.as_ref().is_none_or(|file| file.away.is_none()) {
+        if let Some(mut file) = found.take_if(|file| file.away.is_some()) {
+            // It was taken over meanwhile, and contains more than this answer.
+            file.see_beside(seen, &born);
+            written = put(&mut changes, &file);
+        } else if !scope.is_empty() {
             record.away.remove(scope);
             let had_base = found.as_ref().is_some_and(|file| file.base.is_some());
             let mut file = found.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
@@ -188,11 +195,8 @@ impl Failover<'_> {
             if let Some(mark) = mark {
                 record.marks.insert(scope.to_owned(), mark);
             }
-            written = (is_kept || had_base)
-                && put_seen(&mut changes, dir, scope, &kept).is_ok()
-                && changes
-                    .put(place::scope(scope), &file, &Before::read::<ScopeFile>(&state_file::scope(dir, scope)))
-                    .is_ok();
+            written =
+                (is_kept || had_base) && put_seen(&mut changes, dir, scope, &kept).is_ok() && put(&mut changes, &file);
         }
         // Marked first: without that no request would look into the file.
         if record != before && server_record::write(dir, &record).is_err() {

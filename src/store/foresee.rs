@@ -61,10 +61,9 @@ impl Roll<'_> {
         };
         if server(config).is_some() {
             if file.away.is_none() {
-                file.take_over(now, away.is_some(), model::pause(&config.policy.stop));
-            } else {
-                file.stay_over(now, away.is_some());
+                file.take_over(now, model::pause(&config.policy.stop));
             }
+            file.stay_over(now, away.is_some());
         }
         let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).unwrap_or_default();
         let since = fleet.since.or(fleet.left.then_some(now));

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::server_record::{FOREVER, Mark, Record};
+#[cfg(test)]
+use super::simulator::{Variant, is_broken};
 use super::state_file::{self, ScopeFile};
 use crate::clock;
 use crate::throttle::merge::{self, Clocks};
@@ -109,8 +111,9 @@ pub(super) struct Base {
 pub(super) struct Away {
     /// Tells this time from every other.
     pub(super) id: String,
-    /// Since when.
-    pub(super) since: Ms,
+    /// Since when, by a clock that was read after this was there to see; `None` until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) since: Option<Ms>,
     /// How many steps it took: what was told of fewer is not the whole of it.
     pub(super) steps: u64,
     /// When it admitted continuations, and the id of each admission.
@@ -125,7 +128,8 @@ pub(super) struct Away {
 impl Away {
     /// Whether it is to stay, however well the server is.
     pub(super) fn stays(&self, now: Ms) -> bool {
-        self.admitted.is_empty() && self.stays_until.is_some_and(|until| until > now && now >= self.since)
+        let is_in_force = self.since.is_some_and(|since| now >= since);
+        self.admitted.is_empty() && is_in_force && self.stays_until.is_some_and(|until| until > now)
     }
 }
 
@@ -167,6 +171,23 @@ impl ScopeFile {
         (until.map(|until| Mark { until, born: born.to_owned(), facts, rests }), kept)
     }
 
+    /// Takes note of the server's document (by this machine's clock) of a scope that was taken over while the server answered.
+    /// What is new in it is in force here, too.
+    pub(super) fn see_beside(&mut self, seen: &Seen, born: &str) {
+        let Some(scope) = &seen.scope else { return };
+        // Where the step did not read the epoch, the server may have lost what was seen before.
+        let is_known = !seen.born().is_empty();
+        let base = self.base.as_ref().filter(|base| is_known && base.born == born);
+        let clocks = Clocks { here: seen.now, there: seen.now };
+        self.scope = merge::scope(base.map(|base| &base.scope), scope, &self.scope, clocks);
+        if is_known {
+            self.base = Some(Base { born: born.to_owned(), scope: scope.clone() });
+        }
+        if let Some(away) = &mut self.away {
+            away.steps = away.steps.wrapping_add(1);
+        }
+    }
+
     /// Whether files are the store that decided for the scope, in no server's place.
     pub(super) fn is_files(&self) -> bool {
         self.away.is_none() && self.base.is_none() && self.given_back.is_none()
@@ -184,31 +205,32 @@ impl ScopeFile {
         self.scope.taken = self.scope.taken.max(Some(since.min(now)));
     }
 
-    /// The embedded store decides for the scope from now on: from the server's last document, and with the minimum interval
-    /// begun as if the server had just admitted it.
+    /// The embedded store decides for the scope from now on, from the server's last document. [`ScopeFile::stay_over`] begins
+    /// the minimum interval, once the file is there to see: until then other processes still send requests to the server.
     ///
-    /// `pause` is how long that is.
-    pub(super) fn take_over(&mut self, now: Ms, starts_interval: bool, pause: Ms) {
+    /// `pause` is how long the interval is.
+    pub(super) fn take_over(&mut self, now: Ms, pause: Ms) {
         if let Some(base) = &mut self.base {
             base.scope.rebase(now);
             self.scope = with_restrictions_of(&self.scope, &base.scope);
         }
-        if starts_interval {
-            // What was asked of the server before may be admitted there until then.
-            self.scope.taken = Some(now.saturating_add(IN_FLIGHT));
-        }
         let term = pause.saturating_add(IN_FLIGHT).saturating_mul(2);
         let was_here = self.given_back.is_some_and(|at| at <= now && at.saturating_add(term) > now);
         let stays_until = was_here.then(|| now.saturating_add(term));
-        self.away = Some(Away { id: clock::id(), since: now, stays_until, ..Away::default() });
+        self.away = Some(Away { id: clock::id(), stays_until, ..Away::default() });
     }
 
-    /// Once more in the server's place.
+    /// The embedded store decides in the server's place. It begins the minimum interval as if the server had just admitted the
+    /// scope when it was taken over.
     pub(super) fn stay_over(&mut self, now: Ms, starts_interval: bool) {
         let Some(away) = &mut self.away else { return };
-        away.since = away.since.min(now);
+        let since = away.since.map_or(now, |since| since.min(now));
+        away.since = Some(since);
+        #[cfg(test)]
+        let starts_interval = starts_interval && !is_broken(Variant::NoIntervalAtFailover);
         if starts_interval {
-            self.scope.taken = self.scope.taken.max(Some(away.since.saturating_add(IN_FLIGHT)));
+            // What was sent to the server before may be admitted there until then.
+            self.scope.taken = self.scope.taken.max(Some(since.saturating_add(IN_FLIGHT)));
         }
     }
 
@@ -252,3 +274,6 @@ fn with_restrictions_of(counts: &ScopeState, scope: &ScopeState) -> ScopeState {
     new.taken = counts.taken;
     new
 }
+
+#[cfg(test)]
+mod tests;

@@ -245,11 +245,18 @@ impl Record {
             None if !self.store.is_empty() && self.store != server => Route::Home,
             None if self.comes_from_another(server, scope, pause, now) => Route::Home,
             None if self.unshipped.is_some() || self.away.contains(scope) => Route::Home,
-            // The server has lost its data since.
-            None if self.mark(scope, now).is_some_and(|m| m.born != self.born(server)) => Route::Home,
-            None if self.fleet(server).is_some_and(|f| f.here.is_some() || f.born != self.born(server)) => Route::Home,
+            // The server has lost its data since, or may have, where its epoch was not known then.
+            None if self.mark(scope, now).is_some_and(|m| self.is_doubtful(server, &m.born)) => Route::Home,
+            None if self.fleet(server).is_some_and(|f| f.here.is_some() || self.is_doubtful(server, &f.born)) => {
+                Route::Home
+            }
             None => Route::Server,
         }
+    }
+
+    /// Whether the server may have lost its data since this machine saw it with this epoch.
+    fn is_doubtful(&self, server: &str, born: &str) -> bool {
+        born.is_empty() || born != self.born(server)
     }
 
     /// The configuration names another store. Returns the fleet as it was known at the server that decided before, if one did.
