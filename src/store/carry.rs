@@ -9,6 +9,8 @@ use super::keys::Keys;
 use super::loaded::{SetAside, document, get, time};
 use super::seen::Seen;
 use super::server_record::FleetSeen;
+#[cfg(test)]
+use super::simulator::{Variant, is_broken};
 use super::state_file::{ScopeFile, SessionFile};
 use super::{StoreError, unknown_past};
 use crate::clock;
@@ -79,22 +81,29 @@ impl Carry<'_> {
     /// When what the server has is of a newer format.
     pub(super) fn merge(&self, server: &Server, answers: Vec<Value>) -> Result<(Commit, Seen), StoreError> {
         let found = self.found(server, answers)?;
-        let clocks = Clocks { here: self.now, there: found.now };
+        let clocks = self.clocks(found.now);
         let keys = Keys::of(&self.config.fleet);
         let fleet = self.fleet(&found);
         let base = self.file.base.as_ref();
         // A base of another store epoch is none: the server has lost what it had.
-        let known = base.filter(|base| !base.born.is_empty() && base.born == fleet.born);
+        let known = base.filter(|base| is_common(&base.born, &fleet.born));
         let here = if self.file.away.is_some() { Some(&self.file.scope) } else { base.map(|base| &base.scope) };
         let mut scope = found.scope.state.clone();
         if let Some(here) = here {
             let mut here = here.clone();
+            #[cfg(test)]
+            if is_broken(Variant::ReleaseForgotten) {
+                here.lifted.clear();
+            }
             if let (None, Some(base)) = (known, base) {
                 merge::heed_release(&mut here.hold, base.scope.hold.as_ref(), scope.released, clocks);
             }
             scope = merge::scope(known.map(|base| &base.scope), &here, &scope, clocks);
         }
-        if self.starts_interval {
+        let starts_interval = self.starts_interval;
+        #[cfg(test)]
+        let starts_interval = starts_interval && !is_broken(Variant::NoIntervalAtFailback);
+        if starts_interval {
             scope.taken = Some(found.now);
         }
         let mut commit = Commit::default();
@@ -119,6 +128,12 @@ impl Carry<'_> {
         Ok((commit, Seen { now: found.now, fleet: Some(fleet), scope: Some(scope), sessions }))
     }
 
+    fn clocks(&self, there: Ms) -> Clocks {
+        #[cfg(test)]
+        let there = if is_broken(Variant::MergeByClocks) { self.now } else { there };
+        Clocks { here: self.now, there }
+    }
+
     /// The fleet's document with what was decided here.
     fn fleet(&self, found: &Found) -> FleetState {
         let mut fleet = found.fleet.state.clone();
@@ -128,10 +143,14 @@ impl Carry<'_> {
         if fleet.born.is_empty() {
             fleet.born = clock::id();
         }
-        let clocks = Clocks { here: self.now, there: found.now };
+        let clocks = self.clocks(found.now);
         let Some(kept) = self.fleet else { return fleet };
-        let base = Some(&kept.base).filter(|_| !kept.born.is_empty() && kept.born == fleet.born);
+        let base = Some(&kept.base).filter(|_| is_common(&kept.born, &fleet.born));
         let mut here = kept.known().clone();
+        #[cfg(test)]
+        if is_broken(Variant::ReleaseForgotten) {
+            here.lifted.clear();
+        }
         if base.is_none() {
             merge::heed_release(&mut here.hold, kept.base.hold.as_ref(), fleet.released, clocks);
         }
@@ -156,4 +175,13 @@ impl Carry<'_> {
             }
         }
     }
+}
+
+/// Whether both stores had a document in common, by the epoch of the server when it was seen and now.
+fn is_common(seen: &str, born: &str) -> bool {
+    #[cfg(test)]
+    if is_broken(Variant::ReleaseForgotten) || is_broken(Variant::BaseOfAnotherEpoch) {
+        return is_broken(Variant::BaseOfAnotherEpoch);
+    }
+    !seen.is_empty() && seen == born
 }

@@ -74,6 +74,8 @@ pub(super) struct Story {
     pub(super) unshipped: BTreeSet<usize>,
     /// Which of a session's stops is the newest.
     newest: Vec<u64>,
+    /// Whether there may be a hold that the person was not told of.
+    is_unsure: bool,
     /// The ids of the releases.
     releases: BTreeSet<String>,
     /// When each session was first admitted after the last fault.
@@ -117,6 +119,7 @@ pub(super) fn play(plan: &Plan, folder: &Path, tells: bool) -> (Result<(), Strin
         sent: BTreeMap::new(),
         unshipped: BTreeSet::new(),
         newest: vec![0; count],
+        is_unsure: false,
         releases: BTreeSet::new(),
         admitted: vec![None; count],
         starved: None,
@@ -213,11 +216,9 @@ fn people(world: &mut World, shared: &Shared, loses: bool) {
         });
         let release = Event::Release { fleet: is_fleets, at_once: false };
         let after = world.chance.below(6 * SECOND);
-        person(world, shared, at, about, vec![(0, hold), (after, release.clone())]);
         // What the network held back may arrive after the release, and a server may lose it.
-        if loses || plan.rates.held_back > 0 || plan.rates.doubled > 0 {
-            person(world, shared, calms + SECOND, about, vec![(0, release)]);
-        }
+        shared.borrow_mut().is_unsure = loses || plan.rates.held_back > 0 || plan.rates.doubled > 0;
+        person(world, shared, at, about, vec![(0, hold), (after, release)]);
     }
     if world.chance.happens(200) {
         let (about, at) = (session(world), world.chance.below(calms));
@@ -230,7 +231,8 @@ fn people(world: &mut World, shared: &Shared, loses: bool) {
     }
 }
 
-/// Plans a person's commands, each so long after the one before it, and given again until it is answered.
+/// Plans a person's commands, each so long after the one before it, and given again until it is answered; a release also until a
+/// calm server has it, where there may be a hold that the person was not told of.
 fn person(world: &mut World, shared: &Shared, at: Time, session: usize, mut commands: Vec<(Time, Event)>) {
     if commands.is_empty() {
         return;
@@ -241,20 +243,29 @@ fn person(world: &mut World, shared: &Shared, at: Time, session: usize, mut comm
         let (body, again) = (Rc::clone(&shared), Rc::clone(&shared));
         let host = shared.borrow().plan.sessions[session].host;
         let retried = event.clone();
-        let is_answered = Rc::new(RefCell::new(false));
-        let answered = Rc::clone(&is_answered);
+        let answer = Rc::new(RefCell::new(None));
+        let answered = Rc::clone(&answer);
         let run = move || {
             let step = step(&body, session, event.clone());
-            *answered.borrow_mut() = ask(&body, (session, 0), &step).is_some();
+            *answered.borrow_mut() = ask(&body, (session, 0), &step).map(|(verdict, _)| verdict.by_files);
         };
         let then = move |_| {
             world::with(|world| {
+                let (is_hold, answer) = (matches!(retried, Event::Hold(_)), *answer.borrow());
                 // Nobody holds anything once nothing goes wrong any more.
-                let gives_up = matches!(retried, Event::Hold(_)) && world.time + 2 * SECOND > world.calms_at;
-                if *is_answered.borrow() || gives_up {
+                let gives_up = is_hold && world.time + 2 * SECOND > world.calms_at;
+                let is_unsure = {
+                    let mut story = again.borrow_mut();
+                    story.is_unsure |= is_hold && answer.is_none();
+                    let by_files = answer == Some(true) && story.plan.stores == Stores::Failover;
+                    story.is_unsure && !is_hold && (by_files || world.time < world.calms_at)
+                };
+                if gives_up || (answer.is_some() && !is_unsure) {
                     return person(world, &again, 0, session, commands);
                 }
-                commands.insert(0, (2 * SECOND, retried));
+                let calm = (world.calms_at + SECOND).saturating_sub(world.time);
+                let after = if is_unsure { calm.max(2 * SECOND) } else { 2 * SECOND };
+                commands.insert(0, (after, retried));
                 person(world, &again, 0, session, commands);
             });
         };

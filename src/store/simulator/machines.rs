@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::history::Story;
-use super::oracle::{holds, limits, once, told};
-use super::plan::Stores;
+use super::oracle::{holds, limits, once, steps, told};
+use super::plan::{self, Stores};
 use super::server::Entry;
-use super::world::{Clock, Time, World};
+use super::world::{Time, World};
 use crate::journal;
 use crate::store::decider;
 use crate::throttle::policy::millis;
@@ -99,25 +99,29 @@ fn shipped(story: &Story, world: &World, host: usize, own: &[Entry]) -> Result<(
     }
 }
 
-/// The minimum interval of a scope that one machine has for itself holds across the stores.
+/// The minimum interval of a scope that one machine has for itself, or the window that limits without one, holds across the stores.
 fn intervals(story: &Story, world: &World, host: usize, own: &[Entry]) -> Result<(), String> {
     let server = &world.servers[0];
-    let interval = millis(story.plan.policy.stop.min_interval) * 1000;
-    let elapsed = |clock: &Clock, from: Time, to: Time| clock.elapsed(from, to);
+    let limits: Vec<_> = story.plan.limits().into_iter().filter(|(name, _)| *name != "quota").collect();
     for scope in (0..story.plan.scopes).filter(|scope| is_own(story, host, *scope)) {
         let name = format!("scope-{scope}");
         let is_of = |entry: &&Entry| entry.admits() && entry.field("scope") == name;
-        let here = own.iter().filter(is_of).map(|entry| (entry.at, 0, "here"));
+        let here = own.iter().filter(is_of);
         let there = server.journal.iter().filter(|entry| entry.field("store") == "dragonfly").filter(is_of);
-        let there = there.map(|entry| (entry.at, entry.life, "there"));
-        let mut all: Vec<(Time, u64, &str)> = here.chain(there).collect();
-        all.sort_unstable();
-        for pair in all.windows(2) {
-            let ((from, _, store), (to, _, other)) = (pair[0], pair[1]);
-            let lost = server.losses.iter().any(|at| *at <= to);
-            let most = elapsed(&server.clock, from, to).max(elapsed(&world.hosts[host], from, to)) + 3000;
-            if store != other && !lost && most < interval {
-                return Err(format!("{name} is admitted {store} at {from} and {other} at {to}"));
+        let mut all: Vec<&Entry> = here.chain(there).collect();
+        all.sort_unstable_by_key(|entry| entry.at);
+        for (limit, quota) in &limits {
+            let counted = if *limit == plan::WINDOW { steps(&all) } else { all.clone() };
+            for some in counted.windows(quota.limit as usize + 1) {
+                let (from, to) = (some[0].at, some[some.len() - 1].at);
+                let lost = server.losses.iter().any(|(at, _)| *at <= to);
+                let elapsed = [&server.clock, &world.hosts[host]].map(|clock| clock.elapsed(from, to));
+                let most = elapsed[0].max(elapsed[1]) + 3000;
+                let is_across = some.iter().any(|entry| entry.field("store") != some[0].field("store"));
+                if is_across && !lost && most < millis(quota.per) * 1000 {
+                    let shown: Vec<_> = some.iter().map(|entry| (entry.at, entry.field("store"))).collect();
+                    return Err(format!("{limit}: {name} is admitted {shown:?}"));
+                }
             }
         }
     }
@@ -150,7 +154,11 @@ fn held(story: &Story, world: &World, host: usize) -> Result<(), String> {
         let Some(broken) = broken else { continue };
         let (from, to) = (hold.begun, broken.at);
         let is_stepped = [&server.clock, &world.hosts[host]].iter().any(|clock| clock.is_stepped(from, to));
-        if !is_stepped && !server.losses.iter().any(|at| *at <= to) {
+        // A server with older data is believed, and one that lost all of it is told what the machine kept. A paused process may
+        // keep another from that.
+        let is_paused = story.plan.rates.paused > 0;
+        let is_lost = server.losses.iter().any(|(at, is_all)| *at <= to && (is_paused || !is_all));
+        if !is_stepped && !is_lost {
             return Err(format!("{} although {}", told(broken), told(hold)));
         }
     }

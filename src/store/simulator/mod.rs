@@ -34,10 +34,7 @@ mod variants;
 mod world;
 
 pub(crate) use network::{Stream, connect};
-
-/// A process is paused for no longer, in microseconds, between two operations on files: a stand-in that takes a scope over reckons
-/// with requests that are on their way to the server for a second from when it read the clock.
-const LONGEST: u64 = 400_000;
+pub(crate) use variants::{Variant, is_broken};
 
 /// The monotonic clock, in a simulated process.
 pub(crate) fn now() -> Option<Instant> {
@@ -72,6 +69,6 @@ pub(super) fn is_starved() -> Option<bool> {
 pub(super) fn operation(name: &str) {
     if world::in_process(|world| world.tell(|| name.to_owned())).is_some() {
         let takes = world::with(|world| world.chance.below(40));
-        world::suspend_for(takes, None, LONGEST);
+        world::suspend(takes);
     }
 }

@@ -175,7 +175,7 @@ impl Simulated {
                 return read;
             }
             let left = world::with(|world| world.until(deadline));
-            world::suspend_for(left, Some(self.connection), Time::MAX);
+            world::suspend_for(left, Some(self.connection));
         }
     }
 }

@@ -11,7 +11,7 @@ use chrono::NaiveDateTime;
 
 use super::history::{Seen, Sent, Story};
 use super::machines;
-use super::plan::{Plan, Stores};
+use super::plan::{self, Plan, Stores};
 use super::server::Entry;
 use super::world::{Clock, Time, World};
 use crate::throttle::policy::{Quota, millis};
@@ -47,27 +47,30 @@ pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
     }
 }
 
-/// The minimum interval and the quotas of one store.
+/// The minimum interval, the window and the quotas of one store.
 pub(super) fn limits(plan: &Plan, journal: &[&Entry], clock: &Clock, of: &str) -> Result<(), String> {
     let admitted: Vec<&Entry> = journal.iter().copied().filter(|entry| entry.admits()).collect();
-    let times = |scope: Option<&str>| -> Vec<Time> {
-        let own = admitted.iter().filter(|entry| scope.is_none_or(|scope| entry.field("scope") == scope));
+    let times = |scope: Option<&str>, all: &[&Entry]| -> Vec<Time> {
+        let own = all.iter().filter(|entry| scope.is_none_or(|scope| entry.field("scope") == scope));
         own.map(|entry| entry.at).collect()
     };
-    let stop = &plan.policy.stop;
     for scope in (0..plan.scopes).map(|n| format!("scope-{n}")) {
-        let times = times(Some(&scope));
-        let interval = Quota { limit: 1, per: stop.min_interval };
-        keeps(&times, &interval, clock).map_err(|e| format!("{of}, {scope}, minimum interval: {e}"))?;
-        for quota in &stop.quotas {
-            keeps(&times, quota, clock).map_err(|e| format!("{of}, {scope}, quota: {e}"))?;
+        for (name, quota) in plan.limits() {
+            let counted = if name == plan::WINDOW { steps(&admitted) } else { admitted.clone() };
+            keeps(&times(Some(&scope), &counted), &quota, clock).map_err(|e| format!("{of}, {scope}, {name}: {e}"))?;
         }
     }
-    let all = times(None);
+    let all = times(None, &admitted);
     plan.policy
         .fleet_quotas
         .iter()
         .try_for_each(|quota| keeps(&all, quota, clock).map_err(|e| format!("{of}, the fleet's quota: {e}")))
+}
+
+/// The last admission of each step: an attempt that is retried with its id counts once.
+pub(super) fn steps<'e>(admitted: &[&'e Entry]) -> Vec<&'e Entry> {
+    let last: BTreeMap<&str, Time> = admitted.iter().map(|entry| (entry.step.as_str(), entry.at)).collect();
+    admitted.iter().copied().filter(|entry| last.get(entry.step.as_str()) == Some(&entry.at)).collect()
 }
 
 fn keeps(times: &[Time], quota: &Quota, clock: &Clock) -> Result<(), String> {

@@ -6,6 +6,9 @@ use super::chance::Chance;
 use super::world::{Rates, SECOND, Time};
 use crate::throttle::policy::{Burst, Policy, Quota};
 
+/// The name of the window that limits without a minimum interval.
+pub(super) const WINDOW: &str = "window";
+
 /// Which stores a history has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stores {
@@ -75,6 +78,11 @@ fn policy(chance: &mut Chance) -> Policy {
     policy.stop.window_limits = chance.happens(150);
     policy.stop.cooldown.backoff.base = secs(2);
     policy.stop.cooldown.backoff.max = secs(6);
+    if let Some(burst) = policy.stop.burst.filter(|_| policy.stop.is_limited_by_window()) {
+        // A trip empties the window, which limits as long as no cooldown is shorter.
+        policy.stop.cooldown.backoff.base = burst.window;
+        policy.stop.cooldown.backoff.max = burst.window.max(secs(6));
+    }
     policy.stop.cooldown.calm = secs(20);
     policy.stop.quotas = quotas(chance);
     policy.fleet_quotas = quotas(chance);
@@ -120,6 +128,17 @@ impl Plan {
 
     pub(super) fn scope(&self, session: usize) -> String {
         format!("scope-{}", self.sessions[session].scope)
+    }
+
+    /// The limits of a scope, as quotas: its minimum interval, the window that limits without one, and its quotas.
+    pub(super) fn limits(&self) -> Vec<(&'static str, Quota)> {
+        let stop = &self.policy.stop;
+        let mut all = vec![("minimum interval", Quota { limit: 1, per: stop.min_interval })];
+        if let Some(burst) = stop.burst.filter(|_| stop.is_limited_by_window()) {
+            all.push((WINDOW, Quota { limit: burst.limit.saturating_sub(1).max(1), per: burst.window }));
+        }
+        all.extend(stop.quotas.iter().map(|quota| ("quota", *quota)));
+        all
     }
 
     /// Within so long after the last fault each session whose engine waits is admitted.

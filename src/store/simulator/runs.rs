@@ -124,6 +124,11 @@ fn every_broken_variant_is_caught() {
         (Stores::Server, Variant::HeadNotPassed, 5001),
         (Stores::Failover, Variant::OneSidedTime, 11001),
         (Stores::Failover, Variant::ShippedTwice, 1),
+        (Stores::Failover, Variant::NoIntervalAtFailover, 1),
+        (Stores::Failover, Variant::NoIntervalAtFailback, 2001),
+        (Stores::Failover, Variant::ReleaseForgotten, 401),
+        (Stores::Failover, Variant::BaseOfAnotherEpoch, 201),
+        (Stores::Failover, Variant::MergeByClocks, 1),
     ] {
         match caught(stores, variant, first, &folder) {
             Some((seed, why)) => {

@@ -42,8 +42,8 @@ pub(super) struct Server {
     database: Database,
     knows_script: bool,
     snapshots: Vec<Database>,
-    /// When it lost data.
-    pub(super) losses: Vec<Time>,
+    /// When it lost data, and whether it lost all of it.
+    pub(super) losses: Vec<(Time, bool)>,
     /// Every entry that its journal ever took.
     pub(super) journal: Vec<Entry>,
     /// What no server may see, found while it ran.
@@ -84,7 +84,7 @@ impl Server {
             None => return,
         }
         self.life += 1;
-        self.losses.push(time);
+        self.losses.push((time, loses == Some(true)));
         self.newer.clear();
     }
 

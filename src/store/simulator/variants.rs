@@ -1,6 +1,7 @@
 //! Broken variants of the store. Each breaks one property that the oracle must notice.
 //!
-//! They are changes of the scripts' text or of what is sent, so that the product's code has no switch for them.
+//! Most are changes of the scripts' text or of what is sent. What a machine does by itself has a switch for them, in builds of unit
+//! tests alone.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -13,7 +14,7 @@ use crate::store::ship::SHIP;
 
 /// One thing that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Variant {
+pub(crate) enum Variant {
     /// No version is checked.
     NoVersionCheck,
     /// The conditions of a refusal are not checked, and it writes.
@@ -34,6 +35,16 @@ pub(super) enum Variant {
     OneSidedTime,
     /// A journal entry is shipped again.
     ShippedTwice,
+    /// The minimum interval does not begin at a failover.
+    NoIntervalAtFailover,
+    /// The minimum interval does not begin at a failback.
+    NoIntervalAtFailback,
+    /// A release that was decided in the server's place is forgotten at the failback.
+    ReleaseForgotten,
+    /// A document of another store epoch is taken for what both stores have in common.
+    BaseOfAnotherEpoch,
+    /// A time of one clock is brought to a store with another clock as it is.
+    MergeByClocks,
 }
 
 thread_local! {
@@ -46,7 +57,7 @@ pub(super) fn set(variant: Option<Variant>) {
 }
 
 /// Returns whether this is broken.
-pub(super) fn is_broken(variant: Variant) -> bool {
+pub(crate) fn is_broken(variant: Variant) -> bool {
     BROKEN.get() == Some(variant)
 }
 
@@ -87,7 +98,7 @@ pub(super) fn patched(script: &str) -> Cow<'_, str> {
         ),
         Variant::OneSidedTime => (COMMIT, "holds = since >= 0 and since <= 1000", "holds = since >= 0"),
         Variant::ShippedTwice => (SHIP, "if ends > reached then", "if true then"),
-        Variant::EarlyAcknowledgement => return script.into(),
+        _ => return script.into(),
     };
     if script != of {
         return script.into();

@@ -259,7 +259,7 @@ impl World {
     }
 
     /// Plans the turn after this one of the process that runs: `after` so long, unless it is paused or killed.
-    fn plan(&mut self, after: Time, reads: Option<usize>, longest: Time) {
+    fn plan(&mut self, after: Time, reads: Option<usize>) {
         let Some(process) = self.current else { return };
         let Rates { paused, killed, .. } = self.rates;
         let left = self.calms_at.saturating_sub(self.time);
@@ -275,7 +275,7 @@ impl World {
         let mut after = after;
         if self.chance.happens(paused) {
             let most = self.chance.one_of(&[20 * MILLISECOND, 500 * MILLISECOND, 2 * SECOND, 20 * SECOND]);
-            let pause = self.chance.below(most.min(left).min(longest));
+            let pause = self.chance.below(most.min(left));
             self.tell(|| format!("is paused for {pause} us"));
             after += pause;
             self.processes[process].reads = None;
@@ -312,15 +312,14 @@ impl World {
 
 /// Gives the turn back for so long.
 pub(super) fn suspend(after: Time) {
-    suspend_for(after, None, Time::MAX);
+    suspend_for(after, None);
 }
 
-/// Gives the turn back for so long; what comes on a connection that it reads ends it sooner. It is paused for no longer than
-/// `longest`.
+/// Gives the turn back for so long; what comes on a connection that it reads ends it sooner.
 #[allow(unsafe_code, reason = "the yielder lives as long as its coroutine, which is the one that runs")]
-pub(super) fn suspend_for(after: Time, reads: Option<usize>, longest: Time) {
+pub(super) fn suspend_for(after: Time, reads: Option<usize>) {
     let yielder = with(|world| {
-        world.plan(after, reads, longest);
+        world.plan(after, reads);
         world.processes[world.current.unwrap()].yielder
     });
     // SAFETY: it was set by this very coroutine when it began, and lives on its stack.
