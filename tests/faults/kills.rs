@@ -130,7 +130,7 @@ pub fn at_every_step(row: &Row, store: Store) -> Result<Facts, String> {
     Ok(facts)
 }
 
-fn strace(site: &Site, options: &[&str], scope: &str, session: &str) -> Ask {
+fn strace(site: &Site, options: &[&str], scope: &str, (session, payload): (&str, &str)) -> Ask {
     let frosty = Path::new(env!("CARGO_BIN_EXE_frosty"));
     let usual = site.command(&[], scope);
     let mut command = site.frosty.command_of(Path::new("strace"), options);
@@ -140,15 +140,20 @@ fn strace(site: &Site, options: &[&str], scope: &str, session: &str) -> Ask {
             command.env(name, value);
         }
     }
-    run(command, Phase::During, scope, session, &stop(session))
+    run(command, Phase::During, scope, session, payload)
 }
 
-/// Every system call of an ask from the end of its stdin on, and how often the process has made it by its end.
+/// As [`steps`], of a stop of a new session.
 fn steps_of_an_ask(site: &Site, store: Store) -> Result<BTreeMap<String, u32>, String> {
-    let log = site.frosty.home.path().join("steps");
     prepare(site, store, "steps");
     let session = site.session(Phase::During);
-    let ask = strace(site, &["-o", log.to_str().unwrap()], "steps", &session);
+    steps(site, "steps", (&session, &stop(&session)))
+}
+
+/// Every system call of a hook from the end of its stdin on, and how often the process has made it by its end.
+pub fn steps(site: &Site, scope: &str, sent: (&str, &str)) -> Result<BTreeMap<String, u32>, String> {
+    let log = site.frosty.home.path().join("steps");
+    let ask = strace(site, &["-o", log.to_str().unwrap()], scope, sent);
     if ask.code.is_none() {
         return Err(format!("expected an ask under strace to end, found {ask:?}"));
     }
@@ -184,16 +189,21 @@ fn steps_of_an_ask(site: &Site, store: Store) -> Result<BTreeMap<String, u32>, S
     Ok(steps)
 }
 
+/// Kills a hook before the nth time that it makes this call.
+pub fn killed(site: &Site, (step, nth): (&str, u32), scope: &str, sent: (&str, &str)) -> Ask {
+    let (trace, inject) = (format!("trace={step}"), format!("inject={step}:signal=SIGKILL:when={nth}"));
+    let output = site.frosty.home.path().join("killed");
+    strace(site, &["-o", output.to_str().unwrap(), "-e", &trace, "-e", &inject], scope, sent)
+}
+
 /// Kills an ask before the nth time that it makes this call, and asks again in the same scope.
 fn kill_at(site: &Site, store: Store, step: &str, nth: u32) -> Killed {
     let scope = format!("{step}-{nth}");
     if store == Store::GoesHome {
         prepare(site, store, &scope);
     }
-    let (trace, inject) = (format!("trace={step}"), format!("inject={step}:signal=SIGKILL:when={nth}"));
     let session = site.session(Phase::During);
-    let output = site.frosty.home.path().join("killed");
-    let ask = strace(site, &["-o", output.to_str().unwrap(), "-e", &trace, "-e", &inject], &scope, &session);
+    let ask = killed(site, (step, nth), &scope, (&session, &stop(&session)));
     if store == Store::GoesHome {
         close_breaker(site);
     }

@@ -12,6 +12,7 @@ mod engines;
 mod kills;
 mod machine;
 mod measure;
+mod moves;
 mod proxy;
 mod rows;
 mod server;

@@ -10,7 +10,7 @@ use crate::proxy::{Mode, Proxy};
 use crate::server::Redis;
 use crate::site::{Ask, BACK, BUDGET, Phase, Site};
 use crate::support::{Frosty, documents, stop};
-use crate::{engines, spool};
+use crate::{engines, moves, spool};
 
 pub struct Story {
     pub name: &'static str,
@@ -33,6 +33,11 @@ pub const STORIES: &[Story] = &[
         "a_seat_of_many_sessions",
         "1,000 sessions followed each other in one seat while the server was away",
         spool::many_sessions,
+    ),
+    story(
+        "killed_at_every_step_of_a_move",
+        "frosty killed (-9) at every step of an event that moves its session to another scope, in files",
+        moves::killed_at_every_step,
     ),
     story("an_engine_rides_through", "a waiting engine, the server killed under it, and back", engines::ride_through),
     story("held_through_an_outage", "a hold, the server killed, back empty, released by hand elsewhere", held),

@@ -92,24 +92,25 @@ fn decided(timestamp: &str) -> i64 {
 
 /// No continuation is committed between a hold and its end or its release.
 pub(super) fn holds(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String> {
-    // Since when, and until when by the clock that dated it.
-    let mut held: BTreeMap<String, (Time, Option<i64>)> = BTreeMap::new();
+    // When it was sent and committed, and until when it lasts by the clock that dated it.
+    let mut held: BTreeMap<String, (Time, Time, Option<i64>)> = BTreeMap::new();
     for entry in journal {
         let scope = entry.field("scope").to_owned();
         let number = |name: &str| entry.field(name).parse::<i64>().ok();
         match entry.field("event") {
             "Hold" if entry.field("verdict") == "record" => {
                 let end = number("retry_after_ms").map(|left| decided(entry.field("timestamp")) + left);
-                held.insert(scope, (entry.at, end));
+                let begun = story.sent.get(&entry.step).map_or(entry.at, |sent| sent.begun);
+                held.insert(scope, (begun.min(entry.at), entry.at, end));
             }
             "Release" => drop(held.remove(&scope)),
             _ if entry.admits() => {
                 for holder in [scope.as_str(), ""] {
-                    let Some((since, end)) = held.get(holder) else { continue };
+                    let Some((begun, since, end)) = held.get(holder) else { continue };
                     // The hold may have been decided a while before it was committed.
                     let is_stepped = clock.is_stepped(since.saturating_sub(DECIDED), entry.at);
                     // The other store may have released it.
-                    let is_released = story.plan.stores == Stores::Failover && story.is_released(*since, entry.at);
+                    let is_released = story.plan.stores == Stores::Failover && story.is_released(*begun, entry.at);
                     if !is_stepped && !is_released && end.is_none_or(|end| clock.shows(entry.at) / 1000 + 1 < end) {
                         return Err(format!(
                             "{scope} is admitted at {} while {holder:?} is held since {since}",
