@@ -20,7 +20,7 @@ use crate::text;
 const LARGEST_REPLY: u64 = 64 * 1024;
 
 /// What the server's user must be allowed: the commands, those of the scripts among them, the keys and the channels.
-/// docs/stores.md gives it to people, and tests/acl.rs proves it from there.
+/// docs/stores.md gives it to people, and tests/it/acl.rs proves it from there.
 pub const ACL: &str = "+select +eval +evalsha +subscribe +time +xadd +xread +xrevrange +zadd +zcount \
 +zrange +zremrangebyscore +get +set +pexpire +publish ~frosty:* ~torch.continuous.ops ~reflect.willy \
 &trigger.nova.* &frosty.wake.* &frosty.hold";

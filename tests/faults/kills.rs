@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::measure::{Entry, Facts, judge, on_server, on_this_machine};
-use crate::proxy::{Mode, Proxy};
 use crate::rows::Row;
 use crate::server::Redis;
 use crate::site::{Ask, Phase, Site, run};
+use crate::support::proxy::{Mode, Proxy};
 use crate::support::stop;
 
 /// Where the ask is decided.

@@ -9,11 +9,11 @@ use std::thread;
 use frosty::store::place;
 
 use crate::measure::{Facts, judge};
-use crate::proxy::Mode;
 use crate::rows::{Row, Who};
 use crate::server::Redis;
 use crate::site::{Phase, Site};
 use crate::stage::{SCOPES, after, another_host, before, during, proxied, story};
+use crate::support::proxy::Mode;
 
 /// Gives this thread namespaces of its own.
 #[allow(unsafe_code, reason = "the standard library cannot unshare")]

@@ -1,7 +1,6 @@
 //! The fault matrix: every fault that can be staged between Frosty, its server and its machine, and what came of it.
 //!
-//! A runner of its own, so that rows that only wait wait together. `cargo test --test faults -- <part of a name>` runs
-//! some; `FROSTY_FAULTS_DOC=1 cargo test --test faults` writes docs/faults.md.
+//! A runner of its own, which measures what `docs/faults.md` shows. `cargo test --test faults -- <part of a name>` runs some rows; `FROSTY_FAULTS_DOC=1 cargo test --test faults` writes docs/faults.md.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../support/mod.rs"]
@@ -13,7 +12,6 @@ mod kills;
 mod machine;
 mod measure;
 mod moves;
-mod proxy;
 mod rows;
 mod server;
 mod site;
@@ -76,12 +74,15 @@ fn writes_the_document() -> bool {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let filters: Vec<&String> = args.iter().filter(|a| !a.starts_with('-')).collect();
+    let filters: Vec<&String> = args.iter().filter(|a| !a.starts_with('-') && *a != "terse").collect();
     let all = tests();
+    let has = |flag: &str| args.iter().any(|a| a == flag);
+    let is_chosen = |name: &str, filter: &str| if has("--exact") { name == filter } else { name.contains(filter) };
     let chosen: Vec<&Test> =
-        all.iter().filter(|t| filters.is_empty() || filters.iter().any(|f| t.name.contains(f.as_str()))).collect();
-    if args.iter().any(|a| a == "--list") {
-        chosen.iter().for_each(|t| println!("{}: test", t.name));
+        all.iter().filter(|t| filters.is_empty() || filters.iter().any(|f| is_chosen(t.name, f))).collect();
+    // As nextest wants it: no row is ignored.
+    if has("--list") {
+        chosen.iter().filter(|_| !has("--ignored")).for_each(|t| println!("{}: test", t.name));
         return ExitCode::SUCCESS;
     }
     println!("\nrunning {} tests", chosen.len());
@@ -90,7 +91,7 @@ fn main() -> ExitCode {
     let (able, unable): (Vec<&Test>, Vec<&Test>) = chosen.into_iter().partition(|t| root || !t.needs_root);
     unable.iter().for_each(|t| println!("test {} ... ignored, only root may mount", t.name));
     let (alone, together): (Vec<&Test>, Vec<&Test>) = able.into_iter().partition(|t| t.alone);
-    let shows = args.iter().any(|a| a == "--nocapture" || a == "--show-output");
+    let shows = has("--nocapture") || has("--show-output");
     let mut told = run(&together, AT_ONCE, shows);
     told.extend(run(&alone, 1, shows));
     let failed: Vec<_> = told.iter().filter(|(_, told)| told.is_err()).collect();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::kills::Store;
-use crate::proxy::Mode;
 use crate::stage::Stage;
+use crate::support::proxy::Mode;
 
 /// Who decides during a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,35 +1,15 @@
 //! A redis-server that can be killed, brought back with or without its data, frozen, and given another clock.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use redis::Connection;
 use tempfile::TempDir;
 
-/// Below the range from which the system gives connections their ports: one that is free while its server is down stays
-/// free. Two hundred for each run of this program, of which the first is held as a claim to the others.
-const PORTS: std::ops::Range<u16> = 20_000..27_000;
-const RUN: u16 = 200;
-
-pub fn port() -> u16 {
-    static CLAIM: OnceLock<(TcpListener, u16)> = OnceLock::new();
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let (_, first) = CLAIM.get_or_init(|| {
-        let claim = |first| TcpListener::bind(("127.0.0.1", first)).ok().map(|held| (held, first));
-        PORTS.step_by(usize::from(RUN)).find_map(claim).expect("too many runs of the fault suite at once")
-    });
-    loop {
-        let port = first + 1 + NEXT.fetch_add(1, Ordering::SeqCst) % (RUN - 1);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
+use crate::support::free_port;
 
 /// A clock that is set by writing a file.
 pub struct Clock {
@@ -87,7 +67,7 @@ impl Redis {
 
     pub fn start_with(options: &[&str], vars: Vec<(String, String)>) -> Self {
         let options = options.iter().map(|o| (*o).to_owned()).collect();
-        let server = Self { child: Mutex::new(None), port: port(), dir: TempDir::new().unwrap(), options, vars };
+        let server = Self { child: Mutex::new(None), port: free_port(), dir: TempDir::new().unwrap(), options, vars };
         server.launch();
         server
     }

@@ -10,9 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::measure::Entry;
-use crate::proxy::Proxy;
 use crate::server::Redis;
 use crate::support::Frosty;
+use crate::support::proxy::Proxy;
 
 /// The guard of every row that does not say otherwise.
 pub const INTERVAL: Duration = Duration::from_millis(600);

@@ -9,10 +9,10 @@ use redis::cmd;
 use crate::kills::{self, Store};
 use crate::machine;
 use crate::measure::{Facts, admitted, judge};
-use crate::proxy::{Mode, Proxy};
 use crate::rows::{Row, Who};
 use crate::server::{Clock, Redis};
 use crate::site::{BUDGET, INTERVAL, Phase, Site};
+use crate::support::proxy::{Mode, Proxy};
 
 #[derive(Debug, Clone, Copy)]
 pub enum Stage {
@@ -126,7 +126,7 @@ pub fn play(row: &Row) -> Result<Facts, String> {
                 cmd("REPLICAOF").arg(host).arg(port).query::<()>(&mut site.server.connection()).unwrap();
             };
             // Nobody to replicate from on that port: it keeps its data and refuses writes.
-            let nobody = crate::server::port().to_string();
+            let nobody = crate::support::free_port().to_string();
             story(row, &site, || of("127.0.0.1", &nobody), || of("NO", "ONE"))
         }
         Stage::Planted(key) => planted(row, key),

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::measure::{Entry, LONGEST, on_server, on_this_machine};
-use crate::proxy::{Mode, Proxy};
 use crate::server::Redis;
 use crate::site::{Ask, BACK, BUDGET, Phase, Site};
+use crate::support::proxy::{Mode, Proxy};
 use crate::support::{Frosty, documents, stop};
 use crate::{engines, moves, spool};
 

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod documents;
+pub mod histories;
+pub mod place;
+pub mod proxy;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,18 +13,16 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use frosty::throttle::policy::{Ms, Policy};
 use frosty::throttle::step::{Claim, Event, Step};
 use tempfile::TempDir;
 
-/// The test files whose tests may use a server that runs already: see [`Server::start`].
+/// The modules whose tests may use a server that runs already: see [`Server::start`].
 const SHARING: [&str; 7] = ["concurrency", "holds", "hook", "status", "telling", "waiting", "waking"];
-/// Whether a test of this file uses it now.
-static SHARED_IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// A server of the test's own, ended with it.
 pub struct Server {
@@ -29,13 +30,18 @@ pub struct Server {
     child: Option<Child>,
     pub port: u16,
     _dir: Option<TempDir>,
+    /// Held as long as a test uses the server of `FROSTY_TEST_SERVER`: one test at a time, in any process.
+    _lock: Option<fs::File>,
 }
 
 impl Server {
     /// An empty server: a `redis-server` of its own, or in the files of [`SHARING`] the one that `FROSTY_TEST_SERVER` names
     /// (CONTRIBUTING.md), if no other test uses it at the moment.
+    #[track_caller]
     pub fn start() -> Self {
-        Self::running().unwrap_or_else(Self::start_own)
+        let module = Path::new(std::panic::Location::caller().file()).file_stem().unwrap();
+        let is_sharing = SHARING.iter().any(|sharing| module == *sharing);
+        is_sharing.then(Self::running).flatten().unwrap_or_else(Self::start_own)
     }
 
     /// A `redis-server` that the test may stop.
@@ -48,12 +54,11 @@ impl Server {
     fn running() -> Option<Self> {
         #[allow(clippy::disallowed_methods, reason = "a test's own knob")]
         let named = std::env::var("FROSTY_TEST_SERVER").ok()?;
-        if !SHARING.contains(&env!("CARGO_CRATE_NAME")) || SHARED_IS_TAKEN.swap(true, Ordering::SeqCst) {
-            return None;
-        }
+        let lock = fs::File::create(std::env::temp_dir().join(format!("frosty-tests-{named}.lock"))).unwrap();
+        lock.try_lock().ok()?;
         let port = named.strip_prefix("127.0.0.1:").and_then(|port| port.parse().ok());
         let port = port.unwrap_or_else(|| panic!("FROSTY_TEST_SERVER must be 127.0.0.1:<port>, found {named}"));
-        let server = Self { child: None, port, _dir: None };
+        let server = Self { child: None, port, _dir: None, _lock: Some(lock) };
         let mut con = server.connection();
         let held: String = redis::cmd("INFO").arg("keyspace").query(&mut con).unwrap();
         redis::cmd("SELECT").arg(15).query::<()>(&mut con).unwrap();
@@ -87,7 +92,7 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("redis-server must be installed: ./tests/run.sh does it");
-        let mut server = Self { child: Some(child), port, _dir: Some(dir) };
+        let mut server = Self { child: Some(child), port, _dir: Some(dir), _lock: None };
         let end = Instant::now() + Duration::from_secs(40);
         while !server.answers() {
             if server.child.as_mut().unwrap().try_wait().unwrap().is_some() {
@@ -124,7 +129,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let Some(child) = &mut self.child else { return SHARED_IS_TAKEN.store(false, Ordering::SeqCst) };
+        let Some(child) = &mut self.child else { return };
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -185,14 +190,21 @@ pub fn library(name: &str, into: &Path) -> PathBuf {
     library
 }
 
-/// A port that is free, and that no other test of this file was given.
+/// Below the range from which the system gives connections their ports: one that is free while its server is down stays
+/// free. Two hundred for each run of this program, of which the first is held as a claim to the others.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+const RUN: u16 = 200;
+
 pub fn free_port() -> u16 {
-    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
-    let mut given = GIVEN.lock().unwrap();
+    static CLAIM: OnceLock<(TcpListener, u16)> = OnceLock::new();
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let (_, first) = CLAIM.get_or_init(|| {
+        let claim = |first| TcpListener::bind(("127.0.0.1", first)).ok().map(|held| (held, first));
+        PORTS.step_by(usize::from(RUN)).find_map(claim).expect("too many runs of the tests at once")
+    });
     loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if !given.contains(&port) {
-            given.push(port);
+        let port = first + 1 + NEXT.fetch_add(1, Ordering::SeqCst) % (RUN - 1);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }

@@ -1,0 +1,45 @@
+//! The integration tests: one program, a module per subject.
+//!
+//! `cargo nextest run` runs all of it, each test in a process of its own (`.config/nextest.toml`); `cargo test --test it holds::`
+//! runs one module. Each test that needs a server starts one.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod acl;
+mod arming;
+mod concurrency;
+mod config;
+mod config_origin;
+mod doctor;
+mod embedded;
+mod engine_terms;
+mod exits;
+mod fairness;
+mod formats;
+mod handover;
+mod holds;
+mod hook;
+mod hook_binary;
+mod hostile_text;
+mod install;
+mod merge_properties;
+mod model_properties;
+mod model_rules;
+mod past;
+mod private;
+mod processes;
+mod ratchet;
+mod secrets;
+mod settings;
+mod spread;
+mod status;
+mod store_faults;
+mod store_properties;
+mod telling;
+mod truth;
+mod waiting;
+mod waiting_faults;
+mod waking;
+mod watchdog;
