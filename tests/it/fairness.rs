@@ -23,6 +23,7 @@ struct Scale {
     lasts: Duration,
 }
 
+#[allow(clippy::disallowed_methods, reason = "a test's own knob")]
 fn is_long() -> bool {
     std::env::var("FROSTY_FAIRNESS").is_ok_and(|how| how == "long")
 }

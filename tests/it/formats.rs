@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 const FIELD: &str = "mood";
 
 fn lasts() -> Duration {
+    #[allow(clippy::disallowed_methods, reason = "a test's own knob")]
     let is_long = std::env::var("FROSTY_FORMATS").is_ok_and(|how| how == "long");
     Duration::from_secs(if is_long { 60 } else { 4 })
 }
