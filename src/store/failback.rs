@@ -45,7 +45,7 @@ impl Failover<'_> {
                 continue;
             }
             if let Some(seen) = server.take_seen() {
-                self.keep(dir, &step.scope, &seen.here(clock::host_ms()), told, true);
+                self.keep(dir, step, &seen.here(clock::host_ms()), told, true);
             }
             if verdict.unjournaled {
                 self.journal_here(dir, step, &verdict.decision);
@@ -156,8 +156,11 @@ impl Failover<'_> {
     /// kept is not. `told` is the fleet as it was decided here, where the server has been told of that.
     #[cold]
     #[inline(never)]
-    pub(super) fn keep(&self, dir: &Path, scope: &str, seen: &Seen, told: Option<&FleetState>, is_home: bool) {
-        let Ok(_lock) = embedded::lock(dir, clock::now() + ASIDE, ASIDE) else { return };
+    pub(super) fn keep(&self, dir: &Path, step: &Step, seen: &Seen, told: Option<&FleetState>, is_home: bool) {
+        let scope = step.scope.as_str();
+        // A person waits longer than a hook.
+        let deadline = if step.event.is_persons() { self.latest() } else { clock::now() + ASIDE };
+        let Ok(_lock) = embedded::lock(dir, deadline, ASIDE) else { return };
         let now = clock::host_ms();
         let Ok((mut changes, _)) = Transaction::begin(self.config, dir, true, now) else { return };
         let mut record = server_record::read_or_rebuild(dir);

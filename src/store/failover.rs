@@ -145,7 +145,7 @@ impl<'a> Failover<'a> {
         };
         let seen = seen.here(clock::host_ms());
         if record.is_other(&self.server.shown, seen.born()) || seen.is_news(record, &self.server.shown, &step.scope) {
-            self.keep(dir, &step.scope, &seen, None, false);
+            self.keep(dir, step, &seen, None, false);
         }
         Ok(verdict)
     }

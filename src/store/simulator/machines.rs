@@ -154,11 +154,12 @@ fn held(story: &Story, world: &World, host: usize) -> Result<(), String> {
         let Some(broken) = broken else { continue };
         let (from, to) = (hold.begun, broken.at);
         let is_stepped = [&server.clock, &world.hosts[host]].iter().any(|clock| clock.is_stepped(from, to));
-        // A server with older data is believed, and one that lost all of it is told what the machine kept. A paused process may
-        // keep another from that.
+        // A server with older data is believed, and one that lost all of it is told what the machine kept. A process that is paused
+        // under the lock may have kept the machine from that.
         let is_paused = story.plan.rates.paused > 0;
+        let is_unkept = is_paused && broken.answer.as_ref().is_some_and(|answer| answer.by_files);
         let is_lost = server.losses.iter().any(|(at, is_all)| *at <= to && (is_paused || !is_all));
-        if !is_stepped && !is_lost {
+        if !is_stepped && !is_lost && !is_unkept {
             return Err(format!("{} although {}", told(broken), told(hold)));
         }
     }
