@@ -1,7 +1,6 @@
 //! `frosty wake`: ends a rest, and nothing else.
 
 use std::io::Write;
-use std::time::Instant;
 
 use super::{Failure, out, target};
 use crate::cli::WakeArgs;
@@ -10,7 +9,7 @@ use crate::config::Env;
 use crate::engine;
 use crate::hook::{self, directive};
 use crate::naming::Names;
-use crate::store;
+use crate::store::pipeline;
 use crate::store::roll::{Roll, Session};
 use crate::text;
 use crate::throttle::state::{Phase, Rest, RestKind, SessionState};
@@ -47,15 +46,16 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let names = Names::of_all(&sessions);
     let mut lines = Lines::new();
     let mut failed = None;
-    for (id, session) in &chosen {
+    // Looked at first: an engine may be gone with its admission a moment later.
+    let waiting: Vec<bool> = chosen.iter().map(|(_, session)| engine::waits(session)).collect();
+    let step = |(id, session): &&Session| {
         let event = Event::Wake { note: note.clone(), spread: chosen.len() > 1 && !args.at_once };
-        let detail = text::line(&note);
-        let step = Step { detail, ..hook::step_of(session.scope.clone(), id.clone(), "Wake", event) };
-        // Looked at first: who is woken may be gone with its admission a moment later.
-        let waits = engine::waits(session);
-        let told = store::open(&config, Instant::now() + config.budget).and_then(|mut store| store.step(&step));
+        Step { detail: text::line(&note), ..hook::step_of(session.scope.clone(), id.clone(), "Wake", event) }
+    };
+    let steps: Vec<Step> = chosen.iter().map(step).collect();
+    for (((id, session), waits), decided) in chosen.iter().zip(waiting).zip(pipeline::decide(&config, &steps)) {
         let name = names.name(id);
-        if let Err(e) = told {
+        if let Err(e) = decided {
             // The others are woken all the same.
             failed = Some(e);
             lines.add(format!("{name} was not woken"), "more were not woken".to_owned());

@@ -67,7 +67,8 @@ impl<'a> Dragonfly<'a> {
         &mut self.link
     }
 
-    fn log_in(&mut self) -> Result<(), StoreError> {
+    /// Logs in, unless that was done.
+    pub(super) fn log_in(&mut self) -> Result<(), StoreError> {
         if !self.logged_in {
             self.link.log_in()?;
             self.logged_in = true;

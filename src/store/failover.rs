@@ -14,6 +14,7 @@ use super::handover;
 use super::line::Line;
 use super::link::Link;
 use super::local_journal::LocalJournal;
+use super::seen::Seen;
 use super::server_record::{self, Record, Route};
 use super::{Store, StoreError, expiry, private, probe, reached, starvation};
 use crate::clock;
@@ -137,17 +138,22 @@ impl<'a> Failover<'a> {
             let at_home = self.go_home(dir, record, step)?;
             return Ok(Verdict { notes: [verdict.notes, at_home.notes].concat(), ..at_home });
         }
-        let seen = self.answered.as_mut().and_then(Dragonfly::take_seen);
-        let Some(seen) =
-            seen.filter(|seen| seen.restricts() || record.keeps(&self.server.shown, &step.scope, seen.born()))
-        else {
-            return Ok(verdict);
-        };
-        let seen = seen.here(clock::host_ms());
-        if record.is_other(&self.server.shown, seen.born()) || seen.is_news(record, &self.server.shown, &step.scope) {
-            self.keep(dir, step, &seen, None, false);
+        if let Some(seen) = self.answered.as_mut().and_then(Dragonfly::take_seen) {
+            self.keep_news(dir, record, step, seen);
         }
         Ok(verdict)
+    }
+
+    /// Keeps documents that contain what is not kept yet.
+    pub(super) fn keep_news(&self, dir: &Path, record: &Record, step: &Step, seen: Seen) {
+        let (server, scope) = (&self.server.shown, &step.scope);
+        if !seen.restricts() && !record.keeps(server, scope, seen.born()) {
+            return;
+        }
+        let seen = seen.here(clock::host_ms());
+        if record.is_other(server, seen.born()) || seen.is_news(record, server, scope) {
+            self.keep(dir, step, &seen, None, false);
+        }
     }
 
     /// Tells the server what it may not know, then asks it.

@@ -35,6 +35,7 @@ pub(crate) mod local_journal;
 pub(crate) mod marks;
 mod parallel;
 pub mod past;
+pub mod pipeline;
 pub mod place;
 pub(crate) mod private;
 mod probe;
