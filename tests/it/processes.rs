@@ -189,6 +189,34 @@ fn only_what_raises_the_fence_moves_a_session_of_unknown_processes() {
     }
 }
 
+#[test]
+fn a_session_that_moves_to_another_scope_and_back_keeps_its_rest_and_has_one_engine() {
+    for place in Place::both() {
+        let waits_in = |scope: &str, message: &str, refusals: usize| {
+            let mut command = place.frosty.command(&WAITS);
+            command.env("FROSTY_SCOPE", scope);
+            let engine = Engine::of(command, &stop_saying("s", message));
+            let is_refused = || place.reasons("s").iter().filter(|reason| *reason == "rest").count() == refusals;
+            eventually("the stop is refused", is_refused);
+            assert_eq!(status(&place)["scope"], scope);
+            engine
+        };
+        let first = waits_in("a", "frosty: next_check 1h", 1);
+        let rest = status(&place)["rest"]["until"].clone();
+        assert!(rest.is_i64(), "{}", status(&place));
+        let second = waits_in("b", "on it", 2);
+        leaves_silently(&first.answer());
+        let third = waits_in("a", "on it", 3);
+        leaves_silently(&second.answer());
+        assert_eq!(status(&place)["rest"]["until"], rest);
+        assert_eq!(place.run(&["wake", "s", "--note", "the build is green"]).code, Some(0));
+        let answer = third.answer();
+        goes_on(&answer);
+        assert!(answer.stderr.contains("the build is green"), "{answer:?}");
+        assert_eq!(place.admissions().len(), 1);
+    }
+}
+
 const STARTED: &str = r#"{"session_id":"s","hook_event_name":"SessionStart","source":"resume"}"#;
 
 fn resuming(after: &str) -> [Place; 2] {
