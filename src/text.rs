@@ -18,6 +18,10 @@ pub fn line(raw: &str) -> String {
 /// As [`line`], of at most `most` characters.
 #[must_use]
 pub fn line_of(raw: &str, most: usize) -> String {
+    // Most of what is shown, by the thousand.
+    if raw.len() <= most && raw.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return raw.trim().to_owned();
+    }
     raw.chars().filter_map(tame).take(most).collect::<String>().trim().to_owned()
 }
 

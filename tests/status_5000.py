@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long `frosty status` takes with 5,000 sessions, on a server and on files.
+"""How long the commands for people take with 5,000 sessions: `frosty status`, and those that find one session by its name.
 
     cargo build --release && tests/status_5000.py [path of frosty]
 
@@ -116,7 +116,8 @@ def fill(port):
         out.append(words("SET", f"{pre}doc:scope:{own['scope']}", document({"stop": scope})))
         out.append(words("ZADD", f"{pre}admissions:scope:{own['scope']}", admitted, f"{admitted}-stop-1"))
         out.append(words("ZADD", f"{pre}attempts:scope:{own['scope']}", attempts[0], f"{attempts[0]}-stop"))
-        out.append(words("ZADD", f"{pre}sessions", own["seen"], id))
+        names = {key: own[key] for key in ("scope", "name", "label")} | {"seen": 0}
+        out.append(words("ZADD", f"{pre}sessions", own["seen"], f"{id} {json.dumps(names, separators=(',', ':'))}"))
         out.append(words("ZADD", f"{pre}scopes", own["seen"], own["scope"]))
     for ms, entry in entries():
         fields = [x if x is not None else "" for pair in entry.items() for x in pair]
@@ -128,23 +129,29 @@ def fill(port):
             answers = answers[-20:] + server.recv(1 << 16)
 
 
-def measure(what, frosty, env):
+def measure(what, frosty, env, *command):
+    """Without a command: `status`."""
     took, worked = [], []
-    for _ in range(RUNS + 1):
+    for n in range(RUNS + 1):
+        # Each time another session, of those that rest.
+        words = [word.format(n=8 * n + 1) for word in command] or ["status"]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
-        done = subprocess.run([frosty, "status"], env=env, cwd=env["HOME"], stdin=subprocess.DEVNULL,
+        done = subprocess.run([frosty, *words], env=env, cwd=env["HOME"], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True)
         took.append((time.perf_counter() - start) * 1000)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         worked.append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000)
         lines = done.stdout.splitlines()
-        assert done.returncode == 0 and f"{SESSIONS} sessions:" in done.stdout, (done.stderr, lines[:3])
-        assert sum("agent-" in line for line in lines) == SESSIONS
+        assert done.returncode == 0, (words, done.stderr, lines[:3])
+        if not command:
+            assert f"{SESSIONS} sessions:" in done.stdout, lines[:3]
+            assert sum("agent-" in line for line in lines) == SESSIONS
     took = sorted(took[1:])
-    print(f"{what:10} median {statistics.median(took):6.1f} ms   fastest {took[0]:6.1f}   slowest {took[-1]:6.1f}   "
+    print(f"{what:26} median {statistics.median(took):6.1f} ms   fastest {took[0]:6.1f}   slowest {took[-1]:6.1f}   "
           f"of its own work {statistics.median(worked[1:]):6.1f}")
-    print(f"           {lines[1]}")
+    if not command:
+        print(f"           {lines[1]}")
 
 
 def main():
@@ -167,8 +174,19 @@ def main():
         fill(port)
         files(home / "state")
         print(f"{SESSIONS:,} sessions, {ENTRIES:,} journal entries of the last hour, {RUNS} runs each")
-        measure("server", frosty, env | {"FROSTY_STORE": f"redis://127.0.0.1:{port}"})
-        measure("embedded", frosty, env | {"FROSTY_STORE": "embedded"})
+        # Each with a state folder of its own: what one has in files would be sent to the other.
+        stores = {"server": env | {"FROSTY_STORE": f"redis://127.0.0.1:{port}", "XDG_STATE_HOME": str(home / "server")},
+                  "embedded": env | {"FROSTY_STORE": "embedded"}}
+        for store, env in stores.items():
+            measure(f"status, {store}", frosty, env)
+        for store, env in stores.items():
+            measure(f"explain NAME, {store}", frosty, env, "explain", "agent-{n}")
+            measure(f"wake NAME, {store}", frosty, env, "wake", "agent-{n}")
+            measure(f"wake SCOPE, {store}", frosty, env, "wake", "tmux-default-p{n}")
+            measure(f"wake ID PREFIX, {store}", frosty, env, "wake", "{n:08x}")
+            measure(f"hold LABEL, {store}", frosty, env, "hold", "night:{n}", "--for", "20s")
+        for store, env in stores.items():
+            measure(f"wake --all, {store}", frosty, env, "wake", "--all")
     finally:
         server.terminate()
         server.wait()

@@ -23,10 +23,12 @@ use crate::throttle::verdict::{Decision, Outcome};
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
     /// Nobody asked yet.
-    #[error("expected a verdict in the journal, found none of {whose}; see what is there: frosty log")]
+    #[error("expected a verdict in the {}journal, found none of {whose}; see what is there: frosty log", newest(*cut))]
     NoVerdict {
         /// Of whom.
         whose: String,
+        /// Whether the journal was not read to its end.
+        cut: bool,
     },
     /// A newer version wrote it.
     #[error(
@@ -36,6 +38,14 @@ pub enum ExplainError {
         /// Its reason.
         reason: String,
     },
+}
+
+/// No more entries of the journal are read, from the newest on.
+const MOST_READ: usize = 20_000;
+
+/// Which part of the journal was read.
+fn newest(cut: bool) -> String {
+    if cut { format!("newest {MOST_READ} entries of the ") } else { String::new() }
 }
 
 /// Tells the last verdict of whom the arguments name; without that, of this session, else of whoever asked last.
@@ -54,13 +64,13 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
         (None, Some(id)) => (Whose::Session(id.clone()), "this session".to_owned()),
         (None, None) => (Whose::All, format!("fleet {}", config.fleet)),
     };
-    let mut last = last(&mut roll, &whose)?;
+    let (mut last, mut cut) = last(&mut roll, &whose)?;
     if last.is_none() && args.target.is_none() && own.is_some() {
         (whose, shown) = (Whose::All, format!("fleet {}", config.fleet));
-        last = self::last(&mut roll, &whose)?;
+        (last, cut) = self::last(&mut roll, &whose)?;
     }
     super::tell_if_unread(roll.take_unread().as_ref());
-    let Some(past) = last else { return Err(ExplainError::NoVerdict { whose: shown }.into()) };
+    let Some(past) = last else { return Err(ExplainError::NoVerdict { whose: shown, cut }.into()) };
     let seen = roll.foresee(past.text("scope"), past.text("session"))?;
     if let (Some(why), None) = (&seen.away, roll.away()) {
         super::tell_of_scope(why);
@@ -69,8 +79,9 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let Some(told) = Told::of(&past, &config.policy, &seen.state, seen.now, doors) else {
         return Err(ExplainError::Unknown { reason: text::line(past.text("reason")) }.into());
     };
-    let failure = failure(&mut roll, &past)?;
-    let name = name(&roll.sessions()?, &past);
+    let (failure, is_failure_unread) = failure(&mut roll, &past)?;
+    let (session, scope) = (past.text("session"), past.text("scope"));
+    let name = name(&roll.sessions_where(|id, s| id == session || s.scope == scope)?, &past);
     let told = Told { place: &place, name, failure: failure.as_ref(), ..told };
     let columns = io::stdout().is_terminal().then(|| screen::style().width);
     let mut out = out::stdout();
@@ -83,6 +94,9 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     }
     if !seen.note.is_empty() {
         let _ = writeln!(out, "Note: {}.", seen.note);
+    }
+    if cut || is_failure_unread {
+        let _ = writeln!(out, "Only the {}journal were read; for the others: frosty log --since 1d", newest(true));
     }
     let mark = config.state.as_deref().and_then(|dir| undecided::of(dir, past.text("session")));
     if let Some(mark) = mark.filter(|mark| mark.is_later_than(past.ms, seen.now) && mark.id != past.text("id")) {
@@ -107,33 +121,40 @@ fn name(sessions: &[Session], past: &Past) -> String {
     Names::of_all(sessions).get(session).unwrap_or_else(|| target::scope_name(sessions, scope))
 }
 
-/// The failure that ended the last turn of an entry's session, if one did.
-fn failure(roll: &mut Roll<'_>, past: &Past) -> Result<Option<Past>, Failure> {
+/// The failure that ended the last turn of an entry's session, if one did; and whether it may be among the entries that were
+/// not read.
+fn failure(roll: &mut Roll<'_>, past: &Past) -> Result<(Option<Past>, bool), Failure> {
     let session = past.text("session");
+    if session.is_empty() {
+        return Ok((None, false));
+    }
     let ends = |p: &Past| p.says("session", session) && (p.says("event", "Stop") || p.says("event", "StopFailure"));
-    let last = roll.entries_where(0, 1, ends)?.pop().filter(|last| last.says("event", "StopFailure"));
-    let Some(last) = last.filter(|_| !session.is_empty()) else { return Ok(None) };
+    let (mut found, cut) = roll.entries_among(MOST_READ, 1, ends)?;
+    let last = found.pop().filter(|last| last.says("event", "StopFailure"));
+    let Some(last) = last else { return Ok((None, cut)) };
     if last.says("verdict", Outcome::Record.code()) {
-        return Ok(Some(last));
+        return Ok((Some(last), false));
     }
     // What waits after a failure asks under its name, without its words.
     let is_booked = |p: &Past| ends(p) && p.says("event", "StopFailure") && p.says("verdict", Outcome::Record.code());
-    Ok(roll.entries_where(0, 1, is_booked)?.pop())
+    let (mut found, cut) = roll.entries_among(MOST_READ, 1, is_booked)?;
+    Ok((found.pop(), cut))
 }
 
-/// Their last verdict, or else the last that happened to them.
-fn last(roll: &mut Roll<'_>, whose: &Whose) -> Result<Option<Past>, Failure> {
+/// Their last verdict, or else the last that happened to them; and whether the verdict may be among the entries that were not
+/// read.
+fn last(roll: &mut Roll<'_>, whose: &Whose) -> Result<(Option<Past>, bool), Failure> {
     // What is told names them as they stand in keys, files and commands: what was planted under another name does not.
     let is_named = |past: &Past| {
         let names = ["scope", "session"].map(|field| past.text(field));
         names.iter().all(|name| name.is_empty() || text::is_encoded(name))
     };
     let wants = |past: &Past| whose.wants(past) && is_named(past);
-    let mut verdict = roll.entries_where(0, 1, |past| wants(past) && explain::is_verdict(past))?;
-    if verdict.is_empty() {
-        verdict = roll.entries_where(0, 1, wants)?;
+    let (mut found, cut) = roll.entries_among(MOST_READ, 1, |past| wants(past) && explain::is_verdict(past))?;
+    if found.is_empty() {
+        found = roll.entries_among(MOST_READ, 1, wants)?.0;
     }
-    Ok(verdict.pop())
+    Ok((found.pop(), cut))
 }
 
 /// What an ask of the session would be answered now, and again whenever that is over, until it would be admitted or no time

@@ -70,8 +70,13 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let config = super::config(&env, place)?;
     let mut roll = Roll::open_to_change(&config);
     super::tell_if_away(roll.away());
-    let scope = args.target.map(|word| target::scope(&mut roll, &word)).transpose()?;
-    let sessions = roll.sessions()?;
+    let (scope, sessions) = match &args.target {
+        Some(word) => {
+            let sessions = target::sessions(&mut roll, word)?;
+            (Some(target::scope(&mut roll, &sessions, word)?), sessions)
+        }
+        None => (None, roll.sessions()?),
+    };
     let (by, from) = (who::by(), who::from(&env));
     let reason = text::line_of(&args.reason, text::LONGEST_NOTE);
     let fleet = scope.is_none();

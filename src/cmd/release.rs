@@ -34,10 +34,11 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let mut out = out::stdout();
     let mut roll = Roll::open_to_change(&config);
     super::tell_if_away(roll.away());
-    let scope = match args.target {
-        Some(word) => target::scope(&mut roll, &word)?,
-        None if whole => String::new(),
-        None => {
+    let named = args.target.as_ref().map(|word| target::sessions(&mut roll, word)).transpose()?;
+    let scope = match (&args.target, &named) {
+        (Some(word), Some(sessions)) => target::scope(&mut roll, sessions, word)?,
+        _ if whole => String::new(),
+        _ => {
             let fleet = roll.fleet_hold()?.map(|hold| (String::new(), hold));
             let held: Vec<(String, Hold)> = fleet.into_iter().chain(roll.holds()?).collect();
             match held.as_slice() {
@@ -56,7 +57,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
     let limit = limit_of(&mut roll, &scope);
     // Looked at first: an engine that it frees may be gone with its admission a moment later.
-    let sessions = roll.sessions().unwrap_or_default();
+    let sessions = named.unwrap_or_else(|| roll.sessions().unwrap_or_default());
     let freed = if scope.is_empty() { freed(&mut roll, &sessions, &config, args.at_once) } else { None };
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
     super::tell_if_here_only(&verdict, roll.away());

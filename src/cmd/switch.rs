@@ -87,7 +87,7 @@ fn session(env: &Env, word: &str) -> Result<(String, String), Failure> {
     let known = super::config(env, PlaceArgs { store: None, fleet: None }).map_err(Failure::from);
     let known = known.and_then(|config| {
         let mut roll = Roll::open(&config);
-        let sessions = roll.sessions()?;
+        let sessions = target::sessions(&mut roll, word)?;
         match target::one(&sessions, word) {
             Ok((id, _)) => Ok((id.clone(), Names::of_all(&sessions).name(id))),
             Err(e) => {

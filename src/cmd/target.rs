@@ -8,6 +8,7 @@ use std::path::Path;
 use super::Failure;
 use super::suggestion;
 use crate::naming::{self, Names};
+use crate::store::StoreError;
 use crate::store::roll::{Roll, Session};
 use crate::text;
 use crate::throttle::policy::Ms;
@@ -107,6 +108,8 @@ struct Word<'w> {
     encoded: String,
     /// The real path, where the word is one.
     folder: Option<String>,
+    /// A name and digits of an id behind it, for each way in which the word may be both.
+    digits: Vec<(&'w str, String)>,
 }
 
 impl<'w> Word<'w> {
@@ -114,11 +117,14 @@ impl<'w> Word<'w> {
         let is_path = given.contains('/') || given == "." || given == "..";
         let real = if is_path { Path::new(given).canonicalize().ok() } else { None };
         let folder = real.map(|path| text::line_of(&path.to_string_lossy(), text::LONGEST_FOLDER));
-        Self { given, encoded: text::encode(given), folder }
+        let split = |(at, _)| Some((given.get(..at)?, text::encode(given.get(at + 1..)?)));
+        let digits =
+            given.match_indices('-').filter_map(split).filter(|(name, digits)| !name.is_empty() && digits.len() >= 4);
+        Self { given, encoded: text::encode(given), folder, digits: digits.collect() }
     }
 
     fn rank(&self, id: &str, session: &SessionState) -> Option<Rank> {
-        let Self { given, encoded, folder } = self;
+        let Self { given, encoded, folder, .. } = self;
         let is = |name: &str| !name.is_empty() && name == *given;
         if id == encoded {
             return Some(Rank::Id);
@@ -145,14 +151,24 @@ impl<'w> Word<'w> {
 
     /// Whether the word is a name of the session with digits of its id behind it, as it is shown where several bear that name.
     fn has_digits(&self, id: &str, session: &SessionState) -> bool {
+        let mut ways = self.digits.iter().filter(|(_, digits)| id.starts_with(digits.as_str())).peekable();
+        if ways.peek().is_none() {
+            return false;
+        }
         let names = [Some(session.name.clone()), Some(session.label.clone()), naming::folder(session)];
-        let names = names.iter().flatten().chain([&session.scope]).map(|name| text::line(name));
-        let digits = |name: String| self.given.strip_prefix(&name)?.strip_prefix('-').map(text::encode);
-        names
-            .filter(|name| !name.is_empty())
-            .filter_map(digits)
-            .any(|digits| digits.len() >= 4 && id.starts_with(&digits))
+        let names: Vec<String> = names.iter().flatten().chain([&session.scope]).map(|name| text::line(name)).collect();
+        ways.any(|(name, _)| names.iter().any(|known| known == name))
     }
+}
+
+/// The sessions of the store by their names, with all that is remembered of each that a word may mean and of those that share
+/// its scope.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub fn sessions(roll: &mut Roll<'_>, word: &str) -> Result<Vec<Session>, StoreError> {
+    let word = Word::new(word);
+    roll.sessions_where(|id, session| word.rank(id, session).is_some())
 }
 
 /// The one session that a word means. An open session is meant before one that has ended; of several in one scope the last one
@@ -197,13 +213,13 @@ pub fn names_the_seat(id: &str, session: &SessionState, word: &str) -> bool {
     is_named && session.phase != Phase::Ended
 }
 
-/// The scope that a word means: the one of the session that it names, else one that is known by this name.
+/// The scope that a word means: the one of the session that it names, else one that is known by this name. `among` is what
+/// [`sessions`] found.
 ///
 /// # Errors
 /// When there is none, or the word may mean several, or the store cannot be asked.
-pub fn scope(roll: &mut Roll<'_>, word: &str) -> Result<String, Failure> {
-    let sessions = roll.sessions()?;
-    let meant = one(&sessions, word);
+pub fn scope(roll: &mut Roll<'_>, among: &[Session], word: &str) -> Result<String, Failure> {
+    let meant = one(among, word);
     if let Ok((_, session)) = meant {
         return Ok(session.scope.clone());
     }
@@ -212,7 +228,7 @@ pub fn scope(roll: &mut Roll<'_>, word: &str) -> Result<String, Failure> {
     match scopes.iter().find(|scope| **scope == word || **scope == encoded) {
         Some(scope) => Ok(scope.clone()),
         None => match meant {
-            Err(TargetError::Unknown { .. }) => Err(unknown(&sessions, word, &scopes).into()),
+            Err(TargetError::Unknown { .. }) => Err(unknown(among, word, &scopes).into()),
             meant => Ok(meant?.1.scope.clone()),
         },
     }

@@ -30,7 +30,10 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let now = clock::host_ms();
     let mut roll = Roll::open_to_change(&config);
     super::tell_if_away(roll.away());
-    let sessions = roll.sessions()?;
+    let sessions = match &args.target {
+        Some(word) => target::sessions(&mut roll, word)?,
+        None => roll.sessions()?,
+    };
     let chosen: Vec<_> = match (&args.target, &args.topic) {
         (Some(word), _) => vec![target::one(&sessions, word)?],
         (None, topic) => {

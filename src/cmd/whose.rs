@@ -23,7 +23,7 @@ impl Whose {
     /// # Errors
     /// When there is none, or several.
     pub(super) fn of(roll: &mut Roll<'_>, word: &str) -> Result<Self, Failure> {
-        let sessions = roll.sessions()?;
+        let sessions = target::sessions(roll, word)?;
         let encoded = text::encode(word);
         let is_scope = |name: &str| name == encoded || name == word;
         if let Some((_, session)) = sessions.iter().find(|(_, s)| is_scope(&s.scope)) {

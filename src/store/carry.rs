@@ -12,7 +12,7 @@ use super::server_record::FleetSeen;
 #[cfg(test)]
 use super::simulator::{Variant, is_broken};
 use super::state_file::{ScopeFile, SessionFile};
-use super::{StoreError, unknown_past};
+use super::{StoreError, session_index, unknown_past};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::throttle::merge::{self, Clocks};
@@ -119,11 +119,13 @@ impl Carry<'_> {
                 self.scope.clone_into(&mut session.scope);
             }
             put_session(&mut commit, keys.session(id), document, &session, found.now);
-            commit.index(keys.index("session"), id);
+            let member = |session| session_index::member(id, session);
+            let before = Some(&document.state).filter(|before| !session_index::is_same(before, &session)).map(member);
+            commit.index(keys.index("session"), member(&session), before.unwrap_or_default());
             sessions.push((id.clone(), session));
         }
         if !self.scope.is_empty() {
-            commit.index(keys.index("scope"), self.scope);
+            commit.index(keys.index("scope"), self.scope.to_owned(), String::new());
         }
         Ok((commit, Seen { now: found.now, fleet: Some(fleet), scope: Some(scope), sessions }))
     }

@@ -11,6 +11,7 @@ use super::document::Document;
 use super::dragonfly::NAME;
 use super::keys::Keys;
 use super::loaded::{Loaded, SetAside};
+use super::session_index;
 use crate::clock;
 use crate::config::Config;
 use crate::journal::Entry;
@@ -63,7 +64,7 @@ pub(super) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     if !step.event.is_of_holds() {
         let lifetime = Some(keep::session_lifetime(&state.session, loaded.now));
         put(&mut commit, keys.session(&step.session), &loaded.session, &state.session, lifetime, admitted);
-        indexes(&mut commit, keys, step, &loaded.session.state, loaded.now);
+        indexes(&mut commit, keys, step, &loaded.session.state, &state.session, loaded.now);
     }
     notifications(&mut commit, keys, step, decided);
     if !has_entry(step, loaded, decided) {
@@ -237,14 +238,20 @@ pub(super) fn put<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>
     }
 }
 
-/// The two indexes, where a session is new, came from another scope, or was not seen for a while.
-fn indexes(commit: &mut Commit, keys: Keys<'_>, step: &Step, before: &SessionState, now: Ms) {
-    let is_known = before.scope == step.scope && before.seen > now.saturating_sub(INDEX_EVERY) && before.seen <= now;
-    if !step.event.is_clients() || (is_known && !matches!(step.event, Event::SessionStart { .. })) {
+/// The two indexes, where a session is new, has another name or scope, or was not seen for a while.
+fn indexes(commit: &mut Commit, keys: Keys<'_>, step: &Step, before: &SessionState, after: &SessionState, now: Ms) {
+    let is_recent = before.seen > now.saturating_sub(INDEX_EVERY) && before.seen <= now;
+    let is_same = session_index::is_same(before, after);
+    let is_known = before.scope == step.scope && is_recent && !matches!(step.event, Event::SessionStart { .. });
+    if !step.event.is_clients() || (is_known && is_same) {
         return;
     }
-    commit.index(keys.index("scope"), &step.scope);
-    commit.index(keys.index("session"), &step.session);
+    if !is_known {
+        commit.index(keys.index("scope"), step.scope.clone(), String::new());
+    }
+    let is_new = before.seen == 0;
+    let gone = if is_same || is_new { String::new() } else { session_index::member(&step.session, before) };
+    commit.index(keys.index("session"), session_index::member(&step.session, after), gone);
 }
 
 /// Notifies the engines that wait for what the event changed.

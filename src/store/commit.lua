@@ -80,10 +80,12 @@ while at <= last do
     end
     at = at + 2
   elseif op == 'I' then
-    -- I key member: notes in an index when a name was last seen, and forgets those of 30 days ago. A broken index harms no verdict.
+    -- I key member before: notes in an index when a member was last seen, and forgets those of 30 days ago and the one before,
+    -- unless it is empty. A broken index harms no verdict.
+    if b ~= '' then pcall('ZADD', key, '0', b) end
     pcall('ZADD', key, now_text, a)
     pcall('ZREMRANGEBYSCORE', key, '-inf', format('%.0f', now - WEEKS))
-    at = at + 3
+    at = at + 4
   elseif op == 'R' then
     -- R channel event: notifies waiting engines; they also look by themselves, so that a failure costs no verdict.
     pcall('PUBLISH', ARGV[at + 1], a)

@@ -127,9 +127,9 @@ impl Commit {
         self.effect("F", key, []);
     }
 
-    /// Notes in an index that this name was seen.
-    pub(super) fn index(&mut self, key: String, member: &str) {
-        self.effect("I", key, [member.to_owned()]);
+    /// Notes in an index that this member was seen, in the place of another; an empty text is none.
+    pub(super) fn index(&mut self, key: String, member: String, before: String) {
+        self.effect("I", key, [member, before]);
     }
 
     /// Notifies the engines that listen on this channel.

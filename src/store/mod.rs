@@ -45,6 +45,7 @@ mod refusal;
 pub mod roll;
 mod seen;
 mod server_record;
+mod session_index;
 mod ship;
 #[cfg(test)]
 pub(crate) mod simulator;

@@ -16,7 +16,7 @@ use super::link::Link;
 use super::loaded::{self, Load};
 use super::server_record;
 use super::state_file::{self, FleetFile, ScopeFile, SessionFile};
-use super::{StoreError, parallel, place, server, unknown_past};
+use super::{StoreError, parallel, place, server, session_index, unknown_past};
 use crate::clock;
 use crate::config::Config;
 use crate::text;
@@ -229,8 +229,11 @@ pub(super) fn sort_out(all: &mut Vec<Session>) {
     // What was planted under a name that is none would be shown as it is, and asked for by it.
     all.retain(|(id, s)| s.seen > 0 && text::is_encoded(id) && text::is_encoded(&s.scope));
     all.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
-    let mut known = HashSet::new();
-    all.retain(|(id, _)| known.insert(id.clone()));
+    let distinct: HashSet<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
+    if distinct.len() < all.len() {
+        let mut known = HashSet::new();
+        all.retain(|(id, _)| known.insert(id.clone()));
+    }
 }
 
 /// Its clock decides, not ours.
@@ -332,6 +335,7 @@ pub(super) fn index(config: &Config, kind: &str) -> Cmd {
 /// The names that an index answers; what is none is passed over.
 pub(super) fn names_in(answer: Value) -> Vec<String> {
     let mut names = Vec::<String>::from_redis_value(answer).unwrap_or_default();
+    names.iter_mut().for_each(|name| name.truncate(session_index::id(name).len()));
     names.retain(|name| text::is_encoded(name));
     names
 }

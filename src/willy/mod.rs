@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::store::{self, roll::Roll};
+use crate::throttle::state::SessionState;
 pub use word::{Kind, Word};
 
 /// How long the store may take to name a session.
@@ -24,7 +25,8 @@ const NAMED_WITHIN: Duration = Duration::from_secs(1);
 /// line each: a hold holds whether or not it was heard of.
 pub fn tell(config: &Config, word: &Word) -> Vec<String> {
     // One that cannot be named is told all the same.
-    let sessions = Roll::open_for(config, NAMED_WITHIN).sessions().unwrap_or_default();
+    let is_meant = |id: &str, s: &SessionState| *id == word.session || s.scope == word.scope;
+    let sessions = Roll::open_for(config, NAMED_WITHIN).sessions_where(is_meant).unwrap_or_default();
     let word = &word.clone().named(&sessions);
     // The slowest first: they run while the store is told.
     let running = notify::start(&config.notify, word);

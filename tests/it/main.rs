@@ -17,6 +17,7 @@ mod embedded;
 mod engine_terms;
 mod exits;
 mod fairness;
+mod finding;
 mod formats;
 mod handover;
 mod holds;

@@ -41,7 +41,7 @@ impl Roll<'_> {
         // What the server was not told yet only this machine can count.
         let all_there = backlog::of(config).is_none_or(|b| b.unshipped == 0);
         let each = if until.is_some() { SOON } else { Patience::ALL.each };
-        let patience = Patience { each, until };
+        let patience = Patience { each, until, ..Patience::ALL };
         if let Some(link) = link.filter(|_| all_there) {
             match counted(link, [&config.stream, &config.fleet], since, most, patience) {
                 Ok(told) => return Ok(told),

@@ -116,6 +116,8 @@ struct Newest {
     /// Which of those that a machine wrote the server has.
     known: HashSet<String>,
     patience: Patience,
+    /// How many entries were read.
+    read: usize,
     /// Whether it ran out before all was read.
     cut: bool,
 }
@@ -127,23 +129,26 @@ struct Patience {
     each: Duration,
     /// When no further piece is asked for; the first one always is.
     until: Option<Instant>,
+    /// After how many entries no further piece is asked for.
+    entries: usize,
 }
 
 impl Patience {
     /// For whoever wants all of it.
-    const ALL: Self = Self { each: Duration::from_secs(5), until: None };
+    const ALL: Self = Self { each: Duration::from_secs(5), until: None, entries: usize::MAX };
 }
 
 impl Newest {
     fn new(since: Ms, most: usize) -> Self {
         let room = most.min(1000);
         let (kept, entries) = (BinaryHeap::with_capacity(room + 1), Vec::with_capacity(room));
-        Self { since, most, kept, entries, known: HashSet::new(), patience: Patience::ALL, cut: false }
+        Self { since, most, kept, entries, known: HashSet::new(), patience: Patience::ALL, read: 0, cut: false }
     }
 
     /// Whether no further piece is asked for.
     fn is_late(&mut self) -> bool {
         let late = self.patience.until.is_some_and(|until| Instant::now() >= until);
+        let late = late || self.read >= self.patience.entries;
         self.cut |= late;
         late
     }
@@ -174,6 +179,7 @@ impl Newest {
     }
 
     fn take(&mut self, past: Past, wanted: &mut impl FnMut(&Past) -> bool) {
+        self.read += 1;
         if past.ms < self.from() || !wanted(&past) {
             return;
         }
@@ -216,6 +222,23 @@ impl<'a> Roll<'a> {
         mut wanted: impl FnMut(&Past) -> bool,
     ) -> Result<Vec<Past>, StoreError> {
         Ok(self.read(Newest::new(since, most), &mut wanted)?.0.into_entries())
+    }
+
+    /// The newest `most` entries that are wanted, among about so many of the newest of all; and whether older ones were left
+    /// unread that may be wanted too.
+    ///
+    /// # Errors
+    /// As [`Roll::entries`].
+    pub fn entries_among(
+        &mut self,
+        newest: usize,
+        most: usize,
+        mut wanted: impl FnMut(&Past) -> bool,
+    ) -> Result<(Vec<Past>, bool), StoreError> {
+        let patience = Patience { entries: newest, ..Patience::ALL };
+        let newest = self.read(Newest { patience, ..Newest::new(0, most) }, &mut wanted)?.0;
+        let cut = newest.cut && newest.kept.len() < most;
+        Ok((newest.into_entries(), cut))
     }
 
     /// As [`Roll::entries`], as long as the patience lasts; and whether it ended before.

@@ -123,7 +123,7 @@ fn commit(chance: &mut Chance, now: i64, shortest: i64) -> Commit {
             12 => commit.remove(set, &member),
             13 => commit.empty(set),
             14 => commit.clamp(set),
-            15 => commit.index(set, &member),
+            15 => commit.index(set, member, chance.one_of(&["", "m0", "m1"]).to_owned()),
             16 => commit.notify("frosty.wake.x", "wake"),
             _ => commit.journal(&stream, 10, vec!["scope".to_owned(), member]),
         }
