@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const SCRIPT: &str = "src/store/commit.lua";
+const SCRIPT: &str = "src/store/server/commit.lua";
 
 fn main() {
     #[allow(clippy::disallowed_methods, reason = "a build script is told its folder by the environment")]

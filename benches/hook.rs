@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use frosty::config::Config;
-use frosty::store::limit::requests;
+use frosty::store::server::request_bytes::requests;
 use support::{Frosty, Server, step};
 
 const MUSL: &str = "x86_64-unknown-linux-musl";
@@ -183,12 +183,12 @@ fn build(root: &Path, dir: &Path) -> Built {
     }
 }
 
-fn stop_of(session: &str) -> frosty::throttle::step::Step {
-    frosty::throttle::step::Step {
+fn stop_of(session: &str) -> frosty::policy::request::Step {
+    frosty::policy::request::Step {
         session: session.to_owned(),
         scope: session.to_owned(),
         event_name: "Stop".to_owned(),
-        ..step(frosty::throttle::step::Event::Stop { rest: None })
+        ..step(frosty::policy::request::Event::Stop { rest: None })
     }
 }
 

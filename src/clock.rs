@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::policy::limits::Ms;
 #[cfg(test)]
 use crate::store::simulator;
 use crate::text;
-use crate::throttle::policy::Ms;
 
 /// This machine's clock, in milliseconds since the Unix epoch.
 #[must_use]

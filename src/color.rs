@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use clap::ValueEnum;
 
-use crate::config::env;
+use crate::env;
 
 /// What `--color` may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

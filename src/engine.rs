@@ -1,8 +1,9 @@
 //! Whether an engine waits for a session, as far as this machine can tell.
 
+use crate::policy::documents::Phase;
+use crate::policy::documents::SessionState;
+use crate::policy::verdict::Reason;
 use crate::process::{self, Standing};
-use crate::throttle::state::{Phase, SessionState};
-use crate::throttle::verdict::Reason;
 
 /// Whether the engine that waits for the session runs; `None` where none waits.
 #[must_use]
@@ -30,8 +31,9 @@ pub fn lost(session: &SessionState) -> bool {
 mod tests {
     use super::*;
     use crate::clock;
-    use crate::throttle::process::{Birth, Process};
-    use crate::throttle::state::Begun;
+    use crate::policy::documents::Begun;
+    use crate::policy::process::Birth;
+    use crate::policy::process::Process;
 
     fn session(pid: u32, host: String, reason: Reason) -> SessionState {
         let begun = Some(Begun { at: 1, id: "a stop".to_owned() });

@@ -8,9 +8,11 @@ use chrono::DateTime;
 use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
-use crate::throttle::policy::{Class, Ms};
-use crate::throttle::step::Step;
-use crate::throttle::verdict::{Decision, Outcome};
+use crate::policy::limits::Class;
+use crate::policy::limits::Ms;
+use crate::policy::request::Step;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Outcome;
 
 /// The `infrastructure_mode` of every entry.
 pub const MODE: &str = "GUARDED_CONTINUOUS";

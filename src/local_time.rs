@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Local, TimeZone};
 
 use crate::duration;
-use crate::throttle::policy::Ms;
+use crate::policy::limits::Ms;
 
 const MINUTE: Ms = 60_000;
 const HOUR: Ms = 60 * MINUTE;

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::store::roll::Session;
+use crate::policy::documents::Phase;
+use crate::policy::documents::SessionState;
+use crate::store::fleet_reader::Session;
 use crate::text;
-use crate::throttle::state::{Phase, SessionState};
 
 /// The digits of an id that stand behind a folder, or tell two sessions of one name apart.
 const DIGITS: usize = 4;

@@ -9,7 +9,8 @@ use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, test_kill_process};
 
 use crate::clock;
-use crate::throttle::process::{Birth, Process};
+use crate::policy::process::Birth;
+use crate::policy::process::Process;
 
 /// Whether a process still runs, as far as this machine can find out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

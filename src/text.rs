@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use chrono::DateTime;
 
-use crate::throttle::policy::Ms;
+use crate::policy::limits::Ms;
 
 /// The longest line that is shown of somebody else's words.
 const LINE: usize = 300;

@@ -1,10 +1,18 @@
 //! Configuration files: a project's never loosens what the user set, and no password is ever told.
 
 use frosty::config::{Config, Trust, apply};
-use frosty::throttle::model::{self, State};
-use frosty::throttle::policy::{Backoff, ClassPolicy, LONGEST, Ms, Policy, millis};
-use frosty::throttle::step::{Event, Step};
-use frosty::throttle::verdict::{Outcome, Reason};
+use frosty::policy::decision;
+use frosty::policy::decision::State;
+use frosty::policy::limits::Backoff;
+use frosty::policy::limits::ClassPolicy;
+use frosty::policy::limits::LONGEST;
+use frosty::policy::limits::Ms;
+use frosty::policy::limits::Policy;
+use frosty::policy::limits::millis;
+use frosty::policy::request::Event;
+use frosty::policy::request::Step;
+use frosty::policy::verdict::Outcome;
+use frosty::policy::verdict::Reason;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use serde_json::{Map, Value, json};
 
@@ -118,7 +126,7 @@ fn storm(own: &Policy, with_project: &Policy, pace: u32) {
     for i in 0..40 {
         now += Ms::from(pace >> (i % 3 * 4));
         let step = Step { id: i.to_string(), paced: pace.is_multiple_of(5), ..draw::step(Event::Stop { rest: None }) };
-        let decided = model::step(with_project, &mut state, &step, now);
+        let decided = decision::step(with_project, &mut state, &step, now);
         if decided.reason == Reason::Burst {
             tripped = now;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 use frosty::hook::directive::{LONGEST_REST, Said, read, topic};
-use frosty::throttle::state::RestKind;
+use frosty::policy::documents::RestKind;
 
 use crate::{draw, said};
 

@@ -2,10 +2,25 @@
 
 use std::time::Duration;
 
-use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota, Spread};
-use frosty::throttle::process::Process;
-use frosty::throttle::state::RestKind;
-use frosty::throttle::step::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
+use frosty::policy::limits::Backoff;
+use frosty::policy::limits::Burst;
+use frosty::policy::limits::ClassPolicy;
+use frosty::policy::limits::Cooldown;
+use frosty::policy::limits::LONGEST;
+use frosty::policy::limits::Policy;
+use frosty::policy::limits::Quota;
+use frosty::policy::limits::Spread;
+use frosty::policy::process::Process;
+use frosty::policy::documents::RestKind;
+use frosty::policy::request::Claim;
+use frosty::policy::request::Event;
+use frosty::policy::request::Failure;
+use frosty::policy::request::FailureClass;
+use frosty::policy::request::HoldRequest;
+use frosty::policy::request::R_RANGE;
+use frosty::policy::request::Reset;
+use frosty::policy::request::RestRequest;
+use frosty::policy::request::Step;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
 /// A time that a machine may show, 2026-11-24.

@@ -5,8 +5,10 @@ use std::time::Duration;
 use frosty::config::{Config, Env, encoded};
 use frosty::hook::fuzzing::{event, parked};
 use frosty::hook::payload::{Payload, parse};
-use frosty::throttle::state::RestKind;
-use frosty::throttle::step::{Event, FailureClass, Reset};
+use frosty::policy::documents::RestKind;
+use frosty::policy::request::Event;
+use frosty::policy::request::FailureClass;
+use frosty::policy::request::Reset;
 use serde_json::Value;
 
 use crate::said;

@@ -6,10 +6,15 @@ use frosty::config::{Config, Server};
 use frosty::hook::fuzzing::{Said, answer};
 use frosty::hook::prompt::Prompt;
 use frosty::store::fuzzing::{Asked, asked, carried, carry_questions, committed, questions, refused, time, whole};
-use frosty::throttle::model::State;
-use frosty::throttle::policy::{Ms, Quota};
-use frosty::throttle::step::{Event, RestRequest, Step};
-use frosty::throttle::verdict::{Decision, Outcome, Reason};
+use frosty::policy::decision::State;
+use frosty::policy::limits::Ms;
+use frosty::policy::limits::Quota;
+use frosty::policy::request::Event;
+use frosty::policy::request::RestRequest;
+use frosty::policy::request::Step;
+use frosty::policy::verdict::Decision;
+use frosty::policy::verdict::Outcome;
+use frosty::policy::verdict::Reason;
 use redis::{Parser, Value};
 
 use crate::{draw, said, state};
@@ -160,7 +165,7 @@ fn verdict(step: &Step, decided: Decision, notes: Vec<String>) {
     assert_eq!(matches!(decided.reason, Reason::Admitted | Reason::Probe), admits, "{decided:?}");
     let prompt = Prompt { rest: "you said that you are done".to_owned(), ..Prompt::default() };
     said::lines(&prompt.render(&decided), 10_000);
-    let rest = RestRequest { kind: frosty::throttle::state::RestKind::Done, lasting: None, topic: String::new() };
+    let rest = RestRequest { kind: frosty::policy::documents::RestKind::Done, lasting: None, topic: String::new() };
     said::one_line(&frosty::hook::prompt::paused(&decided, Some(&rest)), 1000);
 
     for event in

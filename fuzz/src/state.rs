@@ -2,11 +2,27 @@
 
 use frosty::journal::Entry;
 use frosty::store::fuzzing::{fleet_file, scope_file, session_file};
-use frosty::throttle::model::{self, State};
-use frosty::throttle::policy::{Class, ClassPolicy, Ms, Policy, Quota, millis};
-use frosty::throttle::state::{ClassState, Hold, QuotaLog, Rest, RestKind, ScopeState, SessionState, Span};
-use frosty::throttle::step::{Event, Step};
-use frosty::throttle::verdict::{Decision, Outcome, Reason};
+use frosty::policy::decision;
+use frosty::policy::decision::State;
+use frosty::policy::limits::Class;
+use frosty::policy::limits::ClassPolicy;
+use frosty::policy::limits::Ms;
+use frosty::policy::limits::Policy;
+use frosty::policy::limits::Quota;
+use frosty::policy::limits::millis;
+use frosty::policy::documents::ClassState;
+use frosty::policy::documents::Hold;
+use frosty::policy::documents::QuotaLog;
+use frosty::policy::documents::Rest;
+use frosty::policy::documents::RestKind;
+use frosty::policy::documents::ScopeState;
+use frosty::policy::documents::SessionState;
+use frosty::policy::documents::Span;
+use frosty::policy::request::Event;
+use frosty::policy::request::Step;
+use frosty::policy::verdict::Decision;
+use frosty::policy::verdict::Outcome;
+use frosty::policy::verdict::Reason;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
 use crate::{draw, said};
@@ -97,7 +113,7 @@ fn plant(u: &mut Unstructured<'_>, state: &mut State, now: Ms) -> Result<()> {
 /// One step, held against what the state before it said.
 fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
     let before = state.clone();
-    let decided = model::step(policy, state, step, now);
+    let decided = decision::step(policy, state, step, now);
     let told = || format!("{decided:?}\nby {step:?}\nat {now} under {policy:?}\nafter {before:?}");
 
     let knows_another = !step.known_born.is_empty() && step.known_born != before.fleet.born;

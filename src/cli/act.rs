@@ -8,8 +8,8 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::PlaceArgs;
 use crate::duration;
+use crate::policy::limits::LONGEST_HOLD;
 use crate::text::LONGEST_NOTE;
-use crate::throttle::policy::LONGEST_HOLD;
 
 fn note(text: &str) -> Result<String, String> {
     let length = text.chars().count();

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
 use super::{HookArgs, PlaceArgs};
-use crate::throttle::verdict::Reason;
+use crate::policy::verdict::Reason;
 use crate::when;
 
 /// What `status` shows, and how.

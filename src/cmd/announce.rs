@@ -1,5 +1,14 @@
 //! `frosty announce`: what a hook starts to tell everyone, so that it is not kept itself. Not for people.
 
+pub mod commands;
+pub mod context_audit;
+pub(crate) mod haiku;
+pub mod stream;
+
+use crate::config::Config;
+use crate::policy::documents::SessionState;
+use crate::store;
+use crate::store::fleet_reader::Roll;
 use std::io;
 use std::time::Duration;
 
@@ -7,8 +16,9 @@ use super::Failure;
 use crate::cli::{AnnounceArgs, PlaceArgs};
 use crate::config::Env;
 use crate::hook::signals;
+use crate::notify::Word;
+use crate::notify::lost_engines;
 use crate::read;
-use crate::willy::{self, Word, lost};
 
 /// The word is written at once by whoever started this.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -23,12 +33,35 @@ pub fn run(args: &AnnounceArgs) -> Result<(), Failure> {
     signals::unshield();
     let config = super::config(&Env::read(), PlaceArgs { store: None, fleet: None })?;
     if args.lost {
-        lost::look(&config)?;
+        lost_engines::look(&config)?;
         return Ok(());
     }
     let word = read::to_end(io::stdin(), WITHIN, LARGEST).ok();
     if let Some(word) = word.and_then(|bytes| serde_json::from_slice::<Word>(&bytes).ok()) {
-        super::say_wrong(&willy::tell(&config, &word));
+        super::say_wrong(&tell(&config, &word));
     }
     Ok(())
+}
+
+/// How long the store may take to name a session.
+const NAMED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Tells everyone: whoever listens on the server, Willy's stream, and the configured commands. Returns what went wrong, a
+/// line each: a hold holds whether or not it was heard of.
+pub fn tell(config: &Config, word: &Word) -> Vec<String> {
+    // One that cannot be named is told all the same.
+    let is_meant = |id: &str, s: &SessionState| *id == word.session || s.scope == word.scope;
+    let sessions = Roll::open_for(config, NAMED_WITHIN).sessions_where(is_meant).unwrap_or_default();
+    let word = &word.clone().named(&sessions);
+    // The slowest first: they run while the store is told.
+    let running = commands::start(&config.notify, word);
+    let mut wrong = Vec::new();
+    if word.kind.is_of_holds() {
+        let told = stream::write(&mut Roll::open(config), config, word);
+        wrong.extend(told.err().map(|e| e.to_string()));
+    }
+    wrong.extend(commands::finish(running));
+    // A command may say whatever it finds in its environment.
+    let masked = |line: String| store::server(config).map_or(line.clone(), |(server, _)| server.masked(&line));
+    wrong.into_iter().map(masked).collect()
 }

@@ -11,14 +11,20 @@ use crate::duration;
 use crate::hook::look::{self, Asked, Looked};
 use crate::hook::prompt;
 use crate::naming;
-use crate::store::foresee::Foreseen;
-use crate::store::roll::Roll;
-use crate::store::{StoreError, dragonfly, embedded};
+use crate::policy::decision;
+use crate::policy::decision::State;
+use crate::policy::limits::Class;
+use crate::policy::limits::millis;
+use crate::policy::request::Event;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
+use crate::store::StoreError;
+use crate::store::files;
+use crate::store::fleet_reader::Roll;
+use crate::store::server;
 use crate::text;
-use crate::throttle::model::{self, State};
-use crate::throttle::policy::{Class, millis};
-use crate::throttle::step::Event;
-use crate::throttle::verdict::{Decision, Outcome, Reason};
+use crate::view::forecast::Foreseen;
 
 const SHADOW: &str = "shadow mode: the verdict is journaled only, and the client hears nothing of it";
 
@@ -109,7 +115,7 @@ fn asks(asked: &Asked) -> Answer {
     let shadow = step.shadow.then(|| SHADOW.to_owned());
     let notes = [shadow, away.clone(), Some(note)].into_iter().flatten().filter(|note| !note.is_empty());
     let note = notes.collect::<Vec<_>>().join("; ");
-    let decided = model::step(&config.policy, &mut state, step, now);
+    let decided = decision::step(&config.policy, &mut state, step, now);
     Answer {
         shown: naming::shown(&step.session, &state.session),
         would_exit: asked.would_exit(&decided),
@@ -119,7 +125,7 @@ fn asks(asked: &Asked) -> Answer {
         retry_after_ms: decided.retry_after.map(millis),
         attempts: decided.attempts,
         strikes: decided.strikes,
-        store: if by_files { embedded::NAME } else { dragonfly::NAME },
+        store: if by_files { files::NAME } else { server::NAME },
         degraded: away.is_some(),
         note,
         ..whose

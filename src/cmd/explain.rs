@@ -8,16 +8,26 @@ use crate::cli::ExplainArgs;
 use crate::config::Env;
 use crate::hook;
 use crate::naming::Names;
-use crate::status::{screen, state as status, width};
-use crate::store::past::Past;
-use crate::store::roll::{Roll, Session};
-use crate::store::undecided;
-use crate::tell::explain::{self, Told};
+use crate::policy::decision;
+use crate::policy::decision::State;
+use crate::policy::limits::Class;
+use crate::policy::limits::Ms;
+use crate::policy::limits::Policy;
+use crate::policy::limits::millis;
+use crate::policy::request::Event;
+use crate::policy::request::Step;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Outcome;
+use crate::store::files::undecided;
+use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::Session;
 use crate::text;
-use crate::throttle::model::{self, State};
-use crate::throttle::policy::{Class, Ms, Policy, millis};
-use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::{Decision, Outcome};
+use crate::view::explain::verdict;
+use crate::view::explain::verdict::Told;
+use crate::view::journal::Past;
+use crate::view::sessions::screen;
+use crate::view::sessions::state as status;
+use crate::view::sessions::width;
 
 /// Why there is nothing to explain.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +85,7 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     if let (Some(why), None) = (&seen.away, roll.away()) {
         super::tell_of_scope(why);
     }
-    let doors = doors(&config.policy, &seen.state, explain::class(&past), seen.now);
+    let doors = doors(&config.policy, &seen.state, verdict::class(&past), seen.now);
     let Some(told) = Told::of(&past, &config.policy, &seen.state, seen.now, doors) else {
         return Err(ExplainError::Unknown { reason: text::line(past.text("reason")) }.into());
     };
@@ -150,7 +160,7 @@ fn last(roll: &mut Roll<'_>, whose: &Whose) -> Result<(Option<Past>, bool), Fail
         names.iter().all(|name| name.is_empty() || text::is_encoded(name))
     };
     let wants = |past: &Past| whose.wants(past) && is_named(past);
-    let (mut found, cut) = roll.entries_among(MOST_READ, 1, |past| wants(past) && explain::is_verdict(past))?;
+    let (mut found, cut) = roll.entries_among(MOST_READ, 1, |past| wants(past) && verdict::is_verdict(past))?;
     if found.is_empty() {
         found = roll.entries_among(MOST_READ, 1, wants)?.0;
     }
@@ -185,7 +195,7 @@ fn asked(policy: &Policy, state: &State, class: Class, now: Ms) -> Decision {
     };
     // As one who waits would ask: an attempt too soon that counts against the session is nobody's plan.
     let step = Step { paced: true, ..hook::step_of(String::new(), String::new(), "", event) };
-    model::step(policy, &mut state.clone(), &step, now)
+    decision::step(policy, &mut state.clone(), &step, now)
 }
 
 /// The words on lines of so many columns.

@@ -12,15 +12,22 @@ use crate::duration;
 use crate::hook;
 use crate::local_time;
 use crate::naming::Names;
-use crate::status;
+use crate::notify::Kind;
+use crate::notify::Word;
+use crate::policy::documents::Hold;
+use crate::policy::limits::LONGEST_HOLD;
+use crate::policy::limits::Ms;
+use crate::policy::limits::millis;
+use crate::policy::request::Event;
+use crate::policy::request::HoldRequest;
+use crate::policy::request::Step;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Outcome;
 use crate::store;
-use crate::store::roll::{Roll, Session};
+use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::Session;
 use crate::text;
-use crate::throttle::policy::{LONGEST_HOLD, Ms, millis};
-use crate::throttle::state::Hold;
-use crate::throttle::step::{Event, HoldRequest, Step};
-use crate::throttle::verdict::{Decision, Outcome};
-use crate::willy::{Kind, Word};
+use crate::view::sessions;
 
 /// So many of the sessions that it stops are named.
 const MOST_NAMED: usize = 5;
@@ -169,7 +176,7 @@ fn stood(hold: &Hold, now: Ms) -> String {
 
 /// How many sessions it stops, and which.
 fn stops(sessions: &[Session], scope: &str, now: Ms, binds: bool) -> String {
-    let is_there = |(_, s): &&Session| (scope.is_empty() || s.scope == scope) && status::is_present(s, now);
+    let is_there = |(_, s): &&Session| (scope.is_empty() || s.scope == scope) && sessions::is_present(s, now);
     let there: Vec<&Session> = sessions.iter().filter(is_there).collect();
     let does = if binds { "it stops" } else { "it concerns" };
     match there.len() {

@@ -12,14 +12,16 @@ use super::{Failure, out};
 use crate::cli::LogArgs;
 use crate::config::{Config, Env};
 use crate::naming::Names;
-use crate::status::screen;
-use crate::status::table::Style;
-use crate::store::past::Past;
-use crate::store::past::follow::{Change, Follower};
-use crate::store::roll::Roll;
-use crate::tell::line::{self, Lines};
+use crate::policy::limits::millis;
+use crate::store::fleet_reader::Roll;
 use crate::text;
-use crate::throttle::policy::millis;
+use crate::view::explain::entry;
+use crate::view::explain::entry::Lines;
+use crate::view::journal::Past;
+use crate::view::journal::follow::Change;
+use crate::view::journal::follow::Follower;
+use crate::view::sessions::screen;
+use crate::view::sessions::table::Style;
 
 /// So many entries are shown where neither a number nor a time is given.
 const DEFAULT: usize = 20;
@@ -145,7 +147,7 @@ impl Out {
         self.lines.fit(all);
         let mut out = io::BufWriter::new(out::stdout());
         for past in all {
-            let line = if self.json { line::json(past) } else { self.lines.line(past) };
+            let line = if self.json { entry::json(past) } else { self.lines.line(past) };
             writeln!(out, "{line}")?;
         }
         out.flush()

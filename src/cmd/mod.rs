@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use crate::cli::PlaceArgs;
 use crate::config::{Config, ConfigError, Env, Flags};
 use crate::exit::Exit;
+use crate::notify::Word;
+use crate::policy::verdict::Verdict;
 use crate::store::StoreError;
 use crate::text;
-use crate::throttle::verdict::Verdict;
-use crate::willy::{self, Word};
 
 pub mod announce;
 pub mod check;
@@ -175,7 +175,7 @@ fn tell_if_here_only(verdict: &Verdict, away: Option<&StoreError>) {
 
 /// Tells everyone what was done, and the person what of that went wrong.
 fn tell_everyone(config: &Config, word: &Word) {
-    say_wrong(&willy::tell(config, word));
+    say_wrong(&announce::tell(config, word));
 }
 
 fn say_wrong(wrong: &[String]) {

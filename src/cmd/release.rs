@@ -10,14 +10,18 @@ use crate::config::{Config, Env};
 use crate::duration;
 use crate::engine;
 use crate::hook;
+use crate::notify::Kind;
+use crate::notify::Word;
+use crate::policy::documents::Hold;
+use crate::policy::documents::Phase;
+use crate::policy::limits::Ms;
+use crate::policy::request::Event;
+use crate::policy::request::Step;
+use crate::policy::verdict::Reason;
 use crate::store;
-use crate::store::roll::{Roll, Session};
+use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::Session;
 use crate::text;
-use crate::throttle::policy::Ms;
-use crate::throttle::state::{Hold, Phase};
-use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::Reason;
-use crate::willy::{Kind, Word};
 
 /// Lifts the hold that the arguments name, or the only one that there is.
 ///

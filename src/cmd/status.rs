@@ -7,10 +7,14 @@ use super::{Failure, out};
 use crate::cli::StatusArgs;
 use crate::config::{Config, Env};
 use crate::hook::signals::Signals;
-use crate::status::screen::{self, Screen};
-use crate::status::table::{self, Style};
-use crate::status::{LastHour, Report, json};
 use crate::store::listen;
+use crate::view::sessions::LastHour;
+use crate::view::sessions::Report;
+use crate::view::sessions::json;
+use crate::view::sessions::screen;
+use crate::view::sessions::screen::Screen;
+use crate::view::sessions::table;
+use crate::view::sessions::table::Style;
 
 /// It is drawn anew so often.
 const EACH: Duration = Duration::from_secs(1);

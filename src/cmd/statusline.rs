@@ -14,14 +14,16 @@ use crate::cli::PlaceArgs;
 use crate::config::{Arm, Config, Env, Flags, encoded};
 use crate::hook::payload::{self, Text};
 use crate::local_time;
+use crate::policy::decision::State;
 use crate::read;
 use crate::scope;
-use crate::status::kind::{Back, Kind};
-use crate::status::{Row, width};
 use crate::store::StoreError;
-use crate::store::roll::Roll;
+use crate::store::fleet_reader::Roll;
 use crate::text;
-use crate::throttle::model::State;
+use crate::view::sessions::Row;
+use crate::view::sessions::kind::Back;
+use crate::view::sessions::kind::Kind;
+use crate::view::sessions::width;
 
 /// The client hands its JSON over at once; whoever holds the pipe open is not waited for.
 const STDIN: Duration = Duration::from_millis(250);

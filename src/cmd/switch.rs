@@ -9,8 +9,9 @@ use crate::cli::{PlaceArgs, TargetArgs};
 use crate::config::{COMMAND_LINE, Env, encoded};
 use crate::hook::standing;
 use crate::naming::{self, Names};
-use crate::store::roll::Roll;
-use crate::store::{StoreError, private};
+use crate::store::StoreError;
+use crate::store::files::ownership;
+use crate::store::fleet_reader::Roll;
 use crate::text;
 
 /// Why a session or project was not switched.
@@ -60,7 +61,7 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), Failure> {
     };
     let dir = text::path(&state);
     let file = target.file(&state).map_err(|cause| SwitchError::NoProject { dir: shown.clone(), cause })?;
-    private::check(&state.join("arm")).map_err(|e| SwitchError::NotOurs(Box::new(e)))?;
+    ownership::check(&state.join("arm")).map_err(|e| SwitchError::NotOurs(Box::new(e)))?;
     arm::switch(&file, on).map_err(|cause| SwitchError::Unwritten { file: text::path(&file), dir, cause })?;
     if !on && !standing::settle(&state) {
         let _ = writeln!(io::stderr(), "frosty: an engine was just admitted, and may still continue its session once");

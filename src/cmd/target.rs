@@ -8,11 +8,14 @@ use std::path::Path;
 use super::Failure;
 use super::suggestion;
 use crate::naming::{self, Names};
+use crate::policy::documents::Phase;
+use crate::policy::documents::RestKind;
+use crate::policy::documents::SessionState;
+use crate::policy::limits::Ms;
 use crate::store::StoreError;
-use crate::store::roll::{Roll, Session};
+use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::Session;
 use crate::text;
-use crate::throttle::policy::Ms;
-use crate::throttle::state::{Phase, RestKind, SessionState};
 
 /// So many sessions are listed where a word may mean several.
 pub(super) const MOST_LISTED: usize = 20;

@@ -9,12 +9,17 @@ use crate::config::Env;
 use crate::engine;
 use crate::hook::{self, directive};
 use crate::naming::Names;
-use crate::store::pipeline;
-use crate::store::roll::{Roll, Session};
+use crate::policy::documents::Phase;
+use crate::policy::documents::Rest;
+use crate::policy::documents::RestKind;
+use crate::policy::documents::SessionState;
+use crate::policy::request::Event;
+use crate::policy::request::Step;
+use crate::policy::verdict::Reason;
+use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::Session;
+use crate::store::server::pipeline;
 use crate::text;
-use crate::throttle::state::{Phase, Rest, RestKind, SessionState};
-use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::Reason;
 
 /// So many sessions of each outcome have a line of their own; the others are counted.
 const MOST_NAMED: usize = 20;

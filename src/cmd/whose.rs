@@ -1,9 +1,9 @@
 //! Whose entries of the journal a word means.
 
 use super::{Failure, target};
-use crate::store::past::Past;
-use crate::store::roll::Roll;
+use crate::store::fleet_reader::Roll;
 use crate::text;
+use crate::view::journal::Past;
 
 /// Whose.
 #[derive(Debug)]

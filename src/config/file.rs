@@ -5,12 +5,18 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::error::ConfigError;
-use super::{Arm, Config, encoded, json, notify};
+use crate::config::error::ConfigError;
+use crate::config::{Arm, Config, encoded, json, notify};
 use crate::duration;
+use crate::policy::limits::Backoff;
+use crate::policy::limits::Burst;
+use crate::policy::limits::ClassPolicy;
+use crate::policy::limits::Cooldown;
+use crate::policy::limits::LONGEST;
+use crate::policy::limits::Quota;
+use crate::policy::limits::Spread;
 use crate::secret;
 use crate::text;
-use crate::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Quota, Spread};
 
 /// How far a file is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::ConfigError;
 use crate::client_settings::json::comment_at;
+use crate::config::ConfigError;
 use crate::secret;
 use crate::text;
 
@@ -14,7 +14,7 @@ use crate::text;
 ///
 /// # Errors
 /// When it is not JSON, has a comment, or gives a key twice.
-pub(super) fn read(json: &str, file: &str) -> Result<Value, ConfigError> {
+pub(crate) fn read(json: &str, file: &str) -> Result<Value, ConfigError> {
     let json = json.strip_prefix('\u{feff}').unwrap_or(json);
     let found = |cause| ConfigError::NotJson { file: file.to_owned(), cause };
     serde_json::from_str(json).map(|Once(value)| value).map_err(|e| match comment_at(json) {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::file::Trust;
-use super::{Config, ConfigError, Env, Flags, origin, same};
+use crate::config::file::Trust;
+use crate::config::{Config, ConfigError, Env, Flags, origin, same};
 use crate::read;
 use crate::text;
 

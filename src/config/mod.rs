@@ -7,7 +7,6 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub mod env;
 mod error;
 mod file;
 mod json;
@@ -16,7 +15,7 @@ mod notify;
 pub mod origin;
 mod server;
 
-pub use env::Env;
+pub use crate::env::Env;
 pub(crate) use error::COMMAND_LINE;
 pub use error::ConfigError;
 pub use file::{PROMPT_FIELDS, Trust, apply};
@@ -25,10 +24,10 @@ pub use notify::Notify;
 pub use server::Server;
 pub(crate) use server::WRITABLE;
 
+use crate::policy::limits::Policy;
 use crate::read;
 use crate::secret;
 use crate::text;
-use crate::throttle::policy::Policy;
 
 /// When a session is armed without having been told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

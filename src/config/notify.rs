@@ -15,7 +15,7 @@ const MOST: usize = 16;
 const LONGEST_WORD: usize = 4096;
 
 /// What an entry may be, in words.
-pub(super) const ALLOWED: &str = "a list of at most 16 commands, each a text for the shell, a list of words, or \
+pub(crate) const ALLOWED: &str = "a list of at most 16 commands, each a text for the shell, a list of words, or \
 {\"command\": …, \"timeout\": \"10s\"}";
 
 /// A command that is fed what happened, as one JSON object on its input.
@@ -28,7 +28,7 @@ pub struct Notify {
 }
 
 /// Reads the value of the key `notify`; `None` for what is impossible.
-pub(super) fn read(v: &Value) -> Option<Vec<Notify>> {
+pub(crate) fn read(v: &Value) -> Option<Vec<Notify>> {
     let list = v.as_array().filter(|list| list.len() <= MOST)?;
     list.iter().map(one).collect()
 }

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::env::GUARDED;
-use super::{ConfigError, Env};
 use crate::client_settings::{self, Place, SettingsFile};
+use crate::config::{ConfigError, Env};
+use crate::env::GUARDED;
 use crate::read;
 use crate::secret;
 use crate::text;
@@ -22,7 +22,7 @@ use crate::text;
 /// # Errors
 /// When one does, or when the client's own environment shows that some settings file did which is not the user's.
 #[inline]
-pub(super) fn check(env: &Env, project: Option<&Path>) -> Result<(), ConfigError> {
+pub(crate) fn check(env: &Env, project: Option<&Path>) -> Result<(), ConfigError> {
     if is_plain(env) { Ok(()) } else { look(env, project.or(env.claude_project_dir.as_deref())) }
 }
 

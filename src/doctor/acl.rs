@@ -8,8 +8,10 @@ use super::report::Check;
 use super::server::{Told, each};
 use crate::config::{Config, Server};
 use crate::store::StoreError;
-use crate::store::link::{Link, error_text};
-use crate::store::trial::{self, JOURNAL};
+use crate::store::server::connection::Link;
+use crate::store::server::connection::error_text;
+use crate::store::server::trial;
+use crate::store::server::trial::JOURNAL;
 use crate::text;
 
 const NAME: &str = "rights";

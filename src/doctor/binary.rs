@@ -10,7 +10,7 @@ use super::registered::{Registered, Source, program};
 use super::report::{Check, State};
 use crate::client_settings::owner::{HOOK_BINARY, Owner, call, owner};
 use crate::client_settings::{Hook, same};
-use crate::config::env;
+use crate::env;
 use crate::read;
 use crate::text;
 

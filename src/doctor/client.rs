@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::report::Check;
-use crate::config::env;
+use crate::env;
 use crate::read;
 use crate::text;
 

@@ -5,10 +5,11 @@ use crate::clock;
 use crate::config::Config;
 use crate::engine;
 use crate::naming::Names;
+use crate::policy::documents::Phase;
 use crate::process::Standing;
-use crate::store::roll::{Roll, Session};
+use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::Session;
 use crate::text;
-use crate::throttle::state::Phase;
 
 const ENGINES: &str = "engines";
 /// How many lost sessions are named.

@@ -10,7 +10,8 @@ use redis::{Value, cmd};
 use super::report::Check;
 use super::server::{Told, one};
 use crate::config::{Config, Server};
-use crate::store::link::{Link, resolve};
+use crate::store::server::connection::Link;
+use crate::store::server::connection::resolve;
 use crate::text;
 
 const OPEN: &str = "open port";

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::report::Check;
-use crate::config::{Config, Env, env as environment};
+use crate::config::Config;
+use crate::config::Env;
+use crate::env as environment;
 use crate::text;
 
 const MODE: &str = "mode";

@@ -9,11 +9,15 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 use super::{acl, network};
 use crate::clock;
 use crate::config::{Config, Server};
-use crate::store::commit::{COMMIT, COMMIT_SHA};
-use crate::store::link::{Link, error_text, refused};
-use crate::store::loaded;
+use crate::policy::limits::Ms;
+use crate::policy::limits::millis;
+use crate::store::server::commit::COMMIT;
+use crate::store::server::commit::COMMIT_SHA;
+use crate::store::server::connection::Link;
+use crate::store::server::connection::error_text;
+use crate::store::server::connection::refused;
+use crate::store::server::load;
 use crate::store::{self, StoreError};
-use crate::throttle::policy::{Ms, millis};
 
 /// How long all questions together may take, once it answered the first.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -145,7 +149,7 @@ fn clock_of(link: &mut Link<'_>, server: &Server) -> Result<(Duration, Option<Ms
             Value::ServerError(e) if e.code().starts_with("NOPERM") => {}
             Value::ServerError(e) => return Err(refused(server, &error_text(e))),
             time => {
-                let now = loaded::time(time).ok_or_else(|| link.nonsense(time))?;
+                let now = load::time(time).ok_or_else(|| link.nonsense(time))?;
                 ahead = Some(now.saturating_sub(asked_at.saturating_add(millis(took) / 2)));
             }
         }

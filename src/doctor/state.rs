@@ -10,8 +10,11 @@ use super::report::{Check, State};
 use crate::clock;
 use crate::config::Config;
 use crate::duration;
-use crate::store::backlog::{self, Backlog};
-use crate::store::{StoreError, place, private};
+use crate::store::StoreError;
+use crate::store::files::ownership;
+use crate::store::files::paths;
+use crate::store::outbox::backlog;
+use crate::store::outbox::backlog::Backlog;
 use crate::text;
 
 const FOLDER: &str = "state";
@@ -37,7 +40,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
 }
 
 fn folder(state: &Path, dir: &Path) -> Check {
-    if let Err(e) = private::check(dir) {
+    if let Err(e) = ownership::check(dir) {
         return Check::of_error(FOLDER, State::Fail, &e.to_string());
     }
     let shown = text::path(state);
@@ -111,7 +114,7 @@ fn on(disk: &Disk, shown: &str) -> Option<Check> {
 fn set_aside(dir: &Path) -> Option<Check> {
     let is_bad = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".bad-"));
     let within = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let spread = [place::SCOPES, place::SESSIONS].map(|folder| dir.join(folder));
+    let spread = [paths::SCOPES, paths::SESSIONS].map(|folder| dir.join(folder));
     let folders = spread.iter().flat_map(|folder| within(folder));
     let mut bad: Vec<PathBuf> = within(dir).chain(folders.flat_map(|folder| within(&folder))).filter(is_bad).collect();
     bad.sort();

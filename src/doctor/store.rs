@@ -7,9 +7,9 @@ use super::server::{Scripts, Told, ask};
 use super::{acl, engines, network};
 use crate::config::{Config, Env, Server};
 use crate::duration;
+use crate::policy::limits::Ms;
 use crate::store::{self, StoreError};
 use crate::text;
-use crate::throttle::policy::Ms;
 
 const STORE: &str = "store";
 const STAND_IN: &str = "stand-in";

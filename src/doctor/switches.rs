@@ -7,7 +7,8 @@ use super::registered::Registered;
 use super::report::Check;
 use crate::client_settings::owner::Engine;
 use crate::client_settings::{Hook, Place, SettingsFile};
-use crate::config::{env, origin};
+use crate::config::origin;
+use crate::env;
 use crate::text;
 
 const SWITCHES: &str = "hooks off";

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::report::Check;
-use crate::config::env;
+use crate::env;
 use crate::hook::reset;
 use crate::text;
 

@@ -3,11 +3,14 @@
 
 use super::client;
 use crate::config::Env;
+use crate::policy::process::Process;
+use crate::policy::request::Claim;
+use crate::policy::request::Event;
+use crate::policy::request::Step;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Verdict;
 use crate::process::{self, Standing};
 use crate::store::{Store, StoreError};
-use crate::throttle::process::Process;
-use crate::throttle::step::{Claim, Event, Step};
-use crate::throttle::verdict::{Reason, Verdict};
 
 /// The client process that sent the event. A stop that is not waited out reads no file for it.
 pub(super) fn client_of(env: &Env, event: &Event, waits: bool) -> Option<Process> {

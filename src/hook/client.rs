@@ -3,8 +3,8 @@
 use rustix::process::{self, Pid};
 
 use crate::config::Env;
+use crate::policy::process::Process;
 use crate::process::{Standing, exact, standing};
-use crate::throttle::process::Process;
 
 /// The client as it was when the hook began.
 pub(super) struct Client {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, TimeZone};
 
+use crate::policy::documents::RestKind;
+use crate::policy::request::RestRequest;
 use crate::text;
-use crate::throttle::state::RestKind;
-use crate::throttle::step::RestRequest;
 use crate::when;
 
 /// No rest that ends by time is longer: "tomorrow 09:00" may be said just after midnight.

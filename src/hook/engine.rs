@@ -12,15 +12,24 @@ use super::told;
 use super::wait::{Action, Answer, Checked, End, Failure, Found, Input, LATEST, Note, Request, Wait};
 use crate::clock;
 use crate::config::{Config, Env};
-use crate::store::line::Line;
+use crate::notify::Kind;
+use crate::notify::detached;
+use crate::notify::detached::Caller;
+use crate::notify::lost_engines;
+use crate::policy::request::Event;
+use crate::policy::request::Step;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Verdict;
+use crate::store;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::files::taken_over;
+use crate::store::files::taken_over::Mark;
+use crate::store::files::undecided;
 use crate::store::listen::{self, Ears, Listener, Source};
-use crate::store::marks::{self, Mark};
-use crate::store::{self, Store, StoreError, undecided};
-use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::{Decision, Outcome, Reason, Verdict};
-use crate::willy::Kind;
-use crate::willy::detached::{self, Caller};
-use crate::willy::lost;
+use crate::store::server::kept_connection::Line;
 
 /// How an engine ended.
 pub(super) enum Ended {
@@ -61,13 +70,13 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn new(config: &Config, session: &str) -> Self {
-        let (mark, took) = (marks::taken_over_by(config, session), took(config, session));
+        let (mark, took) = (taken_over::taken_over_by(config, session), took(config, session));
         Self { mark, took, blocked: false, watch: None }
     }
 
     /// Goes on in another fleet.
     pub(super) fn moves(&mut self, to: &Config, session: &str) {
-        self.mark = marks::taken_over_by(to, session);
+        self.mark = taken_over::taken_over_by(to, session);
     }
 }
 
@@ -147,7 +156,7 @@ impl<'a> Engine<'a, '_> {
     fn is_wanted(&self) -> bool {
         let Step { session, id, client: own, .. } = &self.begin;
         let other = |by: &Mark| by.id != *id && Some(by) != self.seen.mark.as_ref() && by.concerns(own.as_ref());
-        let marked = || marks::taken_over_by(self.config, session).filter(other);
+        let marked = || taken_over::taken_over_by(self.config, session).filter(other);
         let undecided =
             || took(self.config, session).filter(|by| *by != self.known.id && Some(by) != self.seen.took.as_ref());
         let Start { client, signals, .. } = self.start;
@@ -270,8 +279,8 @@ impl<'a> Engine<'a, '_> {
         if self.config.notify.is_empty() || self.seen.watch.is_some_and(|at| now < at) {
             return;
         }
-        let first = self.seen.watch.replace(now + lost::EVERY).is_none();
-        if !first && lost::is_due(self.config) {
+        let first = self.seen.watch.replace(now + lost_engines::EVERY).is_none();
+        if !first && lost_engines::is_due(self.config) {
             detached::look_for_lost(self.caller);
         }
     }

@@ -2,7 +2,8 @@
 
 use super::payload::Payload;
 use super::reset;
-use crate::throttle::step::{Failure, FailureClass};
+use crate::policy::request::Failure;
+use crate::policy::request::FailureClass;
 
 /// The words by which the client knows that the conversation is longer than the model's context (2.1.332), in lower case and
 /// without backquotes: its own API's first, then those of gateways and other makers.
@@ -97,7 +98,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::throttle::step::Reset;
+    use crate::policy::request::Reset;
 
     fn failure(error: &str, details: &str) -> Failure {
         let json = serde_json::json!({"hook_event_name": "StopFailure", "session_id": "s", "error": error,

@@ -6,8 +6,10 @@ use super::payload::Payload;
 use super::prompt::Prompt;
 use super::reply::{self, Streams};
 use crate::config::{Config, Env};
-use crate::throttle::step::{Event, RestRequest};
-use crate::throttle::verdict::{Decision, Verdict};
+use crate::policy::request::Event;
+use crate::policy::request::RestRequest;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Verdict;
 
 /// The event of a payload, and what the agent is told of its directive.
 #[must_use]

@@ -7,11 +7,14 @@ use super::payload::Payload;
 use crate::clock;
 use crate::config::Env;
 use crate::journal::{self, Entry};
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
 use crate::process;
-use crate::store::undecided::{self, Undecided};
-use crate::store::{embedded, local_journal::LocalJournal};
+use crate::store::files;
+use crate::store::files::journal_file::LocalJournal;
+use crate::store::files::undecided;
+use crate::store::files::undecided::Undecided;
 use crate::text;
-use crate::throttle::verdict::{Outcome, Reason};
 
 /// How long an entry may wait for the fleet's lock: the ask may have spent its budget on it, and an entry is not worth
 /// another.
@@ -82,7 +85,7 @@ impl Known {
         let Some(state) = env.state_dir() else { return };
         let fleet = if self.fleet.is_empty() { "default" } else { &self.fleet };
         let dir = state.join(fleet);
-        let Ok(_lock) = embedded::lock(&dir, Instant::now() + WAIT, WAIT) else { return };
+        let Ok(_lock) = files::lock(&dir, Instant::now() + WAIT, WAIT) else { return };
         let now = clock::host_ms();
         let outcome = if self.asked_to_go_on { Outcome::Refuse } else { Outcome::Record };
         let entry = Entry {

@@ -5,9 +5,11 @@ use std::io;
 use super::local::Known;
 use super::{Call, arm, by_flag, is_left_alone, payload, prepare, project};
 use crate::config::{Config, Env, Flags, encoded};
-use crate::throttle::policy::Class;
-use crate::throttle::step::Step;
-use crate::throttle::verdict::{Decision, Outcome, Reason};
+use crate::policy::limits::Class;
+use crate::policy::request::Step;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
 
 /// What a call comes to before any store is asked.
 pub enum Looked {

@@ -40,19 +40,24 @@ mod watchdog;
 pub use reply::Code;
 pub use start::begin;
 
-pub use crate::willy::detached::Program;
+pub use crate::notify::detached::Program;
 
 use crate::arm;
 use crate::clock;
 use crate::config::{Arm, Config, ConfigError, Env, Flags, encoded};
+use crate::notify::detached;
+use crate::notify::detached::Caller;
+use crate::policy::limits::Class;
+use crate::policy::request::Claim;
+use crate::policy::request::Event;
+use crate::policy::request::R_RANGE;
+use crate::policy::request::Step;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Verdict;
 use crate::process;
 use crate::scope;
 use crate::store::{self, StoreError};
 use crate::text;
-use crate::throttle::policy::Class;
-use crate::throttle::step::{Claim, Event, R_RANGE, Step};
-use crate::throttle::verdict::{Reason, Verdict};
-use crate::willy::detached::{self, Caller};
 use local::Known;
 use payload::Payload;
 use prompt::Prompt;
@@ -238,7 +243,7 @@ impl Call {
     fn mark_take_over(&self) {
         if self.step.event.ends() || matches!(self.step.event, Event::PersonPrompt | Event::ClientPrompt { .. }) {
             let ended = self.step.client.filter(|_| self.step.event.ends());
-            store::marks::take_over(&self.config, &self.step.session, &self.step.id, ended.as_ref());
+            store::files::taken_over::take_over(&self.config, &self.step.session, &self.step.id, ended.as_ref());
         }
     }
 

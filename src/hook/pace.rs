@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::throttle::verdict::{Decision, Reason};
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Reason;
 
 /// Two looks, and two requests, are so far apart, except for [`QUICK`] of them.
 pub(super) const PACE: Duration = Duration::from_secs(1);
@@ -71,19 +72,19 @@ pub(super) fn next_request_in(refused: &Decision) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::throttle::model;
+    use crate::policy::decision;
 
     #[test]
     fn a_long_wait_for_a_place_is_divided() {
         let seconds = |reason, left| {
-            let refused = Decision { retry_after: Some(Duration::from_secs(left)), ..model::refusal(reason, 0) };
+            let refused = Decision { retry_after: Some(Duration::from_secs(left)), ..decision::refusal(reason, 0) };
             next_request_in(&refused).map(|again| again.as_secs())
         };
         assert_eq!(seconds(Reason::Quota, 3600), Some(900));
         assert_eq!(seconds(Reason::Quota, 40), Some(15));
         assert_eq!(seconds(Reason::Quota, 10), Some(10));
         assert_eq!(seconds(Reason::MinInterval, 3600), Some(3600));
-        assert_eq!(next_request_in(&model::refusal(Reason::Hold, 0)), None);
+        assert_eq!(next_request_in(&decision::refusal(Reason::Hold, 0)), None);
     }
 
     #[test]

@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::step_of;
 use crate::config::{Config, Env};
+use crate::policy::limits::millis;
+use crate::policy::request::Event;
+use crate::policy::request::HoldRequest;
+use crate::policy::request::Step;
 use crate::process;
 use crate::store;
-use crate::store::roll::Roll;
-use crate::throttle::policy::millis;
-use crate::throttle::step::{Event, HoldRequest, Step};
+use crate::store::fleet_reader::Roll;
 
 /// The start of a process is known to a tick of the kernel's clock, by another clock than the store's.
 const SLACK: Duration = Duration::from_secs(1);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::payload::Payload;
-use crate::throttle::state::RestKind;
-use crate::throttle::step::RestRequest;
+use crate::policy::documents::RestKind;
+use crate::policy::request::RestRequest;
 
 /// A wake-up by the client that has not come after this long may never come.
 const LONGEST: Duration = Duration::from_secs(3600);

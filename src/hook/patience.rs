@@ -11,8 +11,9 @@ use super::signals::Signals;
 use super::{is_left_alone, own_session};
 use crate::clock;
 use crate::config::{Config, Env, Flags};
-use crate::store::{listen, undecided};
-use crate::throttle::verdict::Reason;
+use crate::policy::verdict::Reason;
+use crate::store::files::undecided;
+use crate::store::listen;
 
 /// How often an unreadable configuration is read again.
 const EACH: Duration = Duration::from_secs(1);

@@ -5,9 +5,11 @@
 //! why, with the request to reflect on that, or nothing.
 
 use super::directive;
+use crate::policy::request::RestRequest;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Held;
+use crate::policy::verdict::Reason;
 use crate::text;
-use crate::throttle::step::RestRequest;
-use crate::throttle::verdict::{Decision, Held, Reason};
 
 const DEFAULT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where you \
 stopped.";
@@ -133,7 +135,7 @@ pub fn why(decision: &Decision) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::throttle::verdict::Outcome;
+    use crate::policy::verdict::Outcome;
 
     fn admitted(count: u32, note: &str) -> Decision {
         Decision {
@@ -151,7 +153,7 @@ mod tests {
             born: String::new(),
             client: None,
             repeated: false,
-            attempt: crate::throttle::verdict::Attempt::Uncounted,
+            attempt: crate::policy::verdict::Attempt::Uncounted,
             note: note.to_owned(),
             now: 1_795_532_400_000,
         }

@@ -13,10 +13,16 @@ use super::prompt::{Prompt, why};
 use super::streams::were_missing;
 use crate::duration;
 use crate::local_time;
+use crate::policy::limits::Class;
+use crate::policy::limits::Ms;
+use crate::policy::limits::millis;
+use crate::policy::request::Event;
+use crate::policy::verdict::Admission;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Verdict;
 use crate::text;
-use crate::throttle::policy::{Class, Ms, millis};
-use crate::throttle::step::Event;
-use crate::throttle::verdict::{Admission, Decision, Outcome, Reason, Verdict};
 
 /// What lasts longer is told with the time of day at which it ends.
 const CLOCK_FROM: Duration = Duration::from_secs(3600);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone};
 
 use crate::clock;
+use crate::policy::limits::Ms;
+use crate::policy::request::Reset;
 use crate::read;
-use crate::throttle::policy::Ms;
-use crate::throttle::step::Reset;
 
 /// Further away than any reset that is believed, in seconds.
 const FAR: u64 = 400 * 86_400;

@@ -13,15 +13,22 @@ use super::claim;
 use super::payload::Payload;
 use crate::config::{Config, Env, encoded};
 use crate::duration;
+use crate::policy::documents::Phase;
+use crate::policy::documents::RestKind;
+use crate::policy::documents::SessionState;
+use crate::policy::limits::Ms;
+use crate::policy::limits::millis;
+use crate::policy::process::Process;
+use crate::policy::request::Claim;
+use crate::policy::request::Event;
+use crate::policy::request::RestRequest;
+use crate::policy::request::Step;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Verdict;
 use crate::process::{self, Standing};
 use crate::store;
-use crate::store::roll::Roll;
+use crate::store::fleet_reader::Roll;
 use crate::text;
-use crate::throttle::policy::{Ms, millis};
-use crate::throttle::process::Process;
-use crate::throttle::state::{Phase, RestKind, SessionState};
-use crate::throttle::step::{Claim, Event, RestRequest, Step};
-use crate::throttle::verdict::{Reason, Verdict};
 
 /// A fork is continued no sooner, whatever the minimum interval is.
 const SOONEST: Duration = Duration::from_secs(1);

@@ -15,10 +15,10 @@ use crate::arm::{self, Target};
 use crate::client_settings;
 use crate::client_settings::owner::{Engine, engine};
 use crate::config::{Config, Env, Flags};
+use crate::policy::verdict::Reason;
 use crate::scope;
-use crate::store::private;
+use crate::store::files::ownership;
 use crate::text;
-use crate::throttle::verdict::Reason;
 
 /// The lock's file in the state folder.
 const LOCK: &str = "continue.lock";
@@ -218,7 +218,7 @@ pub fn settle(state: &Path) -> bool {
 }
 
 fn lock_file(state: &Path) -> std::io::Result<File> {
-    private::check(&state.join(LOCK)).map_err(std::io::Error::other)?;
+    ownership::check(&state.join(LOCK)).map_err(std::io::Error::other)?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(state.join(LOCK))
 }

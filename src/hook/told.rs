@@ -1,14 +1,19 @@
 //! What everyone is told of a verdict: a hold that it opened, a session that goes on after one, a person who is needed.
 
+use crate::notify::Kind;
+use crate::notify::Word;
+use crate::notify::notification::subject;
+use crate::policy::documents::RestKind;
+use crate::policy::effects::BY_API;
+use crate::policy::limits::millis;
+use crate::policy::long_hold::BY_WILLY;
+use crate::policy::request::Event;
+use crate::policy::request::RestRequest;
+use crate::policy::request::Step;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
 use crate::text;
-use crate::throttle::effects::BY_API;
-use crate::throttle::policy::millis;
-use crate::throttle::state::RestKind;
-use crate::throttle::step::{Event, RestRequest, Step};
-use crate::throttle::verdict::{Decision, Outcome, Reason};
-use crate::throttle::willy::BY_WILLY;
-use crate::willy::word::subject;
-use crate::willy::{Kind, Word};
 
 /// The word, if there is anything to tell.
 pub(super) fn word(fleet: &str, step: &Step, decided: &Decision) -> Option<Word> {

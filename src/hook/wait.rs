@@ -7,10 +7,13 @@
 use std::time::{Duration, Instant};
 
 use super::pace::{PACE, Pace, Retry, next_request_in};
+use crate::policy::effects::BY_API;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Held;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
 use crate::store::listen::{self, Heard, Look, Source};
 use crate::text;
-use crate::throttle::effects::BY_API;
-use crate::throttle::verdict::{Decision, Held, Outcome, Reason};
 
 /// An admission that took longer is not used. A stop that was sent later was late.
 pub(super) const LATEST: Duration = Duration::from_secs(1);

@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use crate::client_settings::{LARGEST, Unread, load};
 use crate::clock;
 use crate::read;
-use crate::store::{StoreError, private};
+use crate::store::StoreError;
+use crate::store::files::ownership;
 use crate::text;
 
 /// Why a settings file was not changed.
@@ -122,7 +123,7 @@ impl Standing {
                 Some(fs::metadata(&self.path).map_err(failed("look at", &self.path))?)
             }
             None => {
-                private::may_make(&self.path).map_err(|e| Unwritten::NotOurs(Box::new(e)))?;
+                ownership::may_make(&self.path).map_err(|e| Unwritten::NotOurs(Box::new(e)))?;
                 fs::create_dir_all(folder).map_err(failed("make the folder", folder))?;
                 None
             }

@@ -155,7 +155,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether it is the server's and concerns every ask of it: not one key's, and not this machine's files'.
-    pub(super) fn concerns_all(&self) -> bool {
+    pub(crate) fn concerns_all(&self) -> bool {
         match self {
             Self::Refused { said, .. } => !said.contains("WRONGTYPE") && !self.is_full(),
             Self::Password { .. } => true,

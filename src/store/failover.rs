@@ -4,27 +4,45 @@
 //! cannot be asked, the embedded store takes the scope over and says so; once it can, it is told what happened, and decides
 //! again. At each change of hands the scope's guard is closed, since neither knows whom the other admitted last.
 
+pub(crate) mod carry;
+pub(crate) mod decider;
+pub(crate) mod failback;
+pub(crate) mod handover;
+pub(crate) mod last_seen;
+pub(crate) mod probe;
+pub(crate) mod reached;
+pub(crate) mod server_record;
+pub(crate) mod starvation;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::decider;
-use super::dragonfly::{self, Dragonfly};
-use super::embedded::{self, Embedded, StandIn};
-use super::handover;
-use super::line::Line;
-use super::link::Link;
-use super::local_journal::LocalJournal;
-use super::seen::Seen;
-use super::server_record::{self, Record, Route};
-use super::{Store, StoreError, expiry, private, probe, reached, starvation};
 use crate::clock;
 use crate::config::{Config, DEFAULT_BUDGET, Server};
 use crate::journal::Entry;
-use crate::throttle::step::{Event, Step};
-use crate::throttle::verdict::{Decision, Reason, Verdict};
+use crate::policy::request::Event;
+use crate::policy::request::Step;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Verdict;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::failover::last_seen::Seen;
+use crate::store::failover::server_record::Record;
+use crate::store::failover::server_record::Route;
+use crate::store::files;
+use crate::store::files::Embedded;
+use crate::store::files::StandIn;
+use crate::store::files::expiry;
+use crate::store::files::journal_file::LocalJournal;
+use crate::store::files::ownership;
+use crate::store::server;
+use crate::store::server::Dragonfly;
+use crate::store::server::connection::Link;
+use crate::store::server::kept_connection::Line;
 
 /// How long what is only kept may wait for the fleet's lock, and how long one ask ships old entries.
-pub(super) const ASIDE: Duration = Duration::from_millis(50);
+pub(crate) const ASIDE: Duration = Duration::from_millis(50);
 
 /// How long a server that takes no more connections is left alone, and up to twice that by chance.
 const ROOM: Duration = Duration::from_millis(10);
@@ -34,8 +52,8 @@ const LATEST: Duration = Duration::from_millis(900);
 
 /// A server and its stand-in.
 pub struct Failover<'a> {
-    pub(super) config: &'a Config,
-    pub(super) server: &'a Server,
+    pub(crate) config: &'a Config,
+    pub(crate) server: &'a Server,
     /// Where nobody ever listened, nothing is amiss.
     optional: bool,
     dir: Option<PathBuf>,
@@ -56,7 +74,7 @@ pub struct Failover<'a> {
 
 impl<'a> Failover<'a> {
     /// Nothing is opened yet. `optional` is a server that need not be there.
-    pub(super) fn new(config: &'a Config, server: &'a Server, optional: bool, deadline: Instant) -> Self {
+    pub(crate) fn new(config: &'a Config, server: &'a Server, optional: bool, deadline: Instant) -> Self {
         let dir = config.state.as_ref().map(|state| state.join(&config.fleet));
         Self {
             config,
@@ -74,28 +92,28 @@ impl<'a> Failover<'a> {
     }
 
     /// Sends over a connection that was kept since the last request.
-    pub(super) fn over(self, line: Option<Line<'a>>) -> Self {
+    pub(crate) fn over(self, line: Option<Line<'a>>) -> Self {
         Self { line, ..self }
     }
 
     /// The connection that gave the last verdict, or was not used.
-    pub(super) fn line(&mut self) -> Option<Line<'a>> {
+    pub(crate) fn line(&mut self) -> Option<Line<'a>> {
         self.answered.take().map(Dragonfly::into_line).or(self.line.take())
     }
 
     /// The server has three quarters of the budget; what is left is the stand-in's.
-    pub(super) fn servers_deadline(&self) -> Instant {
+    pub(crate) fn servers_deadline(&self) -> Instant {
         let kept = self.config.budget / 4;
         self.patience.unwrap_or_else(|| self.deadline.checked_sub(kept).unwrap_or(self.deadline))
     }
 
     /// Until when more than the verdict itself may take: another budget, and in all less than the watchdog's second.
-    pub(super) fn latest(&self) -> Instant {
+    pub(crate) fn latest(&self) -> Instant {
         let begun = self.deadline.checked_sub(self.config.budget).unwrap_or(self.deadline);
         (clock::now() + self.config.budget).min(begun + LATEST)
     }
 
-    pub(super) fn born<'r>(&self, record: &'r Record) -> &'r str {
+    pub(crate) fn born<'r>(&self, record: &'r Record) -> &'r str {
         record.born(&self.server.shown)
     }
 
@@ -145,7 +163,7 @@ impl<'a> Failover<'a> {
     }
 
     /// Keeps documents that contain what is not kept yet.
-    pub(super) fn keep_news(&self, dir: &Path, record: &Record, step: &Step, seen: Seen) {
+    pub(crate) fn keep_news(&self, dir: &Path, record: &Record, step: &Step, seen: Seen) {
         let (server, scope) = (&self.server.shown, &step.scope);
         if !seen.restricts() && !record.keeps(server, scope, seen.born()) {
             return;
@@ -192,13 +210,13 @@ impl<'a> Failover<'a> {
     /// The server's verdict stands, but its journal could not take the entry: it is kept here, and shipped like a stand-in's.
     #[cold]
     #[inline(never)]
-    pub(super) fn journal_here(&self, dir: &Path, step: &Step, decided: &Decision) {
-        let Ok(_lock) = embedded::lock(dir, clock::now() + ASIDE, ASIDE) else { return };
+    pub(crate) fn journal_here(&self, dir: &Path, step: &Step, decided: &Decision) {
+        let Ok(_lock) = files::lock(dir, clock::now() + ASIDE, ASIDE) else { return };
         let Ok(mut journal) = LocalJournal::open(dir) else { return };
         if server_record::begin_shipping(dir, &journal).is_err() {
             return;
         }
-        let entry = Entry::of(step, decided, &step.scope, &self.config.fleet, dragonfly::NAME);
+        let entry = Entry::of(step, decided, &step.scope, &self.config.fleet, server::NAME);
         let _ = journal.append(&entry.line());
     }
 
@@ -207,10 +225,10 @@ impl<'a> Failover<'a> {
     #[inline(never)]
     fn clear_away(&self, dir: &Path, step: &Step) {
         let now = clock::host_ms();
-        if expiry::expired(dir, &step.scope, &step.session, now).is_empty() || private::check(dir).is_err() {
+        if expiry::expired(dir, &step.scope, &step.session, now).is_empty() || ownership::check(dir).is_err() {
             return;
         }
-        let Ok(_lock) = embedded::lock(dir, clock::now() + ASIDE, ASIDE) else { return };
+        let Ok(_lock) = files::lock(dir, clock::now() + ASIDE, ASIDE) else { return };
         expiry::clear(dir, &step.scope, &step.session, now);
     }
 }
@@ -299,7 +317,7 @@ impl Failover<'_> {
     #[cold]
     #[inline(never)]
     fn hand_over(&self, dir: &Path) -> Result<Record, StoreError> {
-        let _lock = embedded::lock(dir, self.servers_deadline(), self.config.budget)?;
+        let _lock = files::lock(dir, self.servers_deadline(), self.config.budget)?;
         let mut record = server_record::read_or_rebuild(dir);
         if record.store != self.server.shown {
             handover::to_server(self.config, dir, &mut record, &self.server.shown, clock::host_ms())?;
@@ -318,7 +336,7 @@ impl Failover<'_> {
     fn meet(&mut self, dir: &Path, step: &Step) -> Result<Verdict, StoreError> {
         let mut server = self.reach()?;
         server.greet()?;
-        let lock = embedded::lock(dir, self.servers_deadline(), self.config.budget)?;
+        let lock = files::lock(dir, self.servers_deadline(), self.config.budget)?;
         reached::remember(self.config, self.server);
         drop(lock);
         let record = self.hand_over(dir)?;

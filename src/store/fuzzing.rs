@@ -2,18 +2,30 @@
 
 use redis::Value;
 
-use super::StoreError;
-use super::carry::Carry;
-use super::commit::{self, COMMIT_SHA, Committed};
-use super::loaded::{self, Load};
-use super::state_file::{FleetFile, ScopeFile, SessionFile};
-use super::{changes, link};
 use crate::config::{Config, Server};
-use crate::throttle::model::{self, State};
-use crate::throttle::policy::Ms;
-use crate::throttle::state::{FleetState, Rest, RestKind, ScopeState, SessionState};
-use crate::throttle::step::Step;
-use crate::throttle::verdict::{Decision, Reason};
+use crate::policy::decision;
+use crate::policy::decision::State;
+use crate::policy::documents::FleetState;
+use crate::policy::documents::Rest;
+use crate::policy::documents::RestKind;
+use crate::policy::documents::ScopeState;
+use crate::policy::documents::SessionState;
+use crate::policy::limits::Ms;
+use crate::policy::request::Step;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Reason;
+use crate::store::StoreError;
+use crate::store::failover::carry::Carry;
+use crate::store::files::state_file::FleetFile;
+use crate::store::files::state_file::ScopeFile;
+use crate::store::files::state_file::SessionFile;
+use crate::store::server::changes;
+use crate::store::server::commit;
+use crate::store::server::commit::COMMIT_SHA;
+use crate::store::server::commit::Committed;
+use crate::store::server::connection;
+use crate::store::server::load;
+use crate::store::server::load::Load;
 
 /// The bytes of a scope's file as the embedded store reads them.
 #[must_use]
@@ -36,7 +48,7 @@ pub fn fleet_file(bytes: &[u8]) -> Option<FleetState> {
 /// What is made of an error that a server answers.
 #[must_use]
 pub fn refused(server: &Server, said: &redis::ServerError) -> StoreError {
-    link::refused(server, &link::error_text(said))
+    connection::refused(server, &connection::error_text(said))
 }
 
 /// What a step makes of a server's answers to its questions.
@@ -69,7 +81,7 @@ pub fn asked(config: &Config, server: &Server, step: &Step, answers: Vec<Value>)
     let loaded = Load::of(config, server, step).answers(answers)?;
     let before = loaded.state();
     let mut after = before.clone();
-    let decision = model::step(&config.policy, &mut after, step, loaded.now);
+    let decision = decision::step(&config.policy, &mut after, step, loaded.now);
     let mut call = Vec::new();
     if decision.reason != Reason::Contested {
         let commit = changes::of(config, step, &loaded, &mut after, &decision);
@@ -133,11 +145,11 @@ pub fn committed(answer: &Value) -> Option<bool> {
 /// The server's clock, by its answer.
 #[must_use]
 pub fn time(answer: &Value) -> Option<Ms> {
-    loaded::time(answer)
+    load::time(answer)
 }
 
 /// A stored whole number.
 #[must_use]
 pub fn whole(text: &str) -> Option<Ms> {
-    loaded::whole(text)
+    load::whole(text)
 }

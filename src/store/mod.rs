@@ -1,69 +1,33 @@
 //! Where the state lives: a Redis-protocol server, or plain files on one machine. A store answers one question,
 //! [`Store::step`]; a verdict it returns is committed.
 
+pub mod files;
+pub mod fleet_reader;
+pub(crate) mod outbox;
+pub mod server;
+
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Server, StoreChoice};
-use crate::throttle::step::Step;
-use crate::throttle::verdict::Verdict;
+use crate::policy::request::Step;
+use crate::policy::verdict::Verdict;
 
-pub mod backlog;
-mod carry;
-mod changes;
-pub(crate) mod commit;
-mod decider;
-mod document;
-pub mod dragonfly;
-pub mod embedded;
 mod error;
-mod expiry;
-mod failback;
-mod failover;
-pub mod foresee;
+pub(crate) mod failover;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod handover;
-mod keys;
-#[doc(hidden)]
-pub mod limit;
-pub(crate) mod line;
-pub(crate) mod link;
 pub mod listen;
-pub(crate) mod loaded;
-pub(crate) mod local_journal;
-pub(crate) mod marks;
-mod parallel;
-pub mod past;
-pub mod pipeline;
-pub mod place;
-pub(crate) mod private;
-mod probe;
-mod reached;
+pub(crate) mod parallel;
 pub mod reflect;
-mod refusal;
-pub mod roll;
-mod seen;
-mod server_record;
-mod session_index;
-mod ship;
 #[cfg(test)]
 pub(crate) mod simulator;
-mod starvation;
-mod state_file;
-pub mod survey;
-#[cfg(feature = "tls")]
-mod tls;
-mod transaction;
-pub(crate) mod trial;
-pub mod undecided;
-mod unknown;
-mod unknown_past;
-mod wire;
+pub(crate) mod unknown;
+pub(crate) mod unknown_past;
 
-pub(crate) use decider::refusal as refusal_of_a_step;
 pub use error::StoreError;
-pub(crate) use reached::ever as ever_reached;
+pub(crate) use failover::decider::refusal as refusal_of_a_step;
+pub(crate) use failover::reached::ever as ever_reached;
 
 /// How long a connection may take to open, within the budget of a verdict.
 pub const CONNECT: Duration = Duration::from_millis(100);
@@ -96,7 +60,7 @@ pub(crate) fn server(config: &Config) -> Option<(&Server, bool)> {
 pub fn open<'a>(config: &'a Config, deadline: Instant) -> Result<Box<dyn Store + 'a>, StoreError> {
     Ok(match server(config) {
         Some((server, optional)) => Box::new(failover::Failover::new(config, server, optional, deadline)),
-        None => Box::new(embedded::Embedded::new(config, deadline)?),
+        None => Box::new(files::Embedded::new(config, deadline)?),
     })
 }
 
@@ -108,10 +72,10 @@ pub fn open<'a>(config: &'a Config, deadline: Instant) -> Result<Box<dyn Store +
 pub(crate) fn over<'a>(
     config: &'a Config,
     deadline: Instant,
-    line: &mut Option<line::Line<'a>>,
+    line: &mut Option<server::kept_connection::Line<'a>>,
     send: impl FnOnce(&mut dyn Store) -> Result<Verdict, StoreError>,
 ) -> Result<Verdict, StoreError> {
-    let Some((server, optional)) = server(config) else { return send(&mut embedded::Embedded::new(config, deadline)?) };
+    let Some((server, optional)) = server(config) else { return send(&mut files::Embedded::new(config, deadline)?) };
     let mut store = failover::Failover::new(config, server, optional, deadline).over(line.take());
     let verdict = send(&mut store)?;
     *line = store.line();

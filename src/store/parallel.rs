@@ -7,7 +7,7 @@ use std::thread;
 const LEAST: usize = 200;
 
 /// What `work` makes of each item, in their order.
-pub(super) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let part = items.len().div_ceil(cores).max(LEAST);
     let Some((own, others)) = items.split_at_checked(part) else { return items.iter().map(work).collect() };

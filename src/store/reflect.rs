@@ -8,9 +8,10 @@ use std::time::Instant;
 use redis::cmd;
 use serde_json::{Map, Value};
 
-use super::roll::Roll;
-use super::{StoreError, embedded};
 use crate::read;
+use crate::store::StoreError;
+use crate::store::files;
+use crate::store::fleet_reader::Roll;
 
 /// The stream on the server.
 pub const STREAM: &str = "reflect.willy";
@@ -44,7 +45,7 @@ impl Roll<'_> {
 
     fn reflect_here(&self, entry: &Map<String, Value>) -> Result<(), StoreError> {
         let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&self.config.fleet);
-        let _lock = embedded::lock(&dir, Instant::now() + self.config.budget, self.config.budget)?;
+        let _lock = files::lock(&dir, Instant::now() + self.config.budget, self.config.budget)?;
         let path = dir.join(FILE);
         if fs::metadata(&path).is_ok_and(|about| about.len() > ROTATE_AT) {
             let _ = fs::rename(&path, dir.join(PREVIOUS));

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 /// The fields.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Unknown {
+pub(crate) struct Unknown {
     fields: Map<String, Value>,
     /// Those inside of the objects that are known.
     inner: Vec<(String, Unknown)>,
@@ -15,7 +15,7 @@ impl Unknown {
     ///
     /// # Errors
     /// When one of them is no JSON.
-    pub(super) fn of(text: &[u8], own: &[u8]) -> serde_json::Result<Self> {
+    pub(crate) fn of(text: &[u8], own: &[u8]) -> serde_json::Result<Self> {
         Ok(match (serde_json::from_slice(text)?, serde_json::from_slice(own)?) {
             (Value::Object(all), Value::Object(own)) => Self::between(all, &own),
             _ => Self::default(),
@@ -42,7 +42,7 @@ impl Unknown {
     }
 
     /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.fields.is_empty() && self.inner.is_empty()
     }
 
@@ -50,7 +50,7 @@ impl Unknown {
     ///
     /// # Errors
     /// When it is no JSON.
-    pub(super) fn carried(&self, written: &str) -> serde_json::Result<String> {
+    pub(crate) fn carried(&self, written: &str) -> serde_json::Result<String> {
         let mut value: Value = serde_json::from_str(written)?;
         self.carry(&mut value);
         Ok(value.to_string())

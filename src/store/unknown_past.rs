@@ -1,11 +1,20 @@
 //! What stands in the place of a state that could not be read: as long a pause as any limit reaches back, never a clean slate.
 
 use crate::config::Config;
-use crate::throttle::policy::{LONGEST, Ms, millis};
-use crate::throttle::state::{FleetState, Hold, QuotaLog, Rest, RestKind, ScopeState, SessionState, Span};
+use crate::policy::documents::FleetState;
+use crate::policy::documents::Hold;
+use crate::policy::documents::QuotaLog;
+use crate::policy::documents::Rest;
+use crate::policy::documents::RestKind;
+use crate::policy::documents::ScopeState;
+use crate::policy::documents::SessionState;
+use crate::policy::documents::Span;
+use crate::policy::limits::LONGEST;
+use crate::policy::limits::Ms;
+use crate::policy::limits::millis;
 
 /// A scope whose past was lost.
-pub(super) fn scope(config: &Config, now: Ms) -> ScopeState {
+pub(crate) fn scope(config: &Config, now: Ms) -> ScopeState {
     let end = now.saturating_add(millis(config.policy.unknown_past()));
     let mut scope = ScopeState::default();
     scope.stop.cooldown = Some(Span::new(now, end));
@@ -16,14 +25,14 @@ pub(super) fn scope(config: &Config, now: Ms) -> ScopeState {
 }
 
 /// A session whose past was lost: it may have said that it is done.
-pub(super) fn session(config: &Config, now: Ms) -> SessionState {
+pub(crate) fn session(config: &Config, now: Ms) -> SessionState {
     let until = Some(now.saturating_add(millis(config.policy.unknown_past())));
     let rest = Rest { kind: RestKind::Rest, since: now, until, topic: String::new(), id: 0 };
     SessionState { rest: Some(rest), ..SessionState::default() }
 }
 
 /// A fleet whose past was lost.
-pub(super) fn fleet(config: &Config, now: Ms) -> FleetState {
+pub(crate) fn fleet(config: &Config, now: Ms) -> FleetState {
     let hold = Hold {
         reason: "the fleet's state could not be read and was set aside".to_owned(),
         by: "frosty".to_owned(),

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
-use frosty::store::place;
+use frosty::store::files::paths;
 
 use crate::measure::{Facts, judge};
 use crate::rows::{Row, Who};
@@ -81,7 +81,7 @@ pub fn read_only(row: &Row, outage: bool) -> Result<Facts, String> {
 pub fn leftovers(row: &Row) -> Result<Facts, String> {
     let site = proxied(row);
     let fleet = site.frosty.state().join("default");
-    let of = |scope: &str| format!("{}.tmp", place::scope(scope));
+    let of = |scope: &str| format!("{}.tmp", paths::scope(scope));
     let names = [of("a"), of("z"), "fleet.json.tmp".into(), "redo.json.tmp".into(), "../server.json.tmp".into()];
     for name in &names {
         fs::create_dir_all(fleet.join(name).parent().unwrap()).unwrap();

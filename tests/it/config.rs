@@ -81,7 +81,7 @@ fn a_home_folder_taken_for_a_project_is_the_users_own() {
 #[test]
 fn a_project_may_tighten_and_name() {
     let mut config = Config::default();
-    config.policy.stop.quotas = vec![frosty::throttle::policy::Quota { limit: 9, per: Duration::from_secs(60) }];
+    config.policy.stop.quotas = vec![frosty::policy::limits::Quota { limit: 9, per: Duration::from_secs(60) }];
     let tighter = r#"{"name": "n", "stop": {"min_interval": "16s", "burst": {"limit": 2, "window": "30s"},
         "cooldown": {"base": "61s", "factor": 2.5, "max": "16m", "jitter": 0.3, "calm": "11m"},
         "quotas": [{"limit": 100, "per": "1h"}], "prompt": "p"},

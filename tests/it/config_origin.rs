@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::support::{Answer, feed, stop};
-use frosty::config::env::GUARDED;
 use frosty::config::{Config, Env, Flags};
-use frosty::throttle::policy::{Class, ClassPolicy};
+use frosty::env::GUARDED;
+use frosty::policy::limits::Class;
+use frosty::policy::limits::ClassPolicy;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runner, RngSeed};
 use serde_json::{Value, json};

@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Frosty, Server};
 use frosty::config::{Config, Env, Flags};
+use frosty::policy::limits::Quota;
+use frosty::policy::request::Event;
+use frosty::policy::request::HoldRequest;
+use frosty::policy::request::Step;
+use frosty::policy::verdict::Outcome;
+use frosty::policy::verdict::Reason;
 use frosty::store;
-use frosty::throttle::policy::Quota;
-use frosty::throttle::step::{Event, HoldRequest, Step};
-use frosty::throttle::verdict::{Outcome, Reason};
 
 const SESSIONS: usize = 40;
 

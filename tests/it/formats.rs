@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::support::place::Place;
 use frosty::config::{Config, Env, Flags};
+use frosty::policy::request::Event;
+use frosty::policy::request::HoldRequest;
+use frosty::policy::request::Step;
+use frosty::policy::verdict::Outcome;
 use frosty::store;
-use frosty::throttle::step::{Event, HoldRequest, Step};
-use frosty::throttle::verdict::Outcome;
 use redis::Connection;
 use serde_json::{Value, json};
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::support::place::{Place, goes_on};
 use crate::support::{Engine, Frosty, Server, T0, documents, eventually, policy, stop, stop_saying, stop_step};
-use frosty::throttle::model::{self, State};
-use frosty::throttle::policy::Burst;
-use frosty::throttle::verdict::Reason;
+use frosty::policy::decision;
+use frosty::policy::decision::State;
+use frosty::policy::limits::Burst;
+use frosty::policy::verdict::Reason;
 use serde_json::Value;
 
 const FREE: &str = r#"{"stop": {"min_interval": "0s", "burst": null}}"#;
@@ -51,7 +52,7 @@ fn the_fifth_trip_of_a_day_is_a_hold_that_doubles() {
     });
     let (mut state, mut now) = (State::default(), T0);
     let mut storm = |now: &mut i64| loop {
-        let decided = model::step(&policy, &mut state, &stop_step(), *now);
+        let decided = decision::step(&policy, &mut state, &stop_step(), *now);
         match decided.reason {
             Reason::Burst | Reason::Hold if decided.attempts > 0 => {
                 *now += i64::try_from(decided.retry_after.unwrap().as_millis()).unwrap();

@@ -1,7 +1,16 @@
 //! Two stores decided apart, on clocks that may be an hour apart: what the merge of their documents keeps and lifts.
-use frosty::throttle::merge::{self, Clocks};
-use frosty::throttle::policy::Ms;
-use frosty::throttle::state::{Begun, FactId, FleetState, Hold, Rest, RestKind, ScopeState, SessionState, Span};
+use frosty::policy::documents::Begun;
+use frosty::policy::documents::FactId;
+use frosty::policy::documents::FleetState;
+use frosty::policy::documents::Hold;
+use frosty::policy::documents::Rest;
+use frosty::policy::documents::RestKind;
+use frosty::policy::documents::ScopeState;
+use frosty::policy::documents::SessionState;
+use frosty::policy::documents::Span;
+use frosty::policy::limits::Ms;
+use frosty::policy::merge;
+use frosty::policy::merge::Clocks;
 use proptest::option::of;
 use proptest::prelude::*;
 

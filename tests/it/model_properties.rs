@@ -5,19 +5,32 @@ use std::time::Duration;
 
 use crate::support::histories::{Move, class, moves, play, policy, runner, tightened};
 use crate::support::{T0, stop_step};
-use frosty::throttle::model::{self, State};
-use frosty::throttle::policy::{Class, Ms, Policy, Spread, millis};
-use frosty::throttle::state::RestKind;
-use frosty::throttle::step::{Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
-use frosty::throttle::verdict::{Decision, Outcome};
+use frosty::policy::decision;
+use frosty::policy::decision::State;
+use frosty::policy::documents::RestKind;
+use frosty::policy::limits::Class;
+use frosty::policy::limits::Ms;
+use frosty::policy::limits::Policy;
+use frosty::policy::limits::Spread;
+use frosty::policy::limits::millis;
+use frosty::policy::request::Event;
+use frosty::policy::request::Failure;
+use frosty::policy::request::FailureClass;
+use frosty::policy::request::HoldRequest;
+use frosty::policy::request::R_RANGE;
+use frosty::policy::request::Reset;
+use frosty::policy::request::RestRequest;
+use frosty::policy::request::Step;
+use frosty::policy::verdict::Decision;
+use frosty::policy::verdict::Outcome;
 use proptest::prelude::*;
 
 /// Runs a history over as many scopes and sessions as it names.
 struct World {
     policy: Policy,
-    fleet: frosty::throttle::state::FleetState,
-    scopes: HashMap<String, frosty::throttle::state::ScopeState>,
-    sessions: HashMap<String, frosty::throttle::state::SessionState>,
+    fleet: frosty::policy::documents::FleetState,
+    scopes: HashMap<String, frosty::policy::documents::ScopeState>,
+    sessions: HashMap<String, frosty::policy::documents::SessionState>,
 }
 
 impl World {
@@ -33,7 +46,7 @@ impl World {
         };
         // The histories draw ids anew, so that a request with the id of an admitted one is another request.
         state.session.admitted = None;
-        let decided = model::step(&self.policy, &mut state, step, now);
+        let decided = decision::step(&self.policy, &mut state, step, now);
         self.fleet = state.fleet;
         self.scopes.insert(step.scope.clone(), state.scope);
         self.sessions.insert(step.session.clone(), state.session);
@@ -390,7 +403,7 @@ proptest! {
         }
         let scope = world.scopes.get_mut("scope").unwrap();
         let length = scope.stop.cooldown.map(|c| c.end - c.start).unwrap();
-        scope.hold = Some(frosty::throttle::state::Hold {
+        scope.hold = Some(frosty::policy::documents::Hold {
             reason: String::new(), by: "ann".into(), since: T0 + 2, until: Some(T0 + 2 + hold), id: 0,
         });
         let stepped = T0 + 3 - back;
@@ -408,13 +421,13 @@ proptest! {
         let mut state = State::default();
         state.scope.stop.admitted_at = Some(times[0]);
         state.scope.stop.attempts = times[1..4].to_vec();
-        state.scope.stop.cooldown = Some(frosty::throttle::state::Span::new(times[4], times[5]));
-        state.scope.api = Some(frosty::throttle::state::Span::new(times[6], times[7]));
+        state.scope.stop.cooldown = Some(frosty::policy::documents::Span::new(times[4], times[5]));
+        state.scope.api = Some(frosty::policy::documents::Span::new(times[6], times[7]));
         state.scope.quota.admitted = times[8..10].to_vec();
         state.scope.quota.keep = times[11];
         state.session.fence = Some(times[10]);
         for (i, m) in moves.iter().enumerate() {
-            model::step(&policy, &mut state, &m.step, now.saturating_add(times[i % times.len()] / 1000));
+            decision::step(&policy, &mut state, &m.step, now.saturating_add(times[i % times.len()] / 1000));
         }
     }
 }

@@ -5,12 +5,29 @@ use std::time::{Duration, Instant};
 
 use crate::support::{T0, policy, step, stop_step};
 use frosty::config::Config;
-use frosty::store::embedded::Embedded;
-use frosty::throttle::model::{self, State};
-use frosty::throttle::policy::{Burst, Ms, Policy, Quota, millis};
-use frosty::throttle::state::{Begun, FleetState, Hold, QuotaLog, RestKind, SessionState, Waiting};
-use frosty::throttle::step::{Event, Failure, FailureClass, Reset, RestRequest, Step};
-use frosty::throttle::verdict::{Decision, Outcome};
+use frosty::policy::decision;
+use frosty::policy::decision::State;
+use frosty::policy::documents::Begun;
+use frosty::policy::documents::FleetState;
+use frosty::policy::documents::Hold;
+use frosty::policy::documents::QuotaLog;
+use frosty::policy::documents::RestKind;
+use frosty::policy::documents::SessionState;
+use frosty::policy::documents::Waiting;
+use frosty::policy::limits::Burst;
+use frosty::policy::limits::Ms;
+use frosty::policy::limits::Policy;
+use frosty::policy::limits::Quota;
+use frosty::policy::limits::millis;
+use frosty::policy::request::Event;
+use frosty::policy::request::Failure;
+use frosty::policy::request::FailureClass;
+use frosty::policy::request::Reset;
+use frosty::policy::request::RestRequest;
+use frosty::policy::request::Step;
+use frosty::policy::verdict::Decision;
+use frosty::policy::verdict::Outcome;
+use frosty::store::files::Embedded;
 use tempfile::TempDir;
 
 const S: Ms = 1000;
@@ -36,7 +53,7 @@ impl Story {
         self.ids += 1;
         step.id = format!("{:016x}", self.ids);
         step.host_ms = T0 + at;
-        let decided = model::step(&self.policy, &mut self.state, &step, T0 + at);
+        let decided = decision::step(&self.policy, &mut self.state, &step, T0 + at);
         let mut store = Embedded::new(&self.config, Instant::now() + Duration::from_secs(5)).unwrap();
         let verdict = store.step_at(&step, || T0 + at).unwrap();
         // Files on one machine have no other to be told from.
@@ -230,7 +247,7 @@ fn an_asker_with_a_shorter_period_forgets_nothing_that_another_counts() {
     };
     let (long, short) = (fleet(2, 3600), fleet(100, 1));
     let mut state = State::default();
-    let mut ask = |policy: &Policy, at| model::step(policy, &mut state, &stop_step(), T0 + at).reason.code();
+    let mut ask = |policy: &Policy, at| decision::step(policy, &mut state, &stop_step(), T0 + at).reason.code();
     assert_eq!([ask(&long, 0), ask(&short, 5 * S), ask(&short, 60 * S)], ["admitted"; 3]);
     assert_eq!([ask(&long, 61 * S), ask(&long, 120 * S)], ["quota"; 2]);
 }
@@ -254,14 +271,14 @@ fn a_session_keeps_its_turn_from_one_wait_queue_to_the_other() {
     let of = |log: &QuotaLog| log.waiting.iter().map(|w| (w.session.clone(), w.since - T0)).collect::<Vec<_>>();
     let a = || ("a".to_owned(), S);
     let stop = Step { session: "a".to_owned(), id: "a".to_owned(), paced: true, ..stop_step() };
-    let fence = model::step(&policy, &mut state, &stop, T0 + S).fence.unwrap();
+    let fence = decision::step(&policy, &mut state, &stop, T0 + S).fence.unwrap();
     assert_eq!((of(&state.scope.quota), of(&state.fleet.quota).len()), (vec![a()], 1), "the scope's place is taken");
     let ask = Step { event: Event::Ask { fence, renew: false }, ..stop };
     state.fleet.hold =
         Some(Hold { reason: String::new(), by: "ann".to_owned(), since: T0 + 2 * S, until: Some(T0 + 20 * S), id: 0 });
-    assert_eq!(model::step(&policy, &mut state, &ask, T0 + 3 * S).reason.code(), "hold");
+    assert_eq!(decision::step(&policy, &mut state, &ask, T0 + 3 * S).reason.code(), "hold");
     assert!(state.scope.quota.waiting.is_empty(), "the hold is its obstacle");
-    assert_eq!(model::step(&policy, &mut state, &ask, T0 + 30 * S).reason.code(), "quota");
+    assert_eq!(decision::step(&policy, &mut state, &ask, T0 + 30 * S).reason.code(), "quota");
     let fleets = vec![a(), ("b".to_owned(), 2 * S)];
     assert_eq!((of(&state.scope.quota), of(&state.fleet.quota)), (vec![], fleets));
 }
@@ -288,7 +305,7 @@ fn sessions_whose_stops_are_dated_ahead_keep_their_turns() {
         let ask = Event::Ask { fence: 7, renew: false };
         let step = Step { session: (*id).to_owned(), id: format!("{id}{at}"), paced: true, event: ask, ..stop_step() };
         let mut state = State { fleet: fleet.clone(), session: session.clone(), ..State::default() };
-        let decided = model::step(&policy, &mut state, &step, *at);
+        let decided = decision::step(&policy, &mut state, &step, *at);
         (fleet, *session) = (state.fleet, state.session);
         match decided.retry_after {
             Some(left) => *at += millis(left),
@@ -326,7 +343,7 @@ fn a_paced_loop_never_trips() {
         let mut state = State::default();
         let (mut now, mut admitted) = (T0, 0);
         while admitted < 200 {
-            let decided = model::step(&policy, &mut state, &Step { paced: true, ..stop_step() }, now);
+            let decided = decision::step(&policy, &mut state, &Step { paced: true, ..stop_step() }, now);
             match decided.reason.code() {
                 "admitted" => admitted += 1,
                 "min_interval" => now += after(&decided),
@@ -380,7 +397,7 @@ fn a_fence_grows_even_when_the_hosts_clock_does_not() {
     let first = story.tell(0, Step { host_ms: T0, ..stop_step() }).fence.unwrap();
     let mut state = story.state.clone();
     let behind = Step { host_ms: T0 - 1_000_000, ..stop_step() };
-    let second = model::step(&story.policy, &mut state, &behind, T0 + 1).fence.unwrap();
+    let second = decision::step(&story.policy, &mut state, &behind, T0 + 1).fence.unwrap();
     assert_eq!(second, first + 1);
 }
 
@@ -398,16 +415,16 @@ fn a_hold_refuses_stops_and_no_compaction() {
         let mut state = State::default();
         *(if fleet { &mut state.fleet.hold } else { &mut state.scope.hold }) = hold(Some(T0 + 10 * S));
         let limits = Policy::default();
-        let held = model::step(&limits, &mut state, &stop_step(), T0 + S);
+        let held = decision::step(&limits, &mut state, &stop_step(), T0 + S);
         assert_eq!((held.reason.code(), after(&held)), ("hold", 9 * S));
         assert_eq!(held.held.unwrap().reason, "lunch");
-        assert_eq!(model::step(&limits, &mut state, &step(Event::PreCompactAuto), T0 + S).reason.code(), "admitted");
-        assert_eq!(model::step(&limits, &mut state, &stop_step(), T0 + 10 * S).reason.code(), "admitted");
+        assert_eq!(decision::step(&limits, &mut state, &step(Event::PreCompactAuto), T0 + S).reason.code(), "admitted");
+        assert_eq!(decision::step(&limits, &mut state, &stop_step(), T0 + 10 * S).reason.code(), "admitted");
     }
     let mut state = State::default();
     state.scope.hold = hold(Some(T0 + 10 * S));
     state.fleet.hold = hold(None);
-    assert_eq!(model::step(&Policy::default(), &mut state, &stop_step(), T0).retry_after, None);
+    assert_eq!(decision::step(&Policy::default(), &mut state, &stop_step(), T0).retry_after, None);
 }
 
 #[test]
@@ -418,7 +435,7 @@ fn rules_refuse_in_their_order() {
     story.state.scope.hold =
         Some(Hold { reason: "r".into(), by: "b".into(), since: T0, until: Some(T0 + 5 * S), id: 0 });
     let ask = |state: &State, at: Ms, event: Event| {
-        model::step(&Policy::default(), &mut state.clone(), &step(event), T0 + at).reason.code()
+        decision::step(&Policy::default(), &mut state.clone(), &step(event), T0 + at).reason.code()
     };
     let rest = RestRequest { kind: RestKind::Rest, lasting: Some(Duration::from_secs(600)), topic: String::new() };
     let resting = Event::Stop { rest: Some(rest) };
@@ -500,10 +517,10 @@ fn a_wake_up_ends_a_rest_even_one_booked_later_and_nothing_else() {
     state.session.woken = true;
     let rest = RestRequest { kind: RestKind::Done, lasting: None, topic: String::new() };
     let done = step(Event::Stop { rest: Some(rest) });
-    assert_eq!(model::step(&Policy::default(), &mut state, &done, T0).reason.code(), "admitted");
+    assert_eq!(decision::step(&Policy::default(), &mut state, &done, T0).reason.code(), "admitted");
     assert!(!state.session.woken, "the admission answers it");
     state.session.woken = true;
-    assert_eq!(model::step(&Policy::default(), &mut state, &stop_step(), T0 + 1).reason.code(), "min_interval");
+    assert_eq!(decision::step(&Policy::default(), &mut state, &stop_step(), T0 + 1).reason.code(), "min_interval");
     assert!(state.session.woken, "a refusal keeps it");
 }
 
@@ -532,34 +549,34 @@ fn a_stop_told_again_is_known_by_its_id_and_a_late_one_does_not_unseat_a_newer()
         paced: true,
         ..stop_step()
     };
-    let first = model::step(&policy, &mut state, &stop("a", None, T0), T0);
+    let first = decision::step(&policy, &mut state, &stop("a", None, T0), T0);
     // Its answer was lost: the same answer, and nothing changes.
     let before = state.clone();
-    let again = model::step(&policy, &mut state, &stop("a", Some(1000), T0 - 9_000_000), T0 + 1000);
+    let again = decision::step(&policy, &mut state, &stop("a", Some(1000), T0 - 9_000_000), T0 + 1000);
     assert_eq!((again.fence, again.reason.code(), again.repeated), (first.fence, "admitted", true));
     assert_eq!(state, before);
     // A server may have committed it a second after it was decided.
-    let again = model::step(&policy, &mut state, &stop("a", Some(2000), T0 - 9_000_000), T0 + 2000);
+    let again = decision::step(&policy, &mut state, &stop("a", Some(2000), T0 - 9_000_000), T0 + 2000);
     assert!(again.repeated);
     // Another store that had the scope since may have admitted it.
     let mut taken = state.clone();
     taken.scope.taken = Some(T0 + 500);
-    let late = model::step(&policy, &mut taken.clone(), &stop("a", Some(1001), T0 - 9_000_000), T0 + 1001);
+    let late = decision::step(&policy, &mut taken.clone(), &stop("a", Some(1001), T0 - 9_000_000), T0 + 1001);
     assert_eq!((late.reason.code(), late.repeated), ("min_interval", false));
-    assert!(model::step(&policy, &mut taken, &stop("a", Some(1000), T0 - 9_000_000), T0 + 1000).repeated);
+    assert!(decision::step(&policy, &mut taken, &stop("a", Some(1000), T0 - 9_000_000), T0 + 1000).repeated);
     // Later others may have been admitted since.
-    let late = model::step(&policy, &mut state.clone(), &stop("a", Some(2001), T0 - 9_000_000), T0 + 2001);
+    let late = decision::step(&policy, &mut state.clone(), &stop("a", Some(2001), T0 - 9_000_000), T0 + 2001);
     assert_eq!((late.fence, late.reason.code(), late.repeated), (first.fence, "min_interval", false));
     // A refused one is decided again, with the same fence, whatever the clock.
-    let refused = model::step(&policy, &mut state, &stop("r", None, T0), T0 + 5100);
-    let again = model::step(&policy, &mut state, &stop("r", Some(100), T0 - 9_000_000), T0 + 5200);
+    let refused = decision::step(&policy, &mut state, &stop("r", None, T0), T0 + 5100);
+    let again = decision::step(&policy, &mut state, &stop("r", Some(100), T0 - 9_000_000), T0 + 5200);
     assert_eq!((again.fence, again.reason.code(), again.repeated), (refused.fence, "min_interval", false));
     // One that was never heard, first told before a newer one began.
-    model::step(&policy, &mut state, &stop("b", None, T0), T0 + 6000);
-    let late = model::step(&policy, &mut state, &stop("c", Some(1000), T0), T0 + 6500);
+    decision::step(&policy, &mut state, &stop("b", None, T0), T0 + 6000);
+    let late = decision::step(&policy, &mut state, &stop("c", Some(1000), T0), T0 + 6500);
     assert_eq!(late.reason.code(), "superseded");
     // And one first told after it.
-    let later = model::step(&policy, &mut state, &stop("d", Some(300), T0 - 9_000_000), T0 + 6500);
+    let later = decision::step(&policy, &mut state, &stop("d", Some(300), T0 - 9_000_000), T0 + 6500);
     assert_eq!(later.reason.code(), "min_interval");
     assert!(later.fence > first.fence);
 }
@@ -718,9 +735,9 @@ fn a_persons_hold_is_never_touched_by_the_api() {
     let mut state = State::default();
     let persons = Hold { reason: "r".into(), by: "ann".into(), since: T0, until: None, id: 0 };
     state.scope.hold = Some(persons.clone());
-    model::step(&limits, &mut state, &step(Event::StopFailure(failure(FailureClass::Person))), T0);
+    decision::step(&limits, &mut state, &step(Event::StopFailure(failure(FailureClass::Person))), T0);
     assert_eq!(state.scope.hold, Some(persons.clone()));
-    model::step(&limits, &mut state, &stop_step(), T0 + 1);
+    decision::step(&limits, &mut state, &stop_step(), T0 + 1);
     assert_eq!(state.scope.hold, Some(persons));
 }
 
@@ -731,30 +748,34 @@ fn a_change_of_store_and_a_stop_told_late_free_one_after_the_other() {
     let limits = Policy::default();
     let late = Step { paced: true, late: Some(Duration::from_secs(30)), ..stop_step() };
     let (mut first, mut second) = (State::default(), State::default());
-    assert_eq!(model::step(&limits, &mut first, &late, T0).reason.code(), "admitted");
+    assert_eq!(decision::step(&limits, &mut first, &late, T0).reason.code(), "admitted");
     second.fleet = first.fleet.clone();
-    let refused = model::step(&limits, &mut second, &late, T0);
+    let refused = decision::step(&limits, &mut second, &late, T0);
     assert_eq!((refused.reason.code(), after(&refused)), ("spread", 250));
     let stop = Step { paced: true, id: "another".to_owned(), ..stop_step() };
-    assert_eq!(model::step(&limits, &mut second.clone(), &stop, T0).reason.code(), "admitted", "a new stop has none");
+    assert_eq!(
+        decision::step(&limits, &mut second.clone(), &stop, T0).reason.code(),
+        "admitted",
+        "a new stop has none"
+    );
     let plain = Step { paced: false, ..late.clone() };
-    assert_eq!(model::step(&limits, &mut second.clone(), &plain, T0).reason.code(), "admitted");
+    assert_eq!(decision::step(&limits, &mut second.clone(), &plain, T0).reason.code(), "admitted");
 
     // A change of store closes the guard of both scopes until the same time.
     let (mut first, mut second) = (State::default(), State::default());
     (first.scope.taken, second.scope.taken) = (Some(T0), Some(T0));
     let stop = Step { paced: true, ..stop_step() };
     let fences = [&mut first, &mut second].map(|state| {
-        let refused = model::step(&limits, state, &stop, T0);
+        let refused = decision::step(&limits, state, &stop, T0);
         assert_eq!((refused.reason.code(), after(&refused)), ("min_interval", 15 * S));
         refused.fence.unwrap()
     });
     let ask = |fence| Step { paced: true, ..step(Event::Ask { fence, renew: false }) };
-    assert_eq!(model::step(&limits, &mut first, &ask(fences[0]), T0 + 15 * S).reason.code(), "admitted");
+    assert_eq!(decision::step(&limits, &mut first, &ask(fences[0]), T0 + 15 * S).reason.code(), "admitted");
     second.fleet = first.fleet.clone();
-    let refused = model::step(&limits, &mut second, &ask(fences[1]), T0 + 15 * S);
+    let refused = decision::step(&limits, &mut second, &ask(fences[1]), T0 + 15 * S);
     assert_eq!((refused.reason.code(), after(&refused)), ("spread", 250));
-    assert_eq!(model::step(&limits, &mut second, &ask(fences[1]), T0 + 15 * S + 250).reason.code(), "admitted");
+    assert_eq!(decision::step(&limits, &mut second, &ask(fences[1]), T0 + 15 * S + 250).reason.code(), "admitted");
 }
 
 #[test]
@@ -763,21 +784,25 @@ fn a_limit_of_the_key_is_lifted_by_a_good_stop_and_by_a_release() {
     let reset = Some(Reset::After(Duration::from_secs(3600)));
     let failed = Failure { reset, of_key: true, ..failure(FailureClass::Passing) };
     let mut met = State::default();
-    let fence = model::step(&limits, &mut met, &step(Event::StopFailure(failed)), T0).fence.unwrap();
+    let fence = decision::step(&limits, &mut met, &step(Event::StopFailure(failed)), T0).fence.unwrap();
     // Another scope of the fleet, whose session stopped before.
     let ask = |fence| Step { paced: true, ..step(Event::Ask { fence, renew: false }) };
     let mut other = State { fleet: met.fleet.clone(), ..State::default() };
     other.session.fence = Some(7);
-    let refused = model::step(&limits, &mut other, &ask(7), T0 + S);
+    let refused = decision::step(&limits, &mut other, &ask(7), T0 + S);
     assert_eq!((refused.reason.code(), after(&refused)), ("api_error", 3599 * S));
     let mut released = other.clone();
-    model::step(&limits, &mut released, &step(Event::Release { fleet: false, at_once: false }), T0 + 2 * S);
-    assert_eq!(model::step(&limits, &mut released, &ask(7), T0 + 3 * S).reason.code(), "admitted", "its scope's alone");
-    model::step(&limits, &mut other, &step(Event::Stop { rest: None }), T0 + 2 * S);
+    decision::step(&limits, &mut released, &step(Event::Release { fleet: false, at_once: false }), T0 + 2 * S);
+    assert_eq!(
+        decision::step(&limits, &mut released, &ask(7), T0 + 3 * S).reason.code(),
+        "admitted",
+        "its scope's alone"
+    );
+    decision::step(&limits, &mut other, &step(Event::Stop { rest: None }), T0 + 2 * S);
     assert_eq!((other.fleet.limit, other.fleet.answered), (None, Some(T0 + 2 * S)));
     // Of the scope that met it, too.
     met.fleet = other.fleet;
-    assert_eq!(model::step(&limits, &mut met, &ask(fence), T0 + 3 * S).reason.code(), "admitted");
+    assert_eq!(decision::step(&limits, &mut met, &ask(fence), T0 + 3 * S).reason.code(), "admitted");
 }
 
 // ---- compaction -------------------------------------------------------------------------------------------------
@@ -832,7 +857,7 @@ fn a_storm_of_one_ask_per_second_for_a_day_is_admitted_at_most_110_times() {
         let mut admitted = 0;
         for second in 0..86_400 {
             let ask = Step { r, ..stop_step() };
-            let decided = model::step(&Policy::default(), &mut state, &ask, T0 + second * S);
+            let decided = decision::step(&Policy::default(), &mut state, &ask, T0 + second * S);
             admitted += u32::from(decided.outcome == Outcome::Admit);
         }
         println!("r {r}: {admitted} admitted");

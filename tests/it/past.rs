@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use frosty::store::place;
+use frosty::store::files::paths;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Frosty, Server, feed, free_port, stop, stop_saying};
@@ -62,9 +62,9 @@ fn a_step_touches_as_many_files_after_fifty_thousand_sessions() {
         for i in 0..PAST {
             let scope = if all_in_one { "seat".to_owned() } else { format!("past-{i}") };
             let session = json!({"v": 1, "session": {"fence": now, "scope": scope, "seen": now}});
-            write(&frosty, &place::session(&format!("past-{i}")), &session);
+            write(&frosty, &paths::session(&format!("past-{i}")), &session);
             if !all_in_one {
-                write(&frosty, &place::scope(&scope), &json!({"v": 1, "scope": {"stop": {"admitted_at": now}}}));
+                write(&frosty, &paths::scope(&scope), &json!({"v": 1, "scope": {"stop": {"admitted_at": now}}}));
             }
         }
         let after = payloads.map(|payload| calls_of(&frosty, &payload));
@@ -169,9 +169,9 @@ fn what_is_over_is_deleted_where_a_session_starts() {
         let folder = Path::new(&of(name)).parent().unwrap().to_str().unwrap().to_owned();
         move |name: &str| format!("{folder}/{name}.json")
     };
-    let (session, scope) = (beside(place::session, "s"), beside(place::scope, "seat"));
+    let (session, scope) = (beside(paths::session, "s"), beside(paths::scope, "seat"));
     let far =
-        (0..).map(|i| format!("far-{i}")).find(|id| place::session_folder(id) != place::session_folder("s")).unwrap();
+        (0..).map(|i| format!("far-{i}")).find(|id| paths::session_folder(id) != paths::session_folder("s")).unwrap();
     let said = |more: &Value| {
         let mut session = json!({"scope": "seat", "seen": long_ago});
         session.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -185,7 +185,7 @@ fn what_is_over_is_deleted_where_a_session_starts() {
         (session("rests"), said(&rest(now + day)), true),
         (session("rested"), said(&rest(long_ago + day)), false),
         (session("seen"), said(&json!({"seen": now - 10 * day})), true),
-        (place::session(&far), said(&json!({})), true),
+        (paths::session(&far), said(&json!({})), true),
         (scope("over"), json!({"v": 1, "scope": {"stop": {"admitted_at": long_ago}}}), false),
         (scope("held"), hold(Value::Null), true),
         (scope("held-until"), hold(json!(now - 10 * day)), true),

@@ -328,7 +328,7 @@ fn names_from_elsewhere_stay_in_their_columns() {
         let drawn = on_a_terminal(&frosty, &["status", "--all"], columns);
         assert!(drawn.len() >= 5 + names.len() + 2, "{drawn:?}");
         for line in drawn {
-            assert!(frosty::status::width::of(&line) <= columns, "{columns}: {line}");
+            assert!(frosty::view::sessions::width::of(&line) <= columns, "{columns}: {line}");
             assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{columns}: {line:?}");
         }
     }
@@ -612,7 +612,7 @@ fn watching_draws_anew_outlives_its_store_and_gives_the_screen_back() {
     assert!(frame.len() <= 12, "{frame:?}");
     // The first line is as wide as the terminal, and nothing of it is erased: it ends with the time.
     let first = watch.raw_first_line();
-    assert_eq!(frosty::status::width::of_painted(&first), 70, "{first:?}");
+    assert_eq!(frosty::view::sessions::width::of_painted(&first), 70, "{first:?}");
     assert!(!first.ends_with("\u{1b}[K"), "{first:?}");
     assert_eq!(frame.iter().filter(|l| l.starts_with("agent-")).count(), 7, "{frame:?}");
     assert!(frame.iter().any(|l| l.starts_with("… and 33 more")), "{frame:?}");

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Answer, Frosty, Server, documents, eventually, free_port, stop};
 use frosty::config::{Config, Env, Flags};
+use frosty::policy::request::Step;
+use frosty::policy::verdict::Outcome;
 use frosty::store;
-use frosty::throttle::step::Step;
-use frosty::throttle::verdict::Outcome;
 
 fn told(answer: &Answer, words: &[&str]) {
     answer.stands_down_saying(&[&["degraded", "the embedded store decides"], words].concat());

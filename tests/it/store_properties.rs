@@ -7,10 +7,16 @@ use std::time::{Duration, Instant};
 
 use crate::support::place::Place;
 use frosty::config::{Config, Env, Flags};
+use frosty::policy::limits::Burst;
+use frosty::policy::limits::Ms;
+use frosty::policy::limits::Policy;
+use frosty::policy::limits::Quota;
+use frosty::policy::limits::millis;
+use frosty::policy::request::Event;
+use frosty::policy::request::HoldRequest;
+use frosty::policy::request::Step;
+use frosty::policy::verdict::Outcome;
 use frosty::store;
-use frosty::throttle::policy::{Burst, Ms, Policy, Quota, millis};
-use frosty::throttle::step::{Event, HoldRequest, Step};
-use frosty::throttle::verdict::Outcome;
 use serde_json::Value;
 
 const WRITERS: u64 = 6;

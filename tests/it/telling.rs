@@ -132,7 +132,7 @@ fn wide_names_keep_the_columns_in_a_pipe() {
     let wide = entry(2000, 2, "").replace("\"window\":\"w\"", "\"window\":\"日本語\"");
     fs::write(frosty.state().join("default/journal.jsonl"), entry(1000, 1, "") + &wide).unwrap();
     let log = frosty.run(&["log"], b"");
-    let columns = |line: &&str| frosty::status::width::of(line.split("Stop").next().unwrap());
+    let columns = |line: &&str| frosty::view::sessions::width::of(line.split("Stop").next().unwrap());
     let all: Vec<usize> = lines(&log).iter().map(columns).collect();
     assert!(log.stdout.contains("日本語") && all.len() == 2 && all[0] == all[1], "{log:?}");
 }

@@ -1,6 +1,6 @@
 //! The server's documents as a test reads and plants them.
 
-use frosty::throttle::policy::Ms;
+use frosty::policy::limits::Ms;
 use redis::Connection;
 use serde_json::{Map, Value, json};
 

@@ -4,11 +4,28 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use frosty::throttle::policy::{Backoff, Burst, ClassPolicy, Cooldown, Ms, Policy, Quota, Spread, millis};
-use frosty::throttle::process::{Birth, Process};
-use frosty::throttle::state::RestKind;
-use frosty::throttle::step::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
-use frosty::throttle::verdict::Decision;
+use frosty::policy::documents::RestKind;
+use frosty::policy::limits::Backoff;
+use frosty::policy::limits::Burst;
+use frosty::policy::limits::ClassPolicy;
+use frosty::policy::limits::Cooldown;
+use frosty::policy::limits::Ms;
+use frosty::policy::limits::Policy;
+use frosty::policy::limits::Quota;
+use frosty::policy::limits::Spread;
+use frosty::policy::limits::millis;
+use frosty::policy::process::Birth;
+use frosty::policy::process::Process;
+use frosty::policy::request::Claim;
+use frosty::policy::request::Event;
+use frosty::policy::request::Failure;
+use frosty::policy::request::FailureClass;
+use frosty::policy::request::HoldRequest;
+use frosty::policy::request::R_RANGE;
+use frosty::policy::request::Reset;
+use frosty::policy::request::RestRequest;
+use frosty::policy::request::Step;
+use frosty::policy::verdict::Decision;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runner, RngSeed};
 

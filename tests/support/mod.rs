@@ -17,8 +17,11 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use frosty::throttle::policy::{Ms, Policy};
-use frosty::throttle::step::{Claim, Event, Step};
+use frosty::policy::limits::Ms;
+use frosty::policy::limits::Policy;
+use frosty::policy::request::Claim;
+use frosty::policy::request::Event;
+use frosty::policy::request::Step;
 use tempfile::TempDir;
 
 /// The modules whose tests may use a server that runs already: see [`Server::start`].
@@ -270,12 +273,12 @@ impl Frosty {
 
     /// The file of a scope of the fleet `default`.
     pub fn scope_file(&self, scope: &str) -> PathBuf {
-        self.state().join("default").join(frosty::store::place::scope(scope))
+        self.state().join("default").join(frosty::store::files::paths::scope(scope))
     }
 
     /// The file of a session of the fleet `default`.
     pub fn session_file(&self, session: &str) -> PathBuf {
-        self.state().join("default").join(frosty::store::place::session(session))
+        self.state().join("default").join(frosty::store::files::paths::session(session))
     }
 
     pub fn journal(&self) -> Vec<serde_json::Value> {

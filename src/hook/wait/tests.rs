@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::throttle::model;
-use crate::throttle::state::Hold;
+use crate::policy::decision;
+use crate::policy::documents::Hold;
 
 /// The fence that the store gives.
 const FENCE: i64 = 7;
@@ -84,7 +84,7 @@ fn unclear() -> Input {
 }
 
 fn decision(outcome: Outcome, reason: Reason, retry_after: Option<Duration>) -> Decision {
-    Decision { outcome, retry_after, fence: Some(FENCE), ..model::refusal(reason, 1000) }
+    Decision { outcome, retry_after, fence: Some(FENCE), ..decision::refusal(reason, 1000) }
 }
 
 fn answered(decision: Decision) -> Input {

@@ -8,8 +8,13 @@ use std::time::{Duration, Instant};
 use super::{Listener, Look};
 use crate::clock;
 use crate::config::{Config, Server};
-use crate::store::state_file::{self, FleetFile, ScopeFile, SessionFile};
-use crate::store::{StoreError, probe, server_record};
+use crate::store::StoreError;
+use crate::store::failover::probe;
+use crate::store::failover::server_record;
+use crate::store::files::state_file;
+use crate::store::files::state_file::FleetFile;
+use crate::store::files::state_file::ScopeFile;
+use crate::store::files::state_file::SessionFile;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// A server that is there but does not answer for this scope is asked no faster, in the end.

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 mod files;
 mod server;
 
-use super::line::Line;
-use super::loaded::Loaded;
-use super::{StoreError, server as configured};
 use crate::config::Config;
-use crate::throttle::policy::{Ms, millis};
-use crate::throttle::state::Hold;
-use crate::throttle::verdict::{Decision, Reason};
+use crate::policy::documents::Hold;
+use crate::policy::limits::Ms;
+use crate::policy::limits::millis;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Reason;
+use crate::store::server::kept_connection::Line;
+use crate::store::server::load::Loaded;
+use crate::store::{StoreError, server as configured};
 
 /// No single wait is longer: a lost signal is then seen by looking.
 pub const LONGEST: Duration = Duration::from_secs(5);
@@ -215,7 +217,8 @@ fn poll<const N: usize>(of: [BorrowedFd<'_>; N], most: Duration) -> Option<[bool
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::throttle::verdict::{Held, Outcome};
+    use crate::policy::verdict::Held;
+    use crate::policy::verdict::Outcome;
 
     fn refused(reason: Reason, retry_after: Option<u64>) -> Decision {
         Decision {
@@ -233,7 +236,7 @@ mod tests {
             born: String::new(),
             client: None,
             repeated: false,
-            attempt: crate::throttle::verdict::Attempt::Uncounted,
+            attempt: crate::policy::verdict::Attempt::Uncounted,
             note: String::new(),
             now: 1000,
         }

@@ -10,10 +10,12 @@ use super::{EACH, Heard, LONGEST, Listener, Look, pause_until, poll};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::store::StoreError;
-use crate::store::keys::Keys;
-use crate::store::line::Line;
-use crate::store::link::{Link, Pushed};
-use crate::store::loaded::{Load, Loaded};
+use crate::store::server::connection::Link;
+use crate::store::server::connection::Pushed;
+use crate::store::server::kept_connection::Line;
+use crate::store::server::keys::Keys;
+use crate::store::server::load::Load;
+use crate::store::server::load::Loaded;
 use crate::text;
 
 /// How long is waited for more of what was published at once.

@@ -10,8 +10,9 @@ use super::chance::Chance;
 use super::database::Reply;
 use super::server::Server;
 use super::world::Clock;
-use crate::store::commit::{COMMIT, Commit};
-use crate::store::ship::SHIP;
+use crate::store::outbox::SHIP;
+use crate::store::server::commit::COMMIT;
+use crate::store::server::commit::Commit;
 
 /// A `redis-server` of its own.
 struct Real {

@@ -9,9 +9,10 @@ use super::plan::{self, Stores};
 use super::server::Entry;
 use super::world::{Time, World};
 use crate::journal;
-use crate::store::decider;
-use crate::throttle::policy::millis;
-use crate::throttle::verdict::{Outcome, Reason};
+use crate::policy::limits::millis;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
+use crate::store::failover::decider;
 
 /// Times are cut to whole milliseconds.
 const ROUNDING: Time = 2000;

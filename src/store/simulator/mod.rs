@@ -2,7 +2,7 @@
 //! seed.
 //!
 //! Each history plays a few agents on one or two machines for a minute of simulated time. Their processes are coroutines that run
-//! [`Failover`](super::failover) with everything below it. Simulated are
+//! [`Failover`](crate::store::failover) with everything below it. Simulated are
 //!
 //! - servers ([`server`], [`database`]) that run the real `commit.lua` and `ship.lua` ([`script`]), restart, and lose data;
 //! - the network ([`network`]), which delays, loses, doubles, holds back and cuts;
@@ -17,7 +17,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::throttle::policy::Ms;
+use crate::policy::limits::Ms;
 
 mod chance;
 mod compare;
@@ -61,12 +61,12 @@ pub(crate) fn chance() -> Option<u64> {
 }
 
 /// Whether the machine has no time for its processes, in a simulated process.
-pub(super) fn is_starved() -> Option<bool> {
+pub(crate) fn is_starved() -> Option<bool> {
     world::in_process(|world| world.chance.happens(world.rates.starved))
 }
 
 /// An operation on a file is about to happen: a simulated process may be paused or killed before it.
-pub(super) fn operation(name: &str) {
+pub(crate) fn operation(name: &str) {
     if world::in_process(|world| world.tell(|| name.to_owned())).is_some() {
         let takes = world::with(|world| world.chance.below(40));
         world::suspend(takes);

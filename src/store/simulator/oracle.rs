@@ -14,8 +14,10 @@ use super::machines;
 use super::plan::{self, Plan, Stores};
 use super::server::Entry;
 use super::world::{Clock, Time, World};
-use crate::throttle::policy::{Quota, millis};
-use crate::throttle::verdict::{Outcome, Reason};
+use crate::policy::limits::Quota;
+use crate::policy::limits::millis;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
 
 /// Times are cut to whole milliseconds.
 const ROUNDING: i64 = 2000;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use super::world::{Rates, SECOND, Time};
-use crate::throttle::policy::{Burst, Policy, Quota};
+use crate::policy::limits::Burst;
+use crate::policy::limits::Policy;
+use crate::policy::limits::Quota;
 
 /// The name of the window that limits without a minimum interval.
 pub(super) const WINDOW: &str = "window";

@@ -6,8 +6,9 @@ use super::database::{Database, Reply};
 use super::script;
 use super::variants;
 use super::world::{Clock, Time};
-use crate::store::commit::{COMMIT, COMMIT_SHA};
-use crate::store::ship::SHIP;
+use crate::store::outbox::SHIP;
+use crate::store::server::commit::COMMIT;
+use crate::store::server::commit::COMMIT_SHA;
 
 /// An entry of a journal, as it was committed.
 #[derive(Debug, Clone)]

@@ -9,8 +9,8 @@ use std::cell::Cell;
 use super::database::Reply;
 use super::network;
 use super::world::World;
-use crate::store::commit::COMMIT;
-use crate::store::ship::SHIP;
+use crate::store::outbox::SHIP;
+use crate::store::server::commit::COMMIT;
 
 /// One thing that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

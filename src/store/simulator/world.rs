@@ -13,7 +13,7 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use super::chance::Chance;
 use super::network::Network;
 use super::server::Server;
-use crate::throttle::policy::Ms;
+use crate::policy::limits::Ms;
 
 /// The clock of every machine at the beginning, in milliseconds. It is earlier than any file that a history writes.
 const BEGINNING: Ms = 1_790_000_000_000;

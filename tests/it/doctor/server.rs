@@ -23,7 +23,7 @@ fn set(admin: &mut Connection, name: &str, value: &str) {
 
 /// The digest of the commit script, as a server names it.
 fn digest() -> String {
-    let script = include_str!("../../../src/store/commit.lua");
+    let script = include_str!("../../../src/store/server/commit.lua");
     cmd("SCRIPT").arg("LOAD").arg(script).query(&mut Server::start().connection()).unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use frosty::store::place;
+use frosty::store::files::paths;
 use serde_json::{Value, json};
 
 use crate::handover::{Gate, POLICY, event, home, nap, stream, support_now};
@@ -115,7 +115,7 @@ fn a_long_outage_comes_home() {
     frosty.hook(&stop("s"));
     gate.shut();
     frosty.hook(&stop("s"));
-    edit(&frosty, &place::scope("s"), |file| {
+    edit(&frosty, &paths::scope("s"), |file| {
         let now = support_now();
         file["away"]["admitted"] = (0..10_000).map(|i| json!([now - (10_000 - i) * 25_000, i])).collect();
         file["away"]["since"] = json!(now - 250_000_000);
@@ -148,7 +148,7 @@ fn a_kept_cooldown_is_brought_with_its_length_after_a_clock_was_stepped_back() {
     frosty.hook(&event("s", "StopFailure", r#","error":"overloaded""#));
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     let back = 7_200_000;
-    edit(&frosty, &place::scope("s"), |file| {
+    edit(&frosty, &paths::scope("s"), |file| {
         for field in ["start", "end"] {
             let api = &mut file["base"]["scope"]["api"];
             api[field] = json!(api[field].as_i64().unwrap() + back);
@@ -180,7 +180,7 @@ fn a_hold_lifted_on_the_server_stays_lifted_whatever_the_clock_here_did() {
     gate.shut();
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     // As if the clock had been stepped back by an hour since.
-    edit(&frosty, &place::scope("s"), |file| {
+    edit(&frosty, &paths::scope("s"), |file| {
         let later = json!(file["scope"]["hold"]["since"].as_i64().unwrap() + 3_600_000);
         file["scope"]["hold"]["since"] = later.clone();
         file["base"]["scope"]["hold"]["since"] = later;
@@ -198,7 +198,7 @@ fn a_hold_lifted_on_the_server_stays_lifted_whatever_the_clock_here_did() {
     gate.unlock();
     home(&frosty, &mut server.connection());
     let scope = documents::read(&mut server.connection(), &documents::scope("s"));
-    assert!(scope["hold"].is_null(), "{scope} {}", read(&frosty, &place::scope("s")));
+    assert!(scope["hold"].is_null(), "{scope} {}", read(&frosty, &paths::scope("s")));
 }
 
 pub fn at(frosty: &Frosty, url: &str, payload: &str) -> Answer {
@@ -402,7 +402,7 @@ fn a_release_by_a_clock_that_was_ahead_lifts_no_later_hold() {
     let mut release = frosty.command(&["release", "s"]);
     release.env("FROSTY_STORE", format!("redis://127.0.0.1:{}", crate::support::free_port()));
     feed(release, b"");
-    edit(&frosty, &place::scope("s"), |file| {
+    edit(&frosty, &paths::scope("s"), |file| {
         file["scope"]["released"] = json!(file["scope"]["released"].as_i64().unwrap() + 7_200_000);
     });
     nap(1_000);

@@ -1,0 +1,142 @@
+//! Feeds a word to the configured commands: JSON on their input, a deadline, nothing of their output kept.
+
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::config::Notify;
+use crate::notify::Word;
+use crate::text;
+
+/// How often the running commands are looked at.
+const EVERY: Duration = Duration::from_millis(10);
+/// So much of what a failed command said is shown.
+const SHOWN: usize = 2000;
+
+/// A command that was started.
+pub struct Running<'a> {
+    command: &'a Notify,
+    until: Instant,
+    child: io::Result<Child>,
+    /// The beginning of what it says on its stderr.
+    said: Vec<u8>,
+}
+
+/// Starts each command; they run beside each other.
+pub fn start<'a>(commands: &'a [Notify], word: &Word) -> Vec<Running<'a>> {
+    commands.iter().map(|command| one(command, word)).collect()
+}
+
+fn one<'a>(command: &'a Notify, word: &Word) -> Running<'a> {
+    let mut argv = command.argv.iter();
+    let spawned = Command::new(argv.next().map_or("", String::as_str))
+        .args(argv)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        // What it starts goes with it.
+        .process_group(0)
+        .spawn();
+    let child = spawned.and_then(|mut child| {
+        if let Some(mut input) = child.stdin.take() {
+            let line = word.json() + "\n";
+            // One that does not read its input must not keep the others; the pipe breaks when it ends.
+            let _ = thread::Builder::new().spawn(move || input.write_all(line.as_bytes()));
+        }
+        // What it started may hold its stderr open when it is long gone: that is never waited for.
+        if let Some(Err(e)) = child.stderr.as_ref().map(|err| rustix::io::ioctl_fionbio(err, true)) {
+            end(&mut child);
+            return Err(e.into());
+        }
+        Ok(child)
+    });
+    Running { command, until: Instant::now() + command.within, child, said: Vec::new() }
+}
+
+/// Waits for the end of all, and kills each past its deadline. Returns what went wrong, a line for each.
+#[must_use]
+pub fn finish(mut running: Vec<Running<'_>>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    loop {
+        running.retain_mut(|command| match command.look() {
+            None => true,
+            Some(ended) => {
+                wrong.extend(ended);
+                false
+            }
+        });
+        if running.is_empty() {
+            return wrong;
+        }
+        thread::sleep(EVERY);
+    }
+}
+
+impl Running<'_> {
+    /// `None` while it runs; then what went wrong, if anything did.
+    fn look(&mut self) -> Option<Option<String>> {
+        let child = match &mut self.child {
+            Ok(child) => child,
+            Err(e) => {
+                let e = e.to_string();
+                let shown = self.shown();
+                return Some(Some(format!(
+                    "expected to run the notify command {shown}, found: {e}; mend it in your frosty.json"
+                )));
+            }
+        };
+        let ended = child.try_wait();
+        listen(child, &mut self.said);
+        match ended {
+            Ok(Some(status)) if status.success() => Some(None),
+            Ok(Some(status)) => Some(Some(self.failed(status))),
+            Ok(None) if Instant::now() < self.until => None,
+            Ok(None) | Err(_) => {
+                end(child);
+                let within = crate::duration::show(self.command.within);
+                let shown = self.shown();
+                Some(Some(format!(
+                    "expected the notify command {shown} to end within {within}, found it running, and killed it; give it longer: \"timeout\": \"30s\""
+                )))
+            }
+        }
+    }
+
+    fn failed(&self, status: ExitStatus) -> String {
+        let shown = self.shown();
+        let said = text::line(&String::from_utf8_lossy(&self.said));
+        format!("expected the notify command {shown} to succeed, found {status} {said}; try it: echo '{{}}' | {shown}")
+    }
+
+    /// The command as it can be pasted into a shell.
+    fn shown(&self) -> String {
+        self.command.argv.iter().map(|word| text::word(word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Takes what the command has said, so that it is not kept by a full pipe; only the beginning is shown.
+fn listen(child: &mut Child, said: &mut Vec<u8>) {
+    let Some(err) = &mut child.stderr else { return };
+    let mut bytes = [0; 4096];
+    // One that never stops talking is looked at again in a moment.
+    for _ in 0..64 {
+        match err.read(&mut bytes) {
+            Ok(n @ 1..) => {
+                let room = SHOWN.saturating_sub(said.len());
+                said.extend(bytes.iter().take(n.min(room)));
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Kills the command and what it started.
+fn end(child: &mut Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}

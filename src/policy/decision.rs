@@ -1,0 +1,534 @@
+//! The decision: one pure function, [`step`]. Both stores load what it decides from, and commit what it decided.
+
+use std::time::Duration;
+
+use crate::policy::documents::Begun;
+use crate::policy::documents::COMMIT_SLACK;
+use crate::policy::documents::ClassState;
+use crate::policy::documents::FactId;
+use crate::policy::documents::FleetState;
+use crate::policy::documents::Hold;
+use crate::policy::documents::IN_FLIGHT;
+use crate::policy::documents::QuotaLog;
+use crate::policy::documents::Rest;
+use crate::policy::documents::RestKind;
+use crate::policy::documents::ScopeState;
+use crate::policy::documents::SessionState;
+use crate::policy::documents::Span;
+use crate::policy::documents::fact_id;
+use crate::policy::documents::note_lifted;
+use crate::policy::effects;
+use crate::policy::effects::BY_API;
+use crate::policy::effects::Relation;
+use crate::policy::effects::Standing;
+use crate::policy::effects::Turned;
+use crate::policy::limits::Class;
+use crate::policy::limits::ClassPolicy;
+use crate::policy::limits::LONGEST;
+use crate::policy::limits::MOST_STRIKES;
+use crate::policy::limits::Ms;
+use crate::policy::limits::Policy;
+use crate::policy::limits::Quota;
+use crate::policy::limits::millis;
+use crate::policy::long_hold;
+use crate::policy::quota::Shared;
+use crate::policy::release_slots;
+use crate::policy::request::Event;
+use crate::policy::request::R_RANGE;
+use crate::policy::request::Step;
+use crate::policy::verdict::Attempt;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Held;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
+
+/// No burst window is larger, and no more attempts are kept.
+const MOST_ATTEMPTS: usize = 1000;
+
+/// Continuations in a row are not counted further.
+const MOST_COUNTED: u32 = 1_000_000_000;
+
+/// What one step reads and writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// The fleet.
+    pub fleet: FleetState,
+    /// The asking scope.
+    pub scope: ScopeState,
+    /// The asking session.
+    pub session: SessionState,
+}
+
+/// Applies one event to the state at `now` (the store's clock) and decides what it asks, if it asks.
+///
+/// First the event's effects, then the rules in their order; the first that refuses decides.
+pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision {
+    if ask.event.asks() == Some(Class::Stop) {
+        state.fleet.rebase(now);
+        if let Some(lost) = lost(&mut state.fleet, ask, now) {
+            return lost;
+        }
+    }
+    let relation = effects::relation(&state.session, ask);
+    if relation == Relation::Contested {
+        let client = state.session.client;
+        return Decision { client, ..decision(Outcome::Refuse, Reason::Contested, now) };
+    }
+    let fence = state.session.fence;
+    let is_beside = relation == Relation::Beside;
+    let standing = match is_beside {
+        true if ask.event.asks() == Some(Class::Stop) => Standing::Superseded,
+        true => Standing::Own,
+        false => effects::standing(&mut state.session, ask, now),
+    };
+    if standing == Standing::Superseded {
+        return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
+    }
+    if let Some(again) = repeated(state, ask, now) {
+        state.session.fence = fence;
+        return Decision { fence, ..again };
+    }
+    let facts = Facts::of(state);
+    if ask.event.touches_fleet() {
+        state.fleet.rebase(now);
+    }
+    let by_person = state.session.by_person;
+    if !is_beside {
+        effects::on_session(&mut state.session, ask, relation, standing, now);
+    }
+    let mut turned = Turned::default();
+    let mut ended = None;
+    if ask.event.is_fleets() {
+        if let Some(hold) = &mut state.fleet.hold {
+            hold.rebase(now);
+        }
+        if matches!(ask.event, Event::Release { .. }) {
+            ended = state.fleet.limit.and_then(|limit| limit.left(now)).map(duration);
+        }
+        turned = effects::on_fleet(&mut state.fleet, &ask.event, now);
+    }
+    if ask.event.touches_scope() {
+        state.scope.rebase(now);
+        if matches!(ask.event, Event::Release { fleet: false, .. }) {
+            ended = state.scope.api.and_then(|api| api.left(now)).map(duration);
+        }
+        if standing != Standing::Told {
+            turned = effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, by_person, now);
+            effects::on_key(&mut state.fleet, &policy.api_error, ask, now);
+        }
+    }
+    let mut decided = match ask.event.asks() {
+        Some(class) => decide(policy, state, ask, class, now),
+        None => turned_into(turned, ended, recorded(&state.fleet, &state.scope, &ask.event, now)),
+    };
+    facts.settle(state, &ask.id, now);
+    decided.fence = if ask.event.is_of_holds() || is_beside { None } else { state.session.fence };
+    if ask.event.asks() == Some(Class::Stop) {
+        decided.reason_changed = state.session.last_reason != decided.reason.code();
+        state.session.last_reason = decided.reason.code().to_owned();
+    }
+    decided
+}
+
+/// The ids of the facts that a step may begin, lift or replace, as they were before it.
+struct Facts {
+    scope_hold: Option<FactId>,
+    fleet_hold: Option<FactId>,
+    rest: Option<FactId>,
+    spans: [Option<FactId>; 3],
+}
+
+impl Facts {
+    fn of(state: &State) -> Self {
+        let scope = &state.scope;
+        Self {
+            scope_hold: scope.hold.as_ref().map(Hold::identity),
+            fleet_hold: state.fleet.hold.as_ref().map(Hold::identity),
+            rest: state.session.rest.as_ref().map(Rest::identity),
+            spans: [scope.stop.cooldown, scope.compact.cooldown, scope.api].map(|span| span.map(|s| s.identity())),
+        }
+    }
+
+    /// Names what the step with this id began, and notes what it lifted or replaced.
+    fn settle(self, state: &mut State, id: &str, now: Ms) {
+        let State { fleet, scope, session } = state;
+        let spans = [&mut scope.stop.cooldown, &mut scope.compact.cooldown, &mut scope.api];
+        for (span, before) in spans.into_iter().zip(self.spans) {
+            if let Some(span) = span.as_mut().filter(|s| s.id == 0 && s.start == now && Some(s.identity()) != before) {
+                span.id = fact_id(id);
+            }
+        }
+        let holds = [
+            (&mut scope.hold, &mut scope.lifted, self.scope_hold),
+            (&mut fleet.hold, &mut fleet.lifted, self.fleet_hold),
+        ];
+        for (hold, lifted, before) in holds {
+            if let Some(hold) = hold.as_mut().filter(|h| h.id == 0 && h.since == now && Some(h.identity()) != before) {
+                hold.id = fact_id(id);
+            }
+            if let Some(before) = before.filter(|before| hold.as_ref().map(Hold::identity) != Some(*before)) {
+                note_lifted(lifted, before);
+            }
+        }
+        let rest = &mut session.rest;
+        if let Some(rest) = rest.as_mut().filter(|r| r.id == 0 && r.since == now && Some(r.identity()) != self.rest) {
+            rest.id = fact_id(id);
+        }
+        if let Some(before) = self.rest.filter(|before| rest.as_ref().map(Rest::identity) != Some(*before)) {
+            note_lifted(&mut session.lifted, before);
+        }
+    }
+}
+
+/// The answer to a request that was admitted a moment ago, and whose answer was lost on the way. Later than [`IN_FLIGHT`] after
+/// its commit others may have been admitted since. When it was committed is not known here, only when it was decided.
+fn repeated(state: &State, ask: &Step, now: Ms) -> Option<Decision> {
+    let State { scope, session, .. } = state;
+    let admitted = session.admitted.as_ref().filter(|admitted| admitted.id == ask.id)?;
+    // Another store had the scope since, and may have admitted it.
+    let is_taken = scope.taken.is_some_and(|taken| taken >= admitted.at);
+    let slack = if is_taken { 0 } else { COMMIT_SLACK };
+    let is_recent = (0..=IN_FLIGHT + slack).contains(&now.saturating_sub(admitted.at));
+    if ask.event.asks() != Some(Class::Stop) || !is_recent {
+        return None;
+    }
+    let admitted = decision(Outcome::Admit, Reason::Admitted, now);
+    Some(Decision { note: session.given.clone(), count: session.count, repeated: true, ..admitted })
+}
+
+/// The answer to an asker who knows the store by another `born` than it has: nothing is decided before it has told what it
+/// remembers.
+fn lost(fleet: &mut FleetState, ask: &Step, now: Ms) -> Option<Decision> {
+    fleet.lost = fleet.lost.map(|lost| lost.min(now));
+    let known = ask.known_born.is_empty() || ask.known_born == fleet.born;
+    if fleet.born.is_empty() {
+        // A step that is told again to a store that lost its data must not give it the same one.
+        fleet.born = format!("{}-{now}", ask.id);
+    }
+    if known {
+        return None;
+    }
+    fleet.lost = fleet.lost.or(Some(now));
+    Some(Decision { born: fleet.born.clone(), ..decision(Outcome::Refuse, Reason::Lost, now) })
+}
+
+/// The answer to an event that asks for nothing, with what became of the hold that stood, and how much was left of the API
+/// cooldown that a release `ended`.
+fn turned_into(turned: Turned, ended: Option<Duration>, recorded: Decision) -> Decision {
+    let Turned { lifted, replaced, stands } = turned;
+    if let Some(hold) = stands {
+        let left = hold.until.map(|until| until.saturating_sub(recorded.now));
+        let fleet = recorded.held.as_ref().is_some_and(|held| held.fleet);
+        let held = Some(Held { by: hold.by, reason: hold.reason, fleet });
+        return refused(Decision { outcome: Outcome::Refuse, held, ..recorded }, Reason::Hold, left);
+    }
+    Decision { held: lifted.or(recorded.held), retry_after: recorded.retry_after.or(ended), replaced, ..recorded }
+}
+
+/// A refusal that no rule decided.
+pub(crate) fn refusal(reason: Reason, now: Ms) -> Decision {
+    decision(Outcome::Refuse, reason, now)
+}
+
+fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
+    Decision {
+        outcome,
+        reason,
+        retry_after: None,
+        attempts: 0,
+        strikes: 0,
+        fence: None,
+        reason_changed: false,
+        held: None,
+        replaced: None,
+        count: 0,
+        note: String::new(),
+        renewed: false,
+        now,
+        born: String::new(),
+        client: None,
+        repeated: false,
+        attempt: Attempt::Uncounted,
+    }
+}
+
+fn recorded(fleet: &FleetState, scope: &ScopeState, event: &Event, now: Ms) -> Decision {
+    let reason = if matches!(event, Event::Expired { .. }) { Reason::WaiterExpired } else { Reason::Event };
+    let mut decided = decision(Outcome::Record, reason, now);
+    if let Event::Hold(asked) = event {
+        decided.held = Some(Held { by: asked.by.clone(), reason: asked.reason.clone(), fleet: asked.fleet });
+        decided.retry_after = asked.lasting;
+    }
+    if let Event::StopFailure(failure) = event {
+        let in_force = scope.hold.as_ref().filter(|h| h.holds(now));
+        decided.held = in_force.map(|h| Held { by: h.by.clone(), reason: h.reason.clone(), fleet: false });
+        let hold = scope.hold.as_ref().and_then(|h| h.until);
+        // Of the fleet is known only what the event reads.
+        let api = if failure.of_key { fleet.api_end_of(scope, now) } else { scope.api.map(|a| a.end) };
+        let ends = [api, hold];
+        let last = ends.into_iter().flatten().max().filter(|end| *end > now);
+        decided.retry_after = last.map(|end| duration(end.saturating_sub(now)));
+        decided.strikes = scope.api_strikes;
+    }
+    decided
+}
+
+/// Rules 0 (its wake-up) to 9.
+fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms) -> Decision {
+    let limits = policy.class(class);
+    let State { fleet, scope, session } = state;
+    let stop = class == Class::Stop;
+    let mut waited = None;
+    if stop {
+        // Only a session that nothing but the quota refuses waits in its queue.
+        let own = Shared { quotas: &limits.quotas, log: &mut scope.quota }.leave(&ask.session, now);
+        waited = Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota }.leave(&ask.session, now).or(own);
+        if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
+            scope.taken = fleet.lost;
+        }
+        if let Some(hold) = &mut fleet.hold {
+            hold.rebase(now);
+        }
+        if session.woken {
+            session.rest = None;
+        }
+    }
+    let api_strikes = scope.api_strikes;
+    let limit = fleet.limit_for(scope, now);
+    let api = fleet.api_end_of(scope, now);
+    let of_key = limit.is_some() || (scope.api_of_key && api.is_some());
+    let taken = scope.taken.filter(|_| stop);
+    let held = if stop { held(scope, fleet, now) } else { None };
+    let own = scope.class_mut(class);
+    forget_strikes(own, limits, now);
+    let mut answer = decision(Outcome::Refuse, Reason::Admitted, now);
+    answer.attempts = in_window(own, limits, now);
+    answer.strikes = own.strikes;
+    if stop {
+        answer.born.clone_from(&fleet.born);
+    }
+
+    // 1. a hold of the scope or its fleet
+    if let Some((by, until)) = held {
+        remember(session, &by);
+        if !fleet.hold_at_once && fleet.hold.as_ref().is_some_and(|hold| hold.holds(now)) {
+            release_slots::mark(session);
+        }
+        answer.held = Some(by);
+        return refused(answer, Reason::Hold, until.map(|end| end.saturating_sub(now)));
+    }
+    // 2. an open cooldown
+    if let Some(left) = own.cooldown.and_then(|c| c.left(now)) {
+        return refused(answer, Reason::Cooldown, Some(left));
+    }
+    if stop {
+        // 3. an open API cooldown
+        if let Some(end) = api.max(limit) {
+            let left = end.saturating_sub(now);
+            answer.strikes = api_strikes;
+            if of_key {
+                release_slots::mark(session);
+            }
+            return refused(answer, Reason::ApiError, Some(left));
+        }
+        // 4. a rest
+        let renews = matches!(ask.event, Event::Ask { renew: true, .. });
+        if let Some(rest) = session.rest.as_ref().filter(|r| !renews && r.lasts(now)) {
+            return refused(answer, rest_reason(rest.kind), rest.until.map(|end| end.saturating_sub(now)));
+        }
+    }
+    // 5. the guard; only a paced ask that meets it closed leaves no mark
+    let interval = millis(limits.min_interval);
+    let opens = own.admitted_at.map(|at| at.saturating_add(interval));
+    let taken = taken.map(|at| at.saturating_add(pause(limits)));
+    let opens = opens.max(taken);
+    let guard = opens.map(|at| at.saturating_sub(now)).filter(|left| *left > 0);
+    if ask.paced
+        && let Some(left) = guard.max(place_left(own, limits, now))
+    {
+        // A change of store closes the guard of many scopes at once.
+        if taken.is_some_and(|at| at > now) {
+            release_slots::mark(session);
+        }
+        return refused(answer, Reason::MinInterval, Some(left));
+    }
+    // Unnoted like the guard's, for the engine comes back by itself.
+    if stop
+        && ask.paced
+        && let Some(left) = release_slots::left(fleet, session, policy.spread, ask.r, now)
+    {
+        return refused(answer, Reason::Spread, Some(left));
+    }
+    if limits.burst.is_some() {
+        answer.attempt = Attempt::Counted;
+    }
+    answer.attempts = note(own, limits, now);
+    // 6. the bang window
+    if let Some(burst) = limits.burst
+        && (guard.is_some() || limits.is_limited_by_window())
+        && answer.attempts >= burst.limit
+    {
+        let left = trip(own, limits, ask.r, now);
+        answer.attempt = Attempt::Emptied;
+        answer.strikes = own.strikes;
+        if stop && let Some((willy, length)) = long_hold::comes(scope, policy.hold_after_strikes, now) {
+            remember(session, &willy);
+            answer.held = Some(willy);
+            return refused(answer, Reason::Hold, Some(length));
+        }
+        return refused(answer, Reason::Burst, Some(left));
+    }
+    // 7. the guard again
+    if let Some(left) = guard {
+        return refused(answer, Reason::MinInterval, Some(left));
+    }
+    // 8. the quotas
+    if stop {
+        // In the order of their stops, whatever else a session waited for since.
+        let begun = session.begun.as_ref().map(|begun| begun.at).filter(|at| *at <= now);
+        // Where the stop is not known, or was dated by a clock that was ahead, it keeps the place that it has.
+        let since = begun.or(waited).unwrap_or(now);
+        let mut own = Shared { quotas: &limits.quotas, log: &mut scope.quota };
+        let own_left = own.left(&ask.session, since, ask.paced, now);
+        let mut fleets = Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota };
+        let waits_for_fleet = ask.paced && own_left.is_none();
+        let fleet_left = fleets.left(&ask.session, since, waits_for_fleet, now);
+        if let Some(left) = own_left.max(fleet_left) {
+            return refused(answer, Reason::Quota, Some(left));
+        }
+        count(&mut scope.quota, &limits.quotas, now);
+        count(&mut fleet.quota, &policy.fleet_quotas, now);
+        session.woken = false;
+        release_slots::taken(fleet, session, now);
+        session.count = session.count.saturating_add(1).min(MOST_COUNTED);
+        session.admitted = Some(Begun { at: now, id: ask.id.clone() });
+        answer.count = session.count;
+        answer.note = effects::hand_out(session);
+        // One that is over is over; one that lasts is what a renewal leaves standing.
+        session.rest = session.rest.take().filter(|r| r.lasts(now));
+        answer.renewed = session.rest.is_some();
+        if !answer.renewed && !session.held_by.is_empty() {
+            let (by, reason) = (std::mem::take(&mut session.held_by), std::mem::take(&mut session.held_reason));
+            answer.held = Some(Held { by, reason, fleet: false });
+        }
+    }
+    // 9. admitted
+    let own = scope.class_mut(class);
+    let probes = own.cooldown.is_some_and(|c| own.admitted_at.is_none_or(|at| at <= c.start));
+    own.admitted_at = Some(now);
+    if !limits.is_limited_by_window() && limits.burst.is_some() {
+        own.attempts = vec![now];
+        answer.attempt = Attempt::First;
+    }
+    answer.outcome = Outcome::Admit;
+    answer.reason = if probes { Reason::Probe } else { Reason::Admitted };
+    answer
+}
+
+/// How long the guard is closed after a change of store. Without a minimum interval it is the bang window that must not be
+/// filled twice.
+pub(crate) fn pause(limits: &ClassPolicy) -> Ms {
+    let window = limits.burst.map_or(0, |b| millis(b.window));
+    let window = if limits.is_limited_by_window() { window } else { 0 };
+    let pause = millis(limits.min_interval).max(window);
+    // Without any limit too: one refusal, in which the stores can tell each other what they know.
+    pause.max(1)
+}
+
+/// How long a paced ask waits for a place in a bang window that limits beside a minimum interval; `None` when one is free.
+fn place_left(own: &ClassState, limits: &ClassPolicy, now: Ms) -> Option<Ms> {
+    let burst = limits.burst.filter(|_| limits.window_limits && !limits.min_interval.is_zero())?;
+    let window = millis(burst.window);
+    let places = (burst.limit as usize).saturating_sub(1).max(1);
+    let noted = own.attempts.get(own.attempts.len().checked_sub(places)?)?;
+    Some(noted.saturating_add(window).saturating_sub(now)).filter(|left| *left > 0)
+}
+
+fn refused(answer: Decision, reason: Reason, left: Option<Ms>) -> Decision {
+    Decision { reason, retry_after: left.map(duration), ..answer }
+}
+
+/// What the session's agent is told when it goes on. Of its API's errors it has been told already.
+fn remember(session: &mut SessionState, held: &Held) {
+    if held.by != BY_API {
+        session.held_by.clone_from(&held.by);
+        session.held_reason.clone_from(&held.reason);
+    }
+}
+
+fn duration(ms: Ms) -> Duration {
+    Duration::from_millis(ms.max(0).unsigned_abs())
+}
+
+fn rest_reason(kind: RestKind) -> Reason {
+    match kind {
+        RestKind::Rest => Reason::Rest,
+        RestKind::Done => Reason::Done,
+        RestKind::Blocked => Reason::Blocked,
+        RestKind::WaitFor => Reason::WaitFor,
+        RestKind::Parked => Reason::Parked,
+    }
+}
+
+/// Who holds, and when the last of the holds in force ends; `None` inside when one has no end.
+fn held(scope: &ScopeState, fleet: &FleetState, now: Ms) -> Option<(Held, Option<Ms>)> {
+    let in_force = |hold: &'_ Option<Hold>| hold.as_ref().filter(|h| h.holds(now)).cloned();
+    let (own, fleets) = (in_force(&scope.hold), in_force(&fleet.hold));
+    let until = match (&own, &fleets) {
+        (Some(own), Some(fleets)) => own.until.zip(fleets.until).map(|(a, b)| a.max(b)),
+        (own, fleets) => own.as_ref().or(fleets.as_ref())?.until,
+    };
+    let whole = own.is_none();
+    own.or(fleets).map(|h| (Held { by: h.by, reason: h.reason, fleet: whole }, until))
+}
+
+/// Forgets the strikes of a class whose last cooldown has been over for its calm.
+pub(crate) fn forget_strikes(own: &mut ClassState, limits: &ClassPolicy, now: Ms) {
+    let calm = millis(limits.cooldown.calm);
+    if own.cooldown.is_none_or(|c| now >= c.end.saturating_add(calm)) {
+        own.strikes = 0;
+    }
+}
+
+/// How many attempts the bang window of a class holds.
+pub(crate) fn in_window(own: &ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
+    let Some(burst) = limits.burst else { return 0 };
+    let from = now.saturating_sub(millis(burst.window));
+    size(own.attempts.iter().filter(|at| **at > from).count())
+}
+
+/// Counts an attempt and returns how many the window holds now. It is kept as long as the longest window that any request of
+/// the scope had: a request with a shorter one must not forget what another counts.
+fn note(own: &mut ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
+    let Some(burst) = limits.burst else { return 0 };
+    own.attempts_keep = own.attempts_keep.clamp(millis(burst.window), millis(LONGEST));
+    let keep = own.attempts_keep;
+    own.attempts.retain(|at| *at > now.saturating_sub(keep));
+    own.attempts.push(now);
+    let over = own.attempts.len().saturating_sub(MOST_ATTEMPTS);
+    own.attempts.drain(..over);
+    in_window(own, limits, now)
+}
+
+/// Opens a cooldown, empties the window, and tells how long it lasts.
+fn trip(own: &mut ClassState, limits: &ClassPolicy, r: u32, now: Ms) -> Ms {
+    own.strikes = own.strikes.saturating_add(1).min(MOST_STRIKES);
+    let len = limits.cooldown.backoff.length(own.strikes);
+    let widest = len * Ms::from(limits.cooldown.jitter) / 1000;
+    let len = len + widest * Ms::from(r.min(R_RANGE - 1)) / Ms::from(R_RANGE);
+    own.cooldown = Some(Span::new(now, now.saturating_add(len)));
+    own.attempts.clear();
+    len
+}
+
+fn count(log: &mut QuotaLog, quotas: &[Quota], now: Ms) {
+    if let Some(longest) = quotas.iter().map(|q| millis(q.per)).max() {
+        log.keep = log.keep.clamp(longest, millis(LONGEST));
+        log.admitted.retain(|at| *at > now.saturating_sub(log.keep));
+        log.admitted.push(now);
+    }
+}
+
+fn size(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,455 @@
+//! What an event does before anything is decided: to the session (fence, rest, registration) and to the scope (API
+//! errors).
+
+use std::time::Duration;
+
+use crate::policy::documents::Begun;
+use crate::policy::documents::FleetState;
+use crate::policy::documents::Hold;
+use crate::policy::documents::Phase;
+use crate::policy::documents::Rest;
+use crate::policy::documents::RestKind;
+use crate::policy::documents::ScopeState;
+use crate::policy::documents::SessionState;
+use crate::policy::documents::Span;
+use crate::policy::limits::Backoff;
+use crate::policy::limits::MOST_STRIKES;
+use crate::policy::limits::Ms;
+use crate::policy::limits::millis;
+use crate::policy::release_slots;
+use crate::policy::request::Claim;
+use crate::policy::request::Event;
+use crate::policy::request::Failure;
+use crate::policy::request::FailureClass;
+use crate::policy::request::HoldRequest;
+use crate::policy::request::Reset;
+use crate::policy::request::RestRequest;
+use crate::policy::request::Step;
+use crate::policy::verdict::Held;
+
+/// Who opens the holds of API errors; a good stop lifts these and no others.
+pub const BY_API: &str = "api";
+
+/// No fence is larger: it stays a whole number of at most fifteen digits in every store.
+pub const HIGHEST_FENCE: i64 = 999_999_999_999_999;
+
+/// No more of a session's notes is kept, in bytes; each is a line of at most 1,000 characters.
+const LONGEST_NOTES: usize = 8000;
+
+/// A reset time further away than this is not believed.
+const FURTHEST_RESET: Duration = Duration::from_secs(7 * 86_400);
+/// The first hold of API errors; each further one doubles, up to [`LONGEST_API_HOLD`].
+const FIRST_API_HOLD: Duration = Duration::from_secs(30 * 60);
+const LONGEST_API_HOLD: Duration = Duration::from_secs(4 * 3600);
+/// `invalid_request` and `max_output_tokens` in a row that only lengthen the cooldown.
+const PASSING_IN_A_ROW: u32 = 3;
+
+/// How an event that comes with a fence stands to the session's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is the session's own, or begins a new one.
+    Own,
+    /// A late event that the session knows already: nothing of it is done twice.
+    Told,
+    /// A newer stop, prompt or end has taken over.
+    Superseded,
+}
+
+/// Holds the fence that an event brings, or its id, against the session's.
+pub(crate) fn standing(session: &mut SessionState, ask: &Step, now: Ms) -> Standing {
+    match ask.event {
+        Event::Ask { fence, .. } | Event::Expired { fence } if stored(session).is_some_and(|newer| newer > fence) => {
+            Standing::Superseded
+        }
+        Event::Ask { fence, .. } => {
+            session.fence = Some(fence.clamp(0, HIGHEST_FENCE));
+            Standing::Own
+        }
+        Event::Resume { fence, .. } if session.begun.as_ref().is_none_or(|begun| begun.id != ask.id) => {
+            let is_newer = stored(session).is_some_and(|newer| newer > fence.unwrap_or(0));
+            if is_newer { Standing::Superseded } else { Standing::Own }
+        }
+        Event::Stop { .. } | Event::Resume { .. } | Event::StopFailure(_) => {
+            let Some(begun) = &session.begun else { return Standing::Own };
+            let raised_since = |age: &Duration| begun.at <= now && begun.at > now.saturating_sub(millis(*age));
+            if begun.id == ask.id {
+                Standing::Told
+            } else if ask.late.as_ref().is_some_and(raised_since) {
+                Standing::Superseded
+            } else {
+                Standing::Own
+            }
+        }
+        _ => Standing::Own,
+    }
+}
+
+/// How the client process that sent an event stands to the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// The session is its own, as far as is known.
+    Own,
+    /// The session belongs to another process, and the event takes it over.
+    TakesOver,
+    /// The session belongs to another process and stays with it: the event is only recorded.
+    Beside,
+    /// The session belongs to another process of the same machine, where the caller can see whether that still runs.
+    Contested,
+}
+
+/// Compares the client process that sent the event with the one that the session belongs to.
+pub(crate) fn relation(session: &SessionState, ask: &Step) -> Relation {
+    let (Some(own), Some(owner)) = (ask.client, session.client) else { return Relation::Own };
+    let is_here = session.host == ask.host;
+    if !ask.event.is_clients() || matches!(ask.event, Event::Ask { .. }) || (is_here && own.may_be(&owner)) {
+        return Relation::Own;
+    }
+    match ask.claim {
+        Claim::Take => Relation::TakesOver,
+        Claim::Beside => Relation::Beside,
+        Claim::Yield if is_here => Relation::Contested,
+        Claim::Yield => match ask.event.settles_unseen() {
+            Claim::Take => Relation::TakesOver,
+            _ => Relation::Beside,
+        },
+    }
+}
+
+fn stored(session: &SessionState) -> Option<i64> {
+    session.fence.filter(|f| (0..=HIGHEST_FENCE).contains(f))
+}
+
+/// The event's effects on its session.
+pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relation, standing: Standing, now: Ms) {
+    match &ask.event {
+        Event::Wake { note, spread: with_others } => {
+            session.woken = true;
+            session.slot = None;
+            if *with_others {
+                release_slots::mark(session);
+            }
+            add_note(&mut session.note, note);
+        }
+        Event::Expired { .. } => session.phase = Phase::Expired,
+        _ => {}
+    }
+    if !ask.event.is_clients() {
+        return;
+    }
+    // A viewer of an open session does not move it.
+    let moves = relation == Relation::TakesOver
+        || ask.event.raises_fence()
+        || matches!(ask.event, Event::Ask { .. })
+        || session.scope.is_empty()
+        || session.phase.is_over();
+    let registers = moves || session.scope == ask.scope;
+    if relation == Relation::TakesOver {
+        // The label is of the window that the session left.
+        session.label.clear();
+    }
+    own(session, ask, moves);
+    if ask.event.raises_fence() && standing != Standing::Told {
+        let id = if ask.event.begins() { ask.id.clone() } else { String::new() };
+        let age = ask.late.filter(|_| ask.event.begins()).map_or(0, millis);
+        session.begun = Some(Begun { at: now.saturating_sub(age), id });
+        if ask.event.begins() {
+            session.given.clear();
+        }
+        session.admitted = None;
+        session.slot = None;
+        // No store answered it for a while, and it is not the only one.
+        if ask.event.begins() && ask.late.is_some() && ask.paced {
+            release_slots::mark(session);
+        }
+        session.by_person = matches!(ask.event, Event::PersonPrompt);
+        let next = stored(session).map_or(0, |f| f + 1);
+        session.fence = Some(next.max(ask.host_ms).clamp(0, HIGHEST_FENCE));
+    }
+    if matches!(ask.event, Event::Resume { .. }) && standing != Standing::Told {
+        // What came before is in the rest that it asks for: a person keeps the time to cancel.
+        session.woken = false;
+    }
+    if let Some(rest) = &mut session.rest {
+        rest.rebase(now);
+    }
+    match &ask.event {
+        Event::Stop { .. } | Event::Resume { .. } if standing == Standing::Told => {}
+        Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => book(session, rest, now),
+        // Nothing is left that would wake it.
+        Event::Stop { rest: None } => end_parked(session),
+        Event::PersonPrompt => {
+            session.rest = None;
+            session.count = 0;
+        }
+        Event::SessionEnd | Event::Sleep => session.rest = None,
+        Event::ClientPrompt { .. } => end_parked(session),
+        Event::SessionStart { label } if registers => {
+            // Opened again after its end: nothing runs, and nothing was refused.
+            if session.phase.is_over() {
+                session.begun = None;
+                session.last_reason.clear();
+            }
+            session.name.clone_from(&ask.name);
+            session.named_by_project = false;
+            session.label.clone_from(label);
+            session.project.clone_from(&ask.project);
+        }
+        _ => {}
+    }
+    if !matches!(ask.event, Event::Ask { .. }) {
+        session.needs_you = matches!(ask.event, Event::NeedsYou);
+        session.phase = match ask.event {
+            Event::SessionEnd => Phase::Ended,
+            Event::Sleep => Phase::Asleep,
+            _ => Phase::Open,
+        };
+    }
+    if !ask.name.is_empty() {
+        session.name.clone_from(&ask.name);
+        session.named_by_project = ask.named_by_project;
+    }
+    // Agents change their working folder: the first one that was named stays.
+    if session.project.is_empty() {
+        session.project.clone_from(&ask.project);
+    }
+    if ask.event.begins() {
+        session.pid = ask.pid;
+    }
+    if moves {
+        session.scope.clone_from(&ask.scope);
+        session.host.clone_from(&ask.host);
+    }
+    session.seen = now;
+}
+
+/// Notes the client process that the session belongs to from now on.
+fn own(session: &mut SessionState, ask: &Step, moves: bool) {
+    if ask.event.ends() {
+        session.client = None;
+        return;
+    }
+    if matches!(ask.event, Event::Ask { .. }) {
+        return;
+    }
+    let Some(client) = ask.client else { return };
+    let is_same = session.host == ask.host && session.client.is_some_and(|own| own.may_be(&client));
+    // What is known more exactly stays.
+    if if is_same { client.birth.is_some() } else { moves } {
+        session.client = Some(client);
+    }
+}
+
+fn end_parked(session: &mut SessionState) {
+    session.rest = session.rest.take().filter(|r| r.kind != RestKind::Parked);
+}
+
+/// What the wake-ups brought, and what an admission handed out since the last stop.
+pub(crate) fn hand_out(session: &mut SessionState) -> String {
+    let note = std::mem::take(&mut session.note);
+    add_note(&mut session.given, &note);
+    session.given.clone()
+}
+
+/// Notes are lines; beyond [`LONGEST_NOTES`] bytes the oldest go.
+pub(crate) fn add_note(notes: &mut String, note: &str) {
+    if note.is_empty() {
+        return;
+    }
+    if !notes.is_empty() {
+        notes.push('\n');
+    }
+    notes.push_str(note);
+    while notes.len() > LONGEST_NOTES
+        && let Some(end) = notes.find('\n')
+    {
+        notes.drain(..=end);
+    }
+}
+
+fn book(session: &mut SessionState, rest: &RestRequest, now: Ms) {
+    // What the agent itself said stands against the client's own tasks.
+    let says_otherwise = |r: &Rest| r.kind != RestKind::Parked && r.lasts(now);
+    if rest.kind == RestKind::Parked && session.rest.as_ref().is_some_and(says_otherwise) {
+        return;
+    }
+    session.rest = Some(Rest {
+        kind: rest.kind,
+        since: now,
+        until: rest.lasting.map(|d| now.saturating_add(millis(d))),
+        topic: rest.topic.clone(),
+        id: 0,
+    });
+}
+
+/// What became of the hold that stood.
+#[derive(Debug, Default)]
+pub(crate) struct Turned {
+    /// A release lifted it.
+    pub(crate) lifted: Option<Held>,
+    /// Another one replaced it.
+    pub(crate) replaced: Option<Hold>,
+    /// It stands, and one that would end before it was not opened.
+    pub(crate) stands: Option<Hold>,
+}
+
+/// The event's effects on its scope, which is already rebased to `now`. `by_person`: a person's prompt began the turn that
+/// ended.
+///
+/// Returns what became of the hold that stood.
+pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Event, by_person: bool, now: Ms) -> Turned {
+    match event {
+        Event::Hold(asked) => return open(&mut scope.hold, asked, now),
+        Event::Release { .. } => {
+            if let Some(api) = &mut scope.api {
+                api.end = api.end.min(now);
+            }
+            return lift(&mut scope.hold, &mut scope.released, false, now);
+        }
+        Event::Stop { .. } => {
+            scope.api_strikes = 0;
+            scope.api_row = 0;
+            scope.api_holds = 0;
+            if scope.hold.as_ref().is_some_and(|h| h.by == BY_API) {
+                scope.hold = None;
+                scope.released = Some(now);
+            }
+        }
+        Event::StopFailure(failure) => fail(scope, api_error, failure, by_person, now),
+        Event::ClientPrompt { of_admission: true } => {
+            scope.stop.admitted_at = scope.stop.admitted_at.map(|_| now);
+        }
+        _ => {}
+    }
+    Turned::default()
+}
+
+/// The event's effects on the fleet, whose hold is already rebased to `now`.
+///
+/// Returns what became of the hold that stood.
+pub(crate) fn on_fleet(fleet: &mut FleetState, event: &Event, now: Ms) -> Turned {
+    match event {
+        Event::Hold(asked) => {
+            let turned = open(&mut fleet.hold, asked, now);
+            if turned.stands.is_none() {
+                fleet.hold_at_once = asked.at_once;
+            }
+            turned
+        }
+        Event::Release { at_once, .. } => {
+            if fleet.limit.take().is_some() {
+                fleet.answered = Some(now);
+            }
+            if *at_once {
+                fleet.at_once = Some(now);
+            }
+            lift(&mut fleet.hold, &mut fleet.released, true, now)
+        }
+        _ => Turned::default(),
+    }
+}
+
+fn lift(hold: &mut Option<Hold>, released: &mut Option<Ms>, fleet: bool, now: Ms) -> Turned {
+    let lifted = hold.take().filter(|h| h.holds(now));
+    *released = Some(now);
+    Turned { lifted: lifted.map(|h| Held { by: h.by, reason: h.reason, fleet }), ..Turned::default() }
+}
+
+/// Opens a hold, unless one stands that lasts longer and is not to be replaced.
+fn open(hold: &mut Option<Hold>, asked: &HoldRequest, now: Ms) -> Turned {
+    let new = opened(asked, now);
+    let stands = hold.as_ref().filter(|h| h.holds(now)).cloned();
+    let lasts_longer = |h: &Hold| new.until.is_some_and(|end| h.until.is_none_or(|until| until > end));
+    if !asked.replace && stands.as_ref().is_some_and(lasts_longer) {
+        return Turned { stands, ..Turned::default() };
+    }
+    *hold = Some(new);
+    Turned { replaced: stands, ..Turned::default() }
+}
+
+/// What a good stop or an error with a reset time does to the fleet's key. The limit is already rebased to `now`.
+pub(crate) fn on_key(fleet: &mut FleetState, api_error: &Backoff, ask: &Step, now: Ms) {
+    match &ask.event {
+        Event::Stop { .. } => {
+            let answered = now.saturating_sub(ask.late.map_or(0, millis));
+            if fleet.limit.is_some_and(|limit| limit.start <= answered) {
+                fleet.limit = None;
+                fleet.answered = Some(now);
+            }
+        }
+        Event::StopFailure(failure) if failure.of_key => {
+            let Some(len) = reset_in(failure, api_error, now) else { return };
+            let end = now.saturating_add(len);
+            if fleet.limit.is_none_or(|open| open.end < end) {
+                fleet.limit = Some(Span::new(now, end));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// How long the API says that an error lasts, as far as that is believed.
+fn reset_in(failure: &Failure, api_error: &Backoff, now: Ms) -> Option<Ms> {
+    let len = match failure.reset? {
+        Reset::At(at) => at.saturating_sub(now),
+        Reset::After(after) => millis(after),
+    };
+    Some(len.min(millis(FURTHEST_RESET)).max(millis(api_error.base)))
+}
+
+fn opened(asked: &HoldRequest, now: Ms) -> Hold {
+    let until = asked.lasting.map(|lasting| now.saturating_add(millis(lasting)));
+    Hold { reason: asked.reason.clone(), by: asked.by.clone(), since: now, until, id: 0 }
+}
+
+/// Books an API error. A turn that a person began counts no strike and lengthens nothing by itself: it is the person who
+/// tries again, and not the agent. What the API says of its end is a fact either way.
+fn fail(scope: &mut ScopeState, api_error: &Backoff, failure: &Failure, by_person: bool, now: Ms) {
+    if failure.too_long
+        && let Some(cooldown) = &mut scope.compact.cooldown
+    {
+        cooldown.end = cooldown.end.min(now);
+    }
+    if !by_person {
+        scope.api_row = match failure.class {
+            FailureClass::Request => scope.api_row.saturating_add(1).min(MOST_STRIKES),
+            _ => 0,
+        };
+    }
+    if failure.class == FailureClass::Person || (!by_person && scope.api_row > PASSING_IN_A_ROW) {
+        return hold(scope, &failure.cure, by_person, now);
+    }
+    if !by_person {
+        scope.api_strikes = scope.api_strikes.saturating_add(1).min(MOST_STRIKES);
+    }
+    let reset = reset_in(failure, api_error, now);
+    let len = match reset {
+        Some(len) => len,
+        None if by_person && scope.api.is_some_and(|open| open.end > now) => return,
+        None => api_error.length(scope.api_strikes),
+    };
+    let end = now.saturating_add(len);
+    if scope.api.is_none_or(|open| open.end < end) {
+        scope.api = Some(Span::new(now, end));
+        scope.api_of_key = failure.of_key && reset.is_some();
+    }
+}
+
+fn hold(scope: &mut ScopeState, cure: &str, by_person: bool, now: Ms) {
+    let in_force = scope.hold.as_ref().filter(|h| h.holds(now));
+    if in_force.is_some_and(|h| h.by != BY_API || by_person) {
+        return;
+    }
+    let booked = in_force.and_then(|h| h.until);
+    if !by_person {
+        scope.api_holds = scope.api_holds.saturating_add(1).min(MOST_STRIKES);
+    }
+    let doubling = Backoff { base: FIRST_API_HOLD, factor: 2000, max: LONGEST_API_HOLD };
+    let until = now.saturating_add(doubling.length(scope.api_holds));
+    scope.hold = Some(Hold {
+        reason: cure.to_owned(),
+        by: BY_API.to_owned(),
+        since: now,
+        until: Some(booked.map_or(until, |b| b.max(until))),
+        id: 0,
+    });
+}

@@ -1,0 +1,41 @@
+//! Really Chill Willy comes by himself: trips that keep coming turn the cooldown into a hold, which doubles with each.
+
+use std::time::Duration;
+
+use crate::policy::documents::Hold;
+use crate::policy::documents::ScopeState;
+use crate::policy::limits::Backoff;
+use crate::policy::limits::MOST_STRIKES;
+use crate::policy::limits::Ms;
+use crate::policy::verdict::Held;
+
+/// Who opens these holds.
+pub const BY_WILLY: &str = "willy";
+
+/// How far back a trip counts.
+const DAY: Ms = 86_400_000;
+/// The first hold, and the longest.
+const LENGTH: Backoff = Backoff { base: Duration::from_secs(3600), factor: 2000, max: Duration::from_secs(8 * 3600) };
+/// So many more trips than the first that held are remembered: then the longest is reached.
+const DOUBLINGS: u32 = 3;
+
+/// Notes a trip; with it a hold may begin, whose length is returned. `after` is how many within a day it takes, 0 is never.
+///
+/// The cooldown that the trip opened stays: a hold that is lifted early leaves it.
+pub(crate) fn comes(scope: &mut ScopeState, after: u32, now: Ms) -> Option<(Held, Ms)> {
+    if after == 0 {
+        return None;
+    }
+    let kept = after.min(MOST_STRIKES).saturating_add(DOUBLINGS);
+    scope.trips.retain(|at| *at > now.saturating_sub(DAY));
+    scope.trips.push(now);
+    let over = scope.trips.len().saturating_sub(kept as usize);
+    scope.trips.drain(..over);
+    let trips = u32::try_from(scope.trips.len()).unwrap_or(u32::MAX);
+    let times = trips.checked_sub(after)?;
+    let length = LENGTH.length(times.saturating_add(1));
+    let reason = format!("cooldown number {trips} within a day");
+    let until = Some(now.saturating_add(length));
+    scope.hold = Some(Hold { reason: reason.clone(), by: BY_WILLY.to_owned(), since: now, until, id: 0 });
+    Some((Held { by: BY_WILLY.to_owned(), reason, fleet: false }, length))
+}

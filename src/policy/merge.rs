@@ -1,0 +1,314 @@
+//! Merges the documents of two stores that decided apart from each other.
+//!
+//! Holds, rests and cooldowns are merged by their identity. One that both stores had in common (the base) and that is gone on
+//! one side was lifted there. One that is new on a side is kept; of two new ones the longer is kept. Without a base everything
+//! is new, so the merge is the union of the restrictions. No time of one clock is compared with a time of the other: what
+//! moves from one side to the other moves as an age or as what is left of it.
+
+use crate::policy::documents::Begun;
+use crate::policy::documents::FactId;
+use crate::policy::documents::FleetState;
+use crate::policy::documents::Hold;
+use crate::policy::documents::Phase;
+use crate::policy::documents::Rest;
+use crate::policy::documents::ScopeState;
+use crate::policy::documents::SessionState;
+use crate::policy::documents::Span;
+use crate::policy::documents::note_lifted;
+use crate::policy::effects::BY_API;
+use crate::policy::effects::add_note;
+use crate::policy::limits::Ms;
+
+/// The two clocks, read one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    /// The clock of the store whose decisions move.
+    pub here: Ms,
+    /// The clock of the store that they move to.
+    pub there: Ms,
+}
+
+impl Clocks {
+    /// A past time of here, by the clock of there.
+    #[must_use]
+    pub fn ago(self, at: Ms) -> Ms {
+        self.there.saturating_sub(self.here.saturating_sub(at).max(0)).max(0)
+    }
+
+    /// An end of here, by the clock of there.
+    fn ahead(self, at: Ms) -> Ms {
+        self.there.saturating_add(at.saturating_sub(self.here).max(0))
+    }
+
+    /// The clocks of a move in the other direction.
+    #[must_use]
+    pub fn turned(self) -> Self {
+        Self { here: self.there, there: self.here }
+    }
+}
+
+/// What stands against a request until a time, or until it is lifted.
+trait Fact: Clone {
+    fn id(&self) -> FactId;
+    fn since(&self) -> Ms;
+    fn end(&self) -> Option<Ms>;
+    /// The same with another beginning and end.
+    fn at(&self, since: Ms, end: Option<Ms>) -> Self;
+    /// Of two new facts one with a higher rank is kept, however long it lasts.
+    fn rank(&self) -> u8 {
+        0
+    }
+    fn lasts(&self, now: Ms) -> bool {
+        self.end().is_none_or(|end| end > now)
+    }
+    fn length(&self) -> Option<Ms> {
+        self.end().map(|end| end.saturating_sub(self.since()))
+    }
+    fn over(&self, clocks: Clocks) -> Self {
+        self.at(clocks.ago(self.since()), self.end().map(|end| clocks.ahead(end)))
+    }
+}
+
+impl Fact for Span {
+    fn id(&self) -> FactId {
+        self.identity()
+    }
+    fn since(&self) -> Ms {
+        self.start
+    }
+    fn end(&self) -> Option<Ms> {
+        Some(self.end)
+    }
+    fn at(&self, since: Ms, end: Option<Ms>) -> Self {
+        Self { start: since, end: end.unwrap_or(Ms::MAX), id: self.identity() }
+    }
+}
+
+impl Fact for Hold {
+    fn id(&self) -> FactId {
+        self.identity()
+    }
+    fn since(&self) -> Ms {
+        self.since
+    }
+    fn end(&self) -> Option<Ms> {
+        self.until
+    }
+    fn at(&self, since: Ms, until: Option<Ms>) -> Self {
+        Self { since, until, id: self.identity(), ..self.clone() }
+    }
+    /// A good stop lifts a hold of API errors, and must not lift a person's with it.
+    fn rank(&self) -> u8 {
+        u8::from(self.by != BY_API)
+    }
+}
+
+impl Fact for Rest {
+    fn id(&self) -> FactId {
+        self.identity()
+    }
+    fn since(&self) -> Ms {
+        self.since
+    }
+    fn end(&self) -> Option<Ms> {
+        self.until
+    }
+    fn at(&self, since: Ms, until: Option<Ms>) -> Self {
+        Self { since, until, id: self.identity(), ..self.clone() }
+    }
+}
+
+/// A document as both stores had it in common, where that is known, and as each of them has it now.
+struct Sides<'a, T> {
+    base: Option<&'a T>,
+    here: &'a T,
+    there: &'a T,
+}
+
+impl<T> Sides<'_, T> {
+    /// The fact of each side.
+    fn fact<F: Fact>(&self, of: fn(&T) -> &Option<F>, lifted: [&[FactId]; 2], clocks: Clocks) -> Option<F> {
+        let sides = [self.base, Some(self.here), Some(self.there)];
+        let [base, here, there] = sides.map(|side| side.and_then(|s| of(s).as_ref()));
+        let [lifted_here, lifted_there] = lifted;
+        let is = |fact: &F, other: Option<&F>| other.is_some_and(|other| other.id() == fact.id());
+        let mut theirs = there.filter(|f| !lifted_here.contains(&f.id()) && (!is(f, base) || is(f, here))).cloned();
+        // Cut short on one side.
+        if let Some((fact, own)) = theirs.as_mut().zip(here.filter(|own| there.is_some_and(|f| is(f, Some(own)))))
+            && let Some(length) = own.length().filter(|length| fact.length().is_none_or(|longer| longer > *length))
+        {
+            *fact = fact.at(fact.since(), Some(fact.since().saturating_add(length)));
+        }
+        let is_new = |f: &&F| !is(f, base) && !is(f, there) && !lifted_there.contains(&f.id());
+        let own = here.filter(|f| f.lasts(clocks.here)).filter(is_new).map(|f| f.over(clocks));
+        let theirs = theirs.filter(|f| own.is_none() || f.lasts(clocks.there));
+        let reach = |f: &F| (f.rank(), f.end().unwrap_or(Ms::MAX));
+        match (own, theirs) {
+            (Some(own), Some(theirs)) if reach(&own) <= reach(&theirs) => Some(theirs),
+            (own, theirs) => own.or(theirs),
+        }
+    }
+
+    /// A number that counts up and is reset: as the side has it that changed it, and the larger where both did.
+    fn number(&self, of: fn(&T) -> u32) -> u32 {
+        let (base, here, there) = (self.base.map(of), of(self.here), of(self.there));
+        match base {
+            Some(base) if base == here => there,
+            Some(base) if base == there => here,
+            _ => here.max(there),
+        }
+    }
+
+    /// When something was last lifted here, by the clock of there.
+    fn lifted_at(&self, of: fn(&T) -> Option<Ms>, clocks: Clocks) -> Option<Ms> {
+        let own = of(self.here).filter(|at| *at <= clocks.here && self.base.and_then(of) != Some(*at));
+        of(self.there).max(own.map(|at| clocks.ago(at)))
+    }
+}
+
+/// Drops a hold that was kept from a store which lost its data, where a release was given there since: it named a hold that the
+/// store did not know any more.
+pub fn heed_release(hold: &mut Option<Hold>, kept: Option<&Hold>, released: Option<Ms>, clocks: Clocks) {
+    let is_kept = |own: &Hold| kept.is_some_and(|kept| kept.identity() == own.identity());
+    *hold = hold.take().filter(|own| !is_kept(own) || released.is_none_or(|at| at < clocks.ago(own.since)));
+}
+
+fn lifted_by_either(here: &[FactId], there: &[FactId]) -> Vec<FactId> {
+    let mut all = there.to_vec();
+    here.iter().for_each(|id| note_lifted(&mut all, *id));
+    all
+}
+
+/// Merges a scope. What is counted moves by itself.
+#[must_use]
+pub fn scope(base: Option<&ScopeState>, here: &ScopeState, there: &ScopeState, clocks: Clocks) -> ScopeState {
+    let sides = Sides { base, here, there };
+    let lifted = [here.lifted.as_slice(), there.lifted.as_slice()];
+    let mut merged = there.clone();
+    merged.hold = sides.fact(|s| &s.hold, lifted, clocks);
+    merged.lifted = lifted_by_either(&here.lifted, &there.lifted);
+    merged.released = sides.lifted_at(|s| s.released, clocks);
+    merged.stop.cooldown = sides.fact(|s| &s.stop.cooldown, [&[]; 2], clocks);
+    merged.stop.strikes = sides.number(|s| s.stop.strikes);
+    merged.stop.attempts_keep = here.stop.attempts_keep.max(there.stop.attempts_keep);
+    merged.compact.cooldown = sides.fact(|s| &s.compact.cooldown, [&[]; 2], clocks);
+    merged.compact.strikes = sides.number(|s| s.compact.strikes);
+    merged.api = sides.fact(|s| &s.api, [&[]; 2], clocks);
+    if merged.api.map(|api| api.identity()) != there.api.map(|api| api.identity()) {
+        // Whether a good answer disproves it depends on times of both clocks: it runs out.
+        merged.api_of_key = false;
+    }
+    merged.api_strikes = sides.number(|s| s.api_strikes);
+    merged.api_row = sides.number(|s| s.api_row);
+    merged.api_holds = sides.number(|s| s.api_holds);
+    merged.quota.keep = here.quota.keep.max(there.quota.keep);
+    merged
+}
+
+/// Merges a fleet's hold and its release.
+#[must_use]
+pub fn fleet(base: Option<&FleetState>, here: &FleetState, there: &FleetState, clocks: Clocks) -> FleetState {
+    let sides = Sides { base, here, there };
+    let mut merged = there.clone();
+    merged.hold = sides.fact(|s| &s.hold, [&here.lifted, &there.lifted], clocks);
+    merged.lifted = lifted_by_either(&here.lifted, &there.lifted);
+    merged.released = sides.lifted_at(|s| s.released, clocks);
+    let id = |state: &FleetState| state.hold.as_ref().map(Hold::identity);
+    if id(&merged) != id(there) && id(&merged) == id(here) {
+        merged.hold_at_once = here.hold_at_once;
+    }
+    merged
+}
+
+/// Merges a session. It is as the side has it where its fence was raised; a rest, a wake-up and its notes are merged.
+#[must_use]
+pub fn session(base: Option<&SessionState>, here: &SessionState, there: &SessionState, clocks: Clocks) -> SessionState {
+    let sides = Sides { base, here, there };
+    let mut merged = match newer(base, here, there, clocks) {
+        Newer::There => there.clone(),
+        Newer::Same => same_turn(here, there, clocks),
+        Newer::Here(fence) => SessionState { fence, ..moved(here, there, clocks) },
+    };
+    merged.rest = sides.fact(|s| &s.rest, [&here.lifted, &there.lifted], clocks);
+    merged.lifted = lifted_by_either(&here.lifted, &there.lifted);
+    let wakes = |side: &SessionState| (side.woken, side.note.clone());
+    (merged.woken, merged.note) = match base.map(wakes) {
+        Some(base) if base == wakes(here) => wakes(there),
+        Some(base) if base == wakes(there) => wakes(here),
+        _ => (here.woken || there.woken, notes(&there.note, &here.note)),
+    };
+    merged
+}
+
+/// Both notes; what is there already is not added again.
+fn notes(there: &str, here: &str) -> String {
+    let mut all = there.to_owned();
+    if !format!("\n{there}\n").contains(&format!("\n{here}\n")) {
+        add_note(&mut all, here);
+    }
+    all
+}
+
+/// Where a session's fence was raised last.
+enum Newer {
+    There,
+    /// Both know it by the same turn.
+    Same,
+    /// Here; with the fence that it has from now on.
+    Here(Option<i64>),
+}
+
+fn newer(base: Option<&SessionState>, here: &SessionState, there: &SessionState, clocks: Clocks) -> Newer {
+    let (Some(own), Some(other)) = (here.fence, there.fence) else {
+        return if here.fence.is_some() || there.seen == 0 { Newer::Here(here.fence) } else { Newer::There };
+    };
+    if own == other {
+        return Newer::Same;
+    }
+    let raised = |fence: i64| base.is_none_or(|base| base.fence != Some(fence));
+    if own > other && raised(own) {
+        return Newer::Here(Some(own));
+    }
+    if !raised(own) {
+        return Newer::There;
+    }
+    // Each was counted without the other, so that the larger one need not be the newer one.
+    let (Some(begun), Some(begun_there)) = (&here.begun, &there.begun) else { return Newer::There };
+    let is_same = !begun.id.is_empty() && begun.id == begun_there.id;
+    match (is_same, clocks.ago(begun.at) >= begun_there.at || !raised(other)) {
+        (true, _) => Newer::Here(Some(other)),
+        (false, true) => Newer::Here(Some(other.saturating_add(1))),
+        (false, false) => Newer::There,
+    }
+}
+
+/// The session as it is here, by the clock of there; what is not known here is kept.
+fn moved(here: &SessionState, there: &SessionState, clocks: Clocks) -> SessionState {
+    let known = |own: &String, other: &String| if own.is_empty() { other.clone() } else { own.clone() };
+    let begun = here.begun.as_ref().map(|begun| Begun { at: clocks.ago(begun.at), id: begun.id.clone() });
+    SessionState {
+        scope: known(&here.scope, &there.scope),
+        name: known(&here.name, &there.name),
+        named_by_project: if here.name.is_empty() { there.named_by_project } else { here.named_by_project },
+        label: known(&here.label, &there.label),
+        project: known(&here.project, &there.project),
+        begun: begun.or_else(|| there.begun.clone()),
+        // A slot is given by the store that frees the sessions.
+        slot: here.slot.map(|_| 0),
+        admitted: None,
+        seen: clocks.ago(here.seen),
+        ..here.clone()
+    }
+}
+
+/// The session of one turn that both stores know.
+fn same_turn(here: &SessionState, there: &SessionState, clocks: Clocks) -> SessionState {
+    SessionState {
+        count: here.count.max(there.count),
+        phase: if here.phase == Phase::Open { there.phase } else { here.phase },
+        pid: here.pid.or(there.pid),
+        client: here.client.or(there.client),
+        seen: clocks.ago(here.seen).max(there.seen),
+        ..there.clone()
+    }
+}

@@ -1,0 +1,159 @@
+//! Quotas that several sessions share: who goes next, and when a session's place is free.
+//!
+//! A session that waits for a place is in the wait queue, in the order of the stops. It goes on when fewer sessions are before
+//! it than places are free. So each gets its share, however fast its turns are.
+
+use crate::policy::documents::QuotaLog;
+use crate::policy::documents::Waiting;
+use crate::policy::limits::Ms;
+use crate::policy::limits::Quota;
+use crate::policy::limits::millis;
+
+/// A session that does not send its request is passed by this long after it was due.
+const PASSED_AFTER: Ms = 250;
+/// A session that does not send its request leaves the wait queue this long after it was due.
+const LEAVES_AFTER: Ms = 5_000;
+/// So many places are looked ahead.
+pub(crate) const LOOKAHEAD: u32 = 64;
+
+/// What is known of one quota's admissions: the oldest of those that it counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Of the newest `limit` admissions the oldest, oldest first, at most [`LOOKAHEAD`].
+    pub(crate) oldest: Vec<Ms>,
+}
+
+impl Places {
+    fn in_log(log: &QuotaLog, quota: &Quota) -> Self {
+        let from = log.admitted.len().saturating_sub(quota.limit as usize);
+        let unused = (quota.limit as usize).saturating_sub(log.admitted.len());
+        let looked = (quota.limit.min(LOOKAHEAD) as usize).saturating_sub(unused);
+        Self { oldest: log.admitted.iter().skip(from).take(looked).copied().collect() }
+    }
+
+    /// How many places are free, as far as was looked.
+    fn free(&self, quota: &Quota, now: Ms) -> usize {
+        let unused = (quota.limit.min(LOOKAHEAD) as usize).saturating_sub(self.oldest.len());
+        unused.saturating_add(self.oldest.iter().take_while(|at| at.saturating_add(millis(quota.per)) <= now).count())
+    }
+
+    /// When the place after `before` others is free.
+    fn time(&self, quota: &Quota, before: usize, now: Ms) -> Ms {
+        let per = millis(quota.per);
+        let taken: Vec<Ms> = self.oldest.iter().copied().filter(|at| at.saturating_add(per) > now).collect();
+        let Some(index) = before.checked_sub(self.free(quota, now)) else { return now };
+        let places = (quota.limit as usize).saturating_sub(self.free(quota, now)).max(1);
+        let rounds = Ms::try_from(index / places).unwrap_or(Ms::MAX).saturating_add(1);
+        // Beyond those that were looked at it is later than the last of them.
+        let first = taken.get(index % places).or(taken.last()).copied().unwrap_or(now);
+        first.saturating_add(per.saturating_mul(rounds))
+    }
+}
+
+/// A log, or what was read of it.
+pub(crate) struct Shared<'a> {
+    pub(crate) quotas: &'a [Quota],
+    pub(crate) log: &'a mut QuotaLog,
+}
+
+impl Shared<'_> {
+    /// Takes a session out of the wait queue, with those that do not send their requests; returns since when it waited.
+    pub(crate) fn leave(&mut self, session: &str, now: Ms) -> Option<Ms> {
+        let longest = self.quotas.iter().map(|quota| millis(quota.per)).max().unwrap_or(0);
+        let waiting = &mut self.log.waiting;
+        // A request that is due later than any place was dated by a clock that was ahead.
+        waiting.iter_mut().for_each(|w| w.next = w.next.min(now.saturating_add(longest)));
+        let since = waiting.iter().find(|w| w.session == session).map(|w| w.since.min(now));
+        waiting.retain(|w| w.session != session && w.next.saturating_add(LEAVES_AFTER) > now);
+        since
+    }
+
+    /// How long until the own place of a session that stopped at `since` is free; `None` when it is. A session that `waits`
+    /// enters the queue.
+    pub(crate) fn left(&mut self, session: &str, since: Ms, waits: bool, now: Ms) -> Option<Ms> {
+        if self.quotas.is_empty() {
+            return None;
+        }
+        self.log.admitted.iter_mut().for_each(|at| *at = (*at).min(now));
+        let is_before = |w: &&Waiting| {
+            (w.since.min(now), w.session.as_str()) < (since, session) && w.next.saturating_add(PASSED_AFTER) > now
+        };
+        let before = self.log.waiting.iter().filter(is_before).count();
+        let places: Vec<Places> = match self.log.places.as_slice() {
+            [] => self.quotas.iter().map(|quota| Places::in_log(self.log, quota)).collect(),
+            read => read.to_vec(),
+        };
+        let all = || self.quotas.iter().zip(&places);
+        if all().all(|(quota, places)| before < places.free(quota, now)) {
+            return None;
+        }
+        let time = all().map(|(quota, places)| places.time(quota, before, now)).max().unwrap_or(now);
+        // A free place is kept for those before it that are due, and not for long.
+        let is_free = all().all(|(quota, places)| places.free(quota, now) > 0);
+        let due = self.log.waiting.iter().filter(is_before).map(|w| w.next.saturating_add(PASSED_AFTER)).min();
+        let time = due.filter(|_| is_free).map_or(time, |passed| time.min(passed));
+        let left = time.saturating_sub(now).max(1);
+        if waits {
+            let next = now.saturating_add(left);
+            let at = self.log.waiting.partition_point(|w| (w.since, w.session.as_str()) < (since, session));
+            self.log.waiting.insert(at, Waiting { session: session.to_owned(), since, next });
+        }
+        Some(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn quota(limit: u32, per: u64) -> Quota {
+        Quota { limit, per: Duration::from_millis(per) }
+    }
+
+    fn log(admitted: &[Ms], waiting: &[(&str, Ms, Ms)]) -> QuotaLog {
+        let waiting =
+            waiting.iter().map(|(s, since, next)| Waiting { session: (*s).to_owned(), since: *since, next: *next });
+        QuotaLog { admitted: admitted.to_vec(), waiting: waiting.collect(), ..QuotaLog::default() }
+    }
+
+    /// A session that is not in the queue stopped just now.
+    fn left(log: &mut QuotaLog, quotas: &[Quota], session: &str, now: Ms) -> Option<Ms> {
+        let since = log.waiting.iter().find(|w| w.session == session).map_or(now, |w| w.since);
+        let mut shared = Shared { quotas, log };
+        shared.leave(session, now);
+        shared.left(session, since, true, now)
+    }
+
+    #[test]
+    fn the_first_that_waits_goes_first() {
+        let quotas = [quota(1, 500)];
+        let mut log = log(&[1000], &[]);
+        assert_eq!(left(&mut log, &quotas, "a", 1100), Some(400));
+        assert_eq!(left(&mut log, &quotas, "b", 1200), Some(800), "its own place is the second");
+        assert_eq!(left(&mut log, &quotas, "c", 1500), Some(250), "a place is free, and is a's");
+        assert_eq!(left(&mut log, &quotas, "a", 1500), None);
+        assert_eq!(log.waiting.iter().map(|w| w.session.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+    }
+
+    #[test]
+    fn one_that_is_overdue_is_passed_and_leaves() {
+        let quotas = [quota(1, 500)];
+        let mut log = log(&[1000], &[("a", 1100, 1500), ("b", 1200, 2000)]);
+        assert_eq!(left(&mut log, &quotas, "b", 1700), Some(50), "a may still come");
+        assert_eq!(left(&mut log, &quotas, "b", 1750), None);
+        assert_eq!(left(&mut log, &quotas, "c", 6500), None);
+        assert!(log.waiting.is_empty(), "a left");
+    }
+
+    #[test]
+    fn of_several_places_each_has_its_own() {
+        let quotas = [quota(3, 1000), quota(10, 60_000)];
+        let mut log = log(&[1000, 1200, 1600], &[]);
+        for (session, expected) in [("a", 300), ("b", 500), ("c", 900), ("d", 1300), ("e", 1500)] {
+            assert_eq!(left(&mut log, &quotas, session, 1700), Some(expected), "{session}");
+        }
+        assert_eq!(left(&mut log, &quotas, "b", 2200), None, "two places are free, and only a is before it");
+    }
+}

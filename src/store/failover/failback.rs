@@ -1,0 +1,269 @@
+//! The way back to the server: what is kept here is brought to it, and its documents are kept.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use crate::clock;
+use crate::policy::decision;
+use crate::policy::documents::FleetState;
+use crate::policy::documents::ScopeState;
+use crate::policy::documents::SessionState;
+use crate::policy::request::Step;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Verdict;
+use crate::store::StoreError;
+use crate::store::failover::carry::Carry;
+use crate::store::failover::last_seen::Away;
+use crate::store::failover::last_seen::Seen;
+use crate::store::failover::probe;
+use crate::store::failover::reached;
+use crate::store::failover::server_record;
+use crate::store::failover::server_record::Record;
+use crate::store::failover::{ASIDE, Failover};
+use crate::store::files;
+use crate::store::files::ownership;
+use crate::store::files::paths;
+use crate::store::files::state_file;
+use crate::store::files::state_file::Before;
+use crate::store::files::state_file::Found;
+use crate::store::files::state_file::ScopeFile;
+use crate::store::files::state_file::SessionFile;
+use crate::store::files::transaction;
+use crate::store::files::transaction::Transaction;
+use crate::store::outbox;
+use crate::store::server::Dragonfly;
+use crate::text;
+
+impl Failover<'_> {
+    /// Brings the server what is kept here, asks it, and keeps what it has then.
+    pub(crate) fn decide_at_home(
+        &self,
+        dir: &Path,
+        record: &Record,
+        step: &Step,
+        server: &mut Dragonfly<'_>,
+    ) -> Result<Verdict, StoreError> {
+        let told = record.fleet(&self.server.shown).and_then(|fleet| fleet.here.as_ref());
+        let mut known = String::new();
+        // Others of this scope may be deciding here right now.
+        for _ in 0..3 {
+            let Some(fleet) = self.tell(dir, record, &step.scope, server)? else { continue };
+            if !fleet.born.is_empty() {
+                known = fleet.born;
+            } else if known.is_empty() {
+                self.born(record).clone_into(&mut known);
+            }
+            let verdict = server.step(step, &known)?;
+            if verdict.decision.reason == Reason::Lost {
+                // It is told what the scope's file holds, and asked as what it is now.
+                known = verdict.decision.born;
+                continue;
+            }
+            if let Some(seen) = server.take_seen() {
+                self.keep(dir, step, &seen.here(clock::host_ms()), told, true);
+            }
+            if verdict.unjournaled {
+                self.journal_here(dir, step, &verdict.decision);
+            }
+            if verdict.decision.reason != Reason::Contested {
+                outbox::ship(self.config, dir, server.link(), clock::now() + ASIDE, self.latest());
+            }
+            return Ok(verdict);
+        }
+        // The server did answer: whoever tried it has found it well.
+        probe::close_breaker(dir);
+        Err(StoreError::Away { why: "other asks of this scope are still decided on this machine".to_owned() })
+    }
+
+    /// Brings the server what is kept here for it. Returns its documents after that, or `None` when the scope's file went on
+    /// meanwhile.
+    fn tell(
+        &self,
+        dir: &Path,
+        record: &Record,
+        scope: &str,
+        server: &mut Dragonfly<'_>,
+    ) -> Result<Option<FleetState>, StoreError> {
+        let path = state_file::scope(dir, scope);
+        let now = clock::host_ms();
+        let found = if scope.is_empty() { None } else { state_file::peek::<ScopeFile>(&path) };
+        let lost = found.is_none() && !scope.is_empty() && (record.away.contains(scope) || path.exists());
+        let pause = decision::pause(&self.config.policy.stop);
+        let comes_from_another = record.comes_from_another(&self.server.shown, scope, pause, now);
+        let is_of_files = found.as_ref().is_some_and(ScopeFile::is_files);
+        let file = found.filter(|f| is_of_files || f.away.is_some() || f.base.is_some());
+        let mut fleet = record.fleet(&self.server.shown).cloned();
+        if file.is_none() && fleet.is_none() && !lost && !comes_from_another {
+            return Ok(Some(FleetState::default()));
+        }
+        // What others may have written here is brought nowhere.
+        ownership::check(dir)?;
+        let mut file = file.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
+        file.rebase(now);
+        if lost || is_of_files {
+            // Whatever was decided here is not known any more, but when it may have been: until now.
+            file.away = Some(Away::default());
+        }
+        if let Some(fleet) = &mut fleet {
+            fleet.rebase(now);
+        }
+        let mut sessions = state_file::listed(dir, scope, &file);
+        sessions.iter_mut().for_each(|(_, session)| session.rebase(now));
+        let (known_born, sessions) = (self.born(record), sessions.as_slice());
+        let starts_interval = file.away.is_some() || comes_from_another;
+        let fleet = fleet.as_ref();
+        let carry =
+            Carry { config: self.config, scope, file: &file, sessions, fleet, starts_interval, known_born, now };
+        let seen = server.tell(&carry)?.here(clock::host_ms());
+        let merged = seen.fleet.clone();
+        let is_done = match &file.away {
+            Some(_) if lost => self.set_aside(dir, scope).map(|()| true)?,
+            Some(away) => self.give_back(dir, scope, away, &seen, sessions)?,
+            None => true,
+        };
+        Ok(is_done.then_some(merged).flatten())
+    }
+
+    /// Notes that the server has a scope's file that cannot be read: it would be told of it with every request.
+    fn set_aside(&self, dir: &Path, scope: &str) -> Result<(), StoreError> {
+        let _lock = files::lock(dir, self.servers_deadline(), self.config.budget)?;
+        let now = clock::host_ms();
+        let (mut changes, _) = Transaction::begin(self.config, dir, true, now)?;
+        if let Found::SetAside(_) = state_file::load::<ScopeFile>(&state_file::scope(dir, scope), now)? {
+            let mut file = ScopeFile::new(ScopeState::default());
+            file.give_back(now);
+            changes.put(paths::scope(scope), &file, &Before::read::<ScopeFile>(&state_file::scope(dir, scope)))?;
+            changes.commit(None)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the scope back to the server, which has been told of `told`; false when the scope's file went on meanwhile.
+    fn give_back(
+        &self,
+        dir: &Path,
+        scope: &str,
+        told: &Away,
+        seen: &Seen,
+        sessions: &[(String, SessionFile)],
+    ) -> Result<bool, StoreError> {
+        let _lock = files::lock(dir, self.servers_deadline(), self.config.budget)?;
+        let now = clock::host_ms();
+        let (mut changes, _) = Transaction::begin(self.config, dir, true, now)?;
+        let path = state_file::scope(dir, scope);
+        let Some(mut file) = state_file::peek::<ScopeFile>(&path) else { return Ok(false) };
+        match &file.away {
+            Some(away) if (&away.id, away.steps) != (&told.id, told.steps) => return Ok(false),
+            None if !file.is_files() => return Ok(true),
+            _ => {}
+        }
+        file.give_back(now);
+        let (_, kept) = file.see(seen, seen.born());
+        put_seen(&mut changes, dir, scope, &kept)?;
+        changes.put(paths::scope(scope), &file, &Before::read::<ScopeFile>(&state_file::scope(dir, scope)))?;
+        if let Err(e) = changes.commit(None) {
+            remove_told(dir, &path, sessions).map_err(|_| e)?;
+        }
+        Ok(true)
+    }
+
+    /// Keeps the server's documents (by this machine's clock), should it fall silent. It concerns no verdict: what cannot be
+    /// kept is not. `told` is the fleet as it was decided here, where the server has been told of that.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn keep(&self, dir: &Path, step: &Step, seen: &Seen, told: Option<&FleetState>, is_home: bool) {
+        let scope = step.scope.as_str();
+        // A person waits longer than a hook.
+        let deadline = if step.event.is_persons() { self.latest() } else { clock::now() + ASIDE };
+        let Ok(_lock) = files::lock(dir, deadline, ASIDE) else { return };
+        let now = clock::host_ms();
+        let Ok((mut changes, _)) = Transaction::begin(self.config, dir, true, now) else { return };
+        let mut record = server_record::read_or_rebuild(dir);
+        let before = record.clone();
+        record.breaker = record.breaker.take().filter(|_| !is_home);
+        record.silent = None;
+        if record.knows(&self.server.shown, seen.born()) {
+            reached::remember(self.config, self.server);
+        }
+        let pause = decision::pause(&self.config.policy.stop);
+        if is_home && record.comes_from_another(&self.server.shown, scope, pause, now) {
+            record.arrived(&self.server.shown, scope);
+        }
+        let born = self.born(&record).to_owned();
+        if let Some(fleet) = &seen.fleet {
+            record.see_fleet(&self.server.shown, fleet, told);
+        }
+        let path = state_file::scope(dir, scope);
+        let mut found = if scope.is_empty() { None } else { state_file::peek::<ScopeFile>(&path) };
+        let put = |changes: &mut Transaction<'_>, file: &ScopeFile| {
+            changes.put(paths::scope(scope), file, &Before::read::<ScopeFile>(&path)).is_ok()
+        };
+        let mut written = false;
+        if let Some(mut file) = found.take_if(|file| file.away.is_some()) {
+            // It was taken over meanwhile, and contains more than this answer.
+            file.see_beside(seen, &born);
+            written = put(&mut changes, &file);
+        } else if !scope.is_empty() {
+            record.away.remove(scope);
+            let had_base = found.as_ref().is_some_and(|file| file.base.is_some());
+            let mut file = found.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
+            let (mark, kept) = file.see(seen, &born);
+            record.unmark(scope, now);
+            let is_kept = mark.is_some();
+            if let Some(mark) = mark {
+                record.marks.insert(scope.to_owned(), mark);
+            }
+            written =
+                (is_kept || had_base) && put_seen(&mut changes, dir, scope, &kept).is_ok() && put(&mut changes, &file);
+        }
+        // Marked first: without that no request would look into the file.
+        if record != before && server_record::write(dir, &record).is_err() {
+            return;
+        }
+        if written {
+            let _ = changes.commit(None);
+        }
+    }
+}
+
+/// On a full disk a file can still be removed: the server has been told what these files held.
+fn remove_told(dir: &Path, scope: &Path, sessions: &[(String, SessionFile)]) -> io::Result<()> {
+    match fs::remove_file(transaction::path(dir)) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    fs::remove_file(scope)?;
+    for (id, _) in sessions {
+        let _ = fs::remove_file(state_file::session(dir, id));
+    }
+    Ok(())
+}
+
+/// Puts the sessions' documents into their files, but for one that was decided here in another scope.
+fn put_seen(
+    changes: &mut Transaction<'_>,
+    dir: &Path,
+    scope: &str,
+    kept: &[&(String, SessionState)],
+) -> Result<(), StoreError> {
+    for (id, session) in kept {
+        let known = state_file::peek::<SessionFile>(&state_file::session(dir, id));
+        // What was decided here in another scope the server has still to be told.
+        if known.is_none_or(|known| !is_untold(dir, id, scope, &known)) {
+            let before = Before::read::<SessionFile>(&state_file::session(dir, id));
+            changes.put(paths::session(id), &SessionFile::seen(session.clone()), &before)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the session was decided here in another scope, of which the server has not been told.
+fn is_untold(dir: &Path, id: &str, scope: &str, known: &SessionFile) -> bool {
+    let of = &known.session.scope;
+    if known.mirror || of == scope || !text::is_encoded(of) {
+        return false;
+    }
+    let file = state_file::peek::<ScopeFile>(&state_file::scope(dir, of));
+    file.as_ref().is_some_and(|file| file.away.is_some()) && known.is_current(id, file.as_ref())
+}

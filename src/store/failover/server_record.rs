@@ -1,0 +1,430 @@
+//! `<fleet>/server.json`: what this machine knows of the configured server. Read by every ask, written under the fleet's lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::policy::documents::FactId;
+use crate::policy::documents::FleetState;
+use crate::policy::documents::Hold;
+use crate::policy::limits::Ms;
+use crate::policy::limits::millis;
+use crate::read;
+use crate::store::StoreError;
+use crate::store::failover::last_seen::Restrictions;
+use crate::store::files::journal_file::LocalJournal;
+use crate::store::files::paths;
+use crate::store::files::state_file;
+
+/// Between two probes of a server that is away: at first, and at most.
+const FIRST_PROBE: Duration = Duration::from_secs(1);
+const SLOWEST_PROBE: Duration = Duration::from_secs(10);
+
+/// The end of what no time ends.
+pub(crate) const FOREVER: Ms = Ms::MAX;
+
+/// No record is larger: thousands of scopes are a fiftieth of it.
+const LARGEST: u64 = 8 * 1024 * 1024;
+
+/// The name of the files as a store.
+pub(crate) const FILES: &str = "embedded";
+
+/// No more scopes that are decided here are named, since every request reads the record.
+const MOST_NAMED: usize = 1000;
+
+const VERSION: u32 = 1;
+
+/// The record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Record {
+    v: u32,
+    /// The store that decided last: a server (its URL without a password), or [`FILES`]. Empty before any did.
+    pub(crate) store: String,
+    /// Since when, where another one did before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Ms>,
+    /// Scopes that asked soon after a change of the store, and the store that each asked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    scopes: BTreeMap<String, String>,
+    /// The `born` by which this machine knows each server (its URL without a password) since its first verdict.
+    born: BTreeMap<String, String>,
+    /// The circuit breaker; closed when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) breaker: Option<Breaker>,
+    /// Since when no answer came to this machine, which has no time for its processes; `None` once one came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) silent: Option<Ms>,
+    /// Scopes that the embedded store decides for, or did last.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) away: BTreeSet<String>,
+    /// Not every scope is named here whose file holds something for the server: each scope's file is looked into.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unnamed: bool,
+    /// Scopes whose file holds what the server said, in case it loses its data.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) marks: BTreeMap<String, Mark>,
+    /// Each server's fleet document (by its URL without a password), where it has a hold or one was decided here.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    fleets: BTreeMap<String, FleetSeen>,
+    /// How much of the journal the server has, while there is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unshipped: Option<Unshipped>,
+    /// How many bytes of the journal were given up, since it had grown too large to wait for the server.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) given_up: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// From where on a server does not have the journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Unshipped {
+    /// The first byte that it may not have.
+    pub(crate) at: u64,
+    /// Which journal: another one, begun anew in its place, is told of from its beginning. Empty while it had no line.
+    pub(crate) journal: String,
+}
+
+/// What is kept of a scope, in short: enough to see that its documents contain nothing new.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Mark {
+    /// When nothing of it matters any more (this machine's clock).
+    pub(crate) until: Ms,
+    /// The store epoch of the server.
+    pub(crate) born: String,
+    /// The restrictions of the scope's document.
+    pub(crate) facts: Restrictions,
+    /// The rests of its sessions.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) rests: BTreeMap<String, FactId>,
+}
+
+/// A server that is known to be away: it is not asked but by one prober at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Breaker {
+    /// Which server (its URL without a password).
+    server: String,
+    /// Failed tries in a row.
+    pub(crate) tries: u32,
+    /// When the next try is due.
+    pub(crate) next: Ms,
+    /// What was wrong.
+    pub(crate) why: String,
+}
+
+/// A server's fleet document, by this machine's clock: its hold and its releases.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct FleetSeen {
+    /// The store epoch of the server.
+    pub(crate) born: String,
+    /// As the server last had it.
+    pub(crate) base: FleetState,
+    /// As it is after what was decided here, while the server does not have that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) here: Option<FleetState>,
+}
+
+impl FleetSeen {
+    /// The fleet as this machine knows it.
+    pub(crate) fn known(&self) -> &FleetState {
+        self.here.as_ref().unwrap_or(&self.base)
+    }
+
+    /// As [`Hold::rebase`], for both.
+    pub(crate) fn rebase(&mut self, now: Ms) {
+        let holds = [Some(&mut self.base), self.here.as_mut()].into_iter().flatten().filter_map(|f| f.hold.as_mut());
+        holds.for_each(|hold| hold.rebase(now));
+    }
+}
+
+/// How a scope's ask finds its store.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// The server, and nothing else is to be thought of.
+    Server,
+    /// The server, after it was told what it may not know.
+    Home,
+    /// The server is away, and a try is due.
+    Probe,
+    /// The server is away.
+    Away,
+    /// The embedded store for a while yet, however well the server is.
+    Stays,
+}
+
+/// What is kept of a fleet's document: its hold and its releases.
+fn of_fleet(fleet: &FleetState) -> FleetState {
+    FleetState {
+        hold: fleet.hold.clone(),
+        hold_at_once: fleet.hold_at_once,
+        released: fleet.released,
+        lifted: fleet.lifted.clone(),
+        ..FleetState::default()
+    }
+}
+
+/// Where the record of a fleet's folder is.
+pub(crate) fn path(dir: &Path) -> PathBuf {
+    dir.join("server.json")
+}
+
+/// Reads the record; `None` when there is none or it cannot be read: then nothing is known.
+pub(crate) fn read(dir: &Path) -> Option<Record> {
+    let record = read::short(&path(dir), LARGEST, |bytes| serde_json::from_slice::<Record>(bytes).ok()).ok()?;
+    record.filter(|r| r.v == VERSION)
+}
+
+/// Reads the record to change it, under the fleet's lock. One that is not there names no scope.
+pub(crate) fn read_or_rebuild(dir: &Path) -> Record {
+    if let Some(record) = read(dir) {
+        return record;
+    }
+    let mut record = Record { v: VERSION, ..Record::default() };
+    record.unnamed = fs::read_dir(dir.join(paths::SCOPES)).is_ok_and(|mut all| all.next().is_some());
+    if fs::metadata(dir.join("journal.jsonl")).is_ok_and(|about| about.len() > 0) {
+        record.unshipped = Some(Unshipped::default());
+    }
+    record
+}
+
+/// Removes the names of scopes whose files were removed, under the fleet's lock.
+pub(crate) fn forget_removed(dir: &Path, files: &[PathBuf]) {
+    let Some(mut record) = read(dir) else { return };
+    let names = files.iter().filter_map(|path| path.file_stem()?.to_str());
+    let known = names.filter(|name| record.away.remove(*name)).count();
+    if known > 0 {
+        let _ = write(dir, &record);
+    }
+}
+
+/// Replaces the record, under the fleet's lock.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn write(dir: &Path, record: &Record) -> Result<(), StoreError> {
+    state_file::replace(&path(dir), record)
+}
+
+/// Records, under the fleet's lock, that what is journaled from now on is to be shipped.
+///
+/// # Errors
+/// When it cannot be written: then nothing may be journaled that is to be shipped.
+pub(crate) fn begin_shipping(dir: &Path, journal: &LocalJournal) -> Result<(), StoreError> {
+    let mut record = read_or_rebuild(dir);
+    if record.unshipped.is_some() {
+        return Ok(());
+    }
+    record.unshipped = Some(journal.unshipped());
+    write(dir, &record)
+}
+
+impl Record {
+    /// Names a scope that the embedded store decides for; returns whether that changed anything.
+    pub(crate) fn name_away(&mut self, scope: &str) -> bool {
+        if self.away.contains(scope) {
+            return false;
+        }
+        if self.away.len() >= MOST_NAMED {
+            return !std::mem::replace(&mut self.unnamed, true);
+        }
+        self.away.insert(scope.to_owned())
+    }
+
+    /// How an ask of this scope goes at `now` (this machine's clock).
+    pub(crate) fn route(&self, server: &str, scope: &str, pause: Ms, now: Ms) -> Route {
+        match self.breaker_of(server) {
+            Some(breaker) if breaker.is_due(now) => Route::Probe,
+            Some(_) => Route::Away,
+            None if !self.store.is_empty() && self.store != server => Route::Home,
+            None if self.comes_from_another(server, scope, pause, now) => Route::Home,
+            None if self.unshipped.is_some() || self.away.contains(scope) => Route::Home,
+            // The server has lost its data since, or may have, where its epoch was not known then.
+            None if self.mark(scope, now).is_some_and(|m| self.is_doubtful(server, &m.born)) => Route::Home,
+            None if self.fleet(server).is_some_and(|f| f.here.is_some() || self.is_doubtful(server, &f.born)) => {
+                Route::Home
+            }
+            None => Route::Server,
+        }
+    }
+
+    /// Whether the server may have lost its data since this machine saw it with this epoch.
+    fn is_doubtful(&self, server: &str, born: &str) -> bool {
+        born.is_empty() || born != self.born(server)
+    }
+
+    /// The configuration names another store. Returns the fleet as it was known at the server that decided before, if one did.
+    pub(crate) fn hand_over(&mut self, to: &str, now: Ms) -> Option<FleetState> {
+        let from = std::mem::replace(&mut self.store, to.to_owned());
+        // Each scope that files decided for has a file, which says so.
+        if !from.is_empty() && from != FILES {
+            self.since = Some(now);
+        }
+        self.fleet(&from).map(|kept| kept.known().clone())
+    }
+
+    /// Whether another store may have admitted the scope within the pause of a change.
+    pub(crate) fn comes_from_another(&self, store: &str, scope: &str, pause: Ms, now: Ms) -> bool {
+        match (self.scopes.get(scope), self.since) {
+            _ if scope.is_empty() => false,
+            (Some(asked), _) => asked != store,
+            (None, Some(since)) => self.store == store && now < since.saturating_add(pause),
+            (None, None) => false,
+        }
+    }
+
+    /// The scope is decided by this store from now on.
+    pub(crate) fn arrived(&mut self, store: &str, scope: &str) {
+        // Those that are forgotten are taken for scopes of another store once more.
+        if self.scopes.len() >= MOST_NAMED {
+            self.scopes.clear();
+        }
+        self.scopes.insert(scope.to_owned(), store.to_owned());
+    }
+
+    /// The `born` by which this machine knows the server; empty before its first verdict.
+    pub(crate) fn born(&self, server: &str) -> &str {
+        self.born.get(server).map_or("", String::as_str)
+    }
+
+    /// Whether anything is kept that a server's documents of this scope may differ from.
+    pub(crate) fn keeps(&self, server: &str, scope: &str, born: &str) -> bool {
+        self.is_other(server, born) || self.fleets.contains_key(server) || self.marks.contains_key(scope)
+    }
+
+    /// Whether this is another store epoch than the one that this machine knows.
+    pub(crate) fn is_other(&self, server: &str, born: &str) -> bool {
+        !born.is_empty() && born != self.born(server)
+    }
+
+    /// Takes note of a server's `born`; tells whether it is another than before.
+    pub(crate) fn knows(&mut self, server: &str, born: &str) -> bool {
+        !born.is_empty() && self.born.insert(server.to_owned(), born.to_owned()).as_deref() != Some(born)
+    }
+
+    /// This server's fleet document, as far as it is kept.
+    pub(crate) fn fleet(&self, server: &str) -> Option<&FleetSeen> {
+        self.fleets.get(server)
+    }
+
+    /// The whole fleet's hold, as this server last had it or as it was decided in its place.
+    pub(crate) fn fleet_hold(&self, server: &str) -> Option<&Hold> {
+        self.fleet(server)?.known().hold.as_ref()
+    }
+
+    /// Whether a server's fleet document (by this machine's clock) has another hold than is kept.
+    pub(crate) fn is_news_of_fleet(&self, server: &str, seen: &FleetState) -> bool {
+        let id = |hold: Option<&Hold>| hold.map(Hold::identity);
+        match self.fleet(server) {
+            // What was decided here is newer.
+            Some(kept) => kept.here.is_none() && id(kept.base.hold.as_ref()) != id(seen.hold.as_ref()),
+            None => seen.hold.is_some(),
+        }
+    }
+
+    /// Keeps a server's fleet document (by this machine's clock); returns whether that changed anything. `told` is what was decided
+    /// here, where the document contains it.
+    pub(crate) fn see_fleet(&mut self, server: &str, seen: &FleetState, told: Option<&FleetState>) -> bool {
+        if self.fleet(server).is_some_and(|kept| kept.here.is_some() && kept.here.as_ref() != told) {
+            return false;
+        }
+        if seen.hold.is_none() {
+            return self.fleets.remove(server).is_some();
+        }
+        let new = FleetSeen { born: self.born(server).to_owned(), base: of_fleet(seen), here: None };
+        self.fleets.insert(server.to_owned(), new.clone()).as_ref() != Some(&new)
+    }
+
+    /// As [`FleetSeen::rebase`]; returns whether that changed anything.
+    pub(crate) fn rebase_fleet(&mut self, server: &str, now: Ms) -> bool {
+        let Some(kept) = self.fleets.get_mut(server) else { return false };
+        let before = kept.clone();
+        kept.rebase(now);
+        *kept != before
+    }
+
+    /// The whole fleet was held or released in this server's place.
+    pub(crate) fn decide_fleet(&mut self, server: &str, here: &FleetState) {
+        self.fleets.entry(server.to_owned()).or_default().here = Some(of_fleet(here));
+    }
+
+    /// The scope's mark, while it matters.
+    pub(crate) fn mark(&self, scope: &str, now: Ms) -> Option<&Mark> {
+        self.marks.get(scope).filter(|mark| mark.until > now)
+    }
+
+    /// The open breaker of this server.
+    pub(crate) fn breaker_of(&self, server: &str) -> Option<&Breaker> {
+        self.breaker.as_ref().filter(|b| b.server == server)
+    }
+
+    /// Takes a scope's mark away, and those whose time is over; tells whether that changed anything.
+    pub(crate) fn unmark(&mut self, scope: &str, now: Ms) -> bool {
+        let before = self.marks.len();
+        self.marks.retain(|name, mark| name != scope && mark.until > now);
+        self.marks.len() != before
+    }
+
+    /// Notes a failed try. One that began before another's failure was noted counts once with it.
+    pub(crate) fn failed(&mut self, server: &str, why: &str, now: Ms) {
+        if let Some(open) = self.breaker.as_mut().filter(|b| b.server == server && !b.is_due(now)) {
+            why.clone_into(&mut open.why);
+            return;
+        }
+        let open = self.breaker_of(server);
+        let tries = open.map_or(0, |b| b.tries);
+        let grown = FIRST_PROBE.saturating_mul(1 << tries.min(10)).min(SLOWEST_PROBE);
+        // Up to a quarter longer, so that many machines do not probe as one.
+        let wait = grown + grown.mul_f64((clock::chance() % 1000) as f64 / 4000.0);
+        self.breaker = Some(Breaker {
+            server: server.to_owned(),
+            tries: tries.saturating_add(1),
+            next: now.saturating_add(millis(wait)),
+            why: why.to_owned(),
+        });
+    }
+}
+
+impl Breaker {
+    /// Whether a try is due. A clock that was stepped back must not put it off.
+    pub(crate) fn is_due(&self, now: Ms) -> bool {
+        self.next <= now || self.next > now.saturating_add(2 * millis(SLOWEST_PROBE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A document that was on its way when the server fell silent is older than what was decided in its place.
+    #[test]
+    fn a_document_from_before_undoes_nothing_that_was_decided_here() {
+        let fleet = |by: &str, id| FleetState {
+            hold: Some(Hold { reason: String::new(), by: by.to_owned(), since: 5, until: None, id }),
+            ..FleetState::default()
+        };
+        let seen = [FleetState::default(), fleet("ann", 1)];
+        for (here, seen) in
+            [FleetState::default(), fleet("bob", 2)].iter().flat_map(|h| seen.iter().map(move |s| (h, s)))
+        {
+            let mut record = Record::default();
+            record.see_fleet("a", seen, None);
+            record.decide_fleet("a", here);
+            assert!(!record.is_news_of_fleet("a", seen) && !record.see_fleet("a", seen, None));
+            assert_eq!(record.fleet_hold("a"), here.hold.as_ref());
+            // Told of it, the server decides again.
+            assert!(record.see_fleet("a", seen, Some(here)));
+            assert_eq!(record.fleet_hold("a"), seen.hold.as_ref());
+        }
+    }
+}

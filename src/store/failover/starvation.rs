@@ -1,0 +1,76 @@
+//! Whether this machine has no time for its processes: a server that is slow then is not away.
+//!
+//! A machine that fails over only because it is busy would count its admissions beside the server's, and a quota twice. This is
+//! looked at where an answer did not come in time, and never on the way to a verdict.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crate::clock;
+use crate::policy::limits::millis;
+use crate::store::failover::ASIDE;
+use crate::store::failover::server_record;
+use crate::store::files;
+
+/// A process that waited longer than this for a core, since it began.
+const WAITED: Duration = Duration::from_millis(20);
+/// The share of the last ten seconds in which some process waited for a core, in per cent.
+const PRESSURE: f64 = 40.0;
+/// Processes that want to run, for each core, in the mean of the last minute.
+const LOAD: f64 = 3.0;
+
+/// Whether processes of this machine wait long for a core, as far as the system shows it (Linux).
+pub(crate) fn is_starved() -> bool {
+    #[cfg(test)]
+    if let Some(is_starved) = crate::store::simulator::is_starved() {
+        return is_starved;
+    }
+    waited().is_some_and(|waited| waited >= WAITED)
+        || pressure().is_some_and(|share| share >= PRESSURE)
+        || load().is_some_and(|load| load >= LOAD)
+}
+
+/// How long this process was ready to run and did not: the second number of `/proc/self/schedstat`, in nanoseconds.
+fn waited() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split_whitespace().nth(1)?.parse().ok()?))
+}
+
+/// `some avg10` of `/proc/pressure/cpu`.
+fn pressure() -> Option<f64> {
+    let text = fs::read_to_string("/proc/pressure/cpu").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("some avg10="))?.split(' ').next()?.parse().ok()
+}
+
+/// A server that answers nobody on a busy machine for this long is away.
+const SILENT: Duration = Duration::from_secs(10);
+
+/// Whether no answer came for so long that the server must be away. The first time is noted, under the fleet's lock.
+pub(crate) fn is_silent(dir: &Path) -> bool {
+    let Ok(_lock) = files::lock(dir, clock::now() + ASIDE, ASIDE) else { return false };
+    let (mut record, now) = (server_record::read_or_rebuild(dir), clock::host_ms());
+    if let Some(since) = record.silent.filter(|since| *since <= now) {
+        return now.saturating_sub(since) >= millis(SILENT);
+    }
+    record.silent = Some(now);
+    let _ = server_record::write(dir, &record);
+    false
+}
+
+/// An answer came.
+pub(crate) fn is_heard(dir: &Path) {
+    let Ok(_lock) = files::lock(dir, clock::now() + ASIDE, ASIDE) else { return };
+    let mut record = server_record::read_or_rebuild(dir);
+    if record.silent.take().is_some() {
+        let _ = server_record::write(dir, &record);
+    }
+}
+
+fn load() -> Option<f64> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    let load: f64 = text.split(' ').next()?.parse().ok()?;
+    let cores = u32::try_from(thread::available_parallelism().ok()?.get()).ok()?;
+    Some(load / f64::from(cores))
+}

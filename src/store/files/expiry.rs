@@ -1,0 +1,71 @@
+//! Deletes what is over: the start of a session looks into the folder of its session's file and the folder of its scope's
+//! file, and into no other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use crate::policy::documents::ScopeState;
+use crate::policy::lifetime;
+use crate::policy::limits::Ms;
+use crate::policy::limits::millis;
+use crate::store::failover::server_record;
+use crate::store::files::paths;
+use crate::store::files::state_file;
+use crate::store::files::state_file::ScopeFile;
+use crate::store::files::state_file::SessionFile;
+
+/// The files beside those of this scope and session whose every fact is over.
+pub(crate) fn expired(dir: &Path, scope: &str, session: &str, now: Ms) -> Vec<PathBuf> {
+    let sessions = old_files(dir, &paths::session_folder(session), session, now);
+    let scopes = old_files(dir, &paths::scope_folder(scope), scope, now);
+    let sessions = sessions.filter(|(path, written)| session_is_over(path, *written, now));
+    sessions.chain(scopes.filter(|(path, written)| scope_is_over(path, *written, now))).map(|(path, _)| path).collect()
+}
+
+/// Removes what is over. The caller has the fleet's lock.
+pub(crate) fn clear(dir: &Path, scope: &str, session: &str, now: Ms) {
+    let over = expired(dir, scope, session, now);
+    for path in &over {
+        let _ = fs::remove_file(path);
+    }
+    if over.iter().any(|path| path.starts_with(dir.join(paths::SCOPES))) {
+        server_record::forget_removed(dir, &over);
+    }
+}
+
+/// The files of a folder that nothing was written to for as long as a session is kept, but `own`, and when that was.
+fn old_files(dir: &Path, folder: &str, own: &str, now: Ms) -> impl Iterator<Item = (PathBuf, Ms)> + use<> {
+    let own = format!("{own}.json");
+    let old = move |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        if !name.to_string_lossy().ends_with(".json") || name == *own {
+            return None;
+        }
+        let written = entry.metadata().and_then(|about| about.modified()).ok()?;
+        let written = Ms::try_from(written.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()?;
+        (written < now.saturating_sub(millis(lifetime::SESSION))).then(|| (entry.path(), written))
+    };
+    fs::read_dir(dir.join(folder)).into_iter().flatten().flatten().filter_map(old)
+}
+
+fn session_is_over(path: &Path, written: Ms, now: Ms) -> bool {
+    let Some(SessionFile { session, .. }) = state_file::peek(path) else { return false };
+    let since = written.max(session.seen);
+    since.saturating_add(lifetime::session_lifetime(&session, since)) < now
+}
+
+fn scope_is_over(path: &Path, written: Ms, now: Ms) -> bool {
+    let Some(file) = state_file::peek::<ScopeFile>(path) else { return false };
+    let since = written.max(last_fact(&file.scope));
+    // What was decided here may differ from what the server said.
+    let both = [&file.scope, &file.as_known()].map(|scope| lifetime::scope_lifetime(scope, since));
+    both.into_iter().all(|lifetime| lifetime.is_some_and(|lifetime| since.saturating_add(lifetime) < now))
+}
+
+/// The last past fact of a scope.
+fn last_fact(scope: &ScopeState) -> Ms {
+    let single = [scope.stop.admitted_at, scope.compact.admitted_at, scope.released, scope.taken].into_iter().flatten();
+    let lists = [&scope.stop.attempts, &scope.compact.attempts, &scope.quota.admitted, &scope.trips];
+    single.chain(lists.into_iter().flatten().copied()).max().unwrap_or(0)
+}

@@ -1,0 +1,72 @@
+//! That nobody else can write what decides: the state folder and the fleet's folder in it are ours alone.
+
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use crate::store::StoreError;
+use crate::text;
+
+/// Whoever else may write there.
+const OTHERS: u32 = 0o022;
+
+/// Checks the fleet's folder and the state folder that it is in. A folder that is not there yet will be made with no more
+/// rights than it needs.
+///
+/// # Errors
+/// When one belongs to somebody else, or others may write in it: whoever can replace a file of state can lift a limit.
+pub(crate) fn check(dir: &Path) -> Result<(), StoreError> {
+    // Whoever may write in the outer one can put another in the inner one's place.
+    for folder in dir.parent().into_iter().chain([dir]) {
+        match fs::metadata(folder) {
+            Ok(about) => ours(folder, &about)?,
+            // What else is wrong with it is told by whoever opens it.
+            Err(e) if e.kind() == ErrorKind::NotFound => return may_make(folder),
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks that root makes nothing in a folder of another user, where that user's own hooks could not use it afterwards.
+///
+/// # Errors
+/// When root would make `path`, and the folder that is there belongs to another user.
+pub(crate) fn may_make(path: &Path) -> Result<(), StoreError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let folder = text::standing(path);
+    match fs::metadata(folder) {
+        Ok(about) if about.uid() != 0 => Err(not_ours(folder, about.uid(), 0)),
+        _ => Ok(()),
+    }
+}
+
+fn ours(folder: &Path, about: &Metadata) -> Result<(), StoreError> {
+    let us = rustix::process::geteuid().as_raw();
+    let (owner, mode) = (about.uid(), about.permissions().mode() & 0o7777);
+    if owner != us {
+        return Err(not_ours(folder, owner, us));
+    }
+    if mode & OTHERS != 0 {
+        let path = text::path(folder);
+        let found = format!("mode {mode:04o}, which lets others write");
+        let cure = format!("look at what is in it, then: chmod -R go-w {path}");
+        return Err(StoreError::NotPrivate { expected: format!("user {us}'s alone"), path, found, cure });
+    }
+    Ok(())
+}
+
+/// The error of a folder of another user. What mends it takes nothing from a user whose state it may be: only what root left
+/// behind changes its owner.
+fn not_ours(folder: &Path, owner: u32, us: u32) -> StoreError {
+    let path = text::path(folder);
+    let cure = match (us, owner) {
+        (0, _) => format!("run it as that user, without sudo: sudo -u '#{owner}' frosty doctor"),
+        (_, 0) => format!("look at what is in it, then: sudo chown -R {us} {path}"),
+        _ => "use a state folder of your own: export XDG_STATE_HOME=~/.local/state".to_owned(),
+    };
+    StoreError::NotPrivate { expected: format!("user {us}'s alone"), path, found: format!("user {owner}'s"), cure }
+}

@@ -1,0 +1,258 @@
+//! Changes of several files of a fleet that take place together, with the journal entry of the step that made them.
+//!
+//! The temporary files are written first. Then `redo.json`, which holds the new content of every file and the entry, gets its
+//! name: that rename is the commit. Then the files are replaced, the entry is appended, and `redo.json` is removed. The next
+//! transaction under the fleet's lock finishes one that it finds. While the journal cannot be written, `redo.json` stays and
+//! keeps the entries. All of this is done under the fleet's lock.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::config::Config;
+use crate::policy::limits::Ms;
+use crate::store::StoreError;
+use crate::store::failover::server_record;
+use crate::store::files::journal_file::LocalJournal;
+use crate::store::files::paths;
+use crate::store::files::state_file;
+use crate::store::files::state_file::Before;
+use crate::store::files::state_file::FleetFile;
+use crate::store::files::state_file::Found;
+use crate::store::unknown_past;
+
+/// Entries that wait for a journal that cannot be written; beyond these the oldest are dropped.
+const MOST_PENDING: usize = 100;
+
+/// `<fleet>/redo.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Redo {
+    pub(crate) v: u32,
+    files: Vec<Change>,
+    /// Entries that may not have reached the journal, oldest first.
+    entries: Vec<Pending>,
+}
+
+/// The new content of one file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Change {
+    /// Its path in the fleet's folder.
+    file: String,
+    /// `None` removes it.
+    content: Option<Box<RawValue>>,
+}
+
+/// A journal entry that was committed with the state.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pending {
+    /// The journal's length before the entry.
+    at: u64,
+    /// The entry's line, its newline included.
+    line: String,
+}
+
+/// The changes of one step.
+pub(crate) struct Transaction<'a> {
+    dir: &'a Path,
+    files: Vec<Change>,
+    /// Entries of earlier steps that the journal does not have yet.
+    entries: Vec<Pending>,
+    /// Open once the entries of earlier steps are in it.
+    journal: Option<LocalJournal>,
+    /// `redo.json` is there: it must be replaced, whatever is changed.
+    lingers: bool,
+}
+
+/// Where the redo file of a fleet's folder is.
+pub(crate) fn path(dir: &Path) -> PathBuf {
+    dir.join("redo.json")
+}
+
+impl<'a> Transaction<'a> {
+    /// Finishes an earlier transaction that was not, and begins one. Returns what a person should know of it. `ships` is
+    /// whether entries of earlier steps are shipped to a server.
+    ///
+    /// # Errors
+    /// When an earlier transaction can neither be finished nor set aside.
+    pub(crate) fn begin(
+        config: &Config,
+        dir: &'a Path,
+        ships: bool,
+        now: Ms,
+    ) -> Result<(Self, Option<String>), StoreError> {
+        let mut this = Self { dir, files: Vec::new(), entries: Vec::new(), journal: None, lingers: false };
+        match state_file::load::<Redo>(&path(dir), now)? {
+            Found::Nothing => Ok((this, None)),
+            Found::State { state: redo, .. } => {
+                this.finish(redo, ships)?;
+                Ok((this, None))
+            }
+            Found::SetAside(note) => {
+                hold_fleet(config, dir, now)?;
+                this.remove_redo();
+                Ok((this, Some(note)))
+            }
+        }
+    }
+
+    /// Puts everything of an earlier transaction in place.
+    #[cold]
+    #[inline(never)]
+    fn finish(&mut self, redo: Redo, ships: bool) -> Result<(), StoreError> {
+        for change in redo.files.iter().filter(|change| change.is_of_a_fleet() && !change.is_in_place(self.dir)) {
+            change.write(self.dir)?;
+            change.put_in_place(self.dir)?;
+        }
+        self.entries = redo.entries;
+        self.settle(ships);
+        if self.entries.is_empty() {
+            self.remove_redo();
+        } else {
+            self.lingers = true;
+        }
+        Ok(())
+    }
+
+    /// Opens the journal and appends the entries of earlier steps; keeps those that it cannot take.
+    fn settle(&mut self, ships: bool) {
+        let Ok(mut journal) = LocalJournal::open(self.dir) else { return };
+        if ships && !self.entries.is_empty() && server_record::begin_shipping(self.dir, &journal).is_err() {
+            return;
+        }
+        let mut left = Vec::new();
+        for entry in std::mem::take(&mut self.entries) {
+            let there = || journal.holds(entry.at, &entry.line);
+            let settled =
+                left.is_empty() && matches!(there(), Ok(there) if there || journal.append(&entry.line).is_ok());
+            if !settled {
+                left.push(entry);
+            }
+        }
+        // Out of order is worse than late: nothing new is written before what is left.
+        self.journal = left.is_empty().then_some(journal);
+        self.entries = left;
+    }
+
+    fn remove_redo(&mut self) {
+        #[cfg(test)]
+        crate::store::simulator::operation("remove");
+        self.lingers = matches!(fs::remove_file(path(self.dir)), Err(e) if e.kind() != ErrorKind::NotFound);
+    }
+
+    /// Writes a state to the file that was read as `before`; one that is the same is left as it is.
+    ///
+    /// # Errors
+    /// When it cannot be serialized.
+    pub(crate) fn put<T: Serialize>(&mut self, file: String, state: &T, before: &Before) -> Result<(), StoreError> {
+        let path = || self.dir.join(&file);
+        let next =
+            before.next(state).map_err(|e| StoreError::Files { doing: "write", path: path(), cause: e.into() })?;
+        if let Some(content) = next {
+            self.files.push(Change { file, content: Some(content) });
+        }
+        Ok(())
+    }
+
+    /// Removes a file.
+    pub(crate) fn remove(&mut self, file: String) {
+        self.files.push(Change { file, content: None });
+    }
+
+    /// Commits all of it, with an entry's line for the journal. An entry that the journal cannot take stays pending and stops
+    /// no verdict.
+    ///
+    /// # Errors
+    /// When nothing was committed.
+    pub(crate) fn commit(mut self, line: Option<String>) -> Result<(), StoreError> {
+        if let Some(line) = line {
+            if self.entries.is_empty() && self.journal.is_none() {
+                self.journal = LocalJournal::open(self.dir).ok();
+            }
+            let at = self.journal.as_ref().map_or(0, LocalJournal::len);
+            self.entries.push(Pending { at, line });
+            let over = self.entries.len().saturating_sub(MOST_PENDING);
+            self.entries.drain(..over);
+        }
+        for change in &self.files {
+            change.write(self.dir)?;
+        }
+        if self.entries.is_empty() && self.files.len() <= 1 && !self.lingers {
+            return self.files.iter().try_for_each(|change| change.put_in_place(self.dir));
+        }
+        let redo = Redo { v: state_file::VERSION, files: self.files, entries: self.entries };
+        state_file::replace(&path(self.dir), &redo)?;
+        // From here on it is committed: the next transaction does what is left undone.
+        if redo.files.iter().any(|change| change.put_in_place(self.dir).is_err()) {
+            return Ok(());
+        }
+        let is_journaled = match (&mut self.journal, redo.entries.last()) {
+            (_, None) => true,
+            (Some(journal), Some(entry)) => journal.append(&entry.line).is_ok(),
+            (None, Some(_)) => false,
+        };
+        #[cfg(test)]
+        crate::store::simulator::operation("remove");
+        if is_journaled {
+            let _ = fs::remove_file(path(self.dir));
+        }
+        Ok(())
+    }
+}
+
+impl Change {
+    /// Whether it is a file that a transaction writes.
+    fn is_of_a_fleet(&self) -> bool {
+        let path = Path::new(&self.file);
+        let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+        is_plain && (self.file == paths::FLEET || path.starts_with(paths::SCOPES) || path.starts_with(paths::SESSIONS))
+    }
+
+    /// Whether the file has this content already: on a full disk it could not be written again.
+    fn is_in_place(&self, dir: &Path) -> bool {
+        let found = fs::symlink_metadata(dir.join(&self.file)).map(|about| (about.is_file(), about.len()));
+        match (&self.content, found) {
+            (None, Err(e)) => e.kind() == ErrorKind::NotFound,
+            (Some(content), Ok((true, len))) if len == content.get().len() as u64 => {
+                fs::read(dir.join(&self.file)).is_ok_and(|bytes| bytes == content.get().as_bytes())
+            }
+            _ => false,
+        }
+    }
+
+    /// Writes the temporary file.
+    fn write(&self, dir: &Path) -> Result<(), StoreError> {
+        let Some(content) = &self.content else { return Ok(()) };
+        state_file::write_temporary(&dir.join(&self.file), content.get().as_bytes())
+    }
+
+    /// Replaces the file by the temporary one, or removes it.
+    fn put_in_place(&self, dir: &Path) -> Result<(), StoreError> {
+        let path = dir.join(&self.file);
+        if self.content.is_some() {
+            return state_file::put_in_place(&path);
+        }
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                Err(StoreError::Files { doing: "remove", path, cause })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Holds the fleet for as long as any limit reaches back: which scope was admitted by a transaction that cannot be read is not
+/// known.
+#[cold]
+fn hold_fleet(config: &Config, dir: &Path, now: Ms) -> Result<(), StoreError> {
+    let path = state_file::fleet(dir);
+    let mut file = state_file::peek::<FleetFile>(&path).unwrap_or_default();
+    let unknown = unknown_past::fleet(config, now).hold;
+    let end = |hold: &Option<crate::policy::documents::Hold>| hold.as_ref().map(|h| h.until.unwrap_or(Ms::MAX));
+    if end(&file.fleet.hold) < end(&unknown) {
+        file.fleet.hold = unknown;
+    }
+    state_file::replace(&path, &file)
+}

@@ -1,0 +1,64 @@
+//! What a server has still to be told by this machine, for those who look. Nothing is locked, mended or written.
+
+use std::fs;
+
+use crate::config::Config;
+use crate::policy::limits::Ms;
+use crate::read;
+use crate::store::failover::reached;
+use crate::store::failover::server_record;
+use crate::store::files::journal_file;
+use crate::store::outbox;
+use crate::store::server;
+
+/// How this machine and its server stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// Bytes of the local journal that the server may not have.
+    pub unshipped: u64,
+    /// Bytes that it will not get any more.
+    pub given_up: u64,
+    /// How many scopes this machine decides for, or did last.
+    pub away: usize,
+    /// The circuit breaker, while it is open.
+    pub breaker: Option<Away>,
+}
+
+/// A server that is known to be away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Away {
+    /// Failed tries in a row.
+    pub tries: u32,
+    /// When it is tried next (this machine's clock).
+    pub next: Ms,
+    /// What was wrong, with its cure.
+    pub why: String,
+}
+
+/// How it stands with the configured server; `None` without one, or while nothing was ever noted of it.
+#[must_use]
+pub fn of(config: &Config) -> Option<Backlog> {
+    let (server, optional) = server(config)?;
+    // Where none ever was, nobody has anything to be told.
+    if optional && !reached::ever(config) {
+        return None;
+    }
+    let dir = config.state.as_ref()?.join(&config.fleet);
+    let record = server_record::read(&dir)?;
+    let breaker = record.breaker_of(&server.shown);
+    let unshipped = record.unshipped.as_ref().map_or(0, |from| {
+        let path = journal_file::current(&dir);
+        let length = fs::metadata(&path).map_or(0, |about| about.len());
+        let name =
+            read::at_once().read(true).open(&path).and_then(|journal| outbox::name(&journal)).unwrap_or_default();
+        // Another journal in its place is told of from its beginning.
+        let at = if from.journal.is_empty() || from.journal == name { from.at } else { 0 };
+        length.saturating_sub(at)
+    });
+    Some(Backlog {
+        unshipped,
+        given_up: record.given_up,
+        away: record.away.len(),
+        breaker: breaker.map(|b| Away { tries: b.tries, next: b.next, why: b.why.clone() }),
+    })
+}

@@ -1,0 +1,312 @@
+//! What a decision changes on a server: the conditions under which it stands, and its effects.
+//!
+//! A version is checked only of a document that the decision changed, or that permitted it. A refusal therefore
+//! conflicts with no other request.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::clock;
+use crate::config::Config;
+use crate::journal::Entry;
+use crate::policy::decision::State;
+use crate::policy::documents::FleetState;
+use crate::policy::documents::QuotaLog;
+use crate::policy::documents::ScopeState;
+use crate::policy::documents::SessionState;
+use crate::policy::documents::Waiting;
+use crate::policy::lifetime;
+use crate::policy::limits::Class;
+use crate::policy::limits::LONGEST;
+use crate::policy::limits::Ms;
+use crate::policy::limits::Policy;
+use crate::policy::limits::millis;
+use crate::policy::request::Event;
+use crate::policy::request::Step;
+use crate::policy::verdict::Attempt;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
+use crate::store::server::NAME;
+use crate::store::server::commit::Commit;
+use crate::store::server::document::Document;
+use crate::store::server::keys::Keys;
+use crate::store::server::load::Loaded;
+use crate::store::server::load::SetAside;
+use crate::store::server::session_index;
+
+/// No document lasts longer, whatever a person wrote into it: a server refuses a time beyond its calendar.
+const FURTHEST: Ms = 500 * 86_400_000;
+/// The indexes are written again after this long.
+const INDEX_EVERY: Ms = 3_600_000;
+
+/// The commit of a decision that was made from `loaded`; `state` is what it made of that.
+pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut State, decided: &Decision) -> Commit {
+    let mut commit = Commit::default();
+    let keys = Keys::of(&config.fleet);
+    let is_stop = step.event.asks() == Some(Class::Stop);
+    let admitted = decided.outcome == Outcome::Admit;
+    if admitted {
+        commit.only_soon_after(loaded.now);
+    }
+    // First what counts, so that whatever fails later has not admitted too much.
+    if admitted && is_stop {
+        admission(&mut commit, keys, &config.policy, step, loaded, state, decided);
+    }
+    if let Some(document) = &loaded.scope {
+        let scope = stored_scope(&state.scope, step, loaded);
+        let lifetime = lifetime::scope_lifetime(&scope, loaded.now);
+        put(&mut commit, keys.scope(&step.scope), document, &scope, lifetime, admitted);
+    }
+    if let Some(document) = &loaded.fleet {
+        let fleet = FleetState { quota: without_entries(&state.fleet.quota), ..state.fleet.clone() };
+        put(&mut commit, keys.fleet(), document, &fleet, None, admitted);
+    }
+    set_aside(&mut commit, &loaded.set_aside);
+    if decided.reason == Reason::Lost {
+        return commit;
+    }
+    if is_stop {
+        let keep = state.scope.stop.attempts_keep;
+        attempts(&mut commit, keys, &config.policy, step, decided, keep, loaded.own_attempts);
+        queues(&mut commit, keys, step, loaded, state);
+    }
+    for key in &loaded.ahead {
+        commit.clamp(key.clone());
+    }
+    if !step.event.is_of_holds() {
+        let lifetime = Some(lifetime::session_lifetime(&state.session, loaded.now));
+        put(&mut commit, keys.session(&step.session), &loaded.session, &state.session, lifetime, admitted);
+        indexes(&mut commit, keys, step, &loaded.session.state, &state.session, loaded.now);
+    }
+    notifications(&mut commit, keys, step, decided);
+    if !has_entry(step, loaded, decided) {
+        journal(&mut commit, config, step, &state.session.label, decided);
+    }
+    commit
+}
+
+/// Whether the same request was refused here before, and its answer was lost.
+fn has_entry(step: &Step, loaded: &Loaded, decided: &Decision) -> bool {
+    let session = &loaded.session.state;
+    let is_told = step.event.begins() && session.begun.as_ref().is_some_and(|begun| begun.id == step.id);
+    let is_same = decided.outcome == Outcome::Refuse && session.last_reason == decided.reason.code();
+    is_same && step.late.is_none() && (is_told || loaded.own_attempts > 0)
+}
+
+/// The commit of a request that met conflicts until its deadline: its attempt and its entry, under no condition.
+pub(crate) fn of_attempt(config: &Config, step: &Step, loaded: &Loaded, decided: &Decision) -> Commit {
+    let mut commit = Commit::default();
+    if step.event.asks() == Some(Class::Stop) && decided.attempt == Attempt::Counted {
+        let keep = loaded.scope.as_ref().map_or(0, |scope| scope.state.stop.attempts_keep);
+        let window = config.policy.stop.burst.map_or(0, |burst| millis(burst.window));
+        let key = Keys::of(&config.fleet).attempts(&step.scope);
+        commit.add(key, keep.max(window).clamp(0, millis(LONGEST)), step.id.clone());
+    }
+    journal(&mut commit, config, step, &loaded.session.state.label, decided);
+    commit
+}
+
+/// Keeps damaged documents for a person to look at.
+pub(crate) fn set_aside(commit: &mut Commit, damaged: &[SetAside]) {
+    for document in damaged {
+        commit.keep(document.key.clone(), millis(lifetime::SESSION), &document.text);
+    }
+}
+
+/// What the decision does to the attempts, and how many there may be for it to stand.
+///
+/// `own` is how often the same request was counted before, when its answer was lost: it counts once.
+fn attempts(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, decided: &Decision, keep: Ms, own: u32) {
+    let Some(burst) = policy.stop.burst else { return };
+    let key = keys.attempts(&step.scope);
+    let counts = match decided.attempt {
+        Attempt::Uncounted => return,
+        // The scope's document has the cooldown, so of two that fill the window at once one decides again.
+        Attempt::Emptied => return commit.empty(key),
+        Attempt::First => {
+            commit.empty(key.clone());
+            false
+        }
+        Attempt::Counted => true,
+    };
+    // One more would have filled the window. With the guard open it would not matter.
+    if counts && (decided.reason == Reason::MinInterval || policy.stop.is_limited_by_window()) {
+        let most = burst.limit.saturating_sub(2).saturating_add(own);
+        commit.only_up_to(key.clone(), millis(burst.window), most);
+    }
+    commit.add(key, keep, step.id.clone());
+}
+
+fn queues(commit: &mut Commit, keys: Keys<'_>, step: &Step, loaded: &Loaded, state: &State) {
+    let before = loaded.scope.as_ref().map_or(&[][..], |scope| &scope.state.quota.waiting);
+    queue(commit, keys.scope_queue(&step.scope), before, &state.scope.quota.waiting, &step.session);
+    let before = loaded.fleet.as_ref().map_or(&[][..], |fleet| &fleet.state.quota.waiting);
+    queue(commit, keys.fleet_queue(), before, &state.fleet.quota.waiting, &step.session);
+}
+
+/// What the decision does to a wait queue: two sorted sets, since when each session waits and when its next request is due.
+fn queue(commit: &mut Commit, keys: [String; 2], before: &[Waiting], after: &[Waiting], own: &str) {
+    let [since, next] = keys;
+    for gone in before.iter().filter(|w| !after.iter().any(|a| a.session == w.session)) {
+        commit.remove(since.clone(), &gone.session);
+        commit.remove(next.clone(), &gone.session);
+    }
+    if let Some(waiting) = after.iter().find(|w| w.session == own) {
+        commit.rank(since, waiting.since, own);
+        commit.rank(next, waiting.next, own);
+    }
+}
+
+/// An admission, and the limits under which it stands.
+fn admission(
+    commit: &mut Commit,
+    keys: Keys<'_>,
+    policy: &Policy,
+    step: &Step,
+    loaded: &Loaded,
+    state: &mut State,
+    decided: &Decision,
+) {
+    let interval = millis(policy.stop.min_interval);
+    let (own, fleets) = (&policy.stop.quotas, &policy.fleet_quotas);
+    let key = keys.admissions(&step.scope);
+    if interval > 0 {
+        commit.only_if_free(key.clone(), 1, interval);
+    }
+    for quota in own {
+        commit.only_if_free(key.clone(), quota.limit, millis(quota.per));
+    }
+    // The last one stays in any case. Those before it stay as long as any request of the scope counts them.
+    let is_forgotten = loaded.scope.as_ref().is_some_and(|scope| scope.version.is_empty() && loaded.was_admitted);
+    let keep = &mut state.scope.quota.keep;
+    *keep = if is_forgotten { millis(LONGEST) } else { interval.max(*keep).clamp(1, millis(LONGEST)) };
+    let told = format!("{}-{}-{}", decided.now, step.id, decided.count);
+    commit.add(key, *keep, told.clone());
+    // After what a server without memory refuses.
+    commit.touch(keys.scope(&step.scope), millis(lifetime::SCOPE));
+    if !fleets.is_empty() {
+        let key = keys.fleet_admissions();
+        for quota in fleets {
+            commit.only_if_free(key.clone(), quota.limit, millis(quota.per));
+        }
+        commit.add(key, state.fleet.quota.keep, told);
+    }
+}
+
+/// The scope as its document holds it: without what the sorted sets hold.
+fn stored_scope(scope: &ScopeState, step: &Step, loaded: &Loaded) -> ScopeState {
+    let mut scope = ScopeState { quota: without_entries(&scope.quota), ..scope.clone() };
+    scope.stop.attempts.clear();
+    // A turn that begins late starts the minimum interval anew. Every admission itself is an entry.
+    if !matches!(step.event, Event::ClientPrompt { of_admission: true }) {
+        scope.stop.admitted_at = loaded.turn_began;
+    }
+    scope
+}
+
+fn without_entries(log: &QuotaLog) -> QuotaLog {
+    QuotaLog { keep: log.keep, ..QuotaLog::default() }
+}
+
+/// Writes a scope's document if it changed.
+pub(crate) fn put_scope(
+    commit: &mut Commit,
+    key: String,
+    document: &Document<ScopeState>,
+    scope: &ScopeState,
+    now: Ms,
+) {
+    put(commit, key, document, scope, lifetime::scope_lifetime(scope, now), false);
+}
+
+/// Writes a session's document if it changed.
+pub(crate) fn put_session(
+    commit: &mut Commit,
+    key: String,
+    document: &Document<SessionState>,
+    session: &SessionState,
+    now: Ms,
+) {
+    put(commit, key, document, session, Some(lifetime::session_lifetime(session, now)), false);
+}
+
+/// Writes a document that changed, and checks the version of one that changed or permitted an admission.
+pub(crate) fn put<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>(
+    commit: &mut Commit,
+    key: String,
+    document: &Document<T>,
+    state: &T,
+    lifetime: Option<Ms>,
+    admitted: bool,
+) {
+    let id = clock::id();
+    let next = document.next(state, &id);
+    if admitted || next.is_some() {
+        commit.only_at_version(key.clone(), &document.version);
+    }
+    if let Some(next) = next {
+        commit.set(key, lifetime.map(|lifetime| lifetime.clamp(1, FURTHEST)), next);
+        commit.written.push(id);
+    }
+}
+
+/// The two indexes, where a session is new, has another name or scope, or was not seen for a while.
+fn indexes(commit: &mut Commit, keys: Keys<'_>, step: &Step, before: &SessionState, after: &SessionState, now: Ms) {
+    let is_recent = before.seen > now.saturating_sub(INDEX_EVERY) && before.seen <= now;
+    let is_same = session_index::is_same(before, after);
+    let is_known = before.scope == step.scope && is_recent && !matches!(step.event, Event::SessionStart { .. });
+    if !step.event.is_clients() || (is_known && is_same) {
+        return;
+    }
+    if !is_known {
+        commit.index(keys.index("scope"), step.scope.clone(), String::new());
+    }
+    let is_new = before.seen == 0;
+    let gone = if is_same || is_new { String::new() } else { session_index::member(&step.session, before) };
+    commit.index(keys.index("session"), session_index::member(&step.session, after), gone);
+}
+
+/// Notifies the engines that wait for what the event changed.
+fn notifications(commit: &mut Commit, keys: Keys<'_>, step: &Step, decided: &Decision) {
+    let event = &step.event;
+    if event.is_fleets() {
+        return commit.notify(&keys.fleet_channel(), code(event));
+    }
+    if event.is_of_holds() {
+        return commit.notify(&keys.scope_channel(&step.scope), code(event));
+    }
+    // A stop that does not wait has no engine beside it, and is spared the key.
+    let writes = match event {
+        Event::Stop { .. } | Event::Resume { .. } | Event::StopFailure(_) => step.paced,
+        Event::Wake { .. } => true,
+        _ => event.raises_fence(),
+    };
+    // An event of another client process raises no fence.
+    let is_beside = event.raises_fence() && decided.fence.is_none();
+    if writes && decided.reason != Reason::Superseded && !is_beside {
+        commit.notify(&keys.session_channel(&step.session), code(event));
+    }
+}
+
+/// The event as an engine reads it.
+fn code(event: &Event) -> &'static str {
+    match event {
+        Event::Stop { .. } => "stop",
+        Event::Resume { .. } => "resume",
+        Event::StopFailure(_) => "failure",
+        Event::PersonPrompt => "prompt",
+        Event::ClientPrompt { .. } => "client_prompt",
+        Event::SessionEnd | Event::Sleep => "end",
+        Event::Wake { .. } => "wake",
+        Event::Hold(_) => "hold",
+        Event::Release { .. } => "release",
+        _ => "other",
+    }
+}
+
+fn journal(commit: &mut Commit, config: &Config, step: &Step, label: &str, decided: &Decision) {
+    let window = if label.is_empty() { &step.scope } else { label };
+    let entry = Entry::of(step, decided, window, &config.fleet, NAME);
+    commit.journal(&config.stream, config.journal_max.into(), entry.words());
+}

@@ -1,0 +1,394 @@
+//! What one decision is made from, as a server sent it: its clock, the documents, and the entries that decide.
+
+use std::collections::HashMap;
+
+use redis::{Cmd, FromRedisValue, Value, cmd};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::{Config, Server};
+use crate::policy::decision::State;
+use crate::policy::documents::FleetState;
+use crate::policy::documents::QuotaLog;
+use crate::policy::documents::ScopeState;
+use crate::policy::documents::SessionState;
+use crate::policy::documents::Waiting;
+use crate::policy::limits::Class;
+use crate::policy::limits::Ms;
+use crate::policy::limits::Quota;
+use crate::policy::quota::LOOKAHEAD;
+use crate::policy::quota::Places;
+use crate::policy::request::Event;
+use crate::policy::request::Step;
+use crate::store::failover::last_seen::Seen;
+use crate::store::server::document::Document;
+use crate::store::server::document::Unfit;
+use crate::store::server::keys;
+use crate::store::server::keys::Keys;
+use crate::store::{StoreError, unknown_past};
+use crate::text;
+
+/// So many sessions of a wait queue are read.
+const MOST_WAITING: i64 = 1000;
+
+/// A stored whole number: up to fifteen digits, and nothing else.
+#[must_use]
+pub(crate) fn whole(text: &str) -> Option<Ms> {
+    let digits = (1..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+/// The server's clock, by its answer to `TIME`.
+#[must_use]
+pub(crate) fn time(answer: &Value) -> Option<Ms> {
+    let parts = Vec::<String>::from_redis_value_ref(answer).ok()?;
+    let number = |i: usize| parts.get(i).and_then(|part| whole(part));
+    Some(number(0)?.saturating_mul(1000).saturating_add(number(1)? / 1000))
+}
+
+/// When the entries of a sorted set were, oldest first, by the answer to `ZRANGE … WITHSCORES`.
+pub(crate) fn times(answer: &Value) -> Vec<Ms> {
+    let entries = Vec::<String>::from_redis_value_ref(answer).unwrap_or_default();
+    entries.chunks(2).filter_map(|entry| score(entry.get(1)?)).collect()
+}
+
+/// The answer to a question for entries without those of one member, and how many those were.
+fn without(answer: Value, member: &str) -> (Value, u32) {
+    let Value::Array(words) = answer else { return (answer, 0) };
+    let is_own = |pair: &[Value]| matches!(pair.first(), Some(Value::BulkString(name)) if name == member.as_bytes());
+    let own = words.chunks(2).filter(|pair| is_own(pair)).count();
+    let others = words.chunks(2).filter(|pair| !is_own(pair)).flatten().cloned().collect();
+    (Value::Array(others), u32::try_from(own).unwrap_or(u32::MAX))
+}
+
+/// Reads one key.
+pub(crate) fn get(key: &str) -> Cmd {
+    let mut get = Cmd::with_capacity(2, 128);
+    get.arg("GET").arg(key);
+    get
+}
+
+/// Reads the entries of a sorted set from the `from`th newest to the `to`th newest.
+pub(crate) fn newest(key: &str, from: u32, to: u32) -> Cmd {
+    let mut range = cmd("ZRANGE");
+    range.arg(key).arg(-i64::from(from)).arg(-i64::from(to)).arg("WITHSCORES");
+    range
+}
+
+/// What a step needs of the server.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    /// The server's clock.
+    pub(crate) now: Ms,
+    pub(crate) session: Document<SessionState>,
+    /// Read where the event touches its scope.
+    pub(crate) scope: Option<Document<ScopeState>>,
+    /// Read where the event touches the fleet.
+    pub(crate) fleet: Option<Document<FleetState>>,
+    /// When the turn of an admission last began late, as the scope's document holds it.
+    pub(crate) turn_began: Option<Ms>,
+    /// Whether the scope has an admission.
+    pub(crate) was_admitted: bool,
+    /// How often this very request was counted as an attempt before.
+    pub(crate) own_attempts: u32,
+    /// Sorted sets with entries that are later than now.
+    pub(crate) ahead: Vec<String>,
+    /// Documents that were damaged.
+    pub(crate) set_aside: Vec<SetAside>,
+}
+
+/// The questions for one step, and how their answers are read.
+pub(crate) struct Load<'a> {
+    config: &'a Config,
+    server: &'a Server,
+    scope: &'a str,
+    session: &'a str,
+    event: &'a Event,
+    /// The step's id; empty for people.
+    id: &'a str,
+    keys: Keys<'a>,
+    reads: Reads,
+}
+
+/// What is read of the quotas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// The entries that decide, and the wait queue.
+    Deciding,
+    /// Every admission that one counts: for people, who are shown how many are left.
+    All,
+    /// Nothing: no quota changes what an engine listens for.
+    Nothing,
+}
+
+/// What an engine would send, as far as a look reads for it.
+static NEXT: Event = Event::Ask { fence: 0, renew: false };
+
+impl<'a> Load<'a> {
+    pub(crate) fn of(config: &'a Config, server: &'a Server, step: &'a Step) -> Self {
+        let Step { scope, session, event, id, .. } = step;
+        Self { config, server, scope, session, event, id, keys: Keys::of(&config.fleet), reads: Reads::Deciding }
+    }
+
+    /// What a stop would be decided from, and all that its quotas count.
+    pub(crate) fn for_people(
+        config: &'a Config,
+        server: &'a Server,
+        scope: &'a str,
+        session: &'a str,
+        event: &'a Event,
+    ) -> Self {
+        Self { config, server, scope, session, event, id: "", keys: Keys::of(&config.fleet), reads: Reads::All }
+    }
+
+    /// What an engine's next request would be decided from, but for the quotas.
+    pub(crate) fn for_looks(config: &'a Config, server: &'a Server, scope: &'a str, session: &'a str) -> Self {
+        let keys = Keys::of(&config.fleet);
+        Self { config, server, scope, session, event: &NEXT, id: "", keys, reads: Reads::Nothing }
+    }
+
+    fn is_stop(&self) -> bool {
+        self.event.asks() == Some(Class::Stop)
+    }
+
+    /// Whether the last admission matters: for a request, and for the turn with which one begins.
+    fn reads_last_admission(&self) -> bool {
+        self.is_stop() || matches!(self.event, Event::ClientPrompt { of_admission: true })
+    }
+
+    fn quotas(&self) -> [(String, [String; 2], &'a [Quota]); 2] {
+        let (policy, keys) = (&self.config.policy, self.keys);
+        let read = |quotas: &'a [Quota]| if self.reads == Reads::Nothing { &[] } else { quotas };
+        [
+            (keys.admissions(self.scope), keys.scope_queue(self.scope), read(&policy.stop.quotas)),
+            (keys.fleet_admissions(), keys.fleet_queue(), read(&policy.fleet_quotas)),
+        ]
+    }
+
+    /// Which entries of a sorted set are read for these quotas, counted from the newest: from this one to that.
+    fn ranges(&self, quotas: &[Quota]) -> Vec<(u32, u32)> {
+        if self.reads == Reads::All {
+            return quotas.iter().map(|quota| quota.limit).max().map(|most| (most, 1)).into_iter().collect();
+        }
+        quotas.iter().map(|quota| (quota.limit, last_looked(quota))).collect()
+    }
+
+    /// How many attempts can matter.
+    fn attempts(&self) -> u32 {
+        self.config.policy.stop.burst.map_or(0, |burst| burst.limit)
+    }
+
+    /// The questions, all of one write.
+    pub(crate) fn questions(&self) -> Vec<Cmd> {
+        let keys = self.keys;
+        let mut all = vec![cmd("TIME")];
+        if !self.event.is_of_holds() {
+            all.push(get(&keys.session(self.session)));
+        }
+        if self.event.touches_scope() {
+            all.push(get(&keys.scope(self.scope)));
+        }
+        if self.event.touches_fleet() {
+            all.push(get(&keys.fleet()));
+        }
+        if self.reads_last_admission() {
+            all.push(newest(&keys.admissions(self.scope), 1, 1));
+        }
+        if !self.is_stop() {
+            return all;
+        }
+        if self.attempts() > 0 {
+            all.push(newest(&keys.attempts(self.scope), self.attempts(), 1));
+        }
+        for (key, queue, quotas) in self.quotas() {
+            all.extend(self.ranges(quotas).into_iter().map(|(from, to)| newest(&key, from, to)));
+            if !quotas.is_empty() {
+                all.extend(queue.iter().map(|key| first(key)));
+            }
+        }
+        all
+    }
+
+    /// Reads the answers, one for each question.
+    ///
+    /// # Errors
+    /// When a document is of a newer format, or the clock is no time.
+    pub(crate) fn answers(&self, answers: Vec<Value>) -> Result<Loaded, StoreError> {
+        let keys = self.keys;
+        let mut answers = answers.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil);
+        let clock = next();
+        let now = time(&clock).ok_or_else(|| StoreError::Nonsense {
+            at: self.server.shown.clone(),
+            found: text::line(&self.server.masked(&format!("{clock:?}"))),
+        })?;
+        let mut loaded = Loaded { now, ..Loaded::default() };
+        if !self.event.is_of_holds() {
+            let key = keys.session(self.session);
+            let unknown = || unknown_past::session(self.config, now);
+            let (session, damaged) = document(self.server, key, &next(), unknown)?;
+            loaded.session = session;
+            loaded.set_aside.extend(damaged);
+        }
+        if self.event.touches_scope() {
+            let unknown = || unknown_past::scope(self.config, now);
+            let (scope, damaged) = document(self.server, keys.scope(self.scope), &next(), unknown)?;
+            loaded.scope = Some(scope);
+            loaded.set_aside.extend(damaged);
+        }
+        if self.event.touches_fleet() {
+            let unknown = || unknown_past::fleet(self.config, now);
+            let (fleet, damaged) = document(self.server, keys.fleet(), &next(), unknown)?;
+            loaded.fleet = Some(fleet);
+            loaded.set_aside.extend(damaged);
+        }
+        loaded.turn_began = loaded.scope.as_ref().and_then(|scope| scope.state.stop.admitted_at).map(|at| at.min(now));
+        let entries = |loaded: &mut Loaded, key: &str, answer: Value| -> Vec<Ms> {
+            let mut all = times(&answer);
+            if all.iter().any(|at| *at > now) && !loaded.ahead.iter().any(|k| k == key) {
+                loaded.ahead.push(key.to_owned());
+            }
+            all.iter_mut().for_each(|at| *at = (*at).min(now));
+            all
+        };
+        if self.reads_last_admission() {
+            let last = entries(&mut loaded, &keys.admissions(self.scope), next()).last().copied();
+            loaded.was_admitted = last.is_some();
+            if let Some(document) = &mut loaded.scope {
+                document.state.stop.admitted_at = document.state.stop.admitted_at.max(last);
+            }
+        }
+        if !self.is_stop() {
+            return Ok(loaded);
+        }
+        let attempts = match self.attempts() {
+            0 => Vec::new(),
+            _ => {
+                let (answer, own) = without(next(), self.id);
+                loaded.own_attempts = own;
+                entries(&mut loaded, &keys.attempts(self.scope), answer)
+            }
+        };
+        let [own, fleets] = self.quotas().map(|(key, _, quotas)| {
+            let ranges = self.ranges(quotas).into_iter();
+            let read: Vec<Vec<Ms>> = ranges.map(|_| entries(&mut loaded, &key, next())).collect();
+            let waiting = if quotas.is_empty() { Vec::new() } else { waiting(&next(), &next()) };
+            let places = |read: Vec<Vec<Ms>>| read.into_iter().map(|oldest| Places { oldest }).collect();
+            match self.reads == Reads::All {
+                true => QuotaLog { admitted: read.into_iter().flatten().collect(), waiting, ..QuotaLog::default() },
+                false => QuotaLog { places: places(read), waiting, ..QuotaLog::default() },
+            }
+        });
+        if let Some(document) = &mut loaded.scope {
+            document.state.stop.attempts = attempts;
+            document.state.quota = QuotaLog { keep: document.state.quota.keep, ..own };
+        }
+        if let Some(document) = &mut loaded.fleet {
+            document.state.quota = QuotaLog { keep: document.state.quota.keep, ..fleets };
+        }
+        Ok(loaded)
+    }
+}
+
+/// A damaged document: where it is kept from now on, its text, and what a person should know.
+#[derive(Debug, Clone)]
+pub(crate) struct SetAside {
+    pub(crate) key: String,
+    pub(crate) text: Vec<u8>,
+    pub(crate) note: String,
+}
+
+/// Reads a document, by the answer to [`get`]. In the place of a damaged one there is a state of an `unknown` past.
+///
+/// # Errors
+/// When it is of a newer format.
+pub(crate) fn document<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>(
+    server: &Server,
+    key: String,
+    answer: &Value,
+    unknown: impl FnOnce() -> T,
+) -> Result<(Document<T>, Option<SetAside>), StoreError> {
+    let bytes = match answer {
+        Value::Nil => return Ok((Document::default(), None)),
+        Value::BulkString(bytes) => bytes.clone(),
+        other => format!("{other:?}").into_bytes(),
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|e| Unfit::Damaged(e.to_string()));
+    match text.and_then(Document::read) {
+        Ok(document) => Ok((document, None)),
+        Err(Unfit::Newer(format)) => Err(StoreError::Newer { at: server.shown.clone(), key, format }),
+        Err(Unfit::Damaged(cause)) => {
+            let document = Document::in_place_of(&bytes, unknown());
+            let aside = keys::unreadable(&key);
+            let note = format!(
+                "the state under {key} could not be read ({cause}); it was set aside, and its past is unknown: look at it with: redis-cli -u {} GET '{aside}'",
+                server.shown
+            );
+            Ok((document, Some(SetAside { key: aside, text: bytes, note })))
+        }
+    }
+}
+
+/// The last entry of a quota that is looked at, counted from the newest.
+fn last_looked(quota: &Quota) -> u32 {
+    quota.limit.saturating_sub(LOOKAHEAD).saturating_add(1)
+}
+
+/// Reads the first members of a wait queue's sorted set.
+fn first(key: &str) -> Cmd {
+    let mut range = cmd("ZRANGE");
+    range.arg(key).arg(0).arg(MOST_WAITING - 1).arg("WITHSCORES");
+    range
+}
+
+/// The wait queue, by its two sorted sets.
+fn waiting(since: &Value, next: &Value) -> Vec<Waiting> {
+    let pairs = |answer: &Value| {
+        let words = Vec::<String>::from_redis_value_ref(answer).unwrap_or_default();
+        let pair = |pair: &[String]| Some((pair.first()?.clone(), score(pair.get(1)?)?));
+        words.chunks(2).filter_map(pair).collect::<Vec<(String, Ms)>>()
+    };
+    let due: HashMap<String, Ms> = pairs(next).into_iter().collect();
+    let one = |(session, since): (String, Ms)| {
+        due.get(&session).map(|next| Waiting { next: *next, since, session: session.clone() })
+    };
+    pairs(since).into_iter().filter_map(one).collect()
+}
+
+/// A score as a time.
+fn score(text: &str) -> Option<Ms> {
+    text.parse::<f64>().ok().map(|score| score.clamp(0.0, 9.0e14) as Ms)
+}
+
+impl Loaded {
+    /// What a person should know of the documents, one line each.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.set_aside.iter().map(|damaged| damaged.note.clone()).collect()
+    }
+
+    /// Whether the commit of a hold or a release was applied that writes these versions.
+    pub(crate) fn has(&self, written: &[String]) -> bool {
+        let scope = |id: &String| self.scope.as_ref().is_some_and(|scope| scope.is_of(id));
+        let fleet = |id: &String| self.fleet.as_ref().is_some_and(|fleet| fleet.is_of(id));
+        written.iter().any(|id| scope(id) || fleet(id))
+    }
+
+    /// The documents that were read, as `state` has them after the step.
+    pub(crate) fn seen(&self, step: &Step, state: State) -> Seen {
+        Seen {
+            now: self.now,
+            fleet: self.fleet.is_some().then_some(state.fleet),
+            scope: self.scope.is_some().then_some(state.scope),
+            sessions: if step.event.is_of_holds() { Vec::new() } else { vec![(step.session.clone(), state.session)] },
+        }
+    }
+
+    /// All that the policy decides from.
+    pub(crate) fn state(&self) -> State {
+        State {
+            fleet: self.fleet.as_ref().map(|d| d.state.clone()).unwrap_or_default(),
+            scope: self.scope.as_ref().map(|d| d.state.clone()).unwrap_or_default(),
+            session: self.session.state.clone(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What would have to change, when, and who brings the session back.
+
+use crate::clock;
+use crate::cmd::hold;
+use crate::engine;
+use crate::hook::prompt;
+use crate::local_time;
+use crate::policy::documents::Hold;
+use crate::policy::documents::Phase;
+use crate::policy::documents::SessionState;
+use crate::policy::limits::Class;
+use crate::policy::limits::millis;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::End;
+use crate::policy::verdict::Reason;
+use crate::process::Standing;
+use crate::text;
+use crate::view::explain::verdict::Told;
+use crate::view::journal::Past;
+
+/// The longest text of an entry that is told.
+const LONGEST: usize = 1000;
+
+/// What stands against the session now.
+pub(crate) fn now(told: &Told<'_>) -> String {
+    let (Some(first), Some(last)) = (told.doors.first(), told.doors.last()) else {
+        return admitted_now(told);
+    };
+    let refused = |decided: &Decision| format!("refused {}: {}. ", decided.reason.code(), prompt::why(decided));
+    // A trip and the cooldown that it opened are one door.
+    let is_same = first.reason == told.reason || (first.reason, told.reason) == (Reason::Cooldown, Reason::Burst);
+    let mut why = if is_same { String::new() } else { format!("Asked now, it would be {}", refused(first)) };
+    if last.reason != first.reason {
+        why.push_str(&format!("After that it would be {}", refused(last)));
+    }
+    match last.retry_after.map(millis) {
+        Some(left) => {
+            let at = last.now.saturating_add(left);
+            format!(
+                "{why}It would be admitted from {} (in {}), as things stand.",
+                local_time::clock(at, told.now),
+                local_time::left(at, told.now)
+            )
+        }
+        None => format!("{why}No time ends that."),
+    }
+}
+
+/// No limit here stands against it now; its engine may have been refused under tighter ones.
+fn admitted_now(told: &Told<'_>) -> String {
+    let due = told.retry_after.map(|left| told.past.ms.saturating_add(left)).filter(|due| *due > told.now);
+    match due.filter(|_| is_waited_for(&told.state.session)) {
+        Some(due) => format!(
+            "Asked now under the limits here, it would be admitted. It was refused until {} (in {}) under its own.",
+            local_time::clock(due, told.now),
+            local_time::left(due, told.now)
+        ),
+        None => "Asked now, it would be admitted.".to_owned(),
+    }
+}
+
+/// What became of the session since, where that says more than what stands against it.
+pub(crate) fn since(told: &Told<'_>) -> Option<&'static str> {
+    let session = &told.state.session;
+    let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
+    let is_refusal = told.class == Class::Stop && !told.reason.is_admission() && told.reason != Reason::Event;
+    if session.phase == Phase::Asleep {
+        Some("The client stopped this background session. Open it to go on: claude agents")
+    } else if session.phase == Phase::Ended {
+        Some("The session has ended.")
+    } else if session.needs_you {
+        Some("It stands at a permission dialog now: answer it there.")
+    } else if is_prompted && is_refusal {
+        Some("It was prompted since, and is at work: its next stop asks again.")
+    } else {
+        None
+    }
+}
+
+/// Whether a turn of it failed since: a stop would have brought another verdict.
+pub(crate) fn failed_since(told: &Told<'_>) -> bool {
+    let begun = told.state.session.begun.as_ref();
+    begun.is_some_and(|begun| !begun.id.is_empty() && begun.at > told.past.ms)
+}
+
+/// That its last turn failed, with which error, and what mends that.
+pub(crate) fn failed(told: &Told<'_>, failure: &Past) -> String {
+    let at = local_time::clock(failure.ms, told.now);
+    let detail = text::line_of(failure.text("detail"), LONGEST);
+    match detail.split_once(": ") {
+        Some((error, cure)) => format!("Its last turn failed at {at} ({error}). To mend that: {cure}."),
+        None => {
+            let error = if detail.is_empty() { "unknown" } else { &detail };
+            format!("Its last turn failed at {at} ({error}). That may pass by itself; there is nothing to mend here.")
+        }
+    }
+}
+
+/// Who brings it back, and what a person can do.
+pub(crate) fn by_whom(told: &Told<'_>) -> String {
+    if told.class == Class::Compact {
+        return "The client asks again when it next wants to compact; until then the agent goes on uncompacted."
+            .to_owned();
+    }
+    match told.reason.end() {
+        End::Successor => return "Nobody needs to: whoever took over decides what comes.".to_owned(),
+        End::Repair => {
+            return "Nothing was asked, and nothing asks again by itself: mend that, then type in the session to go on.".to_owned();
+        }
+        _ => {}
+    }
+    let is_shut_by = |found: &dyn Fn(Reason) -> bool| told.doors.iter().any(|door| found(door.reason));
+    let named = |field| if told.name.is_empty() { text::line(told.past.text(field)) } else { told.name.clone() };
+    let (scope, session) = (named("scope"), text::word(&named("session")));
+    let place = told.place;
+    let waited = is_waited_for(&told.state.session);
+    let mut person = String::new();
+    if is_shut_by(&|reason| reason == Reason::Hold) {
+        let in_force = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.holds(told.now));
+        let (own, fleets) = (hold::release(&scope, place), hold::release("", place));
+        person = match (in_force(&told.state.scope.hold), in_force(&told.state.fleet.hold)) {
+            (true, true) => format!("To lift its hold and the fleet's before: {own}; {fleets}. "),
+            (true, false) => format!("To lift the hold before: {own}. "),
+            _ => format!("To lift the fleet's hold before: {fleets}. "),
+        };
+    }
+    if is_shut_by(&|reason| reason == Reason::Parked) {
+        if !waited {
+            return format!("{person}The client wakes it by itself; or type in the session to go on.");
+        }
+        person.push_str(&format!("The client wakes it; to do so before: frosty wake {session}{place}. "));
+    } else if waited && is_shut_by(&Reason::is_rest) {
+        // Where nothing waits, nothing hears of a wake-up.
+        person.push_str(&format!("To wake it: frosty wake {session}{place}. "));
+    }
+    format!("{person}{}", who_asks(told))
+}
+
+fn is_waited_for(session: &SessionState) -> bool {
+    session.phase == Phase::Open && engine::waits(session)
+}
+
+/// Who asks for it when the time has come.
+fn who_asks(told: &Told<'_>) -> String {
+    let session = &told.state.session;
+    if told.reason == Reason::WaiterExpired || session.phase == Phase::Expired {
+        return "No engine waits for it any more: type in the session to go on.".to_owned();
+    }
+    let Some(pid) = session.pid else {
+        return "It has no waiting engine (the plain one), so nothing wakes it: type in the session to go on."
+            .to_owned();
+    };
+    let pid = pid.pid;
+    let standing = engine::standing(session);
+    let place = if session.host == clock::host() { "on this machine".to_owned() } else { text::line(&session.host) };
+    if standing == Some(Standing::Gone) {
+        return format!(
+            "Its waiting engine (pid {pid} {place}) is gone, so nothing wakes it: type in the session to go on."
+        );
+    }
+    if standing == Some(Standing::Runs) {
+        format!("Its waiting engine (pid {pid} {place}) asks then by itself.")
+    } else if session.host == clock::host() {
+        format!(
+            "Its waiting engine (pid {pid} in another container, not known from here) asks then by itself, if it runs."
+        )
+    } else {
+        format!("Its waiting engine (pid {pid} on {place}) asks then by itself, if it is still there.")
+    }
+}

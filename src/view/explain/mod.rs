@@ -1,0 +1,16 @@
+//! The journal in words: an entry on one line, and a verdict with its rule, its numbers, and what comes next.
+
+pub(crate) mod comes_back;
+pub mod entry;
+pub(crate) mod rule;
+pub mod verdict;
+
+use std::time::Duration;
+
+use crate::duration;
+use crate::policy::limits::Ms;
+
+/// How long a stretch of milliseconds is, for people.
+fn long(ms: Ms) -> String {
+    duration::about(Duration::from_millis(ms.max(0).unsigned_abs()))
+}

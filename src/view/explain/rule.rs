@@ -1,0 +1,168 @@
+//! Which rule of docs/policy.md decided, and by which numbers.
+
+use crate::duration;
+use crate::local_time;
+use crate::policy::documents::Hold;
+use crate::policy::documents::IN_FLIGHT;
+use crate::policy::documents::RestKind;
+use crate::policy::limits::ClassPolicy;
+use crate::policy::limits::Quota;
+use crate::policy::limits::millis;
+use crate::policy::long_hold::BY_WILLY;
+use crate::policy::verdict::Reason;
+use crate::text;
+use crate::view::explain::long;
+use crate::view::explain::verdict::Told;
+
+/// The longest text of an entry that is told.
+const LONGEST: usize = 1000;
+
+/// The rule's number and name, as docs/policy.md has them; empty where none decided.
+pub(crate) fn name(told: &Told<'_>) -> &'static str {
+    match told.reason {
+        Reason::MinInterval if told.is_paced() => "rule 5, guard",
+        reason => reason.rule(),
+    }
+}
+
+/// What made it decide so.
+pub(crate) fn numbers(told: &Told<'_>) -> String {
+    let (class, limits) = (told.class.name(), told.policy.class(told.class));
+    let number = |field| told.past.text(field).parse::<u32>().unwrap_or(0);
+    let (attempts, strikes) = (number("attempts"), number("strikes"));
+    let detail = text::line_of(told.past.text("detail"), LONGEST);
+    match told.reason {
+        Reason::Admitted => "no limit stood against it".to_owned(),
+        Reason::Probe => format!("the first after a cooldown; {} counted", strikes_of(strikes)),
+        Reason::MinInterval => guard(told, class, limits),
+        Reason::Burst => {
+            let (limit, window) = limits.burst.map_or((0, String::new()), |b| (b.limit, duration::show(b.window)));
+            format!(
+                "{attempts} attempts within {window}, where {class}.burst.limit is {limit}, opened cooldown number {strikes}{}",
+                told.retry_after.map_or_else(String::new, |left| format!(", of {}", long(left)))
+            )
+        }
+        Reason::Cooldown => format!(
+            "a cooldown was open, with {} counted, forgotten {} after its end ({class}.cooldown.calm)",
+            strikes_of(strikes),
+            duration::show(limits.cooldown.calm)
+        ),
+        Reason::ApiError if strikes == 0 => "the API named a time until which it refuses the fleet's key".to_owned(),
+        Reason::ApiError => format!(
+            "the API had failed {} since the last good stop, and the cooldown after it was open",
+            if strikes == 1 { "once".to_owned() } else { format!("{strikes} times") }
+        ),
+        Reason::Spread => format!(
+            "it was freed together with other sessions, which go on {} apart (spread.step; {} after five minutes, spread.cold)",
+            duration::show(told.policy.spread.step),
+            duration::show(told.policy.spread.cold)
+        ),
+        Reason::Hold => hold(told),
+        reason if reason.is_rest() => rest(told),
+        Reason::Quota => quota(told),
+        Reason::Busy => "other requests changed what it was decided from, until its deadline".to_owned(),
+        Reason::Superseded => "a newer stop, a prompt or the session's end had taken over".to_owned(),
+        Reason::Event => format!("it asked for nothing: {} was journaled", text::line(told.past.text("event"))),
+        Reason::WaiterExpired => "its waiting engine had reached the end of its wait (--wait)".to_owned(),
+        Reason::Lost => "the server had lost its data, and was told first what this machine remembers".to_owned(),
+        Reason::Contested => "the session belonged to another client process, which was looked for first".to_owned(),
+        _ if detail.is_empty() => "nothing more was journaled of it".to_owned(),
+        _ => detail,
+    }
+}
+
+fn strikes_of(strikes: u32) -> String {
+    if strikes == 1 { "1 strike".to_owned() } else { format!("{strikes} strikes") }
+}
+
+/// The guard: how long ago the last admission was, as far as that is still known.
+fn guard(told: &Told<'_>, class: &str, limits: &ClassPolicy) -> String {
+    let (at, interval) = (told.past.ms, millis(limits.min_interval));
+    let shown = duration::show(limits.min_interval);
+    let scope = &told.state.scope;
+    let own = if class == "stop" { &scope.stop } else { &scope.compact };
+    let window =
+        limits.burst.filter(|_| limits.window_limits).filter(|_| told.retry_after.is_some_and(|l| l > interval));
+    if let Some(burst) = window {
+        let (limit, window) = (burst.limit, duration::show(burst.window));
+        return format!("the bang window had no place left: {class}.burst is {limit} in {window}, beside {shown}");
+    }
+    let since = |then: i64| Some(at.saturating_sub(then)).filter(|ago| (0..=interval).contains(ago));
+    let admitted = own.admitted_at.and_then(since);
+    // It may lie ahead, while the other store may still admit.
+    let taken = scope.taken.map(|taken| if taken <= at.saturating_add(IN_FLIGHT) { taken.min(at) } else { taken });
+    if admitted.is_none() && class == "stop" && taken.and_then(since).is_some() {
+        return format!(
+            "the scope had just come from another store, which closes its guard for {class}.min_interval, {shown}"
+        );
+    }
+    // Where another was admitted since, what was left then tells it.
+    let ago = admitted.or_else(|| since(at.saturating_sub(interval).saturating_add(told.retry_after?)));
+    match ago {
+        Some(ago) => {
+            let what = if class == "stop" { "continuation" } else { "compaction" };
+            // Rounded down, as what is left is rounded up.
+            let ago = if ago < 1000 { "less than 1s".to_owned() } else { long(ago / 1000 * 1000) };
+            format!("the last {what} was admitted {ago} before, and {class}.min_interval is {shown}")
+        }
+        None => format!("it was too soon after the last admission; {class}.min_interval is {shown} now"),
+    }
+}
+
+fn hold(told: &Told<'_>) -> String {
+    let told_of = |hold: &Hold| {
+        let until = hold.until.map_or_else(
+            || "without an end".to_owned(),
+            |until| format!("until {}", local_time::clock(until, told.now)),
+        );
+        format!(
+            "held by {} since {}, {until}: {}",
+            text::line(&hold.by),
+            local_time::clock(hold.since, told.now),
+            text::line_of(&hold.reason, LONGEST)
+        ) + &match hold.by.as_str() {
+            BY_WILLY => format!(" (hold_after_strikes is {})", told.policy.hold_after_strikes),
+            _ => String::new(),
+        }
+    };
+    let in_force = |hold: &'_ Option<Hold>| hold.clone().filter(|h| h.since <= told.past.ms && h.holds(told.past.ms));
+    let (own, fleets) = (in_force(&told.state.scope.hold), in_force(&told.state.fleet.hold));
+    match (own, fleets) {
+        (Some(hold), _) => told_of(&hold),
+        (None, Some(hold)) => format!("the whole fleet was {}", told_of(&hold)),
+        (None, None) => "it was held, and is not any more".to_owned(),
+    }
+}
+
+fn rest(told: &Told<'_>) -> String {
+    let rest = told.state.session.rest.as_ref().filter(|rest| rest.kind.code() == told.reason.code());
+    let topic = rest.map(|r| text::line(&r.topic)).filter(|topic| !topic.is_empty());
+    let line = |said: &str| match &topic {
+        Some(topic) => format!("the agent said \"frosty: {said} {topic}\""),
+        None => format!("the agent said \"frosty: {said}\""),
+    };
+    match RestKind::from_code(told.reason.code()) {
+        Some(RestKind::Done) => line("done"),
+        Some(RestKind::Blocked) => line("blocked"),
+        Some(RestKind::WaitFor) => line("wait_for"),
+        Some(RestKind::Parked) => {
+            "the client wakes the session by itself: it has a timer for it, or work of the session runs in the background"
+                .to_owned()
+        }
+        _ => "the agent said when to look again (\"frosty: next_check …\")".to_owned(),
+    }
+}
+
+fn quota(told: &Told<'_>) -> String {
+    let used = |key: &str, quotas: &[Quota], admitted: &[i64]| -> Vec<String> {
+        let line = |quota: &Quota| {
+            let from = told.past.ms.saturating_sub(millis(quota.per));
+            let used = admitted.iter().filter(|at| **at > from && **at <= told.past.ms).count();
+            format!("{key} is {} per {}, of which {used} were used", quota.limit, duration::show(quota.per))
+        };
+        quotas.iter().map(line).collect()
+    };
+    let mut all = used("stop.quotas", &told.policy.stop.quotas, &told.state.scope.quota.admitted);
+    all.extend(used("fleet_quotas", &told.policy.fleet_quotas, &told.state.fleet.quota.admitted));
+    if all.is_empty() { "a quota was used up that is not configured here".to_owned() } else { all.join("; ") }
+}

@@ -1,0 +1,416 @@
+//! A verdict in words: which rule, which numbers, what would have to change, when and by whom it comes back.
+
+use crate::local_time;
+use crate::naming::Names;
+use crate::policy::decision::State;
+use crate::policy::limits::Class;
+use crate::policy::limits::Ms;
+use crate::policy::limits::Policy;
+use crate::policy::verdict::Decision;
+use crate::policy::verdict::End;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
+use crate::view::explain::comes_back;
+use crate::view::explain::entry::who;
+use crate::view::explain::rule;
+use crate::view::journal::Past;
+
+/// What is told, and from what.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// The entry of the verdict.
+    pub past: &'a Past,
+    /// Its reason.
+    pub reason: Reason,
+    /// What was asked for.
+    pub class: Class,
+    /// How long it had to wait then, in milliseconds, if a time ended it.
+    pub retry_after: Option<Ms>,
+    /// The limits as they are configured now.
+    pub policy: &'a Policy,
+    /// What is known of its session and scope now.
+    pub state: &'a State,
+    /// The store's clock.
+    pub now: Ms,
+    /// What refuses an ask now, what does when that is over, and so on; the last one's time ends all, or no time does.
+    pub doors: Vec<Decision>,
+    /// The flags that another command needs to look at the same place, each after a space.
+    pub place: &'a str,
+    /// What the session is shown as; empty where the entry is of none.
+    pub name: String,
+    /// The failure that ended its last turn, if one did.
+    pub failure: Option<&'a Past>,
+}
+
+impl<'a> Told<'a> {
+    /// The verdict of an entry; `None` where its reason is none that this version knows.
+    #[must_use]
+    pub fn of(past: &'a Past, policy: &'a Policy, state: &'a State, now: Ms, doors: Vec<Decision>) -> Option<Self> {
+        let reason = Reason::from_code(past.text("reason"))?;
+        let retry_after = past.text("retry_after_ms").parse().ok();
+        Some(Self {
+            past,
+            reason,
+            class: class(past),
+            retry_after,
+            policy,
+            state,
+            now,
+            doors,
+            place: "",
+            name: String::new(),
+            failure: None,
+        })
+    }
+
+    /// Whether its asks wait out a refusal.
+    pub(crate) fn is_paced(&self) -> bool {
+        self.state.session.pid.is_some() && self.class == Class::Stop
+    }
+
+    /// The verdict in a few sentences, each a line.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let mut all = vec![self.happened()];
+        let is_about_then = matches!(self.reason, Reason::Superseded | Reason::Event)
+            || (self.class == Class::Compact && self.past.says("verdict", "admit"));
+        if self.is_shadow() {
+            all.push(
+                "It is in shadow mode: the verdict is journaled only, and the session got what it gets without Frosty."
+                    .to_owned(),
+            );
+            return all;
+        }
+        if let Some(since) = comes_back::since(self) {
+            all.push(since.to_owned());
+            return all;
+        }
+        let failed =
+            self.failure.filter(|_| self.class == Class::Stop).map(|failure| comes_back::failed(self, failure));
+        match self.reason {
+            reason if reason.is_admission() && self.class == Class::Stop && comes_back::failed_since(self) => {
+                all.push(failed.unwrap_or_else(|| "It went on, and that turn failed.".to_owned()));
+                all.extend([comes_back::now(self), comes_back::by_whom(self)]);
+            }
+            reason if reason.is_admission() && self.class == Class::Stop => {
+                all.push("It went on; its next stop asks again.".to_owned());
+                all.push(comes_back::now(self));
+            }
+            Reason::Event if failed.is_some() => {
+                all.extend(failed);
+                all.extend([comes_back::now(self), comes_back::by_whom(self)]);
+            }
+            _ if is_about_then => {}
+            reason if reason.end() == End::Repair => all.push(comes_back::by_whom(self)),
+            _ => {
+                all.extend(failed);
+                all.extend([comes_back::now(self), comes_back::by_whom(self)]);
+            }
+        }
+        if self.reason == Reason::Superseded {
+            all.push(comes_back::by_whom(self));
+        }
+        all
+    }
+
+    fn is_shadow(&self) -> bool {
+        self.past.says("mode", "shadow")
+    }
+
+    fn happened(&self) -> String {
+        let who = if self.name.is_empty() { who(self.past, &Names::default()) } else { self.name.clone() };
+        // What could not be read does not say whose it was.
+        let who = if who == "-" { "Somebody".to_owned() } else { who };
+        let whose = if self.class == Class::Compact { format!("A compaction of {who}") } else { who };
+        let at = local_time::clock(self.past.ms, self.now);
+        let rule = Some(rule::name(self)).filter(|name| !name.is_empty()).map(|name| format!(" ({name})"));
+        let was = match (self.past.text("verdict"), self.is_shadow()) {
+            ("admit", false) => "was admitted",
+            ("admit", true) => "would have been admitted",
+            ("refuse", true) => "would have been refused",
+            _ => match self.reason.end() {
+                End::Event if self.reason == Reason::WaiterExpired => "was left without an engine",
+                End::Event => "was heard of",
+                End::Store => &format!("could not be decided for ({})", self.reason.code()),
+                End::Repair => &format!("was not decided for ({})", self.reason.code()),
+                _ => "was refused",
+            },
+        };
+        let shadow = if self.is_shadow() { "shadow: " } else { "" };
+        let degraded = if self.past.says("degraded", "1") {
+            " The server was away, and the embedded store on this machine decided."
+        } else {
+            ""
+        };
+        let numbers = rule::numbers(self);
+        let end = if numbers.ends_with('.') { "" } else { "." };
+        format!("{shadow}{whose} {was} at {at}{}: {numbers}{end}{degraded}", rule.unwrap_or_default())
+    }
+}
+
+/// What the entry asked for.
+#[must_use]
+pub fn class(past: &Past) -> Class {
+    if past.says("event", "PreCompact") { Class::Compact } else { Class::Stop }
+}
+
+/// Whether an entry is one of a verdict, or of why there was none: not of what only happened.
+#[must_use]
+pub fn is_verdict(past: &Past) -> bool {
+    let decided = [Outcome::Admit, Outcome::Refuse].iter().any(|outcome| past.says("verdict", outcome.code()));
+    decided || Reason::from_code(past.text("reason")).is_some_and(|reason| reason != Reason::Event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::documents::Begun;
+    use crate::policy::documents::Hold;
+    use crate::policy::documents::Phase;
+    use crate::policy::documents::Rest;
+    use crate::policy::documents::RestKind;
+    use crate::policy::documents::SessionState;
+    use crate::policy::documents::Span;
+    use crate::policy::limits::Quota;
+    use crate::view::journal::Words;
+    use std::time::Duration;
+
+    const AT: Ms = 1_800_000_000_000;
+
+    fn past(reason: &str, more: &[(&str, &str)]) -> Past {
+        let verdict = match reason {
+            "admitted" | "probe" => "admit",
+            "event" | "waiter_expired" | "bad_input" | "bad_usage" => "record",
+            _ => "refuse",
+        };
+        let mut words = Words::default();
+        let own = [("window", "nova-3"), ("scope", "seat"), ("session", "s"), ("verdict", verdict), ("reason", reason)];
+        let numbers = [("event", "Stop"), ("retry_after_ms", "11000"), ("attempts", "3"), ("strikes", "2")];
+        for (name, value) in
+            own.iter().chain(&numbers).filter(|(name, _)| !more.iter().any(|(n, _)| n == name)).chain(more)
+        {
+            words.push(name);
+            words.push(value);
+        }
+        Past::new(words, AT)
+    }
+
+    fn decision(reason: Reason, left: Option<u64>) -> Decision {
+        Decision {
+            outcome: if matches!(reason, Reason::Admitted) { Outcome::Admit } else { Outcome::Refuse },
+            reason,
+            retry_after: left.map(Duration::from_secs),
+            attempts: 1,
+            strikes: 1,
+            fence: None,
+            reason_changed: false,
+            held: None,
+            replaced: None,
+            count: 0,
+            note: String::new(),
+            renewed: false,
+            now: AT + 5000,
+            born: String::new(),
+            client: None,
+            repeated: false,
+            attempt: crate::policy::verdict::Attempt::Uncounted,
+        }
+    }
+
+    fn told(past: &Past, state: &State, now: Decision) -> String {
+        told_of_all(past, state, vec![now])
+    }
+
+    fn told_of_all(past: &Past, state: &State, doors: Vec<Decision>) -> String {
+        let mut policy = Policy::default();
+        policy.stop.quotas = vec![Quota { limit: 2, per: Duration::from_secs(3600) }];
+        let doors = doors.into_iter().filter(|door| door.outcome == Outcome::Refuse).collect();
+        Told::of(past, &policy, state, AT + 5000, doors).unwrap().sentences().join("\n")
+    }
+
+    #[test]
+    fn every_reason_is_told_with_its_rule_numbers_and_way_back() {
+        let mut state = State::default();
+        state.scope.stop.admitted_at = Some(AT - 4000);
+        state.scope.hold =
+            Some(Hold { reason: "mend the key".to_owned(), by: "ann".to_owned(), since: AT - 1, until: None, id: 0 });
+        state.scope.api = Some(Span::new(AT, AT + 9000));
+        state.scope.quota.admitted = vec![AT - 2, AT - 1];
+        let type_on = "type in the session to go on";
+        for reason in Reason::ALL {
+            let kind = RestKind::from_code(reason.code());
+            state.session.rest =
+                kind.map(|kind| Rest { kind, since: AT, until: None, topic: "the build".to_owned(), id: 0 });
+            let words = told(&past(reason.code(), &[("detail", "its detail")]), &state, decision(reason, Some(6)));
+            let expected: &[&str] = match reason {
+                Reason::Admitted => {
+                    &["nova-3 was admitted at ", "(rule 9): no limit stood against it", "next stop asks again"]
+                }
+                Reason::Probe => &["(rule 9, half-open)", "the first after a cooldown; 2 strikes counted"],
+                Reason::MinInterval => &[
+                    "nova-3 was refused at ",
+                    "(rule 7, guard): the last continuation was admitted 4s before, and stop.min_interval is 15s.",
+                    "It would be admitted from ",
+                    "(in 6s)",
+                    "no waiting engine",
+                    type_on,
+                ],
+                Reason::Burst => &[
+                    "(rule 6, bang window): 3 attempts within 20s, where stop.burst.limit is 3, opened cooldown number 2, of 11s",
+                    type_on,
+                ],
+                Reason::Cooldown => &["(rule 2, cooldown)", "2 strikes", "10m after its end", type_on],
+                Reason::ApiError => &["(rule 3, API cooldown)", "the API had failed 2 times", type_on],
+                Reason::Hold => {
+                    &["(rule 1, hold): held by ann since", "without an end: mend the key", "frosty release seat"]
+                }
+                Reason::Rest => &["(rule 4, rest)", "next_check", type_on],
+                Reason::Done => &["(rule 4, rest)", "\"frosty: done", type_on],
+                Reason::Blocked => &["\"frosty: blocked the build\"", type_on],
+                Reason::WaitFor => &["\"frosty: wait_for the build\"", type_on],
+                Reason::Parked => &["the client wakes the session by itself", "The client wakes it by itself; or type"],
+                Reason::Spread => &["(rule 5, release slot)", "250ms apart", type_on],
+                Reason::Quota => &["(rule 8, quota): stop.quotas is 2 per 1h, of which 2 were used", type_on],
+                Reason::Busy => &["other requests changed what it was decided from", type_on],
+                Reason::Superseded => {
+                    &["(rule 0, fence): a newer stop, a prompt or the session's end", "Nobody needs to"]
+                }
+                Reason::Event => &["it asked for nothing: Stop was journaled"],
+                Reason::WaiterExpired => &["reached the end of its wait", type_on],
+                Reason::Lost => &["the server had lost its data"],
+                Reason::Contested => &["belonged to another client process"],
+                Reason::StoreDown => &["could not be decided for (store_down)", "its detail", type_on],
+                Reason::BadConfig => &["was not decided for (bad_config)", "its detail", "mend that"],
+                Reason::BadInput => &["was not decided for (bad_input)", "its detail", "mend that"],
+                Reason::BadUsage => &["was not decided for (bad_usage)", "its detail", "mend that"],
+            };
+            for word in expected {
+                assert!(words.contains(word), "{}: no {word:?} in: {words}", reason.code());
+            }
+            // Nothing hears of a wake-up where no engine waits.
+            assert!(!words.contains("frosty wake"), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_became_of_it_since() {
+        let begun = |at, id: &str| Some(Begun { at, id: id.to_owned() });
+        let session = |begun, needs_you, phase| SessionState { begun, needs_you, phase, ..SessionState::default() };
+        let at_work = "It was prompted since, and is at work: its next stop asks again.";
+        let dialog = "It stands at a permission dialog now: answer it there.";
+        for (session, reason, last) in [
+            (session(begun(AT, "stop"), false, Phase::Open), "cooldown", "type in the session to go on."),
+            (session(begun(AT + 1, ""), false, Phase::Open), "cooldown", at_work),
+            // The client wakes the agent by a prompt of its own.
+            (session(begun(AT + 1, ""), false, Phase::Open), "admitted", "Asked now, it would be admitted."),
+            (session(begun(AT, "stop"), true, Phase::Open), "admitted", dialog),
+            (session(begun(AT, "stop"), true, Phase::Open), "event", dialog),
+            (session(begun(AT + 1, ""), false, Phase::Ended), "done", "The session has ended."),
+            (session(begun(AT + 1, ""), false, Phase::Ended), "admitted", "The session has ended."),
+            (session(begun(AT, "stop"), false, Phase::Open), "admitted", "Asked now, it would be admitted."),
+            (session(begun(AT + 1, "fail"), false, Phase::Open), "admitted", "type in the session to go on."),
+        ] {
+            let state = State { session, ..State::default() };
+            let words = told(&past(reason, &[]), &state, decision(Reason::Admitted, None));
+            assert!(words.ends_with(last), "{words}");
+        }
+    }
+
+    #[test]
+    fn whatever_holds_it_is_named_with_what_lifts_it() {
+        let hold = |until| Some(Hold { reason: "look".to_owned(), by: "ann".to_owned(), since: AT - 1, until, id: 0 });
+        let mut state = State::default();
+        state.scope.hold = hold(Some(AT + 60_000));
+        let refused = past("hold", &[]);
+        let words = told(&refused, &state, decision(Reason::Hold, Some(55)));
+        assert!(words.contains("To lift the hold before: frosty release seat. "), "{words}");
+        assert!(!words.contains("hold_after_strikes"), "{words}");
+        let mut willys = state.clone();
+        willys.scope.hold = hold(None).map(|hold| Hold { by: "willy".to_owned(), ..hold });
+        let words = told(&refused, &willys, decision(Reason::Hold, None));
+        assert!(
+            words.contains("held by willy since") && words.contains(": look (hold_after_strikes is 5)."),
+            "{words}"
+        );
+        state.fleet.hold = hold(None);
+        let words = told(&refused, &state, decision(Reason::Hold, None));
+        assert!(words.contains("before: frosty release seat; frosty release --fleet. "), "{words}");
+        let policy = Policy::default();
+        let mut told = Told::of(&refused, &policy, &state, AT, vec![decision(Reason::Hold, None)]).unwrap();
+        told.place = " --fleet other";
+        let words = told.sentences().join("\n");
+        assert!(words.contains("frosty release seat --fleet other; frosty release --fleet other. "), "{words}");
+    }
+
+    #[test]
+    fn what_stands_against_it_now_and_who_asks() {
+        let mut state = State::default();
+        let refused = past("min_interval", &[]);
+        assert!(told(&refused, &state, decision(Reason::Admitted, None)).contains("Asked now, it would be admitted."));
+        let words = told(&refused, &state, decision(Reason::Done, None));
+        assert!(
+            words.contains("refused done: the agent said it is done. No time ends that.\nIt has no waiting engine"),
+            "{words}"
+        );
+        state.session.pid = Some(crate::process::own());
+        state.session.host = crate::clock::host();
+        let words = told(&refused, &state, decision(Reason::Done, None));
+        assert!(words.contains("No time ends that.\nTo wake it: frosty wake s. Its waiting engine"), "{words}");
+        let words = told(&refused, &state, decision(Reason::MinInterval, Some(6)));
+        assert!(
+            words.contains("(rule 5, guard)") && words.contains("on this machine) asks then by itself."),
+            "{words}"
+        );
+        state.session.host = "elsewhere".to_owned();
+        let words = told(&refused, &state, decision(Reason::MinInterval, Some(6)));
+        assert!(words.contains("on elsewhere) asks then by itself, if it is still there."), "{words}");
+        state.fleet.hold =
+            Some(Hold { reason: "all".to_owned(), by: "bo".to_owned(), since: AT, until: Some(AT + 60_000), id: 0 });
+        let words = told(&past("hold", &[]), &state, decision(Reason::Hold, Some(55)));
+        assert!(words.contains("the whole fleet was held by bo") && words.contains("the fleet's hold"), "{words}");
+    }
+
+    #[test]
+    fn a_call_that_could_not_be_read_is_nobodys() {
+        let nobodys = past("bad_input", &[("window", ""), ("scope", ""), ("session", "")]);
+        let words = told(&nobodys, &State::default(), decision(Reason::Admitted, None));
+        assert!(words.starts_with("Somebody was not decided for (bad_input) at "), "{words}");
+    }
+
+    #[test]
+    fn one_door_after_the_other() {
+        let state = State::default();
+        let after = |reason, from: Ms, left| Decision { now: AT + 5000 + from * 1000, ..decision(reason, left) };
+        let refused = past("cooldown", &[]);
+        let nap = vec![decision(Reason::Cooldown, Some(60)), after(Reason::Rest, 60, Some(140))];
+        let words = told_of_all(&refused, &state, nap);
+        assert!(
+            words.contains("\nAfter that it would be refused rest: the agent rests. It would be admitted from "),
+            "{words}"
+        );
+        assert!(words.contains(" (in 3m20s), as things stand."), "{words}");
+        let mut waited = state.clone();
+        (waited.session.pid, waited.session.host) = (Some(crate::process::own()), crate::clock::host());
+        let done = vec![decision(Reason::Cooldown, Some(60)), after(Reason::Done, 60, None)];
+        let words = told_of_all(&refused, &waited, done);
+        assert!(words.contains("it is done. No time ends that.\nTo wake it: frosty wake s. "), "{words}");
+    }
+
+    #[test]
+    fn shadows_and_compactions() {
+        let state = State::default();
+        let shadow = past("burst", &[("mode", "shadow")]);
+        let words = told(&shadow, &state, decision(Reason::Cooldown, Some(6)));
+        assert!(words.starts_with("shadow: nova-3 would have been refused at "), "{words}");
+        assert_eq!(words.lines().count(), 2, "{words}");
+        let words = told(&past("admitted", &[("mode", "shadow")]), &state, decision(Reason::Admitted, None));
+        assert!(words.starts_with("shadow: nova-3 would have been admitted at "), "{words}");
+        let compact = past("burst", &[("event", "PreCompact")]);
+        let words = told(&compact, &state, decision(Reason::Cooldown, Some(6)));
+        assert!(
+            words.starts_with("A compaction of nova-3 was refused") && words.contains("compact.burst.limit is 4"),
+            "{words}"
+        );
+        assert!(words.ends_with("the agent goes on uncompacted."), "{words}");
+    }
+}

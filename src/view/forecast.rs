@@ -1,0 +1,111 @@
+//! What a step would be decided from if it were asked now, for whoever looks at what would come of it and takes nothing.
+
+use std::io::ErrorKind;
+
+use crate::clock;
+use crate::policy::decision;
+use crate::policy::decision::State;
+use crate::policy::documents::ScopeState;
+use crate::policy::limits::Ms;
+use crate::store::StoreError;
+use crate::store::failover::decider;
+use crate::store::failover::server_record;
+use crate::store::failover::server_record::Route;
+use crate::store::files::ownership;
+use crate::store::files::state_file;
+use crate::store::files::state_file::FleetFile;
+use crate::store::files::state_file::ScopeFile;
+use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::fleet_hold_here;
+use crate::store::server;
+use crate::store::unknown_past;
+
+/// A state, and when it was looked at.
+#[derive(Debug)]
+pub struct Foreseen {
+    /// All that the step would be decided from.
+    pub state: State,
+    /// The store's clock.
+    pub now: Ms,
+    /// Whether the embedded store would decide.
+    pub by_files: bool,
+    /// Why the embedded store would stand in for the server, where it would.
+    pub away: Option<String>,
+    /// What may make the answer another one; empty for nothing.
+    pub note: String,
+}
+
+const TO_TELL: &str = "this machine has something to tell the server first: an ask may be refused min_interval once";
+
+impl Roll<'_> {
+    /// All that a step of this scope and session would be decided from, with what a change of store does to it.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn foresee(&mut self, scope: &str, session: &str) -> Result<Foreseen, StoreError> {
+        let config = self.config;
+        // It decides for others, so nothing decides in its place.
+        if let Some(full) = self.take_full() {
+            return Err(full);
+        }
+        let mut away = self.away().map(ToString::to_string);
+        if self.server.is_some() {
+            match self.foresee_on_server(scope, session) {
+                Ok(foreseen) => return Ok(foreseen),
+                // As a step that gets an error: the embedded store decides for this scope.
+                Err(why) => away = Some(why.to_string()),
+            }
+        }
+        let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;
+        ownership::check(&dir)?;
+        let path = state_file::scope(&dir, scope);
+        let now = clock::host_ms();
+        let is_new = matches!(path.symlink_metadata(), Err(e) if e.kind() == ErrorKind::NotFound);
+        let mut file = match state_file::peek_scope(&dir, scope) {
+            Some(file) => file,
+            None if is_new => ScopeFile::new(ScopeState::default()),
+            // As the next step will find it.
+            None => ScopeFile::new(unknown_past::scope(config, now)),
+        };
+        if server(config).is_some() {
+            if file.away.is_none() {
+                file.take_over(now, decision::pause(&config.policy.stop));
+            }
+            file.stay_over(now, away.is_some());
+        }
+        let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).unwrap_or_default();
+        let since = fleet.since.or(fleet.left.then_some(now));
+        if let (None, Some(since)) = (server(config), since)
+            && (is_new || !file.is_files())
+        {
+            file.adopt(since, now);
+        }
+        let own = state_file::peek_session(&dir, session, scope, &file).unwrap_or_default();
+        let mut fleet = fleet.fleet;
+        fleet.hold = fleet_hold_here(config)?;
+        Ok(Foreseen {
+            state: State { fleet, scope: file.scope, session: own },
+            now,
+            by_files: true,
+            away,
+            note: String::new(),
+        })
+    }
+
+    /// The same, where the server decides.
+    fn foresee_on_server(&mut self, scope: &str, session: &str) -> Result<Foreseen, StoreError> {
+        let config = self.config;
+        let dir = decider::dir(config);
+        let record = dir.as_deref().and_then(server_record::read);
+        let way = dir.as_deref().zip(record.as_ref()).zip(server(config));
+        let way =
+            way.map(|((dir, record), (server, _))| decider::route(config, dir, Some(record), &server.shown, scope));
+        let note = match way {
+            Some(Route::Stays) => return Err(decider::staying()),
+            None | Some(Route::Server) => "",
+            Some(_) => TO_TELL,
+        };
+        let now = self.now()?;
+        Ok(Foreseen { state: self.state(scope, session)?, now, by_files: false, away: None, note: note.to_owned() })
+    }
+}

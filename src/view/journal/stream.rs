@@ -1,0 +1,200 @@
+//! The journal as the server's stream has it.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, Value, cmd};
+
+use crate::config::Config;
+use crate::policy::limits::Ms;
+use crate::store::StoreError;
+use crate::store::server::connection::Link;
+use crate::text;
+use crate::view::journal::Newest;
+use crate::view::journal::Past;
+use crate::view::journal::Patience;
+use crate::view::journal::Words;
+
+/// The id before every other.
+pub(crate) const FIRST: &str = "0-0";
+
+/// No more entries are asked for at once: the server answers others meanwhile.
+const PAGE: usize = 1000;
+const SMALLEST_PAGE: usize = 32;
+/// Where that was more than is taken at once, so much fewer are asked for.
+const FEWER: usize = 8;
+
+/// Reads the stream from its end back, and tells where that is.
+pub(crate) fn read(
+    config: &Config,
+    link: &mut Link<'_>,
+    newest: &mut Newest,
+    wanted: &mut impl FnMut(&Past) -> bool,
+) -> Result<String, StoreError> {
+    let each = newest.patience.each;
+    let end = end(config, link, each)?;
+    let mut last = Some(end.clone()).filter(|end| end != FIRST);
+    let mut page = newest.most.saturating_add(1).clamp(SMALLEST_PAGE, PAGE);
+    let mut largest = PAGE;
+    let mut pages = 0_usize;
+    while let Some(from) = last.take() {
+        let oldest = newest.from();
+        if oldest == Ms::MAX || (pages > 0 && newest.is_late()) {
+            break;
+        }
+        let oldest = if oldest > 0 { oldest.to_string() } else { "-".to_owned() };
+        let answer = match ask(link, &range(config, &from, &oldest, page), each) {
+            Err(_) if link.overran() && page > 1 => {
+                (largest, page) = (page / FEWER, (page / FEWER).max(1));
+                last = Some(from);
+                link.renew()?;
+                continue;
+            }
+            answer => answer?,
+        };
+        pages += 1;
+        let found = entries(&answer, link)?;
+        if found.len() == page {
+            last = found.last().and_then(|(id, _)| before(id));
+        }
+        for (id, words) in found {
+            if let Some(past) = past(config, &id, words) {
+                newest.take_from_server(past, wanted);
+            }
+        }
+        page = largest.max(1);
+    }
+    Ok(end)
+}
+
+/// How long whoever follows waits for a server that should have answered: meanwhile nothing else is told.
+const FOLLOWED: Duration = Duration::from_secs(2);
+
+/// The id of the last entry; [`FIRST`] where there is none.
+pub(crate) fn end(config: &Config, link: &mut Link<'_>, within: Duration) -> Result<String, StoreError> {
+    let last = entries(&ask(link, &range(config, "+", "-", 1), within)?, link)?.pop();
+    Ok(last.map_or_else(|| FIRST.to_owned(), |(id, _)| id))
+}
+
+fn range(config: &Config, from: &str, to: &str, most: usize) -> Cmd {
+    let mut range = cmd("XREVRANGE");
+    range.arg(&config.stream).arg(from).arg(to).arg("COUNT").arg(most);
+    range
+}
+
+/// What came after an entry, oldest first, waited for so long if need be; each with its id.
+pub(crate) fn after(
+    config: &Config,
+    link: &mut Link<'_>,
+    id: &str,
+    wait: Option<Duration>,
+) -> Result<Vec<Raw>, StoreError> {
+    let mut page = PAGE;
+    let answer = loop {
+        let mut read = cmd("XREAD");
+        read.arg("COUNT").arg(page);
+        if let Some(wait) = wait {
+            read.arg("BLOCK").arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+        }
+        read.arg("STREAMS").arg(&config.stream).arg(id);
+        match ask(link, &read, wait.map_or(Patience::ALL.each, |wait| wait + FOLLOWED)) {
+            Err(_) if link.overran() && page > 1 => {
+                page = (page / FEWER).max(1);
+                link.renew()?;
+            }
+            answer => break answer?,
+        }
+    };
+    match &answer {
+        Value::Nil => Ok(Vec::new()),
+        Value::Array(streams) => match streams.as_slice() {
+            [] => Ok(Vec::new()),
+            [Value::Array(stream)] if stream.len() == 2 => entries(stream.get(1).unwrap_or(&Value::Nil), link),
+            _ => Err(link.nonsense(&answer)),
+        },
+        _ => Err(link.nonsense(&answer)),
+    }
+}
+
+fn ask(link: &mut Link<'_>, command: &Cmd, within: Duration) -> Result<Value, StoreError> {
+    link.until(Instant::now() + within);
+    link.send([command])?;
+    link.take().map_err(|e| match e {
+        // Its key is none of those that the usual cure would list.
+        StoreError::Refused { at, said, .. } if said.contains("WRONGTYPE") => {
+            let stream = text::path(Path::new(&link.config().stream));
+            let cure = format!(
+                "the key of the journal, {stream}, holds another type; move it away: redis-cli -u {at} RENAME {stream} {stream}.other"
+            );
+            StoreError::Refused { at, said, cure }
+        }
+        other => other,
+    })
+}
+
+/// An entry's id and its fields.
+pub(crate) type Raw = (String, Words);
+
+/// One that is cut off by a limit of the server is no entry, and hides no other.
+fn entries(answer: &Value, link: &Link<'_>) -> Result<Vec<Raw>, StoreError> {
+    match answer {
+        Value::Array(all) => Ok(all.iter().filter_map(entry).collect()),
+        Value::Nil => Ok(Vec::new()),
+        other => Err(link.nonsense(other)),
+    }
+}
+
+fn entry(value: &Value) -> Option<Raw> {
+    let Value::Array(parts) = value else { return None };
+    let [id, Value::Array(all)] = parts.as_slice() else { return None };
+    let mut words = Words::with_room();
+    for word in all {
+        words.push(&text(word)?);
+    }
+    Some((text(id)?.into_owned(), words))
+}
+
+fn text(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes)),
+        Value::SimpleString(text) => Some(text.into()),
+        _ => None,
+    }
+}
+
+/// One of this fleet's entries: the stream may be shared, and anybody may write there.
+pub(crate) fn past(config: &Config, id: &str, words: Words) -> Option<Past> {
+    let past = Past::new(words, arrived(id)?);
+    past.says("fleet", &config.fleet).then_some(past)
+}
+
+fn arrived(id: &str) -> Option<Ms> {
+    id.split('-').next()?.parse().ok()
+}
+
+/// The largest id before this one.
+pub(crate) fn before(id: &str) -> Option<String> {
+    let (ms, seq) = id.split_once('-')?;
+    let (ms, seq): (u64, u64) = (ms.parse().ok()?, seq.parse().ok()?);
+    match (ms.checked_sub(1), seq.checked_sub(1)) {
+        (_, Some(seq)) => Some(format!("{ms}-{seq}")),
+        // Without the second number it is the last of that millisecond.
+        (Some(ms), None) => Some(ms.to_string()),
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_before() {
+        for (id, earlier) in
+            [("5-7", Some("5-6")), ("5-0", Some("4")), ("0-1", Some("0-0")), ("0-0", None), ("x", None)]
+        {
+            assert_eq!(before(id).as_deref(), earlier, "{id}");
+        }
+    }
+}

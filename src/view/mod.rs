@@ -1,0 +1,7 @@
+//! Reads a fleet for people: sessions, the journal, and verdicts in words. No Stop event uses it.
+
+pub mod explain;
+pub mod forecast;
+pub mod journal;
+pub mod sessions;
+pub mod survey;

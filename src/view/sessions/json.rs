@@ -1,0 +1,176 @@
+//! The report as one JSON object. Fields are only ever added; docs/status.md lists them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::policy::documents::Hold;
+use crate::policy::limits::Ms;
+use crate::process::Standing;
+use crate::text;
+use crate::view::sessions::Report;
+use crate::view::sessions::Row;
+use crate::view::sessions::kind::Back;
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    at: Ms,
+    store: String,
+    fleet: String,
+    mode: &'static str,
+    away: Option<String>,
+    backlog: Option<Waits>,
+    hold: Option<Held>,
+    totals: BTreeMap<&'a str, usize>,
+    left_out: BTreeMap<&'a str, usize>,
+    admissions_cut: bool,
+    sessions: Vec<One<'a>>,
+}
+
+#[derive(Serialize)]
+struct Waits {
+    journal_bytes: u64,
+    given_up_bytes: u64,
+    scopes: usize,
+    breaker_open: bool,
+}
+
+#[derive(Serialize)]
+struct Held {
+    by: String,
+    reason: String,
+    since: Ms,
+    until: Option<Ms>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Rests {
+    kind: &'static str,
+    since: Ms,
+    until: Option<Ms>,
+    topic: String,
+}
+
+#[derive(Serialize)]
+struct One<'a> {
+    id: &'a str,
+    name: String,
+    label: String,
+    shown: String,
+    project: String,
+    scope: &'a str,
+    host: String,
+    state: &'static str,
+    back_by: Option<&'static str>,
+    back_at: Option<Ms>,
+    attempts: u32,
+    attempts_limit: Option<u32>,
+    strikes: u32,
+    api_strikes: u32,
+    admissions_last_hour: Option<u32>,
+    quota_left: Option<u32>,
+    last_reason: String,
+    continuations: u32,
+    seen: Ms,
+    quiet_ms: Ms,
+    needs_you: bool,
+    woken: bool,
+    engine: Option<&'static str>,
+    pid: Option<u32>,
+    rest: Option<Rests>,
+    hold: Option<Held>,
+    undecided: Option<Open>,
+}
+
+/// The last hook call, where it came to no verdict.
+#[derive(Serialize)]
+struct Open {
+    event: String,
+    reason: String,
+    why: String,
+    at: Ms,
+}
+
+/// The object, on one line with its newline.
+#[must_use]
+pub fn line(report: &Report) -> String {
+    let whole = Whole {
+        at: report.now,
+        store: text::line(&report.store),
+        fleet: text::line(&report.fleet),
+        mode: if report.shadow { "shadow" } else { "enforce" },
+        away: report.away.as_deref().map(text::line),
+        backlog: report.backlog.as_ref().map(|backlog| Waits {
+            journal_bytes: backlog.unshipped,
+            given_up_bytes: backlog.given_up,
+            scopes: backlog.away,
+            breaker_open: backlog.breaker.is_some(),
+        }),
+        hold: report.hold.as_ref().map(|hold| held(hold, None)),
+        totals: report.totals().into_iter().map(|(kind, n)| (kind.code(), n)).collect(),
+        left_out: BTreeMap::from([("ended", report.left_out.ended), ("old", report.left_out.old)]),
+        admissions_cut: report.journal_cut,
+        sessions: report.rows.iter().map(|row| one(report, row)).collect(),
+    };
+    let mut line = serde_json::to_string(&whole).unwrap_or_default();
+    line.push('\n');
+    line
+}
+
+fn one<'a>(report: &Report, row: &'a Row) -> One<'a> {
+    let session = &row.session;
+    let rest = session.rest.as_ref().filter(|rest| rest.lasts(report.now));
+    One {
+        id: &row.id,
+        name: text::line(&session.name),
+        label: text::line(&session.label),
+        shown: row.name.clone(),
+        project: text::line_of(&session.project, text::LONGEST_FOLDER),
+        scope: &session.scope,
+        host: text::line(&session.host),
+        state: row.kind.code(),
+        back_by: row.back.code(),
+        back_at: match row.back {
+            Back::At(at) => Some(at),
+            Back::Now => Some(report.now),
+            _ => None,
+        },
+        attempts: row.attempts,
+        attempts_limit: report.burst,
+        strikes: row.strikes,
+        api_strikes: row.api_strikes,
+        admissions_last_hour: row.admissions,
+        quota_left: row.quota.map(|quota| quota.left),
+        last_reason: text::line(&session.last_reason),
+        continuations: session.count,
+        seen: session.seen,
+        quiet_ms: row.quiet,
+        needs_you: session.needs_you,
+        woken: session.woken,
+        engine: row.engine.map(|engine| match engine {
+            Standing::Runs => "waits",
+            Standing::Gone => "gone",
+            Standing::Unknown => "unknown",
+        }),
+        pid: session.pid.map(|engine| engine.pid),
+        rest: rest.map(|rest| Rests {
+            kind: rest.kind.code(),
+            since: rest.since,
+            until: rest.until,
+            topic: text::line(&rest.topic),
+        }),
+        hold: row.hold.as_ref().map(|(hold, whole)| held(hold, Some(*whole))),
+        undecided: row.undecided.as_ref().map(|mark| Open {
+            event: text::line(&mark.event),
+            reason: text::line(&mark.reason),
+            why: text::line(&mark.why),
+            at: mark.at,
+        }),
+    }
+}
+
+fn held(hold: &Hold, fleet: Option<bool>) -> Held {
+    Held { by: text::line(&hold.by), reason: text::line(&hold.reason), since: hold.since, until: hold.until, fleet }
+}

@@ -1,0 +1,86 @@
+//! The terminal: how wide it is, whether it is coloured, and a screen of its own that is drawn anew and given back.
+
+use std::io::{self, IsTerminal, Write};
+
+use rustix::termios::tcgetwinsize;
+
+use crate::color;
+use crate::env;
+use crate::view::sessions::table::Style;
+use crate::view::sessions::width;
+
+/// What is no terminal is this wide.
+const PLAIN_WIDTH: usize = 80;
+/// No terminal is taken to be narrower or wider.
+const NARROWEST: usize = 20;
+const WIDEST: usize = 1000;
+/// A terminal that does not tell its height.
+const PLAIN_HEIGHT: usize = 24;
+
+/// How lines are drawn to the standard output: as wide as its terminal; elsewhere nothing is cut off. Coloured where
+/// [`color::is_wanted`] finds so.
+#[must_use]
+pub fn style() -> Style {
+    let out = io::stdout();
+    let is_terminal = out.is_terminal();
+    let told = if is_terminal { size().map(|(width, _)| width).or_else(env::columns) } else { None };
+    let width = told.unwrap_or(PLAIN_WIDTH);
+    let colours = color::is_wanted(is_terminal);
+    Style { width: width.clamp(NARROWEST, WIDEST), uncut: !is_terminal, colours }
+}
+
+/// How many lines the terminal has.
+#[must_use]
+pub fn height() -> usize {
+    size().map_or(PLAIN_HEIGHT, |(_, height)| height)
+}
+
+fn size() -> Option<(usize, usize)> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
+}
+
+/// The terminal's other screen, with no cursor and no wrapping; given back when this is dropped.
+pub struct Screen(());
+
+impl Screen {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub fn take() -> io::Result<Self> {
+        let screen = Self(());
+        write("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J")?;
+        Ok(screen)
+    }
+
+    /// Draws these lines from the top, in one write and without clearing first, so that nothing flickers.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub fn draw(&self, lines: &[String], columns: usize) -> io::Result<()> {
+        let mut frame = "\x1b[H".to_owned();
+        for (i, line) in lines.iter().enumerate() {
+            frame.push_str(if i == 0 { "" } else { "\r\n" });
+            frame.push_str(line);
+            // Behind a full line the cursor stands on its last character.
+            if width::of_painted(line) < columns {
+                frame.push_str("\x1b[K");
+            }
+        }
+        frame.push_str("\x1b[J");
+        write(&frame)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = write("\x1b[?7h\x1b[?25h\x1b[?1049l");
+    }
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}

@@ -1,0 +1,243 @@
+//! What a session does now, and what brings it back: one pure function, [`of`].
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use crate::policy::decision;
+use crate::policy::decision::State;
+use crate::policy::documents::FleetState;
+use crate::policy::documents::Hold;
+use crate::policy::documents::Phase;
+use crate::policy::documents::RestKind;
+use crate::policy::documents::ScopeState;
+use crate::policy::documents::SessionState;
+use crate::policy::documents::Span;
+use crate::policy::limits::Ms;
+use crate::policy::limits::Policy;
+use crate::policy::limits::millis;
+use crate::policy::request::Claim;
+use crate::policy::request::Event;
+use crate::policy::request::Step;
+use crate::policy::verdict::End;
+use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
+use crate::view::sessions::kind::Back;
+use crate::view::sessions::kind::Kind;
+use crate::view::survey::QuotaLeft;
+
+/// What stands in a session's way may change so often until it would be admitted; no more is looked ahead.
+pub const MOST_DOORS: usize = 8;
+
+/// Who waits for a session since its last stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Nobody: the plain engine answers and is gone.
+    Plain,
+    /// A process, as far as can be known.
+    Waits,
+    /// A process of this machine that is gone.
+    Gone,
+}
+
+/// All that a session's state is told from.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The limits.
+    pub policy: &'a Policy,
+    /// The fleet's hold, if one is in force.
+    pub fleet_hold: Option<&'a Hold>,
+    /// The scope it was last seen in.
+    pub scope: &'a ScopeState,
+    /// The session.
+    pub session: &'a SessionState,
+    /// What is left of the quotas that count it.
+    pub quota: Option<QuotaLeft>,
+    /// Who waits for it.
+    pub engine: Engine,
+    /// Whether only the server, which is away, knows what it was answered last.
+    pub hearsay: bool,
+    /// Whether its last hook call came to no verdict; `Some(true)` where a process waits until it can.
+    pub undecided: Option<bool>,
+    /// A turn without an event for so long may have been broken off.
+    pub park_max: Ms,
+    /// The store's clock.
+    pub now: Ms,
+}
+
+/// What a session does now and what brings it back. The first that applies: it has ended; it stands at a dialog; nothing
+/// was refused since its last admission or prompt; nobody waits for the answer, any more or at all; and then the rule that
+/// would refuse it if its engine asked now.
+#[must_use]
+pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
+    let session = facts.session;
+    if let Some(waits) = facts.undecided {
+        return (Kind::Undecided, if waits { Back::Mended } else { Back::Prompt });
+    }
+    if session.phase == Phase::Ended {
+        return (Kind::Ended, Back::Nothing);
+    }
+    if session.phase == Phase::Asleep {
+        return (Kind::Asleep, Back::Prompt);
+    }
+    if session.needs_you {
+        return (Kind::NeedsYou, Back::Answer);
+    }
+    // What this machine was told of it is how long it rests, not that it went on since.
+    if facts.hearsay && facts.engine != Engine::Waits {
+        return (Kind::Unknown, Back::Nothing);
+    }
+    if let Some(moving) = unrefused(facts) {
+        // A turn that a person broke off (Esc) sends no event (client 2.1.331).
+        let is_silent = moving == Kind::Running && facts.now.saturating_sub(session.seen) > facts.park_max;
+        return (if is_silent { Kind::NoEvent } else { moving }, Back::Nothing);
+    }
+    let rest = session.rest.as_ref().filter(|rest| rest.lasts(facts.now) && !session.woken);
+    match facts.engine {
+        _ if session.phase == Phase::Expired => (Kind::Expired, Back::Prompt),
+        Engine::Gone => (Kind::WaiterLost, Back::Prompt),
+        Engine::Plain => match rest.map(|rest| rest.kind) {
+            Some(RestKind::Done) => (Kind::Done, Back::Prompt),
+            Some(RestKind::Parked) => (Kind::Parked, Back::Client),
+            _ => (Kind::Stopped, Back::Prompt),
+        },
+        Engine::Waits => waiting(facts),
+    }
+}
+
+/// What it does where no ask of it was refused, or no turn of it failed, since it was last admitted or prompted.
+fn unrefused(facts: &Facts<'_>) -> Option<Kind> {
+    let (session, scope) = (facts.session, facts.scope);
+    let begun = session.begun.as_ref();
+    if begun.is_some_and(|begun| begun.id.is_empty()) {
+        return Some(Kind::Running);
+    }
+    match Reason::from_code(&session.last_reason) {
+        None if begun.is_none() => Some(Kind::Idle),
+        Some(reason) if reason.is_admission() => {
+            // A failed turn asks nothing by itself. The first good stop clears what it left.
+            let failed = scope.api_strikes > 0 || scope.api_holds > 0;
+            let since = begun.is_some_and(|begun| scope.stop.admitted_at.is_none_or(|at| at < begun.at));
+            (!(failed && since)).then_some(Kind::Running)
+        }
+        _ => None,
+    }
+}
+
+/// An engine waits: what it would be answered now, and when it would be admitted.
+fn waiting(facts: &Facts<'_>) -> (Kind, Back) {
+    let mut first = None;
+    let mut at = facts.now;
+    for _ in 0..MOST_DOORS {
+        let Some((reason, ends)) = refusal(facts, at) else { break };
+        first.get_or_insert(reason);
+        let kind = first.map_or(Kind::Guard, kind);
+        match ends {
+            Some(end) if end > at => at = end,
+            Some(_) => break,
+            None => return (kind, ended_by(reason)),
+        }
+    }
+    match first {
+        Some(reason) => (kind(reason), Back::At(at)),
+        // Its time is over and it has not asked yet, or a project's own limits are tighter than these.
+        None => {
+            let back = if facts.now.saturating_sub(due_since(facts)) <= ASKS_WITHIN { Back::Now } else { Back::Later };
+            (Reason::from_code(&facts.session.last_reason).map_or(Kind::Guard, kind), back)
+        }
+    }
+}
+
+/// An engine asks no later than that after its time has come.
+const ASKS_WITHIN: Ms = 6000;
+
+/// Since when nothing of these limits stands against it; a wake-up has just come, as far as is known.
+fn due_since(facts: &Facts<'_>) -> Ms {
+    let Facts { scope, session, now, .. } = facts;
+    if session.woken {
+        return *now;
+    }
+    let limits = &facts.policy.stop;
+    let ends = [
+        scope.stop.admitted_at.map(|at| at.saturating_add(millis(limits.min_interval))),
+        scope.taken.map(|at| at.saturating_add(decision::pause(limits))),
+        scope.stop.cooldown.map(|span| span.end),
+        scope.api.map(|span| span.end),
+        scope.hold.as_ref().and_then(|hold| hold.until),
+        scope.released,
+        session.rest.as_ref().and_then(|rest| rest.until),
+        facts.quota.and_then(|quota| quota.frees),
+        Some(session.seen),
+    ];
+    ends.into_iter().flatten().filter(|end| end <= now).max().unwrap_or(0)
+}
+
+/// The rule that would refuse a paced ask at this time, and when it would not any more, if a time ends it.
+fn refusal(facts: &Facts<'_>, at: Ms) -> Option<(Reason, Option<Ms>)> {
+    // A release slot that was given stands; which one comes next is told by the ask alone.
+    let slots = facts.session.slot.map(|slot| Span::new(0, slot));
+    let fleet = FleetState { hold: facts.fleet_hold.cloned(), slots, ..FleetState::default() };
+    let mut state = State { fleet, scope: facts.scope.clone(), session: facts.session.clone() };
+    let answer = decision::step(&unlimited(facts.policy), &mut state, &ask(facts.session), at);
+    if answer.outcome == Outcome::Refuse {
+        return Some((answer.reason, answer.retry_after.map(|left| at.saturating_add(millis(left)))));
+    }
+    let frees = facts.quota.and_then(|quota| quota.frees).filter(|frees| *frees > at);
+    frees.map(|frees| (Reason::Quota, Some(frees)))
+}
+
+/// The limits but the quotas, which are counted where they are kept.
+fn unlimited(policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    policy.stop.quotas.clear();
+    policy.fleet_quotas.clear();
+    policy
+}
+
+fn ask(session: &SessionState) -> Step {
+    Step {
+        event: Event::Ask { fence: session.fence.unwrap_or(0), renew: false },
+        event_name: String::new(),
+        detail: String::new(),
+        scope: String::new(),
+        session: String::new(),
+        name: String::new(),
+        named_by_project: false,
+        project: String::new(),
+        paced: true,
+        shadow: false,
+        pid: None,
+        client: None,
+        claim: Claim::Beside,
+        late: None,
+        host: String::new(),
+        host_ms: 0,
+        r: 0,
+        id: String::new(),
+        known_born: String::new(),
+    }
+}
+
+fn kind(reason: Reason) -> Kind {
+    match reason {
+        Reason::Hold => Kind::Hold,
+        Reason::Cooldown | Reason::Burst => Kind::Cooldown,
+        Reason::ApiError => Kind::ApiCooldown,
+        Reason::Rest => Kind::Resting,
+        Reason::Done => Kind::Done,
+        Reason::Blocked => Kind::Blocked,
+        Reason::WaitFor => Kind::WaitFor,
+        Reason::Parked => Kind::Parked,
+        Reason::Spread => Kind::Spread,
+        Reason::Quota => Kind::Quota,
+        _ => Kind::Guard,
+    }
+}
+
+/// Who ends what no time ends.
+fn ended_by(reason: Reason) -> Back {
+    match reason.end() {
+        End::Release => Back::Release,
+        End::Client => Back::Client,
+        _ => Back::Wake,
+    }
+}

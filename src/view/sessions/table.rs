@@ -1,0 +1,356 @@
+//! The report as lines for a terminal.
+
+use crate::local_time;
+use crate::policy::documents::Hold;
+use crate::policy::documents::RestKind;
+use crate::text;
+use crate::view::sessions::Report;
+use crate::view::sessions::Row;
+use crate::view::sessions::kind::Back;
+use crate::view::sessions::kind::Kind;
+use crate::view::sessions::width;
+
+/// No name is cut shorter.
+const NARROWEST_NAME: usize = 10;
+/// So much of the last reason is shown beside any name: the longest code.
+const REASON: usize = 12;
+/// Between two columns.
+const GAP: &str = "  ";
+/// Before a line that goes on.
+const INDENT: &str = "  ";
+
+/// How lines are drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// Columns of the terminal.
+    pub width: usize,
+    /// Whether lines may be longer than that: nothing is cut off.
+    pub uncut: bool,
+    /// Whether it is coloured.
+    pub colours: bool,
+}
+
+impl Style {
+    fn paint(self, sgr: &str, text: &str) -> String {
+        if self.colours && !sgr.is_empty() { format!("\x1b[{sgr}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn line(self, sgr: &str, text: &str) -> String {
+        if self.uncut { self.paint(sgr, text) } else { self.paint(sgr, &width::cut(text, self.width)) }
+    }
+}
+
+const BOLD: &str = "1";
+const DIM: &str = "2";
+const ALARM: &str = "1;31";
+const WARNING: &str = "33";
+const HELD: &str = "1;35";
+
+fn colour(kind: Kind) -> &'static str {
+    match kind {
+        Kind::NeedsYou => "1;33",
+        Kind::WaiterLost | Kind::Expired | Kind::Undecided => ALARM,
+        Kind::Hold => HELD,
+        Kind::Cooldown | Kind::ApiCooldown | Kind::Quota | Kind::NoEvent => WARNING,
+        Kind::Guard | Kind::Spread | Kind::Running => "32",
+        Kind::Resting | Kind::WaitFor | Kind::Blocked | Kind::Parked => "36",
+        Kind::Done | Kind::Asleep | Kind::Idle | Kind::Unknown | Kind::Ended => DIM,
+        Kind::Stopped => "31",
+    }
+}
+
+/// The head: the store, what is wrong with it, the fleet's hold, and how many are in each state.
+#[must_use]
+pub fn head(report: &Report, style: Style) -> Vec<String> {
+    let mut lines = Vec::new();
+    let now = report.now;
+    let place = format!("❄ {}  fleet {}", text::line(&report.store), text::line(&report.fleet));
+    let time = local_time::zoned(now, now);
+    let room = style.width.saturating_sub(width::of(&time) + 2);
+    let place = if style.uncut { width::pad(place, room) } else { width::fill(&place, room) };
+    lines.push(format!("{}{GAP}{}", style.paint(BOLD, &place), style.paint(DIM, &time)));
+    if report.shadow {
+        lines.push(style.line(WARNING, "SHADOW: Frosty only looks on here; the states are what it would do"));
+    }
+    if let Some(why) = &report.away {
+        lines.push(style.line(ALARM, "the server is away: this is what this machine knows"));
+        lines.push(style.line(WARNING, &format!("  {}", text::line(why))));
+    }
+    lines.extend(backlog(report).map(|said| style.line(WARNING, &said)));
+    if let Some(hold) = &report.hold {
+        lines.push(style.line(HELD, &format!("HOLD of the whole fleet {}", held(hold, now))));
+    }
+    if !report.rows.is_empty() {
+        let totals = report.totals().into_iter().map(|(kind, n)| format!("{n} {}", kind.words()));
+        let sessions = if report.rows.len() == 1 { "session" } else { "sessions" };
+        let columns = if style.uncut { usize::MAX } else { style.width };
+        lines.extend(wrapped(&format!("{} {sessions}: ", report.rows.len()), totals, columns));
+    }
+    lines
+}
+
+/// A list, on as many lines as it takes.
+fn wrapped(begin: &str, items: impl Iterator<Item = String>, most: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = begin.to_owned();
+    let mut items = items.peekable();
+    while let Some(mut item) = items.next() {
+        if items.peek().is_some() {
+            item.push(',');
+        }
+        if width::of(&line) + width::of(&item) > most && width::of(&line) > INDENT.len() {
+            lines.push(line.trim_end().to_owned());
+            line = INDENT.to_owned();
+        }
+        line.push_str(&item);
+        line.push(' ');
+    }
+    lines.push(line.trim_end().to_owned());
+    lines.into_iter().map(|line| width::cut(&line, most)).collect()
+}
+
+/// That the store could not be asked, and of when the rows below are.
+#[must_use]
+pub fn trouble(why: &str, last: Option<&Report>, style: Style) -> String {
+    let of = last.map(|report| format!("as of {}: ", local_time::clock(report.now, report.now))).unwrap_or_default();
+    style.line(ALARM, &format!("{of}{}", text::line(why)))
+}
+
+/// What has not come to the server yet.
+fn backlog(report: &Report) -> Option<String> {
+    let backlog = report.backlog.as_ref()?;
+    let mut said = Vec::new();
+    if backlog.unshipped > 0 {
+        said.push(format!("{} of the journal", size(backlog.unshipped)));
+    }
+    match backlog.away {
+        0 => {}
+        1 => said.push("1 scope".to_owned()),
+        n => said.push(format!("{n} scopes")),
+    }
+    let mut line = if said.is_empty() {
+        String::new()
+    } else {
+        format!("degraded: {} kept on this machine until the next hook reaches the server", said.join(", "))
+    };
+    if report.away.is_none() && backlog.breaker.is_some() {
+        let breaker = "hooks found the server away and ask it again shortly";
+        line = if line.is_empty() { format!("degraded: {breaker}") } else { format!("{line}; {breaker}") };
+    }
+    (!line.is_empty()).then_some(line)
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{} MiB", bytes.div_ceil(1_048_576)),
+    }
+}
+
+fn held(hold: &Hold, now: crate::view::sessions::Ms) -> String {
+    let until = match hold.until {
+        Some(at) => format!("until {} (in {})", local_time::clock(at, now), local_time::left(at, now)),
+        None => "until it is released".to_owned(),
+    };
+    format!("by {} {until}: {}", text::line(&hold.by), text::line(&hold.reason))
+}
+
+/// What is said where there is nobody to show.
+#[must_use]
+pub fn nobody(report: &Report, style: Style) -> Vec<String> {
+    if report.left_out != crate::view::sessions::LeftOut::default() {
+        return vec!["Nobody is here now.".to_owned()];
+    }
+    let lines = [
+        "No session has called frosty hook yet, in this store and fleet.",
+        "To put it into the project here:    frosty install",
+        "To see whether all is in its place: frosty doctor",
+    ];
+    lines.iter().map(|line| style.line("", line)).collect()
+}
+
+/// How many sessions are not shown.
+#[must_use]
+pub fn foot(report: &Report, style: Style) -> Option<String> {
+    let left = report.left_out;
+    let ended = (left.ended > 0).then(|| format!("{} ended", left.ended));
+    let old = (left.old > 0).then(|| format!("{} not seen for a day", left.old));
+    let said: Vec<String> = [ended, old].into_iter().flatten().collect();
+    (!said.is_empty())
+        .then(|| format!("left out: {}; to see them too: frosty status --all{}", said.join(", "), report.place))
+        .map(|said| style.line(DIM, &said))
+}
+
+/// One column: its title, its cells, whether they are numbers, and the ends of cells that must not be cut off.
+struct Column {
+    title: &'static str,
+    numbers: bool,
+    cells: Vec<String>,
+    ends: Vec<String>,
+}
+
+impl Column {
+    fn new(title: &'static str, numbers: bool, rows: &[Row], cell: impl Fn(&Row) -> String) -> Self {
+        Self { title, numbers, cells: rows.iter().map(cell).collect(), ends: Vec::new() }
+    }
+
+    fn natural(&self) -> usize {
+        let end = |i: usize| self.ends.get(i).map_or(0, |end| width::of(end));
+        let cells = self.cells.iter().enumerate().map(|(i, cell)| width::of(cell) + end(i));
+        cells.max().unwrap_or(0).max(self.title.len())
+    }
+
+    fn cell(&self, row: usize, columns: usize) -> String {
+        let text = self.cells.get(row).map_or("", String::as_str);
+        match self.ends.get(row).filter(|end| !end.is_empty() && width::of(end) < columns) {
+            Some(end) => width::pad(width::cut(text, columns - width::of(end)) + end, columns),
+            None => self.fill(text, columns),
+        }
+    }
+
+    fn fill(&self, text: &str, columns: usize) -> String {
+        if !self.numbers {
+            return width::fill(text, columns);
+        }
+        let text = width::cut(text, columns);
+        format!("{}{text}", " ".repeat(columns.saturating_sub(width::of(&text))))
+    }
+}
+
+/// The table's head and a line for each session, none wider than the style.
+#[must_use]
+pub fn rows(report: &Report, style: Style) -> Vec<String> {
+    let rows = &report.rows;
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let text = |title, cell: &dyn Fn(&Row) -> String| Column::new(title, false, rows, cell);
+    let number = |title, cell: &dyn Fn(&Row) -> String| Column::new(title, true, rows, cell);
+    let mut columns = vec![
+        names(report),
+        text("STATE", &Row::state),
+        text("BACK AT", &|row| back(row, report.now)),
+        number("TRY", &|row| report.burst.map_or_else(|| "-".to_owned(), |limit| format!("{}/{limit}", row.attempts))),
+        number("STR", &strikes),
+        number("1H", &|row| {
+            let least = if report.journal_cut { "+" } else { "" };
+            row.admissions.map_or_else(|| "?".to_owned(), |n| format!("{n}{least}"))
+        }),
+    ];
+    if report.has_quotas {
+        let left = |row: &Row| row.quota.map_or_else(|| "?".to_owned(), |quota| quota.left.to_string());
+        columns.push(number("LEFT", &left));
+    }
+    columns.push(text("LAST REASON", &reason));
+
+    let widths =
+        if style.uncut { columns.iter().map(Column::natural).collect() } else { widths(&columns, style.width) };
+    let gaps = gaps(&columns);
+    let line = |cell: &dyn Fn(usize, &Column, usize) -> String| {
+        let mut line = String::new();
+        for (i, ((column, width), gap)) in columns.iter().zip(&widths).zip(&gaps).enumerate() {
+            line.push_str(gap);
+            line.push_str(&cell(i, column, *width));
+        }
+        line
+    };
+    let narrow =
+        !style.uncut && widths.iter().sum::<usize>() + gaps.iter().map(|gap| gap.len()).sum::<usize>() > style.width;
+    let title = line(&|_, column, width| column.fill(column.title, width));
+    let mut lines = vec![style.line(DIM, title.trim_end())];
+    for (i, row) in rows.iter().enumerate() {
+        let drawn = line(&|at, column, width| {
+            let cell = column.cell(i, width);
+            match at {
+                // Cut after it is painted, a line would lose the end of its colour.
+                1 if !narrow => style.paint(colour(row.kind), &cell),
+                _ => cell,
+            }
+        });
+        let drawn = drawn.trim_end();
+        lines.push(if narrow { style.line(colour(row.kind), drawn) } else { drawn.to_owned() });
+    }
+    lines
+}
+
+/// What stands before each column: numbers stand closer together.
+fn gaps(columns: &[Column]) -> Vec<&'static str> {
+    let mut before: Option<&Column> = None;
+    let gap = |column| match before.replace(column) {
+        None => "",
+        Some(before) if before.numbers && column.numbers => " ",
+        Some(_) => GAP,
+    };
+    columns.iter().map(gap).collect()
+}
+
+/// The columns between the first and the last take what they need; those two share what is left.
+fn widths(columns: &[Column], total: usize) -> Vec<usize> {
+    let mut widths: Vec<usize> = columns.iter().map(Column::natural).collect();
+    let last = widths.len().saturating_sub(1);
+    let fixed: usize = widths.iter().take(last).skip(1).sum::<usize>();
+    let fixed = fixed + gaps(columns).iter().map(|gap| gap.len()).sum::<usize>();
+    let room = total.saturating_sub(fixed);
+    let (name, reason) = (widths.first().copied().unwrap_or(0), widths.last().copied().unwrap_or(0));
+    let name = name.min(room.saturating_sub(reason.min(REASON))).max(NARROWEST_NAME.min(name));
+    if let Some(first) = widths.first_mut() {
+        *first = name;
+    }
+    if let Some(end) = widths.last_mut() {
+        *end = reason.min(room.saturating_sub(name));
+    }
+    widths
+}
+
+/// The names of all: of several that bear the same one, the digits that tell them apart are not cut off.
+fn names(report: &Report) -> Column {
+    let parts = |row: &Row| {
+        let (name, end) = report.names.parts(&row.id);
+        if name.is_empty() { (row.name.clone(), String::new()) } else { (name.to_owned(), end.to_owned()) }
+    };
+    let (cells, ends) = report.rows.iter().map(parts).unzip();
+    Column { title: "SESSION", numbers: false, cells, ends }
+}
+
+fn back(row: &Row, now: crate::view::sessions::Ms) -> String {
+    match row.back {
+        Back::Nothing if row.kind == Kind::Running && row.hold.is_some() => "held at its stop".to_owned(),
+        Back::Nothing => "-".to_owned(),
+        Back::Now => "due".to_owned(),
+        Back::Later => "not known here".to_owned(),
+        Back::Mended => "once mended".to_owned(),
+        Back::At(at) => local_time::at(at, now),
+        Back::Release => "when released".to_owned(),
+        Back::Wake => "a wake-up".to_owned(),
+        Back::Prompt => "when you type".to_owned(),
+        Back::Answer => "when you answer".to_owned(),
+        Back::Client => match row.session.rest.as_ref().and_then(|rest| rest.until) {
+            Some(at) => local_time::at(at, now),
+            None => "by its client".to_owned(),
+        },
+    }
+}
+
+fn strikes(row: &Row) -> String {
+    if row.kind == Kind::ApiCooldown { row.api_strikes.to_string() } else { row.strikes.to_string() }
+}
+
+/// Who holds it and why; else the reason of its last verdict, and what more there is to say of it.
+fn reason(row: &Row) -> String {
+    if let Some(mark) = &row.undecided {
+        return format!("{}: {}", text::line(&mark.reason), text::line(&mark.why));
+    }
+    if let Some((hold, false)) = &row.hold {
+        // Whatever it was refused for last, the hold is what a person can do something about.
+        return format!("held by {}: {}", text::line(&hold.by), text::line(&hold.reason));
+    }
+    let reason = text::line(&row.session.last_reason);
+    let more = match &row.session.rest {
+        Some(rest) if matches!(row.kind, Kind::Blocked | Kind::WaitFor) => text::line(&rest.topic),
+        Some(rest) if row.kind == Kind::Stopped && rest.kind == RestKind::Blocked => text::line(&rest.topic),
+        _ => String::new(),
+    };
+    let shown = if reason.is_empty() { "-".to_owned() } else { reason };
+    if more.is_empty() { shown } else { format!("{shown} {more}") }
+}
