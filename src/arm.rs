@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{ConfigError, Env};
+use crate::config::ConfigError;
+use crate::env::Env;
 
 /// What a switch applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]

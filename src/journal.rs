@@ -13,6 +13,8 @@ use crate::policy::limits::Ms;
 use crate::policy::request::Step;
 use crate::policy::verdict::Decision;
 use crate::policy::verdict::Outcome;
+use crate::policy::verdict::Reason;
+use crate::text;
 
 /// The `infrastructure_mode` of every entry.
 pub const MODE: &str = "GUARDED_CONTINUOUS";
@@ -228,4 +230,15 @@ impl<'de, F: FnMut(&str)> Visitor<'de> for Word<'_, F> {
 pub fn stamp(now: Ms) -> String {
     DateTime::from_timestamp_millis(now)
         .map_or_else(|| "00000000_000000".to_owned(), |t| t.format("%Y%m%d_%H%M%S").to_string())
+}
+
+/// Why a request was refused, in a few words.
+#[must_use]
+pub fn why(decision: &Decision) -> String {
+    let Decision { attempts, strikes, .. } = decision;
+    match (decision.reason, &decision.held) {
+        (Reason::Burst, _) => format!("{attempts} attempts in a short time opened cooldown number {strikes}"),
+        (Reason::Hold, Some(held)) => format!("held by {}: {}", text::line(&held.by), text::line(&held.reason)),
+        (reason, _) => reason.words().to_owned(),
+    }
 }

@@ -21,6 +21,7 @@ pub mod journal;
 pub mod local_time;
 pub mod naming;
 pub mod notify;
+pub mod ownership;
 pub mod policy;
 pub mod process;
 pub mod read;

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::config::{Config, ConfigError, Env, encoded};
+use crate::config::{Config, ConfigError, encoded};
+use crate::env::Env;
 use crate::text;
 
 /// How long tmux may take to tell the label.

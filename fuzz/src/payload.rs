@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use frosty::config::{Config, Env, encoded};
+use frosty::config::{Config, encoded};
+use frosty::env::Env;
 use frosty::hook::fuzzing::{event, parked};
 use frosty::hook::payload::{Payload, parse};
 use frosty::policy::documents::RestKind;

@@ -89,6 +89,12 @@ pub struct PlaceArgs {
 }
 
 impl PlaceArgs {
+    /// The flags as the configuration takes them.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        Flags { store: self.store.clone(), fleet: self.fleet.clone(), ..Flags::default() }
+    }
+
     /// The same flags, each after a space, for another command that is to look at the same place. A URL that may hold a
     /// password is not repeated: who pastes that is asked for it, and looks at no other place.
     #[must_use]

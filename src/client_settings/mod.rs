@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::config::Env;
+use crate::env::Env;
 use crate::read;
 use crate::secret;
 use crate::text;

@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod context_audit;
 pub(crate) mod haiku;
+pub mod lost_engines;
 pub mod stream;
 
 use crate::config::Config;
@@ -14,10 +15,9 @@ use std::time::Duration;
 
 use super::Failure;
 use crate::cli::{AnnounceArgs, PlaceArgs};
-use crate::config::Env;
+use crate::env::Env;
 use crate::hook::signals;
 use crate::notify::Word;
-use crate::notify::lost_engines;
 use crate::read;
 
 /// The word is written at once by whoever started this.

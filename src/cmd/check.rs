@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::{Failure, out};
 use crate::cli::CheckArgs;
-use crate::config::Env;
 use crate::duration;
+use crate::env::Env;
 use crate::hook::look::{self, Asked, Looked};
-use crate::hook::prompt;
+use crate::journal;
 use crate::naming;
 use crate::policy::decision;
 use crate::policy::decision::State;
@@ -153,9 +153,9 @@ fn why(decided: &Decision, asked: &Asked, state: &State) -> String {
         (_, Outcome::Admit) if decided.reason == Reason::Probe => decided.reason.words().to_owned(),
         (_, Outcome::Admit) => "no limit stands against it".to_owned(),
         _ if decided.reason == Reason::MinInterval => {
-            format!("{} (min_interval is {})", prompt::why(decided), duration::show(limits.min_interval))
+            format!("{} (min_interval is {})", journal::why(decided), duration::show(limits.min_interval))
         }
-        _ => prompt::why(decided),
+        _ => journal::why(decided),
     }
 }
 

@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::{Failure, out};
 use crate::cli::DoctorArgs;
 use crate::color;
-use crate::config::Env;
 use crate::doctor;
 use crate::doctor::report::{self, Check, State};
+use crate::env::Env;
 
 /// That something does not work.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ struct Report<'a> {
 pub fn run(args: DoctorArgs) -> Result<(), Failure> {
     let env = Env::read();
     let project = doctor::project(&env, args.project);
-    let checks = doctor::examine(&env, &project, &args.place);
+    let checks = doctor::examine(&env, &project, &args.place.flags());
     let mut out = out::stdout();
     // A reader that has gone away has seen enough.
     let _ = if args.json {

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use super::whose::Whose;
 use super::{Failure, out, target};
 use crate::cli::ExplainArgs;
-use crate::config::Env;
+use crate::env::Env;
 use crate::hook;
 use crate::naming::Names;
 use crate::policy::decision;

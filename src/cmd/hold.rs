@@ -7,8 +7,9 @@ use chrono::Local;
 
 use super::{Failure, TimeError, out, target, who};
 use crate::cli::{HoldArgs, PlaceArgs};
-use crate::config::{Config, Env};
+use crate::config::Config;
 use crate::duration;
+use crate::env::Env;
 use crate::hook;
 use crate::local_time;
 use crate::naming::Names;
@@ -27,6 +28,7 @@ use crate::store;
 use crate::store::fleet_reader::Roll;
 use crate::store::fleet_reader::Session;
 use crate::text;
+use crate::view::explain::release_command;
 use crate::view::sessions;
 
 /// So many of the sessions that it stops are named.
@@ -107,7 +109,7 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     }
     let binds = verdict.degraded.is_none() && !config.shadow;
     let _ = writeln!(out, "{}", stops(&sessions, &scope, decided.now, binds));
-    let _ = writeln!(out, "to lift it before: {}", release(&target::scope_name(&sessions, &scope), &again));
+    let _ = writeln!(out, "to lift it before: {}", release_command(&target::scope_name(&sessions, &scope), &again));
     super::tell_if_here_only(&verdict, roll.away());
     if config.shadow {
         say(
@@ -201,14 +203,4 @@ pub(super) fn what(config: &Config, sessions: &[Session], scope: &str) -> String
 
 fn say(what: &str) {
     let _ = writeln!(io::stderr(), "frosty: {what}");
-}
-
-/// What lifts the hold of a session, or with an empty name of the fleet. `place` names the place as it was named here; a fleet
-/// that is named is named by the same flag.
-pub(crate) fn release(session: &str, place: &str) -> String {
-    match session {
-        "" if place.contains(" --fleet ") => format!("frosty release{place}"),
-        "" => format!("frosty release --fleet{place}"),
-        session => format!("frosty release {}{place}", text::word(session)),
-    }
 }

@@ -8,7 +8,7 @@ use super::registration::{Chosen, SettingsError, change, chosen, listed, say, wa
 use crate::cli::InstallArgs;
 use crate::client_settings::owner::{Engine, Owner, owner};
 use crate::client_settings::{Hook, Place, disabling, hooks_in, json};
-use crate::config::Env;
+use crate::env::Env;
 use crate::read;
 use crate::settings::edit::{self, Without};
 use crate::settings::registration::Registration;

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use crate::cli::PlaceArgs;
-use crate::config::{Config, ConfigError, Env, Flags};
+use crate::config::{Config, ConfigError};
+use crate::env::Env;
 use crate::exit::Exit;
 use crate::notify::Word;
 use crate::policy::verdict::Verdict;
@@ -190,6 +191,5 @@ fn say_wrong(wrong: &[String]) {
 /// When it is wrong.
 pub fn config(env: &Env, place: PlaceArgs) -> Result<Config, ConfigError> {
     let project = env.claude_project_dir.clone().or_else(|| std::env::current_dir().ok());
-    let flags = Flags { store: place.store, fleet: place.fleet, ..Flags::default() };
-    Config::load(env, project.as_deref(), &flags)
+    Config::load(env, project.as_deref(), &place.flags())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::out;
 use crate::cli::SettingsArgs;
 use crate::client_settings::{Place, Unread, same, user_dir};
-use crate::config::Env;
+use crate::env::Env;
 use crate::settings::diff;
 use crate::settings::others::Other;
 use crate::settings::program::NoProgram;

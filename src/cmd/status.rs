@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Failure, out};
 use crate::cli::StatusArgs;
-use crate::config::{Config, Env};
+use crate::config::Config;
+use crate::env::Env;
 use crate::hook::signals::Signals;
 use crate::store::listen;
 use crate::view::sessions::LastHour;

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use super::{Failure, out, target};
 use crate::arm::{self, Target};
 use crate::cli::{PlaceArgs, TargetArgs};
-use crate::config::{COMMAND_LINE, Env, encoded};
+use crate::config::{COMMAND_LINE, encoded};
+use crate::env::Env;
 use crate::hook::standing;
 use crate::naming::{self, Names};
-use crate::store::StoreError;
-use crate::store::files::ownership;
+use crate::ownership;
 use crate::store::fleet_reader::Roll;
 use crate::text;
 
@@ -19,7 +19,7 @@ use crate::text;
 pub enum SwitchError {
     /// The state folder is another user's.
     #[error(transparent)]
-    NotOurs(Box<StoreError>),
+    NotOurs(#[from] ownership::NotPrivate),
     /// There is nowhere to keep the switch.
     #[error(
         "expected a state folder, found neither XDG_STATE_HOME nor HOME to be an absolute path; set one: export XDG_STATE_HOME=~/.local/state"
@@ -61,7 +61,7 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), Failure> {
     };
     let dir = text::path(&state);
     let file = target.file(&state).map_err(|cause| SwitchError::NoProject { dir: shown.clone(), cause })?;
-    ownership::check(&state.join("arm")).map_err(|e| SwitchError::NotOurs(Box::new(e)))?;
+    ownership::check(&state.join("arm")).map_err(SwitchError::NotOurs)?;
     arm::switch(&file, on).map_err(|cause| SwitchError::Unwritten { file: text::path(&file), dir, cause })?;
     if !on && !standing::settle(&state) {
         let _ = writeln!(io::stderr(), "frosty: an engine was just admitted, and may still continue its session once");

@@ -4,7 +4,7 @@ use super::registration::{SettingsError, change, chosen, say};
 use crate::cli::UninstallArgs;
 use crate::client_settings::hooks_in;
 use crate::client_settings::owner::{Engine, Owner, engine, owner};
-use crate::config::Env;
+use crate::env::Env;
 use crate::hook::standing;
 use crate::settings::edit::{self, Without};
 use crate::settings::others::{self, Other};

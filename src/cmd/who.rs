@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::clock;
-use crate::config::Env;
+use crate::env::Env;
 use crate::naming;
 use crate::scope;
 use crate::text;

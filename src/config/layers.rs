@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::config::file::Trust;
-use crate::config::{Config, ConfigError, Env, Flags, origin, same};
+use crate::config::{Config, ConfigError, Flags, origin, same};
+use crate::env::Env;
 use crate::read;
 use crate::text;
 

@@ -15,7 +15,7 @@ mod notify;
 pub mod origin;
 mod server;
 
-pub use crate::env::Env;
+use crate::env::Env;
 pub(crate) use error::COMMAND_LINE;
 pub use error::ConfigError;
 pub use file::{PROMPT_FIELDS, Trust, apply};

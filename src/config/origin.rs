@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::client_settings::{self, Place, SettingsFile};
-use crate::config::{ConfigError, Env};
+use crate::config::ConfigError;
+use crate::env::Env;
 use crate::env::GUARDED;
 use crate::read;
 use crate::secret;

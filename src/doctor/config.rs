@@ -1,10 +1,10 @@
 //! Where the configuration comes from, and what of it is wrong.
 
 use super::report::{Check, State};
-use crate::config::Env;
 use crate::config::Layer;
 use crate::config::origin;
 use crate::env;
+use crate::env::Env;
 use crate::text;
 
 const CONFIG: &str = "config";

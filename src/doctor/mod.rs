@@ -21,17 +21,17 @@ mod switches;
 mod timeouts;
 mod zones;
 
-use crate::cli::PlaceArgs;
 use crate::client_settings::owner::{Engine, Owner, owner};
 use crate::client_settings::{Hook, Place, same};
-use crate::config::{Env, Flags, layers};
+use crate::config::{Flags, layers};
+use crate::env::Env;
 use crate::text;
 use registered::{Registered, Source};
 use report::Check;
 
-/// Looks at everything, for the hooks of this project.
+/// Checks everything for the hooks of this project. `place` overrides the store and the fleet of the configuration.
 #[must_use]
-pub fn examine(env: &Env, project: &Path, place: &PlaceArgs) -> Vec<Check> {
+pub fn examine(env: &Env, project: &Path, place: &Flags) -> Vec<Check> {
     let registered = Registered::read(env, project);
     let (config, layers) = layers(env, Some(project), &as_registered(&registered, place));
     let engine = registered.engines().first().map(|(_, _, engine)| *engine);
@@ -60,7 +60,7 @@ pub fn examine(env: &Env, project: &Path, place: &PlaceArgs) -> Vec<Check> {
 }
 
 /// The flags that the registered engine is called with, and over them those of this command line.
-fn as_registered(registered: &Registered, place: &PlaceArgs) -> Flags {
+fn as_registered(registered: &Registered, place: &Flags) -> Flags {
     let engines = registered.engines();
     let flags = engines.iter().find_map(|(_, hook, _)| registered::flags(hook).ok()).unwrap_or_default();
     Flags { store: place.store.clone().or(flags.store), fleet: place.fleet.clone().or(flags.fleet), ..flags }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::report::Check;
 use crate::config::Config;
-use crate::config::Env;
 use crate::env as environment;
+use crate::env::Env;
 use crate::text;
 
 const MODE: &str = "mode";

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::client_settings::owner::{Engine, Owner, call, engine, owner};
 use crate::client_settings::{self, Hook, Place, SettingsFile, Unread};
-use crate::config::{Env, Flags};
+use crate::config::Flags;
+use crate::env::Env;
 use crate::hook::{self, flags::Wrong};
 use crate::settings::plugins::{Plugin, plugins};
 use crate::text;

@@ -6,7 +6,8 @@ use super::report::{Check, State};
 use crate::arm;
 use crate::client_settings::owner::Engine;
 use crate::client_settings::same;
-use crate::config::{Arm, Config, Env, encoded};
+use crate::config::{Arm, Config, encoded};
+use crate::env::Env;
 use crate::scope;
 use crate::text;
 

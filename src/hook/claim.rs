@@ -2,7 +2,7 @@
 //! another one. Two processes use one session id after `claude --continue` in a second window, say.
 
 use super::client;
-use crate::config::Env;
+use crate::env::Env;
 use crate::policy::process::Process;
 use crate::policy::request::Claim;
 use crate::policy::request::Event;

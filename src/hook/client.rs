@@ -2,7 +2,7 @@
 
 use rustix::process::{self, Pid};
 
-use crate::config::Env;
+use crate::env::Env;
 use crate::policy::process::Process;
 use crate::process::{Standing, exact, standing};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::payload::Payload;
 use crate::clock;
-use crate::config::Env;
+use crate::env::Env;
 use crate::journal::{self, Entry};
 use crate::policy::verdict::Outcome;
 use crate::policy::verdict::Reason;

@@ -4,7 +4,8 @@ use std::io;
 
 use super::local::Known;
 use super::{Call, arm, by_flag, is_left_alone, payload, prepare, project};
-use crate::config::{Config, Env, Flags, encoded};
+use crate::config::{Config, Flags, encoded};
+use crate::env::Env;
 use crate::policy::limits::Class;
 use crate::policy::request::Step;
 use crate::policy::verdict::Decision;

@@ -44,7 +44,8 @@ pub use crate::notify::detached::Program;
 
 use crate::arm;
 use crate::clock;
-use crate::config::{Arm, Config, ConfigError, Env, Flags, encoded};
+use crate::config::{Arm, Config, ConfigError, Flags, encoded};
+use crate::env::Env;
 use crate::notify::detached;
 use crate::notify::detached::Caller;
 use crate::policy::limits::Class;

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::step_of;
-use crate::config::{Config, Env};
+use crate::config::Config;
+use crate::env::Env;
 use crate::policy::limits::millis;
 use crate::policy::request::Event;
 use crate::policy::request::HoldRequest;

@@ -5,10 +5,10 @@
 //! why, with the request to reflect on that, or nothing.
 
 use super::directive;
+use crate::journal::why;
 use crate::policy::request::RestRequest;
 use crate::policy::verdict::Decision;
 use crate::policy::verdict::Held;
-use crate::policy::verdict::Reason;
 use crate::text;
 
 const DEFAULT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where you \
@@ -121,21 +121,11 @@ pub fn paused(refused: &Decision, rest: Option<&RestRequest>) -> String {
     }
 }
 
-/// Why a request was refused, in a few words.
-#[must_use]
-pub fn why(decision: &Decision) -> String {
-    let Decision { attempts, strikes, .. } = decision;
-    match (decision.reason, &decision.held) {
-        (Reason::Burst, _) => format!("{attempts} attempts in a short time opened cooldown number {strikes}"),
-        (Reason::Hold, Some(held)) => format!("held by {}: {}", text::line(&held.by), text::line(&held.reason)),
-        (reason, _) => reason.words().to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::verdict::Outcome;
+    use crate::policy::verdict::Reason;
 
     fn admitted(count: u32, note: &str) -> Decision {
         Decision {

@@ -9,9 +9,10 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::prompt::{Prompt, why};
+use super::prompt::Prompt;
 use super::streams::were_missing;
 use crate::duration;
+use crate::journal::why;
 use crate::local_time;
 use crate::policy::limits::Class;
 use crate::policy::limits::Ms;

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::claim;
 use super::payload::Payload;
-use crate::config::{Config, Env, encoded};
+use crate::config::{Config, encoded};
 use crate::duration;
+use crate::env::Env;
 use crate::policy::documents::Phase;
 use crate::policy::documents::RestKind;
 use crate::policy::documents::SessionState;

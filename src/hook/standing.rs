@@ -14,10 +14,11 @@ use super::{armed, by_flag};
 use crate::arm::{self, Target};
 use crate::client_settings;
 use crate::client_settings::owner::{Engine, engine};
-use crate::config::{Config, Env, Flags};
+use crate::config::{Config, Flags};
+use crate::env::Env;
+use crate::ownership;
 use crate::policy::verdict::Reason;
 use crate::scope;
-use crate::store::files::ownership;
 use crate::text;
 
 /// The lock's file in the state folder.

@@ -1,36 +1,17 @@
-//! Engines of this machine that are gone without a word: killed, or their client was. Nobody else would notice.
+//! Waiting engines of this machine that ended without a word: when it is time to look for them again.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::cmd::announce::commands;
 use crate::config::Config;
-use crate::engine;
-use crate::notify::Kind;
-use crate::notify::Word;
-use crate::notify::notification::subject;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
-use crate::read;
-use crate::store::StoreError;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::Session;
-use crate::text;
 
 /// How often is looked, by whichever engine finds that it is time.
 pub const EVERY: Duration = Duration::from_secs(60);
-/// Who was not seen for so long is nobody's concern any more.
-const SEEN_WITHIN: Duration = Duration::from_secs(86_400);
-const LARGEST: u64 = 1024 * 1024;
 
-/// Whom was told of already: each session with the process that it lost.
-type Told = BTreeMap<String, u32>;
-
-fn file(config: &Config) -> Option<PathBuf> {
+/// The file that holds which lost engines a notification was sent for; its time is when the last look was.
+#[must_use]
+pub fn file(config: &Config) -> Option<PathBuf> {
     Some(config.state.as_ref()?.join(&config.fleet).join("watch.json"))
 }
 
@@ -40,55 +21,4 @@ pub fn is_due(config: &Config) -> bool {
     let looked = file(config).and_then(|file| fs::metadata(file).ok()?.modified().ok());
     // A time in the future is a clock that was stepped back.
     looked.is_none_or(|at| SystemTime::now().duration_since(at).is_ok_and(|ago| ago >= EVERY) || at > SystemTime::now())
-}
-
-/// Looks for engines that are gone, and has the configured commands told of each once.
-///
-/// # Errors
-/// When the store cannot be asked or what was told cannot be kept.
-pub fn look(config: &Config) -> Result<(), StoreError> {
-    let path = file(config).ok_or(StoreError::NoStateFolder)?;
-    let files = |cause| StoreError::Files { doing: "write", path: path.clone(), cause };
-    let mut options = read::at_once();
-    let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let mut kept = opened.map_err(files)?;
-    // Somebody looks just now.
-    if kept.try_lock().is_err() {
-        return Ok(());
-    }
-    // Whatever comes of it: the others need not look as well.
-    let _ = kept.set_modified(SystemTime::now());
-    let mut before = Vec::new();
-    (&kept).take(LARGEST).read_to_end(&mut before).map_err(files)?;
-    let before: Told = serde_json::from_slice(&before).unwrap_or_default();
-    let mut roll = Roll::open(config);
-    let (now, sessions) = (roll.now()?, roll.sessions()?);
-    let lost: Vec<&Session> = sessions.iter().filter(|(_, s)| is_lost(s, now)).collect();
-    let told: Told = lost.iter().filter_map(|(id, s)| Some((id.clone(), s.pid?.pid))).collect();
-    // Written first: told once too seldom is better than for ever.
-    let written = kept.seek(SeekFrom::Start(0)).and_then(|_| kept.set_len(0));
-    let written = written.and_then(|()| kept.write_all(&serde_json::to_vec(&told).unwrap_or_default()));
-    written.map_err(files)?;
-    for session in lost {
-        if before.get(&session.0).copied() == session.1.pid.map(|engine| engine.pid) {
-            continue;
-        }
-        let _ = commands::finish(commands::start(&config.notify, &word(config, &sessions, session, now)));
-    }
-    Ok(())
-}
-
-fn is_lost(session: &crate::policy::documents::SessionState, now: Ms) -> bool {
-    session.seen > now.saturating_sub(millis(SEEN_WITHIN)) && engine::lost(session)
-}
-
-fn word(config: &Config, sessions: &[Session], (id, session): &Session, now: Ms) -> Word {
-    let reason = text::line(&session.last_reason);
-    let pid = session.pid.map(|engine| engine.pid).unwrap_or_default();
-    let text = format!(
-        "{} stood down ({reason}), and its waiting engine (process {pid}) is gone: nobody brings it back; type in its window to go on",
-        subject(&session.scope)
-    );
-    let (scope, session) = (session.scope.clone(), id.clone());
-    Word { scope, session, text, reason, ..Word::new(Kind::WaiterLost, &config.fleet, now) }.named(sessions)
 }

@@ -6,7 +6,7 @@ use super::old_hooks::{Old, old_kind};
 use super::plugins::{Plugin, plugins};
 use crate::client_settings::owner::{Engine, Owner, engine, owner};
 use crate::client_settings::{Hook, Place, Unread, files, hooks, same};
-use crate::config::Env;
+use crate::env::Env;
 use crate::text;
 
 /// One that decides stops besides.

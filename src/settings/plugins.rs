@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::client_settings::json::value;
 use crate::client_settings::owner::{Owner, owner};
 use crate::client_settings::{Hook, files, hooks, load, user_dir, weakest_first};
-use crate::config::Env;
+use crate::env::Env;
 
 /// A plugin that registers `frosty hook`.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::client_settings::owner::HOOK_BINARY;
-use crate::config::Env;
+use crate::env::Env;
 use crate::text;
 
 /// Why this program cannot be registered.

@@ -14,9 +14,8 @@ use sha2::{Digest, Sha256};
 
 use crate::client_settings::{LARGEST, Unread, load};
 use crate::clock;
+use crate::ownership;
 use crate::read;
-use crate::store::StoreError;
-use crate::store::files::ownership;
 use crate::text;
 
 /// Why a settings file was not changed.
@@ -43,7 +42,7 @@ pub enum Unwritten {
     },
     /// It would belong to root in another user's folder.
     #[error(transparent)]
-    NotOurs(Box<StoreError>),
+    NotOurs(#[from] ownership::NotPrivate),
     /// The system did not let it.
     #[error("expected to {doing} {path}, found: {cause}; the settings are as they were; {cure}")]
     Failed {
@@ -123,7 +122,7 @@ impl Standing {
                 Some(fs::metadata(&self.path).map_err(failed("look at", &self.path))?)
             }
             None => {
-                ownership::may_make(&self.path).map_err(|e| Unwritten::NotOurs(Box::new(e)))?;
+                ownership::may_make(&self.path)?;
                 fs::create_dir_all(folder).map_err(failed("make the folder", folder))?;
                 None
             }

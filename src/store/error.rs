@@ -122,17 +122,8 @@ pub enum StoreError {
     )]
     NoStateFolder,
     /// Others can write where the state is.
-    #[error("expected the folder {path} to be {expected}, found {found}; {cure}")]
-    NotPrivate {
-        /// The folder.
-        path: String,
-        /// Whose it should be.
-        expected: String,
-        /// Whose it is.
-        found: String,
-        /// What mends it.
-        cure: String,
-    },
+    #[error(transparent)]
+    NotPrivate(#[from] crate::ownership::NotPrivate),
     /// Another process holds the lock for too long.
     #[error("expected the lock {path} within {within_ms} ms, found it held; see who holds it: fuser -v {path}", path = text::path(path))]
     Locked {

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use crate::clock;
+use crate::ownership;
 use crate::policy::decision;
 use crate::policy::decision::State;
 use crate::policy::documents::ScopeState;
@@ -11,7 +12,6 @@ use crate::store::StoreError;
 use crate::store::failover::decider;
 use crate::store::failover::server_record;
 use crate::store::failover::server_record::Route;
-use crate::store::files::ownership;
 use crate::store::files::state_file;
 use crate::store::files::state_file::FleetFile;
 use crate::store::files::state_file::ScopeFile;

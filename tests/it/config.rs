@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::support::{Frosty, Server, stop};
-use frosty::config::{Config, Env, Flags, StoreChoice, Trust, apply};
+use frosty::config::{Config, Flags, StoreChoice, Trust, apply};
+use frosty::env::Env;
 
 /// The whole configuration as the documentation shows it.
 const FULL: &str = r#"{

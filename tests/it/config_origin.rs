@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::support::{Answer, feed, stop};
-use frosty::config::{Config, Env, Flags};
+use frosty::config::{Config, Flags};
+use frosty::env::Env;
 use frosty::env::GUARDED;
 use frosty::policy::limits::Class;
 use frosty::policy::limits::ClassPolicy;

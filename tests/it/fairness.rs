@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{Frosty, Server};
-use frosty::config::{Config, Env, Flags};
+use frosty::config::{Config, Flags};
+use frosty::env::Env;
 use frosty::policy::limits::Quota;
 use frosty::policy::request::Event;
 use frosty::policy::request::HoldRequest;

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::place::Place;
-use frosty::config::{Config, Env, Flags};
+use frosty::config::{Config, Flags};
+use frosty::env::Env;
 use frosty::policy::request::Event;
 use frosty::policy::request::HoldRequest;
 use frosty::policy::request::Step;

@@ -11,7 +11,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::support::{Answer, Frosty, Server, documents, eventually, free_port, stop};
-use frosty::config::{Config, Env, Flags};
+use frosty::config::{Config, Flags};
+use frosty::env::Env;
 use frosty::policy::request::Step;
 use frosty::policy::verdict::Outcome;
 use frosty::store;

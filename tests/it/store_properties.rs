@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::place::Place;
-use frosty::config::{Config, Env, Flags};
+use frosty::config::{Config, Flags};
+use frosty::env::Env;
 use frosty::policy::limits::Burst;
 use frosty::policy::limits::Ms;
 use frosty::policy::limits::Policy;

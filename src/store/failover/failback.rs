@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::clock;
+use crate::ownership;
 use crate::policy::decision;
 use crate::policy::documents::FleetState;
 use crate::policy::documents::ScopeState;
@@ -22,7 +23,6 @@ use crate::store::failover::server_record;
 use crate::store::failover::server_record::Record;
 use crate::store::failover::{ASIDE, Failover};
 use crate::store::files;
-use crate::store::files::ownership;
 use crate::store::files::paths;
 use crate::store::files::state_file;
 use crate::store::files::state_file::Before;

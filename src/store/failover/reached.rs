@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
 use crate::clock;
 use crate::config::{Config, Server};
-use crate::store::files::ownership;
+use crate::ownership;
 
 const FILE: &str = "reached.json";
 

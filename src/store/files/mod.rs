@@ -6,7 +6,6 @@
 
 pub(crate) mod expiry;
 pub(crate) mod journal_file;
-pub(crate) mod ownership;
 pub mod paths;
 pub(crate) mod state_file;
 pub(crate) mod taken_over;
@@ -444,7 +443,7 @@ fn forget_slots(fleet: &mut FleetState, now: Ms) {
 /// # Errors
 /// When the folders cannot be made or the lock is held past the deadline.
 pub fn lock(dir: &Path, deadline: Instant, budget: Duration) -> Result<File, StoreError> {
-    crate::store::files::ownership::check(dir)?;
+    crate::ownership::check(dir)?;
     #[cfg(test)]
     crate::store::simulator::operation("lock");
     let path = dir.join("lock");

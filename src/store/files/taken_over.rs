@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
+use crate::ownership;
 use crate::policy::process::Process;
 use crate::read;
-use crate::store::files::ownership;
 
 /// A mark that no engine can be waiting under any more.
 const OLD: Duration = Duration::from_secs(31 * 86_400);

@@ -15,11 +15,11 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::ownership;
 use crate::policy::limits::Ms;
 use crate::policy::process::Process;
 use crate::process::{self, Standing};
 use crate::read;
-use crate::store::files::ownership;
 
 /// A mark that no engine waits under any more.
 const OLD: Duration = Duration::from_secs(31 * 86_400);

@@ -1,9 +1,8 @@
 //! What would have to change, when, and who brings the session back.
 
 use crate::clock;
-use crate::cmd::hold;
 use crate::engine;
-use crate::hook::prompt;
+use crate::journal;
 use crate::local_time;
 use crate::policy::documents::Hold;
 use crate::policy::documents::Phase;
@@ -26,7 +25,7 @@ pub(crate) fn now(told: &Told<'_>) -> String {
     let (Some(first), Some(last)) = (told.doors.first(), told.doors.last()) else {
         return admitted_now(told);
     };
-    let refused = |decided: &Decision| format!("refused {}: {}. ", decided.reason.code(), prompt::why(decided));
+    let refused = |decided: &Decision| format!("refused {}: {}. ", decided.reason.code(), journal::why(decided));
     // A trip and the cooldown that it opened are one door.
     let is_same = first.reason == told.reason || (first.reason, told.reason) == (Reason::Cooldown, Reason::Burst);
     let mut why = if is_same { String::new() } else { format!("Asked now, it would be {}", refused(first)) };
@@ -117,7 +116,7 @@ pub(crate) fn by_whom(told: &Told<'_>) -> String {
     let mut person = String::new();
     if is_shut_by(&|reason| reason == Reason::Hold) {
         let in_force = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.holds(told.now));
-        let (own, fleets) = (hold::release(&scope, place), hold::release("", place));
+        let (own, fleets) = (release_command(&scope, place), release_command("", place));
         person = match (in_force(&told.state.scope.hold), in_force(&told.state.fleet.hold)) {
             (true, true) => format!("To lift its hold and the fleet's before: {own}; {fleets}. "),
             (true, false) => format!("To lift the hold before: {own}. "),
@@ -166,5 +165,15 @@ fn who_asks(told: &Told<'_>) -> String {
         )
     } else {
         format!("Its waiting engine (pid {pid} on {place}) asks then by itself, if it is still there.")
+    }
+}
+
+/// What lifts the hold of a session, or with an empty name of the fleet. `place` names the place as it was named here; a fleet
+/// that is named is named by the same flag.
+pub(crate) fn release_command(session: &str, place: &str) -> String {
+    match session {
+        "" if place.contains(" --fleet ") => format!("frosty release{place}"),
+        "" => format!("frosty release --fleet{place}"),
+        session => format!("frosty release {}{place}", text::word(session)),
     }
 }

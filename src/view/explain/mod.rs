@@ -14,3 +14,5 @@ use crate::policy::limits::Ms;
 fn long(ms: Ms) -> String {
     duration::about(Duration::from_millis(ms.max(0).unsigned_abs()))
 }
+
+pub(crate) use comes_back::release_command;

@@ -5,8 +5,21 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use crate::store::StoreError;
 use crate::text;
+
+/// A folder that another user owns, or may write in.
+#[derive(Debug, thiserror::Error)]
+#[error("expected the folder {path} to be {expected}, found {found}; {cure}")]
+pub struct NotPrivate {
+    /// The folder.
+    pub path: String,
+    /// The owner that it should have.
+    pub expected: String,
+    /// The owner or the mode that it has.
+    pub found: String,
+    /// The command that repairs it.
+    pub cure: String,
+}
 
 /// Whoever else may write there.
 const OTHERS: u32 = 0o022;
@@ -16,7 +29,7 @@ const OTHERS: u32 = 0o022;
 ///
 /// # Errors
 /// When one belongs to somebody else, or others may write in it: whoever can replace a file of state can lift a limit.
-pub(crate) fn check(dir: &Path) -> Result<(), StoreError> {
+pub(crate) fn check(dir: &Path) -> Result<(), NotPrivate> {
     // Whoever may write in the outer one can put another in the inner one's place.
     for folder in dir.parent().into_iter().chain([dir]) {
         match fs::metadata(folder) {
@@ -33,7 +46,7 @@ pub(crate) fn check(dir: &Path) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When root would make `path`, and the folder that is there belongs to another user.
-pub(crate) fn may_make(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn may_make(path: &Path) -> Result<(), NotPrivate> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
@@ -44,7 +57,7 @@ pub(crate) fn may_make(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn ours(folder: &Path, about: &Metadata) -> Result<(), StoreError> {
+fn ours(folder: &Path, about: &Metadata) -> Result<(), NotPrivate> {
     let us = rustix::process::geteuid().as_raw();
     let (owner, mode) = (about.uid(), about.permissions().mode() & 0o7777);
     if owner != us {
@@ -54,19 +67,19 @@ fn ours(folder: &Path, about: &Metadata) -> Result<(), StoreError> {
         let path = text::path(folder);
         let found = format!("mode {mode:04o}, which lets others write");
         let cure = format!("look at what is in it, then: chmod -R go-w {path}");
-        return Err(StoreError::NotPrivate { expected: format!("user {us}'s alone"), path, found, cure });
+        return Err(NotPrivate { expected: format!("user {us}'s alone"), path, found, cure });
     }
     Ok(())
 }
 
 /// The error of a folder of another user. What mends it takes nothing from a user whose state it may be: only what root left
 /// behind changes its owner.
-fn not_ours(folder: &Path, owner: u32, us: u32) -> StoreError {
+fn not_ours(folder: &Path, owner: u32, us: u32) -> NotPrivate {
     let path = text::path(folder);
     let cure = match (us, owner) {
         (0, _) => format!("run it as that user, without sudo: sudo -u '#{owner}' frosty doctor"),
         (_, 0) => format!("look at what is in it, then: sudo chown -R {us} {path}"),
         _ => "use a state folder of your own: export XDG_STATE_HOME=~/.local/state".to_owned(),
     };
-    StoreError::NotPrivate { expected: format!("user {us}'s alone"), path, found: format!("user {owner}'s"), cure }
+    NotPrivate { expected: format!("user {us}'s alone"), path, found: format!("user {owner}'s"), cure }
 }
