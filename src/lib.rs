@@ -1,11 +1,10 @@
 //! Frosty: admission control for agents that keep going by themselves.
 //!
-//! A datum's way is a straight line: stdin → `hook::payload` → `config`, `scope` → `store` (which asks `throttle`) →
+//! The data path is a straight line: stdin → `hook::payload` → `config`, `scope` → `store` (which calls `policy`) →
 //! `hook::reply` → exit code.
 
 pub mod arena;
 pub mod arm;
-pub mod cli;
 pub mod client_settings;
 pub mod clock;
 pub mod cmd;

@@ -5,10 +5,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use frosty::cli::{self, Cli, Command};
 use frosty::cmd::{
-    Failure, announce, check, completions, doctor, explain, hold, install, log, man, out, release, status, statusline,
-    switch, uninstall, wake,
+    Cli, Command, Failure, announce, check, completions, doctor, explain, hold, install, log, man, out, release,
+    status, statusline, switch, uninstall, wake,
 };
 use frosty::exit::Exit;
 use frosty::hook::{self, Program, flags};
@@ -18,9 +17,6 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     if args.get(1).is_some_and(|a| a == "hook") {
         hook::begin(Program::Tool);
-    }
-    if let Some(flags) = cli::exact(&args) {
-        hook::run(&flags, Program::Tool).leave();
     }
     let command = match Cli::try_parse_from(&args) {
         Ok(cli) => {

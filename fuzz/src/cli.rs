@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
-use frosty::cli::{Cli, Command, exact};
+use frosty::cmd::{Cli, Command};
+use frosty::hook::flags;
 
 /// A byte below this many stands for a word, so that the fuzzer need not spell them.
 const WORDS: [&str; 24] = [
@@ -42,7 +43,10 @@ pub fn run(data: &[u8]) {
             word => argv.push(OsString::from_vec(word.to_vec())),
         }
     }
-    let short = exact(&argv);
+    let short = match argv.as_slice() {
+        [_, command, words @ ..] if command == "hook" => flags::parse(words).ok(),
+        _ => None,
+    };
     // What the short reading leaves to clap is clap's.
     if short.is_none() && !data.len().is_multiple_of(8) {
         return;

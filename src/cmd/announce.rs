@@ -6,19 +6,28 @@ pub(crate) mod haiku;
 pub mod lost_engines;
 pub mod stream;
 
+use crate::cmd::PlaceArgs;
 use crate::config::Config;
 use crate::policy::documents::SessionState;
 use crate::store;
 use crate::store::fleet_reader::Roll;
+use clap::Args;
 use std::io;
 use std::time::Duration;
 
 use super::Failure;
-use crate::cli::{AnnounceArgs, PlaceArgs};
 use crate::env::Env;
 use crate::hook::signals;
 use crate::notify::Word;
 use crate::read;
+
+/// What `announce` tells: what stands on its input, or what it finds.
+#[derive(Debug, Args)]
+pub struct AnnounceArgs {
+    /// Look for waiting engines of this machine that are gone
+    #[arg(long)]
+    pub lost: bool,
+}
 
 /// The word is written at once by whoever started this.
 const WITHIN: Duration = Duration::from_secs(2);

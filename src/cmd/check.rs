@@ -1,11 +1,12 @@
 //! `frosty check`: the verdict that `frosty hook` would give, taken from nobody and written nowhere.
 
+use crate::cmd::HookArgs;
+use clap::Args;
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
 use super::{Failure, out};
-use crate::cli::CheckArgs;
 use crate::duration;
 use crate::env::Env;
 use crate::hook::look::{self, Asked, Looked};
@@ -25,6 +26,17 @@ use crate::store::fleet_reader::Roll;
 use crate::store::server;
 use crate::text;
 use crate::view::forecast::Foreseen;
+
+/// What `check` asks without taking it.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// As `frosty hook` would be called.
+    #[command(flatten)]
+    pub hook: HookArgs,
+}
 
 const SHADOW: &str = "shadow mode: the verdict is journaled only, and the client hears nothing of it";
 

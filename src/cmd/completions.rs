@@ -1,12 +1,22 @@
 //! `frosty completions`: what a shell needs to complete the command line, from the same definition as `--help`.
 
+use clap::Args;
+use clap_complete::Shell;
 use std::io::Write;
 
 use clap::{Command, CommandFactory};
 use clap_complete::generate;
 
 use super::out;
-use crate::cli::{Cli, CompletionsArgs};
+use crate::cmd::Cli;
+
+/// Which shell's completions.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
 
 /// Prints the shell's script.
 pub fn run(args: &CompletionsArgs) {

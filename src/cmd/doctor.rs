@@ -1,15 +1,31 @@
 //! `frosty doctor`: looks at everything, and changes nothing.
 
+use crate::cmd::PlaceArgs;
+use clap::Args;
 use std::io::Write;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::{Failure, out};
-use crate::cli::DoctorArgs;
 use crate::color;
 use crate::doctor;
 use crate::doctor::report::{self, Check, State};
 use crate::env::Env;
+
+/// Whose set-up `doctor` looks at.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The project whose settings are looked at, instead of the one here
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
 
 /// That something does not work.
 #[derive(Debug, thiserror::Error)]

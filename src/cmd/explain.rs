@@ -1,10 +1,12 @@
 //! `frosty explain`: the last verdict in words.
 
+use crate::cmd::PlaceArgs;
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use std::io::{self, IsTerminal, Write};
 
 use super::whose::Whose;
 use super::{Failure, out, target};
-use crate::cli::ExplainArgs;
 use crate::env::Env;
 use crate::hook;
 use crate::naming::Names;
@@ -28,6 +30,18 @@ use crate::view::journal::Past;
 use crate::view::sessions::screen;
 use crate::view::sessions::state as status;
 use crate::view::sessions::width;
+
+/// Whose last verdict `explain` puts into words.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, this session, else the
+    /// last one asked
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
+    pub target: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
 
 /// Why there is nothing to explain.
 #[derive(Debug, thiserror::Error)]

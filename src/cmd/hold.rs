@@ -1,12 +1,15 @@
 //! `frosty hold`: no agent of a scope, or of the whole fleet, goes on until it is released or its time is over.
 
+use crate::cmd::PlaceArgs;
+use crate::cmd::note;
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use chrono::Local;
 
 use super::{Failure, TimeError, out, target, who};
-use crate::cli::{HoldArgs, PlaceArgs};
 use crate::config::Config;
 use crate::duration;
 use crate::env::Env;
@@ -30,6 +33,45 @@ use crate::store::fleet_reader::Session;
 use crate::text;
 use crate::view::explain::release_command;
 use crate::view::sessions;
+
+/// What `hold` holds, for how long, and why.
+#[derive(Debug, Args)]
+pub struct HoldArgs {
+    /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, the whole fleet
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
+    pub target: Option<String>,
+    /// The whole fleet: this one, or without a name the configured one
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    pub fleet: Option<String>,
+    /// Let it end by itself after this long, such as 20s or 2h
+    #[arg(long = "for", value_name = "DURATION", value_parser = length, conflicts_with = "until")]
+    pub lasting: Option<Duration>,
+    /// Let it end by itself at this time, such as 18:00 or "tomorrow 09:00" (this machine's time zone)
+    #[arg(long, value_name = "TIME", value_parser = NonEmptyStringValueParser::new())]
+    pub until: Option<String>,
+    /// Why: what everyone is told, and the agents are asked to reflect on
+    #[arg(long, value_name = "TEXT", value_parser = note, default_value = "no reason was given")]
+    pub reason: String,
+    /// Let all sessions of the fleet go on at once when it ends, and not one after the other
+    #[arg(long)]
+    pub at_once: bool,
+    /// Replace a hold that lasts longer
+    #[arg(long)]
+    pub replace: bool,
+    /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    let length = duration::parse(text).filter(|d| !d.is_zero() && *d <= LONGEST_HOLD);
+    length.ok_or_else(|| {
+        let most = duration::show(LONGEST_HOLD);
+        format!(
+            "expected a duration from 1ms to {most} such as 20s, 2h or 1h30m\nhint: for a hold without an end, omit --for"
+        )
+    })
+}
 
 /// So many of the sessions that it stops are named.
 const MOST_NAMED: usize = 5;

@@ -1,11 +1,12 @@
 //! `frosty install`.
 
+use crate::cmd::registration::SettingsArgs;
+use clap::Args;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use super::registration::{Chosen, SettingsError, change, chosen, listed, say, warn};
-use crate::cli::InstallArgs;
 use crate::client_settings::owner::{Engine, Owner, owner};
 use crate::client_settings::{Hook, Place, disabling, hooks_in, json};
 use crate::env::Env;
@@ -15,6 +16,23 @@ use crate::settings::registration::Registration;
 use crate::settings::write::Standing;
 use crate::settings::{others, program};
 use crate::text;
+
+/// What `install` registers, and where.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// Where.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// The engine that waits a refusal out and brings the agent back (the default)
+    #[arg(long, conflicts_with = "plain")]
+    pub continuous: bool,
+    /// The engine that answers at once: a refused stop ends the turn, and a person types to go on
+    #[arg(long)]
+    pub plain: bool,
+    /// Register although another engine or an unthrottled Stop hook is there, beside which nothing is throttled
+    #[arg(long)]
+    pub keep_others: bool,
+}
 
 /// The client's cap on continuations in a row, which counts the plain engine's alone (2.1.331).
 const CAP: &str = "CLAUDE_CODE_STOP_HOOK_BLOCK_CAP";

@@ -1,5 +1,11 @@
 //! `frosty log`: the journal, readable, and followed.
 
+use crate::cmd::PlaceArgs;
+use crate::policy::verdict::Reason;
+use crate::when;
+use chrono::Local;
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -9,7 +15,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::whose::Whose;
 use super::{Failure, out};
-use crate::cli::LogArgs;
 use crate::config::Config;
 use crate::env::Env;
 use crate::naming::Names;
@@ -23,6 +28,49 @@ use crate::view::journal::follow::Change;
 use crate::view::journal::follow::Follower;
 use crate::view::sessions::screen;
 use crate::view::sessions::table::Style;
+
+/// Which entries of the journal `log` shows.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Go on with what is journaled from now on, until Ctrl-C
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Of a session: its name, label, id or the beginning of it, scope, or project folder
+    #[arg(long, value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
+    pub scope: Option<String>,
+    /// Since then: a duration ago such as 2h, or a time such as 18:00 or "yesterday 09:00" (this machine's time zone)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub since: Option<Duration>,
+    /// With this reason, such as cooldown
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub reason: Option<Reason>,
+    /// No more than so many, the newest; without it 20, or all since --since
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub lines: Option<usize>,
+    /// As one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+    /// Cut nothing off, however narrow the terminal is
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+fn since(said: &str) -> Result<Duration, String> {
+    when::since(said, &Local::now()).ok_or_else(|| {
+        "expected a duration such as 2h, or a time past such as 18:00, \"yesterday 09:00\" or \"2026-11-24 09:00\""
+            .to_owned()
+    })
+}
+
+fn reason(code: &str) -> Result<Reason, String> {
+    Reason::from_code(code).ok_or_else(|| {
+        let all: Vec<&str> = Reason::ALL.iter().map(|r| r.code()).collect();
+        format!("expected one of: {}", all.join(", "))
+    })
+}
 
 /// So many entries are shown where neither a number nor a time is given.
 const DEFAULT: usize = 20;

@@ -1,16 +1,26 @@
 //! `frosty man`: the man pages, from the same definition as `--help`.
 
+use clap::Args;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use clap::CommandFactory;
 use clap_mangen::Man;
 
 use super::out;
-use crate::cli::{Cli, ManArgs};
+use crate::cmd::Cli;
 use crate::text;
+
+/// Where the man pages go.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write every page into this folder, instead of showing the first one
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
 
 /// The pages were not written.
 #[derive(Debug, thiserror::Error)]

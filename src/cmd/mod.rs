@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use crate::cli::PlaceArgs;
 use crate::config::{Config, ConfigError};
 use crate::env::Env;
 use crate::exit::Exit;
@@ -10,13 +9,18 @@ use crate::notify::Word;
 use crate::policy::verdict::Verdict;
 use crate::store::StoreError;
 use crate::text;
+use crate::text::LONGEST_NOTE;
+pub use command_line::{Cli, Command, PlaceArgs};
+pub use hook_args::HookArgs;
 
 pub mod announce;
 pub mod check;
+mod command_line;
 pub mod completions;
 pub mod doctor;
 pub mod explain;
 pub mod hold;
+mod hook_args;
 pub mod install;
 pub mod log;
 pub mod man;
@@ -192,4 +196,13 @@ fn say_wrong(wrong: &[String]) {
 pub fn config(env: &Env, place: PlaceArgs) -> Result<Config, ConfigError> {
     let project = env.claude_project_dir.clone().or_else(|| std::env::current_dir().ok());
     Config::load(env, project.as_deref(), &place.flags())
+}
+
+/// Parses the text of a note or a reason.
+pub(crate) fn note(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if length > LONGEST_NOTE {
+        return Err(format!("expected at most 1,000 characters, found {length}"));
+    }
+    Ok(text.to_owned())
 }

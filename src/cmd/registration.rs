@@ -1,11 +1,11 @@
 //! What `frosty install` and `frosty uninstall` share: which settings file is meant, and how a change of it is shown.
 
+use clap::Args;
 use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::out;
-use crate::cli::SettingsArgs;
 use crate::client_settings::{Place, Unread, same, user_dir};
 use crate::env::Env;
 use crate::settings::diff;
@@ -13,6 +13,23 @@ use crate::settings::others::Other;
 use crate::settings::program::NoProgram;
 use crate::settings::write::{Standing, Unwritten};
 use crate::text;
+
+/// Whose settings file is meant.
+#[derive(Debug, Args)]
+pub struct SettingsArgs {
+    /// The user's own settings: every project, but only sessions that were armed (frosty on)
+    #[arg(long, conflicts_with_all = ["local", "project"])]
+    pub user: bool,
+    /// The project's settings that are not shared (.claude/settings.local.json) instead of .claude/settings.json
+    #[arg(long)]
+    pub local: bool,
+    /// The project, instead of the one here
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
 
 /// Why the hooks were not registered, or not taken out. The settings are then as they were.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,13 @@
 //! `frosty release`: lifts the hold of a scope, or of the whole fleet, before its end, and ends an API cooldown with it.
 
+use crate::cmd::PlaceArgs;
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::target::{MOST_LISTED, TargetError};
 use super::{Failure, hold, out, target, who};
-use crate::cli::{PlaceArgs, ReleaseArgs};
 use crate::config::Config;
 use crate::duration;
 use crate::engine;
@@ -23,6 +25,23 @@ use crate::store;
 use crate::store::fleet_reader::Roll;
 use crate::store::fleet_reader::Session;
 use crate::text;
+
+/// What `release` lifts.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, the one hold that there is
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
+    pub target: Option<String>,
+    /// The whole fleet's hold: of this one, or without a name of the configured one
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    pub fleet: Option<String>,
+    /// Let all sessions of the fleet go on at once, and not one after the other
+    #[arg(long)]
+    pub at_once: bool,
+    /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+}
 
 /// Lifts the hold that the arguments name, or the only one that there is.
 ///

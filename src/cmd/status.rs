@@ -1,10 +1,11 @@
 //! `frosty status`: who is there, what each does, and when it is back.
 
+use crate::cmd::PlaceArgs;
+use clap::Args;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::{Failure, out};
-use crate::cli::StatusArgs;
 use crate::config::Config;
 use crate::env::Env;
 use crate::hook::signals::Signals;
@@ -16,6 +17,26 @@ use crate::view::sessions::screen;
 use crate::view::sessions::screen::Screen;
 use crate::view::sessions::table;
 use crate::view::sessions::table::Style;
+
+/// What `status` shows, and how.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Sessions that ended too, and those not seen for a day
+    #[arg(long)]
+    pub all: bool,
+    /// Draw it anew each second until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    pub watch: bool,
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Cut nothing off, however narrow the terminal is
+    #[arg(long, conflicts_with = "watch")]
+    pub no_trunc: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
 
 /// It is drawn anew so often.
 const EACH: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::out;
 use crate::arm;
-use crate::cli::PlaceArgs;
+use crate::cmd::PlaceArgs;
 use crate::config::{Arm, Config, Flags, encoded};
 use crate::env::Env;
 use crate::hook::payload::{self, Text};

@@ -1,11 +1,12 @@
 //! `frosty on` and `frosty off`.
 
+use crate::cmd::PlaceArgs;
+use clap::Args;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::{Failure, out, target};
 use crate::arm::{self, Target};
-use crate::cli::{PlaceArgs, TargetArgs};
 use crate::config::{COMMAND_LINE, encoded};
 use crate::env::Env;
 use crate::hook::standing;
@@ -13,6 +14,19 @@ use crate::naming::{self, Names};
 use crate::ownership;
 use crate::store::fleet_reader::Roll;
 use crate::text;
+
+/// What `on` and `off` apply to; by default the session of CLAUDE_CODE_SESSION_ID, else the project of
+/// CLAUDE_PROJECT_DIR, else the working folder.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct TargetArgs {
+    /// All sessions in this folder
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// One session: its name, label, id or the beginning of it, scope, or project folder
+    #[arg(long, value_name = "SESSION")]
+    pub session: Option<String>,
+}
 
 /// Why a session or project was not switched.
 #[derive(Debug, thiserror::Error)]

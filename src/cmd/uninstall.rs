@@ -1,15 +1,24 @@
 //! `frosty uninstall`.
 
 use super::registration::{SettingsError, change, chosen, say};
-use crate::cli::UninstallArgs;
 use crate::client_settings::hooks_in;
 use crate::client_settings::owner::{Engine, Owner, engine, owner};
+use crate::cmd::registration::SettingsArgs;
 use crate::env::Env;
 use crate::hook::standing;
 use crate::settings::edit::{self, Without};
 use crate::settings::others::{self, Other};
 use crate::settings::write::Standing;
 use crate::text;
+use clap::Args;
+
+/// What `uninstall` takes out, and where.
+#[derive(Debug, Args)]
+pub struct UninstallArgs {
+    /// Where.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
 
 /// Takes the hooks out of the settings file that the arguments, or else the environment, name.
 ///

@@ -1,9 +1,12 @@
 //! `frosty wake`: ends a rest, and nothing else.
 
+use crate::cmd::PlaceArgs;
+use crate::cmd::note;
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use std::io::Write;
 
 use super::{Failure, out, target};
-use crate::cli::WakeArgs;
 use crate::clock;
 use crate::engine;
 use crate::env::Env;
@@ -20,6 +23,30 @@ use crate::store::fleet_reader::Roll;
 use crate::store::fleet_reader::Session;
 use crate::store::server::pipeline;
 use crate::text;
+
+/// Whom `wake` wakes.
+#[derive(Debug, Args)]
+#[group(id = "whom", required = true, multiple = false, args = ["target", "all", "topic"])]
+pub struct WakeArgs {
+    /// A session: its name, label, id or the beginning of it, scope, or project folder
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
+    pub target: Option<String>,
+    /// Every session of the fleet that rests
+    #[arg(long)]
+    pub all: bool,
+    /// Every session that said `frosty: wait_for TOPIC`
+    #[arg(long, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new())]
+    pub topic: Option<String>,
+    /// What the agent reads in its next prompt, at most 1,000 characters
+    #[arg(long, value_name = "TEXT", value_parser = note)]
+    pub note: Option<String>,
+    /// Let all that are woken go on at once, and not one after the other
+    #[arg(long)]
+    pub at_once: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
 
 /// So many sessions of each outcome have a line of their own; the others are counted.
 const MOST_NAMED: usize = 20;

@@ -107,7 +107,7 @@ impl Past {
 }
 
 /// The newest of what was read.
-struct Newest {
+pub(crate) struct Newest {
     since: Ms,
     most: usize,
     /// The oldest first, so that it is the one to go.
