@@ -1,5 +1,5 @@
-//! The client process that a session belongs to: which process sent an event, and what the event may do to a session of
-//! another one. Two processes use one session id after `claude --continue` in a second window, say.
+//! Finds the client process that a session belongs to, and what the event of another process may do to that
+//! session. Two processes use one session id after `claude --continue` in a second window, for example.
 
 use super::client;
 use crate::env::Env;
@@ -12,14 +12,15 @@ use crate::policy::verdict::Verdict;
 use crate::process::{self, Standing};
 use crate::store::{Store, StoreError};
 
-/// The client process that sent the event. A stop that is not waited out reads no file for it.
+/// Returns the client process that sent the event. No file is read for a Stop event that is not waited out.
 pub(super) fn client_of(env: &Env, event: &Event, waits: bool) -> Option<Process> {
     let named = client::named(env)?;
     let is_plain = !waits && matches!(event, Event::Stop { .. } | Event::StopFailure(_));
     Some(if is_plain { named } else { process::exact(named.pid) })
 }
 
-/// What an event does to a session of another process: a turn that an attended client ran takes it over at once.
+/// Returns what an event does to a session of another process. A turn that an attended client ran takes the
+/// session over at once.
 pub(super) fn of(event: &Event, unattended: bool) -> Claim {
     match event {
         Event::SessionStart { .. } | Event::SessionEnd | Event::Sleep => Claim::Yield,
@@ -29,8 +30,9 @@ pub(super) fn of(event: &Event, unattended: bool) -> Claim {
     }
 }
 
-/// Asks the store once. Where the session belongs to another process of this machine, it is asked again with what became of
-/// that: only a process that has ended loses its session to a window that opens or closes, or to an unattended run.
+/// Sends the step to the store once, or twice where the session belongs to another process of this machine.
+/// The second request contains what became of that process. Only a process that has ended loses its session
+/// to a window that opens or closes, or to an unattended run.
 pub(super) fn step(store: &mut dyn Store, step: &Step) -> Result<Verdict, StoreError> {
     let mut verdict = store.step(step);
     if let Ok(Verdict { decision, .. }) = &verdict

@@ -1,4 +1,4 @@
-//! The client process that started this hook, and whether it is still there to be woken (2.1.331).
+//! The client process that started this hook, and whether it still exists and can be woken (2.1.331).
 
 use rustix::process::{self, Pid};
 
@@ -9,7 +9,7 @@ use crate::process::{Standing, exact, standing};
 /// The client as it was when the hook began.
 pub(super) struct Client {
     parent: Option<Pid>,
-    /// `CLAUDE_PID`.
+    /// The process that `CLAUDE_PID` names.
     named: Option<Process>,
 }
 
@@ -18,14 +18,14 @@ impl Client {
         Self { parent: process::getppid(), named: named(env).map(|client| exact(client.pid)) }
     }
 
-    /// Whether it is still there.
+    /// Returns whether the client still exists.
     pub(super) fn is_there(&self) -> bool {
         let is_gone = |client: &Process| standing(client, &crate::clock::host(), None) == Standing::Gone;
         !self.named.as_ref().is_some_and(is_gone) && process::getppid() == self.parent
     }
 }
 
-/// The client's process id, as the client passes it on.
+/// Returns the client's process id, as the client passes it on.
 pub(super) fn named(env: &Env) -> Option<Process> {
     let pid = env.claude_pid.as_ref()?.parse::<u32>().ok().filter(|pid| *pid > 0)?;
     Some(Process::numbered(pid))

@@ -1,8 +1,9 @@
-//! What the agent says of its own rest: a whole line among the last five of its last message, outside code.
+//! Reads the agent's directive about its own rest: a whole line among the last five of its last message,
+//! outside code.
 //!
 //! `frosty: done`, `frosty: next_check 20m` (or `14:30`, or `tomorrow 09:00`), `frosty: wait_for <topic>`,
-//! `frosty: blocked <on whom>`. It can only make Frosty admit later. The line may be an item of a list, a heading, bold or
-//! code; an exclamation mark, or a dash with more words, may follow.
+//! `frosty: blocked <on whom>`. A directive can only make Frosty admit later. The line may be an item of a
+//! list, a heading, bold or code; an exclamation mark, or a dash with more words, may follow.
 
 use std::time::Duration;
 
@@ -13,24 +14,25 @@ use crate::policy::request::RestRequest;
 use crate::text;
 use crate::when;
 
-/// No rest that ends by time is longer: "tomorrow 09:00" may be said just after midnight.
+/// The longest rest that ends by time. "tomorrow 09:00" may be written just after midnight.
 pub const LONGEST_REST: Duration = Duration::from_secs(48 * 3600);
-/// A rest that names no time ends after this long.
+/// The length of a rest that names no time.
 const UNTIMED: Duration = Duration::from_secs(24 * 3600);
 
 const LINES: usize = 5;
 const LONGEST_TOPIC: usize = 200;
 
-/// What the agent's message says.
+/// The directive in the agent's message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Said {
-    /// The rest it asks for.
+    /// The rest that it requests.
     pub rest: Option<RestRequest>,
-    /// What the agent is told of it in its next prompt; empty for nothing.
+    /// The answer in the agent's next prompt; empty for none.
     pub answer: String,
 }
 
-/// Reads the last directive in a message. `now` tells the machine's clock in its own time zone; it is asked only when there is one.
+/// Reads the last directive in a message. `now` returns the machine's time in its own time zone; it is called
+/// only when there is a directive.
 #[must_use]
 pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Said {
     let mut code: Option<(char, usize)> = None;
@@ -46,7 +48,7 @@ pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Said
     let last = lines.iter().rev().take(LINES).filter(|(_, outside)| *outside);
     let mut directives = last.filter_map(|(line, _)| Some((unmarked(line).0, words(line)?)));
     let Some((mark, directive)) = directives.next() else { return Said::default() };
-    // A list of several is about directives, and is none.
+    // A list of several directives describes them, and is not one itself.
     if mark == Mark::Item && directives.any(|(mark, other)| mark == Mark::Item && other != directive) {
         return Said { rest: None, answer: SEVERAL.to_owned() };
     }
@@ -56,22 +58,23 @@ pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Said
 const SEVERAL: &str = "Frosty read a list of several \"frosty:\" lines and followed none of them: make the one that you mean the \
 last line of your answer.";
 
-/// What follows `frosty:` in a line that is a directive.
+/// Returns the text after `frosty:` in a line that is a directive.
 fn words(line: &str) -> Option<&str> {
     let (head, tail) = bare(unmarked(line).1).split_at_checked("frosty:".len())?;
     head.eq_ignore_ascii_case("frosty:").then(|| tail.trim_start_matches(MARKS).trim())
 }
 
-/// What stands before the words of a line.
+/// The mark before the words of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
     Nothing,
     Heading,
-    /// Of a list.
+    /// An item of a list.
     Item,
 }
 
-/// The line without the mark of a heading or of an item of a list (CommonMark's, each with a space behind).
+/// Returns the line without the mark of a heading or of a list item (CommonMark's marks, each followed by a
+/// space).
 fn unmarked(line: &str) -> (Mark, &str) {
     let hashes = line.trim_start_matches('#');
     let digits = line.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -89,21 +92,22 @@ fn unmarked(line: &str) -> (Mark, &str) {
     }
 }
 
-/// Somebody else's words as a quotation where they would be a directive, should the agent repeat them.
+/// Quotes a text from another source where it would be a directive if the agent repeated it.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let quote = |line: &str| if words(line.trim()).is_some() { format!("> {line}") } else { line.to_owned() };
     text.split('\n').map(quote).collect::<Vec<_>>().join("\n")
 }
 
-/// The line without the marks that agents put around one that they are shown.
+/// Returns the line without the marks that agents put around a directive that they are shown.
 fn bare(line: &str) -> &str {
     line.trim_matches(MARKS).trim_end_matches(['.', '!']).trim_end_matches(MARKS).trim()
 }
 
 const MARKS: [char; 3] = ['`', '*', '_'];
 
-/// The words before a dash that sets more words apart, and whether one does. A hyphen within a word is none.
+/// Returns the words before a dash that sets more words apart, and whether there is such a dash. A hyphen
+/// within a word is not one.
 fn before_dash(words: &str) -> &str {
     let long = words.find(['\u{2013}', '\u{2014}']);
     let spaced = words.char_indices().find(|(at, c)| {
@@ -116,7 +120,7 @@ fn before_dash(words: &str) -> &str {
     words.get(..at).unwrap_or_default().trim_end_matches(['!', '.']).trim_end()
 }
 
-/// The fence of a code block that the line opens: its character and length (CommonMark's rule).
+/// Returns the fence of a code block that the line opens: its character and length (CommonMark's rule).
 fn opens(line: &str) -> Option<(char, usize)> {
     let mark = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;
     let info = line.trim_start_matches(mark);
@@ -124,7 +128,7 @@ fn opens(line: &str) -> Option<(char, usize)> {
     (length >= 3 && !(mark == '`' && info.contains('`'))).then_some((mark, length))
 }
 
-/// Whether the line closes such a block.
+/// Returns whether the line closes such a block.
 fn closes(line: &str, (mark, length): (char, usize)) -> bool {
     line.len() >= length && line.chars().all(|c| c == mark)
 }
@@ -170,7 +174,7 @@ wait_for <topic>, or blocked <on whom>.",
     Said { rest: None, answer }
 }
 
-/// A topic as it is kept and compared.
+/// Returns a topic in the form in which it is stored and compared.
 #[must_use]
 pub fn topic(said: &str) -> String {
     text::line_of(said, LONGEST_TOPIC)
@@ -308,7 +312,7 @@ mod tests {
         assert!(rest("Done:\n- the fix\n- the tests\n- frosty: done").is_some());
     }
 
-    /// What is quoted to an agent books nothing when it repeats it.
+    /// A quoted directive has no effect when the agent repeats it.
     #[test]
     fn every_form_is_quoted() {
         for line in ["frosty: done", "- frosty: done", "## frosty: done!", "1. **frosty:** done", "  * `frosty: done`"]

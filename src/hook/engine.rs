@@ -1,4 +1,4 @@
-//! Performs what [`Wait`] decides, for one waiting engine: with the real store, files, clock and signals.
+//! Performs the decisions of [`Wait`] for one waiting engine, with the real store, files, clock and signals.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -32,12 +32,12 @@ use crate::store::files::undecided;
 use crate::store::listen::{self, Ears, Listener, Source};
 use crate::store::server::kept_connection::Line;
 
-/// How an engine ended.
+/// The outcome of an engine's run.
 pub(super) enum Ended {
     Admitted(Box<Admitted>),
-    /// Without an admission.
+    /// The engine ended without an admission.
     Over,
-    /// The wait goes on under other terms.
+    /// The wait continues under other terms.
     Changed(Box<Terms>),
 }
 
@@ -46,26 +46,26 @@ pub(super) struct Admitted {
     pub(super) verdict: Verdict,
     /// The last refusal that was more than a minimum interval.
     pub(super) paused: Option<Box<Decision>>,
-    /// Keeps a switch from returning before this process has ended.
+    /// A locked file that keeps a switch from returning before this process has ended.
     pub(super) kept: Option<File>,
 }
 
-/// The process as it began.
+/// The state of the process when it began.
 pub(super) struct Start {
     pub(super) client: Client,
     pub(super) signals: Signals,
     pub(super) since: Instant,
 }
 
-/// What an engine has seen and sent, whatever its terms.
+/// What an engine has observed and sent, under all of its terms.
 pub(super) struct Seen {
     /// The mark of an earlier take-over of the session, which does not concern this engine.
     mark: Option<Mark>,
-    /// As `mark`, for calls that came to no verdict.
+    /// The same as `mark`, for calls without a verdict.
     took: Option<String>,
-    /// The notification that the agent is blocked was sent.
+    /// Whether the notification that the agent is blocked was sent.
     blocked: bool,
-    /// When it is next looked whether it is time to look for lost engines.
+    /// When to check next whether a look for lost engines is due.
     watch: Option<Instant>,
 }
 
@@ -75,19 +75,19 @@ impl Seen {
         Self { mark, took, blocked: false, watch: None }
     }
 
-    /// Goes on in another fleet.
+    /// Continues in another fleet.
     pub(super) fn moves(&mut self, to: &Config, session: &str) {
         self.mark = taken_over::taken_over_by(to, session);
     }
 }
 
-/// The last undecided call that took the session over.
+/// Returns the last undecided call that took the session over.
 fn took(config: &Config, session: &str) -> Option<String> {
     let mark = undecided::of(config.state.as_ref()?, session)?;
     Some(mark.took).filter(|id| !id.is_empty())
 }
 
-/// What an engine works with under its present terms.
+/// The inputs of an engine under its present terms.
 pub(super) struct Engine<'a, 's> {
     pub(super) config: &'a Config,
     pub(super) env: &'a Env,
@@ -96,17 +96,17 @@ pub(super) struct Engine<'a, 's> {
     pub(super) start: &'a Start,
     pub(super) standing: &'a mut Standing<'s>,
     pub(super) seen: &'a mut Seen,
-    /// The event that it waits after.
+    /// The event after which it waits.
     pub(super) begin: Step,
 }
 
-/// What it holds open, and what was found last.
+/// The resources that an engine keeps open, and its last findings.
 #[derive(Default)]
 struct Held<'a> {
     ears: Option<(Source, Ears<'a>)>,
-    /// Its connection to the server.
+    /// The connection to the server.
     line: Option<Line<'a>>,
-    /// The last request with a fence, which is sent again under its id.
+    /// The last request with a fence, which is retried with the same id.
     asked: Option<Step>,
     verdict: Option<Verdict>,
     kept: Option<File>,
@@ -153,7 +153,8 @@ impl<'a> Engine<'a, '_> {
         Checked { is_wanted: self.is_wanted(), terms: self.terms(held) }
     }
 
-    /// Whether the client is there, has not ended this engine, and nothing on this machine took the session over.
+    /// Returns whether the client still exists, has not ended this engine, and nothing on this machine took
+    /// the session over.
     fn is_wanted(&self) -> bool {
         let Step { session, id, client: own, .. } = &self.begin;
         let other = |by: &Mark| by.id != *id && Some(by) != self.seen.mark.as_ref() && by.concerns(own.as_ref());
@@ -188,7 +189,8 @@ impl<'a> Engine<'a, '_> {
         let begun = Instant::now();
         let send = |store: &mut dyn Store| claim::step(store, &step);
         let verdict = store::over(self.config, begun + self.config.budget, &mut held.line, send)?;
-        // Later than any request may be: another store may have taken over meanwhile. The admission is burnt.
+        // No request may take this long, since another store may have taken over meanwhile. The admission is
+        // discarded.
         if verdict.admission.is_some() && begun.elapsed() > LATEST {
             return Err(StoreError::TooLate);
         }
@@ -201,12 +203,12 @@ impl<'a> Engine<'a, '_> {
         Ok(answer)
     }
 
-    /// The request as a step of the session.
+    /// Builds the step of the session for a request.
     fn step(&self, held: &mut Held<'_>, request: Request) -> Step {
         match request {
             Request::Begin { late } => {
                 let mut step = Step { late, ..self.begin.clone() };
-                // What is left of the rest.
+                // The remainder of the rest.
                 if let (Some(late), Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. }) =
                     (late, &mut step.event)
                 {
@@ -230,19 +232,19 @@ impl<'a> Engine<'a, '_> {
         }
     }
 
-    /// A step of the same session, now.
+    /// Builds a step of the same session at the present time.
     fn now(&self, event: Event) -> Step {
         let (host_ms, id) = (clock::host_ms(), clock::id());
         Step { event, late: None, detail: String::new(), host_ms, id, ..self.begin.clone() }
     }
 
-    /// Sends the notification of a refusal, or of a failure.
+    /// Sends the notification of a refusal or of a failure.
     fn notify(&mut self, step: &Step, decided: &Decision) {
         if decided.outcome == Outcome::Admit || decided.reason == Reason::Superseded {
             return;
         }
         let Some(word) = told::word(&self.config.fleet, step, decided) else { return };
-        // A stop that is sent to another store, too, is the same one.
+        // A Stop event that is also sent to another store is the same one.
         if word.kind == Kind::Blocked && std::mem::replace(&mut self.seen.blocked, true) {
             return;
         }
@@ -274,7 +276,7 @@ impl<'a> Engine<'a, '_> {
         Input::Heard(heard)
     }
 
-    /// Has it looked, now and then, whether engines beside this one are gone: one that dies sends no notification.
+    /// Looks periodically for lost engines beside this one. An engine that dies sends no notification.
     fn watch(&mut self) {
         let now = Instant::now();
         if self.config.notify.is_empty() || self.seen.watch.is_some_and(|at| now < at) {
@@ -289,7 +291,7 @@ impl<'a> Engine<'a, '_> {
     fn ended(&self, held: Held<'_>, end: End) -> Ended {
         match (end, held.verdict, held.terms) {
             (End::Admitted { paused, held: before }, Some(mut verdict), _) => {
-                // A store that took over meanwhile does not know who held the session.
+                // A store that took over meanwhile does not know that the session was held.
                 let decided = &mut verdict.decision;
                 let is_known = decided.held.is_some() || decided.renewed;
                 decided.held = decided.held.take().or(before.filter(|_| !is_known));

@@ -1,12 +1,13 @@
-//! What an API error means: the values of `error` in a `StopFailure` payload (client 2.1.332).
+//! Reads the meaning of an API error from `error` in a `StopFailure` payload (client 2.1.332).
 
 use super::payload::Payload;
 use super::reset;
 use crate::policy::request::Failure;
 use crate::policy::request::FailureClass;
 
-/// The words by which the client knows that the conversation is longer than the model's context (2.1.332), in lower case and
-/// without backquotes: its own API's first, then those of gateways and other makers.
+/// The phrases by which the client recognises that the conversation is longer than the model's context
+/// (2.1.332), in lower case and without backquotes. Its own API's phrases come first, then those of gateways
+/// and other vendors.
 const TOO_LONG: [&str; 28] = [
     "prompt is too long",
     "input is too long",
@@ -37,7 +38,7 @@ const TOO_LONG: [&str; 28] = [
     "max_tokens_context_overflow",
     "prompt_too_long",
 ];
-/// The words by which it knows that something else was too long.
+/// The phrases by which it recognises that something else was too long.
 const OTHERWISE: [&str; 4] = [
     "policy_blocked",
     "dlp_request_denied",
@@ -45,12 +46,13 @@ const OTHERWISE: [&str; 4] = [
     "expected maxlength",
 ];
 
-/// Reads the failure out of the payload. Every error that is not listed here may pass by itself.
+/// Reads the failure out of the payload. Every error that is not listed here may pass without a person's
+/// help.
 #[must_use]
 pub fn of(payload: &Payload<'_>) -> Failure {
     let error = payload.error().unwrap_or_else(|| "unknown".to_owned());
     let texts = payload.error_texts();
-    // These speak of the account or the API, whatever words they use.
+    // These errors concern the account or the API, whatever their text contains.
     let elsewhere = matches!(error.as_str(), "rate_limit" | "overloaded" | "server_error");
     let too_long = !elsewhere && texts.iter().flatten().any(|t| is_too_long(t));
     let (class, cure) = match error.as_str() {
@@ -79,7 +81,8 @@ pub fn of(payload: &Payload<'_>) -> Failure {
     Failure { class, reset, of_key, too_long, cure }
 }
 
-/// Whether a limit's text is about one model, such as `You've hit your Opus limit`: other agents may use another.
+/// Returns whether a limit's text is about one model, such as `You've hit your Opus limit`. Other agents may
+/// use another model.
 fn names_a_model(text: &str) -> bool {
     const MODELS: [&str; 5] = ["opus", "sonnet", "haiku", "fable", "mythos"];
     let text = text.to_lowercase();
@@ -87,7 +90,7 @@ fn names_a_model(text: &str) -> bool {
     limits.into_iter().any(|word| MODELS.contains(&word))
 }
 
-/// Whether an error's text says that the conversation does not fit the model's context.
+/// Returns whether an error's text reports that the conversation does not fit the model's context.
 fn is_too_long(text: &str) -> bool {
     let text = text.to_lowercase().replace('`', "");
     TOO_LONG.iter().any(|words| text.contains(words)) && !OTHERWISE.iter().any(|words| text.contains(words))

@@ -10,10 +10,10 @@ use crate::duration;
 use crate::secret;
 use crate::text;
 
-/// Why the words of a command line are not flags of a hook.
+/// The reason why the words of a command line are not flags of a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wrong {
-    /// They ask for the help text.
+    /// They request the help text.
     Help,
     /// A word is wrong.
     Word(String),
@@ -22,7 +22,7 @@ pub enum Wrong {
 /// Reads the words after `frosty hook`, or after `frosty-hook`.
 ///
 /// # Errors
-/// At the first word that is no flag or has no valid value.
+/// Returns an error at the first word that is no flag or has no valid value.
 pub fn parse(words: &[OsString]) -> Result<Flags, Wrong> {
     let mut words = words.iter();
     let mut read = Read::default();
@@ -33,7 +33,7 @@ pub fn parse(words: &[OsString]) -> Result<Flags, Wrong> {
             ("-h" | "--help", None) => return Err(Wrong::Help),
             ("--show-resume", None) => once(&mut read.show_resume, (), name)?,
             ("--show-resume", Some(_)) => return Err(Wrong::Word(format!("{name} takes no value"))),
-            // Behind it no word is a flag, and a hook takes no other.
+            // After it no word is a flag, and a hook takes no other words.
             ("--", None) => return words.next().map_or_else(|| Ok(read.flags()), |word| Err(no_flag(word))),
             _ if !VALUED.contains(&name) => return Err(unexpected(word)),
             (_, Some(value)) => read.value(name, value)?,
@@ -47,19 +47,20 @@ pub fn parse(words: &[OsString]) -> Result<Flags, Wrong> {
     Ok(read.flags())
 }
 
-/// Returns the sentence that a wrong command line is journaled with.
+/// Returns the sentence with which a wrong command line is journaled.
 #[must_use]
 pub fn sentence(wrong: &Wrong) -> String {
     let found = match wrong {
         Wrong::Help => "--help",
         Wrong::Word(found) => found,
     };
-    // A word may be a URL with a password, or hold anything else.
+    // A word may be a URL with a password, or contain anything else.
     let found = text::line_of(&secret::scrubbed(found), LONGEST_WORD);
     format!("expected the flags of `frosty hook`, but: {found}; see: frosty hook --help")
 }
 
-/// Returns whether a wrong command line still asks for `--arm manual`, so that only an armed session is concerned.
+/// Returns whether a wrong command line still contains `--arm manual`, so that it concerns only an armed
+/// session.
 #[must_use]
 pub fn is_manual(words: &[OsString]) -> bool {
     words.iter().any(|word| word == "manual" || word == "--arm=manual")
@@ -68,7 +69,7 @@ pub fn is_manual(words: &[OsString]) -> bool {
 /// Parses the value of `--wait`.
 ///
 /// # Errors
-/// When it is no duration.
+/// Returns an error when the text is not a duration.
 pub fn wait(text: &str) -> Result<Duration, String> {
     duration::parse(text).ok_or_else(|| "expected a duration such as 20d, 12h or 1h30m".to_owned())
 }
@@ -76,7 +77,7 @@ pub fn wait(text: &str) -> Result<Duration, String> {
 /// Parses the value of `--timeout`.
 ///
 /// # Errors
-/// When it is no whole number.
+/// Returns an error when the text is not a whole number.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let secs = if digits { text.parse().ok() } else { None };

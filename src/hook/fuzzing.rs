@@ -1,4 +1,4 @@
-//! What the fuzzers in `fuzz/` reach besides the public items. No other build has it.
+//! The functions that the fuzzers in `fuzz/` reach besides the public items. No other build contains them.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use crate::policy::request::RestRequest;
 use crate::policy::verdict::Decision;
 use crate::policy::verdict::Verdict;
 
-/// The event of a payload, and what the agent is told of its directive.
+/// Returns the event of a payload, and the answer to the agent's directive.
 #[must_use]
 pub fn event(payload: &Payload<'_>, config: &Config, env: &Env, waits: bool) -> (Event, String) {
     let mut answer = String::new();
     (super::event(payload, config, env, waits, &mut answer), answer)
 }
 
-/// The rest of a parked session.
+/// Returns the rest of a parked session.
 #[must_use]
 pub fn parked(payload: &Payload<'_>, park_max: Option<Duration>) -> Option<RestRequest> {
     super::parked::rest(payload, park_max)
 }
 
-/// What the client is answered.
+/// The reply to the client.
 pub struct Said {
-    /// Whether the exit code is another than 0; there is one other.
+    /// Whether the exit code is 2. The only other one is 0.
     pub two: bool,
-    /// On stdout.
+    /// The bytes on stdout.
     pub stdout: Vec<u8>,
-    /// On stderr.
+    /// The bytes on stderr.
     pub stderr: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! What is journaled on this machine only: calls that came to no verdict.
+//! Journals calls without a verdict, on this machine only.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,30 +16,30 @@ use crate::store::files::undecided;
 use crate::store::files::undecided::Undecided;
 use crate::text;
 
-/// How long an entry may wait for the fleet's lock: the ask may have spent its budget on it, and an entry is not worth
-/// another.
+/// How long an entry may wait for the fleet's lock. The request may have spent its budget on the lock, and an
+/// entry does not justify a second wait.
 const WAIT: Duration = Duration::from_millis(30);
 
-/// What is known of a call by the time it fails.
+/// The facts about a call that are known when it fails.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     pub(super) fleet: String,
     pub(super) scope: String,
     pub(super) session: String,
-    /// The client's name of the event; empty when the payload could not be read.
+    /// The client's name for the event; empty when the payload could not be read.
     pub(super) event: String,
-    /// Whether a continuation was asked for.
+    /// Whether the call requested a continuation.
     pub(super) asked_to_go_on: bool,
     /// The call's id.
     pub(super) id: String,
     /// Whether this process waits until the call can be decided.
     pub(super) waits: bool,
-    /// Whether a subagent's turn is meant, and not the session's own.
+    /// Whether the call concerns a subagent's turn instead of the session's own.
     pub(super) of_subagent: bool,
 }
 
 impl Known {
-    /// What is known by the payload.
+    /// Returns the facts that the payload contains.
     pub(super) fn of(payload: &Payload<'_>) -> Self {
         let event = payload.hook_event_name.clone();
         Self { event, of_subagent: payload.is_subagents(), ..Self::default() }
@@ -63,14 +63,14 @@ impl Known {
         undecided::note(state, &self.session, &mark);
     }
 
-    /// Removes the mark: the call was decided after all.
+    /// Removes the mark, since the call was decided after all.
     pub(super) fn decided(&self, env: &Env) {
         if let Some(state) = env.state_dir() {
             undecided::decided(&state, &self.session, &self.id);
         }
     }
 
-    /// Journals the failure, if there is a state folder that can be written, and marks the session's call as undecided.
+    /// Journals the failure if the state directory can be written, and marks the session's call as undecided.
     #[cold]
     pub(super) fn journal(&self, env: &Env, reason: Reason, why: &str) {
         if let Some(state) = env.state_dir() {
@@ -79,7 +79,7 @@ impl Known {
         self.note(env, reason, why);
     }
 
-    /// Journals what happened, if there is a state folder that can be written.
+    /// Journals the event if the state directory can be written.
     #[cold]
     pub(super) fn note(&self, env: &Env, reason: Reason, why: &str) {
         let Some(state) = env.state_dir() else { return };

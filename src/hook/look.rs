@@ -1,4 +1,5 @@
-//! A hook call that is looked at and not taken: read, prepared and understood as [`super::run`] does it, and asked of nobody.
+//! Examines a hook call without performing it: the call is read, prepared and parsed as in [`super::run`],
+//! but no request is sent.
 
 use std::io;
 
@@ -12,30 +13,31 @@ use crate::policy::verdict::Decision;
 use crate::policy::verdict::Outcome;
 use crate::policy::verdict::Reason;
 
-/// What a call comes to before any store is asked.
+/// The result of a call before any store is involved.
 pub enum Looked {
-    /// The session is not armed: the hook exits 0, silent. Why, and what would arm it.
+    /// The session is not armed, so the hook exits 0 without output. The text gives the reason, and what
+    /// would arm it.
     Unarmed(String),
-    /// The hook exits 0 with one line: this reason, and what is wrong.
+    /// The hook exits 0 with one line, which contains this reason and the failure.
     Fails(Reason, String),
-    /// The store would be asked.
+    /// The hook would send a request to the store.
     Asks(Box<Asked>),
 }
 
-/// What the store would be asked.
+/// The request that would be sent to the store.
 pub struct Asked {
-    /// The configuration that it would be asked under.
+    /// The configuration for the request.
     pub config: Config,
-    /// The question.
+    /// The step that the request contains.
     pub step: Step,
-    /// Whether a refusal would be waited out.
+    /// Whether the hook would wait after a refusal.
     pub waits: bool,
-    /// Whether nobody sits before the client.
+    /// Whether the client runs without a person.
     unattended: bool,
 }
 
 impl Asked {
-    /// The hook's exit code after this decision; `None` where it would not exit, but wait.
+    /// Returns the hook's exit code after this decision, or `None` where it would wait instead.
     #[must_use]
     pub fn would_exit(&self, decided: &Decision) -> Option<u8> {
         let stays = self.waits
@@ -51,7 +53,8 @@ impl Asked {
     }
 }
 
-/// Reads a payload from the standard input, and finds out what `frosty hook` with these flags would ask.
+/// Reads a payload from the standard input, and returns the request that `frosty hook` with these flags would
+/// send.
 #[must_use]
 pub fn look(env: &Env, flags: &Flags) -> Looked {
     if env.disabled() {
@@ -87,7 +90,7 @@ pub fn look(env: &Env, flags: &Flags) -> Looked {
     }
 }
 
-/// Why a session is not armed.
+/// Returns the reason why a session is not armed.
 fn unarmed(env: &Env, flags: &Flags, told: Option<bool>) -> String {
     let why = match told {
         Some(false) => "it was disarmed by frosty off or FROSTY_ON=0; to arm it: frosty on",

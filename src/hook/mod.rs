@@ -1,7 +1,7 @@
 //! `frosty hook`: the hot path, top to bottom.
 //!
-//! stdin → [`payload`] → `config`, `arm`, `scope` → `store.step` → verdict → [`reply`] → exit code. Whatever fails on
-//! the way ends in exit 0 with one line.
+//! stdin → [`payload`] → `config`, `arm`, `scope` → `store.step` → verdict → [`reply`] → exit code. Every
+//! failure on the way ends in exit 0 with one line.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -93,11 +93,12 @@ pub fn run(flags: &Flags, program: Program) -> Code {
     }
 }
 
-/// As [`run`], by a process that may wait: for its payload, for a configuration that can be read, and for its admission.
+/// Does the same as [`run`] in a process that may wait for its payload, for a readable configuration, and for
+/// its admission.
 #[cold]
 #[inline(never)]
 fn run_waiting(env: &Env, flags: &Flags, program: Program) -> Code {
-    // Before anything takes time: the client that started this, and the signals that end it.
+    // These come before anything slow: the client that started this process, and the signals that end it.
     let (client, signals) = (client::Client::now(env), signals::Signals::listen());
     let since = Instant::now();
     let signals = match signals {
@@ -133,7 +134,7 @@ fn run_waiting(env: &Env, flags: &Flags, program: Program) -> Code {
         signals::let_in_alarm();
         return answer(env, &known, caller, call);
     }
-    // A payload may be large, and a wait long.
+    // A payload may be large and a wait long, so the payload is freed first.
     drop(bytes);
     wait_out(env, known, caller, call, engine::Start { client, signals, since })
 }
@@ -151,7 +152,7 @@ fn answer(env: &Env, known: &Known, caller: Caller<'_>, call: Call) -> Code {
             }
             let word = told::word(&call.config.fleet, &call.step, &verdict.decision);
             if word.is_some() {
-                // What is told may take longer than a verdict.
+                // A notification may take longer than a verdict.
                 watchdog.disarm();
             }
             let then = if verdict.admission.is_some() { detached::ADMITTED } else { detached::PLAIN };
@@ -168,14 +169,14 @@ fn answer(env: &Env, known: &Known, caller: Caller<'_>, call: Call) -> Code {
     }
 }
 
-/// A hook on `SessionStart` that waits goes on with work that was interrupted, or leaves; the one beside it announces that.
-/// Every other call goes on as it is.
+/// Prepares a call on `SessionStart`. A hook that waits continues interrupted work or ends; the hook beside
+/// it announces that. Every other call is returned unchanged.
 fn begin_session(env: &Env, flags: &Flags, mut call: Call, payload: &Payload<'_>) -> Option<Call> {
     let waits = !call.wait.is_zero();
     if !matches!(call.step.event, Event::SessionStart { .. }) {
         return Some(call);
     }
-    // The client's own timeout of a hook that announces is short.
+    // The client's own timeout for a hook that announces is short.
     let _watchdog = (!waits).then(watchdog::Watchdog::arm);
     if !waits && !call.unattended {
         pane::end_old_hold(&call.config, env, &call.step);
@@ -198,7 +199,7 @@ fn begin_session(env: &Env, flags: &Flags, mut call: Call, payload: &Payload<'_>
     (!found.registers()).then_some(call)
 }
 
-/// A failure before any store was asked; what is journaled of it is a file too.
+/// Reports a failure before any request to a store. Its journal entry is also a file on this machine.
 fn failed_early(env: &Env, known: &Known, reason: Reason, why: &str) -> Code {
     signals::let_in_alarm();
     let _watchdog = watchdog::Watchdog::arm();
@@ -215,8 +216,8 @@ fn say(event: &Event, verdict: Verdict, prompt: &Prompt) -> Code {
     reply::answer(event, verdict, prompt, Streams { stdout: &mut stdout, stderr: &mut stderr })
 }
 
-/// Answers a command line under `hook` that is wrong: journaled locally, exit 0. `manual` tells whether it still says
-/// that only an armed session is concerned.
+/// Answers a wrong command line under `hook`: it is journaled locally, with exit code 0. `manual` is whether
+/// the command line still concerns only an armed session.
 #[must_use]
 pub fn bad_usage(why: &str, manual: bool) -> Code {
     let env = Env::read();
@@ -227,7 +228,7 @@ pub fn bad_usage(why: &str, manual: bool) -> Code {
     unread(&env, &flags, Reason::BadUsage, why)
 }
 
-/// One call of an armed session, ready to be asked.
+/// One call of an armed session, ready to be sent.
 struct Call {
     config: Config,
     step: Step,
@@ -238,7 +239,7 @@ struct Call {
 }
 
 impl Call {
-    /// An engine that listens to a server which did not hear of this is told here.
+    /// Notifies an engine that listens to a server which did not receive this event.
     #[cold]
     #[inline(never)]
     fn mark_take_over(&self) {
@@ -253,7 +254,8 @@ impl Call {
     }
 }
 
-/// Finds out who asks what; `None` for a session that is not armed. What is found out on the way is left in `known`.
+/// Builds the call from the payload and the environment, or returns `None` for a session that is not armed.
+/// Facts found on the way are stored in `known`.
 fn prepare(
     env: &Env,
     flags: &Flags,
@@ -269,8 +271,9 @@ fn prepare(
     if told.or(by_flag(flags)) == Some(false) {
         return Ok(None);
     }
-    // The client waits for an engine where nobody sits before it: that must have been meant. Without it no event of the
-    // session counts, not even one that an attended window of the same conversation would be measured by.
+    // The client waits for an engine in an unattended run only if that was intended. Without an engine, no
+    // event of such a session counts, not even one that an attended window of the same conversation would be
+    // measured by.
     let unattended = env.unattended();
     if unattended && env.on.as_deref() != Some("print") {
         return Ok(None);
@@ -290,7 +293,7 @@ fn prepare(
     let paced = waits && event.asks() != Some(Class::Compact);
     let name = config.name.as_deref().map(text::line).unwrap_or_default();
     let shadow = config.shadow;
-    // An engine that only looks on leaves at once.
+    // An engine in shadow mode exits at once.
     let pid = (waits && !shadow).then(process::own);
     let (client, claim) = (claim::client_of(env, &event, waits), claim::of(&event, unattended));
     let project = project.map(|dir| text::line_of(&dir.to_string_lossy(), text::LONGEST_FOLDER)).unwrap_or_default();
@@ -309,7 +312,7 @@ fn prepare(
     Ok(Some(Call { config, step, prompt, wait: flags.wait, unattended }))
 }
 
-/// The configuration of a session that is armed; `told` is what its switches say.
+/// Returns the configuration of a session that is armed. `told` is the setting of its switches.
 fn armed(
     env: &Env,
     flags: &Flags,
@@ -318,14 +321,15 @@ fn armed(
 ) -> Result<Option<Config>, (Reason, String)> {
     let config = match Config::load(env, project, flags) {
         Ok(config) => config,
-        // A project's broken file must not be heard in a session that the user's own configuration leaves alone.
+        // A project's broken file must cause no output in a session that the user's own configuration leaves
+        // alone.
         Err(_) if told.or_else(|| by_own_configuration(env, flags)) == Some(false) => return Ok(None),
         Err(e) => return Err((Reason::BadConfig, e.to_string())),
     };
     Ok(told.unwrap_or(config.arm == Arm::Always).then_some(config))
 }
 
-/// A step of this session, now.
+/// Builds a step of this session at the present time.
 pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) -> Step {
     Step {
         event_name: text::line(name),
@@ -350,11 +354,11 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
     }
 }
 
-/// Asks the store once.
+/// Sends the request to the store once.
 fn ask(call: &Call) -> Result<Verdict, StoreError> {
     let mut store = store::open(&call.config, Instant::now() + call.config.budget)?;
     let verdict = claim::step(&mut *store, &call.step);
-    // The process is about to end: giving back its memory piece by piece would only delay that.
+    // The process is about to end, and freeing its memory piece by piece would only delay that.
     std::mem::forget(store);
     verdict
 }
@@ -376,7 +380,7 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
         let most = if unattended { wait.min(config.print_wait) } else { wait };
         wait::Bounds::of(start.since, most, unattended)
     };
-    // A payload or a configuration that came late left a mark.
+    // A payload or a configuration that arrived late left a mark.
     let marked = start.since.elapsed() > wait::LATEST;
     let mut wait = wait::Wait::new(bounds(&config), step.event.asks().is_some(), unattended, marked);
     loop {
@@ -402,7 +406,7 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
                 if let Some(word) = word {
                     detached::tell(&config, caller, &word, detached::ADMITTED);
                 }
-                // Held until the process has ended: a switch returns after that.
+                // The file stays locked until the process has ended. A switch returns only after that.
                 std::mem::forget(admitted.kept);
                 return code;
             }
@@ -423,9 +427,9 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
     }
 }
 
-/// The client's event in the policy's terms.
+/// Returns the client's event in the policy's terms.
 ///
-/// What the agent is to be told of its own directive is left in `answer`.
+/// The answer to the agent's own directive is stored in `answer`.
 fn event(payload: &Payload<'_>, config: &Config, env: &Env, waits: bool, answer: &mut String) -> Event {
     if payload.is_subagents() {
         return Event::Other;
@@ -437,14 +441,14 @@ fn event(payload: &Payload<'_>, config: &Config, env: &Env, waits: bool, answer:
             Event::Stop { rest: said.rest.or_else(|| parked::rest(payload, waits.then_some(config.park_max))) }
         }
         "StopFailure" => Event::StopFailure(failure::of(payload)),
-        // Every trigger but a person's counts against the limits.
+        // Every trigger except a person's counts against the limits.
         "PreCompact" if !payload.is_manual() => Event::PreCompactAuto,
         "UserPromptSubmit" if payload.is_client_prompt() => {
             Event::ClientPrompt { of_admission: payload.is_hook_feedback() }
         }
         "UserPromptSubmit" => Event::PersonPrompt,
         "SessionStart" => Event::SessionStart { label: scope::label(env).unwrap_or_default() },
-        // The supervisor gives no reason of its own.
+        // The supervisor sends no reason of its own.
         "SessionEnd" if env.claude_job_dir.is_some() && payload.reason().as_deref() == Some("other") => Event::Sleep,
         "SessionEnd" => Event::SessionEnd,
         "Notification" if payload.needs_permission() => Event::NeedsYou,
@@ -452,22 +456,23 @@ fn event(payload: &Payload<'_>, config: &Config, env: &Env, waits: bool, answer:
     }
 }
 
-/// The project: what the client says, else the payload's working folder.
+/// Returns the project: the client's value, else the payload's working directory.
 fn project(env: &Env, cwd: Option<String>) -> Option<PathBuf> {
     env.claude_project_dir.clone().or_else(|| cwd.map(PathBuf::from))
 }
 
-/// Whether the registration itself says who is armed. It is stronger than every file.
+/// Returns whether the registration itself arms the session. It takes precedence over every file.
 fn by_flag(flags: &Flags) -> Option<bool> {
     Some(Arm::from_name(flags.arm.as_deref()?)? == Arm::Always)
 }
 
-/// Whether the configuration without the project's file arms; `None` when it cannot be read either.
+/// Returns whether the configuration without the project's file arms the session, or `None` when it cannot be
+/// read either.
 fn by_own_configuration(env: &Env, flags: &Flags) -> Option<bool> {
     Some(Config::load(env, None, flags).ok()?.arm == Arm::Always)
 }
 
-/// A hook call whose payload is not known: the environment tells what can be told.
+/// Answers a hook call whose payload is not known, from the environment alone.
 fn unread(env: &Env, flags: &Flags, reason: Reason, why: &str) -> Code {
     if is_left_alone(env, flags) {
         return Code::ZERO;
@@ -477,7 +482,7 @@ fn unread(env: &Env, flags: &Flags, reason: Reason, why: &str) -> Code {
     failed_early(env, &known, reason, why)
 }
 
-/// Whether the session is not armed, as far as the environment tells.
+/// Returns whether the session is not armed, as far as the environment shows.
 fn is_left_alone(env: &Env, flags: &Flags) -> bool {
     let told = arm::told(env, own_session(env).as_deref(), project(env, None).as_deref()).unwrap_or(None);
     told.or(by_flag(flags)).or_else(|| by_own_configuration(env, flags)) == Some(false)
