@@ -1,30 +1,30 @@
-//! How soon a waiting engine sends, looks and tries again.
+//! Limits how soon a waiting engine sends, looks and retries.
 
 use std::time::{Duration, Instant};
 
 use crate::policy::verdict::Decision;
 use crate::policy::verdict::Reason;
 
-/// Two looks, and two requests, are so far apart, except for [`QUICK`] of them.
+/// The time between two looks, or between two requests, except for [`QUICK`] of them.
 pub(super) const PACE: Duration = Duration::from_secs(1);
-/// So many looks, or requests, may come sooner than [`PACE`] after the one before.
+/// The number of looks, or of requests, that may follow the one before sooner than [`PACE`].
 const QUICK: u32 = 3;
-/// Between two tries to reach a store that is unreachable: at first, and at most.
+/// The first and the longest time between two tries to reach a store that is unreachable.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const SLOWEST_RETRY: Duration = Duration::from_secs(10);
-/// An engine that waits long for its place in a quota sends no sooner again.
+/// The shortest time between two requests of an engine that waits long for its place in a quota.
 const SOONEST: Duration = Duration::from_secs(15);
 
 /// Keeps looks, or requests, from following each other without end, whatever the store answers.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     last: Option<Instant>,
-    /// How many more came sooner than [`PACE`] after the one before than did not.
+    /// The number that followed the one before sooner than [`PACE`], less the number that did not.
     quick: u32,
 }
 
 impl Pace {
-    /// How long to hold still before the next one; `None` counts one that comes now.
+    /// Returns how long to wait before the next one; `None` counts one that happens now.
     pub(super) fn holds(&mut self, now: Instant) -> Option<Duration> {
         let rest = self.last.and_then(|last| PACE.checked_sub(now.saturating_duration_since(last)));
         if self.last.is_some() {
@@ -45,13 +45,13 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    /// Whether the next failure is the first.
+    /// Returns whether the next failure is the first.
     pub(super) fn is_first(&self) -> bool {
         self.tries == 0
     }
 
-    /// How long to wait before the next try: doubling, and up to a quarter longer by chance, so that many engines do not come
-    /// back as one.
+    /// Returns how long to wait before the next try. The time doubles, and is up to a quarter longer at random,
+    /// so that many engines do not return at the same moment.
     pub(super) fn next(&mut self, chance: u64) -> Duration {
         let grown = FIRST_RETRY.saturating_mul(1 << self.tries.min(10)).min(SLOWEST_RETRY);
         self.tries = self.tries.saturating_add(1);
@@ -59,8 +59,9 @@ impl Retry {
     }
 }
 
-/// When an engine sends its next request after a refusal: at its end. Only a place in a quota may come sooner, for a session
-/// before it in the wait queue may be gone, and no notification is sent of that. So a long wait is divided.
+/// Returns when an engine sends its next request after a refusal: at the refusal's end. Only a place in a quota
+/// may become free sooner, because a session before it in the wait queue may be gone, and no notification is
+/// sent of that. So a long wait is divided.
 pub(super) fn next_request_in(refused: &Decision) -> Option<Duration> {
     let left = refused.retry_after?;
     if refused.reason != Reason::Quota {

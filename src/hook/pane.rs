@@ -1,4 +1,5 @@
-//! A tmux pane whose number was used before: the hold of the agent that had it is not the new agent's.
+//! Ends an old hold on a tmux pane whose number is used again. The hold of the pane's previous agent must not
+//! apply to the new one.
 
 use std::time::{Duration, Instant};
 
@@ -13,16 +14,17 @@ use crate::process;
 use crate::store;
 use crate::store::fleet_reader::Roll;
 
-/// The start of a process is known to a tick of the kernel's clock, by another clock than the store's.
+/// The start of a process is known to one tick of the kernel's clock, which is not the store's clock.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// What the journal says of the hold that is over.
+/// The journal's text about the hold that is over.
 const WHY: &str = "tmux was started anew, and another project has the pane: its old hold is over";
 
-/// Ends the hold of a session's pane where it was opened before the tmux server was started, and for another project.
+/// Ends the hold of a session's pane where it was opened before the tmux server was started, and for another
+/// project.
 ///
-/// The names of panes begin anew with the server. A hold stays where either is not known: the hold is a person's word, and
-/// the same agent may have come back to its pane. Failures change nothing: the hold stays.
+/// A tmux server numbers its panes from the beginning. The hold remains where either fact is unknown: a person
+/// placed the hold, and the same agent may have returned to its pane. The hold also remains after any failure.
 pub(super) fn end_old_hold(config: &Config, env: &Env, start: &Step) {
     if config.scope.is_some() || config.shadow || start.project.is_empty() {
         return;
@@ -44,7 +46,7 @@ pub(super) fn end_old_hold(config: &Config, env: &Env, start: &Step) {
     {
         return;
     }
-    // A hold that is over as it begins: a release would also end what the API refused the scope.
+    // A hold that ends as it begins. A release would also end the API's refusal of the scope.
     let over = HoldRequest {
         reason: hold.reason,
         by: hold.by,

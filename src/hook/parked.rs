@@ -1,4 +1,5 @@
-//! Sessions that the client will wake by itself (2.1.331): it has a timer for them, or work of theirs runs beside the turn.
+//! Detects sessions that the client will wake by itself (2.1.331): it has a timer for them, or their work
+//! continues beside the turn.
 
 use std::time::Duration;
 
@@ -6,11 +7,11 @@ use super::payload::Payload;
 use crate::policy::documents::RestKind;
 use crate::policy::request::RestRequest;
 
-/// A wake-up by the client that has not come after this long may never come.
+/// After this long without the client's wake-up, it may never come.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// The rest of a session that is parked. `park_max` is how long a waiting engine gives work that may never end (a
-/// development server, say); without a waiting engine such work is no reason to rest.
+/// Returns the rest of a session that is parked. `park_max` is how long a waiting engine allows for work that
+/// may never end (a development server, for example). Without a waiting engine such work is no reason to rest.
 #[must_use]
 pub fn rest(payload: &Payload<'_>, park_max: Option<Duration>) -> Option<RestRequest> {
     let tasks = payload.running_tasks();

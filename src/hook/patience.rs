@@ -1,4 +1,4 @@
-//! What a waiting engine waits for before it can ask: its payload, and a configuration that can be read.
+//! Waits for what an engine needs before its first request: its payload, and a readable configuration.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -19,7 +19,7 @@ use crate::store::listen;
 /// How often an unreadable configuration is read again.
 const EACH: Duration = Duration::from_secs(1);
 
-/// A process that has days.
+/// The patience of a process that may wait for days.
 pub(super) struct Patience<'a> {
     pub(super) env: &'a Env,
     pub(super) flags: &'a Flags,
@@ -44,12 +44,12 @@ impl<'a> Patience<'a> {
 }
 
 impl Patience<'_> {
-    /// Reads the payload, however late it comes; `None` when nothing is left to wait for. A session whose payload is late is
-    /// marked meanwhile.
+    /// Reads the payload, however late it arrives, or returns `None` when nothing is left to wait for. A
+    /// session whose payload is late is marked meanwhile.
     pub(super) fn payload(&self) -> Option<Result<Vec<u8>, BadInput>> {
         let marked = Cell::new(None);
         let goes_on = || {
-            // Where the client waits for this process, it is not kept.
+            // A client that waits for this process is not kept waiting.
             if self.env.unattended() {
                 return false;
             }
@@ -74,7 +74,8 @@ impl Patience<'_> {
         Some(read)
     }
 
-    /// Whether a failure of a call may pass by itself. It is journaled, and the session marked, by the first of them.
+    /// Returns whether the cause of a call's failure may pass without a change here. The first such failure is
+    /// journaled, and the session is marked.
     pub(super) fn waits_for(&self, payload: &Payload<'_>, known: &Known, reason: Reason, why: &str) -> bool {
         let stops = matches!(payload.hook_event_name.as_str(), "Stop" | "StopFailure") && !payload.is_subagents();
         if !stops || known.session.is_empty() || self.env.unattended() || self.is_lasting() {
@@ -87,7 +88,7 @@ impl Patience<'_> {
         true
     }
 
-    /// Waits for a moment; whether the call is to be tried again.
+    /// Waits for a moment, and returns whether the call is to be tried again.
     pub(super) fn goes_on(&self, known: &mut Known) -> bool {
         known.waits = true;
         listen::pause(EACH, self.signals.fd());
@@ -95,12 +96,13 @@ impl Patience<'_> {
         self.is_wanted() && self.taken_over_by(&known.session) == *self.took.borrow()
     }
 
-    /// The last undecided call that took the session over: a prompt, say, that met the same configuration.
+    /// Returns the last undecided call that took the session over, for example a prompt that met the same
+    /// configuration.
     fn taken_over_by(&self, session: &str) -> Option<String> {
         Some(undecided::of(&self.env.state_dir()?, session)?.took)
     }
 
-    /// Whether the variables or the flags alone are wrong: nothing that is done to a file mends that.
+    /// Returns whether the variables or the flags alone are wrong. No change of a file repairs that.
     fn is_lasting(&self) -> bool {
         let env = Env { config: None, home: None, claude_config_dir: None, ..self.env.clone() };
         let on = Env { on: self.env.on.clone(), ..Env::default() };

@@ -1,4 +1,5 @@
-//! What the client sends: one JSON object on stdin (client 2.1.331). Unknown fields and events pass through.
+//! Reads the client's payload: one JSON object on stdin (client 2.1.331). Unknown fields and events pass
+//! through.
 
 use std::fmt;
 use std::io;
@@ -13,16 +14,17 @@ use crate::read::Unended;
 
 /// How long stdin may take until its end.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// No payload is larger.
+/// The size limit of a payload.
 const LARGEST: usize = 8 * 1024 * 1024;
 
-/// How the client's own wake-ups begin, where a person's prompts do not.
+/// The beginning of the client's own wake-ups. A person's prompts do not begin like this.
 const CLIENT_PROMPT: &str = "<task-notification>";
-/// What the client calls the word of a hook on `Stop` or `StopFailure` there (2.1.332).
+/// The client's label there for the output of a hook on `Stop` or `StopFailure` (2.1.332).
 const HOOK_FEEDBACK: &str = "<summary>Stop hook feedback</summary>";
 
-/// The fields that Frosty reads. Only the two that name the event and the session must be what they are; whatever else
-/// has another type, or text cut in the middle of a character, must not keep an agent from its verdict.
+/// The fields that Frosty reads. Only the event's name and the session's id must have the right type. Any other
+/// field may have another type, or text cut in the middle of a character, and must not keep an agent from its
+/// verdict.
 #[derive(Debug, Deserialize)]
 pub struct Payload<'a> {
     /// The event.
@@ -67,53 +69,54 @@ struct Task<'a> {
     status: Text<'a>,
 }
 
-/// A value that is decoded only when it is asked for, and only if it is a string.
+/// A value that is decoded only on request, and only if it is a string.
 pub(crate) type Text<'a> = Option<&'a RawValue>;
 
 impl Payload<'_> {
-    /// Whether the event is a subagent's: then it is journaled only.
+    /// Returns whether the event is a subagent's. Such an event is only journaled.
     #[must_use]
     pub fn is_subagents(&self) -> bool {
         self.agent_id.is_some() || self.hook_event_name == "SubagentStop"
     }
 
-    /// The working folder.
+    /// Returns the working directory.
     #[must_use]
     pub fn cwd(&self) -> Option<String> {
         text(self.cwd)
     }
 
-    /// `SessionStart`: how the session began.
+    /// `SessionStart`: returns how the session began.
     #[must_use]
     pub fn source(&self) -> Option<String> {
         text(self.source)
     }
 
-    /// The transcript of the session: a file of its project's folder.
+    /// Returns the session's transcript, a file in its project's directory.
     #[must_use]
     pub fn transcript_path(&self) -> Option<String> {
         text(self.transcript_path)
     }
 
-    /// `SessionEnd`: why the session ended.
+    /// `SessionEnd`: returns the reason why the session ended.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
         text(self.reason)
     }
 
-    /// `PreCompact`: whether a person asked for it.
+    /// `PreCompact`: returns whether a person requested the compaction.
     #[must_use]
     pub fn is_manual(&self) -> bool {
         text(self.trigger).as_deref() == Some("manual")
     }
 
-    /// `UserPromptSubmit`: whether the prompt is the client's own wake-up.
+    /// `UserPromptSubmit`: returns whether the prompt is the client's own wake-up.
     #[must_use]
     pub fn is_client_prompt(&self) -> bool {
         text(self.prompt).is_some_and(|p| p.starts_with(CLIENT_PROMPT))
     }
 
-    /// `UserPromptSubmit`: whether the client woke the session with what a Stop hook said. Nothing in it names the hook.
+    /// `UserPromptSubmit`: returns whether the client woke the session with the output of a Stop hook. The
+    /// prompt does not name the hook.
     #[must_use]
     pub fn is_hook_feedback(&self) -> bool {
         let head =
@@ -121,51 +124,51 @@ impl Payload<'_> {
         text(self.prompt).filter(|p| p.starts_with(CLIENT_PROMPT)).is_some_and(head)
     }
 
-    /// `Notification`: whether the session stands at a permission dialog.
+    /// `Notification`: returns whether the session waits at a permission dialog.
     #[must_use]
     pub fn needs_permission(&self) -> bool {
         text(self.notification_type).as_deref() == Some("permission_prompt")
     }
 
-    /// `Stop`: the agent's last message.
+    /// `Stop`: returns the agent's last message.
     #[must_use]
     pub fn last_message(&self) -> Option<String> {
         text(self.last_assistant_message)
     }
 
-    /// `Stop`: the types of the background tasks that still run. Older clients send none.
+    /// `Stop`: returns the types of the background tasks that still run. Older clients send none.
     #[must_use]
     pub fn running_tasks(&self) -> Vec<String> {
         const OVER: [&str; 9] =
             ["completed", "done", "finished", "exited", "failed", "error", "killed", "stopped", "cancelled"];
         let list = self.background_tasks.and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
-        // One by one: an odd one must not hide the others.
+        // Parsed one by one, so that a malformed task does not hide the others.
         let tasks = list.into_iter().flatten().filter_map(|raw| serde_json::from_str::<Task<'_>>(raw.get()).ok());
         let over = |t: &Task<'_>| text(t.status).is_some_and(|s| OVER.contains(&s.to_lowercase().as_str()));
         tasks.filter(|t| !over(t)).map(|t| text(t.kind).unwrap_or_default()).collect()
     }
 
-    /// `Stop`: whether the session has a timer of its own in the client.
+    /// `Stop`: returns whether the session has a timer of its own in the client.
     #[must_use]
     pub fn has_crons(&self) -> bool {
         let crons = self.session_crons.and_then(|raw| serde_json::from_str::<Vec<IgnoredAny>>(raw.get()).ok());
         crons.is_some_and(|list| !list.is_empty())
     }
 
-    /// `StopFailure`: the error's name.
+    /// `StopFailure`: returns the error's name.
     #[must_use]
     pub fn error(&self) -> Option<String> {
         text(self.error)
     }
 
-    /// `StopFailure`: the API's words, and the last message that the client made of them.
+    /// `StopFailure`: returns the API's error text, and the last message that the client made of it.
     #[must_use]
     pub fn error_texts(&self) -> [Option<String>; 2] {
         [text(self.error_details), text(self.last_assistant_message)]
     }
 }
 
-/// The string that a raw value holds; half a surrogate pair becomes the replacement character.
+/// Returns the string in a raw value. Half a surrogate pair becomes the replacement character.
 pub(crate) fn text(raw: Text<'_>) -> Option<String> {
     struct Lossy;
     impl Visitor<'_> for Lossy {
@@ -178,37 +181,37 @@ pub(crate) fn text(raw: Text<'_>) -> Option<String> {
         }
     }
     let raw = raw?.get();
-    // As bytes, since as text the parser refuses half a surrogate pair.
+    // Parsed as bytes, since the parser refuses half a surrogate pair in text.
     raw.starts_with('"').then(|| serde_json::Deserializer::from_str(raw).deserialize_bytes(Lossy).ok())?
 }
 
-/// Why the input is no payload.
+/// The reason why the input is not a payload.
 #[derive(Debug, thiserror::Error)]
 pub enum BadInput {
-    /// Nothing came.
+    /// Stdin was empty.
     #[error("expected a hook payload (one JSON object) on stdin, found nothing; {CURE}")]
     Empty,
     /// Stdin was not closed in time.
     #[error("expected stdin to end within 2 s, found it still open after {bytes} bytes; {CURE}")]
     Late {
-        /// What had come until then.
+        /// The number of bytes that had arrived.
         bytes: usize,
     },
-    /// Too much came.
+    /// The input is too large.
     #[error("expected at most 8 MiB on stdin, found more; {CURE}")]
     TooLarge,
-    /// It is not UTF-8.
+    /// The input is not UTF-8.
     #[error("expected UTF-8 on stdin, found an invalid byte at offset {at}; {CURE}")]
     NotUtf8 {
-        /// Where.
+        /// The offset of the invalid byte.
         at: usize,
     },
-    /// It is not a payload.
+    /// The input is not a payload.
     #[error(
         "expected a hook payload (a JSON object with hook_event_name and session_id) on stdin, found: {found}; {CURE}"
     )]
     NotAPayload {
-        /// What the parser said.
+        /// The parser's error.
         found: String,
     },
     /// Reading failed.
@@ -231,23 +234,24 @@ const CURE: &str = "try it by hand: frosty hook < payload.json";
 /// Reads stdin to its end.
 ///
 /// # Errors
-/// When it is late or too large.
+/// Returns an error when the input is late or too large.
 pub fn read(stdin: impl AsFd) -> Result<Vec<u8>, BadInput> {
     crate::read::to_end(stdin, DEADLINE, LARGEST).map_err(BadInput::from)
 }
 
-/// As [`read`], by a waiting engine: whenever nothing came in time, `goes_on` decides whether it waits as long again.
+/// Reads stdin as [`read`] does, for a waiting engine. Whenever the time is over, `goes_on` decides whether to
+/// wait as long again.
 ///
 /// # Errors
-/// When it is too large, or `goes_on` gave it up.
+/// Returns an error when the input is too large, or `goes_on` gave up.
 pub fn read_patiently(stdin: impl AsFd, goes_on: impl FnMut() -> bool) -> Result<Vec<u8>, BadInput> {
     crate::read::to_end_while(stdin, DEADLINE, LARGEST, goes_on).map_err(BadInput::from)
 }
 
-/// Takes bytes for one JSON object of the client's, with or without a byte-order mark.
+/// Parses bytes as one JSON object from the client, with or without a byte-order mark.
 ///
 /// # Errors
-/// When they are none.
+/// Returns an error when the bytes are not such an object.
 pub(crate) fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, BadInput> {
     let text = std::str::from_utf8(bytes).map_err(|e| BadInput::NotUtf8 { at: e.valid_up_to() })?;
     let text = text.trim_start_matches('\u{feff}');
@@ -255,17 +259,17 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, BadIn
         return Err(BadInput::Empty);
     }
     if !text.trim_start().starts_with('{') {
-        // Serde would take an array for the fields in their order.
+        // Serde would accept an array as the fields in their order.
         let found = "JSON or text that is no object".to_owned();
         return Err(BadInput::NotAPayload { found });
     }
     serde_json::from_str(text).map_err(|e| BadInput::NotAPayload { found: crate::text::line(&e.to_string()) })
 }
 
-/// Takes bytes for a payload.
+/// Parses bytes as a payload.
 ///
 /// # Errors
-/// When they are none.
+/// Returns an error when the bytes are not a payload.
 pub fn parse(bytes: &[u8]) -> Result<Payload<'_>, BadInput> {
     let payload: Payload<'_> = object(bytes)?;
     if payload.session_id.is_empty() || payload.hook_event_name.is_empty() {

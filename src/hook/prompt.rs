@@ -1,8 +1,8 @@
-//! The continuation prompt: a template with a few fields, and what the agent must hear besides.
+//! Builds the continuation prompt: a template with a few fields, and the further facts that the agent needs.
 //!
-//! `{count}` continuations since a person's last prompt, this one included · `{time}` the store's clock, UTC · `{scope}` ·
-//! `{rest}` why the session paused, or nothing · `{note}` what came with a wake-up, or nothing · `{held}` who held it and
-//! why, with the request to reflect on that, or nothing.
+//! `{count}` continuations since a person's last prompt, this one included · `{time}` the store's clock, UTC ·
+//! `{scope}` · `{rest}` the reason of the pause, or empty · `{note}` the note of a wake-up, or empty · `{held}`
+//! the author and the reason of the hold, with the request to reflect on it, or empty.
 
 use super::directive;
 use crate::journal::why;
@@ -14,7 +14,8 @@ use crate::text;
 const DEFAULT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where you \
 stopped.";
 
-/// What the agent may say, on a line of its own; only an engine that waits can keep the second.
+/// The directives that the agent may write, on a line of its own. Only an engine that waits can honour the
+/// second.
 const SAY: [&str; 2] = [
     "If nothing is left to do, make the last line of your answer\nfrosty: done",
     "To be continued later, make it\nfrosty: next_check 20m",
@@ -22,23 +23,24 @@ const SAY: [&str; 2] = [
 
 const RENEWED: &str = "Frosty renews its wait; nothing is to be done: answer with one short line and stop.";
 
-/// What a prompt is made of.
+/// The parts of a prompt.
 #[derive(Debug, Default)]
 pub struct Prompt {
     /// The configured template, if any.
     pub template: Option<String>,
-    /// Whether an engine waits, so that the agent may say when to be continued.
+    /// Whether an engine waits, so that the agent may choose when to be continued.
     pub waits: bool,
     /// The scope, encoded.
     pub scope: String,
-    /// Why the session paused before it was admitted; empty when it did not.
+    /// The reason why the session paused before it was admitted; empty when it did not pause.
     pub rest: String,
-    /// What is answered to the agent's own directive; empty for nothing.
+    /// The answer to the agent's own directive; empty for none.
     pub answer: String,
 }
 
 impl Prompt {
-    /// The prompt of an admission: at most 10,000 characters, no control characters but newline and tab.
+    /// Returns the prompt of an admission: at most 10,000 characters, and no control characters but newline and
+    /// tab.
     #[must_use]
     pub fn render(&self, admitted: &Decision) -> String {
         if admitted.renewed {
@@ -61,7 +63,7 @@ impl Prompt {
             say.for_each(|line| out.extend(["\n", line]));
         }
         let mut add = |head: &str, field: &str, words: &str| {
-            // A template that names the field has said it already.
+            // A template that contains the field already includes its text.
             let has = !field.is_empty() && template.contains(field);
             if !words.is_empty() && !has {
                 out.push('\n');
@@ -79,7 +81,7 @@ impl Prompt {
     }
 }
 
-/// After a hold the agent looks back before it goes on.
+/// Returns the request to reflect on a hold before the work continues.
 fn reflect(held: &Held, scope: &str) -> String {
     format!(
         "You were held by {}: {}\nBefore you go on, reflect in two or three sentences: why were you held, and what will you do \
@@ -89,7 +91,8 @@ differently? What led up to it: frosty log --scope {scope}",
     )
 }
 
-/// Puts the fields in; braces that name none stay as they are. What was put in is not read again.
+/// Replaces the fields with their values. Other braces stay as they are, and a value is not searched for
+/// fields.
 fn fill(template: &str, fields: &[(&str, String)]) -> String {
     let mut out = String::with_capacity(template.len());
     let mut left = template;
@@ -111,7 +114,7 @@ fn fill(template: &str, fields: &[(&str, String)]) -> String {
     out
 }
 
-/// Why the session paused, told to its agent. `rest` is what that asked for itself.
+/// Returns the reason of the pause for the agent. `rest` is the rest that the agent requested itself.
 #[must_use]
 pub fn paused(refused: &Decision, rest: Option<&RestRequest>) -> String {
     match refused.reason.to_agent() {

@@ -1,9 +1,9 @@
-//! What the client is answered: the contract table. The one exit 2 of the program is here.
+//! Writes the reply to the client, by the contract table. The only exit 2 of the program is here.
 //!
 //! | event | admitted | refused | anything else |
 //! |---|---|---|---|
 //! | `Stop` | exit 2, stderr = the prompt, stdout = `{"suppressOutput":true}` | exit 0, stdout = a message when the reason changed | exit 0 |
-//! | `PreCompact` `auto` | exit 0, silent | exit 2, stderr = why | exit 0 |
+//! | `PreCompact` `auto` | exit 0, silent | exit 2, stderr = the reason | exit 0 |
 //! | every other | | | exit 0, silent |
 
 use std::io::{self, Write};
@@ -25,7 +25,7 @@ use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
 use crate::text;
 
-/// What lasts longer is told with the time of day at which it ends.
+/// A longer time is shown with the time of day at which it ends.
 const CLOCK_FROM: Duration = Duration::from_secs(3600);
 
 /// The exit code of a hook.
@@ -33,11 +33,11 @@ const CLOCK_FROM: Duration = Duration::from_secs(3600);
 pub struct Code(u8);
 
 impl Code {
-    /// The agent stands down, or nothing was asked.
+    /// The agent stops, or no request was sent.
     pub const ZERO: Self = Self(0);
 
-    /// Ends the process with this code. Nothing is cleaned up: the kernel does that faster, and everything that must last was
-    /// written when it was decided.
+    /// Ends the process with this code. Nothing is cleaned up: the kernel does that faster, and everything that
+    /// must last was written when it was decided.
     pub fn leave(self) -> ! {
         let _ = io::stdout().flush();
         // SAFETY: the call takes a number and never returns.
@@ -48,15 +48,15 @@ impl Code {
     }
 }
 
-/// What earns exit 2.
+/// The facts that earn exit 2.
 enum Two {
     /// A continuation that a store has committed.
     GoOn(Admission),
-    /// A compaction that the policy refused; the client then goes on without it.
+    /// A compaction that the policy refused. The client then continues without it.
     Uncompacted,
 }
 
-/// Answers the client and tells the exit code.
+/// Writes the reply to the client and returns the exit code.
 #[must_use]
 pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams) -> Code {
     let Verdict { decision, admission, notes, degraded, .. } = verdict;
@@ -64,7 +64,7 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
     for note in &notes {
         let _ = writeln!(err, "frosty: {}", text::line_of(note, 2000));
     }
-    // An agent that goes on reads what is said there.
+    // An agent that continues reads this text.
     let goes_on = event.asks() == Some(Class::Stop) && decision.outcome == Outcome::Admit;
     if let (Some(why), false) = (&degraded, goes_on) {
         let _ = writeln!(err, "frosty: degraded, the embedded store decides: {}", text::line_of(why, 2000));
@@ -76,7 +76,8 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
                 return Code::ZERO;
             }
             let prompt = prompt.render(&decision);
-            // Exit 2 with an empty stdout can be ignored by the client: what cannot be said is not done, and burnt.
+            // The client can ignore an exit 2 with an empty stdout. So a continuation whose reply cannot be
+            // written is not made, and the admission is discarded.
             let said = writeln!(out, "{{\"suppressOutput\":true}}")
                 .and_then(|()| out.flush())
                 .and_then(|()| writeln!(err, "{prompt}"));
@@ -105,22 +106,22 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
     }
 }
 
-/// Where the answer goes.
+/// The destinations of the reply.
 pub struct Streams<'a> {
-    /// The hook's output, which the client reads as JSON.
+    /// The hook's output, which the client parses as JSON.
     pub stdout: &'a mut dyn Write,
-    /// What the agent or a person reads.
+    /// The text for the agent or for a person.
     pub stderr: &'a mut dyn Write,
 }
 
-/// The only place that makes exit code 2. It consumes what earned it.
+/// Returns exit code 2, and is the only function that makes it. It consumes the facts that earned it.
 fn two(earned: Two) -> Code {
     match earned {
         Two::GoOn(Admission { .. }) | Two::Uncompacted => Code(2),
     }
 }
 
-/// Tells a failure in one line on stderr; the exit code is 0 whatever happens.
+/// Reports a failure in one line on stderr. The exit code is always 0.
 #[must_use]
 pub fn failed(reason: Reason, why: &str) -> Code {
     let why = text::line_of(why, 2000);
@@ -128,7 +129,8 @@ pub fn failed(reason: Reason, why: &str) -> Code {
     Code::ZERO
 }
 
-/// The message of a refused stop: why, from when it would be admitted, and that nothing will wake the session.
+/// Returns the message of a refused Stop event: its reason, when it would be admitted, and that nothing will
+/// wake the session.
 fn stand_down(decision: &Decision) -> String {
     let why = why(decision);
     let back = match decision.retry_after {
@@ -139,8 +141,8 @@ fn stand_down(decision: &Decision) -> String {
     format!("Frosty stands down ({}): {why}. {back}; {nothing}", decision.reason.code())
 }
 
-/// From when, for the person at the screen. What is soon needs no clock, and no file with this machine's time zone is read for
-/// it.
+/// Returns when the pause ends, for a person at the screen. A short pause is shown without a time of day, and
+/// no file with this machine's time zone is read for it.
 fn from(now: Ms, after: Duration) -> String {
     let about = duration::about(after);
     if after < CLOCK_FROM {

@@ -1,4 +1,4 @@
-//! The time at which an API error says that it will be over, read out of its words.
+//! Reads the reset time out of the text of an API error.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,17 +10,18 @@ use crate::policy::limits::Ms;
 use crate::policy::request::Reset;
 use crate::read;
 
-/// Further away than any reset that is believed, in seconds.
+/// A distance beyond every plausible reset time, in seconds.
 const FAR: u64 = 400 * 86_400;
-/// A time that was this long ago is over, and not tomorrow's.
+/// A time this long ago has passed, and does not mean tomorrow.
 const JUST_OVER: i64 = 300;
-/// A session is released this long after a time that the client rounded to a minute, and up to so much longer by chance.
+/// A session is released this long after a time that the client rounded to a minute, and up to as long again at
+/// random.
 const AFTER_ROUNDED: Ms = 5_000;
 const MORE_BY_CHANCE: u64 = 25_000;
 
-/// Where systems keep zone data.
+/// The directories with the system's zone data.
 const ZONEINFO: [&str; 4] = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"];
-/// No zone's file is larger.
+/// The size limit of a zone's file.
 const LARGEST_ZONE: u64 = 256 * 1024;
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -39,13 +40,13 @@ pub(super) fn read(text: &str) -> Option<Reset> {
     })
 }
 
-/// Whether a reset time in the client's words can be read in a zone of this name.
+/// Returns whether a reset time in the client's format can be read in a zone of this name.
 #[must_use]
 pub fn knows_zone(name: &str) -> bool {
     named(name).is_some()
 }
 
-/// The forms that name one moment.
+/// Reads the forms that name one moment.
 fn exact(text: &str) -> Option<Reset> {
     let lower = text.to_ascii_lowercase();
     if let Some((_, after)) = lower.split_once("retry-after") {
@@ -72,7 +73,7 @@ fn digits(text: &str) -> Option<&str> {
     text.get(..end).filter(|d| !d.is_empty())
 }
 
-/// What the client writes after `resets`: a date, a time of day, or both, and a zone in parentheses.
+/// The text that the client writes after `resets`: a date, a time of day, or both, and a zone in parentheses.
 #[derive(Debug, PartialEq, Eq)]
 struct Written<'a> {
     date: Option<(Option<i32>, u32, u32)>,
@@ -80,7 +81,7 @@ struct Written<'a> {
     zone: Option<&'a str>,
 }
 
-/// The moment of a time of day in the text, in seconds.
+/// Returns the moment of a time of day in the text, in seconds.
 fn wall_clock<'z>(
     text: &str,
     now: i64,
@@ -95,7 +96,7 @@ fn wall_clock<'z>(
     }
 }
 
-/// Reads `[at] [Mon D[, YYYY][,]] [h[:mm]am|pm] [(Zone/City)]`; `None` without a date and a time.
+/// Reads `[at] [Mon D[, YYYY][,]] [h[:mm]am|pm] [(Zone/City)]`; returns `None` without a date and a time.
 fn written(text: &str) -> Option<Written<'_>> {
     let mut words = Words(text);
     words.skip("at");
@@ -153,7 +154,7 @@ impl<'a> Words<'a> {
         Some((year, u32::try_from(month).ok()? + 1, day))
     }
 
-    /// A time of day; a number alone is none.
+    /// Reads a time of day. A number alone is not one.
     fn time(&mut self) -> Option<NaiveTime> {
         let mut ahead = *self;
         let hour = ahead.number()?;
@@ -183,9 +184,9 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The moment that was meant: the next such time of day, or the nearest such date.
+/// Returns the intended moment: the next such time of day, or the nearest such date.
 fn moment(written: &Written<'_>, now: i64, zone: &Zone<'_>) -> Option<i64> {
-    // A date alone is the API's, which counts in UTC.
+    // A date alone is the API's, which uses UTC.
     let zone: &Zone<'_> = if written.time.is_none() { &|_| Some(0) } else { zone };
     let time = written.time.unwrap_or_default();
     let today = DateTime::from_timestamp(now.saturating_add(zone(now)?), 0)?.date_naive();
@@ -204,8 +205,8 @@ fn moment(written: &Written<'_>, now: i64, zone: &Zone<'_>) -> Option<i64> {
     }
 }
 
-/// A zone's time in UTC. Of an hour that occurs twice it is the later, and of one that is left out as much later as the clocks
-/// went ahead: nothing is resumed too early.
+/// Returns a zone's time in UTC. Of an hour that occurs twice, the later is taken. A time in an hour that is
+/// left out moves as far as the clocks went ahead. So nothing is resumed too early.
 fn in_zone(time: NaiveDateTime, zone: &Zone<'_>) -> Option<i64> {
     let as_utc = time.and_utc().timestamp();
     let around = [as_utc.saturating_sub(86_400), as_utc.saturating_add(86_400)];
@@ -213,12 +214,12 @@ fn in_zone(time: NaiveDateTime, zone: &Zone<'_>) -> Option<i64> {
     all.max_by_key(|(at, offset)| (zone(*at) == Some(*offset), *at)).map(|(at, _)| at)
 }
 
-/// The machine's zone.
+/// Returns the offset of the machine's zone.
 fn local(at: i64) -> Option<i64> {
     Some(Local.timestamp_opt(at, 0).single()?.offset().fix().local_minus_utc().into())
 }
 
-/// A zone of the system's zone data.
+/// Returns a zone of the system's zone data.
 fn named<'z>(name: &str) -> Option<Box<Zone<'z>>> {
     if matches!(name, "UTC" | "GMT" | "Etc/UTC") {
         return Some(Box::new(|_| Some(0)));
@@ -268,7 +269,7 @@ mod tests {
             ("You've hit your session limit · resets 7pm (Europe/London)", Some("2026-12-01T19:00:00Z")),
             ("resets 10:30pm (America/New_York)", Some("2026-12-02T03:30:00Z")),
             ("resets 7pm (Asia/Kathmandu)", Some("2026-12-01T13:15:00Z")),
-            // Without a zone it is the machine's: an hour ahead of UTC here.
+            // Without a zone the time is in the machine's zone, an hour ahead of UTC here.
             ("resets 7pm", Some("2026-12-01T18:00:00Z")),
             ("Paused until your limit resets at 9am · continue", Some("2026-12-02T08:00:00Z")),
             ("resets 9 AM", Some("2026-12-02T08:00:00Z")),
@@ -281,7 +282,7 @@ mod tests {
             ("resets Jan 2, 2027, 9am (UTC)", Some("2027-01-02T09:00:00Z")),
             ("resets Jan 2, 9am (UTC)", Some("2027-01-02T09:00:00Z")),
             ("spend limit reached · resets Dec 3", Some("2026-12-03T00:00:00Z")),
-            // It is over, and not tomorrow's.
+            // This time has passed, and does not mean tomorrow.
             ("resets 12:58pm", Some("2026-12-01T11:58:00Z")),
             ("resets 1pm (Nowhere/City)", None),
             ("resets 1pm (../../etc/passwd)", None),
@@ -304,7 +305,7 @@ mod tests {
             ("resets 1:30am (Europe/London)", "2026-03-28T12:00:00Z", "2026-03-29T01:30:00Z"),
             ("resets 9am (Europe/London)", "2026-03-28T12:00:00Z", "2026-03-29T08:00:00Z"),
             ("resets 9am (Europe/London)", "2026-10-24T12:00:00Z", "2026-10-25T09:00:00Z"),
-            // By the rule at the end of the zone's file, in a year that no list of transitions reaches.
+            // By the rule at the end of the zone's file, in a year beyond every list of transitions.
             ("resets 9am (America/New_York)", "2056-07-01T00:00:00Z", "2056-07-01T13:00:00Z"),
             ("resets 7pm (Pacific/Kiritimati)", "2026-12-01T04:50:00Z", "2026-12-01T05:00:00Z"),
         ] {
@@ -314,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_rounded_time_is_passed_by_a_little() {
-        // Half a day away, whenever this runs.
+        // Half a day away at any time of the test.
         let hour = (chrono::Timelike::hour(&chrono::Utc::now()) + 12) % 24;
         let half = if hour < 12 { "am" } else { "pm" };
         let text = format!("resets {}{half} (UTC)", (hour + 11) % 12 + 1);

@@ -1,8 +1,10 @@
-//! The engine of a session that begins (`SessionStart`): it goes on where the client left a session in the middle of its work.
+//! The engine of a session that begins (`SessionStart`). It continues a session that the client left in the
+//! middle of its work.
 //!
-//! Two ways lead here (client 2.1.332). The client was killed and the conversation is opened again (`source: resume`); or the
-//! client moved the conversation to a background session of another id (`source: fork`), and dropped the wake-ups of the old
-//! one. In both the session rests for a while first, so that a person can type something else.
+//! There are two such cases (client 2.1.332). The client was killed and the conversation is opened again
+//! (`source: resume`). Or the client moved the conversation to a background session of another id (`source:
+//! fork`), and dropped the old session's wake-ups. In both cases the session rests for a while first, so that a
+//! person can type something else.
 
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -31,12 +33,12 @@ use crate::store;
 use crate::store::fleet_reader::Roll;
 use crate::text;
 
-/// A fork is continued no sooner, whatever the minimum interval is.
+/// The shortest rest of a fork, whatever the minimum interval is.
 const SOONEST: Duration = Duration::from_secs(1);
 
-/// So many sessions' transcripts are looked at, the last seen first.
+/// The number of sessions whose transcripts are examined, the last seen first.
 const MOST_LOOKED: usize = 100;
-/// So many bytes of each, from its end.
+/// The number of bytes that are read from each transcript's end.
 const END: u64 = 65_536;
 
 /// How a session began.
@@ -61,19 +63,20 @@ impl Source {
 /// A session that was left in the middle of its work.
 pub(super) struct Interrupted {
     source: Source,
-    /// Its id: the session's own, or the one that the fork left.
+    /// The session's own id, or the id that the fork left.
     id: String,
     state: SessionState,
-    /// The fence of the session that goes on.
+    /// The fence of the session that continues.
     fence: Option<i64>,
     now: Ms,
-    /// Its engine has already begun to wait, and the state is what that made of it.
+    /// Whether its engine already waits, so that the state is the engine's own.
     has_begun: bool,
 }
 
-/// Finds the session that this one goes on with; `None` where no work was interrupted, or the store cannot be read.
+/// Finds the session that this one continues, or returns `None` where no work was interrupted or the store
+/// cannot be read.
 ///
-/// `transcript` is the session's own, whose folder has those of the others.
+/// `transcript` is the session's own, and its directory contains the other sessions' transcripts.
 pub(super) fn find(
     config: &Config,
     env: &Env,
@@ -90,7 +93,7 @@ pub(super) fn find(
             let state = own?;
             let owner = state.client?;
             let is_mine = state.host == step.host && owner.may_be(&client);
-            // A session of this process without a prompt yet that has an engine: its engine was faster.
+            // This process's session has no prompt yet but has an engine, so the engine was faster.
             let has_begun = is_mine && state.pid.is_some() && state.begun.as_ref().is_some_and(|b| !b.id.is_empty());
             let is_left = process::standing(&owner, &state.host, None) == Standing::Gone && is_at_work(&state);
             let fence = state.fence;
@@ -98,7 +101,7 @@ pub(super) fn find(
         }
         Source::Fork => {
             let fence = own.and_then(|own| own.fence);
-            // A prompt came first: its turn leads to a stop.
+            // A prompt arrived first, and its turn leads to a Stop event.
             if fence.is_some() {
                 return None;
             }
@@ -111,7 +114,7 @@ pub(super) fn find(
     }
 }
 
-/// Whether an agent runs a turn, or an engine waits with it.
+/// Returns whether the agent runs a turn, or an engine waits for it.
 fn is_at_work(state: &SessionState) -> bool {
     let Some(begun) = &state.begun else { return false };
     let reason = Reason::from_code(&state.last_reason);
@@ -120,7 +123,7 @@ fn is_at_work(state: &SessionState) -> bool {
     state.phase == Phase::Open && (runs || waits)
 }
 
-/// The session that a background session was forked from, by the command line of its client (Linux):
+/// Returns the session that a background session was forked from, by the command line of its client (Linux):
 /// `claude --session-id … --fork-session --resume …/<id>.jsonl`.
 fn parent(env: &Env, client: Process) -> Option<String> {
     env.claude_job_dir.as_ref()?;
@@ -131,7 +134,8 @@ fn parent(env: &Env, client: Process) -> Option<String> {
     encoded(name.strip_suffix(".jsonl").unwrap_or(name), "", "").ok()
 }
 
-/// The session that a fork left, which no command line names: by the client's own record, else by its client process.
+/// Finds the session that a fork left where no command line names it: by the client's own record, else by its
+/// client process.
 fn left(
     sessions: Vec<(String, SessionState)>,
     step: &Step,
@@ -154,8 +158,8 @@ fn left(
     sessions.into_iter().find(is_left)
 }
 
-/// Whether the end of a session's transcript has the client's record that `fork` continues it (client 2.1.332). A fork that the
-/// client hands to a process that it started earlier is named by no command line.
+/// Returns whether the end of a session's transcript contains the client's record that `fork` continues it
+/// (client 2.1.332). No command line names a fork that the client passes to a process that it started earlier.
 fn continues_in(folder: &Path, session: &str, fork: &str) -> bool {
     let Ok(mut file) = fs::File::open(folder.join(format!("{session}.jsonl"))) else { return false };
     let length = file.metadata().map_or(0, |about| about.len());
@@ -166,14 +170,14 @@ fn continues_in(folder: &Path, session: &str, fork: &str) -> bool {
     read.is_ok() && end.windows(mark.len()).any(|part| part == mark.as_bytes())
 }
 
-/// Asks the store once; `None` where it cannot be asked.
+/// Sends the step to the store once, or returns `None` where it cannot be sent.
 fn tell(config: &Config, step: &Step) -> Option<Verdict> {
     let mut store = store::open(config, Instant::now() + config.budget).ok()?;
     claim::step(&mut *store, step).ok()
 }
 
 impl Interrupted {
-    /// How long the session rests before it goes on.
+    /// Returns how long the session rests before it continues.
     fn pause(&self, config: &Config) -> Duration {
         match self.source {
             Source::Resume => config.resume_after,
@@ -181,7 +185,7 @@ impl Interrupted {
         }
     }
 
-    /// The rest to book: what is left of the agent's own, where that is longer.
+    /// Returns the rest to book: the remainder of the agent's own rest, where that is longer.
     fn rest(&self, config: &Config) -> RestRequest {
         let pause = self.pause(config);
         let ends = self.now.saturating_add(millis(pause));
@@ -196,12 +200,13 @@ impl Interrupted {
         }
     }
 
-    /// What the sync hook on `SessionStart` shows; `None` where no time ends the rest.
+    /// Returns the text that the synchronous hook on `SessionStart` shows, or `None` where no time ends the
+    /// rest.
     pub(super) fn announcement(&self, config: &Config) -> Option<String> {
         if self.source == Source::Fork {
             return None;
         }
-        // The engine takes the session over first, and books the rest then.
+        // The engine takes the session over first, and then books the rest.
         let left = match self.state.rest.as_ref().filter(|_| self.has_begun) {
             Some(rest) => Duration::from_millis(rest.until?.saturating_sub(self.now).max(0).unsigned_abs()),
             None => self.rest(config).lasting?,
@@ -213,12 +218,12 @@ impl Interrupted {
         ))
     }
 
-    /// Whether the waiting engine registers the session.
+    /// Returns whether the waiting engine registers the session.
     pub(super) fn registers(&self) -> bool {
         self.source == Source::Resume && !self.has_begun
     }
 
-    /// Takes the session over and returns the step that the engine begins with; `None` where it has begun already.
+    /// Takes the session over and returns the engine's first step, or `None` where the engine already waits.
     pub(super) fn begin(self, config: &Config, start: &Step) -> Option<Step> {
         if self.has_begun {
             return None;
@@ -251,8 +256,8 @@ impl Interrupted {
         Some(Step { detail, claim: Claim::Take, ..again(event) })
     }
 
-    /// What wake-ups brought to the session that the fork left, and what its last admission handed out, if the client
-    /// dropped that: then no prompt followed it.
+    /// Passes on the wake-up notes of the session that the fork left. Notes of its last admission are included
+    /// if the client dropped them, which it did where no prompt followed.
     fn hand_on(&self, config: &Config, start: &Step) {
         let is_dropped = self.state.begun.as_ref().is_some_and(|begun| !begun.id.is_empty());
         let given = if is_dropped { self.state.given.as_str() } else { "" };

@@ -1,6 +1,7 @@
-//! Signals. A hook lets none end it ([`shield`]), for the client would show an error. SIGTERM (the client, 2.1.331, sends it at its end, at a hook's timeout, and in print mode to a `StopFailure` hook
-//! about 25 ms after it started) ends a waiting engine. The engine asks the kernel for SIGHUP at its parent's death. Commands that
-//! draw on a terminal heed Ctrl-C and another size besides.
+//! Signal handling. No signal may end a hook ([`shield`]), because the client would show an error. SIGTERM ends
+//! a waiting engine. The client (2.1.331) sends it at its end, at a hook's timeout, and in print mode to a
+//! `StopFailure` hook about 25 ms after that started. The engine requests SIGHUP from the kernel for its
+//! parent's death. Commands that draw on a terminal also handle Ctrl-C and a new size.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -13,8 +14,8 @@ pub(super) fn ignore_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
-/// Keeps signals from ending a hook, for which the client would show an error: they stay pending until the hook has ended by
-/// itself, which is within seconds. SIGALRM is the watchdog's. One system call.
+/// Keeps signals from ending a hook, for which the client would show an error. They stay pending until the hook
+/// has ended, which is within seconds. SIGALRM is reserved for the watchdog. This costs one system call.
 pub(super) fn shield() {
     mask(|set| {
         // SAFETY: as in `mask`.
@@ -26,7 +27,7 @@ pub(super) fn shield() {
     });
 }
 
-/// Lets SIGALRM in again, which an engine blocks while it waits: the watchdog is of no use without it.
+/// Unblocks SIGALRM, which an engine blocks while it waits. The watchdog does not work without it.
 pub(super) fn let_in_alarm() {
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initialises the set, and the other calls only read or change it.
@@ -38,7 +39,7 @@ pub(super) fn let_in_alarm() {
     }
 }
 
-/// Ends by every signal again, as a program does by default; what this one starts does so too.
+/// Unblocks all signals, so that they end this process and its child processes again.
 pub(crate) fn unshield() {
     mask(|set| {
         // SAFETY: as in `mask`.
@@ -77,7 +78,7 @@ fn mask(fill: impl FnOnce(*mut libc::sigset_t)) {
 static TERMINATED: AtomicBool = AtomicBool::new(false);
 static SUSPENDED: AtomicBool = AtomicBool::new(false);
 static ON_TERMINAL: AtomicBool = AtomicBool::new(false);
-/// Where the handler writes, so that a wait that is about to begin ends too.
+/// The pipe that the handler writes to, so that a wait that is about to begin ends too.
 static BELL: AtomicI32 = AtomicI32::new(-1);
 
 /// Signals that end a wait, not the process.
@@ -87,9 +88,9 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Installs the handlers of a waiting engine.
     pub(crate) fn listen() -> io::Result<Self> {
-        // By hand, Ctrl-C ends an engine.
+        // Ctrl-C ends an engine that a person started by hand.
         let heeded = [libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
         let signals = Self::of(&heeded)?;
         shield_but(&heeded);
@@ -98,8 +99,8 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Listens to what a program that draws on a terminal must heed: to end (Ctrl-C among it), to step aside (Ctrl-Z), and
-    /// another size.
+    /// Installs the handlers of a program that draws on a terminal: for its end (also by Ctrl-C), for its
+    /// suspension (Ctrl-Z), and for a new size.
     pub(crate) fn of_terminal() -> io::Result<Self> {
         ON_TERMINAL.store(true, Ordering::SeqCst);
         Self::of(&[libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTSTP, libc::SIGWINCH])
@@ -112,17 +113,17 @@ impl Signals {
         Ok(Self { heard, _bell: bell })
     }
 
-    /// Whether this process was told to end.
+    /// Returns whether a signal to end arrived.
     pub(crate) fn terminated(&self) -> bool {
         TERMINATED.load(Ordering::SeqCst)
     }
 
-    /// Whether this process was told to step aside since this was asked last.
+    /// Returns whether a signal to suspend arrived since the last call.
     pub(crate) fn suspended(&self) -> bool {
         SUSPENDED.swap(false, Ordering::SeqCst)
     }
 
-    /// Steps aside as Ctrl-Z is meant, until the shell lets it go on.
+    /// Suspends the process as Ctrl-Z does, until the shell continues it.
     #[allow(unsafe_code, reason = "the standard library cannot give a signal its meaning back")]
     pub(crate) fn step_aside(&self) {
         // SAFETY: SIG_DFL installs no handler, so nothing of ours runs in a signal's context.
@@ -131,20 +132,20 @@ impl Signals {
         catch(libc::SIGTSTP);
     }
 
-    /// Can be read once a signal came; [`Signals::clear`] forgets that.
+    /// Returns a descriptor that is readable once a signal arrived, until [`Signals::clear`].
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         use std::os::fd::AsFd;
         self.heard.as_fd()
     }
 
-    /// Forgets the signals that were heard, but not that one of them was to end.
+    /// Discards the signals that arrived, except that a signal to end is remembered.
     pub(crate) fn clear(&self) {
         let mut bytes = [0; 64];
         while matches!(rustix::io::read(&self.heard, &mut bytes), Ok(n) if n > 0) {}
     }
 }
 
-/// A pipe that no other program inherits and at which nothing waits.
+/// Returns a pipe that no other program inherits and that never blocks.
 #[cfg(not(target_vendor = "apple"))]
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     use rustix::pipe::PipeFlags;
@@ -154,7 +155,7 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 #[cfg(target_vendor = "apple")]
 use pipe_step_by_step as pipe;
 
-/// The same where the system has no call for all of it.
+/// Does the same on a system without one call for all of it.
 #[cfg(any(test, target_vendor = "apple"))]
 fn pipe_step_by_step() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe()?;
@@ -177,12 +178,12 @@ fn catch(signal: libc::c_int) {
 extern "C" fn on_signal(signal: libc::c_int) {
     match signal {
         libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => TERMINATED.store(true, Ordering::SeqCst),
-        // To an engine it says that its parent died, which is looked into.
+        // For an engine this means that its parent died, which it then verifies.
         libc::SIGHUP if ON_TERMINAL.load(Ordering::SeqCst) => TERMINATED.store(true, Ordering::SeqCst),
         libc::SIGTSTP => SUSPENDED.store(true, Ordering::SeqCst),
         _ => {}
     }
-    // SAFETY: the pipe stays open until the process ends; a full one has already been heard.
+    // SAFETY: the pipe stays open until the process ends. A full pipe already wakes its reader.
     unsafe { libc::write(BELL.load(Ordering::SeqCst), [1u8].as_ptr().cast(), 1) };
 }
 

@@ -1,9 +1,10 @@
-//! Whether a waiting engine may still continue its session: the configuration, the switches and the registration of now.
+//! Checks whether a waiting engine may still continue its session, by the present configuration, switches and
+//! registration.
 //!
-//! An engine waits for up to 20 days. Within that time a person edits the limits, runs `frosty off` or takes the hooks out.
-//! The engine looks at the files' times once a second, reads them when one was replaced, and looks once more under a lock
-//! before it turns an admission into exit 2. `frosty off` and `frosty uninstall` return only after they held that lock, so
-//! that nothing is continued afterwards.
+//! An engine waits for up to 20 days. Within that time a person edits the limits, runs `frosty off` or removes
+//! the hooks. The engine compares the files' times once a second, and reads them when one was replaced. It
+//! checks once more under a lock before it turns an admission into exit 2. `frosty off` and `frosty uninstall`
+//! return only after they held that lock, so that no session is continued afterwards.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -21,39 +22,40 @@ use crate::policy::verdict::Reason;
 use crate::scope;
 use crate::text;
 
-/// The lock's file in the state folder.
+/// The lock's file in the state directory.
 const LOCK: &str = "continue.lock";
 /// How long a switch waits for engines that are about to continue their session.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an engine waits for a switch that holds the lock.
 const KEPT_OUT: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(2);
-/// An editor or a checkout takes a file away and writes it again: what is missing counts as gone after so long.
+/// How long a file must be missing before it counts as removed. An editor or a checkout removes a file and
+/// writes it again.
 const TAKEN_OUT: Duration = Duration::from_secs(5);
 
-/// Identifies the version of a file: a replaced file has another inode, an edited one another time.
+/// The version of a file. A replaced file has another inode, and an edited one has another time.
 type Mark = Option<(u64, i64, i64, u64)>;
 
-/// What a call is decided under.
+/// The terms under which a call is decided.
 pub(super) struct Terms {
     pub(super) config: Config,
     /// The scope, encoded.
     pub(super) scope: String,
 }
 
-/// What a look found.
+/// The result of a look.
 pub(super) enum Found {
     /// Nothing changed since the last look.
     Same,
-    /// A file changed: the session is decided under these terms from now on.
+    /// A file changed, and the session is decided under these terms from now on.
     Changed(Box<Terms>),
-    /// The session was disarmed, or Frosty's registration was taken out.
+    /// The session was disarmed, or Frosty's registration was removed.
     Gone,
-    /// The terms cannot be read at present, or the registration was not found by one look.
+    /// The terms cannot be read at present, or one look did not find the registration.
     Unclear(Reason, String),
 }
 
-/// The files that say whether and how a session is continued.
+/// The files that decide whether and how a session is continued.
 pub(super) struct Standing<'a> {
     env: &'a Env,
     flags: &'a Flags,
@@ -61,18 +63,18 @@ pub(super) struct Standing<'a> {
     project: Option<&'a Path>,
     terms: Vec<(PathBuf, Mark)>,
     settings: Vec<(PathBuf, Mark)>,
-    /// Whether the settings files named a waiting engine when this one began. One that a plugin or a flag registered
-    /// stands in none of them.
+    /// Whether the settings files contained a waiting engine when this one began. An engine that a plugin or a
+    /// flag registered is in none of them.
     registered: bool,
-    /// The last look could not read the terms: the next look reads again.
+    /// Whether the last look could not read the terms, so that the next look reads them again.
     unclear: bool,
-    /// Since when looks have found no registration, or a configuration file gone.
+    /// When a look first found the registration or a configuration file missing.
     missing: Option<Instant>,
     vanished: Option<Instant>,
 }
 
 impl<'a> Standing<'a> {
-    /// The standing of a session. The first look reads its terms, whatever was read before.
+    /// Creates the checker of a session. The first look reads its terms, whatever was read before.
     pub(super) fn new(env: &'a Env, flags: &'a Flags, session: &'a str, project: Option<&'a Path>) -> Self {
         let mut standing = Self {
             env,
@@ -91,14 +93,14 @@ impl<'a> Standing<'a> {
         standing
     }
 
-    /// Whether any of the files changed since the last look.
+    /// Returns whether any of the files changed since the last look.
     pub(super) fn stirs(&self) -> bool {
         self.unclear
             || self.missing.is_some()
             || [&self.terms, &self.settings].into_iter().any(|files| has_changed(files))
     }
 
-    /// Looks at the files, and reads them where one changed.
+    /// Compares the files with the last look, and reads them where one changed.
     pub(super) fn look(&mut self) -> Found {
         if self.registered && (self.missing.is_some() || has_changed(&self.settings)) {
             self.settings = marked(self.settings_files());
@@ -108,7 +110,7 @@ impl<'a> Standing<'a> {
                     let why = "Frosty's registration was taken out of the settings".to_owned();
                     return Found::Unclear(Reason::BadConfig, why);
                 }
-                // A file that is being written says nothing yet.
+                // A file that is being written has no content to judge yet.
                 Some(true) | None => self.missing = None,
             }
         }
@@ -116,14 +118,14 @@ impl<'a> Standing<'a> {
             return Found::Same;
         }
         match self.vanished_file() {
-            // Without it, the limits that it sets would not apply.
+            // Without this file, its limits would not apply.
             Some(why) if !has_passed(&mut self.vanished) => {
                 self.unclear = true;
                 return Found::Unclear(Reason::BadConfig, why);
             }
             _ => self.vanished = None,
         }
-        // Before they are read: what is replaced meanwhile is seen by the next look.
+        // Before the files are read, so that the next look detects a later replacement.
         self.terms = marked(self.term_files());
         match self.read() {
             Ok(Some(terms)) => {
@@ -138,7 +140,8 @@ impl<'a> Standing<'a> {
         }
     }
 
-    /// A configuration file that was there at the last look and is gone. The files of the switches come and go.
+    /// Returns a configuration file that existed at the last look and is gone. The files of the switches may
+    /// come and go.
     fn vanished_file(&self) -> Option<String> {
         let state = self.env.state_dir();
         let is_switch = |path: &Path| state.as_ref().is_some_and(|state| path.starts_with(state));
@@ -147,13 +150,13 @@ impl<'a> Standing<'a> {
         Some(format!("expected {}, found that it is gone", text::path(path)))
     }
 
-    /// Keeps `frosty off` and `frosty uninstall` from returning until this process has ended, or the guard is dropped. To be
-    /// taken before the last look.
+    /// Keeps `frosty off` and `frosty uninstall` from returning until this process has ended, or the guard is
+    /// dropped. It must be taken before the last look.
     pub(super) fn keep(&self) -> Option<File> {
         let file = lock_file(&self.env.state_dir()?).ok()?;
         let end = Instant::now() + KEPT_OUT;
         while let Err(fs::TryLockError::WouldBlock) = file.try_lock_shared() {
-            // A switch holds it for an instant.
+            // A switch holds the lock for an instant only.
             if Instant::now() >= end {
                 return None;
             }
@@ -162,7 +165,7 @@ impl<'a> Standing<'a> {
         Some(file)
     }
 
-    /// The terms of now; `None` for a session that is not armed any more.
+    /// Returns the present terms, or `None` for a session that is no longer armed.
     fn read(&self) -> Result<Option<Terms>, (Reason, String)> {
         let bad_config = |e: crate::config::ConfigError| (Reason::BadConfig, e.to_string());
         let told = arm::told(self.env, Some(self.session), self.project).map_err(bad_config)?;
@@ -193,8 +196,8 @@ impl<'a> Standing<'a> {
         files.into_iter().map(|file| file.path).collect()
     }
 
-    /// Whether a settings file names a waiting engine of Frosty's, and none switches every hook off; `None` where a file
-    /// cannot be read.
+    /// Returns whether a settings file contains a waiting engine of Frosty's and none switches every hook off,
+    /// or `None` where a file cannot be read.
     fn is_registered(&self) -> Option<bool> {
         let mut found = false;
         for (path, _) in &self.settings {
@@ -204,7 +207,8 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// Returns once no engine of this user is between its last look and its end. `false` where one still was after a while.
+/// Waits until no engine of this user is between its last look and its end. Returns `false` if one still was
+/// after [`PATIENCE`].
 #[must_use]
 pub fn settle(state: &Path) -> bool {
     let Ok(file) = lock_file(state) else { return true };
@@ -224,7 +228,7 @@ fn lock_file(state: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(state.join(LOCK))
 }
 
-/// Whether what was first found at this time has lasted for [`TAKEN_OUT`].
+/// Returns whether the state first found at this time has lasted for [`TAKEN_OUT`].
 fn has_passed(since: &mut Option<Instant>) -> bool {
     since.get_or_insert_with(Instant::now).elapsed() >= TAKEN_OUT
 }

@@ -1,14 +1,15 @@
-//! Whether this process was started without a stdout or a stderr.
+//! Detects whether this process was started without a stdout or a stderr.
 //!
-//! The standard library opens `/dev/null` in their place before `main`, so that a write seems to succeed. An exit 2 whose
-//! stdout nobody can have read may be ignored by the client (2.1.331), and one without its stderr brings no prompt: it
-//! must not be given. Only what runs before the library can see the difference.
+//! The standard library opens `/dev/null` in their place before `main`, so that a write seems to succeed. The
+//! client (2.1.331) may ignore an exit 2 whose stdout it cannot have read, and one without stderr brings no
+//! prompt. So exit 2 must not be used then. Only code that runs before the library can detect the difference.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static MISSING: AtomicBool = AtomicBool::new(false);
 
-/// Whether file descriptor 1 or 2 was closed when the process began (Linux; elsewhere a failed write is all that tells).
+/// Returns whether file descriptor 1 or 2 was closed when the process began (Linux). On other systems only a
+/// failed write shows it.
 #[must_use]
 pub fn were_missing() -> bool {
     MISSING.load(Ordering::Relaxed)
@@ -26,7 +27,7 @@ mod early {
     static LOOK: extern "C" fn() = look;
 
     extern "C" fn look() {
-        // SAFETY: the descriptors are only asked about; a closed one is an error, not a use.
+        // SAFETY: the descriptors are only queried; a closed one is an error, not a use.
         let (stdout, stderr) = unsafe { (BorrowedFd::borrow_raw(1), BorrowedFd::borrow_raw(2)) };
         let missing = [stdout, stderr].into_iter().any(|fd| rustix::io::fcntl_getfd(fd).is_err());
         MISSING.store(missing, Ordering::Relaxed);

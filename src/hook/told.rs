@@ -1,4 +1,4 @@
-//! What everyone is told of a verdict: a hold that it opened, a session that goes on after one, a person who is needed.
+//! Builds the notification for a verdict: hold opened, held session resumed, attention needed.
 
 use crate::notify::Kind;
 use crate::notify::Word;
@@ -15,7 +15,7 @@ use crate::policy::verdict::Outcome;
 use crate::policy::verdict::Reason;
 use crate::text;
 
-/// The word, if there is anything to tell.
+/// Returns the notification, if the verdict requires one.
 pub(super) fn word(fleet: &str, step: &Step, decided: &Decision) -> Option<Word> {
     let wants_a_person = || matches!(step.event, Event::NeedsYou) || blocked(step).is_some();
     if step.shadow || (decided.held.is_none() && !wants_a_person()) {
@@ -24,7 +24,7 @@ pub(super) fn word(fleet: &str, step: &Step, decided: &Decision) -> Option<Word>
     said(fleet, step, decided)
 }
 
-/// What the agent says that it waits for.
+/// Returns the rest of an agent that is blocked.
 fn blocked(step: &Step) -> Option<&RestRequest> {
     match &step.event {
         Event::Stop { rest: Some(rest) } if rest.kind == RestKind::Blocked => Some(rest),
@@ -38,7 +38,8 @@ fn said(fleet: &str, step: &Step, decided: &Decision) -> Option<Word> {
     let held = decided.held.clone().unwrap_or_default();
     let (by, reason) = (held.by, held.reason);
     let who = subject(&step.scope);
-    // A hold that stands refuses before an attempt is counted; the trip that opens one has just filled the window.
+    // An existing hold refuses before an attempt is counted, but the trip that opens a hold has just filled the
+    // window.
     let comes = decided.reason == Reason::Hold && by == BY_WILLY && decided.attempts > 0;
     let stands_down = decided.outcome == Outcome::Refuse && decided.reason != Reason::Superseded;
     let (kind, text) = match (&step.event, blocked(step)) {
@@ -62,12 +63,12 @@ fn said(fleet: &str, step: &Step, decided: &Decision) -> Option<Word> {
     Some(about(Word { by, reason, until, text, ..Word::new(kind, fleet, decided.now) }, step))
 }
 
-/// The same of a step's session.
+/// Adds the session of a step to a notification.
 fn about(word: Word, step: &Step) -> Word {
     Word { scope: step.scope.clone(), session: step.session.clone(), host: step.host.clone(), ..word }
 }
 
-/// That the session's engine reached the end of its wait.
+/// Returns the notification that the session's engine reached the end of its wait.
 pub(super) fn expired(fleet: &str, step: &Step) -> Word {
     let text = format!("{}: its engine reached the end of its wait; type in its window to go on", subject(&step.scope));
     let reason = Reason::WaiterExpired.code().to_owned();

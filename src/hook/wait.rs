@@ -1,8 +1,9 @@
-//! Decides what a waiting engine does next: a state machine without clock, I/O or chance.
+//! Decides the next action of a waiting engine: a state machine without clock, I/O or randomness.
 //!
-//! `engine.rs` performs each action with the store, the files and the signals of its process, and returns what it found. Begin,
-//! send; refused, wait for what could change the answer, and send again with the fence. The engine ends with an admission, or
-//! silently: another stop, a prompt or the session's end took over, the client is gone or ended it, or its time is up.
+//! `engine.rs` performs each action with the store, the files and the signals of its process, and returns the
+//! result as the next input. The engine sends its event. After a refusal it waits for a change that could
+//! affect the answer, and sends again with the fence. It ends with an admission, or silently: another Stop
+//! event, a prompt or the session's end took over, the client is gone or ended it, or its time is up.
 
 use std::time::{Duration, Instant};
 
@@ -15,61 +16,61 @@ use crate::policy::verdict::Reason;
 use crate::store::listen::{self, Heard, Look, Source};
 use crate::text;
 
-/// An admission that took longer is not used. A stop that was sent later was late.
+/// A slower admission is not used. A Stop event that is sent later counts as late.
 pub(super) const LATEST: Duration = Duration::from_secs(1);
-/// A wait is renewed so long before its end, or a tenth of it before.
+/// A wait is renewed this long before its end, or a tenth of it before.
 const RENEW_BEFORE: Duration = Duration::from_secs(3600);
 
 /// A request to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
-    /// The event after which the engine waits, always with the same id; `late`: how long ago it happened.
+    /// The event after which the engine waits, always with the same id. `late` is the time since it happened.
     Begin { late: Option<Duration> },
-    /// A request with the fence of that event; `again`: the same one once more, since no answer came.
+    /// A request with the fence of that event. `again` marks a retry with the same id, since no answer arrived.
     Ask { fence: i64, renew: bool, again: bool },
     /// A wake-up that was published and that the store does not know yet.
     Wake { note: String },
-    /// The wait is over without an admission.
+    /// The wait ends without an admission.
     Expired { fence: Option<i64> },
 }
 
-/// What an engine does next, and which input it returns.
+/// The next action of an engine, and the input that it returns.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Looks whether the session may still be continued: [`Input::Checked`].
+    /// Check whether the session may still be continued: [`Input::Checked`].
     Check,
-    /// Sends a request: [`Input::Answered`] or [`Input::Failed`].
+    /// Send a request: [`Input::Answered`] or [`Input::Failed`].
     Send(Request),
-    /// Looks once more after an admission, under the lock that a switch takes: [`Input::Checked`].
+    /// Check once more after an admission, under the lock that a switch takes: [`Input::Checked`].
     Verify,
-    /// Reads the session and the holds in this store: [`Input::Looked`] or [`Input::Failed`].
+    /// Read the session and the holds in this store: [`Input::Looked`] or [`Input::Failed`].
     Look(Source),
-    /// Listens for notifications for at most so long: [`Input::Heard`] or [`Input::Failed`].
+    /// Listen for notifications for at most this long: [`Input::Heard`] or [`Input::Failed`].
     Listen(Duration),
-    /// Sleeps for so long, or until a signal comes or a file changes: [`Input::Paused`].
+    /// Sleep for this long, or until a signal arrives or a file changes: [`Input::Paused`].
     Pause(Duration),
-    /// Ends.
+    /// End the wait.
     End(End),
 }
 
-/// How a wait ends.
+/// The end of a wait.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// With the admission that was answered last. `paused`: the last refusal that was more than a minimum interval.
-    /// `held`: who held the session at its last refusal by a hold.
+    /// The last answer was an admission. `paused` is the last refusal that was more than a minimum interval.
+    /// `held` is the hold at the session's last refusal by one.
     Admitted { paused: Option<Box<Decision>>, held: Option<Held> },
     /// Nothing is left to wait for.
     Over,
-    /// Its time is up: nothing wakes the session any more.
+    /// The time is up, so nothing wakes the session any more.
     Expired,
-    /// The wait goes on under other terms.
+    /// The wait continues under other terms.
     Changed,
 }
 
-/// What an engine found.
+/// The result of an engine's last action.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// The wait begins, or goes on under other terms.
+    /// The wait begins, or continues under other terms.
     Begin,
     Checked(Checked),
     Answered(Box<Answer>),
@@ -79,26 +80,27 @@ pub(super) enum Input {
     Paused,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug)]
 pub(super) struct Checked {
-    /// Whether the client is there, has not ended the engine, and nothing on this machine took the session over.
+    /// Whether the client still exists, has not ended the engine, and nothing on this machine took the session
+    /// over.
     pub(super) is_wanted: bool,
     pub(super) terms: Found,
 }
 
-/// What became of the terms that the session is decided under.
+/// A change of the terms under which the session is decided.
 #[derive(Debug)]
 pub(super) enum Found {
     Same,
     Changed,
-    /// The session was disarmed, or the registration was taken out.
+    /// The session was disarmed, or the registration was removed.
     Gone,
     /// The terms cannot be read at present.
     Unclear(Reason, String),
 }
 
-/// What a store answered.
+/// A store's answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) decision: Decision,
@@ -107,7 +109,7 @@ pub(super) struct Answer {
     pub(super) stands_in: bool,
 }
 
-/// Why a store could not be used.
+/// The reason why a store could not be used.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) why: String,
@@ -117,16 +119,16 @@ pub(super) struct Failure {
     pub(super) chance: u64,
 }
 
-/// What is written on this machine about the session.
+/// A note about the session that is written on this machine.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Note {
-    /// It is undecided, and why.
+    /// The session is undecided, for this reason.
     Undecided(Reason, String),
-    /// It is decided again.
+    /// The session is decided again.
     Decided,
 }
 
-/// The next action, and what is noted before it.
+/// The next action, and the note that is written before it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Next {
     pub(super) note: Option<Note>,
@@ -154,7 +156,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// The bounds of a wait that lasts so long. One that nobody attends is not renewed.
+    /// Returns the bounds of a wait of this length. An unattended wait is not renewed.
     pub(super) fn of(since: Instant, wait: Duration, unattended: bool) -> Self {
         let renewed = since + wait.saturating_sub(RENEW_BEFORE.min(wait / 10));
         Self { since, until: since + wait, renew_at: (!unattended).then_some(renewed) }
@@ -165,23 +167,23 @@ impl Bounds {
     }
 }
 
-/// Where a wait stands.
+/// The stage of a wait.
 #[derive(Debug, Default)]
 enum Stage {
-    /// This is to be sent next.
+    /// A plan that is sent next.
     Before(Plan),
-    /// This was sent.
+    /// A plan that was sent.
     Sent(Plan),
-    /// An admission was answered.
+    /// The answer was an admission.
     #[default]
     Admitted,
-    /// A refusal is waited out.
+    /// A refusal that is waited out.
     Refused(Box<Refused>),
-    /// The end of the wait was sent.
+    /// The end of the wait, which was sent.
     Expiring,
 }
 
-/// A request that is to be sent.
+/// A request that will be sent.
 #[derive(Debug, Clone, Copy)]
 enum Plan {
     Begin,
@@ -201,37 +203,38 @@ struct Refused {
     retry: Retry,
 }
 
-/// How far a wait has come.
+/// The progress of a wait.
 #[derive(Debug)]
 pub(super) struct Wait {
     bounds: Bounds,
-    /// Whether the event itself asks to go on.
+    /// Whether the event itself requests a continuation.
     asks: bool,
-    /// The client waits for this process, and nobody sits before it: a session that is done ends it.
+    /// Whether the client waits for this process in an unattended run. A session that is done ends such a wait.
     unattended: bool,
     stage: Stage,
-    /// The event was sent to a store.
+    /// Whether the event was sent to a store.
     sent: bool,
     fence: Option<i64>,
-    /// Where the last answer came from.
+    /// The source of the last answer.
     source: Option<Source>,
     retry: Retry,
-    /// The terms could not be read, and the journal has that.
+    /// Whether the terms could not be read, and the journal contains that.
     unclear: bool,
-    /// The session is marked as undecided.
+    /// Whether the session is marked as undecided.
     marked: bool,
     paused: Option<Box<Decision>>,
     held: Option<Held>,
-    /// The store fell silent, and the event was sent once more since.
+    /// Whether the store stopped answering, and the event was sent once more since.
     silent: bool,
-    /// What was published and has not been sent to the store yet.
+    /// A published note that was not sent to the store yet.
     word: Option<String>,
     looks: Pace,
     requests: Pace,
 }
 
 impl Wait {
-    /// A wait after an event that `asks` to go on, or only shows a failure. `marked`: the session is undecided so far.
+    /// Creates a wait after an event that `asks` to continue, or only reports a failure. `marked` is whether
+    /// the session is undecided so far.
     pub(super) fn new(bounds: Bounds, asks: bool, unattended: bool, marked: bool) -> Self {
         Self {
             bounds,
@@ -253,7 +256,8 @@ impl Wait {
         }
     }
 
-    /// Goes on within other bounds; `elsewhere`: in another scope, fleet or store, which does not know its fence.
+    /// Continues within other bounds. `elsewhere` means another scope, fleet or store, which does not know the
+    /// fence.
     pub(super) fn moves(&mut self, bounds: Bounds, elsewhere: bool) {
         self.bounds = bounds;
         if elsewhere {
@@ -261,7 +265,7 @@ impl Wait {
         }
     }
 
-    /// What to do next. An input that does not belong to the last action makes it check again.
+    /// Returns the next action. An input that does not belong to the last action leads to a check.
     pub(super) fn next(&mut self, now: Instant, input: Input) -> Next {
         match (std::mem::take(&mut self.stage), input) {
             (_, Input::Begin) => self.plans(self.first()),
@@ -294,13 +298,13 @@ impl Wait {
         Action::Check.into()
     }
 
-    /// What is sent first under these terms.
+    /// Returns the first request under these terms.
     fn first(&self) -> Plan {
         self.fence.map_or(Plan::Begin, |fence| Plan::Ask { fence, renew: false, again: false })
     }
 
     fn before(&mut self, now: Instant, plan: Plan, checked: Checked) -> Next {
-        // A failure is committed first, whoever is there.
+        // A failure is committed first, even if the client is gone.
         if (self.fence.is_some() || self.asks) && !checked.is_wanted {
             return End::Over.into();
         }
@@ -315,7 +319,7 @@ impl Wait {
             return Action::Pause(left).into();
         }
         let waited = now.saturating_duration_since(self.bounds.since);
-        // After a payload or a configuration that came late, what the store was sent of the session meanwhile is newer.
+        // After a late payload or configuration, the store's newer events of the session take precedence.
         let late = (self.sent || waited > LATEST).then_some(waited);
         self.sent = true;
         self.stage = Stage::Sent(plan);
@@ -326,7 +330,7 @@ impl Wait {
         .into()
     }
 
-    /// What to do where the session may not be continued, or not now; `None` where it may.
+    /// Returns the next action where the session may not be continued, or not now; returns `None` where it may.
     fn stands(&mut self, now: Instant, terms: Found) -> Option<Next> {
         let is_new = !std::mem::replace(&mut self.unclear, matches!(terms, Found::Unclear(..)));
         match terms {
@@ -381,12 +385,12 @@ impl Wait {
         Next { note, ..next }
     }
 
-    /// The note that the session is decided again, where it was marked.
+    /// Returns the note that the session is decided again, where it was marked.
     fn decided(&mut self) -> Option<Note> {
         std::mem::take(&mut self.marked).then_some(Note::Decided)
     }
 
-    /// An admission that comes too late to be verified is burnt.
+    /// Ends with the admission. An admission that can no longer be verified is discarded.
     fn admitted(&mut self, checked: Checked) -> Next {
         if !checked.is_wanted {
             return End::Over.into();
@@ -399,7 +403,7 @@ impl Wait {
         }
     }
 
-    /// Waits after a refusal, or goes on after the record of a failure.
+    /// Waits after a refusal, or continues after the record of a failure.
     fn refused(&mut self, now: Instant, decision: Decision) -> Next {
         if decision.reason == Reason::Superseded {
             return End::Over.into();
@@ -436,7 +440,7 @@ impl Wait {
             }
             return next;
         }
-        // Sent before its time is called over: a machine that stalled must not cost the agent its engine.
+        // Checked before the end of the wait, so that a stalled machine does not cost the agent its engine.
         if [refused.due, refused.renew_at].into_iter().flatten().any(|at| now >= at) {
             return self.asks_again(now, &refused);
         }
@@ -457,7 +461,7 @@ impl Wait {
         }
     }
 
-    /// How long nothing is due.
+    /// Returns how long nothing is due.
     fn left(&self, now: Instant, refused: &Refused) -> Duration {
         let ends = [refused.due, refused.renew_at, Some(self.bounds.until)];
         ends.into_iter().flatten().min().unwrap_or(now).saturating_duration_since(now)
@@ -471,7 +475,7 @@ impl Wait {
     fn looked(&mut self, now: Instant, refused: Box<Refused>, look: &Look) -> Next {
         let is_over = listen::end_of(&refused.decision).is_some_and(|end| look.now >= end);
         if is_over || look.contradicts(&refused.decision, refused.fence) {
-            // A store that lost the session, or comes back, is sent the event again.
+            // The event is sent again to a store that lost the session, or that is reachable again.
             return match look.is_back || look.fence.is_none_or(|stored| stored < refused.fence) {
                 true => self.plans(Plan::Begin),
                 false => self.asks_again(now, &refused),
@@ -491,12 +495,12 @@ impl Wait {
         refused.retry = Retry::default();
         self.silent = false;
         self.stage = Stage::Refused(refused);
-        // The refusal that it waits out stands: nothing is undecided any more.
+        // The refusal that the engine waits out is still valid, so nothing is undecided any more.
         Next { note: self.decided(), action: Action::Check }
     }
 
     fn lost(&mut self, now: Instant, mut refused: Box<Refused>, failure: Failure) -> Next {
-        // Another store may have to stand in. It may not know the session, so the event is sent again.
+        // A failover may be necessary. The other store may not know the session, so the event is sent again.
         if failure.is_silence && !std::mem::replace(&mut self.silent, true) {
             return self.plans(Plan::Begin);
         }
@@ -508,13 +512,14 @@ impl Wait {
     }
 
     fn asks_again(&mut self, now: Instant, refused: &Refused) -> Next {
-        // A stand-in's fence may not be the server's, which knows the event by its id. Of a request that met conflicts only the
-        // attempt was committed.
+        // The fence of a failover store may not be the server's, which knows the event by its id. Of a request
+        // that met conflicts, only the attempt was committed.
         let is_unknown = matches!(self.source, Some(Source::StandIn(_))) || refused.decision.reason == Reason::Busy;
         if is_unknown && !refused.renews {
             return self.plans(Plan::Begin);
         }
-        // From its renewal on it asks past a rest until it is admitted or its time is over.
+        // From its renewal on, the engine's requests disregard a rest, until it is admitted or its time is
+        // over.
         self.plans(Plan::Ask { fence: refused.fence, renew: self.bounds.renews(now), again: false })
     }
 }

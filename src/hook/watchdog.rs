@@ -1,20 +1,21 @@
-//! The last line against a hang: whatever an ask of the store hangs on, the process ends with exit 0 a second after it began.
+//! The last protection against a hang. Whatever blocks a request to the store, the process ends with exit 0 one
+//! second after it began.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whole seconds, as the timer counts them.
+/// The time limit in whole seconds, as the timer counts them.
 const SECONDS: libc::c_uint = 1;
 
 static ARMED: AtomicBool = AtomicBool::new(false);
 
-/// An armed timer. One process has one. It stays armed until the process ends, which is soon; where that takes longer,
-/// [`Watchdog::disarm`] ends it.
+/// An armed timer. A process has one. It stays armed until the process ends, which is soon; where that takes
+/// longer, [`Watchdog::disarm`] ends it.
 pub(super) struct Watchdog;
 
-/// Ends the process with exit 0 at a SIGALRM that comes from elsewhere, as the timer's own does.
+/// Ends the process with exit 0 at a SIGALRM from elsewhere, as for the timer's own.
 #[allow(unsafe_code, reason = "the standard library cannot catch a signal")]
 pub(super) fn listen() {
-    // SAFETY: a zeroed sigaction is a valid one, and the handler does nothing but end the process, which is allowed in a
+    // SAFETY: a zeroed sigaction is a valid one, and the handler only ends the process, which is allowed in a
     // handler.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -24,7 +25,7 @@ pub(super) fn listen() {
 }
 
 impl Watchdog {
-    /// Arms it.
+    /// Arms the timer.
     #[allow(unsafe_code, reason = "the standard library has no timer that ends a process")]
     pub(super) fn arm() -> Self {
         ARMED.store(true, Ordering::SeqCst);
@@ -35,7 +36,7 @@ impl Watchdog {
         Self
     }
 
-    /// Disarms it.
+    /// Disarms the timer.
     #[cold]
     #[allow(unsafe_code, reason = "the standard library has no timer that ends a process")]
     pub(super) fn disarm(self) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::policy::decision;
 use crate::policy::documents::Hold;
 
-/// The fence that the store gives.
+/// The fence that the store returns.
 const FENCE: i64 = 7;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -35,19 +35,19 @@ impl Play {
         next.action
     }
 
-    /// As the clock goes on.
+    /// Gives the wait an input after this much time.
     fn after(&mut self, passed: Duration, input: Input) -> Action {
         self.now += passed;
         self.gives(input)
     }
 
-    /// Until the first request was sent.
+    /// Plays until the first request was sent.
     fn sends(&mut self) -> Action {
         assert_eq!(self.gives(Input::Begin), Action::Check);
         self.gives(checked(Found::Same))
     }
 
-    /// Until the first request was refused, and it looks.
+    /// Plays until the first request was refused, and the engine looks.
     fn refused(reason: Reason, retry_after: Option<Duration>) -> Self {
         let mut play = Self::after_a_stop();
         assert_eq!(play.sends(), begin(None));
@@ -56,7 +56,7 @@ impl Play {
         play
     }
 
-    /// Once more to where it looks, at least a second later.
+    /// Plays until the engine looks again, at least a second later.
     fn looks_again(&mut self) {
         assert_eq!(self.after(2 * SECOND, Input::Heard(Heard::Stirred)), Action::Check);
         assert_eq!(self.gives(checked(Found::Same)), Action::Look(Source::Server));
@@ -103,7 +103,7 @@ fn failed(is_silence: bool) -> Input {
     Input::Failed(Failure { why: "gone".to_owned(), is_silence, chance: 0 })
 }
 
-/// What a look finds while nothing has changed since the refusal.
+/// Returns the result of a look while nothing has changed since the refusal.
 fn unchanged() -> Look {
     Look { fence: Some(FENCE), now: 1000, ..Look::default() }
 }
@@ -249,7 +249,7 @@ fn a_store_that_fails_is_tried_ever_more_slowly_and_noted_once() {
     }
     assert_eq!(play.gives(refused(Reason::Done, None)), Action::Check);
     assert_eq!(play.notes, [Note::Undecided(Reason::StoreDown, "gone".to_owned()), Note::Decided]);
-    // An admission whose answer was lost is known by the id of its request.
+    // The store knows an admission whose answer was lost by the id of its request.
     let mut play = Play::refused(Reason::Cooldown, Some(SECOND));
     play.now += MINUTE;
     play.gives(Input::Heard(Heard::Stirred));
@@ -283,7 +283,8 @@ fn what_could_change_the_answer_makes_it_request_again() {
         (Reason::Hold, unchanged(), Some(ask())),
         (Reason::ApiError, Look { released: Some(1000), ..unchanged() }, Some(ask())),
         (Reason::Done, Look { fence: Some(FENCE + 1), ..unchanged() }, Some(ask())),
-        // The store lost the session, has an older one, or the server is back: the event is sent again.
+        // The store lost the session, has an older one, or the server is reachable again, so the event is sent
+        // again.
         (Reason::Done, Look { fence: None, ..unchanged() }, Some(begin(Some(Duration::ZERO)))),
         (Reason::Done, Look { fence: Some(FENCE - 1), ..unchanged() }, Some(begin(Some(Duration::ZERO)))),
         (Reason::Done, Look { is_back: true, ..unchanged() }, Some(begin(Some(Duration::ZERO)))),
@@ -307,7 +308,7 @@ fn what_was_published_is_sent_to_the_store_as_a_wake_up() {
     assert_eq!(play.gives(Input::Heard(Heard::Word("one".to_owned()))), Action::Check);
     let wake = |note: &str| Action::Send(Request::Wake { note: note.to_owned() });
     assert_eq!(play.gives(checked(Found::Same)), wake("one"));
-    // It is kept until the store has it.
+    // The note is kept until the store has it.
     assert_eq!(play.gives(failed(false)), Action::Pause(SECOND));
     assert_eq!(play.after(SECOND, Input::Paused), Action::Check);
     assert_eq!(play.gives(checked(Found::Same)), wake("one"));
@@ -406,7 +407,7 @@ fn before_its_end_a_wait_is_renewed() {
     assert_eq!(play.gives(checked(Found::Same)), Action::Check);
     let renews = Action::Send(Request::Ask { fence: FENCE, renew: true, again: false });
     assert_eq!(play.gives(checked(Found::Same)), renews);
-    // What refuses it is waited out, and the request stays one for a renewal.
+    // The engine waits for the refusal's end, and the request stays one for a renewal.
     play.gives(refused(Reason::MinInterval, Some(MINUTE)));
     assert_eq!(play.gives(checked(Found::Same)), Action::Look(Source::Server));
     assert_eq!(play.gives(Input::Looked(unchanged())), Action::Listen(MINUTE + Duration::from_millis(1)));
@@ -429,7 +430,7 @@ fn a_machine_that_stalled_sends_a_last_request() {
     );
 }
 
-/// What the store and the machine answer, by chance.
+/// Random answers of the store and the machine.
 fn inputs() -> impl Strategy<Value = Vec<(u64, u8, bool)>> {
     prop::collection::vec(
         (prop_oneof![Just(0), Just(3), 0..2_000_u64, Just(90_000)], any::<u8>(), any::<bool>()),
@@ -437,7 +438,7 @@ fn inputs() -> impl Strategy<Value = Vec<(u64, u8, bool)>> {
     )
 }
 
-/// An input that belongs to this action.
+/// Returns an input that belongs to this action.
 fn found(action: &Action, by: u8, flag: bool) -> Input {
     match (action, by % 8) {
         (Action::Check | Action::Verify, 0) => unclear(),
@@ -465,8 +466,8 @@ fn found(action: &Action, by: u8, flag: bool) -> Input {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 2000 } else { 20_000 }))]
 
-    /// Whatever a store answers: an admission is used only right after it was answered and verified; requests keep to one a
-    /// second, except for a few; and no sleep is longer than the wait.
+    /// Whatever a store answers: an admission is used only right after it was answered and verified. All but a
+    /// few requests are at least a second apart. No sleep is longer than the wait.
     #[test]
     fn whatever_is_answered_it_sends_seldom_and_uses_only_a_verified_admission(inputs in inputs()) {
         let mut play = Play::after_a_stop();
