@@ -1,4 +1,4 @@
-//! The decision: one pure function, [`step`]. Both stores load what it decides from, and commit what it decided.
+//! The decision: one pure function, [`step`]. Both stores load its input and commit its result.
 
 use std::time::Duration;
 
@@ -42,26 +42,26 @@ use crate::policy::verdict::Held;
 use crate::policy::verdict::Outcome;
 use crate::policy::verdict::Reason;
 
-/// No burst window is larger, and no more attempts are kept.
+/// The largest burst window, and the largest number of attempts that is kept.
 const MOST_ATTEMPTS: usize = 1000;
 
-/// Continuations in a row are not counted further.
+/// The largest count of continuations in a row.
 const MOST_COUNTED: u32 = 1_000_000_000;
 
-/// What one step reads and writes.
+/// The state that one step reads and writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     /// The fleet.
     pub fleet: FleetState,
-    /// The asking scope.
+    /// The scope of the event.
     pub scope: ScopeState,
-    /// The asking session.
+    /// The session of the event.
     pub session: SessionState,
 }
 
-/// Applies one event to the state at `now` (the store's clock) and decides what it asks, if it asks.
+/// Applies one event to the state at `now` (the store's clock) and decides its admission request, if it makes one.
 ///
-/// First the event's effects, then the rules in their order; the first that refuses decides.
+/// The event's effects come first, then the rules in their order. The first rule that refuses decides.
 pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision {
     if ask.event.asks() == Some(Class::Stop) {
         state.fleet.rebase(now);
@@ -130,7 +130,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     decided
 }
 
-/// The ids of the facts that a step may begin, lift or replace, as they were before it.
+/// The ids of the facts that a step may begin, lift or replace, as they were before the step.
 struct Facts {
     scope_hold: Option<FactId>,
     fleet_hold: Option<FactId>,
@@ -149,7 +149,7 @@ impl Facts {
         }
     }
 
-    /// Names what the step with this id began, and notes what it lifted or replaced.
+    /// Gives the facts that the step began its id, and notes the facts that it lifted or replaced.
     fn settle(self, state: &mut State, id: &str, now: Ms) {
         let State { fleet, scope, session } = state;
         let spans = [&mut scope.stop.cooldown, &mut scope.compact.cooldown, &mut scope.api];
@@ -180,12 +180,14 @@ impl Facts {
     }
 }
 
-/// The answer to a request that was admitted a moment ago, and whose answer was lost on the way. Later than [`IN_FLIGHT`] after
-/// its commit others may have been admitted since. When it was committed is not known here, only when it was decided.
+/// Returns the admission again to a request that was just admitted and lost its answer on the way.
+///
+/// Later than [`IN_FLIGHT`] after its commit, other requests may have been admitted since. The time of the commit is
+/// not known here, only the time of the decision.
 fn repeated(state: &State, ask: &Step, now: Ms) -> Option<Decision> {
     let State { scope, session, .. } = state;
     let admitted = session.admitted.as_ref().filter(|admitted| admitted.id == ask.id)?;
-    // Another store had the scope since, and may have admitted it.
+    // Another store had the scope since, and may have admitted the request.
     let is_taken = scope.taken.is_some_and(|taken| taken >= admitted.at);
     let slack = if is_taken { 0 } else { COMMIT_SLACK };
     let is_recent = (0..=IN_FLIGHT + slack).contains(&now.saturating_sub(admitted.at));
@@ -196,13 +198,14 @@ fn repeated(state: &State, ask: &Step, now: Ms) -> Option<Decision> {
     Some(Decision { note: session.given.clone(), count: session.count, repeated: true, ..admitted })
 }
 
-/// The answer to an asker who knows the store by another `born` than it has: nothing is decided before it has told what it
-/// remembers.
+/// Returns the answer to a requester that knows this store by another store epoch.
+///
+/// Nothing is decided before the requester has sent the state that it keeps.
 fn lost(fleet: &mut FleetState, ask: &Step, now: Ms) -> Option<Decision> {
     fleet.lost = fleet.lost.map(|lost| lost.min(now));
     let known = ask.known_born.is_empty() || ask.known_born == fleet.born;
     if fleet.born.is_empty() {
-        // A step that is told again to a store that lost its data must not give it the same one.
+        // A step that is retried on a store that lost its data must not give it the same epoch.
         fleet.born = format!("{}-{now}", ask.id);
     }
     if known {
@@ -212,8 +215,9 @@ fn lost(fleet: &mut FleetState, ask: &Step, now: Ms) -> Option<Decision> {
     Some(Decision { born: fleet.born.clone(), ..decision(Outcome::Refuse, Reason::Lost, now) })
 }
 
-/// The answer to an event that asks for nothing, with what became of the hold that stood, and how much was left of the API
-/// cooldown that a release `ended`.
+/// Completes the answer to an event without an admission request.
+///
+/// It adds what happened to the hold in force, and how much was left of the API cooldown that a release `ended`.
 fn turned_into(turned: Turned, ended: Option<Duration>, recorded: Decision) -> Decision {
     let Turned { lifted, replaced, stands } = turned;
     if let Some(hold) = stands {
@@ -225,7 +229,7 @@ fn turned_into(turned: Turned, ended: Option<Duration>, recorded: Decision) -> D
     Decision { held: lifted.or(recorded.held), retry_after: recorded.retry_after.or(ended), replaced, ..recorded }
 }
 
-/// A refusal that no rule decided.
+/// Returns a refusal that comes from no rule.
 pub(crate) fn refusal(reason: Reason, now: Ms) -> Decision {
     decision(Outcome::Refuse, reason, now)
 }
@@ -263,7 +267,7 @@ fn recorded(fleet: &FleetState, scope: &ScopeState, event: &Event, now: Ms) -> D
         let in_force = scope.hold.as_ref().filter(|h| h.holds(now));
         decided.held = in_force.map(|h| Held { by: h.by.clone(), reason: h.reason.clone(), fleet: false });
         let hold = scope.hold.as_ref().and_then(|h| h.until);
-        // Of the fleet is known only what the event reads.
+        // The state contains only those fields of the fleet that the event reads.
         let api = if failure.of_key { fleet.api_end_of(scope, now) } else { scope.api.map(|a| a.end) };
         let ends = [api, hold];
         let last = ends.into_iter().flatten().max().filter(|end| *end > now);
@@ -273,14 +277,14 @@ fn recorded(fleet: &FleetState, scope: &ScopeState, event: &Event, now: Ms) -> D
     decided
 }
 
-/// Rules 0 (its wake-up) to 9.
+/// Decides an admission request by rules 0 (its wake-up) to 9.
 fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms) -> Decision {
     let limits = policy.class(class);
     let State { fleet, scope, session } = state;
     let stop = class == Class::Stop;
     let mut waited = None;
     if stop {
-        // Only a session that nothing but the quota refuses waits in its queue.
+        // A session waits in the wait queue only while the quota is its one obstacle.
         let own = Shared { quotas: &limits.quotas, log: &mut scope.quota }.leave(&ask.session, now);
         waited = Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota }.leave(&ask.session, now).or(own);
         if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
@@ -337,7 +341,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
             return refused(answer, rest_reason(rest.kind), rest.until.map(|end| end.saturating_sub(now)));
         }
     }
-    // 5. the guard; only a paced ask that meets it closed leaves no mark
+    // 5. the minimum interval: it refuses a paced request here, and such a refusal counts no attempt
     let interval = millis(limits.min_interval);
     let opens = own.admitted_at.map(|at| at.saturating_add(interval));
     let taken = taken.map(|at| at.saturating_add(pause(limits)));
@@ -346,13 +350,13 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     if ask.paced
         && let Some(left) = guard.max(place_left(own, limits, now))
     {
-        // A change of store closes the guard of many scopes at once.
+        // A change of store starts the minimum interval of many scopes at once.
         if taken.is_some_and(|at| at > now) {
             release_slots::mark(session);
         }
         return refused(answer, Reason::MinInterval, Some(left));
     }
-    // Unnoted like the guard's, for the engine comes back by itself.
+    // This refusal counts no attempt either, because the engine sends its request again by itself.
     if stop
         && ask.paced
         && let Some(left) = release_slots::left(fleet, session, policy.spread, ask.r, now)
@@ -363,7 +367,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         answer.attempt = Attempt::Counted;
     }
     answer.attempts = note(own, limits, now);
-    // 6. the bang window
+    // 6. the burst window
     if let Some(burst) = limits.burst
         && (guard.is_some() || limits.is_limited_by_window())
         && answer.attempts >= burst.limit
@@ -378,15 +382,15 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         }
         return refused(answer, Reason::Burst, Some(left));
     }
-    // 7. the guard again
+    // 7. the minimum interval, for the other requests
     if let Some(left) = guard {
         return refused(answer, Reason::MinInterval, Some(left));
     }
     // 8. the quotas
     if stop {
-        // In the order of their stops, whatever else a session waited for since.
+        // The queue has the order of the Stop events, whatever else a session has waited for since.
         let begun = session.begun.as_ref().map(|begun| begun.at).filter(|at| *at <= now);
-        // Where the stop is not known, or was dated by a clock that was ahead, it keeps the place that it has.
+        // Where the Stop event is unknown, or was dated by a clock that was ahead, the session keeps its place.
         let since = begun.or(waited).unwrap_or(now);
         let mut own = Shared { quotas: &limits.quotas, log: &mut scope.quota };
         let own_left = own.left(&ask.session, since, ask.paced, now);
@@ -404,7 +408,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         session.admitted = Some(Begun { at: now, id: ask.id.clone() });
         answer.count = session.count;
         answer.note = effects::hand_out(session);
-        // One that is over is over; one that lasts is what a renewal leaves standing.
+        // A rest that is over is removed. A rest that lasts is left in place by a renewal.
         session.rest = session.rest.take().filter(|r| r.lasts(now));
         answer.renewed = session.rest.is_some();
         if !answer.renewed && !session.held_by.is_empty() {
@@ -425,17 +429,20 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     answer
 }
 
-/// How long the guard is closed after a change of store. Without a minimum interval it is the bang window that must not be
-/// filled twice.
+/// Returns how long requests are refused after a change of store: the minimum interval.
+///
+/// Without a minimum interval it is the burst window, which must not be filled twice.
 pub(crate) fn pause(limits: &ClassPolicy) -> Ms {
     let window = limits.burst.map_or(0, |b| millis(b.window));
     let window = if limits.is_limited_by_window() { window } else { 0 };
     let pause = millis(limits.min_interval).max(window);
-    // Without any limit too: one refusal, in which the stores can tell each other what they know.
+    // Without any limit the pause is still one refusal, in which the stores exchange their state.
     pause.max(1)
 }
 
-/// How long a paced ask waits for a place in a bang window that limits beside a minimum interval; `None` when one is free.
+/// Returns how long a paced request waits for a place in a burst window that limits beside a minimum interval.
+///
+/// Returns `None` when a place is free.
 fn place_left(own: &ClassState, limits: &ClassPolicy, now: Ms) -> Option<Ms> {
     let burst = limits.burst.filter(|_| limits.window_limits && !limits.min_interval.is_zero())?;
     let window = millis(burst.window);
@@ -448,7 +455,7 @@ fn refused(answer: Decision, reason: Reason, left: Option<Ms>) -> Decision {
     Decision { reason, retry_after: left.map(duration), ..answer }
 }
 
-/// What the session's agent is told when it goes on. Of its API's errors it has been told already.
+/// Keeps the hold for the agent's next prompt. The agent knows of its API's errors already.
 fn remember(session: &mut SessionState, held: &Held) {
     if held.by != BY_API {
         session.held_by.clone_from(&held.by);
@@ -470,7 +477,7 @@ fn rest_reason(kind: RestKind) -> Reason {
     }
 }
 
-/// Who holds, and when the last of the holds in force ends; `None` inside when one has no end.
+/// Returns the hold in force and the end of the last hold in force; the inner `None` is a hold without an end.
 fn held(scope: &ScopeState, fleet: &FleetState, now: Ms) -> Option<(Held, Option<Ms>)> {
     let in_force = |hold: &'_ Option<Hold>| hold.as_ref().filter(|h| h.holds(now)).cloned();
     let (own, fleets) = (in_force(&scope.hold), in_force(&fleet.hold));
@@ -482,7 +489,7 @@ fn held(scope: &ScopeState, fleet: &FleetState, now: Ms) -> Option<(Held, Option
     own.or(fleets).map(|h| (Held { by: h.by, reason: h.reason, fleet: whole }, until))
 }
 
-/// Forgets the strikes of a class whose last cooldown has been over for its calm.
+/// Forgets the strikes of a class once its last cooldown has been over for its `calm`.
 pub(crate) fn forget_strikes(own: &mut ClassState, limits: &ClassPolicy, now: Ms) {
     let calm = millis(limits.cooldown.calm);
     if own.cooldown.is_none_or(|c| now >= c.end.saturating_add(calm)) {
@@ -490,15 +497,17 @@ pub(crate) fn forget_strikes(own: &mut ClassState, limits: &ClassPolicy, now: Ms
     }
 }
 
-/// How many attempts the bang window of a class holds.
+/// Counts the attempts in the burst window of a class.
 pub(crate) fn in_window(own: &ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
     let Some(burst) = limits.burst else { return 0 };
     let from = now.saturating_sub(millis(burst.window));
     size(own.attempts.iter().filter(|at| **at > from).count())
 }
 
-/// Counts an attempt and returns how many the window holds now. It is kept as long as the longest window that any request of
-/// the scope had: a request with a shorter one must not forget what another counts.
+/// Counts an attempt and returns how many attempts the window contains now.
+///
+/// An attempt is kept as long as the longest window of any request of the scope. A request with a shorter window must
+/// not delete what another request counts.
 fn note(own: &mut ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
     let Some(burst) = limits.burst else { return 0 };
     own.attempts_keep = own.attempts_keep.clamp(millis(burst.window), millis(LONGEST));
@@ -510,7 +519,7 @@ fn note(own: &mut ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
     in_window(own, limits, now)
 }
 
-/// Opens a cooldown, empties the window, and tells how long it lasts.
+/// Opens a cooldown, empties the window, and returns how long the cooldown lasts.
 fn trip(own: &mut ClassState, limits: &ClassPolicy, r: u32, now: Ms) -> Ms {
     own.strikes = own.strikes.saturating_add(1).min(MOST_STRIKES);
     let len = limits.cooldown.backoff.length(own.strikes);

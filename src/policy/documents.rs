@@ -1,5 +1,4 @@
-//! What is remembered between two steps: the fleet, the scope, the session. The embedded store writes these as JSON;
-//! the server holds the same fields as hashes.
+//! The documents that are kept between two steps: the fleet, the scope, the session. Both stores write them as JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,19 +7,21 @@ use crate::policy::limits::Ms;
 use crate::policy::process::Process;
 use crate::policy::quota::Places;
 
-/// An ask of a server that began before a change of store may be admitted so much later: no caller waits longer.
+/// A request that a server got before a change of store may be admitted up to this much later: no caller waits longer.
 pub const IN_FLIGHT: Ms = 1000;
-/// A server commits an admission at most so much later than it was decided: `commit.lua` checks it.
+/// A server commits an admission at most this long after the decision: `commit.lua` checks it.
 pub const COMMIT_SLACK: Ms = 1000;
 
-/// Identifies a hold, a rest or a cooldown, wherever it is copied to: at most fifteen digits, by the step that began it. Zero
-/// where an earlier version of the program wrote the fact.
+/// Identifies a hold, a rest or a cooldown in every copy of it.
+///
+/// It is derived from the id of the step that began the fact, and has at most fifteen digits. It is zero where an
+/// earlier version of the program wrote the fact.
 pub type FactId = u64;
 
-/// So many of the facts that were lifted are remembered.
+/// The number of lifted facts that are remembered.
 const MOST_LIFTED: usize = 8;
 
-/// The id of what a step begins.
+/// Returns the id of the fact that a step begins.
 #[must_use]
 pub fn fact_id(step: &str) -> FactId {
     let hash = step
@@ -29,7 +30,7 @@ pub fn fact_id(step: &str) -> FactId {
     hash % 999_999_999_999_999 + 1
 }
 
-/// The id of a fact: its own, or one that follows from its beginning.
+/// Returns the id of a fact: its own, or one derived from its beginning.
 fn identity(id: FactId, since: Ms) -> FactId {
     if id == 0 { fact_id(&since.to_string()) } else { id }
 }
@@ -43,32 +44,32 @@ pub(crate) fn note_lifted(lifted: &mut Vec<FactId>, id: FactId) {
     }
 }
 
-/// A stretch of time with its start, so that a clock stepped back can be noticed and the length kept.
+/// A period with its start, so that a clock that was set back is noticed and the length is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
-    /// First millisecond.
+    /// The first millisecond.
     pub start: Ms,
-    /// First millisecond after it.
+    /// The first millisecond after the period.
     pub end: Ms,
-    /// Which one it is, where it is a cooldown.
+    /// The id of the fact, where the period is a cooldown.
     #[serde(default, skip_serializing_if = "is_unnamed")]
     pub id: FactId,
 }
 
 impl Span {
-    /// A span that is not named yet.
+    /// Makes a period without an id.
     #[must_use]
     pub fn new(start: Ms, end: Ms) -> Self {
         Self { start, end, id: 0 }
     }
 
-    /// Which one it is.
+    /// Returns the id of the fact.
     #[must_use]
     pub fn identity(&self) -> FactId {
         identity(self.id, self.start)
     }
 
-    /// Moves a span that starts in the future to `now`, its length kept.
+    /// Moves a period that starts in the future to `now` and keeps its length.
     pub fn rebase(&mut self, now: Ms) {
         if self.start > now {
             self.id = self.identity();
@@ -77,38 +78,38 @@ impl Span {
         }
     }
 
-    /// What is left of it at `now`, or `None` once it is over.
+    /// Returns what is left at `now`, or `None` once the period is over.
     #[must_use]
     pub fn left(&self, now: Ms) -> Option<Ms> {
         (self.end > now).then(|| self.end.saturating_sub(now))
     }
 }
 
-/// A hold of a scope or a fleet: refused until a person, or its booked end, releases it.
+/// A hold of a scope or a fleet: it refuses requests until a person releases it or its booked end comes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// Why.
+    /// The reason given.
     pub reason: String,
-    /// Who: a person's name, or `api` for one opened by API errors.
+    /// The person's name, or `api` for a hold opened by API errors.
     pub by: String,
-    /// Since when.
+    /// When the hold began.
     pub since: Ms,
-    /// Its booked end, if it has one.
+    /// The booked end, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Ms>,
-    /// Which one it is.
+    /// The id of the hold.
     #[serde(default, skip_serializing_if = "is_unnamed")]
     pub id: FactId,
 }
 
 impl Hold {
-    /// Which one it is.
+    /// Returns the id of the hold.
     #[must_use]
     pub fn identity(&self) -> FactId {
         identity(self.id, self.since)
     }
 
-    /// As [`Span::rebase`].
+    /// Works as [`Span::rebase`].
     pub fn rebase(&mut self, now: Ms) {
         if self.since > now {
             self.id = self.identity();
@@ -119,7 +120,7 @@ impl Hold {
         }
     }
 
-    /// Whether it holds at `now`.
+    /// Returns whether the hold is in force at `now`.
     #[must_use]
     pub fn holds(&self, now: Ms) -> bool {
         self.until.is_none_or(|until| until > now)
@@ -130,16 +131,17 @@ impl Hold {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QuotaLog {
-    /// When, oldest first.
+    /// The times of the admissions, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub admitted: Vec<Ms>,
-    /// How long an admission is kept, in milliseconds: the longest period that anybody asked with. An asker with a
-    /// shorter one must not forget what another still counts.
+    /// How long an admission is kept, in milliseconds: the longest period of any request's quotas.
+    ///
+    /// A request with a shorter period must not delete what another request still counts.
     pub keep: Ms,
-    /// The sessions that wait for a place, in the order of their stops.
+    /// The sessions that wait for a place, in the order of their Stop events.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,
-    /// What a store read of the admissions for each quota, where it did not read them all.
+    /// The admissions that a store read for each quota, where it did not read all of them.
     #[serde(skip)]
     pub places: Vec<Places>,
 }
@@ -149,25 +151,25 @@ pub struct QuotaLog {
 pub struct Waiting {
     /// The session, encoded.
     pub session: String,
-    /// Since when it waits.
+    /// When the session began to wait.
     pub since: Ms,
-    /// When it will send its next request.
+    /// When the session will send its next request.
     pub next: Ms,
 }
 
 impl QuotaLog {
-    /// Whether nothing was ever counted.
+    /// Returns whether nothing was ever counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.admitted.is_empty() && self.keep == 0 && self.waiting.is_empty()
     }
 }
 
-/// One class of a scope.
+/// The state of one class of a scope.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClassState {
-    /// The last admission.
+    /// When a request was last admitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admitted_at: Option<Ms>,
     /// The attempts that the burst window counts, oldest first.
@@ -179,11 +181,11 @@ pub struct ClassState {
     /// The last cooldown, open or over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cooldown: Option<Span>,
-    /// Trips that are not forgotten.
+    /// The trips that are not forgotten yet.
     pub strikes: u32,
 }
 
-/// A scope: one agent's seat.
+/// The state of a scope: one agent's place, by its tmux window or its project.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ScopeState {
@@ -196,36 +198,38 @@ pub struct ScopeState {
     /// The holds that were lifted or replaced last, so that no other store brings one back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lifted: Vec<FactId>,
-    /// Continuations.
+    /// The class of continuations.
     pub stop: ClassState,
-    /// Automatic compactions.
+    /// The class of automatic compactions.
     pub compact: ClassState,
     /// The last cooldown opened by an API error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<Span>,
-    /// Whether that cooldown's end is a reset time, which a good answer of any scope disproves.
+    /// Whether that cooldown's end is a reset time, which a successful turn of any scope disproves.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub api_of_key: bool,
-    /// API errors since the last good stop.
+    /// The API errors since the last successful turn.
     pub api_strikes: u32,
-    /// Of these, `invalid_request` and `max_output_tokens` in a row.
+    /// Of these errors, the `invalid_request` and `max_output_tokens` in a row.
     pub api_row: u32,
-    /// Holds opened by API errors since the last good stop.
+    /// The holds opened by API errors since the last successful turn.
     pub api_holds: u32,
-    /// Admissions counted by the scope's quotas; kept only where one is configured.
+    /// The admissions counted by the scope's quotas; kept only where a quota is configured.
     #[serde(skip_serializing_if = "QuotaLog::is_empty")]
     pub quota: QuotaLog,
     /// The trips of the last day, oldest first: enough of them turn a cooldown into a hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trips: Vec<Ms>,
-    /// When the scope came to this store from another, whose last admission is not known here: the guard is closed as if
-    /// it had been admitted then. Up to [`IN_FLIGHT`] ahead, while the other store may still admit what was asked of it.
+    /// When the scope came to this store from another store, with a last admission that is not known here.
+    ///
+    /// The minimum interval begins at that time, as if the scope had been admitted then. The time is up to
+    /// [`IN_FLIGHT`] ahead while the other store may still admit an earlier request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub taken: Option<Ms>,
 }
 
 impl ScopeState {
-    /// The state of one class.
+    /// Returns the state of one class.
     pub fn class_mut(&mut self, class: Class) -> &mut ClassState {
         match class {
             Class::Stop => &mut self.stop,
@@ -233,7 +237,7 @@ impl ScopeState {
         }
     }
 
-    /// Reads what lies later than `now` as `now` (past facts) or as starting now (ends, their length kept).
+    /// Reads times later than `now` as `now` (past facts), or as starting now with the same length (ends).
     pub fn rebase(&mut self, now: Ms) {
         for class in [&mut self.stop, &mut self.compact] {
             class.admitted_at = class.admitted_at.map(|t| t.min(now));
@@ -256,13 +260,13 @@ impl ScopeState {
     }
 }
 
-/// All scopes that share one API key.
+/// The state of all scopes that share one API key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FleetState {
-    /// A random id set once: a store that lost its data has another one.
+    /// The store epoch: a random id set once. A store that lost its data has another one.
     pub born: String,
-    /// When somebody who knew this store by another `born` first asked it: what its scopes were admitted before that is lost.
+    /// When a requester that knew this store by another epoch sent its first request; admissions before that are lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<Ms>,
     /// The fleet's hold, in force or over.
@@ -274,31 +278,31 @@ pub struct FleetState {
     /// The holds that were lifted or replaced last, so that no other store brings one back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lifted: Vec<FactId>,
-    /// Whether the sessions that this hold keeps go on at once when it ends.
+    /// Whether the sessions under this hold continue at once when it ends.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub hold_at_once: bool,
-    /// Until when the API refuses the fleet's key, by a reset time that one of its agents met.
+    /// The period in which the API refuses the fleet's key, by a reset time that one of its agents received.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<Span>,
-    /// When a good stop or a release last lifted such a limit.
+    /// When a successful turn or a release last lifted such a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered: Option<Ms>,
-    /// The release slots given: when the last one was, and the time of the next.
+    /// The release slots given: the time of the last one and the time of the next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slots: Option<Span>,
     /// When a session was last admitted in its release slot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freed_at: Option<Ms>,
-    /// A release at once: sessions that stopped before it need no slots.
+    /// When holds were last released at once: sessions that stopped before that need no slots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_once: Option<Ms>,
-    /// Admissions counted by the fleet's quotas; kept only where one is configured.
+    /// The admissions counted by the fleet's quotas; kept only where a quota is configured.
     #[serde(skip_serializing_if = "QuotaLog::is_empty")]
     pub quota: QuotaLog,
 }
 
 impl FleetState {
-    /// As [`ScopeState::rebase`], for what binds its scopes. A release or an answer of the future lifts nothing.
+    /// Works as [`ScopeState::rebase`], for what binds the scopes. A release or an answer in the future lifts nothing.
     pub fn rebase(&mut self, now: Ms) {
         if let Some(limit) = &mut self.limit {
             limit.rebase(now);
@@ -308,14 +312,14 @@ impl FleetState {
         }
     }
 
-    /// When the key's limit ends for a scope that it applies to; `None` where none is in force.
+    /// Returns when the key's limit ends for a scope that it applies to; `None` where none is in force.
     #[must_use]
     pub fn limit_for(&self, scope: &ScopeState, now: Ms) -> Option<Ms> {
         let limit = self.limit.filter(|limit| scope.released.is_none_or(|at| at < limit.start))?;
         (limit.end > now).then_some(limit.end)
     }
 
-    /// The end of a scope's API cooldown, unless it was a reset time that was disproved since.
+    /// Returns the end of a scope's API cooldown, unless it was a reset time that was disproved since.
     #[must_use]
     pub fn api_end_of(&self, scope: &ScopeState, now: Ms) -> Option<Ms> {
         let api = scope.api.filter(|api| api.end > now)?;
@@ -324,19 +328,19 @@ impl FleetState {
     }
 }
 
-/// Why a session rests.
+/// The kinds of a session's rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RestKind {
     /// Until a time.
     Rest,
-    /// For good: the agent said it is done.
+    /// For good: the agent reported that it is done.
     Done,
     /// Until a person answers.
     Blocked,
     /// Until a topic is woken.
     WaitFor,
-    /// The client wakes the session by itself (a cron, a task).
+    /// Until the client wakes the session by itself (a cron, a task).
     Parked,
 }
 
@@ -344,13 +348,13 @@ impl RestKind {
     /// Every kind.
     pub const ALL: [Self; 5] = [Self::Rest, Self::Done, Self::Blocked, Self::WaitFor, Self::Parked];
 
-    /// The kind with this code, if there is one.
+    /// Returns the kind with this code, if there is one.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.code() == code)
     }
 
-    /// The stored code; it is also the reason code of a refusal.
+    /// Returns the stored code, which is also the reason code of a refusal.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -363,32 +367,32 @@ impl RestKind {
     }
 }
 
-/// A session's own nap.
+/// A rest of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rest {
-    /// Why.
+    /// The kind of the rest.
     pub kind: RestKind,
-    /// Since when.
+    /// When the rest began.
     pub since: Ms,
-    /// Until when, if a time ends it.
+    /// When the rest ends, if a time ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Ms>,
-    /// What it waits for, or on whom it is blocked; empty otherwise.
+    /// The topic that the session waits for, or the person that it is blocked on; empty otherwise.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub topic: String,
-    /// Which one it is.
+    /// The id of the rest.
     #[serde(default, skip_serializing_if = "is_unnamed")]
     pub id: FactId,
 }
 
 impl Rest {
-    /// Which one it is.
+    /// Returns the id of the rest.
     #[must_use]
     pub fn identity(&self) -> FactId {
         identity(self.id, self.since)
     }
 
-    /// As [`Span::rebase`].
+    /// Works as [`Span::rebase`].
     pub fn rebase(&mut self, now: Ms) {
         if self.since > now {
             self.id = self.identity();
@@ -399,39 +403,39 @@ impl Rest {
         }
     }
 
-    /// Whether it lasts at `now`.
+    /// Returns whether the rest lasts at `now`.
     #[must_use]
     pub fn lasts(&self, now: Ms) -> bool {
         self.until.is_none_or(|until| until > now)
     }
 }
 
-/// A request or an event that is known by its id.
+/// A request or an event with its time and its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
-    /// When it was told first.
+    /// When it was first sent.
     pub at: Ms,
-    /// The id of the stop's or failure's step; empty for a prompt or the session's end.
+    /// The id of the step of the Stop event or failure; empty for a prompt or the session's end.
     pub id: String,
 }
 
-/// Whether a session can be continued at all.
+/// The states in which a session can, or cannot, be continued.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// It is there.
+    /// The session is open.
     #[default]
     Open,
-    /// The client ended it.
+    /// The client ended the session.
     Ended,
-    /// The client's supervisor stopped it in the background.
+    /// The client's supervisor stopped the session in the background.
     Asleep,
-    /// Its waiting engine reached the end of its wait.
+    /// The session's waiting engine reached the end of its wait.
     Expired,
 }
 
 impl Phase {
-    /// The stored code.
+    /// Returns the stored code.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -442,13 +446,13 @@ impl Phase {
         }
     }
 
-    /// The phase with this code; what is not known is taken for open.
+    /// Returns the phase with this code; an unknown code counts as open.
     #[must_use]
     pub fn from_code(code: &str) -> Self {
         [Self::Ended, Self::Asleep, Self::Expired].into_iter().find(|p| p.code() == code).unwrap_or_default()
     }
 
-    /// Whether no client process has it open.
+    /// Returns whether no client process has the session open.
     #[must_use]
     pub fn is_over(self) -> bool {
         matches!(self, Self::Ended | Self::Asleep)
@@ -474,14 +478,14 @@ fn is_no_time(n: &Ms) -> bool {
     *n == 0
 }
 
-/// One conversation of the client.
+/// The state of a session: one conversation of the client.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionState {
-    /// The fencing token; it only grows.
+    /// The fencing token, which only grows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fence: Option<i64>,
-    /// The scope the session was last seen in (encoded).
+    /// The scope in which the session was last seen (encoded).
     pub scope: String,
     /// The configured name, if any.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -492,7 +496,7 @@ pub struct SessionState {
     /// The tmux window label, if any.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub label: String,
-    /// The project folder, as the session's start registered it; else as the first event after that named it.
+    /// The project folder that the session's start registered, else the folder of the first event after it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub project: String,
     /// The rest, lasting or over.
@@ -501,54 +505,55 @@ pub struct SessionState {
     /// The rests that ended early or were replaced last, so that no other store brings one back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lifted: Vec<FactId>,
-    /// A wake-up that no admission has answered yet.
+    /// Whether there is a wake-up that no admission has delivered yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub woken: bool,
-    /// What came with the wake-ups, one line each, oldest first; the next admission hands it out.
+    /// The notes of the wake-ups, one line each, oldest first; the next admission delivers them.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
-    /// What the last admission handed out; kept until the next stop, should its answer have been lost.
+    /// The notes that the last admission delivered; kept until the next Stop event, because its answer may have been
+    /// lost.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub given: String,
-    /// When the fence was last raised, and by which stop.
+    /// When the fence was last raised, and by which Stop event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub begun: Option<Begun>,
-    /// The request that was last admitted, and when, until the fence is raised: one whose answer was lost is answered alike.
+    /// The request that was last admitted, and when; kept until the fence is raised, to repeat an answer that was lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admitted: Option<Begun>,
-    /// Continuations since a person's last prompt.
+    /// The continuations since a person's last prompt.
     #[serde(skip_serializing_if = "is_zero")]
     pub count: u32,
-    /// The turn under way was begun by a person's prompt. Where that is not known, it is the agent's own.
+    /// Whether a person's prompt began the turn under way. Where that is unknown, the turn is the agent's own.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_person: bool,
-    /// Whether anybody is there to be woken.
+    /// Whether the session can be woken.
     #[serde(rename = "state", skip_serializing_if = "Phase::is_open")]
     pub phase: Phase,
-    /// Its release slot, once what it waits for frees others too: a time, or zero while it has none yet.
+    /// Its release slot, once its obstacle also ends for others: a time, or zero while it has no slot yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slot: Option<Ms>,
-    /// The session stands at a permission dialog.
+    /// Whether a permission dialog of the session is open.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub needs_you: bool,
-    /// The process that waits for it since its last stop, on its machine; `None` when none does.
+    /// The process that waits for the session since its last Stop event, on its machine; `None` without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<Process>,
     /// The client process that the session belongs to, on its machine; `None` while it is unknown, and after its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<Process>,
-    /// The machine it was last seen on.
+    /// The machine on which the session was last seen.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,
-    /// Who held it when it last asked, and why, until the next admission tells its agent; `api` is not kept.
+    /// The name of the hold at the session's last request; kept until the next admission delivers it, except `api`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub held_by: String,
-    /// Why it was held.
+    /// The reason of that hold.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub held_reason: String,
-    /// The last event.
+    /// When the last event came.
     pub seen: Ms,
-    /// The reason code of the last continuation asked for.
+    /// The reason code of the last continuation request.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub last_reason: String,
 }

@@ -1,4 +1,4 @@
-//! What an event does before anything is decided: to the session (fence, rest, registration) and to the scope (API
+//! The effects of an event before anything is decided: on the session (fence, rest, registration) and the scope (API
 //! errors).
 
 use std::time::Duration;
@@ -27,35 +27,35 @@ use crate::policy::request::RestRequest;
 use crate::policy::request::Step;
 use crate::policy::verdict::Held;
 
-/// Who opens the holds of API errors; a good stop lifts these and no others.
+/// The name on the holds of API errors; a successful turn lifts these holds and no others.
 pub const BY_API: &str = "api";
 
-/// No fence is larger: it stays a whole number of at most fifteen digits in every store.
+/// The highest fence: it stays a whole number of at most fifteen digits in every store.
 pub const HIGHEST_FENCE: i64 = 999_999_999_999_999;
 
-/// No more of a session's notes is kept, in bytes; each is a line of at most 1,000 characters.
+/// The most of a session's notes that is kept, in bytes; each note is a line of at most 1,000 characters.
 const LONGEST_NOTES: usize = 8000;
 
-/// A reset time further away than this is not believed.
+/// The furthest reset time that is believed.
 const FURTHEST_RESET: Duration = Duration::from_secs(7 * 86_400);
 /// The first hold of API errors; each further one doubles, up to [`LONGEST_API_HOLD`].
 const FIRST_API_HOLD: Duration = Duration::from_secs(30 * 60);
 const LONGEST_API_HOLD: Duration = Duration::from_secs(4 * 3600);
-/// `invalid_request` and `max_output_tokens` in a row that only lengthen the cooldown.
+/// The number of `invalid_request` and `max_output_tokens` errors in a row that only lengthen the cooldown.
 const PASSING_IN_A_ROW: u32 = 3;
 
-/// How an event that comes with a fence stands to the session's.
+/// The relation of an event's fence to the session's fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It is the session's own, or begins a new one.
+    /// The event has the session's fence, or begins a new one.
     Own,
-    /// A late event that the session knows already: nothing of it is done twice.
+    /// A late event that the session knows already; its effects are not applied twice.
     Told,
-    /// A newer stop, prompt or end has taken over.
+    /// A newer Stop event, prompt or end has taken over.
     Superseded,
 }
 
-/// Holds the fence that an event brings, or its id, against the session's.
+/// Compares the fence or the id of an event with the session's.
 pub(crate) fn standing(session: &mut SessionState, ask: &Step, now: Ms) -> Standing {
     match ask.event {
         Event::Ask { fence, .. } | Event::Expired { fence } if stored(session).is_some_and(|newer| newer > fence) => {
@@ -84,16 +84,17 @@ pub(crate) fn standing(session: &mut SessionState, ask: &Step, now: Ms) -> Stand
     }
 }
 
-/// How the client process that sent an event stands to the session.
+/// The relation of the client process that sent an event to the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Relation {
-    /// The session is its own, as far as is known.
+    /// The session belongs to this process, as far as is known.
     Own,
     /// The session belongs to another process, and the event takes it over.
     TakesOver,
     /// The session belongs to another process and stays with it: the event is only recorded.
     Beside,
-    /// The session belongs to another process of the same machine, where the caller can see whether that still runs.
+    /// The session belongs to another process of the same machine, and the caller can check whether that process still
+    /// runs.
     Contested,
 }
 
@@ -119,7 +120,7 @@ fn stored(session: &SessionState) -> Option<i64> {
     session.fence.filter(|f| (0..=HIGHEST_FENCE).contains(f))
 }
 
-/// The event's effects on its session.
+/// Applies the event's effects on its session.
 pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relation, standing: Standing, now: Ms) {
     match &ask.event {
         Event::Wake { note, spread: with_others } => {
@@ -136,7 +137,7 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
     if !ask.event.is_clients() {
         return;
     }
-    // A viewer of an open session does not move it.
+    // A client process that only views an open session does not move it.
     let moves = relation == Relation::TakesOver
         || ask.event.raises_fence()
         || matches!(ask.event, Event::Ask { .. })
@@ -144,7 +145,7 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         || session.phase.is_over();
     let registers = moves || session.scope == ask.scope;
     if relation == Relation::TakesOver {
-        // The label is of the window that the session left.
+        // The label belongs to the window that the session left.
         session.label.clear();
     }
     own(session, ask, moves);
@@ -157,7 +158,7 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         }
         session.admitted = None;
         session.slot = None;
-        // No store answered it for a while, and it is not the only one.
+        // No store answered this engine for a while, and other engines may be in the same state.
         if ask.event.begins() && ask.late.is_some() && ask.paced {
             release_slots::mark(session);
         }
@@ -166,7 +167,7 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         session.fence = Some(next.max(ask.host_ms).clamp(0, HIGHEST_FENCE));
     }
     if matches!(ask.event, Event::Resume { .. }) && standing != Standing::Told {
-        // What came before is in the rest that it asks for: a person keeps the time to cancel.
+        // Earlier wake-ups are part of the rest that the event requests, so that a person keeps the time to cancel.
         session.woken = false;
     }
     if let Some(rest) = &mut session.rest {
@@ -175,7 +176,7 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
     match &ask.event {
         Event::Stop { .. } | Event::Resume { .. } if standing == Standing::Told => {}
         Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => book(session, rest, now),
-        // Nothing is left that would wake it.
+        // Nothing is left that would wake the session.
         Event::Stop { rest: None } => end_parked(session),
         Event::PersonPrompt => {
             session.rest = None;
@@ -184,7 +185,7 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         Event::SessionEnd | Event::Sleep => session.rest = None,
         Event::ClientPrompt { .. } => end_parked(session),
         Event::SessionStart { label } if registers => {
-            // Opened again after its end: nothing runs, and nothing was refused.
+            // The session was opened again after its end: nothing runs, and nothing was refused.
             if session.phase.is_over() {
                 session.begun = None;
                 session.last_reason.clear();
@@ -208,7 +209,7 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         session.name.clone_from(&ask.name);
         session.named_by_project = ask.named_by_project;
     }
-    // Agents change their working folder: the first one that was named stays.
+    // Agents change their working folder, so the first known folder stays.
     if session.project.is_empty() {
         session.project.clone_from(&ask.project);
     }
@@ -233,7 +234,7 @@ fn own(session: &mut SessionState, ask: &Step, moves: bool) {
     }
     let Some(client) = ask.client else { return };
     let is_same = session.host == ask.host && session.client.is_some_and(|own| own.may_be(&client));
-    // What is known more exactly stays.
+    // More exact data about the same process is kept.
     if if is_same { client.birth.is_some() } else { moves } {
         session.client = Some(client);
     }
@@ -243,14 +244,14 @@ fn end_parked(session: &mut SessionState) {
     session.rest = session.rest.take().filter(|r| r.kind != RestKind::Parked);
 }
 
-/// What the wake-ups brought, and what an admission handed out since the last stop.
+/// Returns the notes of the wake-ups, and the notes that an admission delivered since the last Stop event.
 pub(crate) fn hand_out(session: &mut SessionState) -> String {
     let note = std::mem::take(&mut session.note);
     add_note(&mut session.given, &note);
     session.given.clone()
 }
 
-/// Notes are lines; beyond [`LONGEST_NOTES`] bytes the oldest go.
+/// Adds a note as lines; beyond [`LONGEST_NOTES`] bytes the oldest lines are removed.
 pub(crate) fn add_note(notes: &mut String, note: &str) {
     if note.is_empty() {
         return;
@@ -267,7 +268,7 @@ pub(crate) fn add_note(notes: &mut String, note: &str) {
 }
 
 fn book(session: &mut SessionState, rest: &RestRequest, now: Ms) {
-    // What the agent itself said stands against the client's own tasks.
+    // A directive of the agent takes precedence over the client's own tasks.
     let says_otherwise = |r: &Rest| r.kind != RestKind::Parked && r.lasts(now);
     if rest.kind == RestKind::Parked && session.rest.as_ref().is_some_and(says_otherwise) {
         return;
@@ -281,21 +282,20 @@ fn book(session: &mut SessionState, rest: &RestRequest, now: Ms) {
     });
 }
 
-/// What became of the hold that stood.
+/// What happened to the hold that was in force.
 #[derive(Debug, Default)]
 pub(crate) struct Turned {
-    /// A release lifted it.
+    /// The hold that a release lifted.
     pub(crate) lifted: Option<Held>,
-    /// Another one replaced it.
+    /// The hold that another one replaced.
     pub(crate) replaced: Option<Hold>,
-    /// It stands, and one that would end before it was not opened.
+    /// The hold that stays in force; a new hold that would end before it was not opened.
     pub(crate) stands: Option<Hold>,
 }
 
-/// The event's effects on its scope, which is already rebased to `now`. `by_person`: a person's prompt began the turn that
-/// ended.
+/// Applies the event's effects on its scope, which is already rebased to `now`, and returns what happened to its hold.
 ///
-/// Returns what became of the hold that stood.
+/// `by_person` is whether a person's prompt began the turn that ended.
 pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Event, by_person: bool, now: Ms) -> Turned {
     match event {
         Event::Hold(asked) => return open(&mut scope.hold, asked, now),
@@ -323,9 +323,7 @@ pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Even
     Turned::default()
 }
 
-/// The event's effects on the fleet, whose hold is already rebased to `now`.
-///
-/// Returns what became of the hold that stood.
+/// Applies the event's effects on the fleet and returns what happened to its hold, which is already rebased to `now`.
 pub(crate) fn on_fleet(fleet: &mut FleetState, event: &Event, now: Ms) -> Turned {
     match event {
         Event::Hold(asked) => {
@@ -354,7 +352,7 @@ fn lift(hold: &mut Option<Hold>, released: &mut Option<Ms>, fleet: bool, now: Ms
     Turned { lifted: lifted.map(|h| Held { by: h.by, reason: h.reason, fleet }), ..Turned::default() }
 }
 
-/// Opens a hold, unless one stands that lasts longer and is not to be replaced.
+/// Opens a hold, unless a longer one is in force and is not to be replaced.
 fn open(hold: &mut Option<Hold>, asked: &HoldRequest, now: Ms) -> Turned {
     let new = opened(asked, now);
     let stands = hold.as_ref().filter(|h| h.holds(now)).cloned();
@@ -366,7 +364,7 @@ fn open(hold: &mut Option<Hold>, asked: &HoldRequest, now: Ms) -> Turned {
     Turned { replaced: stands, ..Turned::default() }
 }
 
-/// What a good stop or an error with a reset time does to the fleet's key. The limit is already rebased to `now`.
+/// Applies a successful turn or an error with a reset time to the limit of the fleet's key, already rebased to `now`.
 pub(crate) fn on_key(fleet: &mut FleetState, api_error: &Backoff, ask: &Step, now: Ms) {
     match &ask.event {
         Event::Stop { .. } => {
@@ -387,7 +385,7 @@ pub(crate) fn on_key(fleet: &mut FleetState, api_error: &Backoff, ask: &Step, no
     }
 }
 
-/// How long the API says that an error lasts, as far as that is believed.
+/// Returns how long the API error lasts by the API's own answer, as far as that is believed.
 fn reset_in(failure: &Failure, api_error: &Backoff, now: Ms) -> Option<Ms> {
     let len = match failure.reset? {
         Reset::At(at) => at.saturating_sub(now),
@@ -401,8 +399,10 @@ fn opened(asked: &HoldRequest, now: Ms) -> Hold {
     Hold { reason: asked.reason.clone(), by: asked.by.clone(), since: now, until, id: 0 }
 }
 
-/// Books an API error. A turn that a person began counts no strike and lengthens nothing by itself: it is the person who
-/// tries again, and not the agent. What the API says of its end is a fact either way.
+/// Books an API error.
+///
+/// A turn that a person began counts no strike and lengthens nothing by itself, because the person retries and not the
+/// agent. An end that the API gives is a fact in both cases.
 fn fail(scope: &mut ScopeState, api_error: &Backoff, failure: &Failure, by_person: bool, now: Ms) {
     if failure.too_long
         && let Some(cooldown) = &mut scope.compact.cooldown

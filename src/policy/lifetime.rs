@@ -1,4 +1,4 @@
-//! How long state is kept: longer than every fact in it, so that deletion never lifts a limit.
+//! The lifetime of stored state: longer than every fact in it, so that deletion never lifts a limit.
 
 use std::time::Duration;
 
@@ -9,14 +9,13 @@ use crate::policy::limits::LONGEST;
 use crate::policy::limits::Ms;
 use crate::policy::limits::millis;
 
-/// A session that was not seen for this long is forgotten.
+/// A session is deleted after it was not seen for this long.
 pub const SESSION: Duration = Duration::from_secs(30 * 86_400);
 
-/// How long a scope outlives its furthest end: longer than any limit that any request may have, and seven days of a release
-/// besides.
+/// How long a scope outlives its furthest end: the longest limit of any request, and seven days of a release.
 pub const SCOPE: Duration = LONGEST.saturating_add(Duration::from_secs(8 * 86_400));
 
-/// How long a scope is kept from `now` on; `None` where a hold has no end.
+/// Returns how long a scope is kept from `now` on; `None` where a hold has no end.
 #[must_use]
 pub fn scope_lifetime(scope: &ScopeState, now: Ms) -> Option<Ms> {
     let hold = match &scope.hold {
@@ -29,7 +28,7 @@ pub fn scope_lifetime(scope: &ScopeState, now: Ms) -> Option<Ms> {
     Some(millis(SCOPE).saturating_add(furthest.saturating_sub(now)))
 }
 
-/// How long a session is kept from `now` on.
+/// Returns how long a session is kept from `now` on.
 #[must_use]
 pub fn session_lifetime(session: &SessionState, now: Ms) -> Ms {
     let rest = session.rest.as_ref().and_then(|rest| rest.until).unwrap_or(now);

@@ -1,4 +1,4 @@
-//! Really Chill Willy comes by himself: trips that keep coming turn the cooldown into a hold, which doubles with each.
+//! The holds by Really Chill Willy: repeated trips turn the cooldown into a hold, which doubles with each further trip.
 
 use std::time::Duration;
 
@@ -9,19 +9,20 @@ use crate::policy::limits::MOST_STRIKES;
 use crate::policy::limits::Ms;
 use crate::policy::verdict::Held;
 
-/// Who opens these holds.
+/// The name on these holds.
 pub const BY_WILLY: &str = "willy";
 
 /// How far back a trip counts.
 const DAY: Ms = 86_400_000;
-/// The first hold, and the longest.
+/// The first length and the longest length of such a hold.
 const LENGTH: Backoff = Backoff { base: Duration::from_secs(3600), factor: 2000, max: Duration::from_secs(8 * 3600) };
-/// So many more trips than the first that held are remembered: then the longest is reached.
+/// The number of trips that are remembered beyond the first one that held; after them the longest length is reached.
 const DOUBLINGS: u32 = 3;
 
-/// Notes a trip; with it a hold may begin, whose length is returned. `after` is how many within a day it takes, 0 is never.
+/// Notes a trip and returns the length of the hold that begins with it, if one does.
 ///
-/// The cooldown that the trip opened stays: a hold that is lifted early leaves it.
+/// `after` is the number of trips within a day that a hold needs; 0 is never. The cooldown that the trip opened stays,
+/// so it still applies after a hold that is lifted early.
 pub(crate) fn comes(scope: &mut ScopeState, after: u32, now: Ms) -> Option<(Held, Ms)> {
     if after == 0 {
         return None;

@@ -1,9 +1,9 @@
 //! Merges the documents of two stores that decided apart from each other.
 //!
-//! Holds, rests and cooldowns are merged by their identity. One that both stores had in common (the base) and that is gone on
-//! one side was lifted there. One that is new on a side is kept; of two new ones the longer is kept. Without a base everything
-//! is new, so the merge is the union of the restrictions. No time of one clock is compared with a time of the other: what
-//! moves from one side to the other moves as an age or as what is left of it.
+//! Holds, rests and cooldowns are merged by their identity. A fact that both stores had in common (the base) and that
+//! is gone on one side was lifted there. A fact that is new on one side is kept. Of two new facts the longer one is
+//! kept. Without a base every fact is new, so the merge is the union of the restrictions. A time of one clock is never
+//! compared with a time of the other. A fact moves from one side to the other as an age or as the time that is left.
 
 use crate::policy::documents::Begun;
 use crate::policy::documents::FactId;
@@ -22,39 +22,39 @@ use crate::policy::limits::Ms;
 /// The two clocks, read one after the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Clocks {
-    /// The clock of the store whose decisions move.
+    /// The clock of the store that the decisions come from.
     pub here: Ms,
-    /// The clock of the store that they move to.
+    /// The clock of the store that the decisions move to.
     pub there: Ms,
 }
 
 impl Clocks {
-    /// A past time of here, by the clock of there.
+    /// Converts a past time from the clock of `here` to the clock of `there`.
     #[must_use]
     pub fn ago(self, at: Ms) -> Ms {
         self.there.saturating_sub(self.here.saturating_sub(at).max(0)).max(0)
     }
 
-    /// An end of here, by the clock of there.
+    /// Converts an end from the clock of `here` to the clock of `there`.
     fn ahead(self, at: Ms) -> Ms {
         self.there.saturating_add(at.saturating_sub(self.here).max(0))
     }
 
-    /// The clocks of a move in the other direction.
+    /// Returns the clocks of a move in the other direction.
     #[must_use]
     pub fn turned(self) -> Self {
         Self { here: self.there, there: self.here }
     }
 }
 
-/// What stands against a request until a time, or until it is lifted.
+/// A fact that refuses requests until a time, or until it is lifted.
 trait Fact: Clone {
     fn id(&self) -> FactId;
     fn since(&self) -> Ms;
     fn end(&self) -> Option<Ms>;
-    /// The same with another beginning and end.
+    /// Returns the same fact with another beginning and end.
     fn at(&self, since: Ms, end: Option<Ms>) -> Self;
-    /// Of two new facts one with a higher rank is kept, however long it lasts.
+    /// Returns the rank: of two new facts, the one with the higher rank is kept, however long it lasts.
     fn rank(&self) -> u8 {
         0
     }
@@ -97,7 +97,7 @@ impl Fact for Hold {
     fn at(&self, since: Ms, until: Option<Ms>) -> Self {
         Self { since, until, id: self.identity(), ..self.clone() }
     }
-    /// A good stop lifts a hold of API errors, and must not lift a person's with it.
+    /// A successful turn lifts a hold of API errors, and must not lift a person's hold with it.
     fn rank(&self) -> u8 {
         u8::from(self.by != BY_API)
     }
@@ -126,14 +126,14 @@ struct Sides<'a, T> {
 }
 
 impl<T> Sides<'_, T> {
-    /// The fact of each side.
+    /// Returns the merged fact.
     fn fact<F: Fact>(&self, of: fn(&T) -> &Option<F>, lifted: [&[FactId]; 2], clocks: Clocks) -> Option<F> {
         let sides = [self.base, Some(self.here), Some(self.there)];
         let [base, here, there] = sides.map(|side| side.and_then(|s| of(s).as_ref()));
         let [lifted_here, lifted_there] = lifted;
         let is = |fact: &F, other: Option<&F>| other.is_some_and(|other| other.id() == fact.id());
         let mut theirs = there.filter(|f| !lifted_here.contains(&f.id()) && (!is(f, base) || is(f, here))).cloned();
-        // Cut short on one side.
+        // The fact was cut short on one side.
         if let Some((fact, own)) = theirs.as_mut().zip(here.filter(|own| there.is_some_and(|f| is(f, Some(own)))))
             && let Some(length) = own.length().filter(|length| fact.length().is_none_or(|longer| longer > *length))
         {
@@ -149,7 +149,7 @@ impl<T> Sides<'_, T> {
         }
     }
 
-    /// A number that counts up and is reset: as the side has it that changed it, and the larger where both did.
+    /// Merges a number that counts up and is reset: the changed one, or the larger one where both sides changed it.
     fn number(&self, of: fn(&T) -> u32) -> u32 {
         let (base, here, there) = (self.base.map(of), of(self.here), of(self.there));
         match base {
@@ -159,15 +159,16 @@ impl<T> Sides<'_, T> {
         }
     }
 
-    /// When something was last lifted here, by the clock of there.
+    /// Returns when something was last lifted, by the clock of `there`.
     fn lifted_at(&self, of: fn(&T) -> Option<Ms>, clocks: Clocks) -> Option<Ms> {
         let own = of(self.here).filter(|at| *at <= clocks.here && self.base.and_then(of) != Some(*at));
         of(self.there).max(own.map(|at| clocks.ago(at)))
     }
 }
 
-/// Drops a hold that was kept from a store which lost its data, where a release was given there since: it named a hold that the
-/// store did not know any more.
+/// Drops a hold kept for a store that lost its data, if the store received a release since.
+///
+/// Such a release lifted a hold that the store no longer knew.
 pub fn heed_release(hold: &mut Option<Hold>, kept: Option<&Hold>, released: Option<Ms>, clocks: Clocks) {
     let is_kept = |own: &Hold| kept.is_some_and(|kept| kept.identity() == own.identity());
     *hold = hold.take().filter(|own| !is_kept(own) || released.is_none_or(|at| at < clocks.ago(own.since)));
@@ -179,7 +180,7 @@ fn lifted_by_either(here: &[FactId], there: &[FactId]) -> Vec<FactId> {
     all
 }
 
-/// Merges a scope. What is counted moves by itself.
+/// Merges a scope. The counted facts move separately.
 #[must_use]
 pub fn scope(base: Option<&ScopeState>, here: &ScopeState, there: &ScopeState, clocks: Clocks) -> ScopeState {
     let sides = Sides { base, here, there };
@@ -195,7 +196,7 @@ pub fn scope(base: Option<&ScopeState>, here: &ScopeState, there: &ScopeState, c
     merged.compact.strikes = sides.number(|s| s.compact.strikes);
     merged.api = sides.fact(|s| &s.api, [&[]; 2], clocks);
     if merged.api.map(|api| api.identity()) != there.api.map(|api| api.identity()) {
-        // Whether a good answer disproves it depends on times of both clocks: it runs out.
+        // Whether a successful turn disproves the cooldown depends on times of both clocks, so it lasts until its end.
         merged.api_of_key = false;
     }
     merged.api_strikes = sides.number(|s| s.api_strikes);
@@ -220,7 +221,7 @@ pub fn fleet(base: Option<&FleetState>, here: &FleetState, there: &FleetState, c
     merged
 }
 
-/// Merges a session. It is as the side has it where its fence was raised; a rest, a wake-up and its notes are merged.
+/// Merges a session: the side where its fence was raised last wins, except for the rest, the wake-up and its notes.
 #[must_use]
 pub fn session(base: Option<&SessionState>, here: &SessionState, there: &SessionState, clocks: Clocks) -> SessionState {
     let sides = Sides { base, here, there };
@@ -240,7 +241,7 @@ pub fn session(base: Option<&SessionState>, here: &SessionState, there: &Session
     merged
 }
 
-/// Both notes; what is there already is not added again.
+/// Joins both notes; a note that `there` already contains is not added again.
 fn notes(there: &str, here: &str) -> String {
     let mut all = there.to_owned();
     if !format!("\n{there}\n").contains(&format!("\n{here}\n")) {
@@ -249,12 +250,12 @@ fn notes(there: &str, here: &str) -> String {
     all
 }
 
-/// Where a session's fence was raised last.
+/// The side on which a session's fence was raised last.
 enum Newer {
     There,
-    /// Both know it by the same turn.
+    /// Both sides know the session by the same turn.
     Same,
-    /// Here; with the fence that it has from now on.
+    /// This side, with the fence of the session from now on.
     Here(Option<i64>),
 }
 
@@ -272,7 +273,7 @@ fn newer(base: Option<&SessionState>, here: &SessionState, there: &SessionState,
     if !raised(own) {
         return Newer::There;
     }
-    // Each was counted without the other, so that the larger one need not be the newer one.
+    // The two fences were counted apart from each other, so the larger one need not be the newer one.
     let (Some(begun), Some(begun_there)) = (&here.begun, &there.begun) else { return Newer::There };
     let is_same = !begun.id.is_empty() && begun.id == begun_there.id;
     match (is_same, clocks.ago(begun.at) >= begun_there.at || !raised(other)) {
@@ -282,7 +283,7 @@ fn newer(base: Option<&SessionState>, here: &SessionState, there: &SessionState,
     }
 }
 
-/// The session as it is here, by the clock of there; what is not known here is kept.
+/// Returns the session of `here` by the clock of `there`; unknown fields are taken from `there`.
 fn moved(here: &SessionState, there: &SessionState, clocks: Clocks) -> SessionState {
     let known = |own: &String, other: &String| if own.is_empty() { other.clone() } else { own.clone() };
     let begun = here.begun.as_ref().map(|begun| Begun { at: clocks.ago(begun.at), id: begun.id.clone() });
@@ -293,7 +294,7 @@ fn moved(here: &SessionState, there: &SessionState, clocks: Clocks) -> SessionSt
         label: known(&here.label, &there.label),
         project: known(&here.project, &there.project),
         begun: begun.or_else(|| there.begun.clone()),
-        // A slot is given by the store that frees the sessions.
+        // The store that frees the sessions gives the slots.
         slot: here.slot.map(|_| 0),
         admitted: None,
         seen: clocks.ago(here.seen),
@@ -301,7 +302,7 @@ fn moved(here: &SessionState, there: &SessionState, clocks: Clocks) -> SessionSt
     }
 }
 
-/// The session of one turn that both stores know.
+/// Merges a session of one turn that both stores know.
 fn same_turn(here: &SessionState, there: &SessionState, clocks: Clocks) -> SessionState {
     SessionState {
         count: here.count.max(there.count),

@@ -1,7 +1,8 @@
-//! The policy, pure: state in, decision and new state out. No clock, no I/O, no randomness.
+//! The policy, as pure functions: state in, decision and new state out. It uses no clock, no I/O and no randomness.
 //!
-//! `policy` holds the limits, `state` what is remembered, `keep` for how long, `step` what is asked, `effects` what an event
-//! does by itself, `model` the decision, `willy` the hold that many trips turn into, `reason` why, `verdict` the answer.
+//! `limits` contains the limits, `documents` the state, and `lifetime` how long the state is kept. `request` is the
+//! event and its admission request, `effects` are the effects of an event, and `decision` has the rules. `long_hold`
+//! opens the hold after many trips, `reason` is the table of reasons, and `verdict` is the answer.
 
 pub mod decision;
 pub mod documents;

@@ -1,22 +1,23 @@
-//! The name of a process, so exact that no other process is taken for it.
+//! The identity of a process, exact enough to distinguish it from every other process.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A process of one machine: its number, and what tells it from a later process or another container's with that number.
+/// A process of one machine: its id, and the data that distinguishes it from other processes with the same id.
 ///
-/// It is stored as `<pid>`, or as `<pid>:<start>:<namespace>` where the rest is known.
+/// The other process is a later one, or one of another container. The stored form is `<pid>`, or
+/// `<pid>:<start>:<namespace>` where the rest is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
     /// The process id.
     pub pid: u32,
-    /// When it started and in which namespace its id counts; `None` where that was not read.
+    /// When the process started, and the namespace of its id; `None` where that was not read.
     pub birth: Option<Birth>,
 }
 
-/// What distinguishes two processes with the same id.
+/// The data that distinguishes two processes with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Birth {
     /// When the process started, in the kernel's ticks since it booted.
@@ -26,13 +27,13 @@ pub struct Birth {
 }
 
 impl Process {
-    /// The process with this id, of which nothing else is known.
+    /// Returns the process with this id, of which nothing else is known.
     #[must_use]
     pub fn numbered(pid: u32) -> Self {
         Self { pid, birth: None }
     }
 
-    /// Whether both may be one process of the same machine.
+    /// Returns whether both may be one process of the same machine.
     #[must_use]
     pub fn may_be(&self, other: &Self) -> bool {
         let births = self.birth.zip(other.birth);
@@ -49,7 +50,7 @@ impl fmt::Display for Process {
     }
 }
 
-/// A text that names no process.
+/// The error for a text that is no process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a process as pid or pid:start:namespace")]
 pub struct NoProcess;

@@ -1,7 +1,7 @@
-//! Quotas that several sessions share: who goes next, and when a session's place is free.
+//! Quotas that several sessions share: which session is next, and when its place is free.
 //!
-//! A session that waits for a place is in the wait queue, in the order of the stops. It goes on when fewer sessions are before
-//! it than places are free. So each gets its share, however fast its turns are.
+//! A session that waits for a place is in the wait queue, which has the order of the Stop events. It continues when
+//! more places are free than sessions are before it. So each session gets its share, however fast its turns are.
 
 use crate::policy::documents::QuotaLog;
 use crate::policy::documents::Waiting;
@@ -9,17 +9,17 @@ use crate::policy::limits::Ms;
 use crate::policy::limits::Quota;
 use crate::policy::limits::millis;
 
-/// A session that does not send its request is passed by this long after it was due.
+/// A session that does not send its request is passed this long after the request was due.
 const PASSED_AFTER: Ms = 250;
-/// A session that does not send its request leaves the wait queue this long after it was due.
+/// A session that does not send its request leaves the wait queue this long after the request was due.
 const LEAVES_AFTER: Ms = 5_000;
-/// So many places are looked ahead.
+/// The number of places that are calculated in advance.
 pub(crate) const LOOKAHEAD: u32 = 64;
 
-/// What is known of one quota's admissions: the oldest of those that it counts.
+/// The known admissions of one quota: the oldest of those that it counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
-    /// Of the newest `limit` admissions the oldest, oldest first, at most [`LOOKAHEAD`].
+    /// The oldest of the newest `limit` admissions, oldest first, at most [`LOOKAHEAD`].
     pub(crate) oldest: Vec<Ms>,
 }
 
@@ -31,33 +31,33 @@ impl Places {
         Self { oldest: log.admitted.iter().skip(from).take(looked).copied().collect() }
     }
 
-    /// How many places are free, as far as was looked.
+    /// Returns how many places are free, up to [`LOOKAHEAD`].
     fn free(&self, quota: &Quota, now: Ms) -> usize {
         let unused = (quota.limit.min(LOOKAHEAD) as usize).saturating_sub(self.oldest.len());
         unused.saturating_add(self.oldest.iter().take_while(|at| at.saturating_add(millis(quota.per)) <= now).count())
     }
 
-    /// When the place after `before` others is free.
+    /// Returns when the place after `before` other sessions is free.
     fn time(&self, quota: &Quota, before: usize, now: Ms) -> Ms {
         let per = millis(quota.per);
         let taken: Vec<Ms> = self.oldest.iter().copied().filter(|at| at.saturating_add(per) > now).collect();
         let Some(index) = before.checked_sub(self.free(quota, now)) else { return now };
         let places = (quota.limit as usize).saturating_sub(self.free(quota, now)).max(1);
         let rounds = Ms::try_from(index / places).unwrap_or(Ms::MAX).saturating_add(1);
-        // Beyond those that were looked at it is later than the last of them.
+        // A place beyond the known ones is free later than the last of them.
         let first = taken.get(index % places).or(taken.last()).copied().unwrap_or(now);
         first.saturating_add(per.saturating_mul(rounds))
     }
 }
 
-/// A log, or what was read of it.
+/// The quotas with their log, or with the part of it that was read.
 pub(crate) struct Shared<'a> {
     pub(crate) quotas: &'a [Quota],
     pub(crate) log: &'a mut QuotaLog,
 }
 
 impl Shared<'_> {
-    /// Takes a session out of the wait queue, with those that do not send their requests; returns since when it waited.
+    /// Removes a session and overdue sessions from the wait queue, and returns when the session began to wait.
     pub(crate) fn leave(&mut self, session: &str, now: Ms) -> Option<Ms> {
         let longest = self.quotas.iter().map(|quota| millis(quota.per)).max().unwrap_or(0);
         let waiting = &mut self.log.waiting;
@@ -68,8 +68,9 @@ impl Shared<'_> {
         since
     }
 
-    /// How long until the own place of a session that stopped at `since` is free; `None` when it is. A session that `waits`
-    /// enters the queue.
+    /// Returns how long until the place of a session that stopped at `since` is free; `None` when it is.
+    ///
+    /// A session that `waits` enters the queue.
     pub(crate) fn left(&mut self, session: &str, since: Ms, waits: bool, now: Ms) -> Option<Ms> {
         if self.quotas.is_empty() {
             return None;
@@ -88,7 +89,7 @@ impl Shared<'_> {
             return None;
         }
         let time = all().map(|(quota, places)| places.time(quota, before, now)).max().unwrap_or(now);
-        // A free place is kept for those before it that are due, and not for long.
+        // A free place is kept briefly for earlier sessions that are due.
         let is_free = all().all(|(quota, places)| places.free(quota, now) > 0);
         let due = self.log.waiting.iter().filter(is_before).map(|w| w.next.saturating_add(PASSED_AFTER)).min();
         let time = due.filter(|_| is_free).map_or(time, |passed| time.min(passed));
@@ -118,7 +119,7 @@ mod tests {
         QuotaLog { admitted: admitted.to_vec(), waiting: waiting.collect(), ..QuotaLog::default() }
     }
 
-    /// A session that is not in the queue stopped just now.
+    /// A session that is not in the queue has stopped just now.
     fn left(log: &mut QuotaLog, quotas: &[Quota], session: &str, now: Ms) -> Option<Ms> {
         let since = log.waiting.iter().find(|w| w.session == session).map_or(now, |w| w.since);
         let mut shared = Shared { quotas, log };

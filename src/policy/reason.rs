@@ -1,12 +1,12 @@
-//! Why a request was answered as it was: one table, one row per reason.
+//! The reasons of the answers to requests: one table, one row per reason.
 //!
-//! A new reason is a row here and the rule in [`crate::policy::decision`] that gives it. What the journal, `frosty status`,
-//! `frosty explain` and the waiting engine do with a reason follows from its row.
+//! A new reason is a row here and the rule in [`crate::policy::decision`] that gives it. The journal, `frosty status`,
+//! `frosty explain` and the waiting engine take their handling of a reason from its row.
 
-/// What ends that the reason stands against a request.
+/// What ends the refusal for a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Nothing stands against it: it was admitted.
+    /// Nothing: the request was admitted.
     Admitted,
     /// A time.
     Time,
@@ -16,38 +16,38 @@ pub enum End {
     WakeUp,
     /// The client, by a timer or a task of its own.
     Client,
-    /// Whoever took over decides what comes.
+    /// A newer event, which decides instead.
     Successor,
-    /// The same process, which asks once more before it answers.
+    /// The same process, which sends another request before it answers.
     SameProcess,
     /// A store that answers.
     Store,
-    /// A person who mends what was given to Frosty.
+    /// A person, with a corrected input for Frosty.
     Repair,
-    /// Nothing was asked.
+    /// Nothing: the event made no request.
     Event,
 }
 
-/// What is known of a reason.
+/// The data of one reason.
 struct Row {
     /// The name in the journal, the store and on screens.
     code: &'static str,
     /// The journal's `status`, which programs that read older journals know.
     status: &'static str,
-    /// The rule of docs/policy.md that gives it; empty where no rule does.
+    /// The rule of docs/policy.md that gives the reason; empty where no rule does.
     rule: &'static str,
-    /// What ends it.
+    /// What ends the refusal.
     end: End,
-    /// Why, in a few words.
+    /// The reason in a few words.
     words: &'static str,
-    /// The same to the agent, where the agent itself asked for it.
+    /// The reason in words for the agent, where the agent itself requested the rest.
     to_agent: &'static str,
 }
 
 macro_rules! reasons {
     ($($(#[$meaning:meta])* $name:ident: $code:literal, $status:literal, $rule:literal, $end:ident, $words:literal
         $(, $to_agent:literal)?;)*) => {
-        /// Why a request was answered as it was.
+        /// The reason of an answer to a request.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Reason {
             $($(#[$meaning])* $name,)*
@@ -77,13 +77,13 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Admitted.
+    /// The request was admitted.
     Admitted: "admitted", "RESTARTING", "rule 9", Admitted, "admitted";
-    /// Admitted as the first continuation after a cooldown (half-open).
+    /// The request was admitted as the first continuation after a cooldown (half-open).
     Probe: "probe", "RESTARTING", "rule 9, half-open", Admitted, "the first after a cooldown";
-    /// The guard (minimum interval): too soon after the last admission.
+    /// The minimum interval has not passed: too soon after the last admission.
     MinInterval: "min_interval", "STANDING_DOWN", "rule 7, guard", Time, "too soon after the last one";
-    /// This attempt filled the bang window and opened a cooldown.
+    /// This attempt filled the burst window and opened a cooldown.
     Burst: "burst", "COOLDOWN", "rule 6, bang window", Time, "too many attempts in a short time opened a cooldown";
     /// A cooldown is open.
     Cooldown: "cooldown", "COOLDOWN", "rule 2, cooldown", Time, "a cooldown is open";
@@ -93,7 +93,7 @@ reasons! {
     Hold: "hold", "HOLD", "rule 1, hold", Release, "held";
     /// The agent rests until a time.
     Rest: "rest", "RESTING", "rule 4, rest", WakeUp, "the agent rests", "you asked to be continued later";
-    /// The agent said that it is done.
+    /// The agent reported that it is done.
     Done: "done", "RESTING", "rule 4, rest", WakeUp, "the agent said it is done", "you said that you are done";
     /// The agent waits for a person.
     Blocked: "blocked", "RESTING", "rule 4, rest", WakeUp, "the agent waits for a person", "you said that you are blocked on ";
@@ -101,90 +101,92 @@ reasons! {
     WaitFor: "wait_for", "RESTING", "rule 4, rest", WakeUp, "the agent waits for a wake-up", "you said that you wait for ";
     /// The client wakes the session by itself.
     Parked: "parked", "RESTING", "rule 4, rest", Client, "the client will wake the session itself", "work of yours ran in the background";
-    /// It was freed together with others, and its release slot has not come.
+    /// The session was freed together with others, and its release slot has not come.
     Spread: "spread", "STANDING_DOWN", "rule 5, release slot", Time, "others were freed with it, and its release slot comes later";
     /// A quota is used up.
     Quota: "quota", "STANDING_DOWN", "rule 8, quota", Time, "a quota is used up";
-    /// Other requests changed what it was decided from until its deadline: it is to be sent again.
+    /// Other requests changed the state of the decision until the deadline; the request is to be sent again.
     Busy: "busy", "STANDING_DOWN", "", Time, "the store is busy";
-    /// A newer stop, a prompt or the session's end took over.
+    /// A newer Stop event, a prompt or the session's end took over.
     Superseded: "superseded", "STANDING_DOWN", "rule 0, fence", Successor, "a newer stop or prompt took over";
-    /// Nothing was asked: an event was journaled.
+    /// The event made no request and was journaled.
     Event: "event", "RECORDED", "", Event, "event";
-    /// A waiting engine reached the end of its wait; nobody wakes the session any more.
+    /// A waiting engine reached the end of its wait, so nothing wakes the session any more.
     WaiterExpired: "waiter_expired", "RECORDED", "", Event, "waiter expired";
-    /// The requester knows the store by another store epoch: what it has to tell comes first. Nothing was decided or journaled.
+    /// The requester knows the store by another store epoch and sends its state first. Nothing was decided or
+    /// journaled.
     Lost: "lost", "STANDING_DOWN", "", SameProcess, "lost";
-    /// The session belongs to another client process of the requesting machine. Nothing was decided or journaled: the caller
-    /// finds out first whether that process still runs.
+    /// The session belongs to another client process of the requesting machine. Nothing was decided or journaled: the
+    /// caller first checks whether that process still runs.
     Contested: "contested", "STANDING_DOWN", "", SameProcess, "contested";
     /// No store could decide.
     StoreDown: "store_down", "STANDING_DOWN", "", Store, "store down";
     /// The configuration cannot be read or is impossible.
     BadConfig: "bad_config", "RECORDED", "", Repair, "bad config";
-    /// The hook's input is no payload.
+    /// The hook's input is no valid payload.
     BadInput: "bad_input", "RECORDED", "", Repair, "bad input";
     /// The command line is wrong.
     BadUsage: "bad_usage", "RECORDED", "", Repair, "bad usage";
 }
 
 impl Reason {
-    /// The reason code.
+    /// Returns the reason code.
     #[must_use]
     pub fn code(self) -> &'static str {
         self.row().code
     }
 
-    /// The reason with this code, if there is one.
+    /// Returns the reason with this code, if there is one.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|r| r.code() == code)
     }
 
-    /// The journal's `status` of a continuation's verdict, which programs that read older journals know.
+    /// Returns the journal's `status` of a continuation's verdict, which programs that read older journals know.
     #[must_use]
     pub fn status(self) -> &'static str {
         self.row().status
     }
 
-    /// The number and name of its rule, as docs/policy.md has them; empty where none decided.
+    /// Returns the number and name of the rule, as in docs/policy.md; empty where no rule decided.
     #[must_use]
     pub fn rule(self) -> &'static str {
         self.row().rule
     }
 
-    /// What ends it.
+    /// Returns what ends the refusal.
     #[must_use]
     pub fn end(self) -> End {
         self.row().end
     }
 
-    /// Why, in a few words.
+    /// Returns the reason in a few words.
     #[must_use]
     pub fn words(self) -> &'static str {
         self.row().words
     }
 
-    /// Why the session paused, told to its agent who asked for it; its topic follows where the words end in a space.
-    /// `None` where the agent did not ask for it.
+    /// Returns the reason of a pause in words for the agent that requested it; `None` where the agent did not.
+    ///
+    /// The topic follows where the words end in a space.
     #[must_use]
     pub fn to_agent(self) -> Option<&'static str> {
         Some(self.row().to_agent).filter(|words| !words.is_empty())
     }
 
-    /// Whether the request was admitted.
+    /// Returns whether the request was admitted.
     #[must_use]
     pub fn is_admission(self) -> bool {
         self.end() == End::Admitted
     }
 
-    /// Whether the session itself rests: what a wake-up ends.
+    /// Returns whether the session itself rests, which a wake-up ends.
     #[must_use]
     pub fn is_rest(self) -> bool {
         matches!(self.end(), End::WakeUp | End::Client)
     }
 
-    /// Whether a waiting engine waits it out.
+    /// Returns whether a waiting engine waits for the end of the refusal.
     #[must_use]
     pub fn is_waited_out(self) -> bool {
         matches!(self.end(), End::Time | End::Release)
@@ -203,7 +205,7 @@ mod tests {
         for reason in Reason::ALL {
             assert_eq!(Reason::from_code(reason.code()), Some(reason));
             assert!(!reason.words().is_empty());
-            // A rule of docs/policy.md either admits or can be waited out, woken or taken over.
+            // A rule of docs/policy.md either admits, or can be waited out, woken or taken over.
             let is_decided = !matches!(reason.end(), End::SameProcess | End::Store | End::Repair | End::Event);
             assert_eq!(!reason.rule().is_empty(), is_decided && reason != Reason::Busy, "{}", reason.code());
             assert_eq!(reason.to_agent().is_some(), reason.is_rest(), "{}", reason.code());

@@ -1,4 +1,4 @@
-//! Release slots: sessions that one event frees together go on one after the other, and not as one.
+//! Release slots: sessions that one event frees together continue one after the other, and not at once.
 
 use crate::policy::documents::FleetState;
 use crate::policy::documents::SessionState;
@@ -8,21 +8,21 @@ use crate::policy::limits::Spread;
 use crate::policy::limits::millis;
 use crate::policy::request::R_RANGE;
 
-/// A session that waited longer than this has lost its prompt cache, and its next request costs the more.
+/// A session that waited longer than this has lost its prompt cache, so its next request costs more.
 const COLD_AFTER: Ms = 5 * 60_000;
 
-/// The slot of a session that needs one and has none yet.
+/// The value of `slot` for a session that needs a slot and has none yet.
 const NONE_YET: Ms = 0;
 
-/// Marks a session that waits for something that frees many at once.
+/// Marks a session that waits for an event that frees many sessions at once.
 pub(crate) fn mark(session: &mut SessionState) {
     session.slot = Some(NONE_YET);
 }
 
-/// How long until a freed session's slot; `None` when it may go on, or was not freed with others.
+/// Returns how long until a freed session's slot; `None` when it may continue, or was not freed with others.
 ///
-/// The first to ask goes at once, and each later one a step after the one before it, up to 40 % of a step later by chance. A
-/// gap of 70 % of a step holds whatever the machines are late by.
+/// The first request is admitted at once. Each later slot is a step after the one before it, and up to 40 % of a step
+/// later by chance. A gap of 70 % of a step holds, however late the machines are.
 pub(crate) fn left(fleet: &mut FleetState, session: &mut SessionState, spread: Spread, r: u32, now: Ms) -> Option<Ms> {
     let slot = session.slot?;
     let begun = session.begun.as_ref().map(|begun| begun.at);
@@ -32,7 +32,7 @@ pub(crate) fn left(fleet: &mut FleetState, session: &mut SessionState, spread: S
     let is_cold = begun.is_some_and(|begun| now.saturating_sub(begun) > COLD_AFTER);
     let step = millis(if is_cold { spread.cold } else { spread.step });
     let next = fleet.slots.filter(|slots| slots.start <= now).map_or(now, |slots| slots.end.max(now));
-    // One beyond the next was given by a clock that was ahead.
+    // A slot beyond the next one was given by a clock that was ahead.
     let slot = if slot == NONE_YET || slot > next {
         let chance = (step * 2 / 5) * Ms::from(r.min(R_RANGE - 1)) / Ms::from(R_RANGE);
         fleet.slots = Some(Span::new(now, next.saturating_add(step)));
@@ -48,7 +48,7 @@ pub(crate) fn left(fleet: &mut FleetState, session: &mut SessionState, spread: S
     opens.map(|opens| opens.saturating_sub(now)).filter(|left| *left > 0)
 }
 
-/// A freed session goes on.
+/// Clears the slot of a freed session that continues.
 pub(crate) fn taken(fleet: &mut FleetState, session: &mut SessionState, now: Ms) {
     if session.slot.take().is_some() {
         fleet.freed_at = Some(now);

@@ -1,4 +1,4 @@
-//! The question: one event of one session, and what it asks of the policy.
+//! The input of a step: one event of one session, with its admission request if it makes one.
 
 use std::time::Duration;
 
@@ -7,42 +7,47 @@ use crate::policy::limits::Class;
 use crate::policy::limits::Ms;
 use crate::policy::process::Process;
 
-/// The highest number a caller draws for jitter, exclusive: `r` counts millionths.
+/// The limit of the number that a caller draws for jitter, exclusive: `r` counts millionths.
 pub const R_RANGE: u32 = 1_000_000;
 
-/// What happened, in the policy's terms (the client's name for it is [`Step::event_name`]).
+/// The events in the policy's terms (the client's name of an event is [`Step::event_name`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The agent stops and asks to go on: begins a new fence.
+    /// The agent stops and requests a continuation: begins a new fence.
     Stop {
-        /// The rest that the agent or its tasks ask for, booked before the ask is decided.
+        /// The rest that the agent or its tasks request, booked before the request is decided.
         rest: Option<RestRequest>,
     },
-    /// A waiter of an earlier stop asks again, with the fence that stop began.
+    /// The engine that waits since an earlier Stop event sends its request again, with the fence of that event.
     Ask {
-        /// The fence the waiter holds.
+        /// The fence of the waiting engine.
         fence: i64,
-        /// The waiter's time is nearly over and it asks for another: a rest does not stand in the way, and goes on.
+        /// Whether the engine's time is nearly over and it requests another turn of waiting: a rest does not refuse it,
+        /// and goes on.
         renew: bool,
     },
-    /// The session goes on after its client left it in the middle of its work: begins a new fence and asks. It is no stop, so
-    /// it shows nothing of the API.
+    /// The session continues after its client left it in the middle of its work: begins a new fence and makes a
+    /// request.
+    ///
+    /// It is no Stop event, so it gives no information about the API.
     Resume {
-        /// The fence of the session as it was left; a newer one has taken over.
+        /// The fence of the session as it was left; a newer fence has taken over.
         fence: Option<i64>,
-        /// The rest to book before the ask is decided.
+        /// The rest to book before the request is decided.
         rest: Option<RestRequest>,
     },
-    /// The turn ended on an API error: begins a new fence and books the failure. Not an ask.
+    /// The turn ended on an API error: begins a new fence and books the failure, without an admission request.
     StopFailure(Failure),
-    /// The client is about to compact by itself: asks for a compaction.
+    /// The client is about to compact by itself: requests a compaction.
     PreCompactAuto,
     /// A person typed a prompt: raises the fence and ends the rest.
     PersonPrompt,
     /// The client woke the session by itself: raises the fence and ends only a rest of kind `parked`.
     ClientPrompt {
-        /// The prompt is the feedback of a Stop hook: the turn of an admission begins now, however late the client delivered
-        /// it, and the minimum interval starts again.
+        /// Whether the prompt is the feedback of a Stop hook.
+        ///
+        /// The turn of an admission then begins now, however late the client delivered it, and the minimum interval
+        /// starts again.
         of_admission: bool,
     },
     /// A session began or was resumed: registers its name and label.
@@ -52,37 +57,37 @@ pub enum Event {
     },
     /// The session is over: raises the fence and ends the rest.
     SessionEnd,
-    /// The client's supervisor stopped a background session: the session's end, from which a person can open it again.
+    /// The client's supervisor stopped a background session: the session ends, and a person can open it again.
     Sleep,
-    /// The session stands at a permission dialog.
+    /// The session opened a permission dialog.
     NeedsYou,
-    /// Somebody wakes the session: ends its rest, now or when it next asks. Not an event of the client.
+    /// A wake-up for the session: ends its rest, now or at its next request. It is not an event of the client.
     Wake {
-        /// What the agent is told in its next prompt; empty for nothing.
+        /// The note for the agent's next prompt; empty for none.
         note: String,
-        /// It is one of many that are woken together, and waits for its release slot.
+        /// Whether many sessions are woken together, so that this one waits for its release slot.
         spread: bool,
     },
-    /// Somebody holds the scope, or its whole fleet. Concerns no session.
+    /// A command holds the scope, or its whole fleet. It concerns no session.
     Hold(HoldRequest),
-    /// Somebody lifts the hold of the scope, or of its whole fleet. Concerns no session.
+    /// A command lifts the hold of the scope, or of its whole fleet. It concerns no session.
     Release {
-        /// The fleet's, and not the scope's.
+        /// Whether the fleet's hold is lifted, and not the scope's.
         fleet: bool,
-        /// Without release slots.
+        /// Whether the sessions continue without release slots.
         at_once: bool,
     },
     /// The session's waiting engine reached the end of its wait.
     Expired {
-        /// The fence the waiter holds.
+        /// The fence of the waiting engine.
         fence: i64,
     },
-    /// Anything else: journaled only.
+    /// Any other event, which is only journaled.
     Other,
 }
 
 impl Event {
-    /// The class that the event asks for, if it asks.
+    /// Returns the class of the event's admission request, if it makes one.
     #[must_use]
     pub fn asks(&self) -> Option<Class> {
         match self {
@@ -92,32 +97,33 @@ impl Event {
         }
     }
 
-    /// Whether the event begins a new fence that an engine may wait with.
+    /// Returns whether the event begins a new fence, with which an engine may wait.
     #[must_use]
     pub fn begins(&self) -> bool {
         matches!(self, Self::Stop { .. } | Self::Resume { .. } | Self::StopFailure(_))
     }
 
-    /// Whether the client process leaves the session.
+    /// Returns whether the client process leaves the session.
     #[must_use]
     pub fn ends(&self) -> bool {
         matches!(self, Self::SessionEnd | Self::Sleep)
     }
 
-    /// Whether the event begins or raises the session's fence.
+    /// Returns whether the event begins or raises the session's fence.
     #[must_use]
     pub fn raises_fence(&self) -> bool {
         self.begins() || self.ends() || matches!(self, Self::PersonPrompt | Self::ClientPrompt { .. })
     }
 
-    /// What the event does to a session of another client process of which this machine cannot see whether it still runs: a
-    /// turn that runs here goes on here, and a window that opens or closes changes nothing.
+    /// Returns the event's claim on a session of another client process that this machine cannot see.
+    ///
+    /// A turn that runs here continues here, and a window that opens or closes changes nothing.
     #[must_use]
     pub fn settles_unseen(&self) -> Claim {
         if self.raises_fence() && !self.ends() { Claim::Take } else { Claim::Beside }
     }
 
-    /// Whether the event reads or writes its scope's state.
+    /// Returns whether the event reads or writes its scope's state.
     #[must_use]
     pub fn touches_scope(&self) -> bool {
         let own =
@@ -125,79 +131,79 @@ impl Event {
         self.asks().is_some() || (own && !self.is_fleets())
     }
 
-    /// Whether a hold is opened or lifted: that concerns no session.
+    /// Returns whether the event opens or lifts a hold, which concerns no session.
     #[must_use]
     pub fn is_of_holds(&self) -> bool {
         matches!(self, Self::Hold(_) | Self::Release { .. })
     }
 
-    /// Whether a person's command sent it: a hold, a release or a wake-up.
+    /// Returns whether a person's command sent the event: a hold, a release or a wake-up.
     #[must_use]
     pub fn is_persons(&self) -> bool {
         self.is_of_holds() || matches!(self, Self::Wake { .. })
     }
 
-    /// Whether it is the whole fleet that is held or released; then no scope is concerned.
+    /// Returns whether the event holds or releases the whole fleet; then it concerns no scope.
     #[must_use]
     pub fn is_fleets(&self) -> bool {
         matches!(self, Self::Hold(HoldRequest { fleet: true, .. }) | Self::Release { fleet: true, .. })
     }
 
-    /// Whether the event reads or writes the fleet's state.
+    /// Returns whether the event reads or writes the fleet's state.
     #[must_use]
     pub fn touches_fleet(&self) -> bool {
         let of_key = matches!(self, Self::StopFailure(failure) if failure.of_key);
         of_key || self.is_fleets() || self.asks() == Some(Class::Stop)
     }
 
-    /// Whether the client itself sent the event: then the session was seen.
+    /// Returns whether the client itself sent the event, which shows that the session is alive.
     #[must_use]
     pub fn is_clients(&self) -> bool {
         !matches!(self, Self::Wake { .. } | Self::Expired { .. }) && !self.is_of_holds()
     }
 }
 
-/// A hold to open. It replaces the one that stands, unless that one lasts longer.
+/// A hold to open. It replaces the hold in force, unless that one lasts longer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HoldRequest {
-    /// Of the whole fleet, and not of the scope.
+    /// Whether the hold is for the whole fleet, and not for the scope.
     pub fleet: bool,
-    /// Who holds.
+    /// The name on the hold.
     pub by: String,
-    /// Why.
+    /// The reason of the hold.
     pub reason: String,
-    /// How long, if a time ends it.
+    /// How long the hold lasts, if a time ends it.
     pub lasting: Option<Duration>,
-    /// Whether its end needs no release slots.
+    /// Whether the sessions continue without release slots at its end.
     pub at_once: bool,
-    /// Whether it replaces a hold that lasts longer, too.
+    /// Whether it also replaces a hold that lasts longer.
     pub replace: bool,
 }
 
 /// A rest to book.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestRequest {
-    /// Its kind.
+    /// The kind of the rest.
     pub kind: RestKind,
-    /// How long, if a time ends it.
+    /// How long the rest lasts, if a time ends it.
     pub lasting: Option<Duration>,
-    /// What it waits for; empty for nothing.
+    /// The topic that the session waits for; empty for none.
     pub topic: String,
 }
 
-/// What an API error does to its scope.
+/// The effect of an API error on its scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureClass {
-    /// It may pass by itself: the API cooldown grows.
+    /// The error may pass by itself: the API cooldown grows.
     Passing,
-    /// The request itself was refused: as `Passing` three times in a row, then a hold.
+    /// The API refused the request itself: works as `Passing` three times in a row, then opens a hold.
     Request,
-    /// Only a person can mend it: a hold.
+    /// Only a person can correct the error: opens a hold.
     Person,
 }
 
 impl FailureClass {
-    /// The code that the script knows it by.
+    /// Returns the stored code.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -208,44 +214,44 @@ impl FailureClass {
     }
 }
 
-/// When an API error says that it will be over.
+/// The end of an API error, as the API gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
     /// At this time.
     At(Ms),
-    /// After this long.
+    /// After this duration.
     After(Duration),
 }
 
 /// An API error that ended a turn (`StopFailure`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What it does.
+    /// The effect of the error.
     pub class: FailureClass,
-    /// When the API says it will be over.
+    /// The end of the error, where the API gives it.
     pub reset: Option<Reset>,
-    /// Whether that is a fact of the key, and so of the whole fleet.
+    /// Whether the end applies to the key, and so to the whole fleet.
     pub of_key: bool,
-    /// The prompt no longer fits: the compact cooldown is ended.
+    /// Whether the prompt no longer fits: the compact cooldown is then ended.
     pub too_long: bool,
-    /// The reason of a hold that it opens, which names the cure.
+    /// The reason of a hold that the error opens, which contains the cure.
     pub cure: String,
 }
 
-/// What an event does to a session that belongs to another client process than the one that sent it.
+/// The claim of an event on a session that belongs to another client process than its sender.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Claim {
-    /// It is recorded, and the session stays as it is.
+    /// The event is recorded, and the session stays as it is.
     #[default]
     Beside,
-    /// Nothing is decided before the caller has found out whether that process still runs.
+    /// Nothing is decided before the caller has checked whether that process still runs.
     Yield,
-    /// It takes the session over.
+    /// The event takes the session over.
     Take,
 }
 
 impl Claim {
-    /// The code that the script knows it by.
+    /// Returns the stored code.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -256,16 +262,16 @@ impl Claim {
     }
 }
 
-/// One question to the store.
+/// One event and its context, as a store receives it.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// What happened.
+    /// The event.
     pub event: Event,
     /// The client's name of the event, for the journal.
     pub event_name: String,
-    /// What more the journal should say of it; empty for nothing.
+    /// Further detail for the journal; empty for none.
     pub detail: String,
-    /// The asking scope, encoded; empty where the whole fleet is meant.
+    /// The scope of the event, encoded; empty where the whole fleet is meant.
     pub scope: String,
     /// The session, encoded.
     pub session: String,
@@ -275,27 +281,29 @@ pub struct Step {
     pub named_by_project: bool,
     /// The project folder; empty where it is not known.
     pub project: String,
-    /// Whether the caller waits out a refusal.
+    /// Whether the caller waits for the end of a refusal.
     pub paced: bool,
-    /// Whether the answer is only looked at: nobody goes on by it, and the journal says so.
+    /// Whether the answer is for display only: no session continues by it, and the journal marks it.
     pub shadow: bool,
-    /// The process that waits for the session after this stop, if one does.
+    /// The process that waits for the session after this Stop event, if there is one.
     pub pid: Option<Process>,
     /// The client process that sent the event; `None` where it is unknown.
     pub client: Option<Process>,
-    /// What the event does to a session that belongs to another client process.
+    /// The claim of the event on a session that belongs to another client process.
     pub claim: Claim,
-    /// For a `Stop` or `StopFailure` told again after no answer came: how long ago it was told first. A fence raised since
-    /// then is newer. (One that the store did hear is known by its [`Step::id`], and nothing of it is done twice.)
+    /// How long ago a `Stop` or `StopFailure` was first sent, where it is sent again after no answer came.
+    ///
+    /// A fence raised since then is newer. The store recognises an event that it did receive by its [`Step::id`], and
+    /// applies nothing of it twice.
     pub late: Option<Duration>,
-    /// The asking machine's name.
+    /// The name of the machine that sends the event.
     pub host: String,
-    /// The asking machine's clock.
+    /// The clock of that machine.
     pub host_ms: Ms,
-    /// Chance for jitter, `0..R_RANGE`.
+    /// A random number for jitter, `0..R_RANGE`.
     pub r: u32,
-    /// A random id, distinct from step to step, and the same when a step is told again.
+    /// A random id, distinct from step to step, and the same when a step is retried.
     pub id: String,
-    /// The `born` that the asker knows the store by; empty when it does not know the store yet.
+    /// The store epoch that the requester knows; empty when it does not know the store yet.
     pub known_born: String,
 }

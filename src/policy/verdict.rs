@@ -1,4 +1,4 @@
-//! The answer: admitted, refused or recorded, why, and when to come back.
+//! The answer to a step: admitted, refused or recorded, the reason, and the time of the next try.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::policy::process::Process;
 pub use crate::policy::reason::End;
 pub use crate::policy::reason::Reason;
 
-/// What became of an event.
+/// The result of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The ask may go on.
+    /// The request is admitted.
     Admit,
-    /// The ask may not go on now.
+    /// The request is refused for now.
     Refuse,
-    /// No ask: the event was journaled.
+    /// The event made no request and was journaled.
     Record,
 }
 
 impl Outcome {
-    /// The journal's word for it.
+    /// Returns the journal's word for the outcome.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -32,99 +32,101 @@ impl Outcome {
     }
 }
 
-/// What the policy decided, before any store has committed it.
+/// The policy's decision, before a store has committed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// Admitted, refused or recorded.
     pub outcome: Outcome,
-    /// Why.
+    /// The reason of the decision.
     pub reason: Reason,
-    /// How long until the ask would be admitted as things stand; `None` when no time ends it. After a release: what was left
-    /// of the API cooldown that it ended.
+    /// How long until the request would be admitted in the present state; `None` when no time ends the refusal.
+    ///
+    /// After a release it is what was left of the API cooldown that the release ended.
     pub retry_after: Option<Duration>,
-    /// Attempts in the bang window when it was decided, this one included if it was noted.
+    /// The attempts in the burst window at the decision, with this one if it was counted.
     pub attempts: u32,
-    /// Trips of the class that are not forgotten; for `api_error` the API errors in a row.
+    /// The trips of the class that are not forgotten; for `api_error` the API errors in a row.
     pub strikes: u32,
     /// The session's fence after the event, where it has one.
     pub fence: Option<i64>,
-    /// Whether the session's last ask was answered with another reason.
+    /// Whether the reason differs from the one of the session's last request.
     pub reason_changed: bool,
-    /// Who holds, and why, where `reason` is [`Reason::Hold`] or the event opened the hold; after a release, what was lifted;
-    /// on an admission, by whom the session was held when it last asked.
+    /// The hold in question: where `reason` is [`Reason::Hold`] or the event opened a hold, that hold.
+    ///
+    /// After a release it is the hold that was lifted. On an admission it is the hold at the session's last request.
     pub held: Option<Held>,
     /// The hold that another one replaced.
     pub replaced: Option<Hold>,
-    /// On an admission: how many continuations in a row it is, since a person's last prompt.
+    /// On an admission, the number of continuations in a row, since a person's last prompt.
     pub count: u32,
-    /// On an admission: what came with the wake-ups, one line each; empty for nothing.
+    /// On an admission, the notes of the wake-ups, one line each; empty for none.
     pub note: String,
-    /// On an admission: the session's rest goes on, and only the wait for it is renewed.
+    /// On an admission, whether the session's rest goes on, and only the wait for its end is renewed.
     pub renewed: bool,
-    /// The store's clock when it was decided.
+    /// The store's clock at the decision.
     pub now: Ms,
-    /// For a continuation: the store's `born`, which another one would tell from it; else empty.
+    /// For a continuation, the store epoch, which distinguishes this store from another one; else empty.
     pub born: String,
     /// The client process that the session belongs to, where `reason` is [`Reason::Contested`].
     pub client: Option<Process>,
-    /// The request was admitted before, and its answer was lost: nothing more is committed.
+    /// Whether the request was admitted before and its answer was lost; nothing more is committed then.
     pub repeated: bool,
-    /// What became of the attempts that the burst window counts.
+    /// The effect on the attempts that the burst window counts.
     pub attempt: Attempt,
 }
 
-/// What a request does to the attempts of its scope and class.
+/// The effect of a request on the attempts of its scope and class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Attempt {
-    /// It was not counted.
+    /// The request was not counted.
     #[default]
     Uncounted,
-    /// It was counted beside those before it.
+    /// The request was counted in addition to earlier ones.
     Counted,
-    /// It was admitted, and is the only one that counts from now on.
+    /// The request was admitted, and is the only one that counts from now on.
     First,
-    /// It filled the window, which is empty now.
+    /// The request filled the window, which is empty now.
     Emptied,
 }
 
-/// Who holds and why.
+/// The name and the reason of a hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Who opened the hold: a person's name, or `api`.
+    /// The name on the hold: a person's, or `api`.
     pub by: String,
     /// The reason given.
     pub reason: String,
-    /// Whether it is the whole fleet that is held, and not the scope.
+    /// Whether the hold is for the whole fleet, and not for the scope.
     pub fleet: bool,
 }
 
-/// A store's answer to one step, after it was committed.
+/// A store's answer to one step, after the commit.
 #[derive(Debug)]
 pub struct Verdict {
-    /// What was decided.
+    /// The decision.
     pub decision: Decision,
     /// The proof of a committed admission; `Some` exactly when the outcome is [`Outcome::Admit`].
     pub admission: Option<Admission>,
-    /// What a person should know of the store, one line each (a file set aside, say).
+    /// The notes about the store for a person, one line each (for example a file that was set aside).
     pub notes: Vec<String>,
     /// Whether files on this machine decided, and not a server.
     pub by_files: bool,
     /// Whether the store could not take the journal's entry.
     pub unjournaled: bool,
-    /// Why the embedded store stood in for the configured server, where it did.
+    /// Why the embedded store decided in place of the configured server, where it did.
     pub degraded: Option<String>,
-    /// Whether that server may have committed the step all the same: its answer was lost.
+    /// Whether that server may have committed the step nevertheless, because its answer was lost.
     pub unconfirmed: bool,
 }
 
 impl Verdict {
-    /// Wraps a decision that a store **has committed**. Only stores call this: an admission is worth its commit.
+    /// Wraps a decision that a store **has committed**. Only stores call it, because an admission requires its commit.
     pub(crate) fn committed(decision: Decision, notes: Vec<String>) -> Self {
         let admission = (decision.outcome == Outcome::Admit).then_some(Admission(()));
         Self { decision, admission, notes, by_files: false, unjournaled: false, degraded: None, unconfirmed: false }
     }
 }
 
-/// Proof that a store committed one admission. It cannot be made outside this crate's stores, nor copied.
+/// The proof that a store committed one admission. It cannot be made outside this crate's stores, and cannot be copied.
 #[derive(Debug)]
 pub struct Admission(());
