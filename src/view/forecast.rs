@@ -1,4 +1,4 @@
-//! What a step would be decided from if it were asked now, for whoever looks at what would come of it and takes nothing.
+//! Reads the state from which a request would be decided now, without sending the request.
 
 use std::io::ErrorKind;
 
@@ -20,31 +20,32 @@ use crate::store::fleet_reader::fleet_hold_here;
 use crate::store::server;
 use crate::store::unknown_past;
 
-/// A state, and when it was looked at.
+/// A state, and when it was read.
 #[derive(Debug)]
 pub struct Foreseen {
-    /// All that the step would be decided from.
+    /// The state from which the request would be decided.
     pub state: State,
     /// The store's clock.
     pub now: Ms,
     /// Whether the embedded store would decide.
     pub by_files: bool,
-    /// Why the embedded store would stand in for the server, where it would.
+    /// Why the embedded store would decide in the server's place, where it would.
     pub away: Option<String>,
-    /// What may make the answer another one; empty for nothing.
+    /// What may change the answer; empty where nothing may.
     pub note: String,
 }
 
 const TO_TELL: &str = "this machine has something to tell the server first: an ask may be refused min_interval once";
 
 impl Roll<'_> {
-    /// All that a step of this scope and session would be decided from, with what a change of store does to it.
+    /// Reads the state from which a request of this scope and session would be decided, with the effect of a change of
+    /// store.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub fn foresee(&mut self, scope: &str, session: &str) -> Result<Foreseen, StoreError> {
         let config = self.config;
-        // It decides for others, so nothing decides in its place.
+        // A full server decides for other machines, so no store decides in its place.
         if let Some(full) = self.take_full() {
             return Err(full);
         }
@@ -52,7 +53,7 @@ impl Roll<'_> {
         if self.server.is_some() {
             match self.foresee_on_server(scope, session) {
                 Ok(foreseen) => return Ok(foreseen),
-                // As a step that gets an error: the embedded store decides for this scope.
+                // A request that gets an error is decided by the embedded store, and so is this one.
                 Err(why) => away = Some(why.to_string()),
             }
         }
@@ -64,7 +65,7 @@ impl Roll<'_> {
         let mut file = match state_file::peek_scope(&dir, scope) {
             Some(file) => file,
             None if is_new => ScopeFile::new(ScopeState::default()),
-            // As the next step will find it.
+            // The next request will find the same state.
             None => ScopeFile::new(unknown_past::scope(config, now)),
         };
         if server(config).is_some() {
@@ -92,7 +93,7 @@ impl Roll<'_> {
         })
     }
 
-    /// The same, where the server decides.
+    /// Reads the same state where the server decides.
     fn foresee_on_server(&mut self, scope: &str, session: &str) -> Result<Foreseen, StoreError> {
         let config = self.config;
         let dir = decider::dir(config);

@@ -1,4 +1,4 @@
-//! All that is known of a fleet at one moment, in as few round trips as can be: for those who look at many sessions at once.
+//! Reads the state of a whole fleet at one moment, in as few round trips as possible.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -34,44 +34,45 @@ use crate::store::server::load::times;
 use crate::store::{self as store, StoreError};
 use crate::text;
 
-/// A fleet at one moment.
+/// The state of a fleet at one moment.
 #[derive(Debug, Default)]
 pub struct Survey {
     /// The clock of the store that answered.
     pub now: Ms,
-    /// The fleet, its hold only if it is in force; without its quotas' admissions.
+    /// The fleet, with its hold only if it is in force, and without the admissions of its quotas.
     pub fleet: FleetState,
-    /// Every session that is remembered, the last seen first.
+    /// Every session in the store, the last seen first.
     pub sessions: Vec<Session>,
-    /// The scopes that these were last seen in, in what concerns continuations; without their quotas' admissions.
+    /// The scopes in which these were last seen, as far as continuations are concerned, without the admissions of their
+    /// quotas.
     pub scopes: HashMap<String, ScopeState>,
-    /// Those of the scopes that this machine's files decide for though the server answers.
+    /// The scopes that this machine's files decide although the server answers.
     pub here: BTreeSet<String>,
 }
 
 /// What is left of quotas: of several, the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaLeft {
-    /// How many admissions more they allow now.
+    /// The number of admissions that they still allow now.
     pub left: u32,
-    /// Where one is used up: when the last of those has a place again.
+    /// If one is used up, when the last of those has a place again.
     pub frees: Option<Ms>,
 }
 
 impl QuotaLeft {
-    /// What both leave together.
+    /// Returns what both leave together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self { left: self.left.min(other.left), frees: self.frees.max(other.frees) }
     }
 
-    /// What one quota leaves after so many admissions, of which the `limit`-th newest was then.
+    /// Returns what one quota leaves after so many admissions. `oldest` is the time of the `limit`-th newest.
     fn of(quota: &Quota, used: u32, oldest: Option<Ms>, now: Ms) -> Self {
         let frees = oldest.map(|at| at.min(now).saturating_add(millis(quota.per))).filter(|at| *at > now);
         Self { left: if frees.is_some() { 0 } else { quota.limit.saturating_sub(used) }, frees }
     }
 
-    /// What quotas leave, by the log of their admissions; `None` where there is none.
+    /// Returns what quotas leave, by the log of their admissions; `None` where no quota is configured.
     pub(crate) fn in_log(log: &QuotaLog, quotas: &[Quota], now: Ms) -> Option<Self> {
         let left = |quota: &Quota| {
             let from = now.saturating_sub(millis(quota.per));
@@ -84,16 +85,16 @@ impl QuotaLeft {
     }
 }
 
-/// Quotas that are configured, and what they leave.
+/// What the configured quotas leave.
 #[derive(Debug, Default)]
 pub struct QuotasLeft {
-    /// The fleet's; `None` where none is configured, or the server does not tell.
+    /// The fleet's; `None` where no quota is configured, or the server does not answer.
     pub fleet: Option<QuotaLeft>,
     /// Each scope's.
     pub scopes: HashMap<String, QuotaLeft>,
 }
 
-/// The scope with the API cooldown that stands against it by the fleet's key, or that was disproved.
+/// Returns the scope with the API cooldown of the fleet's key that applies to it, or without one that was disproved.
 fn under(fleet: &FleetState, mut scope: ScopeState, now: Ms) -> ScopeState {
     let end = fleet.api_end_of(&scope, now).max(fleet.limit_for(&scope, now));
     let start = scope.api.map_or(now, |api| api.start);
@@ -102,10 +103,11 @@ fn under(fleet: &FleetState, mut scope: ScopeState, now: Ms) -> ScopeState {
 }
 
 impl Roll<'_> {
-    /// Everything at once. Where the server refuses what every step needs, this machine's files tell it.
+    /// Reads everything at once. If the server refuses the reads that every request needs, this machine's files are
+    /// read instead.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub fn survey(&mut self) -> Result<Survey, StoreError> {
         if self.server.is_some() {
             match self.survey_of_server() {
@@ -159,10 +161,10 @@ impl Roll<'_> {
         Ok(Survey { now, fleet, sessions, scopes, here: BTreeSet::new() })
     }
 
-    /// What is left of the configured quotas in these scopes, which a survey told of.
+    /// Returns what is left of the configured quotas in these scopes of a survey.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub fn quotas_left(&mut self, survey: &Survey, scopes: &BTreeSet<&str>) -> Result<QuotasLeft, StoreError> {
         let (own, fleets) = (&self.config.policy.stop.quotas, &self.config.policy.fleet_quotas);
         let now = survey.now;
@@ -201,7 +203,7 @@ impl Roll<'_> {
     }
 }
 
-/// The scopes with the last admission of each, and with the attempts that its burst window may count.
+/// Adds to the scopes the last admission of each, and the attempts that its burst window may count.
 fn with_entries(
     config: &Config,
     link: &mut Link<'_>,
@@ -228,7 +230,7 @@ fn with_entries(
 
 /// Why a server gave no survey.
 enum Unsurveyed {
-    /// What it has under the fleet's key is refused: no stop is decided there.
+    /// Its data under the fleet's key is refused, so no stop is decided there.
     Fleet(StoreError),
     /// Anything else.
     Other(StoreError),
@@ -240,8 +242,8 @@ impl From<StoreError> for Unsurveyed {
     }
 }
 
-/// Puts what this machine's files know in the place of what the server has, for each scope that they decide for: one that
-/// stays here for a while, and one whose key, or a session's, is of another type on the server.
+/// Replaces the server's data with this machine's for each scope that this machine's files decide. These are the scopes
+/// that stay here for a while, and those whose key, or a session's, has another type on the server.
 fn lay_over(
     config: &Config,
     survey: &mut Survey,
@@ -270,7 +272,8 @@ fn lay_over(
     survey.here = here;
 }
 
-/// Asks in one write how much of these quotas each key has used. What a key or the server's user does not tell is `None`.
+/// Reads in one write how much of these quotas each key has used. `None` replaces what the server does not return for a
+/// key or its user.
 fn counted(
     link: &mut Link<'_>,
     keys: &[String],

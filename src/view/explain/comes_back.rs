@@ -1,4 +1,4 @@
-//! What would have to change, when, and who brings the session back.
+//! Describes what must change before a session continues, when that happens, and which process resumes the session.
 
 use crate::clock;
 use crate::engine;
@@ -17,16 +17,16 @@ use crate::text;
 use crate::view::explain::verdict::Told;
 use crate::view::journal::Past;
 
-/// The longest text of an entry that is told.
+/// The longest text of an entry that is shown.
 const LONGEST: usize = 1000;
 
-/// What stands against the session now.
+/// Returns the refusals that apply to the session now, and the time at which it would be admitted.
 pub(crate) fn now(told: &Told<'_>) -> String {
     let (Some(first), Some(last)) = (told.doors.first(), told.doors.last()) else {
         return admitted_now(told);
     };
     let refused = |decided: &Decision| format!("refused {}: {}. ", decided.reason.code(), journal::why(decided));
-    // A trip and the cooldown that it opened are one door.
+    // A trip and the cooldown that it opened count as one obstacle.
     let is_same = first.reason == told.reason || (first.reason, told.reason) == (Reason::Cooldown, Reason::Burst);
     let mut why = if is_same { String::new() } else { format!("Asked now, it would be {}", refused(first)) };
     if last.reason != first.reason {
@@ -45,7 +45,7 @@ pub(crate) fn now(told: &Told<'_>) -> String {
     }
 }
 
-/// No limit here stands against it now; its engine may have been refused under tighter ones.
+/// Describes a session that no limit here refuses now. Its engine may have been refused under tighter limits.
 fn admitted_now(told: &Told<'_>) -> String {
     let due = told.retry_after.map(|left| told.past.ms.saturating_add(left)).filter(|due| *due > told.now);
     match due.filter(|_| is_waited_for(&told.state.session)) {
@@ -58,7 +58,7 @@ fn admitted_now(told: &Told<'_>) -> String {
     }
 }
 
-/// What became of the session since, where that says more than what stands against it.
+/// Returns what happened to the session since the verdict, where that matters more than the limits that apply now.
 pub(crate) fn since(told: &Told<'_>) -> Option<&'static str> {
     let session = &told.state.session;
     let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
@@ -76,13 +76,13 @@ pub(crate) fn since(told: &Told<'_>) -> Option<&'static str> {
     }
 }
 
-/// Whether a turn of it failed since: a stop would have brought another verdict.
+/// Returns whether a turn of the session failed after the verdict: a Stop event would have brought another verdict.
 pub(crate) fn failed_since(told: &Told<'_>) -> bool {
     let begun = told.state.session.begun.as_ref();
     begun.is_some_and(|begun| !begun.id.is_empty() && begun.at > told.past.ms)
 }
 
-/// That its last turn failed, with which error, and what mends that.
+/// Returns the sentence about the failed last turn: its time, its error and the cure.
 pub(crate) fn failed(told: &Told<'_>, failure: &Past) -> String {
     let at = local_time::clock(failure.ms, told.now);
     let detail = text::line_of(failure.text("detail"), LONGEST);
@@ -95,7 +95,7 @@ pub(crate) fn failed(told: &Told<'_>, failure: &Past) -> String {
     }
 }
 
-/// Who brings it back, and what a person can do.
+/// Returns which process resumes the session, and what a person can do.
 pub(crate) fn by_whom(told: &Told<'_>) -> String {
     if told.class == Class::Compact {
         return "The client asks again when it next wants to compact; until then the agent goes on uncompacted."
@@ -129,7 +129,7 @@ pub(crate) fn by_whom(told: &Told<'_>) -> String {
         }
         person.push_str(&format!("The client wakes it; to do so before: frosty wake {session}{place}. "));
     } else if waited && is_shut_by(&Reason::is_rest) {
-        // Where nothing waits, nothing hears of a wake-up.
+        // Without a waiting engine no process receives a wake-up.
         person.push_str(&format!("To wake it: frosty wake {session}{place}. "));
     }
     format!("{person}{}", who_asks(told))
@@ -139,7 +139,7 @@ fn is_waited_for(session: &SessionState) -> bool {
     session.phase == Phase::Open && engine::waits(session)
 }
 
-/// Who asks for it when the time has come.
+/// Returns which engine sends the next admission request when the time has come.
 fn who_asks(told: &Told<'_>) -> String {
     let session = &told.state.session;
     if told.reason == Reason::WaiterExpired || session.phase == Phase::Expired {
@@ -168,8 +168,8 @@ fn who_asks(told: &Told<'_>) -> String {
     }
 }
 
-/// What lifts the hold of a session, or with an empty name of the fleet. `place` names the place as it was named here; a fleet
-/// that is named is named by the same flag.
+/// Returns the command that lifts the hold of a session, or the fleet's for an empty name. `place` holds the flags that
+/// name the store and the fleet. Where they name a fleet, they replace `--fleet`.
 pub(crate) fn release_command(session: &str, place: &str) -> String {
     match session {
         "" if place.contains(" --fleet ") => format!("frosty release{place}"),

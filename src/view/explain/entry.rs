@@ -1,4 +1,4 @@
-//! One entry of the journal on one line: when, who, what happened, what was answered, and what more there is to say.
+//! Formats one entry of the journal as one line: its time, session, event, verdict and detail.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::view::journal::Past;
 use crate::view::sessions::table::Style;
 use crate::view::sessions::width;
 
-/// The columns of the session and of what happened, on a narrow terminal at most.
+/// The widest columns of the session and of the event on a narrow terminal.
 const WHO: usize = 18;
 const EVENT: usize = 16;
-/// On a wide terminal the session takes up to this part of it.
+/// On a wide terminal the session takes up to this fraction of the width.
 const WHOS_PART: usize = 3;
-/// The longest text of an entry: a note's.
+/// The longest text of an entry that is shown: a note's.
 const LONGEST: usize = 2000;
 /// Fields that are numbers, as a journal's file has them.
 const NUMBERS: [&str; 6] = ["v", "retry_after_ms", "attempts", "strikes", "degraded", "ms"];
@@ -29,47 +29,47 @@ const YELLOW: &str = "33";
 const RED: &str = "31";
 const DIM: &str = "2";
 
-/// How lines are drawn.
+/// Formats entries as lines of equal columns.
 #[derive(Debug, Clone)]
 pub struct Lines {
-    /// Where they are shown on a terminal: as wide as that. Elsewhere nothing is cut off.
+    /// The style of the terminal, whose width bounds a line. Without a terminal nothing is cut off.
     terminal: Option<Style>,
-    /// What the sessions are shown as.
+    /// The names that are shown for sessions.
     names: Names,
-    /// The day whose times need no date.
+    /// The day for which times are shown without a date.
     today: Option<NaiveDate>,
-    /// The columns of who and what happened so far.
+    /// The widths of the session and event columns so far.
     who: usize,
     event: usize,
 }
 
 impl Lines {
-    /// As wide as the terminal, where it is one.
+    /// Creates a formatter for this terminal; `None` means that the output is not a terminal.
     #[must_use]
     pub fn new(terminal: Option<Style>, names: Names) -> Self {
-        // What is read by others has columns that do not move.
+        // Programs read columns that do not move.
         let (who, event) = if terminal.is_some() { (0, 0) } else { (WHO, EVENT) };
         Self { terminal, names, today: None, who, event }
     }
 
-    /// Whether an entry is of a session that has no name yet.
+    /// Returns whether the entry's session has no name yet.
     #[must_use]
     pub fn lacks(&self, past: &Past) -> bool {
         let session = past.text("session");
         text::is_encoded(session) && self.names.get(session).is_none()
     }
 
-    /// Names the sessions anew.
+    /// Replaces the names of the sessions.
     pub fn name(&mut self, names: Names) {
         self.names = names;
     }
 
-    /// The session that an entry is of, as it is shown; else its scope or its fleet.
+    /// Returns the shown name of the entry's session, else its scope or its fleet.
     fn who(&self, past: &Past) -> String {
         who(past, &self.names)
     }
 
-    /// Makes the columns as wide as these entries need.
+    /// Widens the columns to what these entries need.
     pub fn fit(&mut self, all: &[Past]) {
         let most = match self.terminal {
             Some(style) if style.uncut => usize::MAX,
@@ -84,7 +84,7 @@ impl Lines {
         }
     }
 
-    /// The entry's line, without its end.
+    /// Returns the entry's line, without a line end.
     #[must_use]
     pub fn line(&self, past: &Past) -> String {
         let (when, who, event, detail) = (self.when(past.ms), self.who(past), event(past), shown(past, "detail"));
@@ -103,7 +103,7 @@ impl Lines {
         let left = columns.saturating_sub(width::of(&when) + self.who + self.event + 3);
         let verdict = width::cut(&verdict, left);
         let detail = width::cut(&detail, left.saturating_sub(width::of(&verdict)));
-        // A sign of what is cut off, and nothing else, says nothing.
+        // A lone ellipsis carries no information.
         let detail = if detail.trim_start() == "…" { String::new() } else { detail };
         if !style.colours {
             return format!("{when} {who} {event} {verdict}{detail}");
@@ -128,12 +128,13 @@ fn event(past: &Past) -> String {
     Some(shown(past, "event")).filter(|event| !event.is_empty()).unwrap_or_else(|| "-".to_owned())
 }
 
-/// A field as it may be shown.
+/// Returns a field with its control characters removed and its length bounded.
 fn shown(past: &Past, field: &str) -> String {
     text::line_of(past.text(field), LONGEST)
 }
 
-/// The session's name, else the window's label as it was then, else the scope or the fleet; `-` where none is known.
+/// Returns the session's name, else the window's label at that time, else the scope or the fleet; `-` where none is
+/// known.
 #[must_use]
 pub fn who(past: &Past, names: &Names) -> String {
     if let Some(name) = names.get(past.text("session")) {
@@ -142,11 +143,11 @@ pub fn who(past: &Past, names: &Names) -> String {
     let scope = past.text("scope");
     let parts = ["window", "scope", "session"].into_iter().map(|field| shown(past, field));
     let known = parts.into_iter().find(|name| !name.is_empty()).unwrap_or_else(|| "-".to_owned());
-    // A hold or a release is of no session, and of every session of its scope.
+    // A hold or a release concerns every session of its scope.
     if !scope.is_empty() && known == scope { names.scope(scope) } else { naming::of_scope(&known) }
 }
 
-/// What was answered, in a few words.
+/// Returns the verdict in a few words.
 #[must_use]
 pub fn verdict(past: &Past) -> String {
     let reason = shown(past, "reason");
@@ -174,7 +175,7 @@ fn colour(past: &Past) -> &'static str {
     }
 }
 
-/// The entry as one JSON object: its fields in their order, numbers as numbers, and the store's time as `ms`.
+/// Returns the entry as one JSON object: its fields in their order, numbers as numbers, and the store's time as `ms`.
 #[must_use]
 pub fn json(past: &Past) -> String {
     let number = |value: &str| value.parse::<i64>().map_or(Value::Null, Value::from);

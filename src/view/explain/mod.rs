@@ -1,4 +1,4 @@
-//! The journal in words: an entry on one line, and a verdict with its rule, its numbers, and what comes next.
+//! Describes the journal in words: an entry on one line, and a verdict with its rule, its numbers, and the next step.
 
 pub(crate) mod comes_back;
 pub mod entry;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::duration;
 use crate::policy::limits::Ms;
 
-/// How long a stretch of milliseconds is, for people.
+/// Formats a duration in milliseconds for people.
 fn long(ms: Ms) -> String {
     duration::about(Duration::from_millis(ms.max(0).unsigned_abs()))
 }

@@ -1,4 +1,4 @@
-//! Which rule of docs/policy.md decided, and by which numbers.
+//! Names the rule of docs/policy.md that decided, and the numbers that it used.
 
 use crate::duration;
 use crate::local_time;
@@ -14,10 +14,10 @@ use crate::text;
 use crate::view::explain::long;
 use crate::view::explain::verdict::Told;
 
-/// The longest text of an entry that is told.
+/// The longest text of an entry that is shown.
 const LONGEST: usize = 1000;
 
-/// The rule's number and name, as docs/policy.md has them; empty where none decided.
+/// Returns the rule's number and name in docs/policy.md; empty where no rule decided.
 pub(crate) fn name(told: &Told<'_>) -> &'static str {
     match told.reason {
         Reason::MinInterval if told.is_paced() => "rule 5, guard",
@@ -25,7 +25,7 @@ pub(crate) fn name(told: &Told<'_>) -> &'static str {
     }
 }
 
-/// What made it decide so.
+/// Returns the sentence with the numbers of the decision.
 pub(crate) fn numbers(told: &Told<'_>) -> String {
     let (class, limits) = (told.class.name(), told.policy.class(told.class));
     let number = |field| told.past.text(field).parse::<u32>().unwrap_or(0);
@@ -75,7 +75,7 @@ fn strikes_of(strikes: u32) -> String {
     if strikes == 1 { "1 strike".to_owned() } else { format!("{strikes} strikes") }
 }
 
-/// The guard: how long ago the last admission was, as far as that is still known.
+/// Describes the minimum interval: how long ago the last admission was, as far as that is still known.
 fn guard(told: &Told<'_>, class: &str, limits: &ClassPolicy) -> String {
     let (at, interval) = (told.past.ms, millis(limits.min_interval));
     let shown = duration::show(limits.min_interval);
@@ -89,19 +89,19 @@ fn guard(told: &Told<'_>, class: &str, limits: &ClassPolicy) -> String {
     }
     let since = |then: i64| Some(at.saturating_sub(then)).filter(|ago| (0..=interval).contains(ago));
     let admitted = own.admitted_at.and_then(since);
-    // It may lie ahead, while the other store may still admit.
+    // The time of a take-over may lie ahead, while the other store may still admit.
     let taken = scope.taken.map(|taken| if taken <= at.saturating_add(IN_FLIGHT) { taken.min(at) } else { taken });
     if admitted.is_none() && class == "stop" && taken.and_then(since).is_some() {
         return format!(
             "the scope had just come from another store, which closes its guard for {class}.min_interval, {shown}"
         );
     }
-    // Where another was admitted since, what was left then tells it.
+    // Where another session was admitted since, the time that was left then gives the age of the last admission.
     let ago = admitted.or_else(|| since(at.saturating_sub(interval).saturating_add(told.retry_after?)));
     match ago {
         Some(ago) => {
             let what = if class == "stop" { "continuation" } else { "compaction" };
-            // Rounded down, as what is left is rounded up.
+            // The age is rounded down, because the time that is left is rounded up.
             let ago = if ago < 1000 { "less than 1s".to_owned() } else { long(ago / 1000 * 1000) };
             format!("the last {what} was admitted {ago} before, and {class}.min_interval is {shown}")
         }

@@ -1,4 +1,4 @@
-//! A verdict in words: which rule, which numbers, what would have to change, when and by whom it comes back.
+//! Describes a verdict in words: its rule, its numbers, what must change, and when and how the session resumes.
 
 use crate::local_time;
 use crate::naming::Names;
@@ -15,35 +15,35 @@ use crate::view::explain::entry::who;
 use crate::view::explain::rule;
 use crate::view::journal::Past;
 
-/// What is told, and from what.
+/// The facts from which a verdict is explained.
 #[derive(Debug)]
 pub struct Told<'a> {
-    /// The entry of the verdict.
+    /// The journal entry of the verdict.
     pub past: &'a Past,
-    /// Its reason.
+    /// The reason of the verdict.
     pub reason: Reason,
-    /// What was asked for.
+    /// The class of the admission request.
     pub class: Class,
-    /// How long it had to wait then, in milliseconds, if a time ended it.
+    /// The time that it had to wait then, in milliseconds, if a time ended the refusal.
     pub retry_after: Option<Ms>,
     /// The limits as they are configured now.
     pub policy: &'a Policy,
-    /// What is known of its session and scope now.
+    /// The state of its session and scope now.
     pub state: &'a State,
     /// The store's clock.
     pub now: Ms,
-    /// What refuses an ask now, what does when that is over, and so on; the last one's time ends all, or no time does.
+    /// The refusals that follow one another from now on. The time of the last one ends all of them, or no time does.
     pub doors: Vec<Decision>,
     /// The flags that another command needs to look at the same place, each after a space.
     pub place: &'a str,
-    /// What the session is shown as; empty where the entry is of none.
+    /// The session's shown name; empty where the entry has no session.
     pub name: String,
     /// The failure that ended its last turn, if one did.
     pub failure: Option<&'a Past>,
 }
 
 impl<'a> Told<'a> {
-    /// The verdict of an entry; `None` where its reason is none that this version knows.
+    /// Reads the verdict of an entry; `None` where this version does not know its reason.
     #[must_use]
     pub fn of(past: &'a Past, policy: &'a Policy, state: &'a State, now: Ms, doors: Vec<Decision>) -> Option<Self> {
         let reason = Reason::from_code(past.text("reason"))?;
@@ -63,12 +63,12 @@ impl<'a> Told<'a> {
         })
     }
 
-    /// Whether its asks wait out a refusal.
+    /// Returns whether its engine waits out a refusal.
     pub(crate) fn is_paced(&self) -> bool {
         self.state.session.pid.is_some() && self.class == Class::Stop
     }
 
-    /// The verdict in a few sentences, each a line.
+    /// Returns the verdict in a few sentences, one per line.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let mut all = vec![self.happened()];
@@ -119,7 +119,7 @@ impl<'a> Told<'a> {
 
     fn happened(&self) -> String {
         let who = if self.name.is_empty() { who(self.past, &Names::default()) } else { self.name.clone() };
-        // What could not be read does not say whose it was.
+        // An entry that could not be read has no session.
         let who = if who == "-" { "Somebody".to_owned() } else { who };
         let whose = if self.class == Class::Compact { format!("A compaction of {who}") } else { who };
         let at = local_time::clock(self.past.ms, self.now);
@@ -148,13 +148,13 @@ impl<'a> Told<'a> {
     }
 }
 
-/// What the entry asked for.
+/// Returns the class of the entry's admission request.
 #[must_use]
 pub fn class(past: &Past) -> Class {
     if past.says("event", "PreCompact") { Class::Compact } else { Class::Stop }
 }
 
-/// Whether an entry is one of a verdict, or of why there was none: not of what only happened.
+/// Returns whether an entry records a verdict or why there was none, and not a mere event.
 #[must_use]
 pub fn is_verdict(past: &Past) -> bool {
     let decided = [Outcome::Admit, Outcome::Refuse].iter().any(|outcome| past.says("verdict", outcome.code()));
@@ -287,7 +287,7 @@ mod tests {
             for word in expected {
                 assert!(words.contains(word), "{}: no {word:?} in: {words}", reason.code());
             }
-            // Nothing hears of a wake-up where no engine waits.
+            // Without a waiting engine no process receives a wake-up.
             assert!(!words.contains("frosty wake"), "{words}");
         }
     }
@@ -301,7 +301,7 @@ mod tests {
         for (session, reason, last) in [
             (session(begun(AT, "stop"), false, Phase::Open), "cooldown", "type in the session to go on."),
             (session(begun(AT + 1, ""), false, Phase::Open), "cooldown", at_work),
-            // The client wakes the agent by a prompt of its own.
+            // The client wakes the agent with a prompt of its own.
             (session(begun(AT + 1, ""), false, Phase::Open), "admitted", "Asked now, it would be admitted."),
             (session(begun(AT, "stop"), true, Phase::Open), "admitted", dialog),
             (session(begun(AT, "stop"), true, Phase::Open), "event", dialog),

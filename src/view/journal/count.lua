@@ -1,6 +1,6 @@
--- Counts each session's admitted continuations in a piece of the journal, so that only their numbers travel.
+-- Counts each session's admitted continuations in one page of the journal, so that only the counts are sent.
 -- KEYS[1] the journal. ARGV: the newest id that is read, the oldest time, how many entries at most, the fleet.
--- Answers how many entries were read, the id of the last, and then each session with its count.
+-- Returns how many entries were read, the id of the last, and then each session with its count.
 local since = tonumber(ARGV[2])
 local found = redis.call('XREVRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[3])
 local counts = {}
@@ -20,7 +20,7 @@ for _, entry in ipairs(found) do
     elseif name == 'session' then
       session = fields[i + 1]
     elseif name == 'ms' then
-      -- One that was shipped came later than it was decided.
+      -- A shipped entry arrived later than it was decided.
       decided = tonumber(fields[i + 1]) or since
     end
   end

@@ -1,5 +1,5 @@
-//! How often each session was admitted of late. A server counts that itself: thousands of entries would take longer to read
-//! than all else that is asked of it.
+//! Counts the recent admissions of each session. A server counts them itself: reading thousands of entries would take
+//! longer than all other queries of it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,46 +14,46 @@ use crate::store::server::connection::Link;
 use crate::view::journal::Patience;
 use crate::view::journal::stream;
 
-/// No more entries are counted at once: the server answers others meanwhile.
+/// The most entries that are counted in one call, so that the server can answer other clients between calls.
 const PAGE: usize = 500;
-/// How long one piece may take where a person waits for it.
+/// The longest time for one call where a person waits for it.
 const SOON: Duration = Duration::from_millis(500);
 
-/// The script. Its text goes with every piece: it weighs less than one entry.
+/// The script. Its text is sent with every call: it is smaller than one entry.
 const COUNT: &str = include_str!("count.lua");
 
-/// Admitted continuations, session by session.
+/// The admitted continuations of each session.
 #[derive(Debug, Default)]
 pub struct Admissions {
-    /// How many of each session.
+    /// The count of each session.
     pub of: HashMap<String, u32>,
-    /// Whether there were more entries than were read: then these are at least so many.
+    /// Whether there were more entries than were read. Then the counts are lower bounds.
     pub cut: bool,
 }
 
 impl Roll<'_> {
-    /// Each session's admitted continuations since then, in the newest entries of the journal: no more than `most`, and, of
-    /// a server, no more than are counted until then.
+    /// Returns each session's admitted continuations since `since`, among the newest `most` entries of the journal. A
+    /// server stops counting at `until`.
     ///
     /// # Errors
     /// When neither the store nor this machine's files can be read.
     pub fn admissions(&mut self, since: Ms, most: usize, until: Option<Instant>) -> Result<Admissions, StoreError> {
         let (config, link) = self.parts();
-        // What the server was not told yet only this machine can count.
+        // Only this machine can count the entries that were not sent to the server yet.
         let all_there = backlog::of(config).is_none_or(|b| b.unshipped == 0);
         let each = if until.is_some() { SOON } else { Patience::ALL.each };
         let patience = Patience { each, until, ..Patience::ALL };
         if let Some(link) = link.filter(|_| all_there) {
             match counted(link, [&config.stream, &config.fleet], since, most, patience) {
                 Ok(told) => return Ok(told),
-                // What it did not answer in time is left of the connection.
+                // The answer that did not arrive in time is still due on the old connection.
                 Err(e) if e.is_silence() => link.renew()?,
-                // It may not run scripts, or not this one.
+                // The user may have no right to run scripts, or the server refuses this one.
                 Err(_) => {}
             }
         }
         let (entries, late) = self.entries_within(since, most.saturating_add(1), patience)?;
-        // What this machine has is no count of what the server admitted.
+        // This machine's entries do not contain the server's admissions.
         if let Some(why) = self.unread.take() {
             return Err(why);
         }
@@ -86,7 +86,7 @@ fn counted(
     let mut newest = "+".to_owned();
     let mut left = most;
     loop {
-        // What is left beyond is looked for, and not counted.
+        // One more entry is looked for beyond the limit, and not counted.
         let page = left.clamp(1, PAGE);
         let mut call = cmd("EVAL");
         call.arg(COUNT).arg(1).arg(journal).arg(&newest).arg(since.max(0)).arg(page).arg(fleet);

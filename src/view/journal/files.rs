@@ -1,4 +1,4 @@
-//! The journal as this machine's files have it: read from the end back in blocks, since a journal may be 320 MiB long.
+//! Reads the journal in this machine's files, from the end back in blocks, because a journal may be 320 MiB long.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -17,13 +17,13 @@ use crate::view::journal::Past;
 use crate::view::journal::Words;
 use crate::view::journal::tail::Tail;
 
-/// How much is read at once.
+/// The number of bytes that are read at once.
 const BLOCK: u64 = 64 * 1024;
-/// A line that is longer is no entry: its texts are bounded.
+/// A longer line is not an entry, because the texts of an entry are bounded.
 const LONGEST_LINE: usize = 1024 * 1024;
 
-/// Reads the fleet's journal and the one before it; where the server's stream was read, only what that does not have. Tells
-/// where the journal ends.
+/// Reads the fleet's journal and the one before it, and returns where the journal ends. If the server's stream was
+/// read, only the entries that the stream lacks are taken.
 pub(crate) fn read(
     config: &Config,
     has_server: bool,
@@ -34,7 +34,7 @@ pub(crate) fn read(
         return if has_server { Ok(Tail::new(None, None, 0)) } else { Err(StoreError::NoStateFolder) };
     };
     let dir = state.join(&config.fleet);
-    // Opened together: should they be renamed meanwhile, they are still these two.
+    // Both are opened together, so that a rename in between cannot exchange them.
     let paths = [journal_file::current(&dir), journal_file::previous(&dir)];
     let (mut unread, mut files) = (None, Vec::new());
     for path in paths {
@@ -61,7 +61,7 @@ pub(crate) fn read(
         }
     }
     match unread {
-        // What the server says stands without them.
+        // The server's entries are valid without them.
         Some(_) if has_server => Ok(tail),
         Some(e) => Err(e),
         None => Ok(tail),
@@ -82,7 +82,7 @@ pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Up to which byte the server has been told of what concerns it.
+/// Returns the offset up to which the server has received the entries that concern it.
 fn shipped(dir: &Path, journal: &File) -> u64 {
     let Some(record) = server_record::read(dir) else { return 0 };
     match record.unshipped {
@@ -94,7 +94,7 @@ fn shipped(dir: &Path, journal: &File) -> u64 {
     }
 }
 
-/// The entry of a line.
+/// Parses the entry of a line.
 pub(crate) fn of_line(line: &[u8]) -> Option<Past> {
     let mut words = Words::with_room();
     journal::read(line, |word| words.push(word))?;
@@ -102,8 +102,8 @@ pub(crate) fn of_line(line: &[u8]) -> Option<Past> {
     (past.ms > 0).then_some(past)
 }
 
-/// Goes through whole lines from the end back, until a whole block holds nothing that is new enough: an entry that a crash
-/// delayed stands among later ones. Tells where the last whole line ends.
+/// Reads whole lines from the end back, and returns where the last whole line ends. It stops after a whole block
+/// without a new enough entry, because an entry that a crash delayed follows later ones.
 fn backwards(
     file: &File,
     missing: impl Fn(&Past, u64) -> bool,
@@ -112,9 +112,9 @@ fn backwards(
 ) -> io::Result<u64> {
     let mut end = file.metadata()?.len();
     let mut whole_until = 0;
-    // The end of the line that the last block began in the middle of.
+    // The end of a line that begins in the block before.
     let mut torn: Vec<u8> = Vec::new();
-    // A line without its end is not written yet, or was cut by a crash.
+    // A line without its end is not written completely yet, or was cut by a crash.
     let mut is_whole = false;
     while end > 0 && (whole_until == 0 || !newest.is_late()) {
         let start = end.saturating_sub(BLOCK);

@@ -1,5 +1,5 @@
-//! What is journaled from now on: from the server's stream and from this machine's files at once, so that it does not matter
-//! which of them somebody is decided by. What is shipped later bears the id that it had in the files, and is told once.
+//! Follows the journal: new entries of the server's stream and of this machine's files together, whichever store
+//! decides. An entry that is shipped later keeps its id from the files, and is shown once.
 
 use std::collections::{HashSet, VecDeque};
 use std::thread;
@@ -15,30 +15,31 @@ use crate::view::journal::Past;
 use crate::view::journal::stream;
 use crate::view::journal::tail::Tail;
 
-/// How long the server is waited for before the files are looked at again.
+/// How long to wait for the server before the files are read again.
 const BLOCK: Duration = Duration::from_millis(500);
-/// How often a server that is away is tried.
+/// The interval between attempts to connect to an unreachable server.
 const RETRY: Duration = Duration::from_secs(2);
-/// A server that was away from the beginning is read from so long before that: its clock may be behind ours.
+/// If the server was unreachable from the beginning, its stream is read from this long before the start, because its
+/// clock may be behind.
 const BEHIND: Duration = Duration::from_secs(60);
-/// So many ids are remembered.
+/// The number of ids that are remembered.
 const MOST_KNOWN: usize = 100_000;
 
-/// What became of the server.
+/// A change of the server's availability.
 #[derive(Debug)]
 pub enum Change {
-    /// It went away.
+    /// The server became unreachable.
     Away(StoreError),
-    /// It answers again, or for the first time.
+    /// The server answers again, or for the first time.
     Back,
 }
 
-/// One look.
+/// The result of one look.
 #[derive(Debug, Default)]
 pub struct News {
-    /// What was journaled since the last one, oldest first.
+    /// The entries since the last look, oldest first.
     pub entries: Vec<Past>,
-    /// Whether the server went away or came back meanwhile.
+    /// Whether the server became unreachable or answered again meanwhile.
     pub change: Option<Change>,
 }
 
@@ -46,30 +47,31 @@ pub struct News {
 pub struct Follower<'a> {
     config: &'a Config,
     link: Option<Link<'a>>,
-    /// Whether the server answered last.
+    /// Whether the server answered the last time.
     is_there: bool,
     tried: Option<Instant>,
-    /// The last entry of the stream that was read.
+    /// The id of the last entry of the stream that was read.
     last: String,
     tail: Tail,
-    /// What was decided before, and shipped since, is not told: the first reading passed it over.
+    /// Entries that were decided before this time and shipped since are not shown, because the first reading left them
+    /// out.
     from: Ms,
     known: HashSet<String>,
     order: VecDeque<String>,
 }
 
 impl<'a> Follower<'a> {
-    /// `last` is where the stream ended, where one was read.
+    /// `last` is the end of the stream, where a stream was read.
     pub(crate) fn new(config: &'a Config, last: Option<String>, tail: Tail, from: Ms, known: HashSet<String>) -> Self {
         let is_there = last.is_some();
         let last = last.unwrap_or_else(|| format!("{}-0", clock::host_ms().saturating_sub(millis(BEHIND)).max(0)));
         let order = known.iter().cloned().collect();
-        // Where nothing of the past was asked for, all of it was passed over.
+        // If no past entries were requested, the first reading left all of them out.
         let from = if from == Ms::MAX { clock::host_ms() } else { from };
         Self { config, link: None, is_there, tried: None, last, tail, from, known, order }
     }
 
-    /// Waits for at most a second or so, and tells what came.
+    /// Waits for at most about a second, and returns the new entries.
     ///
     /// # Errors
     /// When this machine's files cannot be read, and no server answers either.
@@ -103,7 +105,7 @@ impl<'a> Follower<'a> {
         Ok(news)
     }
 
-    /// What the server's stream got.
+    /// Returns the new entries of the server's stream.
     fn server(&mut self) -> Result<Vec<Past>, StoreError> {
         let Some((server, _)) = server(self.config) else { return Ok(Vec::new()) };
         let found = match &mut self.link {
@@ -114,8 +116,8 @@ impl<'a> Follower<'a> {
                 let mut link = Link::connect(self.config, server, Instant::now() + self.config.budget)?;
                 link.log_in()?;
                 link.take_up_to(crate::store::fleet_reader::LARGEST);
-                // One that takes connections and says nothing must not keep what this machine journals meanwhile. One that
-                // lost its journal begins a new one.
+                // A server that accepts connections without answering must not delay this machine's entries. A server
+                // that lost its journal begins a new one.
                 if stream::end(self.config, &mut link, self.config.budget)? == stream::FIRST {
                     stream::FIRST.clone_into(&mut self.last);
                 }
@@ -129,12 +131,12 @@ impl<'a> Follower<'a> {
         }
         let all: Vec<Past> =
             found.into_iter().filter_map(|(id, words)| stream::past(self.config, &id, words)).collect();
-        // What was shipped may be older than all that was asked for.
+        // A shipped entry may be older than the requested period.
         let is_asked_for = |past: &Past, from| past.id().is_empty() || past.ms >= from;
         Ok(all.into_iter().filter(|past| is_asked_for(past, self.from) && self.is_new(past)).collect())
     }
 
-    /// Whether it was not told before.
+    /// Returns whether the entry was not shown before.
     fn is_new(&mut self, past: &Past) -> bool {
         if past.id().is_empty() || !past.is_servers() {
             return true;

@@ -1,8 +1,8 @@
-//! The journal, read for people: newest first and bounded, from the server's stream, this machine's files, or both.
+//! Reads the journal for people: newest first and bounded, from the server's stream, this machine's files, or both.
 //!
-//! A server has what it decided and what it was shipped; this machine's files have what a server will never be told (calls
-//! that came to no verdict, what was decided without one) and what it has not been told yet. Where the server answers, the
-//! two are merged, and nothing is told twice.
+//! A server has the entries that it decided and those that were shipped to it. This machine's files have the entries
+//! that are never shipped (calls without a verdict, decisions made without a server) and those that are not shipped
+//! yet. Where the server answers, both are merged, and no entry is shown twice.
 
 pub(crate) mod count;
 pub(crate) mod files;
@@ -31,7 +31,7 @@ pub struct Past {
     words: Words,
 }
 
-/// Fields and their values, one after the other in one string: a journal is read by the thousand.
+/// Fields and their values, one after the other in one string, because a journal is read by the thousand entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Words {
     text: String,
@@ -62,7 +62,7 @@ impl Words {
 }
 
 impl Past {
-    /// An entry that was decided when it came, unless its own field `ms` says otherwise.
+    /// Creates an entry. It was decided when it arrived, unless its field `ms` has another time.
     pub(crate) fn new(words: Words, arrived: Ms) -> Self {
         let mut past = Self { ms: arrived, words };
         if let Some(own) = past.get("ms").and_then(|ms| ms.parse().ok()) {
@@ -71,70 +71,70 @@ impl Past {
         past
     }
 
-    /// A field's value; `None` when the entry has none of this name.
+    /// Returns a field's value; `None` when the entry has no such field.
     #[must_use]
     pub fn get(&self, field: &str) -> Option<&str> {
         self.fields().find(|(name, _)| *name == field).map(|(_, value)| value)
     }
 
-    /// A field's value; empty when the entry has none of this name.
+    /// Returns a field's value; empty when the entry has no such field.
     #[must_use]
     pub fn text(&self, field: &str) -> &str {
         self.get(field).unwrap_or_default()
     }
 
-    /// Whether the field has this value.
+    /// Returns whether the field has this value.
     #[must_use]
     pub fn says(&self, field: &str, value: &str) -> bool {
         self.get(field) == Some(value)
     }
 
-    /// Every field and its value, in the order they were written.
+    /// Returns every field and its value, in the order they were written.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.words.iter()
     }
 
-    /// Whether it was decided for a server, or by it.
+    /// Returns whether the entry was decided for a server, or by it.
     fn is_servers(&self) -> bool {
         self.says("degraded", "1") || self.says("store", server::NAME)
     }
 
-    /// What tells it from every other: the id that a machine gave it, which it keeps when it is shipped; empty for one that
-    /// a server wrote itself.
+    /// Returns the id that a machine gave the entry, which it keeps when it is shipped. It is empty for an entry that a
+    /// server wrote itself.
     fn id(&self) -> &str {
         self.text("id")
     }
 }
 
-/// The newest of what was read.
+/// The newest of the entries that were read.
 pub(crate) struct Newest {
     since: Ms,
     most: usize,
-    /// The oldest first, so that it is the one to go.
+    /// The oldest entry comes first, because it is removed first.
     kept: BinaryHeap<Reverse<(Ms, Reverse<usize>)>>,
     entries: Vec<Option<Past>>,
-    /// Which of those that a machine wrote the server has.
+    /// The ids of the machines' entries that the server has.
     known: HashSet<String>,
     patience: Patience,
     /// How many entries were read.
     read: usize,
-    /// Whether it ran out before all was read.
+    /// Whether reading ended before all entries were read.
     cut: bool,
 }
 
-/// How long a journal is read.
+/// Limits on the time and the number of entries of one reading.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
-    /// How long a server may take for one answer.
+    /// The longest time for one answer of a server.
     each: Duration,
-    /// When no further piece is asked for; the first one always is.
+    /// The time after which no further page is requested. The first page always is.
     until: Option<Instant>,
-    /// After how many entries no further piece is asked for.
+    /// The number of entries after which no further page is requested.
     entries: usize,
 }
 
 impl Patience {
-    /// For whoever wants all of it.
+    /// Reads everything.
     const ALL: Self = Self { each: Duration::from_secs(5), until: None, entries: usize::MAX };
 }
 
@@ -145,7 +145,7 @@ impl Newest {
         Self { since, most, kept, entries, known: HashSet::new(), patience: Patience::ALL, read: 0, cut: false }
     }
 
-    /// Whether no further piece is asked for.
+    /// Returns whether no further page is to be requested.
     fn is_late(&mut self) -> bool {
         let late = self.patience.until.is_some_and(|until| Instant::now() >= until);
         let late = late || self.read >= self.patience.entries;
@@ -153,7 +153,7 @@ impl Newest {
         late
     }
 
-    /// Nothing that came earlier can be among the newest any more.
+    /// Returns the time before which no entry can be among the newest any more.
     fn from(&self) -> Ms {
         match self.kept.peek() {
             Some(Reverse((oldest, _))) if self.kept.len() >= self.most => self.since.max(oldest.saturating_add(1)),
@@ -162,7 +162,7 @@ impl Newest {
         }
     }
 
-    /// Takes one that a server has.
+    /// Takes an entry that a server has.
     fn take_from_server(&mut self, past: Past, wanted: &mut impl FnMut(&Past) -> bool) {
         let id = past.id();
         if id.is_empty() || self.known.insert(id.to_owned()) {
@@ -170,9 +170,9 @@ impl Newest {
         }
     }
 
-    /// Takes one, unless the server has it.
+    /// Takes an entry, unless the server has it.
     fn take_from_files(&mut self, past: Past, wanted: &mut impl FnMut(&Past) -> bool) {
-        // What is a server's may be shipped while it is read.
+        // A server's entry may be shipped while it is read.
         if !past.is_servers() || self.known.insert(past.id().to_owned()) {
             self.take(past, wanted);
         }
@@ -193,17 +193,17 @@ impl Newest {
         }
     }
 
-    /// The newest first.
+    /// Returns the newest entries first.
     fn into_entries(self) -> Vec<Past> {
         let mut all: Vec<Past> = self.entries.into_iter().flatten().collect();
-        // Stable: of the same millisecond they stay as they were read.
+        // The sort is stable: entries of the same millisecond keep the order in which they were read.
         all.sort_by_key(|past| Reverse(past.ms));
         all
     }
 }
 
 impl<'a> Roll<'a> {
-    /// This fleet's journal, the newest entry first: what was decided at `since` or later, and no more than `most`.
+    /// Returns this fleet's entries since `since`, the newest first, at most `most`.
     ///
     /// # Errors
     /// When neither the store nor this machine's files can be read.
@@ -211,7 +211,7 @@ impl<'a> Roll<'a> {
         self.entries_where(since, most, |_| true)
     }
 
-    /// The same, of the entries that are wanted.
+    /// Returns the same, for the wanted entries.
     ///
     /// # Errors
     /// As [`Roll::entries`].
@@ -224,8 +224,8 @@ impl<'a> Roll<'a> {
         Ok(self.read(Newest::new(since, most), &mut wanted)?.0.into_entries())
     }
 
-    /// The newest `most` entries that are wanted, among about so many of the newest of all; and whether older ones were left
-    /// unread that may be wanted too.
+    /// Returns the newest `most` wanted entries, among about `newest` of the newest entries of all. The flag is whether
+    /// older entries were left unread that may be wanted too.
     ///
     /// # Errors
     /// As [`Roll::entries`].
@@ -241,14 +241,14 @@ impl<'a> Roll<'a> {
         Ok((newest.into_entries(), cut))
     }
 
-    /// As [`Roll::entries`], as long as the patience lasts; and whether it ended before.
+    /// Reads as [`Roll::entries`] does, within these limits. The flag is whether a limit ended the reading.
     fn entries_within(&mut self, since: Ms, most: usize, patience: Patience) -> Result<(Vec<Past>, bool), StoreError> {
         let newest = self.read(Newest { patience, ..Newest::new(since, most) }, &mut |_| true)?.0;
         let cut = newest.cut;
         Ok((newest.into_entries(), cut))
     }
 
-    /// The same, and what follows it.
+    /// Returns the same, and a follower of later entries.
     ///
     /// # Errors
     /// As [`Roll::entries`].
@@ -265,7 +265,7 @@ impl<'a> Roll<'a> {
         Ok((newest.into_entries(), follower))
     }
 
-    /// Reads both; tells where the stream and the files ended then.
+    /// Reads both sources, and returns where the stream and the files ended then.
     fn read(
         &mut self,
         mut newest: Newest,
@@ -276,7 +276,7 @@ impl<'a> Roll<'a> {
         let has_server = matches!(streamed, Some(Ok(_)));
         let last = match streamed {
             Some(Ok(last)) => last,
-            // What this machine has is all there is to show.
+            // Only this machine's entries can be shown.
             Some(Err(why)) => {
                 self.unread = Some(why);
                 stream::FIRST.to_owned()

@@ -1,4 +1,4 @@
-//! The journal as the server's stream has it.
+//! Reads the journal in the server's stream.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -16,16 +16,16 @@ use crate::view::journal::Past;
 use crate::view::journal::Patience;
 use crate::view::journal::Words;
 
-/// The id before every other.
+/// The id before all others.
 pub(crate) const FIRST: &str = "0-0";
 
-/// No more entries are asked for at once: the server answers others meanwhile.
+/// The most entries of one request, so that the server can answer other clients between requests.
 const PAGE: usize = 1000;
 const SMALLEST_PAGE: usize = 32;
-/// Where that was more than is taken at once, so much fewer are asked for.
+/// If an answer was too large, the next request is smaller by this factor.
 const FEWER: usize = 8;
 
-/// Reads the stream from its end back, and tells where that is.
+/// Reads the stream from its end back, and returns the id of its end.
 pub(crate) fn read(
     config: &Config,
     link: &mut Link<'_>,
@@ -68,10 +68,10 @@ pub(crate) fn read(
     Ok(end)
 }
 
-/// How long whoever follows waits for a server that should have answered: meanwhile nothing else is told.
+/// How long a follower waits for a server whose answer is overdue. Meanwhile it shows nothing else.
 const FOLLOWED: Duration = Duration::from_secs(2);
 
-/// The id of the last entry; [`FIRST`] where there is none.
+/// Returns the id of the last entry; [`FIRST`] where there is none.
 pub(crate) fn end(config: &Config, link: &mut Link<'_>, within: Duration) -> Result<String, StoreError> {
     let last = entries(&ask(link, &range(config, "+", "-", 1), within)?, link)?.pop();
     Ok(last.map_or_else(|| FIRST.to_owned(), |(id, _)| id))
@@ -83,7 +83,7 @@ fn range(config: &Config, from: &str, to: &str, most: usize) -> Cmd {
     range
 }
 
-/// What came after an entry, oldest first, waited for so long if need be; each with its id.
+/// Returns the entries after this one with their ids, oldest first. It waits for them up to `block`.
 pub(crate) fn after(
     config: &Config,
     link: &mut Link<'_>,
@@ -121,7 +121,7 @@ fn ask(link: &mut Link<'_>, command: &Cmd, within: Duration) -> Result<Value, St
     link.until(Instant::now() + within);
     link.send([command])?;
     link.take().map_err(|e| match e {
-        // Its key is none of those that the usual cure would list.
+        // The usual cure would not list this key.
         StoreError::Refused { at, said, .. } if said.contains("WRONGTYPE") => {
             let stream = text::path(Path::new(&link.config().stream));
             let cure = format!(
@@ -136,7 +136,7 @@ fn ask(link: &mut Link<'_>, command: &Cmd, within: Duration) -> Result<Value, St
 /// An entry's id and its fields.
 pub(crate) type Raw = (String, Words);
 
-/// One that is cut off by a limit of the server is no entry, and hides no other.
+/// An entry that a limit of the server cut off is not an entry, and hides no other.
 fn entries(answer: &Value, link: &Link<'_>) -> Result<Vec<Raw>, StoreError> {
     match answer {
         Value::Array(all) => Ok(all.iter().filter_map(entry).collect()),
@@ -163,7 +163,7 @@ fn text(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-/// One of this fleet's entries: the stream may be shared, and anybody may write there.
+/// Returns the entry if it belongs to this fleet: other programs may write to a shared stream.
 pub(crate) fn past(config: &Config, id: &str, words: Words) -> Option<Past> {
     let past = Past::new(words, arrived(id)?);
     past.says("fleet", &config.fleet).then_some(past)
@@ -173,13 +173,13 @@ fn arrived(id: &str) -> Option<Ms> {
     id.split('-').next()?.parse().ok()
 }
 
-/// The largest id before this one.
+/// Returns the largest id before this one.
 pub(crate) fn before(id: &str) -> Option<String> {
     let (ms, seq) = id.split_once('-')?;
     let (ms, seq): (u64, u64) = (ms.parse().ok()?, seq.parse().ok()?);
     match (ms.checked_sub(1), seq.checked_sub(1)) {
         (_, Some(seq)) => Some(format!("{ms}-{seq}")),
-        // Without the second number it is the last of that millisecond.
+        // An id without the second number is the last of its millisecond.
         (Some(ms), None) => Some(ms.to_string()),
         (None, None) => None,
     }

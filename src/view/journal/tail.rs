@@ -1,4 +1,4 @@
-//! What is appended to this machine's journal from some point on, however often it is put aside meanwhile.
+//! Reads what is appended to this machine's journal from some point on, even if the journal is rotated meanwhile.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -10,25 +10,25 @@ use crate::view::journal::Past;
 use crate::view::journal::files::of_line;
 use crate::view::journal::files::open;
 
-/// How much is read at once.
+/// The number of bytes that are read at once.
 const BLOCK: usize = 256 * 1024;
 
-/// Where reading goes on.
+/// The position at which reading continues.
 pub(crate) struct Tail {
     dir: Option<PathBuf>,
-    /// The journal as it was opened: under whatever name, it is still this one.
+    /// The journal as it was opened, which stays the same file after a rename.
     file: Option<File>,
-    /// After its last whole line that was read.
+    /// The offset after the last whole line that was read.
     at: u64,
 }
 
 impl Tail {
-    /// `dir` is the fleet's folder, `at` where the last whole line that was read ends.
+    /// `dir` is the fleet's folder, and `at` the offset after the last whole line that was read.
     pub(crate) fn new(dir: Option<&Path>, file: Option<File>, at: u64) -> Self {
         Self { dir: dir.map(Path::to_owned), file, at }
     }
 
-    /// What came since, oldest first.
+    /// Returns the entries since the last reading, oldest first.
     pub(crate) fn read(&mut self) -> io::Result<Vec<Past>> {
         let Some(dir) = self.dir.clone() else { return Ok(Vec::new()) };
         let mut all = Vec::new();
@@ -39,12 +39,12 @@ impl Tail {
         if let (Some(known), Some(found)) = (&known, &found)
             && is_same(known, found)
         {
-            // Emptied by somebody: what stands there now is new.
+            // Another program truncated the file, so its present content is new.
             if found.len() < self.at {
                 self.at = 0;
             }
         } else if let Some(current) = current {
-            // Put aside: what it still got comes first, and what was put aside after it.
+            // The journal was rotated. Its last lines come first, then the files that were rotated after it.
             self.drain(&mut all)?;
             if let Some(before) = open(&journal_file::previous(&dir))?
                 && let (Some(known), about) = (&known, before.metadata()?)
@@ -73,7 +73,7 @@ impl Tail {
             if n < room {
                 return Ok(());
             }
-            // A block without an end of line: a longer one is wanted.
+            // A block without a line end needs a larger buffer.
             room = if whole > 0 { BLOCK } else { room.saturating_mul(2) };
         }
     }
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(read(), [3]);
         append(&line(4));
         assert_eq!(read(), [4]);
-        // Twice between two looks.
+        // The journal is rotated twice between two readings.
         append(&line(5));
         fs::rename(&current, &previous).unwrap();
         append(&line(6));

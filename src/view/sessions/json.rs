@@ -1,4 +1,4 @@
-//! The report as one JSON object. Fields are only ever added; docs/status.md lists them.
+//! Formats the report as one JSON object. Fields are only ever added; docs/status.md lists them.
 
 use std::collections::BTreeMap;
 
@@ -93,7 +93,7 @@ struct Open {
     at: Ms,
 }
 
-/// The object, on one line with its newline.
+/// Returns the object on one line, with its newline.
 #[must_use]
 pub fn line(report: &Report) -> String {
     let whole = Whole {

@@ -1,21 +1,21 @@
-//! The states a session can be in, and what brings it back.
+//! The states of a session, and what resumes it.
 
 use crate::policy::limits::Ms;
 
-/// What a session does now. In this order they are shown: what wants a person first.
+/// The state of a session. Sessions are shown in this order: first those that need a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// It stands at a permission dialog.
+    /// A permission dialog is open.
     NeedsYou,
-    /// The agent waits for somebody.
+    /// The agent waits for a person.
     Blocked,
-    /// It was refused, and no engine waits for it.
+    /// The session was refused, and no engine waits for it.
     Stopped,
     /// Its last hook call came to no verdict.
     Undecided,
-    /// Its waiting engine is gone, and nothing wakes it any more.
+    /// Its waiting engine has ended, and no process wakes the session any more.
     WaiterLost,
-    /// Its waiting engine reached the end of its wait, and nothing wakes it any more.
+    /// Its waiting engine reached the end of its wait, and no process wakes the session any more.
     Expired,
     /// Its scope or the fleet is held (isolated, forced open).
     Hold,
@@ -23,11 +23,11 @@ pub enum Kind {
     Cooldown,
     /// A cooldown after an API error is open.
     ApiCooldown,
-    /// It was freed with others, and waits for its release slot.
+    /// It was released with others, and waits for its release slot.
     Spread,
     /// A quota is used up.
     Quota,
-    /// The guard (minimum interval) is closed.
+    /// The minimum interval is not over.
     Guard,
     /// The agent rests until a time.
     Resting,
@@ -35,24 +35,24 @@ pub enum Kind {
     WaitFor,
     /// The client wakes it by itself.
     Parked,
-    /// The agent said it is done.
+    /// The agent reported that it is done.
     Done,
-    /// The client stopped it in the background, and a person can open it again.
+    /// The client stopped the background session, and a person can open it again.
     Asleep,
-    /// It was admitted last, or prompted since, and no event of it came for so long that its turn may have been broken off.
+    /// It was admitted last, or prompted since, and its last event is so old that its turn may have been interrupted.
     NoEvent,
     /// Its turn runs: it was admitted last, or prompted since.
     Running,
-    /// It began and has not been prompted yet.
+    /// It began, and has not been prompted yet.
     Idle,
-    /// The server knows, and is away.
+    /// Only the server knows the state, and the server is unreachable.
     Unknown,
-    /// The client ended it.
+    /// The client ended the session.
     Ended,
 }
 
 impl Kind {
-    /// Every kind, in their order.
+    /// Every state, in its order.
     pub const ALL: [Self; 22] = [
         Self::NeedsYou,
         Self::Blocked,
@@ -78,7 +78,7 @@ impl Kind {
         Self::Ended,
     ];
 
-    /// The code, as `frosty status --json` has it.
+    /// Returns the code that `frosty status --json` has.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -107,7 +107,7 @@ impl Kind {
         }
     }
 
-    /// As people read it.
+    /// Returns the words for people.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -120,33 +120,33 @@ impl Kind {
     }
 }
 
-/// What brings a session back.
+/// What resumes a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Back {
-    /// Nothing has to: it runs, or it is over.
+    /// Nothing is needed: the session runs, or it has ended.
     Nothing,
-    /// Its engine: by the limits here its time has just come.
+    /// Its engine resumes it: by the limits here its time has just come.
     Now,
-    /// Its engine, at a time that is not known here: by the limits here its time came long ago.
+    /// Its engine resumes it at a time that is not known here: by the limits here the time has passed long ago.
     Later,
-    /// Its engine, once its call can be decided.
+    /// Its engine resumes it once its call can be decided.
     Mended,
-    /// Its engine, at this time.
+    /// Its engine resumes it at this time.
     At(Ms),
-    /// Its engine, once a hold without an end is released.
+    /// Its engine resumes it once a hold without an end is released.
     Release,
-    /// A wake-up or a prompt.
+    /// A wake-up or a prompt resumes it.
     Wake,
-    /// A prompt.
+    /// A prompt resumes it.
     Prompt,
-    /// Whoever answers its dialog.
+    /// An answer to its dialog resumes it.
     Answer,
-    /// The client, by a task or timer of its own.
+    /// The client resumes it by a task or timer of its own.
     Client,
 }
 
 impl Back {
-    /// The code, as `frosty status --json` has it.
+    /// Returns the code that `frosty status --json` has.
     #[must_use]
     pub fn code(self) -> Option<&'static str> {
         match self {
@@ -171,7 +171,7 @@ mod tests {
         let codes: std::collections::BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.code()).collect();
         assert_eq!(codes.len(), Kind::ALL.len());
         assert!(Kind::ALL.is_sorted());
-        // The state stands in a column of the table.
+        // The state must fit into its column of the table.
         assert!(Kind::ALL.iter().all(|kind| kind.words().len() <= 12));
     }
 }

@@ -1,5 +1,5 @@
-//! Who is there and what each does: read from the store once ([`Report::read`]), told as a table ([`table`]) or as JSON
-//! ([`json`]).
+//! Reads the sessions of a fleet and their states once ([`Report::read`]), and formats them as a table ([`table`]) or
+//! as JSON ([`json`]).
 
 pub mod json;
 pub mod kind;
@@ -39,61 +39,61 @@ use crate::view::survey::QuotaLeft;
 use kind::{Back, Kind};
 use state::{Engine, Facts};
 
-/// Sessions that were not seen for so long are left out, unless an engine waits for them.
+/// Sessions that were not seen for this long are left out, unless an engine waits for them.
 const RECENT: Ms = 86_400_000;
-/// Those that want a person are shown for so long.
+/// Sessions that need a person are shown for this long.
 const STILL_WANTED: Ms = 7 * 86_400_000;
 /// A state that lasts longer is shown with its age.
 const MINUTE: Ms = 60_000;
-/// Admissions are counted so far back.
+/// The period over which admissions are counted.
 const HOUR: Ms = 3_600_000;
-/// Whoever watches counts them so often: it is more work for a server than all else.
+/// How often `--watch` counts the admissions: counting is more work for a server than all other queries.
 const RECOUNT: Duration = Duration::from_secs(10);
-/// And, for people, no longer than this after all that is read began.
+/// The longest time that counting may take for people, from the begin of the reading.
 const SOON: Duration = Duration::from_millis(120);
-/// In no more entries of the journal; for people in half as many.
+/// The most entries of the journal that are counted; for people half as many.
 const MOST_READ: usize = 20_000;
 
-/// One session.
+/// One session and its state.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// Its id, encoded.
+    /// The session's id, encoded.
     pub id: String,
-    /// What it is shown as.
+    /// The session's shown name.
     pub name: String,
-    /// What the store remembers of it.
+    /// The session's document in the store.
     pub session: SessionState,
-    /// What it does now.
+    /// The session's state.
     pub kind: Kind,
-    /// What brings it back.
+    /// What resumes the session.
     pub back: Back,
-    /// For how long no event of it came.
+    /// The time since its last event.
     pub quiet: Ms,
-    /// Attempts in its scope's bang window.
+    /// The number of attempts in its scope's burst window.
     pub attempts: u32,
-    /// Trips of its scope that are not forgotten.
+    /// The trips of its scope that are not forgotten yet.
     pub strikes: u32,
-    /// API errors of its scope in a row.
+    /// The consecutive API errors of its scope.
     pub api_strikes: u32,
-    /// Its continuations that were admitted within the last hour, as far as the journal was read; `None` where it could not
-    /// be.
+    /// The continuations that were admitted within the last hour, as far as the journal was read; `None` where it could
+    /// not be read.
     pub admissions: Option<u32>,
     /// What is left of the quotas that count it; `None` where only this machine's part is known.
     pub quota: Option<QuotaLeft>,
     /// The hold in force over it, and whether it is the whole fleet's.
     pub hold: Option<(Hold, bool)>,
-    /// Whether its engine runs, as far as this machine can find out; `None` where none waits.
+    /// Whether its engine runs, as far as this machine can find out; `None` where no engine waits.
     pub engine: Option<Standing>,
     /// Its last hook call, where that came to no verdict.
     pub undecided: Option<Undecided>,
 }
 
-/// Sessions that are not shown.
+/// The sessions that are not shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// They have ended.
+    /// The sessions that have ended.
     pub ended: usize,
-    /// They were not seen for a day.
+    /// The sessions that were not seen for a day.
     pub old: usize,
 }
 
@@ -106,36 +106,36 @@ pub struct Report {
     pub store: String,
     /// The fleet's name, encoded.
     pub fleet: String,
-    /// Whether Frosty only looks on here: then the states are what it would do.
+    /// Whether Frosty is in shadow mode: then the states are what it would do.
     pub shadow: bool,
-    /// Why only this machine's part is known, where the configured server could not be asked.
+    /// Why the configured server could not be read, so that only this machine's part is known.
     pub away: Option<String>,
-    /// What this machine has still to tell the server.
+    /// What this machine has not sent to the server yet.
     pub backlog: Option<Backlog>,
     /// The fleet's hold, if one is in force.
     pub hold: Option<Hold>,
-    /// The sessions, those that want a person first.
+    /// The sessions, those that need a person first.
     pub rows: Vec<Row>,
-    /// What every session of the fleet is shown as.
+    /// The shown name of every session of the fleet.
     pub names: Names,
-    /// Those that are not shown.
+    /// The sessions that are not shown.
     pub left_out: LeftOut,
-    /// Attempts that fill the bang window; `None` where it is switched off.
+    /// The number of attempts that fill the burst window; `None` where it is switched off.
     pub burst: Option<u32>,
     /// Whether any quota is configured.
     pub has_quotas: bool,
-    /// Whether the last hour's journal was longer than is read.
+    /// Whether the last hour's journal was longer than was read.
     pub journal_cut: bool,
-    /// The flags that another command needs to look at the same place, each after a space.
+    /// The flags that another command needs for the same store and fleet, each after a space.
     pub place: String,
 }
 
 impl Report {
-    /// Reads everything; with `all`, those sessions too that are left out otherwise. Admissions that were counted a moment
-    /// ago are not counted again.
+    /// Reads everything; with `all`, also the sessions that are left out otherwise. Admissions that were counted a
+    /// moment ago are not counted again.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub fn read(config: &Config, all: bool, hour: &mut LastHour) -> Result<Self, StoreError> {
         let begun = Instant::now();
         let mut roll = Roll::open(config);
@@ -150,7 +150,7 @@ impl Report {
         let seats: BTreeSet<&str> = shown.iter().map(|(_, s)| s.scope.as_str()).collect();
         let quotas = roll.quotas_left(&survey, &seats)?;
         let is_away = away.is_some();
-        // This machine's journal has only what was decided here.
+        // This machine's journal contains only what was decided here.
         let admissions = if is_away { None } else { hour.count(&mut roll, now, begun) };
         let unknown = ScopeState::default();
         let mut undecided = undecided::all(config.state.as_deref());
@@ -185,7 +185,7 @@ impl Report {
         })
     }
 
-    /// How many sessions are in each state, in the states' order.
+    /// Returns how many sessions are in each state, in the states' order.
     #[must_use]
     pub fn totals(&self) -> Vec<(Kind, usize)> {
         let count = |kind: &Kind| self.rows.iter().filter(|row| row.kind == *kind).count();
@@ -202,19 +202,19 @@ pub struct LastHour {
 }
 
 impl LastHour {
-    /// For people, who wait: counted in no more entries than that takes no time worth speaking of.
+    /// Counts for people, in so few entries that the counting takes no noticeable time.
     #[must_use]
     pub fn for_people() -> Self {
         Self { counted: None, most: MOST_READ / 2, within: Some(SOON) }
     }
 
-    /// For programs.
+    /// Counts for programs.
     #[must_use]
     pub fn for_programs() -> Self {
         Self { counted: None, most: MOST_READ, within: None }
     }
 
-    /// Counts them, unless that was done a moment ago. A journal that cannot be read hides no session.
+    /// Counts the admissions, unless that was done a moment ago. A journal that cannot be read hides no session.
     fn count(&mut self, roll: &mut Roll<'_>, now: Ms, begun: Instant) -> Option<&Admissions> {
         let fresh = self.counted.take().filter(|(at, _)| at.elapsed() < RECOUNT);
         let (most, until) = (self.most, self.within.map(|within| begun + within));
@@ -223,14 +223,14 @@ impl LastHour {
     }
 }
 
-/// Whether a session is there: it has not ended, and was seen lately or has an engine that waits for it.
+/// Returns whether a session is present: it has not ended, and was seen lately or has a waiting engine.
 #[must_use]
 pub fn is_present(session: &SessionState, now: Ms) -> bool {
     LeftOut::default().keeps(session, now)
 }
 
 impl LeftOut {
-    /// Whether a session is shown; one that is not is counted.
+    /// Returns whether a session is shown. A session that is not shown is counted.
     fn keeps(&mut self, session: &SessionState, now: Ms) -> bool {
         if session.phase == Phase::Ended {
             self.ended += 1;
@@ -238,7 +238,7 @@ impl LeftOut {
         }
         let unseen = now.saturating_sub(session.seen);
         let wanted = session.needs_you || session.phase == Phase::Expired || engine::lost(session);
-        // Who rests for days is not seen for days.
+        // A session that rests for days has no event for days.
         let waits = || {
             let reason = Reason::from_code(&session.last_reason);
             !reason.is_some_and(Reason::is_admission) && engine::waits(session)
@@ -250,7 +250,8 @@ impl LeftOut {
 }
 
 impl Row {
-    /// How soon a person should look at it: at a dialog first, then at what only a person can mend, then at all else.
+    /// Returns how soon a person should look at the session: first at a dialog, then at what only a person can fix,
+    /// then at all others.
     fn urgency(&self) -> u8 {
         let by_api = self.hold.as_ref().is_some_and(|(hold, _)| hold.by == BY_API);
         match self.kind {
@@ -260,7 +261,7 @@ impl Row {
         }
     }
 
-    /// What it does, with the time since its last event where that says more.
+    /// Returns the state, with the time since the last event where that adds information.
     #[must_use]
     pub fn state(&self) -> String {
         let age = local_time::age(self.quiet);
@@ -271,8 +272,8 @@ impl Row {
         }
     }
 
-    /// A session, by all that a step of it would be decided from; its admissions are not counted. `is_away` tells that only
-    /// this machine's part is known.
+    /// Builds the row of a session from the state that decides its requests, without its admissions. `is_away` means
+    /// that only this machine's part is known.
     #[must_use]
     pub fn of(config: &Config, id: &str, state: &State, now: Ms, is_away: bool) -> Self {
         let policy = &config.policy;
@@ -310,7 +311,7 @@ impl Row {
             session: &session,
             quota,
             engine: match engine {
-                // It keeps nobody: what would be refused now is all that there is to tell.
+                // Shadow mode stops no session, so only the refusal that would come now can be shown.
                 _ if config.shadow => Engine::Waits,
                 None => Engine::Plain,
                 Some(Standing::Runs | Standing::Unknown) => Engine::Waits,
@@ -334,7 +335,7 @@ impl Row {
             strikes: scope.stop.strikes,
             api_strikes: scope.api_strikes,
             admissions: None,
-            // What this machine counts is not what the server would allow.
+            // This machine's count differs from what the server would allow.
             quota: quota.filter(|_| !is_away),
             quiet: now.saturating_sub(session.seen).max(0),
             name: naming::shown(&id, &session),
@@ -347,13 +348,13 @@ impl Row {
     }
 }
 
-/// Whether this machine has a session's fence from a server, and not what it was answered there.
+/// Returns whether this machine has the session's fence from a server, but not the server's answer.
 fn is_hearsay(session: &SessionState) -> bool {
     let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
     session.last_reason.is_empty() && session.fence.is_some() && !is_prompted
 }
 
-/// Who comes back sooner stands higher.
+/// Returns the sort key: sessions that resume sooner come first.
 fn due(back: Back) -> Ms {
     match back {
         Back::Now => 0,

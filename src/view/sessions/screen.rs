@@ -1,4 +1,4 @@
-//! The terminal: how wide it is, whether it is coloured, and a screen of its own that is drawn anew and given back.
+//! Describes the terminal (its width and colours), and draws on its alternate screen.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -9,16 +9,16 @@ use crate::env;
 use crate::view::sessions::table::Style;
 use crate::view::sessions::width;
 
-/// What is no terminal is this wide.
+/// The width of an output that is not a terminal.
 const PLAIN_WIDTH: usize = 80;
-/// No terminal is taken to be narrower or wider.
+/// The bounds of the width that a terminal may report.
 const NARROWEST: usize = 20;
 const WIDEST: usize = 1000;
-/// A terminal that does not tell its height.
+/// The height of a terminal that does not report one.
 const PLAIN_HEIGHT: usize = 24;
 
-/// How lines are drawn to the standard output: as wide as its terminal; elsewhere nothing is cut off. Coloured where
-/// [`color::is_wanted`] finds so.
+/// Returns the style of the standard output: as wide as its terminal; elsewhere nothing is cut off.
+/// [`color::is_wanted`] decides on colours.
 #[must_use]
 pub fn style() -> Style {
     let out = io::stdout();
@@ -29,7 +29,7 @@ pub fn style() -> Style {
     Style { width: width.clamp(NARROWEST, WIDEST), uncut: !is_terminal, colours }
 }
 
-/// How many lines the terminal has.
+/// Returns the number of lines of the terminal.
 #[must_use]
 pub fn height() -> usize {
     size().map_or(PLAIN_HEIGHT, |(_, height)| height)
@@ -40,11 +40,11 @@ fn size() -> Option<(usize, usize)> {
     (size.ws_col > 0 && size.ws_row > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
 }
 
-/// The terminal's other screen, with no cursor and no wrapping; given back when this is dropped.
+/// The alternate screen of the terminal, without cursor and line wrapping. Dropping it restores the terminal.
 pub struct Screen(());
 
 impl Screen {
-    /// Takes it.
+    /// Switches to the alternate screen.
     ///
     /// # Errors
     /// When nothing can be written.
@@ -54,7 +54,7 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Draws these lines from the top, in one write and without clearing first, so that nothing flickers.
+    /// Draws these lines from the top, in one write and without clearing first, so that the screen does not flicker.
     ///
     /// # Errors
     /// When nothing can be written.
@@ -63,7 +63,7 @@ impl Screen {
         for (i, line) in lines.iter().enumerate() {
             frame.push_str(if i == 0 { "" } else { "\r\n" });
             frame.push_str(line);
-            // Behind a full line the cursor stands on its last character.
+            // After a full line the cursor is on its last character.
             if width::of_painted(line) < columns {
                 frame.push_str("\x1b[K");
             }

@@ -1,4 +1,4 @@
-//! What a session does now, and what brings it back: one pure function, [`of`].
+//! Computes the state of a session and what resumes it, with one pure function, [`of`].
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,48 +25,48 @@ use crate::view::sessions::kind::Back;
 use crate::view::sessions::kind::Kind;
 use crate::view::survey::QuotaLeft;
 
-/// What stands in a session's way may change so often until it would be admitted; no more is looked ahead.
+/// The most consecutive refusals that are looked ahead.
 pub const MOST_DOORS: usize = 8;
 
-/// Who waits for a session since its last stop.
+/// The engine that waits for a session since its last stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// Nobody: the plain engine answers and is gone.
+    /// No engine waits: the plain engine answers and exits.
     Plain,
-    /// A process, as far as can be known.
+    /// A process waits, as far as can be known.
     Waits,
-    /// A process of this machine that is gone.
+    /// A process of this machine that has ended.
     Gone,
 }
 
-/// All that a session's state is told from.
+/// The facts from which a session's state is computed.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The limits.
     pub policy: &'a Policy,
     /// The fleet's hold, if one is in force.
     pub fleet_hold: Option<&'a Hold>,
-    /// The scope it was last seen in.
+    /// The scope in which it was last seen.
     pub scope: &'a ScopeState,
     /// The session.
     pub session: &'a SessionState,
     /// What is left of the quotas that count it.
     pub quota: Option<QuotaLeft>,
-    /// Who waits for it.
+    /// The engine that waits for it.
     pub engine: Engine,
-    /// Whether only the server, which is away, knows what it was answered last.
+    /// Whether only the server knows its last answer, and the server is unreachable.
     pub hearsay: bool,
-    /// Whether its last hook call came to no verdict; `Some(true)` where a process waits until it can.
+    /// Whether its last hook call came to no verdict; `Some(true)` where a process waits until it can be decided.
     pub undecided: Option<bool>,
-    /// A turn without an event for so long may have been broken off.
+    /// A turn without an event for this long may have been interrupted.
     pub park_max: Ms,
     /// The store's clock.
     pub now: Ms,
 }
 
-/// What a session does now and what brings it back. The first that applies: it has ended; it stands at a dialog; nothing
-/// was refused since its last admission or prompt; nobody waits for the answer, any more or at all; and then the rule that
-/// would refuse it if its engine asked now.
+/// Returns the state of a session and what resumes it. The first that applies: it has ended; a dialog is open; nothing
+/// was refused since its last admission or prompt; no engine waits for the answer (any more, or at all); else the rule
+/// that would refuse its engine's request now.
 #[must_use]
 pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
     let session = facts.session;
@@ -82,12 +82,12 @@ pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
     if session.needs_you {
         return (Kind::NeedsYou, Back::Answer);
     }
-    // What this machine was told of it is how long it rests, not that it went on since.
+    // This machine knows how long the session rests, and not whether it continued since.
     if facts.hearsay && facts.engine != Engine::Waits {
         return (Kind::Unknown, Back::Nothing);
     }
     if let Some(moving) = unrefused(facts) {
-        // A turn that a person broke off (Esc) sends no event (client 2.1.331).
+        // A turn that a person interrupted (Esc) sends no event (client 2.1.331).
         let is_silent = moving == Kind::Running && facts.now.saturating_sub(session.seen) > facts.park_max;
         return (if is_silent { Kind::NoEvent } else { moving }, Back::Nothing);
     }
@@ -104,7 +104,8 @@ pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
     }
 }
 
-/// What it does where no ask of it was refused, or no turn of it failed, since it was last admitted or prompted.
+/// Returns the state of a session that had no refused request and no failed turn since it was last admitted or
+/// prompted.
 fn unrefused(facts: &Facts<'_>) -> Option<Kind> {
     let (session, scope) = (facts.session, facts.scope);
     let begun = session.begun.as_ref();
@@ -114,7 +115,7 @@ fn unrefused(facts: &Facts<'_>) -> Option<Kind> {
     match Reason::from_code(&session.last_reason) {
         None if begun.is_none() => Some(Kind::Idle),
         Some(reason) if reason.is_admission() => {
-            // A failed turn asks nothing by itself. The first good stop clears what it left.
+            // A failed turn sends no request by itself. The first successful stop clears what it left.
             let failed = scope.api_strikes > 0 || scope.api_holds > 0;
             let since = begun.is_some_and(|begun| scope.stop.admitted_at.is_none_or(|at| at < begun.at));
             (!(failed && since)).then_some(Kind::Running)
@@ -123,7 +124,8 @@ fn unrefused(facts: &Facts<'_>) -> Option<Kind> {
     }
 }
 
-/// An engine waits: what it would be answered now, and when it would be admitted.
+/// Returns the state of a session with a waiting engine: what a request would be answered now, and when it would be
+/// admitted.
 fn waiting(facts: &Facts<'_>) -> (Kind, Back) {
     let mut first = None;
     let mut at = facts.now;
@@ -139,7 +141,8 @@ fn waiting(facts: &Facts<'_>) -> (Kind, Back) {
     }
     match first {
         Some(reason) => (kind(reason), Back::At(at)),
-        // Its time is over and it has not asked yet, or a project's own limits are tighter than these.
+        // Its time is over and its engine has not sent the request yet, or a project's own limits are tighter than
+        // these.
         None => {
             let back = if facts.now.saturating_sub(due_since(facts)) <= ASKS_WITHIN { Back::Now } else { Back::Later };
             (Reason::from_code(&facts.session.last_reason).map_or(Kind::Guard, kind), back)
@@ -147,10 +150,10 @@ fn waiting(facts: &Facts<'_>) -> (Kind, Back) {
     }
 }
 
-/// An engine asks no later than that after its time has come.
+/// An engine sends its request at most this long after its time has come.
 const ASKS_WITHIN: Ms = 6000;
 
-/// Since when nothing of these limits stands against it; a wake-up has just come, as far as is known.
+/// Returns since when none of these limits refuses the session. A wake-up counts as just received.
 fn due_since(facts: &Facts<'_>) -> Ms {
     let Facts { scope, session, now, .. } = facts;
     if session.woken {
@@ -171,9 +174,9 @@ fn due_since(facts: &Facts<'_>) -> Ms {
     ends.into_iter().flatten().filter(|end| end <= now).max().unwrap_or(0)
 }
 
-/// The rule that would refuse a paced ask at this time, and when it would not any more, if a time ends it.
+/// Returns the rule that would refuse a paced request at this time, and when it ends, if a time ends it.
 fn refusal(facts: &Facts<'_>, at: Ms) -> Option<(Reason, Option<Ms>)> {
-    // A release slot that was given stands; which one comes next is told by the ask alone.
+    // A release slot that was given stays. Only the request itself determines the next one.
     let slots = facts.session.slot.map(|slot| Span::new(0, slot));
     let fleet = FleetState { hold: facts.fleet_hold.cloned(), slots, ..FleetState::default() };
     let mut state = State { fleet, scope: facts.scope.clone(), session: facts.session.clone() };
@@ -185,7 +188,7 @@ fn refusal(facts: &Facts<'_>, at: Ms) -> Option<(Reason, Option<Ms>)> {
     frees.map(|frees| (Reason::Quota, Some(frees)))
 }
 
-/// The limits but the quotas, which are counted where they are kept.
+/// Returns the limits without the quotas, which are counted where they are kept.
 fn unlimited(policy: &Policy) -> Policy {
     let mut policy = policy.clone();
     policy.stop.quotas.clear();
@@ -233,7 +236,7 @@ fn kind(reason: Reason) -> Kind {
     }
 }
 
-/// Who ends what no time ends.
+/// Returns what ends a refusal that no time ends.
 fn ended_by(reason: Reason) -> Back {
     match reason.end() {
         End::Release => Back::Release,

@@ -1,4 +1,4 @@
-//! The report as lines for a terminal.
+//! Formats the report as lines for a terminal.
 
 use crate::local_time;
 use crate::policy::documents::Hold;
@@ -10,23 +10,23 @@ use crate::view::sessions::kind::Back;
 use crate::view::sessions::kind::Kind;
 use crate::view::sessions::width;
 
-/// No name is cut shorter.
+/// The least width of a name.
 const NARROWEST_NAME: usize = 10;
-/// So much of the last reason is shown beside any name: the longest code.
+/// The least width of the last reason beside any name: the longest code.
 const REASON: usize = 12;
-/// Between two columns.
+/// The gap between two columns.
 const GAP: &str = "  ";
-/// Before a line that goes on.
+/// The indent of a continued line.
 const INDENT: &str = "  ";
 
 /// How lines are drawn.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
-    /// Columns of the terminal.
+    /// The columns of the terminal.
     pub width: usize,
-    /// Whether lines may be longer than that: nothing is cut off.
+    /// Whether lines may be longer than that, so that nothing is cut off.
     pub uncut: bool,
-    /// Whether it is coloured.
+    /// Whether the output is coloured.
     pub colours: bool,
 }
 
@@ -59,7 +59,7 @@ fn colour(kind: Kind) -> &'static str {
     }
 }
 
-/// The head: the store, what is wrong with it, the fleet's hold, and how many are in each state.
+/// Returns the head: the store and its problems, the fleet's hold, and how many sessions are in each state.
 #[must_use]
 pub fn head(report: &Report, style: Style) -> Vec<String> {
     let mut lines = Vec::new();
@@ -89,7 +89,7 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
     lines
 }
 
-/// A list, on as many lines as it takes.
+/// Formats a list on as many lines as it needs.
 fn wrapped(begin: &str, items: impl Iterator<Item = String>, most: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = begin.to_owned();
@@ -109,14 +109,14 @@ fn wrapped(begin: &str, items: impl Iterator<Item = String>, most: usize) -> Vec
     lines.into_iter().map(|line| width::cut(&line, most)).collect()
 }
 
-/// That the store could not be asked, and of when the rows below are.
+/// Returns the line for a store that could not be read, with the time of the rows below.
 #[must_use]
 pub fn trouble(why: &str, last: Option<&Report>, style: Style) -> String {
     let of = last.map(|report| format!("as of {}: ", local_time::clock(report.now, report.now))).unwrap_or_default();
     style.line(ALARM, &format!("{of}{}", text::line(why)))
 }
 
-/// What has not come to the server yet.
+/// Returns the line about what was not sent to the server yet.
 fn backlog(report: &Report) -> Option<String> {
     let backlog = report.backlog.as_ref()?;
     let mut said = Vec::new();
@@ -156,7 +156,7 @@ fn held(hold: &Hold, now: crate::view::sessions::Ms) -> String {
     format!("by {} {until}: {}", text::line(&hold.by), text::line(&hold.reason))
 }
 
-/// What is said where there is nobody to show.
+/// Returns the lines that are shown where no session is.
 #[must_use]
 pub fn nobody(report: &Report, style: Style) -> Vec<String> {
     if report.left_out != crate::view::sessions::LeftOut::default() {
@@ -170,7 +170,7 @@ pub fn nobody(report: &Report, style: Style) -> Vec<String> {
     lines.iter().map(|line| style.line("", line)).collect()
 }
 
-/// How many sessions are not shown.
+/// Returns the line with the number of sessions that are not shown.
 #[must_use]
 pub fn foot(report: &Report, style: Style) -> Option<String> {
     let left = report.left_out;
@@ -218,7 +218,7 @@ impl Column {
     }
 }
 
-/// The table's head and a line for each session, none wider than the style.
+/// Returns the table's head and a line for each session, none wider than the style.
 #[must_use]
 pub fn rows(report: &Report, style: Style) -> Vec<String> {
     let rows = &report.rows;
@@ -263,7 +263,7 @@ pub fn rows(report: &Report, style: Style) -> Vec<String> {
         let drawn = line(&|at, column, width| {
             let cell = column.cell(i, width);
             match at {
-                // Cut after it is painted, a line would lose the end of its colour.
+                // A line that is cut after it is painted would lose the end of its colour.
                 1 if !narrow => style.paint(colour(row.kind), &cell),
                 _ => cell,
             }
@@ -274,7 +274,7 @@ pub fn rows(report: &Report, style: Style) -> Vec<String> {
     lines
 }
 
-/// What stands before each column: numbers stand closer together.
+/// Returns the gap before each column: numbers are closer together.
 fn gaps(columns: &[Column]) -> Vec<&'static str> {
     let mut before: Option<&Column> = None;
     let gap = |column| match before.replace(column) {
@@ -285,7 +285,7 @@ fn gaps(columns: &[Column]) -> Vec<&'static str> {
     columns.iter().map(gap).collect()
 }
 
-/// The columns between the first and the last take what they need; those two share what is left.
+/// Computes the widths: the columns between the first and the last take what they need, and those two share the rest.
 fn widths(columns: &[Column], total: usize) -> Vec<usize> {
     let mut widths: Vec<usize> = columns.iter().map(Column::natural).collect();
     let last = widths.len().saturating_sub(1);
@@ -303,7 +303,7 @@ fn widths(columns: &[Column], total: usize) -> Vec<usize> {
     widths
 }
 
-/// The names of all: of several that bear the same one, the digits that tell them apart are not cut off.
+/// Returns the names. If several sessions have the same name, the digits that distinguish them are not cut off.
 fn names(report: &Report) -> Column {
     let parts = |row: &Row| {
         let (name, end) = report.names.parts(&row.id);
@@ -336,13 +336,13 @@ fn strikes(row: &Row) -> String {
     if row.kind == Kind::ApiCooldown { row.api_strikes.to_string() } else { row.strikes.to_string() }
 }
 
-/// Who holds it and why; else the reason of its last verdict, and what more there is to say of it.
+/// Returns the hold and its reason, else the reason of the last verdict with its details.
 fn reason(row: &Row) -> String {
     if let Some(mark) = &row.undecided {
         return format!("{}: {}", text::line(&mark.reason), text::line(&mark.why));
     }
     if let Some((hold, false)) = &row.hold {
-        // Whatever it was refused for last, the hold is what a person can do something about.
+        // A person can act on the hold, whatever the last refusal was.
         return format!("held by {}: {}", text::line(&hold.by), text::line(&hold.reason));
     }
     let reason = text::line(&row.session.last_reason);

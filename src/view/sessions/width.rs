@@ -1,14 +1,14 @@
-//! How much room text takes on a terminal, where East Asian characters and emoji take two columns.
+//! Measures the width of text on a terminal, where East Asian characters and emoji take two columns.
 
 use unicode_width::UnicodeWidthChar;
 
-/// How many columns it takes.
+/// Returns the number of columns of the text.
 #[must_use]
 pub fn of(text: &str) -> usize {
     text.chars().map(of_char).sum()
 }
 
-/// The same for text with colours in it.
+/// Returns the same for text with colours in it.
 #[must_use]
 pub fn of_painted(text: &str) -> usize {
     let mut parts = text.split("\x1b[");
@@ -20,7 +20,7 @@ fn of_char(c: char) -> usize {
     c.width().unwrap_or(0)
 }
 
-/// The text in at most so many columns; what is cut off leaves an `…`.
+/// Returns the text in at most `most` columns; an `…` replaces what is cut off.
 #[must_use]
 pub fn cut(text: &str, most: usize) -> String {
     if of(text) <= most {
@@ -40,13 +40,13 @@ pub fn cut(text: &str, most: usize) -> String {
     out
 }
 
-/// The text in exactly so many columns.
+/// Returns the text in exactly so many columns.
 #[must_use]
 pub fn fill(text: &str, columns: usize) -> String {
     pad(cut(text, columns), columns)
 }
 
-/// The text in at least so many columns.
+/// Returns the text in at least so many columns.
 #[must_use]
 pub fn pad(mut text: String, columns: usize) -> String {
     text.extend(std::iter::repeat_n(' ', columns.saturating_sub(of(&text))));

@@ -1,4 +1,4 @@
-//! Which of several states wins, one line for each case.
+//! Tests which of several states wins, one line for each case.
 
 use crate::policy::documents::Begun;
 use crate::policy::documents::Rest;
@@ -7,7 +7,7 @@ use crate::view::sessions::state::*;
 
 const NOW: Ms = 1_800_000_000_000;
 
-/// A session that stopped a minute ago and was refused.
+/// Returns a session that stopped a minute ago and was refused.
 fn refused(reason: &str) -> SessionState {
     let begun = Some(Begun { at: NOW - 60_000, id: "stop".to_owned() });
     SessionState {
@@ -232,11 +232,11 @@ fn which_state_wins() {
             now: NOW,
         };
         assert_eq!(of(&facts), (kind, back), "{what}");
-        // Of what only the server knows no more is told than that an engine waits.
+        // If only the server knows the state, only the waiting engine is shown.
         let seen = matches!(kind, Kind::Ended | Kind::NeedsYou);
         let unknown = if seen || engine == Waits { (kind, back) } else { (Kind::Unknown, Back::Nothing) };
         assert_eq!(of(&Facts { hearsay: true, ..facts }), unknown, "{what}");
-        // A turn of which no event came for long may have been broken off; nothing else changes with time alone.
+        // A turn without an event for long may have been interrupted. Time alone changes no other state.
         let silent = SessionState { seen: NOW - 600_001, ..session.clone() };
         let expected = if kind == Kind::Running { Kind::NoEvent } else { kind };
         assert_eq!(of(&Facts { session: &silent, ..facts }).0, expected, "{what}");
