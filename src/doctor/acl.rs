@@ -1,6 +1,6 @@
-//! Whether the server's user may do what Frosty does, tried command by command. Each is called so that it reads, or is
-//! refused for its arguments: a server looks at the user's rights before it looks at those. `ACL DRYRUN` would tell the same,
-//! but needs rights of its own, and not every server has it.
+//! Checks command by command whether the server's user has the rights that Frosty needs. Each command is called so that
+//! it only reads, or is refused for its arguments: a server checks the user's rights before the arguments. `ACL DRYRUN`
+//! would give the same answer, but needs rights of its own, and not every server has it.
 
 use redis::{Cmd, Value};
 
@@ -16,16 +16,16 @@ use crate::text;
 
 const NAME: &str = "rights";
 
-/// What trying brought.
+/// The result of the trial.
 #[derive(Debug, Default)]
 pub(super) struct Tried {
-    /// What is missing, as words of a rule.
+    /// The missing rights, as words of an ACL rule.
     pub(super) denied: Vec<&'static str>,
-    /// Why it takes no writes, in its own words.
+    /// The server's reason for refusing writes.
     pub(super) unwritable: Option<String>,
 }
 
-/// Tries everything; afterwards the connection only listens.
+/// Tries every command. Afterwards the connection only listens.
 ///
 /// # Errors
 /// When the connection ends.
@@ -52,20 +52,20 @@ pub(super) fn try_all(link: &mut Link<'_>, config: &Config) -> Result<Tried, Sto
     Ok(tried)
 }
 
-/// Whether a refusal is for the command and not for its keys or channels. A name in it may hold any word.
+/// Returns whether a refusal concerns the command and not its keys or channels. A name in it may contain any word.
 fn is_about_the_command(said: &str) -> bool {
     said.contains("to run the")
         || !["one of the keys", "one of the channels", "to access"].iter().any(|w| said.contains(w))
 }
 
-/// Whether the user may do what Frosty does; nothing to say where that was not learnt.
+/// Returns whether the user has every right; `None` where that is not known.
 pub(super) fn rights(told: &Told, server: &Server, config: &Config) -> Option<Check> {
     let denied = told.denied.as_ref()?;
     let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::word);
     if denied.is_empty() {
         return Some(Check::ok(NAME, format!("the user {user} may do all that Frosty does")));
     }
-    // Pasted into a shell, where only the commands are words as they are.
+    // The words are pasted into a shell, where only the command rights need no quotes.
     let word = |word: &&str| match *word {
         JOURNAL => text::word(&format!("~{}", config.stream)),
         word if word.starts_with('+') => word.to_owned(),

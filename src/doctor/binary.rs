@@ -1,4 +1,4 @@
-//! Checks the two programs: whether what runs, what is on the PATH and what is registered belong together.
+//! Checks the two programs: whether the running one, the one on the PATH and the registered one belong together.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long the hook binary may take to print its version.
 const ANSWERS: Duration = Duration::from_secs(2);
 
-/// This program, the hook binary beside it, and each program that the hooks run.
+/// Checks this program, the hook binary beside it, and each program that the hooks run.
 pub(super) fn checks(registered: &Registered, project: &Path) -> Vec<Check> {
     let own = match std::env::current_exe() {
         Ok(own) => own,
@@ -45,7 +45,7 @@ pub(super) fn checks(registered: &Registered, project: &Path) -> Vec<Check> {
     checks
 }
 
-/// The hook binary beside this program: missing, or of another version.
+/// Checks the hook binary beside this program: whether it is missing, or has another version.
 fn beside(own: &Path) -> Option<Check> {
     let path = own.with_file_name(HOOK_BINARY);
     let shown = text::path(&path);
@@ -66,12 +66,12 @@ fn beside(own: &Path) -> Option<Check> {
     })
 }
 
-/// Shows both programs. Where the repository is, whose install.sh puts them in place, is not known.
+/// Returns the command that lists both programs. The path of the repository's install.sh is not known.
 fn cure(own: &Path) -> String {
     format!("ls -l {}", text::path(own.parent().unwrap_or(own)))
 }
 
-/// Entries that an earlier version of `frosty install` wrote: they run `frosty hook`, which starts more slowly.
+/// Finds entries that an earlier version of `frosty install` wrote. They run `frosty hook`, which starts more slowly.
 fn old_form(registered: &Registered, project: &Path) -> Option<Check> {
     let is_old =
         |hook: &Hook| owner(hook) == Owner::Installed && call(hook).is_some_and(|call| !call.is_of_hook_binary());
@@ -83,7 +83,7 @@ fn old_form(registered: &Registered, project: &Path) -> Option<Check> {
 
 fn of(registered: &Path, own: &Path, project: &Path, again: &str) -> Option<Check> {
     let named = text::path(registered);
-    // What the shell makes of it is not ours to guess.
+    // The shell expands such a name, so the program is not known here.
     if named.contains(['$', '~']) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The client: whether its version knows what is registered.
+//! Checks whether the client's version supports what is registered.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,19 +10,20 @@ use crate::read;
 use crate::text;
 
 const CLIENT: &str = "client";
-/// How long it may take to say its version.
+/// How long the client may take to print its version.
 const ANSWERS: Duration = Duration::from_secs(3);
 
-/// The pinned version of `tests/client/run.sh`, with which everything was tested.
+/// The pinned version of `tests/client/run.sh`, with which all scenarios were tested.
 const TESTED: Version = (2, 1, 332);
-/// The oldest that is known to have `asyncRewake` among its hooks' fields; it is not known which one brought it.
+/// The oldest version that is known to have `asyncRewake` among its hooks' fields. The version that introduced it is
+/// not known.
 const HAS_REWAKE: Version = (2, 1, 160);
-/// The one that brought hooks without a shell (`"args"`), according to its notes.
+/// The version that introduced hooks without a shell (`"args"`), according to its release notes.
 const HAS_ARGS: Version = (2, 1, 139);
 
 type Version = (u32, u32, u32);
 
-/// What is registered that an old client may not know.
+/// The registered features that an old client may not support.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Needs {
     /// `asyncRewake`.
@@ -31,7 +32,7 @@ pub(super) struct Needs {
     pub(super) args: bool,
 }
 
-/// The client that a shell would start.
+/// Checks the client that a shell would start.
 pub(super) fn check(needs: Needs) -> Check {
     let Some(path) = env::on_path("claude") else {
         return Check::note(CLIENT, "no claude on the PATH, so its version is not known").cured_by("claude --version");
@@ -55,7 +56,7 @@ fn version_of(path: &Path) -> Option<(String, Option<Version>)> {
     Some((said, version))
 }
 
-/// `2.1.331 (Claude Code)`.
+/// Parses a text such as `2.1.331 (Claude Code)`.
 fn parse(said: &str) -> Option<Version> {
     let mut numbers = said.split_whitespace().next()?.splitn(3, '.').map(|n| n.parse().ok());
     Some((numbers.next()??, numbers.next()??, numbers.next()??))

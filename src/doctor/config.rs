@@ -1,4 +1,4 @@
-//! Where the configuration comes from, and what of it is wrong.
+//! Checks the sources of the configuration, and reports the wrong ones.
 
 use super::report::{Check, State};
 use crate::config::Layer;
@@ -10,11 +10,11 @@ use crate::text;
 const CONFIG: &str = "config";
 const ENVIRONMENT: &str = "environment";
 
-/// One line for the layers, one for each that is wrong, and one for the variables that nobody reads.
+/// Returns one line for the layers, one for each wrong layer, and one for the variables that Frosty does not read.
 pub(super) fn checks(env: &Env, layers: &[Layer]) -> Vec<Check> {
     let mut checks = vec![merged(layers)];
     for (layer, wrong) in layers.iter().filter_map(|l| Some((l, l.wrong.as_ref()?))) {
-        // The error names its file; of a variable or a flag it says only where such are.
+        // The error names its file. For a variable or a flag it names only the kind of source.
         let name = if layer.keys.is_empty() && !layer.name.contains('/') { &layer.name } else { "" };
         let mut check = Check::of_error(CONFIG, State::Fail, &wrong.to_string());
         if !name.is_empty() && !check.found.contains(name) {
@@ -26,7 +26,7 @@ pub(super) fn checks(env: &Env, layers: &[Layer]) -> Vec<Check> {
     checks
 }
 
-/// What is laid over what, the last one winning.
+/// Lists the layers in their order; the last one wins.
 fn merged(layers: &[Layer]) -> Check {
     let shown = |layer: &Layer| match (&layer.wrong, layer.keys.as_slice()) {
         (Some(_), _) => format!("{} (left out)", layer.name),
@@ -42,7 +42,7 @@ fn unread(env: &Env, unread: &[String]) -> Vec<Check> {
     if !unread.is_empty() {
         let names: Vec<String> = unread.iter().map(|name| text::line(name)).collect();
         let found = format!("nobody reads {}", names.join(", "));
-        // No shell can unset a name that it could not have set.
+        // A shell can unset only a name that it could have set.
         let is_name = |name: &&String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let known: Vec<&str> = unread.iter().filter(is_name).map(String::as_str).collect();
         let cure = if known.is_empty() { "env".to_owned() } else { format!("unset {}", known.join(" ")) };
@@ -56,7 +56,7 @@ fn unread(env: &Env, unread: &[String]) -> Vec<Check> {
         );
         checks.push(Check::note(ENVIRONMENT, found).cured_by("less .claude/settings.json .claude/settings.local.json"));
     }
-    // The two that set no key.
+    // These two variables set no key.
     for (name, set) in [
         ("FROSTY_STORE_PASSWORD_FILE", env.store_password_file.is_some()),
         ("FROSTY_STORE_CA_FILE", env.store_ca_file.is_some()),

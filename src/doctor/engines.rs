@@ -1,4 +1,4 @@
-//! Whether the engines that should be waiting on this machine are alive.
+//! Checks whether the engines that should wait on this machine are running.
 
 use super::report::Check;
 use crate::clock;
@@ -12,10 +12,10 @@ use crate::store::fleet_reader::Session;
 use crate::text;
 
 const ENGINES: &str = "engines";
-/// How many lost sessions are named.
+/// The number of lost sessions that are named.
 const MOST_NAMED: usize = 3;
 
-/// How many engines wait on this machine, and which are lost.
+/// Returns how many engines wait on this machine, and which are lost.
 pub(super) fn check(config: &Config) -> Check {
     let mut roll = Roll::open(config);
     match roll.sessions() {
@@ -24,12 +24,12 @@ pub(super) fn check(config: &Config) -> Check {
             let known = of(&sessions);
             Check { found: format!("{}, as far as this machine knows without the server", known.found), ..known }
         }
-        // What is wrong with it is told where the store is looked at.
+        // The check of the store reports the error.
         _ => Check::note(ENGINES, "not known while the store does not tell its sessions"),
     }
 }
 
-/// How many engines wait in the fleet, on whatever machine; `None` where the store does not list its sessions.
+/// Returns how many engines wait in the fleet, on all machines; `None` where the store does not list its sessions.
 pub(super) fn waiting(config: &Config) -> Option<usize> {
     let mut roll = Roll::open(config);
     let sessions = roll.sessions().ok().filter(|_| roll.away().is_none())?;

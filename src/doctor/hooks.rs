@@ -1,4 +1,4 @@
-//! Whether Frosty is registered as it should be: once, whole, and beside nothing that goes on without asking.
+//! Checks whether Frosty is registered once, completely, and without another hook that continues sessions unthrottled.
 
 use std::path::Path;
 
@@ -15,12 +15,12 @@ use crate::text;
 
 const HOOKS: &str = "hooks";
 
-/// Events without which an engine is blind: who is there, who took over, who left, and what failed.
+/// The events that an engine needs to learn of a session's start, its prompts, its end, and its failures.
 const NEEDED: [&str; 4] = ["SessionStart", "UserPromptSubmit", "SessionEnd", "StopFailure"];
-/// Events that it can do without.
+/// The events that an engine can work without.
 const HELPFUL: [&str; 2] = ["PreCompact", "Notification"];
 
-/// What is registered, and what beside it.
+/// Checks the registered hooks, and other hooks on the same events.
 pub(super) fn checks(registered: &Registered, config: &Config, env: &Env, project: &Path) -> Vec<Check> {
     let unread = registered.unread.iter().map(|e| Check::of_error(HOOKS, State::Fail, &e.to_string()));
     let mut checks: Vec<Check> = unread.collect();
@@ -56,7 +56,7 @@ fn two(engines: &[(&Source, &Hook, Engine)], project: &Path) -> Check {
     };
     let all: Vec<String> = engines.iter().map(one).collect();
     let found = format!("{what}, so that each stop is asked {} times: {}", engines.len(), all.join("; "));
-    // The last but those of whoever looks after the machine can be taken out by the person who asks.
+    // The user can remove every engine but those of the machine's administrator. The last one of these is named.
     let mine = engines.iter().rfind(|(source, ..)| **source != Source::Settings(Place::Managed));
     let other = mine.or(engines.first()).map(|(source, hook, engine)| match source {
         Source::Plugin(plugin) => Other::Plugin(plugin.clone()),
@@ -82,7 +82,7 @@ fn missing(registered: &Registered, cure: &str) -> Vec<Check> {
     checks
 }
 
-/// In the user's settings an engine is every project's, also of those that never asked for it.
+/// An engine in the user's settings concerns every project, also those in which Frosty was not installed.
 fn everywhere(engines: &[(&Source, &Hook, Engine)], config: &Config) -> Option<Check> {
     let (_, hook, engine) = engines.iter().find(|(source, ..)| **source == Source::Settings(Place::User))?;
     let arm = flags(hook).ok().and_then(|flags| flags.arm).and_then(|arm| Arm::from_name(&arm));
@@ -93,10 +93,10 @@ fn everywhere(engines: &[(&Source, &Hook, Engine)], config: &Config) -> Option<C
     })
 }
 
-/// Other events that are told more than once; a second engine is told of already.
+/// Finds other events that are registered more than once. A second engine is reported elsewhere.
 fn doubled(registered: &Registered) -> Option<Check> {
     let of = |event: &'static str| registered.ours().filter(move |(_, hook)| hook.event == event);
-    // The continuous engine has two on the session's start: one answers, the other waits.
+    // The continuous engine has two hooks on SessionStart: one answers, the other waits.
     let is_pair = |event: &str| {
         event == "SessionStart" && {
             let waits =

@@ -1,5 +1,5 @@
-//! Whether everything is as it should be: what `frosty doctor` looks at. Nothing is made, mended or written, every question to
-//! somebody else has a deadline, and what is broken hides nothing else.
+//! Checks the whole installation for `frosty doctor`. It creates, repairs and writes nothing. Every query to another
+//! process has a deadline, and a failed check hides no other.
 
 use std::path::{Path, PathBuf};
 
@@ -59,7 +59,7 @@ pub fn examine(env: &Env, project: &Path, place: &Flags) -> Vec<Check> {
     checks
 }
 
-/// The flags that the registered engine is called with, and over them those of this command line.
+/// Returns the flags of the registered engine, overridden by those of this command line.
 fn as_registered(registered: &Registered, place: &Flags) -> Flags {
     let engines = registered.engines();
     let flags = engines.iter().find_map(|(_, hook, _)| registered::flags(hook).ok()).unwrap_or_default();
@@ -75,7 +75,8 @@ fn needs(registered: &Registered) -> client::Needs {
     needs
 }
 
-/// The command that registers a hook anew, where `frosty install` wrote it; else an editor on its file.
+/// Returns the command that registers a hook anew, where `frosty install` wrote it; else an editor command for its
+/// file.
 fn again(registered: &Registered, source: &Source, hook: &Hook, project: &Path) -> String {
     let install = match source {
         Source::Plugin(plugin) if !plugin.is_lying() => {
@@ -87,7 +88,7 @@ fn again(registered: &Registered, source: &Source, hook: &Hook, project: &Path) 
         Source::Settings(Place::Local) => format!("{} --local", install(project)),
         Source::Settings(Place::Project) => install(project),
     };
-    // Which engine all entries of a file make is told by one of them alone.
+    // A single entry shows which engine all entries of a file form.
     let is_stop = |stop: &Hook| stop.file == hook.file && owner(stop) == Owner::Installed;
     let plain = registered.engines().iter().any(|(_, stop, engine)| is_stop(stop) && *engine == Engine::Plain);
     format!("{install}{}", if plain { " --plain" } else { "" })
@@ -102,12 +103,12 @@ fn edit(file: &Path) -> String {
     format!("${{EDITOR:-vi}} {}", text::path(file))
 }
 
-/// An editor on the user's own configuration.
+/// Returns an editor command for the user's own configuration.
 fn edit_own(env: &Env) -> String {
     env.user_file().map_or_else(|| "${EDITOR:-vi} ~/.claude/frosty.json".to_owned(), |file| edit(&file))
 }
 
-/// The project that is meant: the one named, else the client's, else the working folder.
+/// Returns the project: the one named, else the client's, else the working directory.
 #[must_use]
 pub fn project(env: &Env, named: Option<PathBuf>) -> PathBuf {
     let here = || std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));

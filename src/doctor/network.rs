@@ -1,4 +1,5 @@
-//! Who else reaches the server: whether it lets the network in without a password, and how a Dragonfly spreads its work.
+//! Checks which machines reach the server: whether it accepts the network without a password. Also checks how a
+//! Dragonfly distributes its work over threads.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,19 +20,19 @@ const THREADS: &str = "threads";
 /// How long the console may take to answer.
 const CONSOLE_ANSWERS: Duration = Duration::from_millis(300);
 
-/// Who gets in.
+/// How the server can be reached.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Door {
-    /// Whether it answers who gives no password.
+    /// Whether it answers clients that send no password.
     pub(super) unlocked: bool,
-    /// Whether it listens where other machines reach it; `None` where that cannot be told.
+    /// Whether it listens on an address that other machines reach; `None` where that is not known.
     pub(super) on_the_network: Option<bool>,
-    /// Whether its HTTP console answers without a password (Dragonfly serves it on the same port unless it was started with
-    /// `--primary_port_http_enabled=false`, and asks for `--requirepass` where there is one).
+    /// Whether its HTTP console answers without a password. Dragonfly serves the console on the same port, unless it
+    /// was started with `--primary_port_http_enabled=false`, and requires `--requirepass` where that is set.
     pub(super) console: bool,
 }
 
-/// Looks at the door from outside.
+/// Tests the access to the server without credentials.
 pub(super) fn door(config: &Config, server: &Server, told: &Told) -> Door {
     let unlocked = Link::connect(config, server, Instant::now() + config.budget)
         .and_then(|mut link| one(&mut link, &cmd("TIME")))
@@ -44,12 +45,12 @@ fn listens(server: &Server, told: &Told) -> Option<bool> {
     if !is_loopback(&server.host) {
         return Some(true);
     }
-    // Redis lets nobody in from elsewhere then, as long as there is no password.
+    // In protected mode Redis accepts no other machine while there is no password.
     if told.setting("protected-mode") == Some("yes") {
         return Some(false);
     }
     match told.setting("bind") {
-        // Dragonfly's default: every interface.
+        // Dragonfly listens on every interface by default.
         Some("") if told.dragonfly().is_some() => Some(true),
         Some(addresses) => Some(addresses.split_whitespace().any(|a| !is_loopback(a.trim_start_matches('-')))),
         None => by_the_system(server.port),
@@ -60,8 +61,8 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
-/// Whether a socket of this machine that listens on the port does so beyond loopback (Linux); `None` without any, as where
-/// the server lives in a container.
+/// Returns whether a socket of this machine that listens on the port does so beyond loopback (Linux). `None` means that
+/// there is no such socket, as for a server in a container.
 fn by_the_system(port: u16) -> Option<bool> {
     let sockets = ["tcp", "tcp6"].iter().filter_map(|kind| fs::read_to_string(format!("/proc/net/{kind}")).ok());
     let mut found = None;
@@ -76,7 +77,8 @@ fn by_the_system(port: u16) -> Option<bool> {
 /// `::1` as the kernel prints it.
 const V6_LOOPBACK: &str = "00000000000000000000000001000000";
 
-/// The addresses that listen on the port, as the kernel prints them: words of four bytes, the lowest byte first.
+/// Returns the addresses that listen on the port, as the kernel prints them: words of four bytes, the lowest byte
+/// first.
 fn listeners(table: &str, port: u16) -> Vec<&str> {
     let listens = |line: &'_ str| -> Option<(String, bool)> {
         let mut columns = line.split_whitespace().skip(1);
@@ -88,7 +90,7 @@ fn listeners(table: &str, port: u16) -> Vec<&str> {
     table.lines().filter(own).filter_map(|line| line.split_whitespace().nth(1)?.split(':').next()).collect()
 }
 
-/// Whether `GET /` is answered with a page.
+/// Returns whether `GET /` is answered with a page.
 fn console(server: &Server) -> std::io::Result<bool> {
     let found = resolve(server, Instant::now() + CONSOLE_ANSWERS)?;
     let Some(address) = found.first() else { return Ok(false) };
@@ -100,7 +102,7 @@ fn console(server: &Server) -> std::io::Result<bool> {
     Ok(head.starts_with(b"HTTP/1.") && head.ends_with(b" 200"))
 }
 
-/// Whether the network gets in without a password.
+/// Checks whether the network has access without a password.
 pub(super) fn open(told: &Told, server: &Server) -> Check {
     let Door { unlocked, on_the_network, console } = told.door;
     if !unlocked {
@@ -127,7 +129,8 @@ pub(super) fn open(told: &Told, server: &Server) -> Check {
     }
 }
 
-/// Whether a Dragonfly with several threads keeps what a stop needs on one of them; nothing to say of others.
+/// Checks whether a Dragonfly with several threads keeps the keys of a Stop event on one of them; `None` for other
+/// servers.
 pub(super) fn threads(told: &Told, server: &Server, config: &Config, edit: &str) -> Option<Check> {
     told.dragonfly()?;
     let threads: u32 = told.info("thread_count")?.parse().ok()?;

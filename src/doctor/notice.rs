@@ -1,4 +1,4 @@
-//! What everything else may be misread without: whether Frosty only looks on, and whether whom it tells can be told.
+//! Reports what changes the meaning of all other lines: shadow mode, and notifications that cannot be delivered.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::text;
 const MODE: &str = "mode";
 const NOTIFY: &str = "notify";
 
-/// Nothing to say where Frosty decides and nobody is to be told.
+/// Returns no line where Frosty decides and no notification is configured.
 pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
     let mode = config.shadow.then(|| {
         let found = "shadow: it decides and journals, and stands aside; no session is continued or kept from anything, until \

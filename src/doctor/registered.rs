@@ -1,4 +1,4 @@
-//! What of Frosty is registered for a project, from every settings file that the client reads for it.
+//! Reads Frosty's registrations for a project, from every settings file that the client reads for it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,17 +13,17 @@ use crate::hook::{self, flags::Wrong};
 use crate::settings::plugins::{Plugin, plugins};
 use crate::text;
 
-/// Whose a registration is.
+/// The source of a registration.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Source {
-    /// A settings file's.
+    /// A settings file.
     Settings(Place),
-    /// A plugin's.
+    /// A plugin.
     Plugin(Plugin),
 }
 
 impl Source {
-    /// In words.
+    /// Returns the source in words.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Settings(place) => format!("the {} settings", place.name()),
@@ -35,13 +35,13 @@ impl Source {
 /// Everything that is registered.
 #[derive(Debug, Default)]
 pub(super) struct Registered {
-    /// Every hook of the settings, and Frosty's of plugins, each with whose it is.
+    /// Every hook of the settings, and Frosty's hooks of plugins, each with its source.
     pub(super) hooks: Vec<(Source, Hook)>,
     /// The settings that could be read, the weakest first.
     pub(super) settings: Vec<(SettingsFile, Value)>,
-    /// The files that could not.
+    /// The files that could not be read.
     pub(super) unread: Vec<Unread>,
-    /// Plugins called frosty that are switched on and whose hooks are not here yet.
+    /// Enabled plugins named frosty whose hooks were not found yet.
     pub(super) unknown: Vec<Plugin>,
 }
 
@@ -84,23 +84,23 @@ impl Registered {
         all
     }
 
-    /// Frosty's own hooks.
+    /// Returns Frosty's own hooks.
     pub(super) fn ours(&self) -> impl Iterator<Item = &(Source, Hook)> {
         self.hooks.iter().filter(|(_, hook)| owner(hook) != Owner::Other)
     }
 
-    /// The engines: those of them that decide a session's stops.
+    /// Returns the engines: the hooks among them that decide a session's stops.
     pub(super) fn engines(&self) -> Vec<(&Source, &Hook, Engine)> {
         self.hooks.iter().filter_map(|(source, hook)| Some((source, hook, engine(hook)?))).collect()
     }
 
-    /// A setting as the client takes it: the strongest file that has it.
+    /// Returns a setting as the client resolves it: from the strongest file that has it.
     pub(super) fn setting(&self, keys: &[&str]) -> Option<(&SettingsFile, &Value)> {
         let find = |value| keys.iter().try_fold(value, |value: &Value, key| value.get(key));
         self.settings.iter().rev().find_map(|(file, value)| Some((file, find(value)?)))
     }
 
-    /// The variables that settings give to every hook, by name, each with the file that has the last word on it.
+    /// Returns the variables that settings set for every hook, by name, each with the strongest file that sets it.
     pub(super) fn variables(&self) -> Vec<(&SettingsFile, &str)> {
         let mut all: Vec<(&SettingsFile, &str)> = Vec::new();
         for (file, value) in self.settings.iter().rev() {
@@ -114,15 +114,15 @@ impl Registered {
     }
 }
 
-/// The program, as it is registered: a path, or a name that is looked up.
+/// Returns the registered program: a path, or a name to be found on the PATH.
 pub(super) fn program(hook: &Hook) -> PathBuf {
     call(hook).map_or_else(|| hook.command.clone(), |call| call.program).into()
 }
 
-/// The flags of a hook, read as the hook reads them.
+/// Returns the flags of a hook, parsed as the hook parses them.
 ///
 /// # Errors
-/// What is wrong with them.
+/// The error text for the wrong flag.
 pub(super) fn flags(hook: &Hook) -> Result<Flags, String> {
     let words: Vec<OsString> = call(hook).into_iter().flat_map(|call| call.flags).map(OsString::from).collect();
     hook::flags::parse(&words).map_err(|wrong| match wrong {

@@ -1,16 +1,16 @@
-//! What a check found, as a line or as JSON.
+//! Formats the result of a check as a line or as JSON.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
-/// How it stands.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// As it should be.
+    /// The check found the expected state.
     Ok,
-    /// Worth knowing; nothing need be done.
+    /// Worth knowing; no action is needed.
     Note,
     /// It works, but not as well or as safely as it should.
     Warn,
@@ -38,42 +38,42 @@ impl State {
     }
 }
 
-/// One thing that was looked at.
+/// One check and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was looked at.
+    /// The subject of the check.
     pub name: &'static str,
-    /// How it stands.
+    /// The result.
     pub state: State,
-    /// What was found, on one line.
+    /// The finding, on one line.
     pub found: String,
-    /// The one command that mends it, where it is not ok.
+    /// The one command that fixes it, where the result is not ok.
     pub cure: Option<String>,
 }
 
 impl Check {
-    /// A check that found what it should.
+    /// Creates a check that found the expected state.
     pub fn ok(name: &'static str, found: impl Into<String>) -> Self {
         Self { name, state: State::Ok, found: found.into(), cure: None }
     }
 
-    /// Something that is worth knowing.
+    /// Creates a note.
     pub fn note(name: &'static str, found: impl Into<String>) -> Self {
         Self { state: State::Note, ..Self::ok(name, found) }
     }
 
-    /// Something that should be otherwise.
+    /// Creates a warning with its cure.
     pub fn warn(name: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { state: State::Warn, ..Self::ok(name, found) }.cured_by(cure)
     }
 
-    /// Something that does not work.
+    /// Creates a failure with its cure.
     pub fn fail(name: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { state: State::Fail, ..Self::ok(name, found) }.cured_by(cure)
     }
 
-    /// From an error of the product, which tells what was found and, after its last `; `, what mends it: the command alone, or
-    /// behind a few words and a colon, which then belong to what was found.
+    /// Creates a check from an error of the product. The text after the error's last `; ` is its cure: the command
+    /// alone, or a few words and a colon before it, which then belong to the finding.
     pub fn of_error(name: &'static str, state: State, error: &str) -> Self {
         let check = |found: &str| Self { state, ..Self::ok(name, found) };
         let Some((found, cure)) = error.rsplit_once("; ") else { return check(error) };
@@ -84,7 +84,7 @@ impl Check {
         }
     }
 
-    /// The same, with its cure.
+    /// Returns the check with a cure.
     #[must_use]
     pub fn cured_by(mut self, cure: impl Into<String>) -> Self {
         self.cure = Some(cure.into());
@@ -92,13 +92,13 @@ impl Check {
     }
 }
 
-/// How wide a terminal is taken for: every one is so wide.
+/// The width that every terminal has.
 const COLUMNS: usize = 80;
-/// Mark, name, and the spaces between.
+/// The columns of the mark, the name, and the spaces between.
 const HEAD: usize = 6 + 14;
 
-/// The checks as lines: for a terminal wrapped at 80 columns, the command on a line of its own and never broken; for a
-/// pipe one line each.
+/// Formats the checks as lines. A terminal gets lines wrapped at 80 columns, with the command on its own unbroken line;
+/// a pipe gets one line each.
 #[must_use]
 pub fn lines(checks: &[Check], wraps: bool, coloured: bool) -> String {
     let mut out = String::new();
@@ -119,7 +119,7 @@ pub fn lines(checks: &[Check], wraps: bool, coloured: bool) -> String {
     out
 }
 
-/// The words in lines that begin under the first; a word longer than a line stands alone.
+/// Wraps the words below the first one. A word longer than a line gets its own line.
 fn wrapped(words: &str) -> String {
     let mut out = String::new();
     let mut filled = 0;
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!((check.found.as_str(), check.cure.as_deref()), ("expected a; found b", Some("do c")));
         let check = Check::of_error("x", State::Fail, "found b; look at it with: ls 'c: d'");
         assert_eq!((check.found.as_str(), check.cure.as_deref()), ("found b; look at it with", Some("ls 'c: d'")));
-        // A path brings no cure of its own.
+        // A path must not bring a cure of its own.
         let path = crate::text::path(std::path::Path::new("/a; rm -r b/c"));
         let check = Check::of_error("x", State::Fail, &format!("found it; edit it: vi {path}"));
         assert_eq!(check.cure.as_deref(), Some("vi '/a;'' rm -r b/c'"));

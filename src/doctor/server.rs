@@ -1,5 +1,5 @@
-//! What a Redis-protocol server tells of itself. Nothing is written there: every command either reads, or is refused for its
-//! arguments before it could do anything.
+//! Reads the properties of a Redis-protocol server. It writes nothing: every command either reads, or is refused for
+//! its arguments before it could have an effect.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,11 +19,11 @@ use crate::store::server::connection::refused;
 use crate::store::server::load;
 use crate::store::{self, StoreError};
 
-/// How long all questions together may take, once it answered the first.
+/// The time limit of all queries together, after the first answer.
 const WITHIN: Duration = Duration::from_secs(2);
 /// How often the latency is measured.
 const ROUNDS: usize = 5;
-/// What is asked of its settings; never a password.
+/// The settings that are read; a password never is.
 const SETTINGS: [&str; 8] = [
     "bind",
     "protected-mode",
@@ -34,79 +34,79 @@ const SETTINGS: [&str; 8] = [
     "primary_port_http_enabled",
     "maxclients",
 ];
-/// `INFO` of a large server.
+/// The largest `INFO` of a server.
 const LONGEST: u64 = 1024 * 1024;
 
-/// What a server told.
+/// The properties of a server.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// Where it is, without its password.
+    /// Its address, without its password.
     pub(super) at: String,
     /// The median of a few round trips.
     pub(super) latency: Duration,
-    /// How far its clock is ahead of this machine's; `None` where it may not be asked.
+    /// How far its clock is ahead of this machine's; `None` where the user may not read it.
     pub(super) ahead: Option<Ms>,
-    /// `INFO`, by field; `None` where the user may not ask.
+    /// `INFO`, by field; `None` where the user may not read it.
     pub(super) info: Option<BTreeMap<String, String>>,
-    /// `CONFIG GET`, as far as it was answered; `None` where the user may not ask.
+    /// `CONFIG GET`, as far as it was answered; `None` where the user may not read it.
     pub(super) settings: Option<BTreeMap<String, String>>,
     /// Whether the scripts can be loaded.
     pub(super) scripts: Scripts,
-    /// What the user may not do, as words of a rule; `None` where that was not learnt.
+    /// The missing rights of the user, as words of an ACL rule; `None` where they are not known.
     pub(super) denied: Option<Vec<&'static str>>,
-    /// Why it takes no writes just now, in its own words.
+    /// The server's reason for refusing writes now.
     pub(super) unwritable: Option<StoreError>,
-    /// Why not everything could be asked.
+    /// Why some queries were not answered.
     pub(super) cut: Option<StoreError>,
-    /// The error that a step would get.
+    /// The error that a request would get.
     pub(super) refuses: Option<StoreError>,
-    /// Whether others than this machine's programs reach it, and without a password.
+    /// How other machines reach the server, and whether they need a password.
     pub(super) door: network::Door,
 }
 
-/// How the server took the scripts.
+/// The state of the scripts on the server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Scripts {
-    /// They were in its cache under the names that they are asked by.
+    /// They are in its cache under the expected names.
     Cached,
-    /// It took them, and named them as expected.
+    /// The server loaded them, with the expected names.
     Loaded,
-    /// It names a script otherwise.
+    /// The server gives a script another name.
     Misnamed(String),
-    /// It does not take one.
+    /// The server refuses a script.
     Refused(String),
-    /// The user may not ask (`SCRIPT` is not among what Frosty needs).
+    /// The user may not use `SCRIPT`, which Frosty does not need.
     #[default]
     Unknown,
 }
 
 impl Told {
-    /// A field of `INFO`.
+    /// Returns a field of `INFO`.
     pub(super) fn info(&self, field: &str) -> Option<&str> {
         self.info.as_ref()?.get(field).map(String::as_str)
     }
 
-    /// A setting, where it was told.
+    /// Returns a setting, where the server returned it.
     pub(super) fn setting(&self, name: &str) -> Option<&str> {
         self.settings.as_ref()?.get(name).map(String::as_str)
     }
 
-    /// Its version, if it is a Dragonfly.
+    /// Returns its version, if it is a Dragonfly.
     pub(super) fn dragonfly(&self) -> Option<&str> {
         self.info("dragonfly_version")
     }
 }
 
-/// Asks a server everything.
+/// Reads all properties of a server.
 ///
 /// # Errors
-/// When it cannot be reached, does not let us in, or speaks another protocol.
+/// When it cannot be reached, refuses the login, or uses another protocol.
 pub(super) fn ask(config: &Config, server: &Server) -> Result<Told, StoreError> {
     let mut link = Link::connect(config, server, Instant::now() + config.budget)?;
     link.log_in()?;
     let mut told = Told { at: server.shown.clone(), ..Told::default() };
     (told.latency, told.ahead) = clock_of(&mut link, server)?;
-    // Of a connection that ends, what was told stands.
+    // If the connection ends, the answers until then are kept.
     told.cut = learn(&mut link, server, config, &mut told).err();
     told.door = network::door(config, server, &told);
     told.refuses = store::refusal_of_a_step(config, server);
@@ -124,20 +124,20 @@ fn learn(link: &mut Link<'_>, server: &Server, config: &Config, told: &mut Told)
     told.info = answers.next().and_then(|info| String::from_redis_value(info).ok()).map(|text| fields(&text));
     for answer in answers.filter(|answer| !matches!(answer, Value::ServerError(_))) {
         let settings = told.settings.get_or_insert_default();
-        // A setting that it does not know is answered by nothing.
+        // An unknown setting has an empty answer.
         if let Ok([name, value]) = <[String; 2]>::try_from(Vec::from_redis_value(answer).unwrap_or_default()) {
             settings.insert(name, value);
         }
     }
     told.scripts = scripts(link)?;
-    // Last, since the connection only listens afterwards.
+    // This comes last, because afterwards the connection only listens.
     let tried = acl::try_all(link, config)?;
     told.unwritable = tried.unwritable.map(|words| refused(server, &words));
     told.denied = Some(tried.denied);
     Ok(())
 }
 
-/// The median round trip, and how far the server's clock is ahead.
+/// Returns the median round trip, and how far the server's clock is ahead.
 fn clock_of(link: &mut Link<'_>, server: &Server) -> Result<(Duration, Option<Ms>), StoreError> {
     let mut rounds = Vec::with_capacity(ROUNDS);
     let mut ahead = None;
@@ -155,7 +155,7 @@ fn clock_of(link: &mut Link<'_>, server: &Server) -> Result<(Duration, Option<Ms
         }
         rounds.push(took);
         if rounds.len() == 1 {
-            // It answers within the budget; what follows is no verdict, and may take longer.
+            // The server answers within the budget. The following answers are no verdict, and may take longer.
             link.take_up_to(LONGEST);
             link.until(Instant::now() + WITHIN);
         }
@@ -164,8 +164,8 @@ fn clock_of(link: &mut Link<'_>, server: &Server) -> Result<(Duration, Option<Ms
     Ok((rounds.get(ROUNDS / 2).copied().unwrap_or_default(), ahead))
 }
 
-/// `SCRIPT EXISTS`, and `SCRIPT LOAD` for what is not there: that writes the script cache and nothing else, and the next
-/// stop would do the same.
+/// Calls `SCRIPT EXISTS`, and `SCRIPT LOAD` for missing scripts. That writes only the script cache, as the next stop
+/// would.
 fn scripts(link: &mut Link<'_>) -> Result<Scripts, StoreError> {
     let mut exists = cmd("SCRIPT");
     exists.arg("EXISTS");
@@ -187,19 +187,19 @@ fn scripts(link: &mut Link<'_>) -> Result<Scripts, StoreError> {
     Ok(Scripts::Loaded)
 }
 
-/// One command's reply, an error among them.
+/// Returns one command's reply, which may be an error.
 pub(super) fn one(link: &mut Link<'_>, command: &Cmd) -> Result<Value, StoreError> {
     link.send([command])?;
     link.read()
 }
 
-/// Each command's reply, errors among them, in one round trip: a server may be far away.
+/// Returns each command's reply, errors included, in one round trip: a server may be far away.
 pub(super) fn each(link: &mut Link<'_>, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
     link.send(commands)?;
     commands.iter().map(|_| link.read()).collect()
 }
 
-/// The fields of `INFO`.
+/// Parses the fields of `INFO`.
 fn fields(info: &str) -> BTreeMap<String, String> {
     let field = |line: &str| line.trim_end().split_once(':').map(|(name, value)| (name.to_owned(), value.to_owned()));
     info.lines().filter_map(field).collect()

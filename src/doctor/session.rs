@@ -1,4 +1,4 @@
-//! Who would be asking from here, and whether it would be continued.
+//! Checks which scope a session started here would have, and whether Frosty would continue it.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const SCOPE: &str = "scope";
 const TMUX: &str = "tmux";
 const ARMED: &str = "armed";
 
-/// The scope of a session that is started here, and its fleet.
+/// Returns the scope of a session that is started here, and its fleet.
 pub(super) fn seat(config: &Config, env: &Env) -> Check {
     let session = env.claude_session_id.as_deref().map(|id| encoded(id, "the environment", "session_id"));
     let id = match &session {
@@ -37,7 +37,7 @@ pub(super) fn seat(config: &Config, env: &Env) -> Check {
     }
 }
 
-/// Whether tmux tells the window's label; nothing to say outside of it.
+/// Checks whether tmux returns the window's label; `None` outside of tmux.
 pub(super) fn window(env: &Env) -> Option<Check> {
     env.tmux.as_ref()?;
     if env.tmux_pane.is_none() {
@@ -53,12 +53,12 @@ pub(super) fn window(env: &Env) -> Option<Check> {
     })
 }
 
-/// Whether a session here is armed, and what decides that.
+/// Checks whether a session here is armed, and by which setting.
 pub(super) fn armed(config: &Config, env: &Env, project: Option<&Path>, engine: Option<Engine>) -> Check {
     if env.disabled() {
         return Check::fail(ARMED, "FROSTY_DISABLE is set: every hook leaves at once", "unset FROSTY_DISABLE");
     }
-    // There the client waits for its hooks, and a nested `claude -p` inherits everything else.
+    // In that case the client waits for its hooks, and a nested `claude -p` inherits all other settings.
     if engine.is_some() && env.unattended() && env.on.as_deref() != Some("print") {
         let found = "no: this is print mode, where a session is left alone that is not told otherwise";
         return Check::note(ARMED, found).cured_by("export FROSTY_ON=print");
@@ -91,7 +91,7 @@ pub(super) fn armed(config: &Config, env: &Env, project: Option<&Path>, engine: 
     }
 }
 
-/// What arms the session that this runs in, else the project that was looked at.
+/// Returns the command that arms the session in which this runs, else the project that was checked.
 fn on(env: &Env, project: Option<&Path>) -> String {
     let meant = super::project(env, None);
     let elsewhere = project.filter(|project| env.claude_session_id.is_none() && !same(project, &meant));

@@ -1,4 +1,4 @@
-//! What this machine keeps: its folder, and what a server has still to be told.
+//! Checks this machine's state directory, and the data that it has not sent to the server yet.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ const FOLDER: &str = "state";
 const ASIDE: &str = "set aside";
 const SPOOL: &str = "spool";
 
-/// A disk with less room than that is nearly full.
+/// A disk with less free space is nearly full.
 const LEAST_FREE: u64 = 50 * 1024 * 1024;
 const MB: u64 = 1024 * 1024;
-/// How many files set aside are named.
+/// The number of files set aside that are named.
 const MOST_NAMED: usize = 3;
 
-/// Everything about the state folder.
+/// Checks the state directory.
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let Some(state) = &config.state else {
         return vec![Check::of_error(FOLDER, State::Fail, &StoreError::NoStateFolder.to_string())];
@@ -70,12 +70,12 @@ fn folder(state: &Path, dir: &Path) -> Check {
     on(&disk, &shown).unwrap_or_else(|| Check::ok(FOLDER, format!("{shown}, yours alone{free}")))
 }
 
-/// What the folder is on.
+/// The file system of the directory.
 #[derive(Debug, Default)]
 struct Disk {
-    /// Bytes that may still be written.
+    /// The free bytes.
     free: Option<u64>,
-    /// Whether its files are another machine's.
+    /// Whether it is a network file system.
     is_network: bool,
 }
 
@@ -86,7 +86,8 @@ impl Disk {
     }
 }
 
-/// NFS, SMB, CIFS, 9P, AFS and Ceph (linux/magic.h): their locks are not, or not always, seen by other machines.
+/// Returns whether the file system is NFS, SMB, CIFS, 9P, AFS or Ceph (linux/magic.h): other machines do not, or not
+/// always, see their locks.
 #[cfg(target_os = "linux")]
 fn is_network(folder: &Path) -> bool {
     const KINDS: [u32; 7] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x5346_414f, 0x00c3_6400];
@@ -110,7 +111,7 @@ fn on(disk: &Disk, shown: &str) -> Option<Check> {
     })
 }
 
-/// Files that could not be read and were set aside by a step; nothing to say without any.
+/// Lists the files that a request could not read and set aside; `None` without any.
 fn set_aside(dir: &Path) -> Option<Check> {
     let is_bad = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".bad-"));
     let within = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -130,7 +131,7 @@ fn set_aside(dir: &Path) -> Option<Check> {
     Some(Check::warn(ASIDE, found, format!("less {}", text::path(first))))
 }
 
-/// What the server has still to be told, and whether it is away.
+/// Reports the data that was not sent to the server yet, and whether the server is unreachable.
 fn spool(backlog: &Backlog, dir: &Path) -> Check {
     let mut parts = Vec::new();
     if backlog.unshipped > 0 {

@@ -1,4 +1,4 @@
-//! Whether the store answers, and as one that decides must.
+//! Checks whether the store answers, and meets the requirements of a store that decides.
 
 use std::time::Duration;
 
@@ -20,15 +20,15 @@ const CONNECTIONS: &str = "connections";
 const MEMORY: &str = "memory";
 const DISK: &str = "persistence";
 
-/// So many more connections than are open now should be free: each hook and command opens one for a moment.
+/// The number of connections that should be free: each hook and command opens one for a moment.
 const MARGIN: u64 = 64;
 
-/// The oldest protocol and scripting that the scripts need.
+/// The oldest protocol and scripting version that the scripts need.
 const OLDEST: (u32, u32) = (6, 2);
-/// A clock that is further off than this ends or begins windows at times that surprise.
+/// A clock that differs by more begins or ends windows at unexpected times.
 const SKEW: Ms = 1000;
 
-/// Everything about the store.
+/// Checks the store.
 pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
     let Some((server, optional)) = store::server(config) else { return vec![files(config, "as chosen")] };
     match ask(config, server) {
@@ -42,7 +42,7 @@ pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
     }
 }
 
-/// Which store decides while the server cannot.
+/// Reports which store decides while the server cannot.
 fn stand_in(config: &Config, why: &StoreError) -> Option<Check> {
     if why.is_full() {
         return None;
@@ -75,7 +75,7 @@ fn of_server(told: &Told, server: &Server, config: &Config, env: &Env) -> Vec<Ch
     checks
 }
 
-/// Who it is, how fast, and whether it takes writes.
+/// Reports the server's kind, its latency, and whether it accepts writes.
 fn reached(told: &Told, tls: bool, config: &Config) -> Check {
     let at = &told.at;
     let who = match (told.dragonfly(), told.info("redis_version")) {
@@ -94,7 +94,7 @@ fn reached(told: &Told, tls: bool, config: &Config) -> Check {
     let replica = told.info("role").is_some_and(|role| role != "master");
     if replica && told.info("slave_read_only") != Some("0") {
         let primary = told.info("master_host").zip(told.info("master_port"));
-        // Whoever listens there may say anything.
+        // A server can report any text as its primary.
         let primary = primary.map_or_else(|| "<primary>:<port>".to_owned(), |(h, p)| text::word(&format!("{h}:{p}")));
         let found = format!("{found}; it is a replica, and takes no writes");
         return Check::fail(STORE, found, format!("export FROSTY_STORE=redis://{primary}"));
@@ -112,7 +112,7 @@ fn reached(told: &Told, tls: bool, config: &Config) -> Check {
     if let Some(why) = &told.unwritable {
         return Check::of_error(STORE, State::Fail, &why.to_string());
     }
-    // To connect, to load and to commit; and a handshake.
+    // Round trips to connect, to load and to commit, and one for a TLS handshake.
     let trips = if tls { 4 } else { 3 };
     let (takes, most) = (told.latency * trips, config.budget * 3 / 4);
     if takes > most {
@@ -131,7 +131,7 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// To a hundredth of a millisecond.
+/// Rounds to a hundredth of a millisecond.
 fn fine(latency: Duration) -> String {
     format!("{:.2} ms", latency.as_secs_f64() * 1000.0)
 }
@@ -169,7 +169,7 @@ fn clock(told: &Told) -> Option<Check> {
     })
 }
 
-/// Whether the server takes as many connections as the fleet needs: one for each engine that waits.
+/// Checks whether the server allows as many connections as the fleet needs: one for each waiting engine.
 fn connections(told: &Told, waiting: Option<usize>) -> Check {
     let whole = |text: &str| text.parse::<u64>().ok();
     let most = told.setting("maxclients").or_else(|| told.info("maxclients")).or_else(|| told.info("max_clients"));
@@ -180,7 +180,7 @@ fn connections(told: &Told, waiting: Option<usize>) -> Check {
     let Some(most) = most.and_then(whole) else {
         return Check::note(CONNECTIONS, format!("the server's limit is unknown: its user may not ask; {now}"));
     };
-    // Engines that were refused a connection wait, too.
+    // Engines without a connection wait, too.
     let need = open.max(waiting).unwrap_or(0).saturating_add(MARGIN);
     let found = format!("the server takes {most}; {now}");
     if need <= most {
@@ -194,7 +194,7 @@ fn connections(told: &Told, waiting: Option<usize>) -> Check {
     )
 }
 
-/// Whether memory that runs out makes it forget what decides.
+/// Checks whether the server evicts state when its memory is full.
 fn memory(told: &Told, server: &Server) -> Option<Check> {
     let Some(policy) = told.info("maxmemory_policy") else {
         let unknown = "whether it forgets keys when it is full is not known: its user may not ask (INFO), and need not";
@@ -221,7 +221,7 @@ fn memory(told: &Told, server: &Server) -> Option<Check> {
     })
 }
 
-/// Whether a restart loses what it knows.
+/// Checks whether the server loses its data at a restart.
 fn persistence(told: &Told) -> Option<Check> {
     let (save, appendonly) = (told.setting("save")?, told.setting("appendonly").unwrap_or("no"));
     if save.is_empty() && appendonly != "yes" {

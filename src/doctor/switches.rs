@@ -1,4 +1,4 @@
-//! What keeps registered hooks from running, or from being heard.
+//! Checks for settings that keep registered hooks from running, or their answers from taking effect.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use crate::text;
 const SWITCHES: &str = "hooks off";
 const CAP: &str = "block cap";
 
-/// Everything that switches hooks off.
+/// Reports every setting that switches hooks off.
 pub(super) fn checks(registered: &Registered) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some((file, Value::Bool(true))) = registered.setting(&["disableAllHooks"]) {
@@ -52,7 +52,7 @@ pub(super) fn checks(registered: &Registered) -> Vec<Check> {
     checks
 }
 
-/// Variables that a project's settings set and may not: every hook there exits 0.
+/// Reports the variables that a project's settings set although they may not. Every hook there exits 0.
 fn projects(registered: &Registered) -> Vec<Check> {
     let set = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let of_projects =
@@ -69,7 +69,7 @@ fn projects(registered: &Registered) -> Vec<Check> {
     refused.collect()
 }
 
-/// The client's own end of continuations in a row, which asyncRewake does not know (2.1.331).
+/// Reports the client's own limit on consecutive continuations, which does not apply to asyncRewake (2.1.331).
 fn cap(registered: &Registered) -> Option<Check> {
     let capped = |hook: &Hook, engine| engine == Engine::Plain || !hook.async_rewake;
     let (_, hook, _) = registered.engines().into_iter().find(|(_, hook, engine)| capped(hook, *engine))?;
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::doctor::report::State;
 
-    /// The machine's own settings lie where only its keeper writes.
+    /// The machine's own settings are in a directory that only its administrator can write.
     #[test]
     fn what_the_machine_says() {
         let dir = tempfile::TempDir::new().unwrap();

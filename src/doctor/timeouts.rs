@@ -1,4 +1,4 @@
-//! Whether the client lets each engine run for as long as it may take.
+//! Checks whether the client lets each engine run for as long as it may take.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,11 +14,11 @@ const TIMEOUTS: &str = "timeouts";
 /// The client's timer overflows past this many seconds (2.1.331), and ends the hook at once.
 const LONGEST: u64 = 2_147_483;
 
-/// One line for each thing that does not fit, else one for all.
+/// Returns one line for each wrong timeout, else one line for all.
 pub(super) fn checks(registered: &Registered, budget: Duration, project: &Path) -> Vec<Check> {
     let of = |(source, hook): &(Source, Hook)| of(hook, &again(registered, source, hook, project), budget);
     let mut checks: Vec<Check> = registered.ours().flat_map(of).collect();
-    // The same words of every event.
+    // The hooks of all events give the same lines.
     checks.dedup();
     if checks.is_empty() && registered.ours().next().is_some() {
         checks.push(Check::ok(TIMEOUTS, "every hook is given the time that it may take"));

@@ -1,4 +1,4 @@
-//! Zone data: what a reset time in the client's words is read by.
+//! Checks the zone data, which reset times in the client's messages need.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use crate::hook::reset;
 use crate::text;
 
 const ZONES: &str = "zones";
-/// Zones that every system with zone data knows.
+/// Zones that are on every system with zone data.
 const KNOWN: [&str; 2] = ["Europe/London", "America/New_York"];
 
 const TIME_ZONE: &str = "time zone";
-/// Where this machine's zone is kept.
+/// The file of this machine's zone.
 const LOCALTIME: &str = "/etc/localtime";
 
-/// This machine's zone, where its data is missing and local times are therefore UTC; nothing where it is there.
+/// Reports that this machine's zone has no data, so that local times are UTC; `None` where it has data.
 pub(super) fn local() -> Option<Check> {
     local_of(env::time_zone().as_deref(), Path::new(LOCALTIME), reset::knows_zone)
 }
@@ -43,7 +43,7 @@ fn local_of(named: Option<&str>, localtime: &Path, knows: impl Fn(&str) -> bool)
     Some(Check::warn(TIME_ZONE, found, cure))
 }
 
-/// Zone data that is missing; nothing where it is there.
+/// Reports missing zone data; `None` where it is present.
 pub(super) fn check() -> Option<Check> {
     without(reset::knows_zone)
 }
