@@ -1,4 +1,5 @@
-//! `frosty announce`: what a hook starts to tell everyone, so that it is not kept itself. Not for people.
+//! `frosty announce`: sends a notification, or looks for lost engines. A hook starts it, so that the hook itself does
+//! not wait. It is not for people.
 
 pub mod commands;
 pub mod context_audit;
@@ -21,7 +22,7 @@ use crate::hook::signals;
 use crate::notify::Word;
 use crate::read;
 
-/// What `announce` tells: what stands on its input, or what it finds.
+/// The flags of `announce`.
 #[derive(Debug, Args)]
 pub struct AnnounceArgs {
     /// Look for waiting engines of this machine that are gone
@@ -29,16 +30,16 @@ pub struct AnnounceArgs {
     pub lost: bool,
 }
 
-/// The word is written at once by whoever started this.
+/// The process that started this one writes its input at once.
 const WITHIN: Duration = Duration::from_secs(2);
 const LARGEST: usize = 64 * 1024;
 
-/// Tells what stands on its input, or looks for engines that are gone.
+/// Sends the notification on the standard input, or looks for lost engines.
 ///
 /// # Errors
 /// When the configuration is wrong.
 pub fn run(args: &AnnounceArgs) -> Result<(), Failure> {
-    // A hook blocks signals, and what it starts inherits that: what the commands start must be stopped by them.
+    // A hook blocks signals, and its child inherits that. The notify commands must be stoppable by signals.
     signals::unshield();
     let config = super::config(&Env::read(), PlaceArgs { store: None, fleet: None })?;
     if args.lost {
@@ -52,17 +53,17 @@ pub fn run(args: &AnnounceArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How long the store may take to name a session.
+/// How long the store may take to return a session's name.
 const NAMED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Tells everyone: whoever listens on the server, Willy's stream, and the configured commands. Returns what went wrong, a
-/// line each: a hold holds whether or not it was heard of.
+/// Sends a notification to the subscribers on the server, to Willy's stream, and to the configured commands. Returns
+/// one line for each failure: a hold is in force whether or not its notification was delivered.
 pub fn tell(config: &Config, word: &Word) -> Vec<String> {
-    // One that cannot be named is told all the same.
+    // A notification without a name is sent, too.
     let is_meant = |id: &str, s: &SessionState| *id == word.session || s.scope == word.scope;
     let sessions = Roll::open_for(config, NAMED_WITHIN).sessions_where(is_meant).unwrap_or_default();
     let word = &word.clone().named(&sessions);
-    // The slowest first: they run while the store is told.
+    // The commands are slowest, so they start first and run while the store is written.
     let running = commands::start(&config.notify, word);
     let mut wrong = Vec::new();
     if word.kind.is_of_holds() {
@@ -70,7 +71,7 @@ pub fn tell(config: &Config, word: &Word) -> Vec<String> {
         wrong.extend(told.err().map(|e| e.to_string()));
     }
     wrong.extend(commands::finish(running));
-    // A command may say whatever it finds in its environment.
+    // A command may print secrets of its environment.
     let masked = |line: String| store::server(config).map_or(line.clone(), |(server, _)| server.masked(&line));
     wrong.into_iter().map(masked).collect()
 }

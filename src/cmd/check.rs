@@ -1,4 +1,4 @@
-//! `frosty check`: the verdict that `frosty hook` would give, taken from nobody and written nowhere.
+//! `frosty check`: shows the verdict that `frosty hook` would give, without a request and without writing anything.
 
 use crate::cmd::HookArgs;
 use clap::Args;
@@ -27,7 +27,7 @@ use crate::store::server;
 use crate::text;
 use crate::view::forecast::Foreseen;
 
-/// What `check` asks without taking it.
+/// The flags of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// As one JSON object
@@ -50,10 +50,10 @@ pub enum CheckError {
     NoPayload,
 }
 
-/// What the hook would answer.
+/// The answer that the hook would give.
 #[derive(Debug, Default, Serialize)]
 struct Answer {
-    /// The exit code; `None` where it would not exit, but wait.
+    /// The exit code; `None` where the hook would wait instead of exiting.
     would_exit: Option<u8>,
     armed: bool,
     event: String,
@@ -65,7 +65,7 @@ struct Answer {
     strikes: u32,
     scope: String,
     session: String,
-    /// What the session is shown as.
+    /// The session's shown name.
     shown: String,
     fleet: String,
     store: &'static str,
@@ -73,7 +73,7 @@ struct Answer {
     note: String,
 }
 
-/// Answers the call on the standard input.
+/// Shows the answer to the call on the standard input.
 ///
 /// # Errors
 /// When the standard input is a terminal.
@@ -90,7 +90,7 @@ pub fn run(args: CheckArgs) -> Result<(), Failure> {
         Looked::Asks(asked) => asks(&asked),
     };
     let mut out = out::stdout();
-    // A reader that has gone away is no failure of the check.
+    // A closed pipe is no failure of the check.
     let _ = if args.json {
         writeln!(out, "{}", serde_json::to_string(&answer).unwrap_or_default())
     } else {
@@ -148,7 +148,7 @@ fn down(e: &StoreError) -> Answer {
     fails(Reason::StoreDown, &e.to_string())
 }
 
-/// Why it is decided so; `state` is what the step leaves.
+/// Explains the verdict; `state` is the state after the request.
 fn why(decided: &Decision, asked: &Asked, state: &State) -> String {
     let limits = asked.config.policy.class(asked.step.event.asks().unwrap_or(Class::Stop));
     match (asked.step.event.asks(), decided.outcome) {
@@ -171,7 +171,7 @@ fn why(decided: &Decision, asked: &Asked, state: &State) -> String {
     }
 }
 
-/// The session's name, and its id where that is not its name.
+/// Returns the session's name, and its id where that is not its name.
 fn session(answer: &Answer) -> String {
     let Answer { session, shown, .. } = answer;
     if shown.is_empty() || shown == session { session.clone() } else { format!("{shown} ({session})") }

@@ -1,6 +1,6 @@
-//! Every flag and subcommand: one source for parsing and help.
+//! Defines every flag and subcommand, for both parsing and help.
 //!
-//! `frosty-hook` reads its flags without clap (`hook::flags`); a test keeps both readings equal.
+//! `frosty-hook` parses its flags without clap (`hook::flags`). A test keeps both parsers equal.
 
 use std::path::Path;
 
@@ -80,7 +80,7 @@ pub enum Command {
     Check(CheckArgs),
 }
 
-/// Which store and fleet a command is about.
+/// The flags that select the store and the fleet.
 #[derive(Debug, Args)]
 pub struct PlaceArgs {
     /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
@@ -92,14 +92,14 @@ pub struct PlaceArgs {
 }
 
 impl PlaceArgs {
-    /// The flags as the configuration takes them.
+    /// Returns the flags in the configuration's form.
     #[must_use]
     pub fn flags(&self) -> Flags {
         Flags { store: self.store.clone(), fleet: self.fleet.clone(), ..Flags::default() }
     }
 
-    /// The same flags, each after a space, for another command that is to look at the same place. A URL that may hold a
-    /// password is not repeated: who pastes that is asked for it, and looks at no other place.
+    /// Returns the same flags, each after a space, for another command on the same store and fleet. A URL that may
+    /// contain a password is replaced by a placeholder, so that a pasted command cannot use another store by mistake.
     #[must_use]
     pub fn again(&self) -> String {
         let shown = |store| if str::contains(store, '@') { "<the same URL>" } else { store };

@@ -1,4 +1,5 @@
-//! `frosty completions`: what a shell needs to complete the command line, from the same definition as `--help`.
+//! `frosty completions`: prints the script with which a shell completes the command line, from the definition that
+//! `--help` uses.
 
 use clap::Args;
 use clap_complete::Shell;
@@ -10,7 +11,7 @@ use clap_complete::generate;
 use super::out;
 use crate::cmd::Cli;
 
-/// Which shell's completions.
+/// The flags of `completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell
@@ -22,7 +23,7 @@ pub struct CompletionsArgs {
 pub fn run(args: &CompletionsArgs) {
     let mut script = Vec::new();
     let all = Cli::command();
-    // The generator would offer the ones that help does not show, too.
+    // The generator would offer hidden commands, too.
     let subcommands = all.get_subcommands().filter(|one| !one.is_hide_set()).cloned();
     let about = all.get_about().cloned().unwrap_or_default();
     let mut shown = Command::new("frosty").version(env!("CARGO_PKG_VERSION")).about(about);

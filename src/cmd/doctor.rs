@@ -1,4 +1,4 @@
-//! `frosty doctor`: looks at everything, and changes nothing.
+//! `frosty doctor`: checks the whole installation, and changes nothing.
 
 use crate::cmd::PlaceArgs;
 use clap::Args;
@@ -13,7 +13,7 @@ use crate::doctor;
 use crate::doctor::report::{self, Check, State};
 use crate::env::Env;
 
-/// Whose set-up `doctor` looks at.
+/// The flags of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// The project whose settings are looked at, instead of the one here
@@ -22,18 +22,18 @@ pub struct DoctorArgs {
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Where.
+    /// The store and the fleet.
     #[command(flatten)]
     pub place: PlaceArgs,
 }
 
-/// That something does not work.
+/// At least one check failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{failed} of {all} checks failed; the lines that begin with FAIL tell what mends it")]
 pub struct Unwell {
-    /// How many failed.
+    /// The number of failed checks.
     pub failed: usize,
-    /// How many there were.
+    /// The number of checks.
     pub all: usize,
 }
 
@@ -51,7 +51,7 @@ pub fn run(args: DoctorArgs) -> Result<(), Failure> {
     let project = doctor::project(&env, args.project);
     let checks = doctor::examine(&env, &project, &args.place.flags());
     let mut out = out::stdout();
-    // A reader that has gone away has seen enough.
+    // A closed pipe ends the output, and is no failure.
     let _ = if args.json {
         let json = serde_json::to_string(&Report { checks: &checks }).unwrap_or_default();
         writeln!(out, "{json}")

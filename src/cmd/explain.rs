@@ -1,4 +1,4 @@
-//! `frosty explain`: the last verdict in words.
+//! `frosty explain`: explains the last verdict in words.
 
 use crate::cmd::PlaceArgs;
 use clap::Args;
@@ -31,14 +31,14 @@ use crate::view::sessions::screen;
 use crate::view::sessions::state as status;
 use crate::view::sessions::width;
 
-/// Whose last verdict `explain` puts into words.
+/// The flags of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, this session, else the
     /// last one asked
     #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
-    /// Where.
+    /// The store and the fleet.
     #[command(flatten)]
     pub place: PlaceArgs,
 }
@@ -46,15 +46,15 @@ pub struct ExplainArgs {
 /// Why there is nothing to explain.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
-    /// Nobody asked yet.
+    /// There is no verdict yet.
     #[error("expected a verdict in the {}journal, found none of {whose}; see what is there: frosty log", newest(*cut))]
     NoVerdict {
-        /// Of whom.
+        /// The session or scope that was named.
         whose: String,
         /// Whether the journal was not read to its end.
         cut: bool,
     },
-    /// A newer version wrote it.
+    /// A newer version of Frosty wrote the entry.
     #[error(
         "expected a reason that this version knows, found \"{reason}\"; see the entry itself: frosty log --json -n 20"
     )]
@@ -64,18 +64,19 @@ pub enum ExplainError {
     },
 }
 
-/// No more entries of the journal are read, from the newest on.
+/// The most entries of the journal that are read, from the newest on.
 const MOST_READ: usize = 20_000;
 
-/// Which part of the journal was read.
+/// Names the part of the journal that was read.
 fn newest(cut: bool) -> String {
     if cut { format!("newest {MOST_READ} entries of the ") } else { String::new() }
 }
 
-/// Tells the last verdict of whom the arguments name; without that, of this session, else of whoever asked last.
+/// Explains the last verdict of the named session or scope; without a name, of this session, else of the last one with
+/// a request.
 ///
 /// # Errors
-/// When none or several are meant, nobody asked yet, or the store cannot be asked.
+/// When none or several match, there is no verdict yet, or the store cannot be read.
 pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let env = Env::read();
     let place = args.place.again();
@@ -109,7 +110,7 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let told = Told { place: &place, name, failure: failure.as_ref(), ..told };
     let columns = io::stdout().is_terminal().then(|| screen::style().width);
     let mut out = out::stdout();
-    // A reader that has gone away is no failure.
+    // A closed pipe is no failure.
     for sentence in told.sentences() {
         let lines = columns.map_or_else(|| vec![sentence.clone()], |columns| wrapped(&sentence, columns));
         for line in lines {
@@ -136,7 +137,7 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the session of an entry is shown as, else the last one of its scope.
+/// Returns the shown name of the entry's session, else of the last session of its scope.
 fn name(sessions: &[Session], past: &Past) -> String {
     let (session, scope) = (past.text("session"), past.text("scope"));
     if session.is_empty() && scope.is_empty() {
@@ -145,8 +146,8 @@ fn name(sessions: &[Session], past: &Past) -> String {
     Names::of_all(sessions).get(session).unwrap_or_else(|| target::scope_name(sessions, scope))
 }
 
-/// The failure that ended the last turn of an entry's session, if one did; and whether it may be among the entries that were
-/// not read.
+/// Returns the failure that ended the last turn of the entry's session, if one did. The flag is whether it may be among
+/// the entries that were not read.
 fn failure(roll: &mut Roll<'_>, past: &Past) -> Result<(Option<Past>, bool), Failure> {
     let session = past.text("session");
     if session.is_empty() {
@@ -159,16 +160,16 @@ fn failure(roll: &mut Roll<'_>, past: &Past) -> Result<(Option<Past>, bool), Fai
     if last.says("verdict", Outcome::Record.code()) {
         return Ok((Some(last), false));
     }
-    // What waits after a failure asks under its name, without its words.
+    // An engine that waits after a failure sends requests under the failure's name, without its detail.
     let is_booked = |p: &Past| ends(p) && p.says("event", "StopFailure") && p.says("verdict", Outcome::Record.code());
     let (mut found, cut) = roll.entries_among(MOST_READ, 1, is_booked)?;
     Ok((found.pop(), cut))
 }
 
-/// Their last verdict, or else the last that happened to them; and whether the verdict may be among the entries that were not
-/// read.
+/// Returns their last verdict, or else their last event. The flag is whether the verdict may be among the entries that
+/// were not read.
 fn last(roll: &mut Roll<'_>, whose: &Whose) -> Result<(Option<Past>, bool), Failure> {
-    // What is told names them as they stand in keys, files and commands: what was planted under another name does not.
+    // Only an entry whose encoded names match is shown, so that an entry that was written under another name is not.
     let is_named = |past: &Past| {
         let names = ["scope", "session"].map(|field| past.text(field));
         names.iter().all(|name| name.is_empty() || text::is_encoded(name))
@@ -181,8 +182,8 @@ fn last(roll: &mut Roll<'_>, whose: &Whose) -> Result<(Option<Past>, bool), Fail
     Ok((found.pop(), cut))
 }
 
-/// What an ask of the session would be answered now, and again whenever that is over, until it would be admitted or no time
-/// ends it; nobody is asked.
+/// Returns the refusals of a request of the session now and after the end of each, until it would be admitted or no
+/// time ends one. No request is sent.
 fn doors(policy: &Policy, state: &State, class: Class, now: Ms) -> Vec<Decision> {
     let mut doors: Vec<Decision> = Vec::new();
     let mut at = now;
@@ -201,18 +202,18 @@ fn doors(policy: &Policy, state: &State, class: Class, now: Ms) -> Vec<Decision>
     doors
 }
 
-/// What an ask of the session would be answered then.
+/// Returns the verdict of a request of the session at this time.
 fn asked(policy: &Policy, state: &State, class: Class, now: Ms) -> Decision {
     let event = match class {
         Class::Stop => Event::Ask { fence: state.session.fence.unwrap_or(now), renew: false },
         Class::Compact => Event::PreCompactAuto,
     };
-    // As one who waits would ask: an attempt too soon that counts against the session is nobody's plan.
+    // The request is paced, as a waiting engine's is: no attempt is to count against the session.
     let step = Step { paced: true, ..hook::step_of(String::new(), String::new(), "", event) };
     decision::step(policy, &mut state.clone(), &step, now)
 }
 
-/// The words on lines of so many columns.
+/// Wraps the words at so many columns.
 fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in sentence.split(' ') {

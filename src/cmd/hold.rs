@@ -1,4 +1,4 @@
-//! `frosty hold`: no agent of a scope, or of the whole fleet, goes on until it is released or its time is over.
+//! `frosty hold`: pauses a scope or the whole fleet until the hold ends or is released.
 
 use crate::cmd::PlaceArgs;
 use crate::cmd::note;
@@ -34,7 +34,7 @@ use crate::text;
 use crate::view::explain::release_command;
 use crate::view::sessions;
 
-/// What `hold` holds, for how long, and why.
+/// The flags of `hold`.
 #[derive(Debug, Args)]
 pub struct HoldArgs {
     /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, the whole fleet
@@ -73,22 +73,22 @@ fn length(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// So many of the sessions that it stops are named.
+/// The number of affected sessions that are named.
 const MOST_NAMED: usize = 5;
 
 /// Why a hold was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum HoldError {
-    /// One stands that lasts longer.
+    /// A hold that lasts longer is in force.
     #[error("{what} is held {end} by {by} already: {reason}")]
     LastsLonger {
-        /// What is held.
+        /// The held scope or fleet.
         what: String,
-        /// Until when.
+        /// Its end.
         end: String,
-        /// By whom.
+        /// The person or program that opened it.
         by: String,
-        /// Why.
+        /// Its reason.
         reason: String,
         /// The command that replaces it.
         again: String,
@@ -96,7 +96,7 @@ pub enum HoldError {
 }
 
 impl HoldError {
-    /// What to do about it.
+    /// Returns the command that solves it.
     #[must_use]
     pub fn hint(&self) -> String {
         let Self::LastsLonger { again, .. } = self;
@@ -104,11 +104,10 @@ impl HoldError {
     }
 }
 
-/// Holds what the arguments name, and tells everyone.
+/// Opens a hold on what the arguments name, and sends the notifications.
 ///
 /// # Errors
-/// When no session or several are meant, the time means nothing, a hold stands that lasts longer, or the store cannot be
-/// asked.
+/// When no session or several match, the time is not valid, a longer hold is in force, or the store cannot be read.
 pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let env = Env::read();
     if args.target.is_some() && args.fleet.as_deref() == Some("") {
@@ -167,7 +166,7 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How long it lasts; without an end, `None`.
+/// Returns how long it lasts; `None` for a hold without an end.
 fn lasting(args: &HoldArgs) -> Result<Option<Duration>, TimeError> {
     let Some(time) = &args.until else { return Ok(args.lasting) };
     let found = text::line(time);
@@ -184,7 +183,7 @@ fn refused(decided: &Decision, what: String, until: Option<Ms>, again: String) -
     HoldError::LastsLonger { what, end: end(until, decided.now), by, reason, again }
 }
 
-/// The command line once more, without the flags that name the place.
+/// Returns the command line again, without the flags for the store and the fleet.
 fn command(args: &HoldArgs) -> String {
     let word = |flag: &str, value: &str| format!(" {flag}{}", text::word(value));
     let target = args.target.as_deref().map(|target| word("", target));
@@ -198,7 +197,7 @@ fn command(args: &HoldArgs) -> String {
         .collect()
 }
 
-/// When a hold ends, for a person on this machine.
+/// Formats the end of a hold for a person on this machine.
 fn end(until: Option<Ms>, now: Ms) -> String {
     until.map_or_else(
         || "until it is released".to_owned(),
@@ -206,19 +205,19 @@ fn end(until: Option<Ms>, now: Ms) -> String {
     )
 }
 
-/// When a hold ends, for everyone.
+/// Formats the end of a hold for the notifications.
 fn end_elsewhere(until: Option<Ms>) -> String {
     until.map_or_else(|| "until it is released".to_owned(), |at| format!("until {}", local_time::dated(at)))
 }
 
-/// A hold that stood.
+/// Describes the hold that was in force before.
 fn stood(hold: &Hold, now: Ms) -> String {
     let end =
         hold.until.map_or_else(|| "without an end".to_owned(), |at| format!("until {}", local_time::zoned(at, now)));
     format!("by {} {end}: {}", text::line(&hold.by), text::line(&hold.reason))
 }
 
-/// How many sessions it stops, and which.
+/// Describes how many sessions it stops, and which.
 fn stops(sessions: &[Session], scope: &str, now: Ms, binds: bool) -> String {
     let is_there = |(_, s): &&Session| (scope.is_empty() || s.scope == scope) && sessions::is_present(s, now);
     let there: Vec<&Session> = sessions.iter().filter(is_there).collect();
@@ -230,7 +229,7 @@ fn stops(sessions: &[Session], scope: &str, now: Ms, binds: bool) -> String {
     }
 }
 
-/// The names of the first of these sessions, and how many more there are.
+/// Returns the names of the first of these sessions, and the number of the others.
 pub(super) fn named(sessions: &[Session], of: &[&Session]) -> String {
     let names = Names::of_all(sessions);
     let first: Vec<String> = of.iter().take(MOST_NAMED).map(|(id, _)| names.name(id)).collect();
@@ -238,7 +237,7 @@ pub(super) fn named(sessions: &[Session], of: &[&Session]) -> String {
     first.join(", ") + &more
 }
 
-/// What is held, in words.
+/// Returns the words for the held scope or fleet.
 pub(super) fn what(config: &Config, sessions: &[Session], scope: &str) -> String {
     if scope.is_empty() { format!("the whole fleet {}", config.fleet) } else { target::scope_name(sessions, scope) }
 }

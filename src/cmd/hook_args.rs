@@ -1,4 +1,4 @@
-//! The flags of `frosty hook`, and of what asks as it does.
+//! The flags of `frosty hook` and `frosty check`.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub struct HookArgs {
 }
 
 impl HookArgs {
-    /// The flags as the configuration takes them.
+    /// Returns the flags in the configuration's form.
     #[must_use]
     pub fn flags(self) -> Flags {
         Flags {

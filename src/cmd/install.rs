@@ -1,4 +1,4 @@
-//! `frosty install`.
+//! `frosty install`: registers the hooks in the client's settings.
 
 use crate::cmd::registration::SettingsArgs;
 use clap::Args;
@@ -17,10 +17,10 @@ use crate::settings::write::Standing;
 use crate::settings::{others, program};
 use crate::text;
 
-/// What `install` registers, and where.
+/// The flags of `install`.
 #[derive(Debug, Args)]
 pub struct InstallArgs {
-    /// Where.
+    /// The settings file.
     #[command(flatten)]
     pub settings: SettingsArgs,
     /// The engine that waits a refusal out and brings the agent back (the default)
@@ -34,13 +34,13 @@ pub struct InstallArgs {
     pub keep_others: bool,
 }
 
-/// The client's cap on continuations in a row, which counts the plain engine's alone (2.1.331).
+/// The client's limit on consecutive continuations, which counts only those of the plain engine (2.1.331).
 const CAP: &str = "CLAUDE_CODE_STOP_HOOK_BLOCK_CAP";
 
 /// Registers the hooks in the settings file that the arguments, or else the environment, name.
 ///
 /// # Errors
-/// When something else decides stops there, or the file cannot be used or written: it is then as it was.
+/// When another hook decides stops there, or the file cannot be used or written. The file is then unchanged.
 pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
     let env = Env::read();
     let chosen = chosen(&args.settings, &env, "install")?;
@@ -77,7 +77,7 @@ pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// Whether git tracks the file.
+/// Returns whether git tracks the file.
 fn is_tracked(file: &Path) -> bool {
     let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return false };
     let mut git = Command::new("git");
@@ -88,7 +88,7 @@ fn is_tracked(file: &Path) -> bool {
 const GIT_ANSWERS: Duration = Duration::from_secs(5);
 const LONGEST_PATH: usize = 64 * 1024;
 
-/// A path of this machine in a file that others pull.
+/// Warns about a path of this machine in a file that is shared.
 fn tracked(chosen: &Chosen, args: &InstallArgs) {
     let engine = if args.plain { " --plain" } else { "" };
     let project = text::path(&chosen.project);
@@ -100,7 +100,7 @@ fn tracked(chosen: &Chosen, args: &InstallArgs) {
     ));
 }
 
-/// Taking out of the new text what is Frosty's must leave what it leaves of the old one.
+/// Checks that an uninstallation of the new text gives the same as one of the old text.
 fn is_undone(before: Option<&str>, new: &str, file: &Path) -> Result<(), SettingsError> {
     let was = before.map_or(Ok(Without::NoFile), |before| edit::take(before, file))?;
     if edit::take(new, file)? == was || before == Some(new) {

@@ -1,4 +1,4 @@
-//! `frosty log`: the journal, readable, and followed.
+//! `frosty log`: shows and follows the journal.
 
 use crate::cmd::PlaceArgs;
 use crate::policy::verdict::Reason;
@@ -29,7 +29,7 @@ use crate::view::journal::follow::Follower;
 use crate::view::sessions::screen;
 use crate::view::sessions::table::Style;
 
-/// Which entries of the journal `log` shows.
+/// The flags of `log`.
 #[derive(Debug, Args)]
 pub struct LogArgs {
     /// Go on with what is journaled from now on, until Ctrl-C
@@ -53,7 +53,7 @@ pub struct LogArgs {
     /// Cut nothing off, however narrow the terminal is
     #[arg(long)]
     pub no_trunc: bool,
-    /// Where.
+    /// The store and the fleet.
     #[command(flatten)]
     pub place: PlaceArgs,
 }
@@ -72,16 +72,16 @@ fn reason(code: &str) -> Result<Reason, String> {
     })
 }
 
-/// So many entries are shown where neither a number nor a time is given.
+/// The number of entries that are shown where neither a number nor a time is given.
 const DEFAULT: usize = 20;
 
-/// How long a journal that is followed may wait for the names of sessions.
+/// How long a followed journal may wait for the names of sessions.
 const NAMED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Shows the entries that the arguments name.
 ///
 /// # Errors
-/// When nobody or several are meant, or the journal cannot be read.
+/// When no session or several match, or the journal cannot be read.
 pub fn run(args: LogArgs) -> Result<(), Failure> {
     let env = Env::read();
     let config = super::config(&env, args.place)?;
@@ -96,7 +96,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
         Some(ago) => roll.now()?.saturating_sub(millis(ago)),
         None => 0,
     };
-    // One that cannot be read must not keep the journal from being shown.
+    // Names that cannot be read must not keep the journal from being shown.
     let names =
         if args.json { Names::default() } else { roll.sessions().map(|all| Names::of_all(&all)).unwrap_or_default() };
     let most = args.lines.unwrap_or(if args.since.is_some() { usize::MAX } else { DEFAULT });
@@ -108,12 +108,12 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
     let unread = roll.take_unread();
     let oldest_first: Vec<Past> = newest.into_iter().rev().collect();
     let is_terminal = io::stdout().is_terminal();
-    // Elsewhere nothing is cut off, coloured or not.
+    // Without a terminal nothing is cut off, coloured or not.
     let style = screen::style();
     let style = Style { uncut: style.uncut || args.no_trunc, ..style };
     let terminal = (is_terminal || style.colours).then_some(style);
     let mut out = Out { lines: Lines::new(terminal, names), json: args.json, unnamed: HashSet::new() };
-    // A reader that has gone away has seen enough.
+    // A closed pipe ends the output, and is no failure.
     if out.write(&oldest_first).is_err() {
         return Ok(());
     }
@@ -122,7 +122,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
             super::tell_if_unread(unread.as_ref());
             follow(&config, follower, &mut out, wants)
         }
-        // What this machine has was shown, and is not all.
+        // This machine's entries were shown, and are not all.
         None if unread.is_some() => unread.map_or(Ok(()), |why| Err(why.into())),
         None => {
             if oldest_first.is_empty() && !args.json {
@@ -133,7 +133,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
     }
 }
 
-/// Shows what comes until nobody reads it any more.
+/// Shows new entries until the reader closes the output.
 fn follow(
     config: &Config,
     mut follower: Follower<'_>,
@@ -160,7 +160,7 @@ fn follow(
     }
 }
 
-/// Whether the other end of a pipe is closed, though nothing is written to it.
+/// Returns whether the other end of a pipe is closed, without writing to it.
 fn nobody_reads() -> bool {
     let out = io::stdout();
     let mut fds = [PollFd::from_borrowed_fd(out.as_fd(), PollFlags::empty())];
@@ -171,12 +171,12 @@ fn nobody_reads() -> bool {
 struct Out {
     lines: Lines,
     json: bool,
-    /// Sessions that the store was asked for and does not know.
+    /// Sessions that the store does not know.
     unnamed: HashSet<String>,
 }
 
 impl Out {
-    /// Asks the store for the names of sessions that came since it was asked last.
+    /// Reads the names of sessions that are new since the last reading.
     fn name(&mut self, config: &Config, all: &[Past]) {
         let new = |past: &&Past| self.lines.lacks(past) && !self.unnamed.contains(past.text("session"));
         let new: Vec<String> = all.iter().filter(new).map(|past| past.text("session").to_owned()).collect();

@@ -1,4 +1,4 @@
-//! `frosty man`: the man pages, from the same definition as `--help`.
+//! `frosty man`: prints the man pages, from the definition that `--help` uses.
 
 use clap::Args;
 use std::fs;
@@ -14,7 +14,7 @@ use super::out;
 use crate::cmd::Cli;
 use crate::text;
 
-/// Where the man pages go.
+/// The flags of `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
     /// Write every page into this folder, instead of showing the first one
@@ -28,13 +28,13 @@ pub struct ManArgs {
     "expected to write man pages into {dir}, found: {cause}; name a folder that you may write: frosty man --dir DIR"
 )]
 pub struct ManError {
-    /// The folder.
+    /// The directory.
     dir: String,
-    /// What the system said.
+    /// The system's error.
     cause: io::Error,
 }
 
-/// Shows the first page on a terminal, prints it elsewhere, or writes all pages into a folder.
+/// Shows the first page on a terminal, prints it elsewhere, or writes all pages into a directory.
 ///
 /// # Errors
 /// When they cannot be written there.
@@ -46,7 +46,7 @@ pub fn run(args: &ManArgs) -> Result<(), ManError> {
         if !out.is_terminal() {
             let _ = out.write_all(&page);
         } else if !READERS.iter().any(|reader| is_read(reader, &page)) {
-            // Without a reader of man pages, what can be read as it is.
+            // Without a viewer for man pages, the plain help is shown.
             let _ = write!(out, "{}", Cli::command().render_long_help());
         }
         return Ok(());
@@ -57,12 +57,12 @@ pub fn run(args: &ManArgs) -> Result<(), ManError> {
 /// The programs that show a page from their standard input.
 const READERS: [&[&str]; 2] = [&["man", "-l", "-"], &["mandoc", "-l", "/dev/stdin"]];
 
-/// Shows the page with a program, if there is that program and it can.
+/// Shows the page with a program; returns false if that fails.
 fn is_read(reader: &[&str], page: &[u8]) -> bool {
     let Some((program, args)) = reader.split_first() else { return false };
     let Ok(mut child) = Command::new(program).args(args).stdin(Stdio::piped()).spawn() else { return false };
     if let Some(mut pipe) = child.stdin.take() {
-        // One that was left early has all it wanted.
+        // A viewer that was closed early has read enough.
         let _ = pipe.write_all(page);
     }
     child.wait().is_ok_and(|status| status.success())

@@ -37,10 +37,10 @@ pub mod wake;
 pub mod who;
 mod whose;
 
-/// Why a command could not be done.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Nothing was given to be checked.
+    /// There was no input to check.
     #[error(transparent)]
     Check(#[from] check::CheckError),
     /// The configuration is wrong.
@@ -52,7 +52,7 @@ pub enum Failure {
     /// There is no verdict to explain.
     #[error(transparent)]
     Explain(#[from] explain::ExplainError),
-    /// The store cannot be asked.
+    /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The status cannot be drawn.
@@ -61,46 +61,46 @@ pub enum Failure {
     /// A switch was not written.
     #[error(transparent)]
     Switch(#[from] switch::SwitchError),
-    /// Something does not work.
+    /// At least one check failed.
     #[error(transparent)]
     Unwell(#[from] doctor::Unwell),
-    /// The hooks were not registered, or not taken out.
+    /// The hooks were not registered, or not removed.
     #[error(transparent)]
     Settings(#[from] registration::SettingsError),
-    /// What was named is not there, or is several.
+    /// The named session does not exist, or several match.
     #[error(transparent)]
     Target(#[from] target::TargetError),
     /// The man pages were not written.
     #[error(transparent)]
     Man(#[from] man::ManError),
-    /// A time that was named means nothing.
+    /// A time on the command line is not valid.
     #[error(transparent)]
     Time(#[from] TimeError),
 }
 
-/// A time on the command line that means nothing.
+/// A time on the command line that is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum TimeError {
-    /// Until when.
+    /// The time of `--until`.
     #[error(
         "expected a time to come such as 18:00 or \"tomorrow 09:00\" for --until, found \"{found}\"; for a length: frosty hold --for 2h"
     )]
     Until {
-        /// What was given.
+        /// The given text.
         found: String,
     },
     /// An end that is too far away.
     #[error("--until \"{found}\" is more than {most} away")]
     TooFar {
-        /// What was given.
+        /// The given text.
         found: String,
-        /// How far it may be.
+        /// The latest end.
         most: String,
     },
 }
 
 impl TimeError {
-    /// What to do about it, where the error does not contain it.
+    /// Returns the command or the advice that solves it, where the error does not contain it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -111,7 +111,7 @@ impl TimeError {
 }
 
 impl Failure {
-    /// The exit code: whether another command line would have done it.
+    /// Returns the exit code, which shows whether another command line would have succeeded.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let is_usage = match self {
@@ -124,7 +124,7 @@ impl Failure {
         if is_usage { Exit::Usage } else { Exit::Failed }
     }
 
-    /// What to do about it, where that is known besides the error.
+    /// Returns the advice that solves it, where there is one besides the error.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -136,7 +136,7 @@ impl Failure {
     }
 }
 
-/// Says that only this machine's part is known, where the server is away.
+/// Warns that only this machine's part is known, where the server is unreachable.
 fn tell_if_away(away: Option<&StoreError>) {
     if let Some(why) = away {
         let _ = writeln!(
@@ -146,7 +146,7 @@ fn tell_if_away(away: Option<&StoreError>) {
     }
 }
 
-/// Says that the server decides, but does not show its journal.
+/// Warns that the server decides, but does not return its journal.
 fn tell_if_unread(unread: Option<&StoreError>) {
     if let Some(why) = unread {
         let why = text::line_of(&why.to_string(), 2000);
@@ -157,13 +157,13 @@ fn tell_if_unread(unread: Option<&StoreError>) {
     }
 }
 
-/// Says that the server does not decide for one scope.
+/// Warns that the server does not decide for one scope.
 fn tell_of_scope(why: &str) {
     let why = text::line_of(why, 2000);
     let _ = writeln!(io::stderr(), "frosty: the server does not decide for this scope, and this machine does: {why}");
 }
 
-/// Says of a hold or a release that the server did not confirm it, and why if that was not said.
+/// Warns that the server did not confirm a hold or a release, and why, unless that was shown before.
 fn tell_if_here_only(verdict: &Verdict, away: Option<&StoreError>) {
     if let Some(why) = &verdict.degraded {
         let why = if away.is_some() { String::new() } else { format!(": {}", text::line_of(why, 2000)) };
@@ -178,7 +178,7 @@ fn tell_if_here_only(verdict: &Verdict, away: Option<&StoreError>) {
     }
 }
 
-/// Tells everyone what was done, and the person what of that went wrong.
+/// Sends the notifications of a command, and shows their failures to the person.
 fn tell_everyone(config: &Config, word: &Word) {
     say_wrong(&announce::tell(config, word));
 }
@@ -189,7 +189,7 @@ fn say_wrong(wrong: &[String]) {
     }
 }
 
-/// The configuration as the hooks of the project here would see it.
+/// Returns the configuration that the hooks of the project here would have.
 ///
 /// # Errors
 /// When it is wrong.

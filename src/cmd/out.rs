@@ -1,24 +1,25 @@
-//! The standard output of the commands. A command goes on where its output cannot be written, and its exit code shows it.
+//! Wraps the standard output of the commands. A command continues where its output cannot be written, and its exit code
+//! shows it.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::Mutex;
 
-/// The first error, other than that of a reader that has closed its pipe.
+/// The first error, other than a closed pipe.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// The standard output, locked. What cannot be written is remembered for [`failure`].
+/// Returns the locked standard output. A failed write is remembered for [`failure`].
 #[must_use]
 pub fn stdout() -> Out {
     Out(io::stdout().lock())
 }
 
-/// Why output could not be written, if some could not.
+/// Returns why output could not be written, if some could not.
 pub fn failure() -> Option<io::Error> {
     let _ = stdout().flush();
     FAILED.lock().ok()?.take()
 }
 
-/// Takes note of how writing went.
+/// Remembers the result of a write.
 pub fn note(written: io::Result<()>) {
     if let Err(e) = written
         && e.kind() != ErrorKind::BrokenPipe
@@ -28,12 +29,12 @@ pub fn note(written: io::Result<()>) {
     }
 }
 
-/// See [`stdout`].
+/// The locked standard output; see [`stdout`].
 #[derive(Debug)]
 pub struct Out(io::StdoutLock<'static>);
 
 impl Out {
-    /// Whether it is a terminal.
+    /// Returns whether it is a terminal.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.0.is_terminal()
@@ -52,7 +53,7 @@ impl Write for Out {
     }
 }
 
-/// An error cannot be copied.
+/// Copies an error, which has no `Clone`.
 fn again(e: &io::Error) -> io::Error {
     e.raw_os_error().map_or_else(|| e.kind().into(), io::Error::from_raw_os_error)
 }

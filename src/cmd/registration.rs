@@ -1,4 +1,4 @@
-//! What `frosty install` and `frosty uninstall` share: which settings file is meant, and how a change of it is shown.
+//! Selects the settings file for `frosty install` and `frosty uninstall`, and shows or makes a change of it.
 
 use clap::Args;
 use std::env;
@@ -14,7 +14,7 @@ use crate::settings::program::NoProgram;
 use crate::settings::write::{Standing, Unwritten};
 use crate::text;
 
-/// Whose settings file is meant.
+/// The flags that select the settings file.
 #[derive(Debug, Args)]
 pub struct SettingsArgs {
     /// The user's own settings: every project, but only sessions that were armed (frosty on)
@@ -31,30 +31,30 @@ pub struct SettingsArgs {
     pub dry_run: bool,
 }
 
-/// Why the hooks were not registered, or not taken out. The settings are then as they were.
+/// Why the hooks were not registered, or not removed. The settings are then unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// There is no user's folder.
+    /// There is no directory of user settings.
     #[error(
         "expected a folder of user settings, found neither CLAUDE_CONFIG_DIR nor HOME to be set; set one: export HOME=~"
     )]
     NoUserFolder,
-    /// There is nowhere to keep a backup.
+    /// There is no directory for a backup.
     #[error(
         "expected a state folder for the backup, found neither XDG_STATE_HOME nor HOME to be an absolute path; set one: export XDG_STATE_HOME=~/.local/state"
     )]
     NoStateFolder,
-    /// The project folder does not exist.
+    /// The project directory does not exist.
     #[error("expected a project folder at {dir}, found: {cause}; name one that exists: frosty {command} --project DIR")]
     NoProject {
-        /// The folder.
+        /// The directory.
         dir: String,
         /// `install` or `uninstall`.
         command: &'static str,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
-    /// The project is the home folder.
+    /// The project is the home directory.
     #[error(
         "expected a project, found the folder of your own settings: {file} would reach every project; name one: frosty {command} --project DIR, or mean all: frosty {command} --user"
     )]
@@ -73,40 +73,40 @@ pub enum SettingsError {
     /// This program cannot be registered.
     #[error(transparent)]
     Program(#[from] NoProgram),
-    /// Something else decides stops there.
+    /// Another hook decides stops there.
     #[error(
         "expected to decide stops alone, found besides:\n{list}\nNothing was written. To register beside them all the same: {anyway}"
     )]
     Beside {
         /// One per line, each with its cure.
         list: String,
-        /// The command that does it all the same.
+        /// The command that registers the hooks nevertheless.
         anyway: String,
     },
-    /// An edit was not what it must be.
+    /// An edit could not be undone.
     #[error(
         "expected the change of {0} to be one that can be undone, found that it is not; nothing was written: add the hooks by hand"
     )]
     NotItsInverse(String),
 }
 
-/// The settings file that is meant.
+/// The selected settings file.
 #[derive(Debug)]
 pub struct Chosen {
-    /// Whose it is.
+    /// The kind of the settings.
     pub place: Place,
-    /// Where it is, a link perhaps.
+    /// Its path, which may be a link.
     pub file: PathBuf,
     /// The project, its real path.
     pub project: PathBuf,
-    /// The flags that mean it, wherever they are said.
+    /// The flags that select it, from any directory.
     pub flags: String,
 }
 
-/// Finds out which settings file the arguments, or else the environment, mean.
+/// Returns the settings file that the arguments, or else the environment, name.
 ///
 /// # Errors
-/// When there is no such project or no user's folder.
+/// When there is no such project or no directory of user settings.
 pub fn chosen(args: &SettingsArgs, env: &Env, command: &'static str) -> Result<Chosen, SettingsError> {
     let named = args.project.clone().or_else(|| env.claude_project_dir.clone());
     let dir = named.unwrap_or_else(|| PathBuf::from("."));
@@ -136,10 +136,10 @@ pub fn chosen(args: &SettingsArgs, env: &Env, command: &'static str) -> Result<C
     Ok(Chosen { place, file, project, flags })
 }
 
-/// Shows a change, or makes it. Without one nothing happens. The backup, where one was made.
+/// Shows a change, or makes it, and returns the backup, where one was made. Without a change nothing happens.
 ///
 /// # Errors
-/// When it cannot be made: the file is then as it was.
+/// When the change cannot be made. The file is then unchanged.
 pub fn change(
     env: &Env,
     standing: &Standing,
@@ -157,7 +157,7 @@ pub fn change(
     Ok(standing.replace(new, &backups)?)
 }
 
-/// The change as a diff: for a terminal without what would command it, else fit for `patch`.
+/// Shows the change as a diff: without control characters on a terminal, else fit for `patch`.
 fn show(file: &Path, before: Option<&str>, after: Option<&str>) {
     let name = |text: Option<&str>| text.map_or_else(|| "/dev/null".to_owned(), |_| file.display().to_string());
     let diff = diff::unified(
@@ -167,26 +167,26 @@ fn show(file: &Path, before: Option<&str>, after: Option<&str>) {
         &text::line_of(&name(after), 4096),
     );
     let mut out = out::stdout();
-    // A reader that has gone away is no failure.
+    // A closed pipe is no failure.
     let _ = match out.is_terminal() {
         true => out.write_all(text::prompt(&diff, usize::MAX).as_bytes()),
         false => out.write_all(diff.as_bytes()),
     };
 }
 
-/// One line per other, each with the command that takes it out.
+/// Returns one line per other hook, each with the command that removes it.
 #[must_use]
 pub fn listed(others: &[Other], project: &Path) -> String {
     let line = |other: &Other| format!("  {}\n    take it out: {}", other.shown(), other.cure(project));
     others.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Says something on stdout; a reader that has gone away is no failure.
+/// Prints a line on stdout. A closed pipe is no failure.
 pub fn say(line: &str) {
     let _ = writeln!(out::stdout(), "{line}");
 }
 
-/// Says something on stderr.
+/// Prints a line on stderr.
 pub fn warn(line: &str) {
     let _ = writeln!(io::stderr(), "frosty: {line}");
 }

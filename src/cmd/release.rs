@@ -1,4 +1,4 @@
-//! `frosty release`: lifts the hold of a scope, or of the whole fleet, before its end, and ends an API cooldown with it.
+//! `frosty release`: ends the hold of a scope or of the whole fleet early, and an API cooldown with it.
 
 use crate::cmd::PlaceArgs;
 use clap::Args;
@@ -26,7 +26,7 @@ use crate::store::fleet_reader::Roll;
 use crate::store::fleet_reader::Session;
 use crate::text;
 
-/// What `release` lifts.
+/// The flags of `release`.
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
     /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, the one hold that there is
@@ -43,10 +43,10 @@ pub struct ReleaseArgs {
     pub store: Option<String>,
 }
 
-/// Lifts the hold that the arguments name, or the only one that there is.
+/// Releases the hold that the arguments name, or the only one in force.
 ///
 /// # Errors
-/// When none or several are meant, or the store cannot be asked.
+/// When none or several match, or the store cannot be read.
 pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let env = Env::read();
     let whole = args.fleet.is_some() && args.target.is_none();
@@ -80,7 +80,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let detail = text::line(&format!("by {by} from {from}"));
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
     let limit = limit_of(&mut roll, &scope);
-    // Looked at first: an engine that it frees may be gone with its admission a moment later.
+    // This is read first: a freed engine may have ended with its admission a moment later.
     let sessions = named.unwrap_or_else(|| roll.sessions().unwrap_or_default());
     let freed = if scope.is_empty() { freed(&mut roll, &sessions, &config, args.at_once) } else { None };
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
@@ -111,7 +111,8 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The sessions whose engines wait for the end of the fleet's hold, and whether they go on together; `None` without any.
+/// Returns the sessions whose engines wait for the end of the fleet's hold, and whether they continue together; `None`
+/// without any.
 fn freed(roll: &mut Roll<'_>, sessions: &[Session], config: &Config, at_once: bool) -> Option<String> {
     let held: Vec<String> = roll.holds().ok()?.into_iter().map(|(scope, _)| scope).collect();
     let fleet = roll.state("", "").ok()?.fleet;
@@ -132,7 +133,7 @@ fn freed(roll: &mut Roll<'_>, sessions: &[Session], config: &Config, at_once: bo
     }
 }
 
-/// When the limit of the fleet's key ends that stands against a scope: its release exempts it.
+/// Returns when the limit of the fleet's key ends for a scope, from which its release exempts it.
 fn limit_of(roll: &mut Roll<'_>, scope: &str) -> Option<Ms> {
     if scope.is_empty() {
         return None;
@@ -142,7 +143,7 @@ fn limit_of(roll: &mut Roll<'_>, scope: &str) -> Option<Ms> {
     state.fleet.limit_for(&state.scope, now)
 }
 
-/// One line for each hold, with the word that names it.
+/// Lists each hold on one line, with the word that names it.
 fn list(sessions: &[Session], held: &[(String, Hold)]) -> String {
     let line = |(scope, h): &(String, Hold)| {
         let name = if scope.is_empty() { "--fleet".to_owned() } else { target::scope_name(sessions, scope) };

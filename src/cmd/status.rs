@@ -1,4 +1,4 @@
-//! `frosty status`: who is there, what each does, and when it is back.
+//! `frosty status`: shows the sessions, their states, and when each resumes.
 
 use crate::cmd::PlaceArgs;
 use clap::Args;
@@ -18,7 +18,7 @@ use crate::view::sessions::screen::Screen;
 use crate::view::sessions::table;
 use crate::view::sessions::table::Style;
 
-/// What `status` shows, and how.
+/// The flags of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Sessions that ended too, and those not seen for a day
@@ -33,15 +33,15 @@ pub struct StatusArgs {
     /// Cut nothing off, however narrow the terminal is
     #[arg(long, conflicts_with = "watch")]
     pub no_trunc: bool,
-    /// Where.
+    /// The store and the fleet.
     #[command(flatten)]
     pub place: PlaceArgs,
 }
 
-/// It is drawn anew so often.
+/// How often `--watch` draws.
 const EACH: Duration = Duration::from_secs(1);
 
-/// Why it could not be shown.
+/// Why the status could not be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     /// There is no terminal to draw on.
@@ -52,10 +52,10 @@ pub enum StatusError {
     Screen(io::Error),
 }
 
-/// Shows the fleet's sessions, once or again and again.
+/// Shows the fleet's sessions, once or repeatedly.
 ///
 /// # Errors
-/// When the store cannot be asked, or `--watch` finds no terminal.
+/// When the store cannot be read, or `--watch` finds no terminal.
 pub fn run(args: StatusArgs) -> Result<(), Failure> {
     let env = Env::read();
     let place = args.place.again();
@@ -66,7 +66,7 @@ pub fn run(args: StatusArgs) -> Result<(), Failure> {
     let mut hour = if args.json { LastHour::for_programs() } else { LastHour::for_people() };
     let report = Report { place, ..Report::read(&config, args.all, &mut hour)? };
     let mut out = out::stdout();
-    // A reader that has gone away is no failure.
+    // A closed pipe is no failure.
     let _ = if args.json {
         out.write_all(json::line(&report).as_bytes())
     } else {
@@ -76,12 +76,12 @@ pub fn run(args: StatusArgs) -> Result<(), Failure> {
         lines.push(String::new());
         out.write_all(lines.join("\n").as_bytes())
     };
-    // The process is about to end: giving back the memory of thousands of rows would only delay that.
+    // The process is about to end, and freeing the memory of thousands of rows would only delay that.
     std::mem::forget(report);
     Ok(())
 }
 
-/// The whole of it, in no more lines than that.
+/// Returns the whole report, in at most this many lines.
 fn drawn(report: &Report, style: Style, height: usize) -> Vec<String> {
     let mut lines = table::head(report, style);
     let foot = table::foot(report, style);
@@ -104,7 +104,7 @@ fn drawn(report: &Report, style: Style, height: usize) -> Vec<String> {
     lines
 }
 
-/// Draws it each second until it is told to end. A store that goes away meanwhile is asked again each time.
+/// Draws the report each second until a signal ends it. An unreachable store is tried again each time.
 fn watch(config: &Config, all: bool, place: &str) -> Result<(), StatusError> {
     if !io::stdout().is_terminal() {
         return Err(StatusError::NoTerminal);
@@ -123,7 +123,7 @@ fn watch(config: &Config, all: bool, place: &str) -> Result<(), StatusError> {
             signals.step_aside();
             screen = Screen::take().map_err(StatusError::Screen)?;
         }
-        // A changed size alone asks nothing.
+        // A changed size alone needs no new reading.
         if Instant::now() >= next {
             next = Instant::now() + EACH;
             trouble = match Report::read(config, all, &mut hour) {

@@ -1,5 +1,6 @@
-//! `frosty statusline`: one short line about a session for the client's `statusLine` setting (2.1.331), which hands its JSON
-//! on stdin and shows what is printed. Whatever fails, it prints little or nothing, and exits 0 soon.
+//! `frosty statusline`: prints one short line about a session for the client's `statusLine` setting (2.1.331). The
+//! client writes its JSON to stdin and shows what is printed. On any failure the command prints little or nothing, and
+//! exits 0 soon.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -26,22 +27,22 @@ use crate::view::sessions::kind::Back;
 use crate::view::sessions::kind::Kind;
 use crate::view::sessions::width;
 
-/// The client hands its JSON over at once; whoever holds the pipe open is not waited for.
+/// The client writes its JSON at once. A pipe that stays open is not waited for.
 const STDIN: Duration = Duration::from_millis(250);
-/// Its JSON is a few thousand bytes.
+/// The client's JSON has a few thousand bytes.
 const LARGEST: usize = 1024 * 1024;
-/// No store is waited for longer.
+/// The longest wait for a store.
 const STORE: Duration = Duration::from_millis(250);
-/// A hold's reason takes no more columns.
+/// The most columns of a hold's reason.
 const LONGEST_REASON: usize = 40;
 
-/// Prints the line, if there is anything to say.
+/// Prints the line, if there is one.
 pub fn run(place: PlaceArgs) {
     let env = Env::read();
     if env.disabled() {
         return;
     }
-    // Of a pipe that is left open, what came until then.
+    // If a pipe stays open, what was read until then is used.
     let bytes = read::what_comes(io::stdin(), STDIN, LARGEST);
     let given = payload::object(&bytes).unwrap_or_default();
     if let Some(line) = line(&env, place, &given) {
@@ -49,7 +50,7 @@ pub fn run(place: PlaceArgs) {
     }
 }
 
-/// What there is to say of the session that the client names; `None` where Frosty has nothing to do with it.
+/// Returns the line for the session that the client names; `None` where the session is not Frosty's.
 fn line(env: &Env, place: PlaceArgs, given: &Given<'_>) -> Option<String> {
     let named = payload::text(given.session_id).or_else(|| env.claude_session_id.clone())?;
     let session = encoded(&named, "", "").ok()?;
@@ -64,7 +65,7 @@ fn line(env: &Env, place: PlaceArgs, given: &Given<'_>) -> Option<String> {
     };
     let seen = row(env, &config, &session);
     let aside = if config.shadow { "shadow: " } else { "" };
-    // Of a session that never was armed nothing is known, and nothing is said.
+    // A session that never was armed has no line.
     let is_armed = told.unwrap_or(config.arm == Arm::Always);
     match seen {
         Seen::Row(row, now) => Some(format!("{aside}{}", words(&row, now, false))),
@@ -74,7 +75,8 @@ fn line(env: &Env, place: PlaceArgs, given: &Given<'_>) -> Option<String> {
     }
 }
 
-/// What of the client's JSON is read, as tolerantly as a hook's payload: a field that is odd hides no other.
+/// The fields of the client's JSON that are read, as tolerantly as in a hook's payload: an unexpected field hides no
+/// other.
 #[derive(Default, Deserialize)]
 struct Given<'a> {
     #[serde(default, borrow)]
@@ -104,7 +106,7 @@ impl Given<'_> {
 
 enum Seen {
     Row(Box<Row>, i64),
-    /// The store cannot be asked; what this machine knows stands beside.
+    /// The store cannot be read. The value is what this machine knows.
     Away(Option<(Box<Row>, i64)>),
     Unknown,
 }
@@ -114,7 +116,7 @@ fn row(env: &Env, config: &Config, session: &str) -> Seen {
     let mut roll = Roll::open_for(&config, STORE);
     let Ok(seat) = scope::resolve(&config, env, session) else { return Seen::Away(None) };
     let read = state_of(&mut roll, &seat, session).or_else(|why| {
-        // As a step would be: decided by this machine's files.
+        // A request would be decided by this machine's files, too.
         roll.give_up(why);
         state_of(&mut roll, &seat, session)
     });
@@ -130,7 +132,8 @@ fn row(env: &Env, config: &Config, session: &str) -> Seen {
     }
 }
 
-/// What the session's next step would be decided from, in the seat where it was last seen, and when that was read.
+/// Returns the state from which the session's next request would be decided, in the scope where it was last seen, and
+/// the time of the reading.
 fn state_of(roll: &mut Roll<'_>, seat: &str, session: &str) -> Result<(i64, State), StoreError> {
     let now = roll.now()?;
     let state = roll.state(seat, session)?;
@@ -141,15 +144,15 @@ fn state_of(roll: &mut Roll<'_>, seat: &str, session: &str) -> Result<(i64, Stat
     Ok((now, state))
 }
 
-/// Somebody's words, cut to what has room.
+/// Shortens a text to the room that there is.
 fn short(said: &str) -> String {
     width::cut(&text::line(said), LONGEST_REASON)
 }
 
-/// A session in a few words.
+/// Describes a session in a few words.
 fn words(row: &Row, now: i64, is_away: bool) -> String {
     let mut said = vec![state(row, now)];
-    // What the server counts while it is away is not known.
+    // The server's counts are not known while it is unreachable.
     if !is_away && matches!(row.kind, Kind::Running | Kind::Guard) && row.session.count > 0 {
         said.push(format!("{} in a row", row.session.count));
     }
@@ -177,7 +180,7 @@ fn state(row: &Row, now: i64) -> String {
         _ => what,
     };
     match row.back {
-        // The client shows a line for long: what is further off is told by the clock.
+        // The client shows a line for long, so a later time is shown as a clock time.
         Back::At(at) if at.saturating_sub(now) < 60_000 => format!("{what} {}", local_time::left(at, now)),
         Back::At(at) if row.kind == Kind::Hold => format!("{what}, until {}", local_time::clock(at, now)),
         Back::At(at) => format!("{what} until {}", local_time::clock(at, now)),

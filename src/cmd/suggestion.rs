@@ -1,10 +1,10 @@
-//! What may have been meant by a word that names nothing.
+//! Suggests known names for an unknown word.
 
-/// So many are suggested.
+/// The number of suggestions.
 pub const MOST: usize = 5;
 
-/// The known words that are near to one that is not, nearest first, each once. Of equally near ones, the first known comes
-/// first.
+/// Returns the known words that are near to an unknown one, nearest first, each once. Of equally near words, the first
+/// known comes first.
 #[must_use]
 pub fn nearest(word: &str, known: impl IntoIterator<Item = String>) -> Vec<String> {
     let wanted = word.to_lowercase();
@@ -18,8 +18,8 @@ pub fn nearest(word: &str, known: impl IntoIterator<Item = String>) -> Vec<Strin
     ranked.into_iter().take(MOST).map(|(_, name)| name).collect()
 }
 
-/// How many characters have to be changed, put in, left out or swapped with their neighbour; `None` where that is more than
-/// half of the longer word, and neither contains the other.
+/// Returns how many characters must be changed, inserted, deleted or swapped with their neighbour. `None` means more
+/// than half of the longer word, unless one word contains the other.
 fn distance(a: &str, b: &str) -> Option<usize> {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
     let edits = edits(&a, &b);

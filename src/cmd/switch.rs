@@ -1,4 +1,4 @@
-//! `frosty on` and `frosty off`.
+//! `frosty on` and `frosty off`: arm and disarm a session or a project.
 
 use crate::cmd::PlaceArgs;
 use clap::Args;
@@ -31,20 +31,20 @@ pub struct TargetArgs {
 /// Why a session or project was not switched.
 #[derive(Debug, thiserror::Error)]
 pub enum SwitchError {
-    /// The state folder is another user's.
+    /// The state directory is another user's.
     #[error(transparent)]
     NotOurs(#[from] ownership::NotPrivate),
-    /// There is nowhere to keep the switch.
+    /// There is no directory for the switch.
     #[error(
         "expected a state folder, found neither XDG_STATE_HOME nor HOME to be an absolute path; set one: export XDG_STATE_HOME=~/.local/state"
     )]
     NoStateFolder,
-    /// The project folder does not exist.
+    /// The project directory does not exist.
     #[error("expected a project folder at {dir}, found: {cause}; name one that exists: frosty on --project DIR")]
     NoProject {
-        /// The folder.
+        /// The directory.
         dir: String,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
     /// The switch cannot be written.
@@ -52,9 +52,9 @@ pub enum SwitchError {
     Unwritten {
         /// The file.
         file: String,
-        /// Its state folder.
+        /// Its state directory.
         dir: String,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
 }
@@ -91,12 +91,12 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), Failure> {
         Target::Session(_) => "session",
         Target::Project(_) => "project",
     };
-    // A reader that has gone away is no failure of the switch.
+    // A closed pipe is no failure of the switch.
     let _ = writeln!(out::stdout(), "{what} {shown} {armed}");
     Ok(())
 }
 
-/// The id of the session that a word means, and what it is shown as.
+/// Returns the id of the session that a word names, and its shown name.
 fn session(env: &Env, word: &str) -> Result<(String, String), Failure> {
     let is_own = env.claude_session_id.as_deref() == Some(word);
     let known = super::config(env, PlaceArgs { store: None, fleet: None }).map_err(Failure::from);
@@ -117,7 +117,7 @@ fn session(env: &Env, word: &str) -> Result<(String, String), Failure> {
         }
     });
     match known {
-        // A session that is not armed is in no store yet: its id is all that is known of it.
+        // A session that is not armed is in no store yet, and only its id is known.
         Err(_) if is_own || naming::is_uuid(word) => {
             let id = encoded(word, COMMAND_LINE, "--session")?;
             Ok((id.clone(), if is_own { id } else { format!("{id} (not seen yet)") }))
@@ -126,7 +126,7 @@ fn session(env: &Env, word: &str) -> Result<(String, String), Failure> {
     }
 }
 
-/// What is switched where no session is named, and what it is shown as.
+/// Returns what is switched where no session is named, and its shown name.
 fn place(project: Option<PathBuf>, env: &Env) -> Result<(Target, String), Failure> {
     let dir = match (project, &env.claude_session_id, &env.claude_project_dir) {
         (Some(dir), ..) => dir,

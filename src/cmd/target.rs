@@ -1,5 +1,5 @@
-//! Which session a word means: its name, its window's label or the last part of that, its id or the beginning of that, its
-//! scope, or its project folder.
+//! Finds the session that a word names: its name, its window's label or the last part of that, its id or the beginning
+//! of that, its scope, or its project directory.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -17,26 +17,26 @@ use crate::store::fleet_reader::Roll;
 use crate::store::fleet_reader::Session;
 use crate::text;
 
-/// So many sessions are listed where a word may mean several.
+/// The number of sessions that are listed where several match.
 pub(super) const MOST_LISTED: usize = 20;
 
-/// Why a word names no session, or too many.
+/// Why a word names no session, or several.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// None.
+    /// No session matches.
     #[error("no session is called \"{word}\"")]
     Unknown {
-        /// What was given.
+        /// The given word.
         word: String,
-        /// What may have been meant, nearest first.
+        /// Similar names, nearest first.
         near: Vec<String>,
-        /// Where nothing is near: some of the sessions that there are.
+        /// Some of the known sessions, where no name is similar.
         there: Vec<String>,
     },
-    /// Several.
+    /// Several sessions match.
     #[error("\"{word}\" may mean several sessions:\n{list}")]
     Several {
-        /// What was given.
+        /// The given word.
         word: String,
         /// One per line.
         list: String,
@@ -44,15 +44,15 @@ pub enum TargetError {
     /// No session waits for the topic.
     #[error("no session waits for \"{topic}\"{others}")]
     NoTopic {
-        /// What was given.
+        /// The given topic.
         topic: String,
-        /// What is waited for, one per line; empty where nothing is.
+        /// The topics that sessions wait for, one per line; empty where there are none.
         others: String,
     },
-    /// A scope and the whole fleet.
+    /// Both a scope and the whole fleet were named.
     #[error("expected a scope or --fleet, found both; name one: frosty {command} --fleet")]
     Both {
-        /// Of which command.
+        /// The command.
         command: &'static str,
     },
     /// Several scopes are held and none was named.
@@ -64,13 +64,13 @@ pub enum TargetError {
 }
 
 impl TargetError {
-    /// Whether a more exact word would do.
+    /// Returns whether a more exact word would match one session.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Several { .. } | Self::SeveralHeld { .. } | Self::Both { .. })
     }
 
-    /// What to do about it.
+    /// Returns the advice that solves it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -90,28 +90,28 @@ impl TargetError {
     }
 }
 
-/// How well a word names a session; of two sessions, the one with the better rank is meant.
+/// How well a word matches a session. The session with the best rank is selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     /// Its id.
     Id,
     /// A name, label or scope that the user gave.
     Own,
-    /// Its window's own name, its project folder, or a name with digits of the id behind it.
+    /// Its window's own name, its project directory, or a name with digits of the id behind it.
     Part,
-    /// A name that the file of its project chose: a cloned repository must not take a name of the user's.
+    /// A name from a project's file: a cloned repository must not take a name of the user's.
     Chosen,
     /// The beginning of its id.
     Prefix,
 }
 
-/// A word, in the forms that it is compared in.
+/// A word, in the forms in which it is compared.
 struct Word<'w> {
     given: &'w str,
     encoded: String,
     /// The real path, where the word is one.
     folder: Option<String>,
-    /// A name and digits of an id behind it, for each way in which the word may be both.
+    /// A name and digits of an id behind it, for each way in which the word can be split.
     digits: Vec<(&'w str, String)>,
 }
 
@@ -152,7 +152,8 @@ impl<'w> Word<'w> {
         (!encoded.is_empty() && id.starts_with(encoded.as_str())).then_some(Rank::Prefix)
     }
 
-    /// Whether the word is a name of the session with digits of its id behind it, as it is shown where several bear that name.
+    /// Returns whether the word is the session's name with digits of its id behind it. Sessions with the same name are
+    /// shown so.
     fn has_digits(&self, id: &str, session: &SessionState) -> bool {
         let mut ways = self.digits.iter().filter(|(_, digits)| id.starts_with(digits.as_str())).peekable();
         if ways.peek().is_none() {
@@ -164,21 +165,21 @@ impl<'w> Word<'w> {
     }
 }
 
-/// The sessions of the store by their names, with all that is remembered of each that a word may mean and of those that share
-/// its scope.
+/// Returns the store's sessions by their names, with all fields of those that the word may name and of those in their
+/// scopes.
 ///
 /// # Errors
-/// When the store cannot be asked.
+/// When the store cannot be read.
 pub fn sessions(roll: &mut Roll<'_>, word: &str) -> Result<Vec<Session>, StoreError> {
     let word = Word::new(word);
     roll.sessions_where(|id, session| word.rank(id, session).is_some())
 }
 
-/// The one session that a word means. An open session is meant before one that has ended; of several in one scope the last one
-/// seen is meant.
+/// Returns the one session that a word names. An open session wins over one that has ended. Of several in one scope the
+/// last one seen wins.
 ///
 /// # Errors
-/// When there is none, or the word may mean several scopes.
+/// When none matches, or several scopes do.
 pub fn one<'s>(sessions: &'s [Session], word: &str) -> Result<&'s Session, TargetError> {
     let wanted = Word::new(word);
     let ranked: Vec<(Rank, &Session)> = sessions.iter().filter_map(|s| Some((wanted.rank(&s.0, &s.1)?, s))).collect();
@@ -189,7 +190,7 @@ pub fn one<'s>(sessions: &'s [Session], word: &str) -> Result<&'s Session, Targe
         let of_phase = || ranked.iter().filter(|(_, (_, s))| (s.phase == Phase::Ended) == ended);
         let Some(best) = of_phase().map(|(rank, _)| *rank).min() else { continue };
         let meant: Vec<&Session> = of_phase().filter(|(rank, _)| *rank == best).map(|(_, session)| *session).collect();
-        // Whatever was seen there before is gone; the beginning of an id names no scope.
+        // An earlier session of a scope is gone. The beginning of an id names no scope.
         let scopes: BTreeSet<&str> = match best {
             Rank::Prefix => meant.iter().map(|(id, _)| id.as_str()).collect(),
             _ if ended => BTreeSet::new(),
@@ -203,8 +204,8 @@ pub fn one<'s>(sessions: &'s [Session], word: &str) -> Result<&'s Session, Targe
     Err(unknown(sessions, word, &[]))
 }
 
-/// Whether a word that means a session names its seat, and so every session of that scope: not its id, nor digits of that,
-/// nor one that has ended.
+/// Returns whether a word that names a session also names its scope, and so every session there. An id, digits of it,
+/// and an ended session do not.
 #[must_use]
 pub fn names_the_seat(id: &str, session: &SessionState, word: &str) -> bool {
     let word = Word::new(word);
@@ -216,11 +217,11 @@ pub fn names_the_seat(id: &str, session: &SessionState, word: &str) -> bool {
     is_named && session.phase != Phase::Ended
 }
 
-/// The scope that a word means: the one of the session that it names, else one that is known by this name. `among` is what
-/// [`sessions`] found.
+/// Returns the scope that a word names: the one of the session with that name, else one with this name. `among` is the
+/// result of [`sessions`].
 ///
 /// # Errors
-/// When there is none, or the word may mean several, or the store cannot be asked.
+/// When none or several match, or the store cannot be read.
 pub fn scope(roll: &mut Roll<'_>, among: &[Session], word: &str) -> Result<String, Failure> {
     let meant = one(among, word);
     if let Ok((_, session)) = meant {
@@ -237,14 +238,14 @@ pub fn scope(roll: &mut Roll<'_>, among: &[Session], word: &str) -> Result<Strin
     }
 }
 
-/// What a scope is called: the name of the session that was seen there last, else the scope's own, which means it.
+/// Returns the shown name of a scope: the name of the session that was seen there last, else the scope's own name.
 #[must_use]
 pub fn scope_name(sessions: &[Session], scope: &str) -> String {
     let is_known = sessions.iter().any(|(_, s)| s.scope == scope);
     if is_known { Names::of_all(sessions).scope(scope) } else { text::line(scope) }
 }
 
-/// That no session is called so, with the names that are nearest to it.
+/// Returns the error for an unknown session, with the nearest names.
 fn unknown(sessions: &[Session], word: &str, scopes: &[String]) -> TargetError {
     let names = Names::of_all(sessions);
     let mut known: Vec<String> = Vec::new();
@@ -260,7 +261,7 @@ fn unknown(sessions: &[Session], word: &str, scopes: &[String]) -> TargetError {
     TargetError::Unknown { word: text::line(word), near, there: open.map(|(id, _)| names.name(id)).collect() }
 }
 
-/// That no session waits for a topic, and which topics are waited for.
+/// Returns the error for a topic that no session waits for, with the topics that sessions wait for.
 #[must_use]
 pub fn nobody_waits_for(sessions: &[Session], topic: &str, now: Ms) -> TargetError {
     let waits = |s: &SessionState| s.rest.clone().filter(|r| r.kind == RestKind::WaitFor && r.lasts(now));
@@ -274,7 +275,7 @@ pub fn nobody_waits_for(sessions: &[Session], topic: &str, now: Ms) -> TargetErr
     TargetError::NoTopic { topic: text::line(topic), others }
 }
 
-/// One line for each session: the name that means it, and what else is known of it.
+/// Lists the sessions, one per line: the name that selects it, and its other known fields.
 fn list(sessions: &[Session], meant: &[&Session]) -> String {
     let names = Names::of_all(sessions);
     let mut out = String::new();
@@ -316,7 +317,7 @@ mod tests {
         let all = [named("0a1b2c3d-01", ""), named("0a1b2c3e-02", "0a1b2c3d"), named("0a1b2c3e-03", "")];
         for (word, id) in [
             ("0a1b2c3d-01", Some("0a1b2c3d-01")),
-            // A name is stronger.
+            // A name has a better rank.
             ("0a1b2c3d", Some("0a1b2c3e-02")),
             ("0a1b2c3d-", Some("0a1b2c3d-01")),
             ("0a1b2c3e", None),
@@ -359,7 +360,7 @@ mod tests {
         assert_eq!(meant(&[chosen("1111"), window], "nova").as_deref(), Some("3333"));
         assert_eq!(meant(&[chosen("1111")], "nova").as_deref(), Some("1111"));
         assert!(one(&[chosen("1111"), chosen("4444")], "nova").is_err_and(|e| e.is_ambiguous()));
-        // An open session is meant before one that has ended, whatever its rank.
+        // An open session wins over one that has ended, whatever its rank.
         let ended = session("2222", |s| {
             s.name = "nova".to_owned();
             s.phase = Phase::Ended;

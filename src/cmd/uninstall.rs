@@ -1,4 +1,4 @@
-//! `frosty uninstall`.
+//! `frosty uninstall`: removes the hooks from the client's settings.
 
 use super::registration::{SettingsError, change, chosen, say};
 use crate::client_settings::hooks_in;
@@ -12,18 +12,18 @@ use crate::settings::write::Standing;
 use crate::text;
 use clap::Args;
 
-/// What `uninstall` takes out, and where.
+/// The flags of `uninstall`.
 #[derive(Debug, Args)]
 pub struct UninstallArgs {
-    /// Where.
+    /// The settings file.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
 
-/// Takes the hooks out of the settings file that the arguments, or else the environment, name.
+/// Removes the hooks from the settings file that the arguments, or else the environment, name.
 ///
 /// # Errors
-/// When the file cannot be used or written: it is then as it was.
+/// When the file cannot be used or written. The file is then unchanged.
 pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
     let env = Env::read();
     let chosen = chosen(&args.settings, &env, "uninstall")?;
@@ -55,7 +55,7 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
             if let Some(backup) = backup {
                 say(&format!("  backup   {}", text::path(&backup)));
             }
-            // Beside these it would be refused.
+            // Beside these hooks the installation would be refused.
             let keep = if engine == Engine::Continuous && !others.is_empty() { " --keep-others" } else { "" };
             say(&format!("  undo     frosty install --{} {}{keep}", engine.name(), chosen.flags));
         }

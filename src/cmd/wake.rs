@@ -24,7 +24,7 @@ use crate::store::fleet_reader::Session;
 use crate::store::server::pipeline;
 use crate::text;
 
-/// Whom `wake` wakes.
+/// The flags of `wake`.
 #[derive(Debug, Args)]
 #[group(id = "whom", required = true, multiple = false, args = ["target", "all", "topic"])]
 pub struct WakeArgs {
@@ -43,18 +43,18 @@ pub struct WakeArgs {
     /// Let all that are woken go on at once, and not one after the other
     #[arg(long)]
     pub at_once: bool,
-    /// Where.
+    /// The store and the fleet.
     #[command(flatten)]
     pub place: PlaceArgs,
 }
 
-/// So many sessions of each outcome have a line of their own; the others are counted.
+/// The number of sessions per outcome that have their own line; the others are counted.
 const MOST_NAMED: usize = 20;
 
 /// Wakes the sessions that the arguments name.
 ///
 /// # Errors
-/// When no session or several are meant, or the store cannot be asked.
+/// When no session or several match, or the store cannot be read.
 pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let env = Env::read();
     let config = super::config(&env, args.place)?;
@@ -81,7 +81,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let names = Names::of_all(&sessions);
     let mut lines = Lines::new();
     let mut failed = None;
-    // Looked at first: an engine may be gone with its admission a moment later.
+    // This is read first: an engine may have ended with its admission a moment later.
     let waiting: Vec<bool> = chosen.iter().map(|(_, session)| engine::waits(session)).collect();
     let step = |(id, session): &&Session| {
         let event = Event::Wake { note: note.clone(), spread: chosen.len() > 1 && !args.at_once };
@@ -91,7 +91,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     for (((id, session), waits), decided) in chosen.iter().zip(waiting).zip(pipeline::decide(&config, &steps)) {
         let name = names.name(id);
         if let Err(e) = decided {
-            // The others are woken all the same.
+            // The other sessions are woken nevertheless.
             failed = Some(e);
             lines.add(format!("{name} was not woken"), "more were not woken".to_owned());
             continue;
@@ -110,7 +110,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     failed.map_or(Ok(()), |e| Err(e.into()))
 }
 
-/// The line of a session that was woken, and the words for more of the same outcome, after their number.
+/// Returns the line of a woken session, and the words that follow the number of further sessions with the same outcome.
 fn woken(name: &str, session: &SessionState, waits: bool) -> (String, String) {
     let (one, more) = match session.phase {
         Phase::Ended => (
@@ -141,7 +141,7 @@ fn woken(name: &str, session: &SessionState, waits: bool) -> (String, String) {
 /// The output: a line for each session, and past [`MOST_NAMED`] of one outcome their number.
 struct Lines {
     out: out::Out,
-    /// How many there are of each outcome, by the words for more of it.
+    /// The number of sessions per outcome, each with its words.
     counts: Vec<(String, usize)>,
 }
 

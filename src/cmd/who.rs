@@ -1,4 +1,4 @@
-//! Who gives a command, and from where: what a hold tells of its origin.
+//! Describes the origin of a command for a hold: the user, the machine, and the place.
 
 use std::fs;
 
@@ -15,11 +15,11 @@ pub fn by() -> String {
     text::line(&format!("{name}@{}", clock::host()))
 }
 
-/// The terminal, the tmux window or the agent's session, and the folder, as far as they are known.
+/// Returns the terminal, the tmux window or the agent's session, and the working directory, as far as they are known.
 #[must_use]
 pub fn from(env: &Env) -> String {
     let label = scope::label(env);
-    // The window names the session; else the folder below does, with a few digits.
+    // The window names the session; otherwise the directory below and a few digits do.
     let session = env.claude_session_id.as_ref().filter(|_| label.is_none());
     let session = session.map(|id| format!("session {}", naming::of_scope(&text::encode(id))));
     let window = label.map(|label| format!("tmux {label}"));

@@ -1,24 +1,24 @@
-//! Whose entries of the journal a word means.
+//! Selects the entries of the journal that a word on the command line means.
 
 use super::{Failure, target};
 use crate::store::fleet_reader::Roll;
 use crate::text;
 use crate::view::journal::Past;
 
-/// Whose.
+/// A selection of entries.
 #[derive(Debug)]
 pub(super) enum Whose {
-    /// Those of every session.
+    /// The entries of every session.
     All,
-    /// One session's.
+    /// The entries of one session.
     Session(String),
-    /// One scope's.
+    /// The entries of one scope.
     Scope(String),
 }
 
 impl Whose {
-    /// What a word means: a scope, or the scope of the session that it names. The id of a session, the beginning of one, and a
-    /// name of a session that has ended mean that session alone.
+    /// Reads a word: a scope, or the scope of the session that it names. The id of a session, the beginning of one, and
+    /// the name of an ended session mean that session alone.
     ///
     /// # Errors
     /// When there is none, or several.
@@ -34,7 +34,7 @@ impl Whose {
             Ok((id, _)) => Ok(Self::Session(id.clone())),
             Err(e) if e.is_ambiguous() => Err(e.into()),
             Err(e) => {
-                // The journal outlives what is remembered of sessions.
+                // The journal has entries of sessions that the store no longer remembers.
                 let past = roll.entries_where(0, 1, |p| is_scope(p.text("scope")) || p.says("session", &encoded))?;
                 match past.first() {
                     Some(past) if past.says("session", &encoded) => Ok(Self::Session(encoded)),
@@ -45,7 +45,7 @@ impl Whose {
         }
     }
 
-    /// Whether the entry is one of theirs.
+    /// Returns whether the entry is selected.
     pub(super) fn wants(&self, past: &Past) -> bool {
         match self {
             Self::All => true,

@@ -1,4 +1,4 @@
-//! Feeds a word to the configured commands: JSON on their input, a deadline, nothing of their output kept.
+//! Runs the configured commands on a notification, with JSON on their input, a deadline, and their output discarded.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -10,9 +10,9 @@ use crate::config::Notify;
 use crate::notify::Word;
 use crate::text;
 
-/// How often the running commands are looked at.
+/// How often the running commands are checked.
 const EVERY: Duration = Duration::from_millis(10);
-/// So much of what a failed command said is shown.
+/// The length of a failed command's stderr that is shown.
 const SHOWN: usize = 2000;
 
 /// A command that was started.
@@ -20,11 +20,11 @@ pub struct Running<'a> {
     command: &'a Notify,
     until: Instant,
     child: io::Result<Child>,
-    /// The beginning of what it says on its stderr.
+    /// The beginning of its stderr.
     said: Vec<u8>,
 }
 
-/// Starts each command; they run beside each other.
+/// Starts each command; they run concurrently.
 pub fn start<'a>(commands: &'a [Notify], word: &Word) -> Vec<Running<'a>> {
     commands.iter().map(|command| one(command, word)).collect()
 }
@@ -36,16 +36,16 @@ fn one<'a>(command: &'a Notify, word: &Word) -> Running<'a> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // What it starts goes with it.
+        // Its own children are in the same group.
         .process_group(0)
         .spawn();
     let child = spawned.and_then(|mut child| {
         if let Some(mut input) = child.stdin.take() {
             let line = word.json() + "\n";
-            // One that does not read its input must not keep the others; the pipe breaks when it ends.
+            // A command that does not read its input must not delay the others. The pipe breaks when the command ends.
             let _ = thread::Builder::new().spawn(move || input.write_all(line.as_bytes()));
         }
-        // What it started may hold its stderr open when it is long gone: that is never waited for.
+        // A child of the command may keep its stderr open after the command has ended, so reading must not block.
         if let Some(Err(e)) = child.stderr.as_ref().map(|err| rustix::io::ioctl_fionbio(err, true)) {
             end(&mut child);
             return Err(e.into());
@@ -55,7 +55,7 @@ fn one<'a>(command: &'a Notify, word: &Word) -> Running<'a> {
     Running { command, until: Instant::now() + command.within, child, said: Vec::new() }
 }
 
-/// Waits for the end of all, and kills each past its deadline. Returns what went wrong, a line for each.
+/// Waits until all have ended, and kills each past its deadline. Returns one line for each failure.
 #[must_use]
 pub fn finish(mut running: Vec<Running<'_>>) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -75,7 +75,7 @@ pub fn finish(mut running: Vec<Running<'_>>) -> Vec<String> {
 }
 
 impl Running<'_> {
-    /// `None` while it runs; then what went wrong, if anything did.
+    /// Returns `None` while it runs, and then its failure, if it failed.
     fn look(&mut self) -> Option<Option<String>> {
         let child = match &mut self.child {
             Ok(child) => child,
@@ -110,17 +110,17 @@ impl Running<'_> {
         format!("expected the notify command {shown} to succeed, found {status} {said}; try it: echo '{{}}' | {shown}")
     }
 
-    /// The command as it can be pasted into a shell.
+    /// Returns the command in a form that can be pasted into a shell.
     fn shown(&self) -> String {
         self.command.argv.iter().map(|word| text::word(word)).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// Takes what the command has said, so that it is not kept by a full pipe; only the beginning is shown.
+/// Reads the command's stderr, so that a full pipe does not block it, and keeps the beginning.
 fn listen(child: &mut Child, said: &mut Vec<u8>) {
     let Some(err) = &mut child.stderr else { return };
     let mut bytes = [0; 4096];
-    // One that never stops talking is looked at again in a moment.
+    // A command that writes without end is read again a moment later.
     for _ in 0..64 {
         match err.read(&mut bytes) {
             Ok(n @ 1..) => {

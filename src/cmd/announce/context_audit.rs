@@ -1,15 +1,15 @@
-//! The context audit: what led up to a hold, as the journal tells it.
+//! Collects the context audit: the journal entries that led to a hold.
 
 use crate::store::StoreError;
 use crate::store::fleet_reader::Roll;
 use crate::view::journal::Past;
 
-/// So many entries of what is held.
+/// The number of entries in the audit.
 const ENTRIES: usize = 50;
-/// Among the newest of the journal: a hold is opened at once, however long the journal is.
+/// The number of the newest entries that are searched: a hold is opened at once, however long the journal is.
 const AMONG: usize = 2000;
 
-/// The last entries of a scope, or with an empty name of the whole fleet, the newest first.
+/// Returns the last entries of a scope, or of the whole fleet for an empty name, the newest first.
 ///
 /// # Errors
 /// When the journal cannot be read.

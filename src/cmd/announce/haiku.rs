@@ -1,4 +1,4 @@
-//! By the lore of the house Willy drops a haiku when he freezes something.
+//! Holds the haiku, one of which Willy publishes with each hold.
 
 const HAIKU: [&str; 6] = [
     "The loop is snowed in. / Nobody has to hurry. / The thaw is on file.",
@@ -9,7 +9,7 @@ const HAIKU: [&str; 6] = [
     "Cold hands, open door. / What was it you ran from, friend? / Sit. It will be there.",
 ];
 
-/// One of them.
+/// Returns one of them.
 pub(crate) fn drawn(chance: u64) -> &'static str {
     let at = usize::try_from(chance % HAIKU.len() as u64).unwrap_or(0);
     HAIKU.get(at).copied().unwrap_or_default()

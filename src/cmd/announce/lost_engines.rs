@@ -1,4 +1,4 @@
-//! Finds waiting engines of this machine that were killed, or whose client was, and notifies once of each.
+//! Finds waiting engines of this machine that were killed, or whose client was, and notifies once about each.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -20,28 +20,28 @@ use crate::store::fleet_reader::Roll;
 use crate::store::fleet_reader::Session;
 use crate::text;
 
-/// Who was not seen for so long is nobody's concern any more.
+/// A session that was not seen for this long is not reported.
 const SEEN_WITHIN: Duration = Duration::from_secs(86_400);
 const LARGEST: u64 = 1024 * 1024;
 
-/// Whom was told of already: each session with the process that it lost.
+/// The sessions that were reported, each with the process that it lost.
 type Told = BTreeMap<String, u32>;
 
-/// Looks for engines that are gone, and has the configured commands told of each once.
+/// Looks for lost engines, and runs the configured commands once for each.
 ///
 /// # Errors
-/// When the store cannot be asked or what was told cannot be kept.
+/// When the store cannot be read, or the list of reported sessions cannot be written.
 pub fn look(config: &Config) -> Result<(), StoreError> {
     let path = file(config).ok_or(StoreError::NoStateFolder)?;
     let files = |cause| StoreError::Files { doing: "write", path: path.clone(), cause };
     let mut options = read::at_once();
     let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut kept = opened.map_err(files)?;
-    // Somebody looks just now.
+    // Another process is looking now.
     if kept.try_lock().is_err() {
         return Ok(());
     }
-    // Whatever comes of it: the others need not look as well.
+    // The time is renewed whatever the result is, so that other processes do not look as well.
     let _ = kept.set_modified(SystemTime::now());
     let mut before = Vec::new();
     (&kept).take(LARGEST).read_to_end(&mut before).map_err(files)?;
@@ -50,7 +50,7 @@ pub fn look(config: &Config) -> Result<(), StoreError> {
     let (now, sessions) = (roll.now()?, roll.sessions()?);
     let lost: Vec<&Session> = sessions.iter().filter(|(_, s)| is_lost(s, now)).collect();
     let told: Told = lost.iter().filter_map(|(id, s)| Some((id.clone(), s.pid?.pid))).collect();
-    // Written first: told once too seldom is better than for ever.
+    // The list is written first, because a missing notification is better than an endlessly repeated one.
     let written = kept.seek(SeekFrom::Start(0)).and_then(|_| kept.set_len(0));
     let written = written.and_then(|()| kept.write_all(&serde_json::to_vec(&told).unwrap_or_default()));
     written.map_err(files)?;

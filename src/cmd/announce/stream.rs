@@ -1,4 +1,4 @@
-//! Willy's own stream `reflect.willy`: each hold with what led up to it, each release, each resume.
+//! Writes Willy's own stream `reflect.willy`: each hold with the entries that led to it, each release, each resume.
 
 use serde_json::{Map, Value};
 
@@ -13,10 +13,10 @@ use crate::store::StoreError;
 use crate::store::fleet_reader::Roll;
 use crate::store::server::keys::CHANNEL;
 
-/// Writes the word to Willy's stream, and publishes it.
+/// Writes the notification to Willy's stream, and publishes it.
 ///
 /// # Errors
-/// When the store cannot be told.
+/// When the store cannot be written.
 pub fn write(roll: &mut Roll<'_>, config: &Config, word: &Word) -> Result<(), StoreError> {
     let mut entry = Map::new();
     let mut put = |name: &str, value: Value| entry.insert(name.to_owned(), value);
@@ -27,7 +27,7 @@ pub fn write(roll: &mut Roll<'_>, config: &Config, word: &Word) -> Result<(), St
         });
     }
     if word.kind == Kind::Hold {
-        // A hold is worth telling of without it too.
+        // A hold is published without its audit, too.
         let entries = context_audit::of(roll, &config.fleet, &word.scope).unwrap_or_default();
         let text = |(name, value): (&str, &str)| (name.to_owned(), Value::from(value));
         let entries = entries.iter().map(|past| past.fields().map(text).collect::<Map<_, _>>().into());
