@@ -1,20 +1,20 @@
-//! The heap of the hook binary: a Stop event takes its memory from a fixed block, which costs no system call.
+//! The heap of the hook binary. A Stop event takes its memory from a fixed block, which costs no system call.
 //!
-//! musl's own allocator asks the kernel for pages, and returns them, some thirty times in a Stop event. What the block has no room
-//! for is the system's.
+//! musl's own allocator requests pages from the kernel, and returns them, some thirty times in a Stop event. A
+//! piece that does not fit in the block is allocated by the system.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What one call may take from the block. A Stop event takes less than half of it.
+/// The size of the block for one call. A Stop event takes less than half of it.
 const SIZE: usize = 256 * 1024;
 
-/// An allocator that hands out a fixed block from its start, and then asks the system. Of the block only the newest piece is
-/// taken back.
+/// An allocator that hands out a fixed block from its start, and uses the system's allocator after that. Only
+/// the newest piece of the block can be returned to it.
 pub struct Arena {
-    /// How much of the block is handed out.
+    /// The number of bytes of the block that are handed out.
     used: AtomicUsize,
     block: UnsafeCell<MaybeUninit<[u8; SIZE]>>,
 }
@@ -24,7 +24,7 @@ pub struct Arena {
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// An arena of which nothing is handed out.
+    /// Returns an arena without any piece handed out.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "a static is made by a constant function")]
     pub const fn new() -> Self {
@@ -35,12 +35,12 @@ impl Arena {
         self.block.get().cast()
     }
 
-    /// Where in the block a piece begins; `None` for the system's memory.
+    /// Returns the position of a piece in the block, or `None` for the system's memory.
     fn offset(&self, piece: *mut u8) -> Option<usize> {
         piece.addr().checked_sub(self.start().addr()).filter(|offset| *offset < SIZE)
     }
 
-    /// Moves the end of what is handed out, unless another thread did so meanwhile.
+    /// Moves the end of the used part, unless another thread did so meanwhile.
     fn moves(&self, from: usize, to: usize) -> bool {
         self.used.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
@@ -58,15 +58,15 @@ impl Arena {
     }
 }
 
-// SAFETY: a piece lies in the block or is the system's, as large and aligned as was asked, and has one owner until it is given
-// back.
+// SAFETY: a piece is in the block or is the system's, has the requested size and alignment, and has one owner
+// until it is returned.
 #[allow(unsafe_code, reason = "an allocator hands out memory")]
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.take(layout) {
             // SAFETY: `take` returns an offset inside of the block.
             Some(offset) => unsafe { self.start().add(offset) },
-            // SAFETY: the caller's promises are the system's conditions.
+            // SAFETY: the caller's guarantees are the system's conditions.
             None => unsafe { System.alloc(layout) },
         }
     }
@@ -76,21 +76,22 @@ unsafe impl GlobalAlloc for Arena {
             Some(offset) => {
                 self.moves(offset + layout.size(), offset);
             }
-            // SAFETY: what does not lie in the block was allocated by the system.
+            // SAFETY: a piece outside of the block was allocated by the system.
             None => unsafe { System.dealloc(piece, layout) },
         }
     }
 
     unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let Some(offset) = self.offset(piece) else {
-            // SAFETY: what does not lie in the block was allocated by the system.
+            // SAFETY: a piece outside of the block was allocated by the system.
             return unsafe { System.realloc(piece, layout, size) };
         };
         let end = offset.saturating_add(size);
         if (end <= SIZE && self.moves(offset + layout.size(), end)) || size <= layout.size() {
             return piece;
         }
-        // SAFETY: the caller promises that the size is valid for this alignment; both pieces are at least that long and apart.
+        // SAFETY: the caller guarantees that the size is valid for this alignment; both pieces are at least
+        // that long and do not overlap.
         unsafe {
             let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             if !new.is_null() {
@@ -123,7 +124,7 @@ mod tests {
             match next(3) {
                 0 if !held.is_empty() => {
                     let (piece, of, byte) = held.swap_remove(next(held.len() as u64) as usize);
-                    // SAFETY: the piece was allocated with this layout and is given back once.
+                    // SAFETY: the piece was allocated with this layout and is returned once.
                     unsafe {
                         assert!((0..of.size()).all(|i| *piece.add(i) == byte), "round {round}");
                         ARENA.dealloc(piece, of);
@@ -166,7 +167,7 @@ mod tests {
     fn a_full_block_is_followed_by_the_systems_memory() {
         static ARENA: Arena = Arena::new();
         let half = layout(SIZE / 2 + 1, 1);
-        // SAFETY: each piece is given back once, with its layout.
+        // SAFETY: each piece is returned once, with its layout.
         unsafe {
             let (first, second) = (ARENA.alloc(half), ARENA.alloc(half));
             assert!(ARENA.offset(first).is_some() && ARENA.offset(second).is_none());

@@ -1,6 +1,7 @@
-//! Whether a session is armed. A session that never asked for Frosty must not be continued by it.
+//! Decides whether a session is armed. Frosty must not continue a session that did not opt in.
 //!
-//! The session's own switch beats the project's, which beats `FROSTY_ON`, which beats the registration's `arm`.
+//! The session's own switch takes precedence over the project's, that one over `FROSTY_ON`, and that over the
+//! registration's `arm`.
 
 use std::fs;
 use std::io;
@@ -12,20 +13,20 @@ use sha2::{Digest, Sha256};
 use crate::config::ConfigError;
 use crate::env::Env;
 
-/// What a switch applies to.
+/// The target of a switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// One session, encoded.
     Session(String),
-    /// All sessions in a project folder.
+    /// All sessions in a project directory.
     Project(PathBuf),
 }
 
 impl Target {
-    /// The switch's file in the state folder.
+    /// Returns the switch's file in the state directory.
     ///
     /// # Errors
-    /// When a project folder has no real path.
+    /// Returns an error when a project directory has no real path.
     pub fn file(&self, state: &Path) -> io::Result<PathBuf> {
         let name = match self {
             Self::Session(id) => format!("session-{id}"),
@@ -43,7 +44,7 @@ impl Target {
 /// Writes a switch.
 ///
 /// # Errors
-/// When the folder or the file cannot be written.
+/// Returns an error when the directory or the file cannot be written.
 pub fn switch(file: &Path, on: bool) -> io::Result<()> {
     if let Some(dir) = file.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -53,10 +54,10 @@ pub fn switch(file: &Path, on: bool) -> io::Result<()> {
     io::Write::write_all(&mut written, if on { b"on\n" } else { b"off\n" })
 }
 
-/// Whether the session is armed, or `None` when only the configuration's `arm` can tell.
+/// Returns whether the session is armed, or `None` when only the configuration's `arm` decides.
 ///
 /// # Errors
-/// When `FROSTY_ON` or a switch has a value that means nothing, or a switch cannot be read.
+/// Returns an error when `FROSTY_ON` or a switch has an unknown value, or a switch cannot be read.
 pub fn told(env: &Env, session: Option<&str>, project: Option<&Path>) -> Result<Option<bool>, ConfigError> {
     if let Some(state) = env.state_dir()
         && is_there(&state.join("arm"))?
@@ -83,11 +84,11 @@ pub fn told(env: &Env, session: Option<&str>, project: Option<&Path>) -> Result<
     }
 }
 
-/// A switch that cannot be read is an error and not a guess.
+/// Reads a switch. One that cannot be read is an error and not a guess.
 fn read(target: &Target, state: &Path) -> Result<Option<bool>, ConfigError> {
     let file = match target.file(state) {
         Ok(file) => file,
-        // A project folder that is gone has no switch.
+        // A project directory that is gone has no switch.
         Err(_) => return Ok(None),
     };
     match crate::read::text(&file) {
@@ -105,14 +106,14 @@ fn read(target: &Target, state: &Path) -> Result<Option<bool>, ConfigError> {
 }
 
 fn is_there(folder: &Path) -> Result<bool, ConfigError> {
-    // Not the standard library's look, which asks the kernel a second time where nothing is.
+    // The standard library's check would cost a second system call where nothing exists.
     match rustix::fs::access(folder, rustix::fs::Access::EXISTS) {
         Ok(()) => Ok(true),
         Err(e) => absent(folder, e.into()).map(|()| false),
     }
 }
 
-/// Nothing there, or an error that says so.
+/// Accepts an error that means that the file does not exist, and returns any other one.
 fn absent(path: &Path, e: io::Error) -> Result<(), ConfigError> {
     match e.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(()),

@@ -1,5 +1,6 @@
-//! This machine's clocks, name and chance, the simulated ones where a test simulates them. The store's clock is the one that decides; this one is the embedded store's, and
-//! the first number of a fence.
+//! This machine's clocks, name and random numbers, or the simulated ones in a test that simulates them.
+//! Decisions use the store's clock. This machine's clock is the embedded store's, and the first number of a
+//! fence.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
@@ -11,7 +12,7 @@ use crate::policy::limits::Ms;
 use crate::store::simulator;
 use crate::text;
 
-/// This machine's clock, in milliseconds since the Unix epoch.
+/// Returns this machine's clock, in milliseconds since the Unix epoch.
 #[must_use]
 pub fn host_ms() -> Ms {
     #[cfg(test)]
@@ -21,7 +22,7 @@ pub fn host_ms() -> Ms {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| Ms::try_from(d.as_millis()).unwrap_or(Ms::MAX))
 }
 
-/// The monotonic clock, by which deadlines are kept.
+/// Returns the monotonic clock, which is used for deadlines.
 #[must_use]
 pub fn now() -> Instant {
     #[cfg(test)]
@@ -31,7 +32,7 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// Waits.
+/// Waits for this long.
 pub fn sleep(time: Duration) {
     #[cfg(test)]
     if simulator::sleep(time) {
@@ -40,20 +41,20 @@ pub fn sleep(time: Duration) {
     thread::sleep(time);
 }
 
-/// This machine's name.
+/// Returns this machine's name.
 #[must_use]
 pub fn host() -> String {
     static HOST: OnceLock<String> = OnceLock::new();
     HOST.get_or_init(|| text::line(&rustix::system::uname().nodename().to_string_lossy())).clone()
 }
 
-/// A random id, sixteen digits.
+/// Returns a random id of sixteen digits.
 #[must_use]
 pub fn id() -> String {
     format!("{:016x}", chance())
 }
 
-/// A random number, distinct from call to call and process to process. Not for secrets.
+/// Returns a random number, distinct from call to call and process to process. Not for secrets.
 #[must_use]
 pub fn chance() -> u64 {
     #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Whether output is coloured: `--color`, else `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR` and `TERM`, else whether it is a terminal.
+//! Decides whether output is coloured: `--color`, else `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR` and `TERM`,
+//! else whether it is a terminal.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -6,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::env;
 
-/// What `--color` may be.
+/// The values of `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// As the environment wishes, else on a terminal
@@ -19,12 +20,12 @@ pub enum Color {
 
 static CHOSEN: AtomicU8 = AtomicU8::new(Color::Auto as u8);
 
-/// Keeps what the command line chose.
+/// Stores the choice of the command line.
 pub fn choose(color: Color) {
     CHOSEN.store(color as u8, Ordering::Relaxed);
 }
 
-/// Whether what is written there is to be coloured.
+/// Returns whether output to this stream is coloured.
 #[must_use]
 pub fn is_wanted(is_terminal: bool) -> bool {
     let chosen = CHOSEN.load(Ordering::Relaxed);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
-/// Reads a duration: whole numbers, each with its unit, the larger units first. `None` for anything else.
+/// Reads a duration: whole numbers, each with its unit, the larger units first. Returns `None` for anything
+/// else.
 #[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text;
@@ -27,7 +28,8 @@ pub fn parse(text: &str) -> Option<Duration> {
     (smallest != u64::MAX).then(|| Duration::from_millis(total))
 }
 
-/// Reads a duration as people and agents say it: `10 minutes`, `1h 30m`, `1 hour and 30 min`, `in 10 s`, or as [`parse`] does.
+/// Reads a duration as people and agents write it: `10 minutes`, `1h 30m`, `1 hour and 30 min`, `in 10 s`, or
+/// the form of [`parse`].
 #[must_use]
 pub fn spoken(said: &str) -> Option<Duration> {
     let said = said.trim().to_lowercase();
@@ -67,7 +69,7 @@ pub fn show(duration: Duration) -> String {
     if out.is_empty() { "0s".to_owned() } else { out }
 }
 
-/// For people: whole seconds, rounded up.
+/// Writes a duration for people: whole seconds, rounded up.
 #[must_use]
 pub fn about(duration: Duration) -> String {
     let secs = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);

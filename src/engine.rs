@@ -1,28 +1,29 @@
-//! Whether an engine waits for a session, as far as this machine can tell.
+//! Finds out whether an engine waits for a session, as far as this machine can observe it.
 
 use crate::policy::documents::Phase;
 use crate::policy::documents::SessionState;
 use crate::policy::verdict::Reason;
 use crate::process::{self, Standing};
 
-/// Whether the engine that waits for the session runs; `None` where none waits.
+/// Returns whether the session's waiting engine runs, or `None` where no engine waits.
 #[must_use]
 pub fn standing(session: &SessionState) -> Option<Standing> {
     Some(process::standing(&session.pid?, &session.host, Some("frosty")))
 }
 
-/// Whether an engine waits for the session; of one of another machine or container it is only known that it did.
+/// Returns whether an engine waits for the session. For an engine of another machine or container it is only
+/// known that it did.
 #[must_use]
 pub fn waits(session: &SessionState) -> bool {
     standing(session).is_some_and(|standing| standing != Standing::Gone)
 }
 
-/// Whether the session stood down with an engine of this machine that is gone: nobody brings it back by itself.
+/// Returns whether the session paused with an engine of this machine that is gone, so that nothing resumes it.
 #[must_use]
 pub fn lost(session: &SessionState) -> bool {
     let refused =
         Reason::from_code(&session.last_reason).is_some_and(|reason| reason.is_rest() || reason.is_waited_out());
-    // After a prompt the agent is at work, and the engine of the stop before has rightly left.
+    // After a prompt the agent is at work, and the engine of the previous Stop event has ended as it should.
     let stood_down = session.begun.as_ref().is_some_and(|begun| !begun.id.is_empty());
     stood_down && session.phase == Phase::Open && session.pid.is_some() && refused && !waits(session)
 }
@@ -50,7 +51,7 @@ mod tests {
     fn a_process_by_its_number_and_name() {
         let own = std::process::id();
         assert!(waits(&session(own, clock::host(), Reason::Done)), "a process of our own name");
-        // The number was given to somebody else.
+        // The process id was reused by another process.
         let mut other = std::process::Command::new("sleep").arg("20").spawn().unwrap();
         let reused = session(other.id(), clock::host(), Reason::Done);
         while waits(&reused) {
@@ -60,7 +61,8 @@ mod tests {
         let _ = other.kill();
         let _ = other.wait();
         assert!(!waits(&reused), "a process that is gone");
-        // Of our own name for as long as it is not another program, and then nobody asks how it ended.
+        // The process keeps this test's name until it executes another program, and its parent does not reap
+        // it.
         let own = std::env::current_exe().unwrap();
         let mut over =
             std::process::Command::new(own).arg("--help").stdout(std::process::Stdio::null()).spawn().unwrap();
@@ -87,7 +89,7 @@ mod tests {
         let session = SessionState { pid: Some(elsewhere), ..session(0, clock::host(), Reason::Done) };
         assert_eq!(standing(&session), Some(Standing::Unknown));
         assert!(waits(&session) && !lost(&session), "it is never reported as gone");
-        // Here, another process has its id by now.
+        // On this machine, another process has the id by now.
         let birth = own.birth.map(|birth| Birth { start: birth.start + 1, ..birth });
         let session = SessionState { pid: Some(Process { birth, ..own }), ..session };
         assert!(!waits(&session) && lost(&session));

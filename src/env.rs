@@ -1,4 +1,4 @@
-//! The environment: the only place that reads it.
+//! Reads the environment. No other module does.
 
 use std::borrow::Cow;
 use std::env;
@@ -10,21 +10,22 @@ use std::path::PathBuf;
 pub struct Env {
     /// `FROSTY_CONFIG`: a configuration file.
     pub config: Option<PathBuf>,
-    /// `FROSTY_STORE`: as the key `store`.
+    /// `FROSTY_STORE`: the same as the key `store`.
     pub store: Option<String>,
-    /// `FROSTY_STORE_PASSWORD_FILE`: a file that holds the server's password.
+    /// `FROSTY_STORE_PASSWORD_FILE`: a file with the server's password.
     pub store_password_file: Option<PathBuf>,
-    /// `FROSTY_STORE_CA_FILE`: a file that says who may sign the certificate of a `rediss://` server.
+    /// `FROSTY_STORE_CA_FILE`: a file with the authorities that may sign the certificate of a `rediss://`
+    /// server.
     pub store_ca_file: Option<PathBuf>,
-    /// `FROSTY_FLEET`: as the key `fleet`.
+    /// `FROSTY_FLEET`: the same as the key `fleet`.
     pub fleet: Option<String>,
-    /// `FROSTY_SCOPE`: as the key `scope`.
+    /// `FROSTY_SCOPE`: the same as the key `scope`.
     pub scope: Option<String>,
-    /// `FROSTY_NAME`: as the key `name`.
+    /// `FROSTY_NAME`: the same as the key `name`.
     pub name: Option<String>,
-    /// `FROSTY_STREAM`: as the key `stream`.
+    /// `FROSTY_STREAM`: the same as the key `stream`.
     pub stream: Option<String>,
-    /// `FROSTY_MODE`: as the key `mode`.
+    /// `FROSTY_MODE`: the same as the key `mode`.
     pub mode: Option<String>,
     /// `FROSTY_ON`: `1` or `print` arms the session, `0` disarms it.
     pub on: Option<String>,
@@ -34,29 +35,31 @@ pub struct Env {
     pub home: Option<PathBuf>,
     /// `XDG_STATE_HOME`.
     pub xdg_state_home: Option<PathBuf>,
-    /// `CLAUDE_CONFIG_DIR`: where the client keeps the user's settings instead of `~/.claude`.
+    /// `CLAUDE_CONFIG_DIR`: the client's directory for the user's settings instead of `~/.claude`.
     pub claude_config_dir: Option<PathBuf>,
     /// `CLAUDE_PROJECT_DIR`: set by the client for its hooks.
     pub claude_project_dir: Option<PathBuf>,
     /// `CLAUDE_CODE_SESSION_ID`: set by the client for its hooks and its shell.
     pub claude_session_id: Option<String>,
-    /// `CLAUDE_CODE_SESSION_ATTENDED`: whether a person sits before the client; read where the entry point is not known.
+    /// `CLAUDE_CODE_SESSION_ATTENDED`: whether a person uses the client; read where the entry point is not
+    /// known.
     pub claude_attended: Option<String>,
     /// `CLAUDE_CODE_ENTRYPOINT`: `cli` in a window and in a background session, `sdk-cli` in print mode.
     pub claude_entrypoint: Option<String>,
-    /// `CLAUDE_PID`: the client.
+    /// `CLAUDE_PID`: the client's process id.
     pub claude_pid: Option<String>,
     /// `CLAUDE_JOB_DIR`: set by the client in a background session.
     pub claude_job_dir: Option<PathBuf>,
     /// `TMUX`: the server's socket, its pid, the session.
     pub tmux: Option<String>,
-    /// `TMUX_PANE`: the pane, `%3` say.
+    /// `TMUX_PANE`: the pane, for example `%3`.
     pub tmux_pane: Option<String>,
-    /// The variables of [`GUARDED`] that are set and empty, which hides what a shell exported.
+    /// The variables of [`GUARDED`] that are set and empty, which hides an exported value of the shell.
     pub emptied: Vec<&'static str>,
 }
 
-/// The variables that decide which limits, which store and which scope apply. A project's settings may not set them.
+/// The variables that decide which limits, which store and which scope apply. A project's settings may not set
+/// them.
 pub const GUARDED: [&str; 15] = [
     "FROSTY_CONFIG",
     "FROSTY_STORE",
@@ -90,7 +93,7 @@ const OWN: [&str; 11] = [
     "FROSTY_DISABLE",
 ];
 
-/// What is set that begins with `FROSTY_` and that nobody reads, sorted.
+/// Returns the variables that begin with `FROSTY_` and are never read, sorted.
 #[must_use]
 pub fn unread() -> Vec<String> {
     let names = env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
@@ -99,15 +102,15 @@ pub fn unread() -> Vec<String> {
     unread
 }
 
-/// Where a program called `name` is found, as a shell would find it.
+/// Returns the path of a program called `name`, as a shell would find it.
 #[must_use]
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let runs = |path: &PathBuf| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file();
     Env::search_path().into_iter().map(|dir| dir.join(name)).find(runs)
 }
 
-/// Whether the environment wants colours: `NO_COLOR` (<https://no-color.org>) comes before `CLICOLOR_FORCE` and `CLICOLOR`
-/// (<https://bixense.com/clicolors>); `None` where it leaves that to the terminal.
+/// Returns whether the environment requests colours, or `None` where the terminal decides. `NO_COLOR`
+/// (<https://no-color.org>) comes before `CLICOLOR_FORCE` and `CLICOLOR` (<https://bixense.com/clicolors>).
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
 pub fn colour() -> Option<bool> {
@@ -122,21 +125,21 @@ pub fn colour() -> Option<bool> {
     is_plain.then_some(false)
 }
 
-/// How wide what is no terminal is taken to be, if `COLUMNS` says so.
+/// Returns the width of an output that is not a terminal, by `COLUMNS`.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
 pub fn columns() -> Option<usize> {
     env::var_os("COLUMNS")?.to_str()?.parse().ok()
 }
 
-/// The zone that `TZ` names.
+/// Returns the zone in `TZ`.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
 pub fn time_zone() -> Option<String> {
     env::var_os("TZ").map(|zone| zone.to_string_lossy().into_owned())
 }
 
-/// How many continuations in a row the client is told to allow (`CLAUDE_CODE_STOP_HOOK_BLOCK_CAP`, seen on 2.1.331).
+/// Returns the client's limit of continuations in a row (`CLAUDE_CODE_STOP_HOOK_BLOCK_CAP`, seen on 2.1.331).
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
 pub fn block_cap() -> Option<String> {
@@ -151,7 +154,7 @@ impl Env {
         Self::of(|name| env::var_os(name))
     }
 
-    /// Reads an environment that is given variable by variable.
+    /// Reads an environment from a function that returns each variable.
     #[must_use]
     pub fn of(get: impl Fn(&str) -> Option<OsString>) -> Self {
         let mut emptied = Vec::new();
@@ -193,7 +196,8 @@ impl Env {
         env
     }
 
-    /// The value of one of [`GUARDED`] as this process sees it; an empty one is empty, an unset one `None`.
+    /// Returns the value of one of [`GUARDED`] as this process sees it. An empty one is empty, and an unset one
+    /// is `None`.
     #[must_use]
     pub fn guarded<'a>(&'a self, name: &str) -> Option<Cow<'a, str>> {
         let text = |value: &'a Option<String>| value.as_deref().map(Cow::Borrowed);
@@ -219,14 +223,14 @@ impl Env {
         set.or_else(|| self.emptied.contains(&name).then_some(Cow::Borrowed("")))
     }
 
-    /// The folders of `PATH`. Apart from the rest: no hook needs them.
+    /// Returns the directories of `PATH`. They are separate because no hook needs them.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
     pub fn search_path() -> Vec<PathBuf> {
         env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
     }
 
-    /// `USER`, else `LOGNAME`: who sits here. Apart from the rest: no hook needs them.
+    /// Returns the user by `USER`, else `LOGNAME`. It is separate because no hook needs it.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
     pub fn user() -> Option<String> {
@@ -234,29 +238,30 @@ impl Env {
         text("USER").or_else(|| text("LOGNAME"))
     }
 
-    /// Whether the client ends with its turn: print mode, or an SDK (client 2.1.331).
+    /// Returns whether the client ends with its turn: print mode, or an SDK (client 2.1.331).
     #[must_use]
     pub fn unattended(&self) -> bool {
         match self.claude_entrypoint.as_deref() {
-            // A background session (`claude --bg`) has nobody before it either, but is woken as one that has.
+            // A background session (`claude --bg`) is also unattended, but it is woken like an attended one.
             Some(entrypoint) => entrypoint != "cli",
             None => self.claude_attended.as_deref() == Some("0"),
         }
     }
 
-    /// The process of the tmux server whose pane this is, as `TMUX` names it: its socket, its pid, the session.
+    /// Returns the process of this pane's tmux server, as `TMUX` names it: its socket, its pid, the session.
     #[must_use]
     pub fn tmux_server(&self) -> Option<u32> {
         self.tmux.as_deref()?.rsplit(',').nth(1)?.parse().ok()
     }
 
-    /// Whether Frosty is switched off altogether.
+    /// Returns whether Frosty is switched off altogether.
     #[must_use]
     pub fn disabled(&self) -> bool {
         self.disable.as_deref().is_some_and(|v| v != "0")
     }
 
-    /// The state folder `$XDG_STATE_HOME/frosty`, else `~/.local/state/frosty`. Relative paths do not count.
+    /// Returns the state directory: `$XDG_STATE_HOME/frosty`, else `~/.local/state/frosty`. Relative paths do
+    /// not count.
     #[must_use]
     pub fn state_dir(&self) -> Option<PathBuf> {
         let absolute = |p: &Option<PathBuf>| p.clone().filter(|p| p.is_absolute());
@@ -265,7 +270,7 @@ impl Env {
         Some(base.join("frosty"))
     }
 
-    /// The user's `frosty.json`, beside the client's own user settings.
+    /// Returns the user's `frosty.json`, beside the client's own user settings.
     #[must_use]
     pub fn user_file(&self) -> Option<PathBuf> {
         let dir = self.claude_config_dir.clone().or_else(|| self.home.as_ref().map(|h| h.join(".claude")))?;

@@ -2,20 +2,21 @@
 
 use std::process::ExitCode;
 
-/// How a command ends.
+/// The exit code of a command.
 ///
-/// `frosty hook` answers the client with 0 and with 2 (the agent goes on, or the compaction is refused). Its 2 is made at one
-/// place, `hook::reply`, from the proof of an admission, and is no variant here, so that no other command can exit so.
+/// `frosty hook` returns 0 or 2 to the client (2: the agent continues, or the compaction is refused). Its 2 is
+/// made in one function of `hook::reply`, from the proof of an admission. It is not a variant here, so that no
+/// other command can exit with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// It is done.
+    /// The command succeeded.
     Done = 0,
-    /// It could not be done, `doctor` found a failure, or the output could not be written. A reader that closes its pipe is
-    /// no failure.
+    /// The command failed, `doctor` found a failure, or the output could not be written. A reader that closes
+    /// its pipe is not a failure.
     Failed = 1,
-    /// The command line is wrong, or names what does not exist or may be several (`EX_USAGE`). Clap's own code for it is 2,
-    /// which the client would take for an admission.
+    /// The command line is wrong, or names a target that does not exist or is ambiguous (`EX_USAGE`). Clap's
+    /// own code for it is 2, which the client would take for an admission.
     Usage = 64,
 }
 

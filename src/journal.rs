@@ -1,6 +1,7 @@
 //! One journal entry: its fields, their values, and its rendering as a line.
 //!
-//! The server's stream holds the same fields as text. The first five fields are what existing consumers of the stream `torch.continuous.ops` read.
+//! The server's stream contains the same fields as text. The first five fields are those that existing
+//! consumers of the stream `torch.continuous.ops` read.
 
 use std::fmt;
 
@@ -46,22 +47,22 @@ pub struct Entry<'a> {
     pub verdict: &'static str,
     /// The reason code.
     pub reason: &'static str,
-    /// Milliseconds until it would be admitted, where a time ends it.
+    /// The time until it would be admitted, in milliseconds, where a time ends the refusal.
     pub retry_after_ms: Option<u64>,
-    /// Attempts in the bang window.
+    /// Attempts in the burst window.
     pub attempts: u32,
-    /// Strikes not forgotten.
+    /// Strikes that have not expired.
     pub strikes: u32,
-    /// Which store decided: `dragonfly`, `embedded`, or `none`.
+    /// The store that decided: `dragonfly`, `embedded`, or `none`.
     pub store: &'static str,
-    /// 1 when a stand-in decided, else 0.
+    /// 1 when the embedded store decided in a failover, else 0.
     pub degraded: u8,
-    /// The asking machine.
+    /// The machine that sent the request.
     pub host: &'a str,
-    /// `shadow` where the verdict was only looked at; else empty.
+    /// `shadow` where the verdict was only observed; else empty.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub mode: &'static str,
-    /// What more there is to say; empty for nothing.
+    /// Further details; empty for none.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub detail: &'a str,
     /// The store's clock.
@@ -71,7 +72,7 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The entry of a step that was decided. `window` is the label, else the scope.
+    /// Returns the entry of a step that was decided. `window` is the label, else the scope.
     #[must_use]
     pub fn of(step: &'a Step, decided: &Decision, window: &'a str, fleet: &'a str, store: &'static str) -> Self {
         let class = step.event.asks();
@@ -103,8 +104,8 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The entry's names and values, one after the other, as the server's stream holds them: without its time and its id, which
-    /// the stream has of its own.
+    /// Returns the entry's names and values, one after the other, as in the server's stream. Its time and its
+    /// id are left out, since the stream has its own.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let mut words = Vec::with_capacity(42);
@@ -135,7 +136,8 @@ impl<'a> Entry<'a> {
         words
     }
 
-    /// The entry as one line of JSON with its newline. Text cannot break out of it: JSON escapes control characters.
+    /// Returns the entry as one line of JSON with its newline. Text cannot break out of it, because JSON
+    /// escapes control characters.
     #[must_use]
     pub fn line(&self) -> String {
         let mut line = serde_json::to_string(self).unwrap_or_default();
@@ -144,7 +146,8 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The fields of an entry's line, in their order, as the server's stream holds them; `None` when it is no entry.
+/// Returns the fields of an entry's line, in their order, as in the server's stream; `None` when the line is
+/// not an entry.
 #[must_use]
 pub fn fields(line: &[u8]) -> Option<Vec<(String, String)>> {
     let mut words = Vec::with_capacity(48);
@@ -153,8 +156,8 @@ pub fn fields(line: &[u8]) -> Option<Vec<(String, String)>> {
     Some(std::iter::from_fn(|| words.next().zip(words.next())).collect())
 }
 
-/// Reads an entry's line: every field's name and then its value, as the server's stream holds them; `None` when it is no
-/// entry.
+/// Reads an entry's line: every field's name and then its value, as in the server's stream. Returns `None` when
+/// the line is not an entry.
 pub fn read(line: &[u8], mut word: impl FnMut(&str)) -> Option<()> {
     serde_json::Deserializer::from_slice(line).deserialize_map(Fields(&mut word)).ok()
 }
@@ -232,7 +235,7 @@ pub fn stamp(now: Ms) -> String {
         .map_or_else(|| "00000000_000000".to_owned(), |t| t.format("%Y%m%d_%H%M%S").to_string())
 }
 
-/// Why a request was refused, in a few words.
+/// Returns the reason of a refusal, in a few words.
 #[must_use]
 pub fn why(decision: &Decision) -> String {
     let Decision { attempts, strikes, .. } = decision;

@@ -1,7 +1,7 @@
-//! Frosty: admission control for agents that keep going by themselves.
+//! Frosty: admission control for agents that run on their own.
 //!
-//! The data path is a straight line: stdin → `hook::payload` → `config`, `scope` → `store` (which calls `policy`) →
-//! `hook::reply` → exit code.
+//! The data path is a straight line: stdin → `hook::payload` → `config`, `scope` → `store` (which calls
+//! `policy`) → `hook::reply` → exit code.
 
 pub mod arena;
 pub mod arm;

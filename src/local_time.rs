@@ -1,4 +1,4 @@
-//! Times as people read them on their own clock: this machine's time zone, and how long until then.
+//! Formats times for people by their own clock: in this machine's time zone, and as the time until then.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::policy::limits::Ms;
 const MINUTE: Ms = 60_000;
 const HOUR: Ms = 60 * MINUTE;
 const DAY: Ms = 24 * HOUR;
-/// A time that no calendar here has.
+/// The text for a time beyond the calendar.
 const BEYOND: &str = "the far future";
 
-/// A time of day; with its day, and without its seconds, if that is not today's.
+/// Returns a time of day. On another day than today's it contains the day, and no seconds.
 #[must_use]
 pub fn clock(at: Ms, now: Ms) -> String {
     clock_in(&Local, at, now)
@@ -34,27 +34,29 @@ where
     at.format(format).to_string()
 }
 
-/// A time of day as [`clock`] has it, with its zone: where a person may read it elsewhere, or on a machine of another zone.
+/// Returns a time of day as [`clock`] does, with its zone. It is for texts that may be read elsewhere, or on a
+/// machine of another zone.
 #[must_use]
 pub fn zoned(at: Ms, now: Ms) -> String {
     format!("{}{}", clock(at, now), zone(at))
 }
 
-/// This machine's zone at that time, after a space: `UTC`, or how far from that it is. Empty beyond the calendar.
+/// Returns this machine's zone at that time, after a space: `UTC`, or the offset from UTC. The text is empty
+/// beyond the calendar.
 fn zone(at: Ms) -> String {
     let local = DateTime::from_timestamp_millis(at).map(|utc| utc.with_timezone(&Local));
     let offset = local.map(|at| at.format(" UTC%:z").to_string()).unwrap_or_default();
     offset.strip_suffix("+00:00").map_or(offset.clone(), ToOwned::to_owned)
 }
 
-/// A time of day with its day and zone, for people who may read it on another day and machine.
+/// Returns a time of day with its day and zone, for a text that may be read on another day and machine.
 #[must_use]
 pub fn dated(at: Ms) -> String {
     let local = DateTime::from_timestamp_millis(at).map(|utc| utc.with_timezone(&Local));
     local.map_or_else(|| BEYOND.to_owned(), |local| format!("{}{}", local.format("%Y-%m-%d %H:%M"), zone(at)))
 }
 
-/// How long until then, in its two largest units, rounded up.
+/// Returns the time until then, in its two largest units, rounded up.
 #[must_use]
 pub fn left(until: Ms, now: Ms) -> String {
     let left = until.saturating_sub(now).max(0);
@@ -67,7 +69,7 @@ pub fn left(until: Ms, now: Ms) -> String {
     duration::show(Duration::from_millis(whole.unsigned_abs()))
 }
 
-/// How long something has lasted, in its two largest units, rounded down.
+/// Returns the elapsed time, in its two largest units, rounded down.
 #[must_use]
 pub fn age(lasted: Ms) -> String {
     let lasted = lasted.max(0);
@@ -79,7 +81,7 @@ pub fn age(lasted: Ms) -> String {
     duration::show(Duration::from_millis((lasted / unit * unit).unsigned_abs()))
 }
 
-/// Both: `14:05:10 in 3m10s`.
+/// Returns both: `14:05:10 in 3m10s`.
 #[must_use]
 pub fn at(at: Ms, now: Ms) -> String {
     format!("{} in {}", clock(at, now), left(at, now))

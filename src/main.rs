@@ -1,4 +1,5 @@
-//! argv → command → exit code: the tool for people. The hook's own codes are `hook::Code`; all others are `exit::Exit`.
+//! argv → command → exit code: the tool for people. The hook's own codes are `hook::Code`; all others are
+//! `exit::Exit`.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
     written(exit).into()
 }
 
-/// The exit code of a command whose output may not have been written.
+/// Returns the exit code of a command, also if its output may not have been written.
 fn written(exit: Exit) -> Exit {
     match out::failure() {
         Some(e) => {
@@ -89,7 +90,8 @@ fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
     Exit::Usage.into()
 }
 
-/// A URL with a password may stand where none belongs, and a word from elsewhere may hold anything.
+/// Returns clap's error in a form that is safe to show. It may contain a URL with a password in a wrong place,
+/// or any other text.
 fn shown(e: &clap::Error) -> String {
     text::prompt(&secret::scrubbed(&e.to_string()), text::LONGEST_PROMPT)
 }

@@ -1,4 +1,4 @@
-//! Names of sessions: what a person is shown in place of an id, and which session a word means.
+//! Names of sessions: the text that is shown in place of an id, and the session that a word names.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,18 +8,19 @@ use crate::policy::documents::SessionState;
 use crate::store::fleet_reader::Session;
 use crate::text;
 
-/// The digits of an id that stand behind a folder, or tell two sessions of one name apart.
+/// The number of an id's digits after a folder's name, or to distinguish two sessions of one name.
 const DIGITS: usize = 4;
-/// The digits of an id that is shown because nothing else is known of the session.
+/// The number of an id's digits where nothing else is known of the session.
 const SHORT_ID: usize = 8;
 
-/// What a session is called before it is told apart from the others.
+/// A session's name before it is made distinct from the others.
 struct Base {
     text: String,
     rank: Rank,
 }
 
-/// How well a text names one session: of two with the same text, the lower rank has it for itself.
+/// How well a text names one session. Of two sessions with the same text, the one with the lower rank has it
+/// alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     /// The id itself.
@@ -28,7 +29,7 @@ enum Rank {
     Own,
     /// A name that a project's file chose.
     Chosen,
-    /// The project folder, which says little: digits of the id stand behind it in any case.
+    /// The project directory. It identifies a session poorly, so digits of the id always follow it.
     Folder,
 }
 
@@ -57,26 +58,26 @@ fn base(id: &str, session: &SessionState) -> Base {
     Base { text: id.chars().take(SHORT_ID).collect(), rank: Rank::Id }
 }
 
-/// The last part of the project folder.
+/// Returns the last part of the project directory.
 #[must_use]
 pub fn folder(session: &SessionState) -> Option<String> {
     let name = Path::new(&session.project).file_name()?.to_string_lossy().into_owned();
     Some(text::line(&name)).filter(|name| !name.is_empty())
 }
 
-/// The last part of a window's label: the window's own name.
+/// Returns the last part of a window's label: the window's own name.
 #[must_use]
 pub fn window(label: &str) -> Option<&str> {
     label.rsplit_once(':').map(|(_, window)| window).filter(|window| !window.is_empty())
 }
 
-/// Whether a scope is a tmux pane's.
+/// Returns whether a scope is a tmux pane's.
 fn is_pane(scope: &str) -> bool {
     let pane = scope.strip_prefix("tmux-").and_then(|rest| rest.rsplit_once("-p"));
     pane.is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Whether an id has the form that the client gives its sessions: `8-4-4-4-12` hexadecimal digits.
+/// Returns whether an id has the form of the client's session ids: `8-4-4-4-12` hexadecimal digits.
 #[must_use]
 pub fn is_uuid(id: &str) -> bool {
     let lengths = [8, 4, 4, 4, 12];
@@ -90,30 +91,30 @@ fn digits(id: &str, count: usize) -> String {
     id.chars().take(count).collect()
 }
 
-/// The name of one session, where the others are not known.
+/// Returns the name of one session, where the others are not known.
 #[must_use]
 pub fn shown(id: &str, session: &SessionState) -> String {
     let base = base(id, session);
     if base.rank == Rank::Folder { format!("{}-{}", base.text, digits(id, DIGITS)) } else { base.text }
 }
 
-/// What a scope is called of which no session is known: itself, or the beginning of the id that it bears.
+/// Returns the name of a scope without a known session: the scope itself, or the beginning of the id in it.
 #[must_use]
 pub fn of_scope(scope: &str) -> String {
     if is_uuid(scope) { digits(scope, SHORT_ID) } else { text::line(scope) }
 }
 
-/// What each session of a fleet is shown as: no two of those that are open bear the same name.
+/// The displayed names of a fleet's sessions. No two open sessions have the same name.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
-    /// By their ids: the name, and what stands behind it where others bear that too.
+    /// The name by id, and its suffix where other sessions have the same name.
     sessions: HashMap<String, (String, String)>,
     /// The session that was seen last in each scope, an open one before one that has ended.
     seats: HashMap<String, String>,
 }
 
 impl Names {
-    /// Names these sessions, of which the last seen comes first.
+    /// Names these sessions, which are sorted by the time they were last seen, the latest first.
     #[must_use]
     pub fn of<'s>(sessions: impl Iterator<Item = (&'s str, &'s SessionState)>) -> Self {
         let mut groups: HashMap<String, Vec<(&str, bool, Rank)>> = HashMap::new();
@@ -148,32 +149,32 @@ impl Names {
         Self::of(sessions.iter().map(|(id, session)| (id.as_str(), session)))
     }
 
-    /// The name of a session; of one that is not known, the beginning of its id.
+    /// Returns the name of a session, or the beginning of its id where it is not known.
     #[must_use]
     pub fn name(&self, id: &str) -> String {
         self.get(id).unwrap_or_else(|| of_scope(id))
     }
 
-    /// The name of a session that is known.
+    /// Returns the name of a session that is known.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<String> {
         self.sessions.get(id).map(|(text, suffix)| format!("{text}{suffix}"))
     }
 
-    /// What a scope is called: the name of the session that was seen there last, else the scope's own.
+    /// Returns the name of a scope: the name of the session that was seen there last, else the scope's own.
     #[must_use]
     pub fn scope(&self, scope: &str) -> String {
         self.seats.get(scope).map_or_else(|| of_scope(scope), |id| self.name(id))
     }
 
-    /// The name in two parts, of which the second must not be cut off.
+    /// Returns the name in two parts, of which the second must not be cut off.
     #[must_use]
     pub fn parts(&self, id: &str) -> (&str, &str) {
         self.sessions.get(id).map_or(("", ""), |(text, suffix)| (text.as_str(), suffix.as_str()))
     }
 }
 
-/// How many digits of their ids tell these sessions apart.
+/// Returns how many digits of their ids distinguish these sessions.
 fn distinct(group: &[(&str, bool, Rank)]) -> usize {
     let longest = group.iter().map(|(id, ..)| id.chars().count()).max().unwrap_or(DIGITS);
     let is_distinct = |count: &usize| {
@@ -237,7 +238,8 @@ mod tests {
         };
         let open = Phase::Open;
         assert_eq!(names([("a", false, open), ("b", false, open), ("b", false, open)]), ["a", "b-3f2b9c", "b-3f2b9d"]);
-        // A name that a project's file chose gives way to the user's own; an ended session gives way to an open one.
+        // A name that a project's file chose yields to the user's own, and an ended session yields to an open
+        // one.
         assert_eq!(names([("a", false, open), ("a", true, open), ("c", false, open)]), ["a", "a-3f2b", "c"]);
         assert_eq!(names([("a", false, Phase::Ended), ("a", false, open), ("c", false, open)]), ["a-3f2a", "a", "c"]);
         assert_eq!(Names::default().name(ONE), "3f2a9c1e");

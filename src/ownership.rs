@@ -1,4 +1,5 @@
-//! That nobody else can write what decides: the state folder and the fleet's folder in it are ours alone.
+//! Checks that no other user can write the state that decides: the state directory and the fleet's directory in
+//! it are private.
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
@@ -7,11 +8,11 @@ use std::path::Path;
 
 use crate::text;
 
-/// A folder that another user owns, or may write in.
+/// A directory that another user owns, or may write in.
 #[derive(Debug, thiserror::Error)]
 #[error("expected the folder {path} to be {expected}, found {found}; {cure}")]
 pub struct NotPrivate {
-    /// The folder.
+    /// The path of the directory.
     pub path: String,
     /// The owner that it should have.
     pub expected: String,
@@ -21,20 +22,21 @@ pub struct NotPrivate {
     pub cure: String,
 }
 
-/// Whoever else may write there.
+/// The write permissions of group and others.
 const OTHERS: u32 = 0o022;
 
-/// Checks the fleet's folder and the state folder that it is in. A folder that is not there yet will be made with no more
-/// rights than it needs.
+/// Checks the fleet's directory and the state directory that contains it. A directory that does not exist yet
+/// will be made with no more permissions than it needs.
 ///
 /// # Errors
-/// When one belongs to somebody else, or others may write in it: whoever can replace a file of state can lift a limit.
+/// Returns an error when one belongs to another user, or others may write in it. A user that can replace a
+/// state file can lift a limit.
 pub(crate) fn check(dir: &Path) -> Result<(), NotPrivate> {
-    // Whoever may write in the outer one can put another in the inner one's place.
+    // A user that may write in the outer one can replace the inner one.
     for folder in dir.parent().into_iter().chain([dir]) {
         match fs::metadata(folder) {
             Ok(about) => ours(folder, &about)?,
-            // What else is wrong with it is told by whoever opens it.
+            // Other errors are reported by the code that opens the directory.
             Err(e) if e.kind() == ErrorKind::NotFound => return may_make(folder),
             Err(_) => {}
         }
@@ -42,10 +44,11 @@ pub(crate) fn check(dir: &Path) -> Result<(), NotPrivate> {
     Ok(())
 }
 
-/// Checks that root makes nothing in a folder of another user, where that user's own hooks could not use it afterwards.
+/// Checks that root makes nothing in a directory of another user, where that user's own hooks could not use it
+/// afterwards.
 ///
 /// # Errors
-/// When root would make `path`, and the folder that is there belongs to another user.
+/// Returns an error when root would make `path`, and the existing directory belongs to another user.
 pub(crate) fn may_make(path: &Path) -> Result<(), NotPrivate> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
@@ -72,8 +75,8 @@ fn ours(folder: &Path, about: &Metadata) -> Result<(), NotPrivate> {
     Ok(())
 }
 
-/// The error of a folder of another user. What mends it takes nothing from a user whose state it may be: only what root left
-/// behind changes its owner.
+/// Returns the error for a directory of another user. The suggested command takes nothing from a user that may
+/// own the state: it changes only the owner of root's own files.
 fn not_ours(folder: &Path, owner: u32, us: u32) -> NotPrivate {
     let path = text::path(folder);
     let cure = match (us, owner) {

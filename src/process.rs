@@ -1,4 +1,4 @@
-//! The processes of this machine: this one, the client's, and whether one that was stored still runs.
+//! The processes of this machine: this one, the client's, and whether a stored one still runs.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -12,32 +12,32 @@ use crate::clock;
 use crate::policy::process::Birth;
 use crate::policy::process::Process;
 
-/// Whether a process still runs, as far as this machine can find out.
+/// The state of a process, as far as this machine can find out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It runs.
+    /// The process runs.
     Runs,
-    /// It has ended.
+    /// The process has ended.
     Gone,
-    /// It belongs to another machine or to another container.
+    /// The process belongs to another machine or to another container.
     Unknown,
 }
 
-/// This process.
+/// Returns this process.
 #[must_use]
 pub fn own() -> Process {
     exact(std::process::id())
 }
 
-/// The process with this id, with its start and namespace where the system shows them (Linux).
+/// Returns the process with this id, with its start and namespace where the system shows them (Linux).
 #[must_use]
 pub fn exact(pid: u32) -> Process {
     let birth = about(&pid.to_string()).zip(namespace());
     Process { pid, birth: birth.map(|(about, namespace)| Birth { start: about.start, namespace }) }
 }
 
-/// Whether a process of `host` still runs. One whose start is not known must also bear `name`, since its id may belong to
-/// another process by now.
+/// Returns whether a process of `host` still runs. A process without a known start must also have the name
+/// `name`, since its id may belong to another process by now.
 #[must_use]
 pub fn standing(process: &Process, host: &str, name: Option<&str>) -> Standing {
     if host != clock::host() {
@@ -52,7 +52,7 @@ pub fn standing(process: &Process, host: &str, name: Option<&str>) -> Standing {
     if test_kill_process(pid) == Err(Errno::SRCH) {
         return Standing::Gone;
     }
-    // Without /proc its id is all that is known of it.
+    // Without /proc only its id is known.
     let Some(about) = about(&process.pid.to_string()) else { return Standing::Runs };
     let is_it = match (process.birth, name) {
         (Some(birth), _) => birth.start == about.start,
@@ -64,16 +64,17 @@ pub fn standing(process: &Process, host: &str, name: Option<&str>) -> Standing {
     if is_it && !about.is_over { Standing::Runs } else { Standing::Gone }
 }
 
-/// How long ago a process started, to a tick of the kernel's clock; `None` where the system does not show it.
+/// Returns how long ago a process started, to one tick of the kernel's clock; `None` where the system does not
+/// show it.
 #[must_use]
 pub fn age(pid: u32) -> Option<Duration> {
-    // This process has just begun, so its start stands for now.
+    // This process has just begun, so its start counts as the present.
     let (own, other) = (about("self")?.start, about(&pid.to_string())?.start);
     let ticks = own.checked_sub(other)?;
     Some(Duration::from_millis(ticks.saturating_mul(1000) / clock_ticks_per_second().max(1)))
 }
 
-/// The inode of this process's pid namespace (Linux).
+/// Returns the inode of this process's pid namespace (Linux).
 fn namespace() -> Option<u64> {
     static NAMESPACE: OnceLock<Option<u64>> = OnceLock::new();
     *NAMESPACE.get_or_init(|| {
@@ -82,18 +83,18 @@ fn namespace() -> Option<u64> {
     })
 }
 
-/// What `stat` of proc(5) shows of a process (Linux); every user may read it, unlike `exe`.
+/// The facts from `stat` of proc(5) about a process (Linux). Every user may read it, unlike `exe`.
 struct About {
     name: String,
-    /// It has ended, and its parent has not yet asked how.
+    /// Whether it has ended, and its parent has not reaped it yet.
     is_over: bool,
-    /// When it started, in the kernel's ticks since it booted.
+    /// Its start, in the kernel's ticks since boot.
     start: u64,
 }
 
 fn about(process: &str) -> Option<About> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name stands in parentheses and may hold any character.
+    // The name is in parentheses and may contain any character.
     let (head, tail) = stat.rsplit_once(')')?;
     let (_, name) = head.split_once('(')?;
     let mut fields = tail.split_whitespace();
@@ -125,7 +126,7 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let process = exact(child.id());
         let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        // Over, and not yet waited for.
+        // The process has ended, but was not reaped yet.
         while standing(&process, &clock::host(), None) != Standing::Gone {
             assert!(std::time::Instant::now() < end, "a zombie counts as running");
             std::thread::yield_now();

@@ -1,4 +1,4 @@
-//! Reading that ends: what comes from elsewhere is bounded in time and size.
+//! Reads external input within limits of time and size.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -14,33 +14,34 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
-/// The largest configuration, switch or password file.
+/// The size limit of a configuration, switch or password file.
 pub const SMALL: u64 = 1024 * 1024;
 
-/// Why a stream was not read to its end.
+/// The reason why a stream was not read to its end.
 #[derive(Debug)]
 pub enum Unended {
-    /// It was still open at the deadline, after so many bytes.
+    /// The stream was still open at the deadline, after this many bytes.
     Late(usize),
-    /// It is longer than allowed.
+    /// The stream is longer than allowed.
     TooLarge,
     /// Reading failed.
     Failed(io::Error),
 }
 
-/// Reads a stream to its end, unbuffered: the standard library's buffers would cost a stop three more system calls.
+/// Reads a stream to its end, unbuffered. The standard library's buffers would cost a Stop event three more
+/// system calls.
 ///
 /// # Errors
-/// When it does not end within the time or the size, or cannot be read.
+/// Returns an error when the stream does not end within the time or the size, or cannot be read.
 pub fn to_end(stream: impl AsFd, within: Duration, most: usize) -> Result<Vec<u8>, Unended> {
     to_end_while(stream, within, most, || false)
 }
 
-/// As [`to_end`], for a reader that has more time: whenever nothing came for `within`, or a signal came, `goes_on` decides
-/// whether the stream is waited for as long again.
+/// Reads a stream as [`to_end`] does, for a reader with more time. Whenever no data arrived for `within`, or a
+/// signal arrived, `goes_on` decides whether to wait as long again.
 ///
 /// # Errors
-/// As [`to_end`].
+/// Returns the errors of [`to_end`].
 pub fn to_end_while(
     stream: impl AsFd,
     within: Duration,
@@ -51,7 +52,7 @@ pub fn to_end_while(
     into(&mut bytes, stream, within, most, goes_on).map(|()| bytes)
 }
 
-/// Reads what comes of a stream that may never end.
+/// Reads the available data of a stream that may never end.
 #[must_use]
 pub fn what_comes(stream: impl AsFd, within: Duration, most: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -113,12 +114,12 @@ fn into(
     Ok(())
 }
 
-/// What a program says on its stdout, if it ends within the time; it is not waited for longer, and goes with all that it
-/// started. `None` otherwise.
+/// Returns the stdout of a program, if it ends within the time, and `None` otherwise. After that time the
+/// program and all its child processes are killed.
 pub fn told_by(program: &mut Command, within: Duration, most: usize) -> Option<Vec<u8>> {
     let piped = program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let mut child = piped.spawn().ok()?;
-    // Read first: whoever holds the pipe open for longer than that is not waited for.
+    // The output is read first, so that a process that keeps the pipe open longer delays nothing.
     let told = child.stdout.take().and_then(|out| to_end(out, within, most).ok());
     if told.is_none() {
         let _ = rustix::process::kill_process_group(Pid::from_child(&child), Signal::KILL);
@@ -128,7 +129,7 @@ pub fn told_by(program: &mut Command, within: Duration, most: usize) -> Option<V
     told
 }
 
-/// Options to open a file that do not wait for the other end, should a pipe lie in its place.
+/// Returns options that open a file without waiting for another process, should the path be a pipe.
 #[must_use]
 pub fn at_once() -> OpenOptions {
     #[allow(clippy::cast_possible_wrap, reason = "a flag, not a number")]
@@ -138,10 +139,11 @@ pub fn at_once() -> OpenOptions {
     options
 }
 
-/// Reads a regular file of at most `most` bytes. A pipe, a device or a folder in its place is an error and not a wait.
+/// Reads a regular file of at most `most` bytes. A pipe, a device or a directory in its place is an error and
+/// not a wait.
 ///
 /// # Errors
-/// When it is no regular file, too large, or cannot be read.
+/// Returns an error when it is not a regular file, is too large, or cannot be read.
 pub fn file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file: File = at_once().read(true).open(path)?;
     let about = file.metadata()?;
@@ -156,15 +158,15 @@ pub fn file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a file that is nearly always short, and is read by every stop: in as few calls as can be, and without a look at
-/// what it is. What is no regular file may fail, and does not wait.
+/// Reads a file that is nearly always short, and is read by every Stop event. It uses as few system calls as
+/// possible, and does not check the file's type. Anything but a regular file may fail, and does not wait.
 ///
 /// # Errors
-/// When it is longer than `most` bytes or cannot be read.
+/// Returns an error when the file is longer than `most` bytes or cannot be read.
 pub fn short<T>(path: &Path, most: u64, parse: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
-    // On the stack: a short life is not worth a page of the heap.
+    // On the stack, since a buffer this short-lived does not justify a page of the heap.
     let mut bytes = [0; 2048];
     let n = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut bytes[..]))?;
     match bytes.get(..n) {
@@ -173,10 +175,11 @@ pub fn short<T>(path: &Path, most: u64, parse: impl FnOnce(&[u8]) -> T) -> io::R
     }
 }
 
-/// Reads what the kernel tells of a process. Such a file has no length, and most of them come in one piece.
+/// Reads a file in which the kernel describes a process. Such a file has no length, and is mostly read in one
+/// piece.
 ///
 /// # Errors
-/// When it cannot be read.
+/// Returns an error when the file cannot be read.
 pub fn of_kernel(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
@@ -195,14 +198,14 @@ pub fn of_kernel(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// As [`file`], for text.
+/// Reads a file as [`file`] does, as text.
 ///
 /// # Errors
-/// As [`file`], and when it is not UTF-8.
+/// Returns the errors of [`file`], and an error when the file is not UTF-8.
 pub fn text(path: &Path) -> io::Result<String> {
     let mut bytes = short(path, SMALL, <[u8]>::to_vec)?;
     if bytes.is_empty() {
-        // A pipe that no process writes to reads like an empty file.
+        // A pipe without a writer reads like an empty file.
         bytes = file(path, SMALL)?;
     }
     String::from_utf8(bytes).map_err(|e| {
@@ -215,7 +218,7 @@ pub fn text(path: &Path) -> io::Result<String> {
 mod tests {
     use super::*;
 
-    /// A script that waits for another program leaves that one behind when it is killed.
+    /// A script that waits for another program leaves that one running when it is killed.
     #[test]
     fn what_hangs_goes_with_all_that_it_started() {
         let dir = tempfile::TempDir::new().unwrap();
@@ -228,7 +231,7 @@ mod tests {
         }
         let stat = format!("/proc/{}/stat", std::fs::read_to_string(&pid).unwrap().trim());
         let deadline = Instant::now() + Duration::from_secs(10);
-        // Whoever inherits it may not have looked at it yet.
+        // The process that inherited it may not have reaped it yet.
         while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
             assert!(Instant::now() < deadline, "it is still there");
             std::thread::sleep(Duration::from_millis(10));

@@ -1,4 +1,4 @@
-//! Who is asking: the scope (one agent's seat), and the window label that people know it by.
+//! Identifies the origin of a request: the scope of one agent, and the window label that people know it by.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,15 +8,15 @@ use crate::config::{Config, ConfigError, encoded};
 use crate::env::Env;
 use crate::text;
 
-/// How long tmux may take to tell the label.
+/// How long tmux may take to return the label.
 const TMUX_ANSWERS: Duration = Duration::from_millis(500);
 
-/// The scope, encoded: the configured one, else the tmux pane (`tmux-<server>-p3`), else the session.
+/// Returns the scope, encoded: the configured one, else the tmux pane (`tmux-<server>-p3`), else the session.
 ///
 /// `session` is already encoded.
 ///
 /// # Errors
-/// When the name is too long.
+/// Returns an error when the name is too long.
 pub fn resolve(config: &Config, env: &Env, session: &str) -> Result<String, ConfigError> {
     if let Some(scope) = &config.scope {
         return Ok(scope.clone());
@@ -27,7 +27,7 @@ pub fn resolve(config: &Config, env: &Env, session: &str) -> Result<String, Conf
     }
 }
 
-/// The pane's scope. `TMUX` holds the server's socket, its pid and a session number.
+/// Returns the pane's scope. `TMUX` contains the server's socket, its pid and a session number.
 fn pane(env: &Env) -> Option<String> {
     let pane = env.tmux_pane.as_ref()?.strip_prefix('%')?;
     let socket = env.tmux.as_ref()?.split(',').next()?;
@@ -35,9 +35,10 @@ fn pane(env: &Env) -> Option<String> {
     Some(format!("tmux-{server}-p{pane}"))
 }
 
-/// The label `session:window` of the pane, as tmux tells it; `None` outside tmux or when it does not answer in time.
+/// Returns tmux's label `session:window` of the pane, or `None` outside tmux or when tmux does not answer in
+/// time.
 ///
-/// Spawns a process: asked for once, at `SessionStart`, and kept with the session.
+/// It spawns a process, so it is called once, at `SessionStart`, and the label is stored with the session.
 #[must_use]
 pub fn label(env: &Env) -> Option<String> {
     let (_, pane) = (env.tmux.as_ref()?, env.tmux_pane.as_ref()?);

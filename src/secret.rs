@@ -1,22 +1,23 @@
-//! Keeps passwords out of what is shown or journaled.
+//! Removes passwords from texts that are shown or journaled.
 
 use std::collections::HashSet;
 
-/// What stands where a password stood.
+/// The replacement of a password.
 const MASK: &str = "***";
-/// So many characters of a password in a row are masked, wherever they begin.
+/// The number of consecutive characters of a password that are masked, wherever they begin.
 const RUN: usize = 6;
-/// No more of a text is looked at, or kept.
+/// The longest text that is searched, and returned.
 const MOST: usize = 4000;
 
-/// The text without the secret, whole or in part, as it is or as `{:?}` shows it; at most 4,000 characters.
+/// Returns the text without the secret, whole or in part, in plain form or in that of `{:?}`; at most 4,000
+/// characters.
 #[must_use]
 pub fn without(text: &str, secret: &str) -> String {
     let kept: Vec<char> = text.chars().take(MOST).collect();
     if secret.is_empty() {
         return kept.into_iter().collect();
     }
-    // A short one is looked for as it is: as WRONG is in WRONGPASS.
+    // A short secret is matched exactly, since WRONG is in WRONGPASS, for example.
     let fold = |c: &char| if secret.chars().count() < RUN { *c } else { c.to_ascii_lowercase() };
     let folded: Vec<char> = kept.iter().map(fold).collect();
     let escaped: String = secret.escape_debug().collect();
@@ -45,7 +46,8 @@ pub fn without(text: &str, secret: &str) -> String {
     out
 }
 
-/// Somebody's words that may hold a store's URL, to be shown: whatever may be its password is masked, and rather too much.
+/// Returns a foreign text that may contain a store's URL, in a form that is safe to show. Every possible
+/// password is masked, and rather too much.
 #[must_use]
 pub fn scrubbed(words: &str) -> String {
     let quote = |c: char| matches!(c, '"' | '\'' | '`');
@@ -55,14 +57,15 @@ pub fn scrubbed(words: &str) -> String {
         let kept = before.find(quote).and_then(|at| before.get(..=at)).unwrap_or_default();
         return [kept, MASK, "@", host].concat();
     };
-    // A password may hold spaces and quotes too.
+    // A password may contain spaces and quotes too.
     let (host, masked) = rest.rsplit_once('@').map_or((rest, ""), |(_, host)| (host, "***@"));
     let (host, after) = host.find(ends).and_then(|at| host.split_at_checked(at)).unwrap_or((host, ""));
     [before, "://", masked, &url(host), after].concat()
 }
 
-/// A command's words, the program first, to be shown: a store's URL, what stands before the `@` of any other, and what follows
-/// a flag, a variable or a header for passwords and keys is masked, and rather too much.
+/// Returns a command's words, the program first, in a form that is safe to show. It masks a store's URL, the
+/// part before the `@` of any other URL, and the value of a flag, a variable or a header for passwords and
+/// keys. It masks rather too much.
 #[must_use]
 pub fn command<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let mut out: Vec<String> = Vec::new();
@@ -75,7 +78,7 @@ pub fn command<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
         }
         let word =
             if word.contains("redis://") || word.contains("rediss://") { scrubbed(word) } else { word.to_owned() };
-        // A whole line of a shell may be one word.
+        // A whole shell command line may be one word.
         let mut parts = Vec::new();
         for part in word.split(' ') {
             let (shown, then) = one_word(part, hides);
@@ -90,7 +93,7 @@ pub fn command<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     out.join(" ")
 }
 
-/// What of a command's words comes next.
+/// The part of a command's words to mask next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hides {
     Nothing,
@@ -98,7 +101,7 @@ enum Hides {
     Next,
     /// One word that is a store's URL, however wrong.
     Url,
-    /// All up to a quote.
+    /// All words up to a quote.
     Quoted,
 }
 
@@ -139,7 +142,7 @@ fn one_word(word: &str, hides: Hides) -> (String, Hides) {
     (nameless(word), Hides::Nothing)
 }
 
-/// Without what stands before a URL's `@`.
+/// Returns a URL without the part before its `@`.
 fn nameless(word: &str) -> String {
     match word.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
         Some((scheme, host)) => format!("{scheme}://{MASK}@{host}"),
@@ -147,12 +150,12 @@ fn nameless(word: &str) -> String {
     }
 }
 
-/// A store's URL as it can be shown, however wrong it is: what stands before an `@`, after a `?` or `#`, or where a port
-/// should be and is no number, may be a password.
+/// Returns a store's URL in a form that is safe to show, even if it is malformed. The parts that may be a
+/// password are masked: before an `@`, after a `?` or `#`, and in the position of a port that is not a number.
 #[must_use]
 pub fn url(raw: &str) -> String {
     let (scheme, rest) = raw.split_once("://").map_or(("", raw), |(scheme, rest)| (scheme, rest));
-    // A colon before the scheme's, or an `@`: the scheme is none.
+    // With a colon before the scheme's colon, or an `@`, the scheme is not one.
     let scheme = if scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) { scheme } else { MASK };
     let mut out = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
     let rest = match rest.rsplit_once('@') {
@@ -202,7 +205,7 @@ mod tests {
                 assert!(shown.starts_with("ERR '") && shown.ends_with("is wrong"), "{shown}");
             }
         }
-        // A server that cuts what it repeats.
+        // A server that truncates the text that it repeats.
         assert_eq!(without("args: 'hunter2sec...", "hunter2secret"), "args: '***...");
         assert_eq!(without("WRONGPASS invalid", "hunter2secret"), "WRONGPASS invalid");
         assert_eq!(without("WRONGPASS wrong", "wrong"), "WRONGPASS ***");

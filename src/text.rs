@@ -1,4 +1,4 @@
-//! Text that comes from elsewhere, made safe to show and to store.
+//! Makes external text safe to show and to store.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -6,26 +6,27 @@ use chrono::DateTime;
 
 use crate::policy::limits::Ms;
 
-/// The longest line that is shown of somebody else's words.
+/// The longest line of foreign text that is shown.
 const LINE: usize = 300;
 
-/// One line of at most 300 characters that is read as it is shown: no control characters, nothing unseen.
+/// Returns one line of at most 300 characters without control characters or invisible ones.
 #[must_use]
 pub fn line(raw: &str) -> String {
     line_of(raw, LINE)
 }
 
-/// As [`line`], of at most `most` characters.
+/// Returns one line as [`line`] does, of at most `most` characters.
 #[must_use]
 pub fn line_of(raw: &str, most: usize) -> String {
-    // Most of what is shown, by the thousand.
+    // The common case, of which there are thousands.
     if raw.len() <= most && raw.bytes().all(|b| (b' '..=b'~').contains(&b)) {
         return raw.trim().to_owned();
     }
     raw.chars().filter_map(tame).take(most).collect::<String>().trim().to_owned()
 }
 
-/// What ends a line or commands a terminal becomes a space; what is not seen, or reorders what is, goes.
+/// Replaces line breaks and terminal commands with a space, and removes characters that are invisible or
+/// reorder the text.
 fn tame(c: char) -> Option<char> {
     match c {
         '\u{2028}' | '\u{2029}' => Some(' '),
@@ -35,7 +36,8 @@ fn tame(c: char) -> Option<char> {
     }
 }
 
-/// Unicode's default-ignorable characters: zero-width and bidirectional ones, byte order marks, fillers, tags.
+/// Returns whether a character is one of Unicode's default-ignorable ones: zero-width and bidirectional ones,
+/// byte order marks, fillers, tags.
 fn unseen(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -44,20 +46,20 @@ fn unseen(c: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A path as it can be pasted into a shell, on one line. What is not seen, ends a line, or is no UTF-8 stands as bash, zsh and
-/// ksh read it in `$'…'`.
+/// Returns a path that can be pasted into a shell, on one line. Invisible characters, line breaks and bytes
+/// that are not UTF-8 are written as bash, zsh and ksh read them in `$'…'`.
 #[must_use]
 pub fn path(path: &std::path::Path) -> String {
     pasted(path.as_os_str().as_bytes())
 }
 
-/// Somebody else's word as it can be pasted into a shell, as one word and on one line.
+/// Returns a foreign word that can be pasted into a shell, as one word and on one line.
 #[must_use]
 pub fn word(raw: &str) -> String {
     pasted(raw.as_bytes())
 }
 
-/// Never with a `; ` in it: behind the last one of those an error tells what mends it.
+/// Quotes a word without a `; ` in it, since the text after an error's last `; ` is its remedy.
 fn pasted(raw: &[u8]) -> String {
     let raw = raw.get(..LONGEST_PATH).unwrap_or(raw);
     let seen = |c: char| tame(c) == Some(c);
@@ -86,16 +88,16 @@ fn escaped(byte: u8) -> String {
     format!("\\x{byte:02x}")
 }
 
-/// No system has a longer path, in bytes.
+/// The longest path of any system, in bytes.
 const LONGEST_PATH: usize = 4096;
 
-/// The nearest folder above a path that exists.
+/// Returns the nearest existing directory above a path.
 #[must_use]
 pub fn standing(path: &std::path::Path) -> &std::path::Path {
     path.ancestors().skip(1).find(|p| p.is_dir()).unwrap_or(path)
 }
 
-/// Several lines: as [`line`], but newlines and tabs stay.
+/// Returns several lines as [`line`] does, but keeps newlines and tabs.
 #[must_use]
 pub fn prompt(raw: &str, most: usize) -> String {
     let kept = |c: char| match c {
@@ -106,14 +108,14 @@ pub fn prompt(raw: &str, most: usize) -> String {
     raw.chars().filter_map(kept).take(most).collect()
 }
 
-/// A time in words, UTC.
+/// Returns a time in words, UTC.
 #[must_use]
 pub fn utc(at: Ms) -> String {
     DateTime::from_timestamp_millis(at).map_or_else(String::new, |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
-/// A name as it stands in keys, files and the journal: `[A-Za-z0-9_@-]`, and `.` unless first, stay; every other byte
-/// becomes `%XX`.
+/// Encodes a name for keys, files and the journal: `[A-Za-z0-9_@-]`, and `.` unless first, stay; every other
+/// byte becomes `%XX`.
 #[must_use]
 pub fn encode(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
@@ -132,7 +134,7 @@ pub fn encode(name: &str) -> String {
     out
 }
 
-/// Whether a name stands as [`encode`] writes it, and can be shown and used in a key as it is.
+/// Returns whether a name is in the form of [`encode`], so that it can be shown and used in a key as it is.
 #[must_use]
 pub fn is_encoded(name: &str) -> bool {
     let mut parts = name.split('%');
@@ -143,7 +145,7 @@ pub fn is_encoded(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && !first.starts_with('.') && plain(first) && parts.all(coded)
 }
 
-/// The name that a mistyped one is nearest to, if one is near: at most a third of its characters differ.
+/// Returns the known name nearest to a mistyped one, if at most a third of its characters differ.
 #[must_use]
 pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let far = |name: &str| distance(&typed.to_lowercase(), name);
@@ -151,7 +153,7 @@ pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
     near.filter(|(far, name)| *far <= name.chars().count().div_ceil(3)).map(|(_, name)| name)
 }
 
-/// How many characters must be put in, taken out, replaced, or swapped with the next one.
+/// Returns how many characters must be inserted, removed, replaced, or swapped with the next one.
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let from: Vec<char> = from.chars().take(64).collect();
@@ -173,13 +175,13 @@ fn distance(from: &str, to: &str) -> usize {
 /// The longest continuation prompt, in characters.
 pub const LONGEST_PROMPT: usize = 10_000;
 
-/// The longest path of a project folder that is kept, in characters.
+/// The longest stored path of a project directory, in characters.
 pub const LONGEST_FOLDER: usize = 1024;
 
 /// The longest note of a wake-up, in characters.
 pub const LONGEST_NOTE: usize = 1000;
 
-/// No encoded name is longer: it must fit a file name.
+/// The longest encoded name. It must fit a file name.
 pub const LONGEST_NAME: usize = 128;
 
 #[cfg(test)]
@@ -203,7 +205,7 @@ mod tests {
         assert_eq!(line(&"\u{200b}é".repeat(400)).chars().count(), LINE);
     }
 
-    /// What is shown is what a shell makes the same bytes of.
+    /// A shell turns the displayed text into the same bytes.
     #[test]
     fn a_path_is_one_word_of_a_shell() {
         for (raw, shown) in [

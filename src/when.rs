@@ -1,4 +1,4 @@
-//! Times as people and agents write them: a duration, or a time of day in this machine's time zone.
+//! Reads times as people and agents write them: a duration, or a time of day in this machine's time zone.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveTime, TimeDelta, TimeZ
 
 use crate::duration;
 
-/// When a day begins that is named without a time.
+/// The time of a day that is named without one.
 const MORNING: NaiveTime = match NaiveTime::from_hms_opt(9, 0, 0) {
     Some(time) => time,
     None => NaiveTime::MIN,
 };
 
-/// How long from now until what was said: `20m`, `10 minutes`, `14:30` (the next one), `tomorrow 09:00`, `tomorrow` (09:00).
-/// `None` for anything else.
+/// Returns the duration from now until the given time: `20m`, `10 minutes`, `14:30` (the next one), `tomorrow
+/// 09:00`, `tomorrow` (09:00). Returns `None` for anything else.
 #[must_use]
 pub fn until<Tz: TimeZone>(said: &str, now: &DateTime<Tz>) -> Option<Duration> {
     if let Some(length) = duration::spoken(said) {
@@ -29,7 +29,7 @@ pub fn until<Tz: TimeZone>(said: &str, now: &DateTime<Tz>) -> Option<Duration> {
         (Some(_), _) => return None,
     };
     let days = [first, first.checked_add_days(Days::new(1))?];
-    // An hour that occurs twice: the nearer one that is still to come.
+    // Of an hour that occurs twice, this is the nearer one in the future.
     let then = days.iter().flat_map(|day| at(now, *day, time)).find(|then| *then > now.to_utc())?;
     length(then - now.to_utc())
 }
@@ -38,8 +38,8 @@ fn time_of(clock: &str) -> Option<NaiveTime> {
     NaiveTime::parse_from_str(clock, "%H:%M").ok()
 }
 
-/// How long ago what was said is: `2h`, `14:30` or `14:30:15` (the last one), `yesterday 09:00`, `2026-11-24 09:00`. `None`
-/// for anything else, and for what is still to come.
+/// Returns the duration since the given time: `2h`, `14:30` or `14:30:15` (the last one), `yesterday 09:00`,
+/// `2026-11-24 09:00`. Returns `None` for anything else, and for a time in the future.
 #[must_use]
 pub fn since<Tz: TimeZone>(said: &str, now: &DateTime<Tz>) -> Option<Duration> {
     if let Some(length) = duration::parse(said) {
@@ -54,17 +54,17 @@ pub fn since<Tz: TimeZone>(said: &str, now: &DateTime<Tz>) -> Option<Duration> {
         Some("yesterday") => vec![yesterday],
         Some(date) => vec![NaiveDate::parse_from_str(date, "%Y-%m-%d").ok()?],
     };
-    // An hour that occurs twice: the nearer one that is over.
+    // Of an hour that occurs twice, this is the nearer one in the past.
     let then = days.iter().flat_map(|day| at(now, *day, time).rev()).find(|then| *then <= now.to_utc())?;
     length(now.to_utc() - then)
 }
 
-/// The day that is named before a time, if one is.
+/// Returns the day before a time, if there is one.
 fn parts(said: &str) -> (Option<&str>, &str) {
     said.trim().split_once(char::is_whitespace).map_or((None, said.trim()), |(day, clock)| (Some(day), clock.trim()))
 }
 
-/// A time of a day where `now` is, the earlier one first where the clocks go back over it.
+/// Returns a time of a day in the zone of `now`. Where the clocks go back over it, the earlier one comes first.
 fn at<Tz: TimeZone>(
     now: &DateTime<Tz>,
     date: NaiveDate,
@@ -73,7 +73,7 @@ fn at<Tz: TimeZone>(
     let local = date.and_time(time);
     let zone = now.timezone();
     let found = match zone.from_local_datetime(&local) {
-        // A time that the clocks skip is taken an hour later.
+        // A time that the clocks skip counts an hour later.
         LocalResult::None => zone.from_local_datetime(&(local + TimeDelta::hours(1))),
         found => found,
     };
@@ -85,7 +85,7 @@ fn at<Tz: TimeZone>(
     [first, second].into_iter().flatten().map(|then| then.to_utc())
 }
 
-/// Not a moment less, though the store counts whole milliseconds.
+/// Returns the length, rounded up to the store's whole milliseconds.
 fn length(delta: TimeDelta) -> Option<Duration> {
     let nanos = delta.to_std().ok()?.as_nanos();
     Some(Duration::from_millis(u64::try_from(nanos.div_ceil(1_000_000)).unwrap_or(u64::MAX)))
@@ -172,14 +172,14 @@ mod tests {
     #[test]
     fn an_hour_that_occurs_twice() {
         let utc = |time: &str| DateTime::parse_from_rfc3339(time).unwrap().with_timezone(&Autumn);
-        // 02:10 in summer time: the first 02:30 is still to come.
+        // 02:10 in summer time: the first 02:30 is still in the future.
         let first = utc("2026-10-25T00:10:00Z");
         assert_eq!(minutes(until("02:30", &first)), Some(20));
         // 02:40 in summer time: the second one is.
         let between = utc("2026-10-25T00:40:00Z");
         assert_eq!(minutes(until("02:30", &between)), Some(50));
         assert_eq!(minutes(since("02:30", &between)), Some(10));
-        // 02:40 in winter time: both are over.
+        // 02:40 in winter time: both have passed.
         let after = utc("2026-10-25T01:40:00Z");
         assert_eq!(minutes(until("02:30", &after)), Some(24 * 60 - 10));
         assert_eq!(minutes(since("02:30", &after)), Some(10));

@@ -1,7 +1,8 @@
-//! argv → hook → exit code: the program that the client's settings register. It runs the code of `frosty hook`, and has no
-//! command for people in it.
+//! argv → hook → exit code: the program that the client's settings register. It runs the code of `frosty hook`,
+//! and contains no command for people.
 //!
-//! It begins without the standard library's start-up, which makes ten system calls to report an overflow of the stack.
+//! It begins without the standard library's start-up, which makes ten system calls to report an overflow of the
+//! stack.
 #![no_main]
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
@@ -20,16 +21,16 @@ Answers one hook call of Claude Code: its JSON on stdin, the verdict as the exit
 It takes the flags of `frosty hook`; see: frosty hook --help
 ";
 
-/// What the C library calls.
+/// The entry point that the C library calls.
 ///
 /// # Safety
-/// `argv` must hold `argc` pointers to texts that end in a zero byte.
+/// `argv` must contain `argc` pointers to texts that end in a zero byte.
 #[unsafe(no_mangle)]
 #[allow(unsafe_code, reason = "the C library's start-up is not the standard library's")]
 unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     hook::begin(Program::HookBinary);
     let words = (1..usize::try_from(argc).unwrap_or(0)).map(|at| {
-        // SAFETY: the caller promises that so many texts are there.
+        // SAFETY: the caller guarantees that there are `argc` texts.
         let word = unsafe { CStr::from_ptr(*argv.add(at)) };
         OsStr::from_bytes(word.to_bytes()).to_owned()
     });
@@ -46,7 +47,7 @@ fn answer(words: &[OsString]) -> Code {
 }
 
 fn print(said: &str) -> Code {
-    // A reader that has gone away is no failure.
+    // A reader that has gone away is not a failure.
     let _ = io::stdout().write_all(said.as_bytes());
     Code::ZERO
 }

@@ -1,6 +1,6 @@
-//! JSON with the place of every value: what is edited must otherwise stay as it is, byte for byte.
+//! Parses JSON with the position of every value, so that an edit changes nothing else, byte for byte.
 //!
-//! The parser is serde_json's; a value's place is where its raw text lies in the whole.
+//! The parser is serde_json's. A value's position is that of its raw text in the whole.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,48 +10,49 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// One value and its place, in bytes of the whole text.
+/// One value and its position, in bytes of the whole text.
 #[derive(Debug, Clone, Copy)]
 pub struct Node<'a> {
     raw: &'a str,
     start: usize,
 }
 
-/// A key and its value in an object. A key may stand there twice: then the client takes the last.
+/// A key and its value in an object. A key may occur twice, and then the client takes the last.
 #[derive(Debug, Clone)]
 pub struct Member<'a> {
     /// The key.
     pub key: String,
-    /// Where the key begins.
+    /// The position where the key begins.
     pub start: usize,
-    /// Its value.
+    /// The key's value.
     pub value: Node<'a>,
 }
 
 impl Member<'_> {
-    /// From the key to the end of the value.
+    /// Returns the range from the key to the end of the value.
     #[must_use]
     pub fn span(&self) -> Range<usize> {
         self.start..self.value.span().end
     }
 }
 
-/// Why a text is no JSON.
+/// The reason why a text is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at line {line}, column {column}")]
 pub struct NotJson {
-    /// What the parser said.
+    /// The parser's message.
     pub what: String,
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
-    /// From 1, in bytes.
+    /// The column, from 1, in bytes.
     pub column: usize,
 }
 
-/// The value that a text holds; a byte-order mark before it is passed over. `None` for a text of white space alone.
+/// Parses the value in a text, and skips a byte-order mark before it. Returns `None` for a text of white space
+/// alone.
 ///
 /// # Errors
-/// When it is not JSON.
+/// Returns an error when the text is not JSON.
 pub fn parse(text: &str) -> Result<Option<Node<'_>>, NotJson> {
     let json = text.strip_prefix('\u{feff}').unwrap_or(text);
     let begun = json.trim_start_matches(BLANK);
@@ -65,7 +66,7 @@ pub fn parse(text: &str) -> Result<Option<Node<'_>>, NotJson> {
     Ok(Some(Node { raw: begun.trim_end_matches(BLANK), start: text.len() - begun.len() }))
 }
 
-/// The line of the first comment (`//`, `/*` or `#` outside of a string) in a text that is no JSON.
+/// Returns the line of the first comment (`//`, `/*` or `#` outside of a string) in a text that is not JSON.
 #[must_use]
 pub fn comment_at(text: &str) -> Option<usize> {
     let mut line = 1;
@@ -74,7 +75,7 @@ pub fn comment_at(text: &str) -> Option<usize> {
     while let Some(c) = rest.next() {
         match c {
             '\n' => {
-                // A string ends with its line: one that is not closed must not hide what follows.
+                // A string ends with its line, so that an unclosed one does not hide the rest.
                 line += 1;
                 in_string = false;
             }
@@ -90,14 +91,14 @@ pub fn comment_at(text: &str) -> Option<usize> {
     None
 }
 
-/// The value of a text, as the client would have it: half of a surrogate pair, which a text that was cut may end in, is no
-/// reason to pass the whole over.
+/// Parses the value of a text as the client would. Half of a surrogate pair, which may be the end of a text
+/// that was cut, is no reason to ignore the whole.
 #[must_use]
 pub fn value(json: &str) -> Option<Value> {
     serde_json::from_str(json).or_else(|_| serde_json::from_str(&whole_pairs(json))).ok()
 }
 
-/// The text with each half of a pair that stands alone replaced.
+/// Returns the text with each unpaired surrogate replaced.
 fn whole_pairs(json: &str) -> String {
     let half = |escape: &str, of: &[&str]| {
         let hex = escape.strip_prefix("\\u").unwrap_or_default().to_ascii_lowercase();
@@ -134,19 +135,19 @@ fn not_json(e: &serde_json::Error) -> NotJson {
 }
 
 impl<'a> Node<'a> {
-    /// Its place.
+    /// Returns the value's position.
     #[must_use]
     pub fn span(&self) -> Range<usize> {
         self.start..self.start + self.raw.len()
     }
 
-    /// Its text.
+    /// Returns the value's text.
     #[must_use]
     pub fn text(&self) -> &'a str {
         self.raw
     }
 
-    /// What kind of value it is, in words.
+    /// Returns the type of the value, in words.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.raw.as_bytes().first() {
@@ -159,14 +160,14 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The members, if it is an object whose keys can be read.
+    /// Returns the members, if the value is an object with readable keys.
     #[must_use]
     pub fn members(&self) -> Option<Vec<Member<'a>>> {
         let found = serde_json::Deserializer::from_str(self.raw).deserialize_map(Members).ok()?;
         let mut from = self.start + 1;
         let member = |(key, raw): (String, &'a RawValue)| {
             let value = self.inner(raw);
-            // Between the last value, or the brace, and a key there is but white space and a comma.
+            // Only white space and a comma are between the last value, or the brace, and a key.
             let start = from + self.raw.get(from - self.start..)?.find('"')?;
             from = value.span().end;
             Some(Member { key, start, value })
@@ -174,20 +175,20 @@ impl<'a> Node<'a> {
         found.into_iter().map(member).collect()
     }
 
-    /// The elements, if it is a list.
+    /// Returns the elements, if the value is a list.
     #[must_use]
     pub fn elements(&self) -> Option<Vec<Self>> {
         let found = serde_json::Deserializer::from_str(self.raw).deserialize_seq(Elements).ok()?;
         Some(found.into_iter().map(|raw| self.inner(raw)).collect())
     }
 
-    /// The value that the client takes for a key: the last.
+    /// Returns the value that the client takes for a key: the last.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Self> {
         self.members()?.into_iter().rfind(|m| m.key == key).map(|m| m.value)
     }
 
-    /// The value itself.
+    /// Returns the value itself.
     #[must_use]
     pub fn value(&self) -> Option<Value> {
         value(self.raw)
@@ -195,7 +196,7 @@ impl<'a> Node<'a> {
 
     fn inner(&self, raw: &'a RawValue) -> Self {
         let raw = raw.get();
-        // A borrowed raw value is a part of the text that it was read from.
+        // A borrowed raw value is a part of the text from which it was read.
         Self { raw, start: self.start + (raw.as_ptr() as usize - self.raw.as_ptr() as usize) }
     }
 }

@@ -1,4 +1,4 @@
-//! Reads Claude Code's settings files: where they are, and the hooks that are registered in them (client 2.1.331).
+//! Reads Claude Code's settings files: their paths, and the hooks that are registered in them (client 2.1.331).
 //!
 //! `settings` changes them. This part is separate, since the hook binary reads them too.
 
@@ -20,21 +20,21 @@ mod shell;
 /// The largest settings file that is read, in bytes.
 pub const LARGEST: u64 = 64 * 1024 * 1024;
 
-/// Whose settings a file holds; all that apply to a project apply at once, and their hooks all run.
+/// The level of a settings file. All files that apply to a project apply at once, and their hooks all run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// The machine's, written by its administrator.
+    /// The machine's settings, written by its administrator.
     Managed,
-    /// The user's: every project.
+    /// The user's settings, for every project.
     User,
-    /// The project's, shared with every clone of it.
+    /// The project's settings, shared with every clone of it.
     Project,
-    /// The project's, not shared.
+    /// The project's settings that are not shared.
     Local,
 }
 
 impl Place {
-    /// In words.
+    /// Returns the level in words.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -46,23 +46,23 @@ impl Place {
     }
 }
 
-/// A settings file, there or not.
+/// A settings file, which may not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsFile {
-    /// Whose it is.
+    /// The level of the file.
     pub place: Place,
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
 }
 
-/// The folder of the user's settings: `CLAUDE_CONFIG_DIR`, else `~/.claude`.
+/// Returns the directory of the user's settings: `CLAUDE_CONFIG_DIR`, else `~/.claude`.
 #[must_use]
 pub fn user_dir(env: &Env) -> Option<PathBuf> {
     env.claude_config_dir.clone().or_else(|| env.home.as_ref().map(|home| home.join(".claude")))
 }
 
-/// Every settings file that the client reads for a project, those that are not there included. One that would stand there
-/// twice (the project is the home folder) stands there once, as the user's.
+/// Returns every settings file that the client reads for a project, including those that do not exist. A file
+/// that would be listed twice (the project is the home directory) is listed once, as the user's.
 #[must_use]
 pub fn files(env: &Env, project: &Path) -> Vec<SettingsFile> {
     let of = |place, path| SettingsFile { place, path };
@@ -78,11 +78,12 @@ pub fn files(env: &Env, project: &Path) -> Vec<SettingsFile> {
     all
 }
 
-/// The folder of the machine's administrator (client 2.1.331).
+/// The administrator's directory (client 2.1.331).
 const MANAGED: &str =
     if cfg!(target_os = "macos") { "/Library/Application Support/ClaudeCode" } else { "/etc/claude-code" };
 
-/// Its one file, and those that lie in the folder beside that, in the order in which each beats the one before.
+/// Returns the single file and the files of the directory beside it, each of higher precedence than the one
+/// before.
 fn managed(folder: &Path) -> Vec<PathBuf> {
     let is_one = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -94,41 +95,41 @@ fn managed(folder: &Path) -> Vec<PathBuf> {
     std::iter::once(folder.join("managed-settings.json")).chain(more).collect()
 }
 
-/// Whether two paths lead to the same file.
+/// Returns whether two paths lead to the same file.
 #[must_use]
 pub fn same(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Why a settings file was not understood.
+/// The reason why a settings file could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("expected to read {file}, found: {cause}; look at it with: ls -lL {file}")]
     Unreadable {
         /// The file.
         file: String,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
-    /// It is not JSON. The client, too, passes such a file over.
+    /// The file is not JSON. The client also ignores such a file.
     #[error("expected JSON in {file}, found: {cause}; edit it: ${{EDITOR:-vi}} {file}")]
     NotJson {
         /// The file.
         file: String,
-        /// What is wrong where.
+        /// The error and its position.
         cause: json::NotJson,
     },
-    /// A part of it is of the wrong type.
+    /// A part of the file is of the wrong type.
     #[error("{file}: {key}: expected {expected}, found {found}; edit it: ${{EDITOR:-vi}} {file}")]
     WrongType {
         /// The file.
         file: String,
         /// The key, dotted.
         key: String,
-        /// What belongs there.
+        /// The expected type.
         expected: &'static str,
-        /// What is there.
+        /// The type found.
         found: &'static str,
     },
 }
@@ -136,26 +137,26 @@ pub enum Unread {
 /// One hook that a settings file, or a plugin, registers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hook {
-    /// The file it stands in.
+    /// The file that contains it.
     pub file: PathBuf,
-    /// The event it is registered on.
+    /// The event on which it is registered.
     pub event: String,
     /// `command`, `prompt`, `http` and so on.
     pub kind: String,
-    /// The program, or with no `args` the shell's line.
+    /// The program, or with no `args` the shell's command line.
     pub command: String,
     /// The program's arguments; `None` where a shell runs the command.
     pub args: Option<Vec<String>>,
-    /// How long the client lets it run, in seconds.
+    /// The client's timeout for the hook, in seconds.
     pub timeout: Option<f64>,
     /// Whether it runs in the background and wakes the agent with exit 2.
     pub async_rewake: bool,
-    /// The entry's `statusMessage`, which bears the marker of what `frosty install` wrote.
+    /// The entry's `statusMessage`, which contains the marker in entries from `frosty install`.
     pub marker: Option<String>,
 }
 
 impl Hook {
-    /// As it would be typed, on one line that is safe to show.
+    /// Returns the command as it would be typed, on one line that is safe to show.
     #[must_use]
     pub fn shown(&self) -> String {
         let args = self.args.iter().flatten();
@@ -163,10 +164,10 @@ impl Hook {
     }
 }
 
-/// The text of a settings file; `None` where there is none.
+/// Reads the text of a settings file, or returns `None` where there is no file.
 ///
 /// # Errors
-/// When it is there and cannot be read.
+/// Returns an error when the file exists and cannot be read.
 pub fn load(path: &Path) -> Result<Option<String>, Unread> {
     let unreadable = |cause| Unread::Unreadable { file: text::path(path), cause };
     match read::file(path, LARGEST) {
@@ -179,11 +180,11 @@ pub fn load(path: &Path) -> Result<Option<String>, Unread> {
     }
 }
 
-/// Every hook that a settings file registers, in its order. None where there is no file; what the client would not take
-/// for a hook is passed over.
+/// Returns every hook that a settings file registers, in its order. The list is empty where there is no file.
+/// Entries that the client would not accept as hooks are skipped.
 ///
 /// # Errors
-/// When the file is there and cannot be read or is not JSON.
+/// Returns an error when the file exists and cannot be read or is not JSON.
 pub fn hooks(path: &Path) -> Result<Vec<Hook>, Unread> {
     match load(path)? {
         None => Ok(Vec::new()),
@@ -191,15 +192,15 @@ pub fn hooks(path: &Path) -> Result<Vec<Hook>, Unread> {
     }
 }
 
-/// As [`hooks`], of a text.
+/// Does the same as [`hooks`] for a text.
 ///
 /// # Errors
-/// When it is not JSON.
+/// Returns an error when the text is not JSON.
 pub fn hooks_in(json: &str, path: &Path) -> Result<Vec<Hook>, Unread> {
     let events = parsed(json, path)?.and_then(|root| root.get("hooks")?.members()).unwrap_or_default();
     let mut all = Vec::new();
     for (i, event) in events.iter().enumerate() {
-        // Of a key that stands there twice the client takes the last.
+        // Of a key that occurs twice, the client takes the last.
         if events.iter().skip(i + 1).any(|later| later.key == event.key) {
             continue;
         }
@@ -211,7 +212,8 @@ pub fn hooks_in(json: &str, path: &Path) -> Result<Vec<Hook>, Unread> {
     Ok(all)
 }
 
-/// The settings file that switches every hook off (`"disableAllHooks": true`), if the one that has the last word on it does.
+/// Returns the settings file that switches every hook off (`"disableAllHooks": true`), if the file of the
+/// highest precedence with this key does so.
 #[must_use]
 pub fn disabling(env: &Env, project: &Path) -> Option<PathBuf> {
     let says = |file: SettingsFile| {
@@ -223,14 +225,15 @@ pub fn disabling(env: &Env, project: &Path) -> Option<PathBuf> {
     last.filter(|(_, value)| *value == Value::Bool(true)).map(|(path, _)| path)
 }
 
-/// What is nearer to the project beats what is further away, and what is managed beats all.
+/// Sorts the files by precedence, the weakest first. Settings nearer to the project are stronger, and managed
+/// ones are the strongest.
 #[must_use]
 pub fn weakest_first(mut files: Vec<SettingsFile>) -> Vec<SettingsFile> {
     files.sort_by_key(|file| file.place == Place::Managed);
     files
 }
 
-/// The value that a file's text holds; `None` for a text of white space alone.
+/// Parses the value in a file's text, or returns `None` for a text of white space alone.
 pub(crate) fn parsed<'a>(json: &'a str, file: &Path) -> Result<Option<json::Node<'a>>, Unread> {
     json::parse(json).map_err(|cause| Unread::NotJson { file: text::path(file), cause })
 }
@@ -243,7 +246,7 @@ pub(crate) fn wrong_type(file: &Path, key: &str, expected: &'static str, found: 
     Unread::WrongType { file: text::path(file), key: key.to_owned(), expected, found }
 }
 
-/// One entry of an event's list.
+/// Reads one entry of an event's list.
 pub(crate) fn hook(file: &Path, event: &str, entry: &Value) -> Option<Hook> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
     let args = entry.get("args").and_then(Value::as_array);
@@ -264,7 +267,7 @@ mod tests {
     use super::owner::{Engine, Owner, engine, owner};
     use super::*;
 
-    /// Only root could put files where they are looked for.
+    /// Only root could create files in the real directory.
     #[test]
     fn managed_settings_may_lie_in_a_folder_too() {
         let dir = tempfile::TempDir::new().unwrap();

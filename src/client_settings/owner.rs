@@ -1,26 +1,26 @@
-//! Finds out which entries of a settings file are Frosty's and which engine they make.
+//! Finds out which entries of a settings file are Frosty's, and which engine they register.
 
 use std::path::Path;
 
 use super::{Hook, shell};
 
-/// The key of a hook's entry that bears the marker. The client knows it (2.1.331: the words beside its spinner while the
-/// hook runs), so that no check of its own can ever refuse the file for it.
+/// The key of a hook's entry that contains the marker. The client knows this key (2.1.331: the text beside its
+/// spinner while the hook runs), so no check of its own can ever refuse the file for it.
 pub const MARKER_KEY: &str = "statusMessage";
-/// The marker.
+/// The marker's text.
 pub const MARKER: &str = "frosty";
 
-/// The handler that decides a session's stops.
+/// The handler that decides a session's Stop events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// Waits a refusal out.
+    /// Waits after a refusal until it ends.
     Continuous,
     /// Answers at once.
     Plain,
 }
 
 impl Engine {
-    /// Its name.
+    /// Returns the engine's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -33,42 +33,43 @@ impl Engine {
 /// The file name of the hook binary, which `frosty install` registers.
 pub const HOOK_BINARY: &str = "frosty-hook";
 
-/// Whose an entry is.
+/// The owner of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// Written by `frosty install`: it has the marker and runs a program named by its absolute path, either the hook binary or,
-    /// as earlier versions wrote it, `… hook`.
+    /// An entry from `frosty install`. It has the marker and runs a program by its absolute path: the hook
+    /// binary or, as earlier versions wrote it, `… hook`.
     Installed,
-    /// Runs one of the two programs as a hook too, but was written by a person or belongs to a plugin: it is never changed.
+    /// An entry that also runs one of the two programs as a hook, but was written by a person or belongs to a
+    /// plugin. It is never changed.
     ByHand,
-    /// Somebody else's.
+    /// An entry of another program.
     Other,
 }
 
-/// The call of a Frosty hook that an entry makes.
+/// The call of a Frosty hook in an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// The program, by its path or its name.
     pub program: String,
-    /// The flags behind it.
+    /// The flags after the program.
     pub flags: Vec<String>,
 }
 
 impl Call {
-    /// Whether it calls the hook binary, and not `frosty hook`.
+    /// Returns whether the call runs the hook binary, and not `frosty hook`.
     #[must_use]
     pub fn is_of_hook_binary(&self) -> bool {
         is_hook_binary(&self.program)
     }
 }
 
-/// Whether a word names the hook binary.
+/// Returns whether a word names the hook binary.
 #[must_use]
 pub fn is_hook_binary(word: &str) -> bool {
     Path::new(word).file_name().is_some_and(|name| name == HOOK_BINARY)
 }
 
-/// Whose a hook is.
+/// Returns the owner of a hook.
 #[must_use]
 pub fn owner(hook: &Hook) -> Owner {
     if installed(hook).is_some() {
@@ -77,7 +78,7 @@ pub fn owner(hook: &Hook) -> Owner {
     if call(hook).is_some() { Owner::ByHand } else { Owner::Other }
 }
 
-/// The call of an entry that `frosty install` wrote.
+/// Returns the call of an entry that `frosty install` wrote.
 fn installed(hook: &Hook) -> Option<Call> {
     let is_marked = hook.kind == "command" && hook.marker.as_deref() == Some(MARKER);
     let args = hook.args.as_ref().filter(|_| is_marked && Path::new(&hook.command).is_absolute())?;
@@ -89,8 +90,8 @@ fn installed(hook: &Hook) -> Option<Call> {
     Some(Call { program: hook.command.clone(), flags })
 }
 
-/// The call of a Frosty hook that an entry makes: by itself, by another program (`env`), or in a shell's line, as far as that
-/// can be told without running it.
+/// Returns the call of a Frosty hook in an entry: direct, by another program (`env`), or in a shell's command
+/// line. It is found without running the command.
 #[must_use]
 pub fn call(hook: &Hook) -> Option<Call> {
     if hook.kind != "command" {
@@ -104,7 +105,7 @@ pub fn call(hook: &Hook) -> Option<Call> {
         None => shell::words(&hook.command),
     };
     call_in(&words).or_else(|| {
-        // A line that a shell is given: sh -c 'frosty hook'.
+        // A command line for a shell: sh -c 'frosty hook'.
         words.iter().filter(|word| word.contains(char::is_whitespace)).find_map(|line| call_in(&shell::words(line)))
     })
 }
@@ -113,7 +114,7 @@ fn call_in(words: &[String]) -> Option<Call> {
     words.split(|word| shell::parts_commands(word)).find_map(call_of_command)
 }
 
-/// The call in one simple command.
+/// Returns the call in one simple command.
 fn call_of_command(words: &[String]) -> Option<Call> {
     let is_tool = |word: &str| Path::new(word).file_name().is_some_and(|name| name == "frosty");
     let call = |program: &String, flags: &[String]| Call { program: program.clone(), flags: flags.to_vec() };
@@ -122,7 +123,7 @@ fn call_of_command(words: &[String]) -> Option<Call> {
     }
     (0..words.len()).find_map(|at| match words.get(at..)? {
         [program, hook, flags @ ..] if hook == "hook" && is_tool(program) => Some(call(program, flags)),
-        // Before another word it is a folder of that name: git -C frosty-hook pull.
+        // Before another word it is a directory of that name: git -C frosty-hook pull.
         [program, flags @ ..] if is_hook_binary(program) && flags.first().is_none_or(|word| word.starts_with('-')) => {
             Some(call(program, flags))
         }
@@ -130,12 +131,12 @@ fn call_of_command(words: &[String]) -> Option<Call> {
     })
 }
 
-/// Commands that are given the path of a folder or file, which may be called as the hook binary is.
+/// Commands that take the path of a directory or file, which may have the hook binary's name.
 const TAKE_PATHS: [&str; 16] = [
     "[", "cat", "cd", "chmod", "cp", "echo", "git", "ln", "ls", "mkdir", "mv", "printf", "pushd", "rm", "test", "touch",
 ];
 
-/// Which engine an entry makes, where it is Frosty's and on `Stop`.
+/// Returns the engine that an entry registers, where it is Frosty's and on `Stop`.
 #[must_use]
 pub fn engine(hook: &Hook) -> Option<Engine> {
     let is_wait = |word: &String| word == "--wait" || word.starts_with("--wait=");

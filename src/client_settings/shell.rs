@@ -1,6 +1,6 @@
-//! A shell's line in words, as far as they can be told without running it.
+//! Splits a shell's command line into words, as far as possible without running it.
 
-/// The words without their quotes; what parts commands is a word of its own, whatever it is.
+/// Returns the words without their quotes. A command separator is always a word of its own.
 pub(super) fn words(line: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut word: Option<String> = None;
@@ -14,7 +14,7 @@ pub(super) fn words(line: &str) -> Vec<String> {
                 word.get_or_insert_default();
             }
             (None | Some('"'), '\\') => {
-                // A line that goes on in the next.
+                // A line that continues in the next one.
                 if let Some(c) = chars.next().filter(|c| *c != '\n') {
                     word.get_or_insert_default().push(c);
                 }
@@ -32,7 +32,7 @@ pub(super) fn words(line: &str) -> Vec<String> {
     all
 }
 
-/// Whether a word is one that parts commands.
+/// Returns whether a word separates commands.
 pub(super) fn parts_commands(word: &str) -> bool {
     let mut chars = word.chars();
     matches!((chars.next(), chars.next()), (Some(c), None) if c == '\n' || PARTS.contains(c))

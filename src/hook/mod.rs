@@ -472,7 +472,7 @@ fn by_own_configuration(env: &Env, flags: &Flags) -> Option<bool> {
     Some(Config::load(env, None, flags).ok()?.arm == Arm::Always)
 }
 
-/// Answers a hook call whose payload is not known, from the environment alone.
+/// Answers a hook call without a known payload, from the environment alone.
 fn unread(env: &Env, flags: &Flags, reason: Reason, why: &str) -> Code {
     if is_left_alone(env, flags) {
         return Code::ZERO;

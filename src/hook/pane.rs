@@ -1,5 +1,5 @@
-//! Ends an old hold on a tmux pane whose number is used again. The hold of the pane's previous agent must not
-//! apply to the new one.
+//! Ends an old hold on a tmux pane after the pane's number was used again. The hold of the pane's previous
+//! agent must not apply to the new one.
 
 use std::time::{Duration, Instant};
 

@@ -44,8 +44,8 @@ impl<'a> Patience<'a> {
 }
 
 impl Patience<'_> {
-    /// Reads the payload, however late it arrives, or returns `None` when nothing is left to wait for. A
-    /// session whose payload is late is marked meanwhile.
+    /// Reads the payload, however late it arrives, or returns `None` when nothing is left to wait for. The
+    /// session is marked while its payload is late.
     pub(super) fn payload(&self) -> Option<Result<Vec<u8>, BadInput>> {
         let marked = Cell::new(None);
         let goes_on = || {

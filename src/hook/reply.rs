@@ -76,8 +76,8 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
                 return Code::ZERO;
             }
             let prompt = prompt.render(&decision);
-            // The client can ignore an exit 2 with an empty stdout. So a continuation whose reply cannot be
-            // written is not made, and the admission is discarded.
+            // The client can ignore an exit 2 with an empty stdout. So if the reply cannot be written, the
+            // continuation is not made and the admission is discarded.
             let said = writeln!(out, "{{\"suppressOutput\":true}}")
                 .and_then(|()| out.flush())
                 .and_then(|()| writeln!(err, "{prompt}"));

@@ -36,7 +36,7 @@ use crate::text;
 /// The shortest rest of a fork, whatever the minimum interval is.
 const SOONEST: Duration = Duration::from_secs(1);
 
-/// The number of sessions whose transcripts are examined, the last seen first.
+/// The number of sessions for which the transcript is examined, the last seen first.
 const MOST_LOOKED: usize = 100;
 /// The number of bytes that are read from each transcript's end.
 const END: u64 = 65_536;

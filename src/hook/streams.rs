@@ -1,7 +1,7 @@
 //! Detects whether this process was started without a stdout or a stderr.
 //!
 //! The standard library opens `/dev/null` in their place before `main`, so that a write seems to succeed. The
-//! client (2.1.331) may ignore an exit 2 whose stdout it cannot have read, and one without stderr brings no
+//! client (2.1.331) may ignore an exit 2 if it cannot have read the stdout, and one without stderr brings no
 //! prompt. So exit 2 must not be used then. Only code that runs before the library can detect the difference.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! Telling everyone without keeping the hook: a process of its own does it, which outlives the hook.
+//! Sends notifications without delaying the hook: a separate process sends them, and outlives the hook.
 
 use std::fs;
 use std::io::Write;
@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 use crate::config::{Config, Flags};
 use crate::notify::Word;
 
-/// How often a child is asked whether it has ended.
+/// How often a child is polled for its end.
 const EVERY: Duration = Duration::from_millis(10);
-/// What telling takes besides the configured commands.
+/// The time for sending besides the configured commands.
 const MARGIN: Duration = Duration::from_secs(2);
-/// A hook that answers at once is given ten seconds by its registration.
+/// The registration allows ten seconds for a hook that answers at once.
 pub const PLAIN: Then = Then::Ends(Duration::from_secs(7));
-/// A waiting engine has more.
+/// A waiting engine has more time.
 pub const WAITED: Then = Then::Ends(Duration::from_secs(120));
-/// An admission is used at once: a later prompt or switch must not be followed by it.
+/// An admission is used at once, so that no later prompt or switch comes before its use.
 pub const ADMITTED: Then = Then::Ends(Duration::from_millis(500));
 
-/// The program that a hook runs in.
+/// The program in which a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     /// `frosty`, the tool for people.
@@ -32,28 +32,28 @@ pub enum Program {
     HookBinary,
 }
 
-/// What a hook was called with, for a process that is to find the same configuration.
+/// The arguments of a hook, for a process that must load the same configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
-    /// The program that runs.
+    /// The running program.
     pub program: Program,
     /// The hook's flags.
     pub flags: &'a Flags,
-    /// Its project.
+    /// The hook's project.
     pub project: Option<&'a Path>,
 }
 
-/// What the process that tells does next.
+/// What the sending process does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// It lives on.
+    /// The process continues to run.
     Stays,
-    /// It ends, and has so much time for that.
+    /// The process ends, and has this much time for it.
     Ends(Duration),
 }
 
-/// Starts `frosty announce` with the word on its input. Where the tool cannot be started, the notification is not sent, and
-/// the hook answers all the same.
+/// Starts `frosty announce` with the notification on its input. Where the tool cannot be started, the
+/// notification is not sent, and the hook answers all the same.
 #[cold]
 #[inline(never)]
 pub fn tell(config: &Config, caller: Caller<'_>, word: &Word, then: Then) {
@@ -83,13 +83,13 @@ pub fn look_for_lost(caller: Caller<'_>) {
     }
 }
 
-/// An engine lives on: it must not leave a zombie.
+/// Reaps a child of an engine. An engine continues to run and must not leave a zombie.
 fn leave(mut child: Child) {
     let _ = thread::Builder::new().spawn(move || child.wait());
 }
 
-/// Programs that ask for the end of every process that is left to them. Any other first process of a container may leave a
-/// zombie for each.
+/// Programs that reap every orphaned process. Any other first process of a container may leave a zombie for
+/// each.
 const INITS: [&str; 12] = [
     "systemd",
     "init",
@@ -105,7 +105,7 @@ const INITS: [&str; 12] = [
     "bash",
 ];
 
-/// Whether the system's first process is known to ask for the end of those that are left to it.
+/// Returns whether the system's first process is known to reap orphans.
 fn orphans_are_reaped() -> bool {
     let name = fs::read_to_string("/proc/1/comm").unwrap_or_default();
     cfg!(not(target_os = "linux")) || INITS.contains(&name.trim_end())
@@ -119,8 +119,8 @@ fn wait_for(mut child: Child, within: Duration) {
     }
 }
 
-/// The file that runs, even if another has taken its place since. By its name as long as it has one: a process is called by
-/// that, and who looks for lost engines knows theirs by its own.
+/// Returns the running file, even if another has replaced it since. Its name is used as long as it has one. A
+/// process is listed under that name, and the search for lost engines compares the name with its own.
 fn own() -> Option<PathBuf> {
     let runs = Path::new("/proc/self/exe");
     let is = |path: &Path| fs::metadata(path).ok().map(|about| (about.dev(), about.ino()));
@@ -131,12 +131,12 @@ fn own() -> Option<PathBuf> {
     }
 }
 
-/// The tool's file: the one that runs, or the one beside the hook binary. A link to the hook binary is followed, since both
-/// programs are installed in one folder.
+/// Returns the tool's file: the running one, or the one beside the hook binary. A link to the hook binary is
+/// followed, since both programs are installed in one directory.
 fn tool(program: Program) -> Option<PathBuf> {
     match program {
         Program::Tool => own(),
-        // Of a file that was replaced meanwhile, the folder is still the same.
+        // If the file was replaced meanwhile, its directory is still the same.
         Program::HookBinary => Some(std::env::current_exe().ok()?.with_file_name("frosty")),
     }
 }
@@ -144,7 +144,8 @@ fn tool(program: Program) -> Option<PathBuf> {
 fn start(caller: Caller<'_>, more: &[&str]) -> Option<Child> {
     let mut command = Command::new(tool(caller.program)?);
     command.arg0("frosty").arg("announce").args(more);
-    // By the environment: a store's URL may hold a password, which every user could read in a command line.
+    // Passed in the environment, since a store's URL may contain a password, and every user could read it in a
+    // command line.
     for (variable, value) in [("FROSTY_STORE", &caller.flags.store), ("FROSTY_FLEET", &caller.flags.fleet)] {
         if let Some(value) = value {
             command.env(variable, value);

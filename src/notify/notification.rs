@@ -1,4 +1,4 @@
-//! What is told to everyone, as one JSON object.
+//! A notification, as one JSON object.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,38 +8,38 @@ use crate::policy::limits::Ms;
 use crate::store::fleet_reader::Session;
 use crate::text;
 
-/// How `text` begins while no more of a session is known than its scope.
+/// Returns the beginning of `text` while only the scope of a session is known.
 #[must_use]
 pub fn subject(scope: &str) -> String {
     format!("scope {scope}")
 }
 
-/// What happened.
+/// The kind of event that a notification reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A hold was opened: by a person, by API errors that only a person can mend, or by Willy himself.
+    /// A hold was opened: by a person, by API errors that only a person can resolve, or by Willy.
     Hold,
-    /// A hold was lifted by a person.
+    /// A person released a hold.
     Release,
-    /// A session that was held goes on.
+    /// A session that was held continues.
     Resume,
-    /// A session stands at a permission dialog (event `Notification`, `permission_prompt`, client 2.1.331).
+    /// A session waits at a permission dialog (event `Notification`, `permission_prompt`, client 2.1.331).
     NeedsYou,
-    /// A session's waiting engine is gone: nobody brings the agent back.
+    /// A session's waiting engine is gone, so nothing resumes the agent.
     WaiterLost,
-    /// An agent said that it waits for somebody (`frosty: blocked …`).
+    /// An agent reported that it is blocked on a person (`frosty: blocked …`).
     Blocked,
 }
 
 impl Kind {
-    /// Whether it belongs in Willy's stream and on the channel `frosty.hold`.
+    /// Returns whether the notification belongs in Willy's stream and on the channel `frosty.hold`.
     #[must_use]
     pub fn is_of_holds(self) -> bool {
         matches!(self, Self::Hold | Self::Release | Self::Resume)
     }
 
-    /// Its name, as it is told.
+    /// Returns the kind's name in the JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -53,53 +53,53 @@ impl Kind {
     }
 }
 
-/// One thing that is told. Times are the store's clock.
+/// One notification. Its times are the store's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
-    /// What happened.
+    /// The kind of event.
     pub kind: Kind,
     /// The fleet, encoded.
     pub fleet: String,
-    /// The scope, encoded; empty where it is the whole fleet.
+    /// The scope, encoded; empty for the whole fleet.
     #[serde(default)]
     pub scope: String,
-    /// The session, encoded, where it is about one.
+    /// The session, encoded, where the notification is about one.
     #[serde(default)]
     pub session: String,
-    /// What the session is shown as, or the last one of a scope; empty where it is the whole fleet.
+    /// The display name of the session, or of the scope's last one; empty for the whole fleet.
     #[serde(default)]
     pub shown: String,
-    /// Its configured name.
+    /// The session's configured name.
     #[serde(default)]
     pub name: String,
-    /// Its window's label.
+    /// The session's window label.
     #[serde(default)]
     pub label: String,
-    /// Its project folder.
+    /// The session's project directory.
     #[serde(default)]
     pub project: String,
-    /// Who held or released: a person, `willy` or `api`.
+    /// The author of the hold or the release: a person, `willy` or `api`.
     #[serde(default)]
     pub by: String,
-    /// Why.
+    /// The reason.
     #[serde(default)]
     pub reason: String,
-    /// From where it was done: the machine, the terminal, the folder.
+    /// The place of origin: the machine, the terminal and the directory.
     #[serde(default)]
     pub from: String,
-    /// When.
+    /// The time of the event.
     pub at: Ms,
-    /// When it ends by itself, if it does.
+    /// When the hold ends without a release, if it does.
     #[serde(default)]
     pub until: Option<Ms>,
-    /// The machine.
+    /// The machine's name.
     pub host: String,
-    /// The whole of it in one line, for a person.
+    /// The whole notification in one line, for a person.
     pub text: String,
 }
 
 impl Word {
-    /// A word that says no more than this.
+    /// Creates a notification with these fields alone.
     #[must_use]
     pub fn new(kind: Kind, fleet: &str, at: Ms) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl Word {
         }
     }
 
-    /// Puts in what is known of the session that it is about, which `text` then names in its scope's place.
+    /// Adds the known facts about the session, which `text` then names instead of its scope.
     #[must_use]
     pub fn named(self, sessions: &[Session]) -> Self {
         let is_meant = |(id, s): &&Session| {
@@ -138,7 +138,7 @@ impl Word {
         Self { shown, name, label, project, text, ..self }
     }
 
-    /// As one line of JSON.
+    /// Returns the notification as one line of JSON.
     #[must_use]
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

@@ -1,8 +1,8 @@
-//! What a change makes of a file, to be read or given to `patch`.
+//! Shows a change of a file as a diff, to be read or passed to `patch`.
 
 use diffy::DiffOptions;
 
-/// The change as a unified diff with three lines around it.
+/// Returns the change as a unified diff with three lines of context.
 #[must_use]
 pub fn unified(before: &str, after: &str, from: &str, to: &str) -> String {
     let mut options = DiffOptions::new();

@@ -1,8 +1,9 @@
-//! Puts Frosty's entries into the text of a settings file and takes them out again. Everything else stays as it is, and
-//! taking out is putting in backwards, byte for byte.
+//! Inserts Frosty's entries into the text of a settings file, and removes them again. Everything else stays as
+//! it is, and a removal reverses an insertion byte for byte.
 //!
-//! What was there and empty must be told from what putting in made, or taking out would leave too much or too little. So:
-//! an object or list that was there and empty is filled right behind its bracket; one that is made has white space there.
+//! An empty container that existed before must be distinguishable from one that the insertion made, or a
+//! removal would leave too much or too little. So an existing empty object or list is filled directly after its
+//! bracket. A container that the insertion makes has white space there.
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,9 +18,9 @@ use crate::client_settings::{self, Unread, hook, parsed, wrong_type};
 /// A text without Frosty's entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Without {
-    /// What is left.
+    /// The remaining text.
     Text(String),
-    /// Nothing: it is what putting in makes where no file was.
+    /// Nothing remains: this is the result of an insertion where no file existed.
     NoFile,
 }
 
@@ -32,11 +33,11 @@ impl Without {
     }
 }
 
-/// The text with these entries in it, and no others of Frosty's. The same text, where they are in it already. No text is a
-/// file that is not there.
+/// Returns the text with these entries in it, and no others of Frosty's. The text is unchanged where they are
+/// in it already. `None` as a text is a file that does not exist.
 ///
 /// # Errors
-/// When it is not JSON, or a part that must be added to is of the wrong type.
+/// Returns an error when the text is not JSON, or a part that must be extended is of the wrong type.
 pub fn put(text: Option<&str>, wanted: &Registration, file: &Path) -> Result<String, Unread> {
     let Some(text) = text else { return Ok(format!("{}\n", whole(wanted))) };
     if is_as_wanted(text, wanted, file)? {
@@ -48,10 +49,10 @@ pub fn put(text: Option<&str>, wanted: &Registration, file: &Path) -> Result<Str
     insert(text, &root, wanted, file)
 }
 
-/// The text without Frosty's entries; what was made for them goes with them.
+/// Returns the text without Frosty's entries and the containers that were made for them.
 ///
 /// # Errors
-/// When it is not JSON, or no settings at all.
+/// Returns an error when the text is not JSON, or is not a settings object.
 pub fn take(text: &str, file: &Path) -> Result<Without, Unread> {
     let Some(root) = parsed(text, file)? else { return Ok(Without::Text(text.to_owned())) };
     let members = root.members().ok_or_else(|| wrong_type(file, "the file", "an object", &root))?;
@@ -65,7 +66,7 @@ pub fn take(text: &str, file: &Path) -> Result<Without, Unread> {
     Ok(Without::Text(cuts.cut(text)))
 }
 
-/// Every entry of Frosty's with its event, the dead ones under keys that stand there twice included.
+/// Returns every entry of Frosty's with its event, including the dead ones under keys that occur twice.
 fn own(root: &Node<'_>, file: &Path) -> Vec<(String, Value)> {
     let hooks = root.members().unwrap_or_default().into_iter().filter(|m| m.key == "hooks");
     let events = hooks.flat_map(|m| m.value.members().unwrap_or_default());
@@ -84,19 +85,20 @@ fn is_own(event: &str, entry: &Value, file: &Path) -> bool {
     hook(file, event, entry).is_some_and(|hook| owner(&hook) == Owner::Installed)
 }
 
-/// Whether the entries are there, each once, and no others of Frosty's: then nothing is to be done, wherever in the file
-/// they have been moved to.
+/// Returns whether the entries are there, each once, and no others of Frosty's. Then nothing is to be done,
+/// wherever in the file they have been moved to.
 fn is_as_wanted(text: &str, wanted: &Registration, file: &Path) -> Result<bool, Unread> {
     let Some(root) = parsed(text, file)? else { return Ok(false) };
     let found = own(&root, file);
     let once = |event: &str, entry: &Value| found.iter().filter(|(e, v)| e == event && v == entry).count() == 1;
     let there = |event: &str| wanted.entries(event).iter().all(|entry| once(event, entry));
-    // Dead ones would make the count right and the registration not.
+    // With dead entries the count would be right but the registration would not.
     let lives = client_settings::hooks_in(text, file)?.iter().filter(|h| owner(h) == Owner::Installed).count();
     Ok(found.len() == wanted.count() && lives == wanted.count() && EVENTS.iter().all(|event| there(event)))
 }
 
-// ---- taking out ---------------------------------------------------------------------------------------------------
+// ---- removal
+// ------------------------------------------------------------------------------------------------------
 
 #[derive(Default)]
 struct Cuts {
@@ -106,7 +108,8 @@ struct Cuts {
 }
 
 impl Cuts {
-    /// Marks what is own in the value of `hooks`. Whether nothing is left of what was made for it, so that it must go whole.
+    /// Marks the own entries in the value of `hooks`. Returns whether nothing is left of what was made for it,
+    /// so that the whole value must be removed.
     fn hooks(&mut self, hooks: &Node<'_>, file: &Path) -> bool {
         let events = hooks.members().unwrap_or_default();
         let gone: Vec<bool> = events.iter().map(|e| self.event(&e.key, &e.value, file)).collect();
@@ -119,7 +122,7 @@ impl Cuts {
         self.container(list, &groups.iter().map(Node::span).collect::<Vec<_>>(), &gone)
     }
 
-    /// A group of nothing but own entries goes whole; of any other only the own entries go.
+    /// Marks a group of own entries alone as a whole, and in any other group only the own entries.
     fn group(&mut self, event: &str, group: &Node<'_>, file: &Path) -> bool {
         let members = group.members().unwrap_or_default();
         let Some(list) = members.iter().rfind(|m| m.key == "hooks").map(|m| m.value) else { return false };
@@ -139,7 +142,8 @@ impl Cuts {
         false
     }
 
-    /// Marks the items that go, unless the whole container does: it is then its owner's to mark.
+    /// Marks the items to remove, unless the whole container is to be removed. The caller then marks the
+    /// container.
     fn container(&mut self, node: &Node<'_>, spans: &[Range<usize>], gone: &[bool]) -> bool {
         if !gone.is_empty() && gone.iter().all(|gone| *gone) && !is_tight(node) {
             return true;
@@ -148,7 +152,7 @@ impl Cuts {
         false
     }
 
-    /// Marks the items that go, each with one comma and the white space that stood with it.
+    /// Marks the items to remove, each with one comma and its white space.
     fn items(&mut self, spans: &[Range<usize>], gone: &[bool]) {
         let mut kept_end = None;
         let mut run: Option<Range<usize>> = None;
@@ -158,7 +162,8 @@ impl Cuts {
                 continue;
             }
             if let Some(run) = run.take() {
-                // Behind one that stays, its comma goes; before the first that stays, the comma behind.
+                // After an item that stays, the comma before is removed; before the first that stays, the comma
+                // after.
                 self.spans.push(kept_end.map_or(run.start..span.start, |end| end..run.end));
             }
             kept_end = Some(span.end);
@@ -178,7 +183,7 @@ impl Cuts {
     }
 }
 
-/// Nothing is left of a file whose object was not tight: was it there before?
+/// Decides whether a file existed before, where nothing is left of it and its object was not tight.
 fn emptied(text: &str, root: &Node<'_>, command: Option<String>) -> Without {
     let command = command.unwrap_or_default();
     let variants = [(Engine::Continuous, true), (Engine::Continuous, false), (Engine::Plain, true)];
@@ -194,18 +199,19 @@ fn emptied(text: &str, root: &Node<'_>, command: Option<String>) -> Without {
             return Without::Text(before.to_owned());
         }
     }
-    // Somebody laid it out anew: an empty file would be no JSON to the client.
+    // The file was reformatted, so it must not become empty. To the client an empty file is not JSON.
     let mut left = text.to_owned();
     left.replace_range(root.span(), "{}");
     Without::Text(left)
 }
 
-/// Whether the first thing in an object or list stands right behind its bracket.
+/// Returns whether the first item of an object or list comes directly after its bracket.
 fn is_tight(node: &Node<'_>) -> bool {
     node.text().get(1..).is_some_and(|rest| !rest.starts_with(BLANK))
 }
 
-// ---- putting in ---------------------------------------------------------------------------------------------------
+// ---- insertion
+// ----------------------------------------------------------------------------------------------------
 
 fn insert(text: &str, root: &Node<'_>, wanted: &Registration, file: &Path) -> Result<String, Unread> {
     let members = root.members().ok_or_else(|| wrong_type(file, "the file", "an object", root))?;
@@ -233,7 +239,7 @@ fn insert(text: &str, root: &Node<'_>, wanted: &Registration, file: &Path) -> Re
             }
         }
     }
-    // The last in the text first.
+    // The last position in the text comes first.
     puts.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let mut new = text.to_owned();
     for (at, put) in puts {
@@ -242,18 +248,18 @@ fn insert(text: &str, root: &Node<'_>, wanted: &Registration, file: &Path) -> Re
     Ok(new)
 }
 
-/// The text of a file that holds nothing else, but for its last line end.
+/// Returns the text of a file without other content, without its last line end.
 fn whole(wanted: &Registration) -> String {
     let style = Style { line_end: "\n", indent: "  ".to_owned(), lines: true };
     let object = New::Made { key: None, brackets: ('{', '}'), items: vec![New::hooks(wanted)] };
     style.written(&object, &Lay::Lines(String::new()))
 }
 
-/// What is written.
+/// An item to insert.
 enum New {
-    /// As it is, on one line.
+    /// Finished text on one line.
     Line(String),
-    /// An object or list that is made.
+    /// A new object or list.
     Made { key: Option<&'static str>, brackets: (char, char), items: Vec<New> },
 }
 
@@ -272,7 +278,7 @@ impl New {
     }
 }
 
-/// How it is laid out: over lines, with this indentation, or on one line.
+/// The layout of an insertion: over several lines with this indentation, or on one line.
 enum Lay {
     Lines(String),
     Line,
@@ -281,7 +287,7 @@ enum Lay {
 struct Style {
     line_end: &'static str,
     indent: String,
-    /// A file that is one line stays one.
+    /// Whether to use several lines. A file of one line stays one.
     lines: bool,
 }
 
@@ -294,14 +300,15 @@ impl Style {
         Self { line_end, indent: indent.unwrap_or("  ").to_owned(), lines }
     }
 
-    /// What is put into an object or list, and where: behind its last item, separated as that one is.
+    /// Returns what is inserted into an object or list, and the position: after its last item, with the same
+    /// separator.
     fn append(&self, text: &str, node: &Node<'_>, spans: &[Range<usize>], items: &[New]) -> (usize, String) {
         let Some(last) = spans.last() else {
             let at = node.span().start + 1;
             let lay = if self.lines { Lay::Lines(indent_at(text, at) + &self.indent) } else { Lay::Line };
             return (at, self.joined(items, &lay));
         };
-        // The comma and the white space that part the last two.
+        // The comma and the white space between the last two items.
         let before = spans.len().checked_sub(2).and_then(|i| spans.get(i)).and_then(|b| text.get(b.end..last.start));
         let between = before.map(str::to_owned).unwrap_or_else(|| {
             let gap = text.get(node.span().start + 1..last.start).unwrap_or_default();
@@ -340,7 +347,7 @@ impl Style {
     }
 }
 
-/// The white space at the head of the line that a place is on.
+/// Returns the white space at the beginning of the line at a position.
 fn indent_at(text: &str, at: usize) -> String {
     let line = text.get(..at).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
     let line = line.trim_start_matches('\u{feff}');

@@ -1,4 +1,5 @@
-//! Puts Frosty into the client's settings files and takes it out again, and finds what else decides stops.
+//! Inserts Frosty into the client's settings files and removes it again, and finds other hooks that decide Stop
+//! events.
 
 pub mod diff;
 pub mod edit;

@@ -1,23 +1,23 @@
-//! Stop hooks of the old kind: beside one of them nothing is throttled.
+//! Detects Stop hooks of the old kind. Beside one of them nothing is throttled.
 
 use std::path::{Path, PathBuf};
 
 use crate::client_settings::Hook;
 use crate::read;
 
-/// What makes a hook one of the old kind.
+/// The sign of a hook of the old kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Old {
-    /// It writes to `/xadd/`.
+    /// The hook writes to `/xadd/`.
     Xadd,
-    /// It starts another `claude … -c … &` in the background.
+    /// The hook starts another `claude … -c … &` in the background.
     Starts,
     /// Its last line is, or ends in, a bare `exit 2`.
     AlwaysTwo,
 }
 
 impl Old {
-    /// In words, after "it".
+    /// Returns the sign in words, after "it".
     #[must_use]
     pub fn does(self) -> &'static str {
         match self {
@@ -28,8 +28,8 @@ impl Old {
     }
 }
 
-/// Whether a hook goes on without asking, and why that is so: by its command, an argument, or the script that one of them
-/// runs. Only `Stop` hooks can.
+/// Returns the sign by which a hook continues without a request to a store, if there is one. It is found in the
+/// hook's command, an argument, or the script that one of them runs. Only `Stop` hooks can continue a session.
 #[must_use]
 pub fn old_kind(hook: &Hook, home: Option<&Path>, project: &Path) -> Option<Old> {
     if hook.event != "Stop" || hook.kind != "command" {
@@ -44,16 +44,17 @@ fn in_text(text: &str) -> Option<Old> {
     if text.contains("/xadd/") {
         return Some(Old::Xadd);
     }
-    // A line may go on in the next.
+    // A line may continue in the next one.
     if text.replace("\\\n", " ").lines().any(starts_another) {
         return Some(Old::Starts);
     }
     text.lines().rfind(|line| !line.trim().is_empty()).is_some_and(ends_in_two).then_some(Old::AlwaysTwo)
 }
 
-/// `claude`, then with no `|`, `;` or `&` between ` -c`, then a `&` that sends it to the background.
+/// Returns whether the line contains `claude`, then ` -c` with no `|`, `;` or `&` between them, then a `&` that
+/// sends it to the background.
 fn starts_another(line: &str) -> bool {
-    // One that joins commands or outputs sends nothing there.
+    // An `&` that joins commands or outputs sends nothing to the background.
     let joins = [("&&", ";;"), (">&", "  "), ("<&", "  "), ("&>", "  ")];
     let line = joins.iter().fold(line.to_owned(), |line, (both, other)| line.replace(both, other));
     line.match_indices("claude").any(|(at, word)| {
@@ -65,19 +66,20 @@ fn starts_another(line: &str) -> bool {
     })
 }
 
-/// `exit 2` as a command of its own, with nothing but quotes and semicolons behind it.
+/// Returns whether the text ends in `exit 2` as a command of its own, with nothing but quotes and semicolons
+/// after it.
 fn ends_in_two(line: &str) -> bool {
     let line = line.trim_end_matches(|c: char| c.is_whitespace() || ";'\"".contains(c));
     let before = line.strip_suffix("exit 2");
     before.is_some_and(|b| b.is_empty() || b.ends_with(|c: char| c.is_whitespace() || ";&".contains(c)))
 }
 
-/// The texts of the scripts that a command runs, as far as they can be read.
+/// Returns the texts of the scripts that a command runs, as far as they can be read.
 fn scripts_of(command: &str, home: Option<&Path>, project: &Path) -> Vec<String> {
     let script = |word: &str| {
         let path = path_of(word, home, project);
         let bytes = read::file(&path, read::SMALL).ok()?;
-        // What a shell is given as a file needs no first line that says so.
+        // A file that is an argument of a shell needs no shebang line.
         let named = path.extension().is_some_and(|end| end == "sh" || end == "bash");
         (named || bytes.starts_with(b"#!")).then(|| String::from_utf8_lossy(&bytes).into_owned())
     };
@@ -85,7 +87,7 @@ fn scripts_of(command: &str, home: Option<&Path>, project: &Path) -> Vec<String>
     std::iter::once(command.trim()).chain(command.split_whitespace()).filter_map(script).collect()
 }
 
-/// A word as the shell would read it, from the project's folder, where the client runs its hooks.
+/// Resolves a word as the shell would, from the project's directory, where the client runs its hooks.
 fn path_of(word: &str, home: Option<&Path>, project: &Path) -> PathBuf {
     let mut word: String = word.chars().filter(|c| !"\"'".contains(*c)).collect();
     let project_dir = project.to_string_lossy();
@@ -132,7 +134,7 @@ mod tests {
         ] {
             assert_eq!(in_text(text), found, "{text}");
         }
-        // The script need not be the first that is named, nor say what it is.
+        // The script may be a later argument, and may have no extension.
         let dir = tempfile::TempDir::new().unwrap();
         for (name, text) in [("first", "#!/bin/sh\nexec \"$@\""), ("stop.sh", "exit 2"), ("notes", "exit 2")] {
             std::fs::write(dir.path().join(name), text).unwrap();

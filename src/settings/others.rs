@@ -1,4 +1,5 @@
-//! What is registered beside Frosty's own entries of one file and would decide a session's stops too.
+//! Finds the registrations besides Frosty's own entries of one file that would also decide a session's Stop
+//! events.
 
 use std::path::Path;
 
@@ -9,21 +10,21 @@ use crate::client_settings::{Hook, Place, Unread, files, hooks, same};
 use crate::env::Env;
 use crate::text;
 
-/// One that decides stops besides.
+/// Another registration that decides Stop events.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Other {
     /// An engine that `frosty install` wrote into another file.
     Engine(Place, Hook, Engine),
     /// An engine that a person wrote.
     ByHand(Hook, Engine),
-    /// A hook that goes on without asking.
+    /// A hook that continues without a request to a store.
     Unthrottled(Hook, Old),
     /// Frosty as a plugin.
     Plugin(Plugin),
 }
 
 impl Other {
-    /// What it is, and where: the file and the entry.
+    /// Returns a description with the file and the entry.
     #[must_use]
     pub fn shown(&self) -> String {
         let at = |hook: &Hook| format!("{}: {}: {}", text::path(&hook.file), text::line(&hook.event), hook.shown());
@@ -41,7 +42,7 @@ impl Other {
         }
     }
 
-    /// The one command that takes it out.
+    /// Returns the one command that removes it.
     #[must_use]
     pub fn cure(&self, project: &Path) -> String {
         match self {
@@ -51,7 +52,7 @@ impl Other {
             Self::Engine(_, hook, _) | Self::ByHand(hook, _) | Self::Unthrottled(hook, _) => {
                 format!("${{EDITOR:-vi}} {}", text::path(&hook.file))
             }
-            // What lies there may be somebody's only copy.
+            // The directory may be the only copy of a person's work.
             Self::Plugin(plugin) if plugin.is_lying() && plugin.by.is_symlink() => {
                 format!("rm {}", text::path(&plugin.by))
             }
@@ -61,8 +62,8 @@ impl Other {
     }
 }
 
-/// What is registered for a project beside the entries that `frosty install` wrote into `target`, and the files that could
-/// not be understood.
+/// Returns the registrations for a project besides the entries that `frosty install` wrote into `target`, and
+/// the files that could not be parsed.
 #[must_use]
 pub fn beside(env: &Env, project: &Path, target: &Path) -> (Vec<Other>, Vec<Unread>) {
     let (mut all, mut unread) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Frosty as a plugin of Claude Code: which plugins that register it are switched on for a project (client 2.1.331).
+//! Finds the plugins of Claude Code that register Frosty and are switched on for a project (client 2.1.331).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,27 +14,27 @@ use crate::env::Env;
 /// A plugin that registers `frosty hook`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plugin {
-    /// Its name, `name@marketplace`.
+    /// The plugin's name, `name@marketplace`.
     pub id: String,
-    /// What switches it on: a settings file, or its folder where lying there is enough.
+    /// The cause of its activation: a settings file, or the plugin's directory where its presence is enough.
     pub by: PathBuf,
-    /// The hooks it registers; empty where it is not unpacked yet.
+    /// The hooks that it registers; empty where it is not unpacked yet.
     pub hooks: Vec<Hook>,
 }
 
 impl Plugin {
-    /// Whether it is on because its folder lies among the user's skills.
+    /// Returns whether it is active because its directory is among the user's skills.
     #[must_use]
     pub fn is_lying(&self) -> bool {
         self.id.ends_with(LYING)
     }
 }
 
-/// The marketplace that the client names for a plugin's folder among the skills.
+/// The client's marketplace name for a plugin's directory among the skills.
 const LYING: &str = "@skills-dir";
 
-/// Every plugin that registers `frosty hook` and is switched on for a project. One that a session was started with
-/// (`--plugin-dir`) is not known here.
+/// Returns every plugin that registers `frosty hook` and is switched on for a project. A plugin from a
+/// session's command line (`--plugin-dir`) is not known here.
 #[must_use]
 pub fn plugins(env: &Env, project: &Path) -> Vec<Plugin> {
     let Some(dir) = user_dir(env) else { return Vec::new() };
@@ -54,7 +54,7 @@ pub fn plugins(env: &Env, project: &Path) -> Vec<Plugin> {
         let hooks = folders(&id, &installed, &known).iter().find_map(|folder| hooks_of(folder));
         plugin(id, by, hooks.unwrap_or_default())
     });
-    // A plugin's folder among the skills is loaded without being switched on.
+    // A plugin's directory among the skills is loaded without being switched on.
     let lying = fs::read_dir(dir.join("skills")).into_iter().flatten().flatten().filter_map(|entry| {
         let folder = entry.path();
         folder.join(".claude-plugin/plugin.json").is_file().then_some(())?;
@@ -70,7 +70,7 @@ fn plugin(id: String, by: PathBuf, hooks: Vec<Hook>) -> Option<Plugin> {
     (named || !hooks.is_empty()).then_some(Plugin { id, by, hooks })
 }
 
-/// Where a plugin may lie: unpacked, or in its marketplace's own folder.
+/// Returns the possible directories of a plugin: unpacked, or in its marketplace's own directory.
 fn folders(id: &str, installed: &Value, known: &Value) -> Vec<PathBuf> {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(PathBuf::from);
     let unpacked = installed.get("plugins").and_then(|plugins| plugins.get(id)).and_then(Value::as_array);
@@ -83,7 +83,7 @@ fn hooks_of(folder: &Path) -> Option<Vec<Hook>> {
     hooks(&folder.join("hooks/hooks.json")).ok().filter(|hooks| !hooks.is_empty())
 }
 
-/// What cannot be read switches nothing on.
+/// Reads a JSON file. A file that cannot be read switches nothing on.
 fn json(path: &Path) -> Value {
     let text = load(path).ok().flatten().unwrap_or_default();
     value(text.trim_start_matches('\u{feff}')).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Finds the path by which the client is to run the hook binary: the one beside this program.
+//! Finds the path by which the client runs the hook binary: the one beside this program.
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,28 +9,28 @@ use crate::client_settings::owner::HOOK_BINARY;
 use crate::env::Env;
 use crate::text;
 
-/// Why this program cannot be registered.
+/// The reason why this program cannot be registered.
 #[derive(Debug, thiserror::Error)]
 pub enum NoProgram {
-    /// The system does not tell, or the file has gone.
+    /// The system does not report the path, or the file is gone.
     #[error("expected the path of this program, found: {0}; run it by its path: /path/to/frosty install")]
     Unknown(io::Error),
     /// The hook binary is not beside this program.
     #[error("expected {HOOK_BINARY} beside {tool}, found none; put both in place: ./install.sh")]
     NoHookBinary {
-        /// This program.
+        /// The path of this program.
         tool: String,
     },
-    /// JSON could not hold it.
+    /// JSON cannot contain the path.
     #[error("expected a path that is UTF-8, found {0}; put the program elsewhere: ./install.sh --bin-dir ~/.local/bin")]
     NotUtf8(String),
 }
 
-/// The hook binary's absolute path: beside this program as it was called, so that a link that is turned to a newer version is
-/// followed, else beside the file that runs.
+/// Returns the hook binary's absolute path. It is beside this program as it was called, so that a link to the
+/// newest version is followed, or else beside the running file.
 ///
 /// # Errors
-/// When there is none, or its path is not UTF-8.
+/// Returns an error when there is no such file, or its path is not UTF-8.
 pub fn path() -> Result<String, NoProgram> {
     let real = env::current_exe().and_then(|exe| exe.canonicalize()).map_err(NoProgram::Unknown)?;
     let called = env::args_os().next().and_then(|word| called(&word)).filter(|path| leads_to(path, &real));
@@ -41,14 +41,14 @@ pub fn path() -> Result<String, NoProgram> {
     path.to_str().map(str::to_owned).ok_or_else(|| NoProgram::NotUtf8(text::path(&path)))
 }
 
-/// Where the word leads that the program was called by: from here, or by `PATH`.
+/// Resolves the word by which the program was called: from the working directory, or by `PATH`.
 fn called(word: &OsStr) -> Option<PathBuf> {
     let path = Path::new(word);
     if path.components().count() == 1 && !word.to_string_lossy().contains('/') {
         let folders = Env::search_path().into_iter().filter(|folder| folder.is_absolute());
         return folders.map(|folder| folder.join(path)).find(|path| path.is_file());
     }
-    // The folder without dots and links, but what may be a link to the newest version stays one.
+    // The directory without dots and links. The file itself may stay a link to the newest version.
     let name = path.file_name()?;
     Some(env::current_dir().ok()?.join(path).parent()?.canonicalize().ok()?.join(name))
 }
@@ -57,7 +57,7 @@ fn leads_to(path: &Path, real: &Path) -> bool {
     path.canonicalize().is_ok_and(|path| path == real)
 }
 
-/// Whether a program lies where cargo builds, and would go with the next `cargo clean`.
+/// Returns whether a program is in cargo's build directory, where the next `cargo clean` would remove it.
 #[must_use]
 pub fn is_built_here(program: &Path) -> bool {
     let real = program.canonicalize().unwrap_or_else(|_| program.to_owned());

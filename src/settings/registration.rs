@@ -4,50 +4,51 @@ use serde_json::{Value, json};
 
 use crate::client_settings::owner::{Engine, MARKER, MARKER_KEY, is_hook_binary};
 
-/// Every event that Frosty is registered on, in the order they are written.
+/// Every event on which Frosty is registered, in the order they are written.
 pub const EVENTS: [&str; 7] =
     ["SessionStart", "UserPromptSubmit", "Stop", "StopFailure", "PreCompact", "Notification", "SessionEnd"];
 
-/// How long the waiting engine may wait, as it is told so.
+/// The longest wait of the waiting engine, as its flag.
 const WAIT: &str = "20d";
-/// How long the client lets the waiting engine run, in seconds; its own timer overflows past 24 days.
+/// The client's timeout for the waiting engine, in seconds. The client's own timer overflows past 24 days.
 const LONG: u64 = 1_900_000;
-/// How long the client lets any other hook run, in seconds.
+/// The client's timeout for any other hook, in seconds.
 const SHORT: u64 = 10;
 
-/// What is registered.
+/// The registration to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
-    /// The program's absolute path: the hook binary's. Of any other program the entries are those of earlier versions, which ran
-    /// `frosty hook`.
+    /// The absolute path of the program: the hook binary. For any other program, the entries are those of
+    /// earlier versions, which ran `frosty hook`.
     pub command: String,
-    /// The engine.
+    /// The registered engine.
     pub engine: Engine,
     /// Whether a session must be armed first (`--arm manual`): in user settings.
     pub manual: bool,
-    /// Whether the continuous engine resumes a session whose client was killed. What earlier versions wrote does not.
+    /// Whether the continuous engine resumes a session after its client was killed. Entries of earlier versions
+    /// do not.
     pub resumes: bool,
 }
 
-/// What an entry does.
+/// The role of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// Answers at once.
+    /// The entry answers at once.
     Answers,
-    /// Answers at once, beside one that waits.
+    /// The entry answers at once, beside one that waits.
     Announces,
-    /// Waits.
+    /// The entry waits.
     Waits,
 }
 
 impl Registration {
-    /// How many entries there are.
+    /// Returns the number of entries.
     #[must_use]
     pub fn count(&self) -> usize {
         EVENTS.iter().map(|event| self.roles(event).len()).sum()
     }
 
-    /// The entries of an event, as the client reads them.
+    /// Returns the entries of an event, as the client reads them.
     #[must_use]
     pub fn entries(&self, event: &str) -> Vec<Value> {
         let object = |fields: Vec<(&str, Value)>| {
@@ -56,7 +57,7 @@ impl Registration {
         self.roles(event).into_iter().map(|role| object(self.fields(role))).collect()
     }
 
-    /// The entries of an event, on one line.
+    /// Returns the entries of an event, on one line.
     #[must_use]
     pub fn written(&self, event: &str) -> String {
         let entries: Vec<String> = self.roles(event).into_iter().map(|role| self.line(role)).collect();
@@ -75,7 +76,7 @@ impl Registration {
         format!("{{ {} }}", fields.join(", "))
     }
 
-    /// What the entries of an event do.
+    /// Returns the roles of an event's entries.
     fn roles(&self, event: &str) -> Vec<Role> {
         match (self.engine, event) {
             (Engine::Continuous, "Stop" | "StopFailure") => vec![Role::Waits],

@@ -1,5 +1,5 @@
-//! Replaces a settings file as a whole: a backup in the state folder, a new file beside it, a look whether the old one is still what was read,
-//! a rename, and a look at what stands there then.
+//! Replaces a settings file as a whole. It makes a backup in the state directory and a new file beside the old
+//! one. Then it checks that the old file is unchanged since it was read, renames, and checks the result.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -18,21 +18,21 @@ use crate::ownership;
 use crate::read;
 use crate::text;
 
-/// Why a settings file was not changed.
+/// The reason why a settings file was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwritten {
-    /// It could not be read again.
+    /// The file could not be read again.
     #[error(transparent)]
     Unread(#[from] Unread),
-    /// A link leads nowhere.
+    /// The target of a link does not exist.
     #[error("expected a file behind the link {link}, found none at {target}; make it, or remove the link: rm {link}")]
     Dangling {
         /// The link.
         link: String,
-        /// Where it leads.
+        /// The target of the link.
         target: String,
     },
-    /// Somebody else wrote to it meanwhile.
+    /// Another program changed the file meanwhile.
     #[error(
         "expected {file} as it was read a moment ago, found it changed by somebody else; nothing was written, say it again"
     )]
@@ -40,22 +40,22 @@ pub enum Unwritten {
         /// The file.
         file: String,
     },
-    /// It would belong to root in another user's folder.
+    /// The file would belong to root in another user's directory.
     #[error(transparent)]
     NotOurs(#[from] ownership::NotPrivate),
-    /// The system did not let it.
+    /// The system refused an operation.
     #[error("expected to {doing} {path}, found: {cause}; the settings are as they were; {cure}")]
     Failed {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// With what.
+        /// The path of the operation.
         path: String,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
-        /// What shows why.
+        /// The command that shows the cause.
         cure: String,
     },
-    /// What was written is not what stands there.
+    /// The file's content afterwards is not the text that was written.
     #[error("expected {file} to hold what was written, found something else there; compare it with {backup}")]
     NotThere {
         /// The file.
@@ -80,17 +80,17 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Unwritt
 /// A settings file as it was read.
 #[derive(Debug)]
 pub struct Standing {
-    /// The file itself, behind any link.
+    /// The file itself, after every link.
     pub path: PathBuf,
-    /// What it held; `None` where there is no file.
+    /// Its text; `None` where there is no file.
     pub text: Option<String>,
 }
 
 impl Standing {
-    /// Reads the file that a path leads to.
+    /// Reads the file at the end of a path's links.
     ///
     /// # Errors
-    /// When it cannot be read, or a link leads nowhere.
+    /// Returns an error when the file cannot be read, or the target of a link does not exist.
     pub fn read(path: &Path) -> Result<Self, Unwritten> {
         let path = match fs::symlink_metadata(path) {
             Ok(about) if about.is_symlink() => path.canonicalize().map_err(|cause| match cause.kind() {
@@ -98,7 +98,7 @@ impl Standing {
                     link: text::path(path),
                     target: fs::read_link(path).map_or_else(|_| "its end".to_owned(), |target| text::path(&target)),
                 },
-                // It may well lead somewhere.
+                // The link's target may well exist.
                 _ => Unwritten::Unread(Unread::Unreadable { file: text::path(path), cause }),
             })?,
             _ => path.to_owned(),
@@ -106,12 +106,13 @@ impl Standing {
         Ok(Self { text: load(&path)?, path })
     }
 
-    /// Puts this text in the file's place, or, without one, takes the file away. The backup, where there was a file.
+    /// Replaces the file with this text or, without a text, removes it. Returns the backup, where there was a
+    /// file.
     ///
     /// # Errors
-    /// When it cannot be done: the file is then as it was.
+    /// Returns an error when this is not possible. The file is then unchanged.
     ///
-    /// The backup goes into a folder of this file's own in `backups`.
+    /// The backup is in a directory for this file alone in `backups`.
     pub fn replace(&self, new: Option<&str>, backups: &Path) -> Result<Option<PathBuf>, Unwritten> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let about = match &self.text {
@@ -134,7 +135,7 @@ impl Standing {
         };
         let done = self.put(folder, new, about.as_ref());
         if let (Err(_), Some(backup)) = (&done, &backup) {
-            // Of what did not change there is nothing to keep.
+            // An unchanged file needs no backup.
             if load(&self.path).is_ok_and(|now| now == self.text) {
                 let _ = fs::remove_file(backup);
             }
@@ -165,8 +166,8 @@ impl Standing {
         sync(folder)
     }
 
-    /// Takes the file away, and brings it back if it is not the one that was read: between the last look and this somebody may
-    /// have written.
+    /// Removes the file, and restores it if it is not the one that was read. Another program may have written
+    /// between the last check and this one.
     fn set_aside(&self, beside: &Path) -> Result<(), Unwritten> {
         fs::rename(&self.path, beside).map_err(failed("remove", &self.path))?;
         if self.is_what_was_read(beside) {
@@ -176,16 +177,18 @@ impl Standing {
         Err(self.changed())
     }
 
-    /// Puts the new file in the old one's place, and the old one back if it is not the one that was read.
+    /// Exchanges the new file with the old one, and exchanges them back if the old one is not the one that was
+    /// read.
     fn exchange(&self, new: &Path) -> Result<(), Unwritten> {
         let done = match swap(new, &self.path) {
             Ok(()) if self.is_what_was_read(new) => fs::remove_file(new).map_err(failed("remove", new)),
             Ok(()) => {
-                // Whatever came in between, what stands beside now may be somebody's only copy until it is back.
+                // Whatever happened in between, the exchanged file may be the only copy of a person's work
+                // until it is back.
                 swap(new, &self.path).map_err(failed("bring back", new))?;
                 Err(self.changed())
             }
-            // Not every file system, nor every system, has that.
+            // Some systems and file systems do not support the exchange.
             Err(_) => fs::rename(new, &self.path).map_err(failed("put the new file in place of", &self.path)),
         };
         if done.is_err() {
@@ -202,12 +205,13 @@ impl Standing {
         Unwritten::Changed { file: text::path(&self.path) }
     }
 
-    /// A file that was not there must not be there now: a link fails where a rename would replace.
+    /// Creates a file that did not exist, and fails if it exists now. A hard link fails where a rename would
+    /// replace.
     fn place(&self, new: &Path) -> Result<(), Unwritten> {
         let done = match fs::hard_link(new, &self.path) {
             Ok(()) => fs::remove_file(new).map_err(failed("remove", new)),
             Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(self.changed()),
-            // Not every file system has them.
+            // Some file systems do not support hard links.
             Err(_) => fs::rename(new, &self.path).map_err(failed("put the new file in place of", &self.path)),
         };
         if done.is_err() {
@@ -228,7 +232,8 @@ impl Standing {
         Err(self.changed())
     }
 
-    /// Keeps what was there, under a name that nothing has yet. Not beside it: a project's folder is often under version control.
+    /// Saves the old text under a new name. It is not beside the file, because a project's directory is often
+    /// under version control.
     fn back_up(&self, text: &str, about: &Metadata, backups: &Path) -> Result<PathBuf, Unwritten> {
         let folder = backups.join(self.key());
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
@@ -250,7 +255,8 @@ impl Standing {
         Err(failed("write a backup of", &self.path)(ErrorKind::AlreadyExists.into()))
     }
 
-    /// A name for the folder of this file's backups: that of its project, and a few digits of its path.
+    /// Returns a name for the directory of this file's backups: its project's name, and a few digits derived
+    /// from its path.
     fn key(&self) -> String {
         let digest = Sha256::digest(self.path.as_os_str().as_encoded_bytes());
         let hex: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
@@ -267,7 +273,7 @@ impl Standing {
     }
 }
 
-/// Puts each of two files in the other's place, at once.
+/// Exchanges two files atomically.
 #[cfg(target_os = "linux")]
 fn swap(one: &Path, other: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -279,8 +285,8 @@ fn swap(_: &Path, _: &Path) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Keeps another Frosty from writing in this folder at the same time. Who is kept waiting for long, or where no lock can be
-/// had, goes on: what the file holds is looked at again in any case.
+/// Keeps another Frosty process from writing in this directory at the same time. After a long wait, or where no
+/// lock is possible, the process continues, since the file's content is checked again in any case.
 fn alone(folder: &Path) -> Option<File> {
     let lock = File::open(folder).ok()?;
     for _ in 0..100 {
@@ -293,12 +299,12 @@ fn alone(folder: &Path) -> Option<File> {
     None
 }
 
-/// Makes a new file that is on the disk when this returns, with the owner and the mode of another.
+/// Creates a file with the owner and the mode of another one, and syncs it to the disk.
 fn create(path: &Path, text: &str, like: Option<&Metadata>) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     if like.is_some() {
-        // Nobody else reads it before it has the mode it shall have.
+        // No other user can read the file before it has its final mode.
         options.mode(0o600);
     }
     let mut file = options.open(path)?;
@@ -317,7 +323,7 @@ fn create(path: &Path, text: &str, like: Option<&Metadata>) -> io::Result<()> {
 }
 
 fn sync(folder: &Path) -> Result<(), Unwritten> {
-    // A file system that cannot do it for a folder does it by itself.
+    // A file system without this call for a directory does not need it.
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
@@ -335,7 +341,7 @@ mod tests {
         assert!(of(ErrorKind::PermissionDenied).ends_with("; see who may write there: namei -l '/no such/file'"));
     }
 
-    /// What nobody could time from outside: somebody writes after the last look at the file.
+    /// Covers a moment that a test cannot time from outside: a write after the last check of the file.
     #[test]
     fn what_comes_in_at_the_last_moment_stays() {
         let dir = tempfile::TempDir::new().unwrap();

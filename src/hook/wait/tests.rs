@@ -249,7 +249,7 @@ fn a_store_that_fails_is_tried_ever_more_slowly_and_noted_once() {
     }
     assert_eq!(play.gives(refused(Reason::Done, None)), Action::Check);
     assert_eq!(play.notes, [Note::Undecided(Reason::StoreDown, "gone".to_owned()), Note::Decided]);
-    // The store knows an admission whose answer was lost by the id of its request.
+    // After a lost answer, the store knows the admission by the id of its request.
     let mut play = Play::refused(Reason::Cooldown, Some(SECOND));
     play.now += MINUTE;
     play.gives(Input::Heard(Heard::Stirred));
