@@ -1,4 +1,4 @@
-//! Numbers by chance, the same for the same seed.
+//! Random numbers, which are the same for the same seed.
 
 /// A generator (splitmix64): small, quick, and equal on every machine.
 #[derive(Debug, Clone)]

@@ -1,4 +1,5 @@
-//! Holds the simulated server against a real one: random commits, raw and damaged keys, and the shipping of a journal.
+//! Compares the simulated server with a real one: random commits, raw and damaged keys, and the shipping of a
+//! journal.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -77,7 +78,8 @@ fn words(command: &Cmd) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Whether two replies are the same, but for a moment between their times and for an error's words.
+/// Returns whether two replies are the same, apart from a small difference of their times and from an error's
+/// text.
 fn is_same(a: &Reply, b: &Reply) -> bool {
     let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse::<i64>().ok().filter(|n| *n > 1_000_000_000_000);
     match (a, b) {
@@ -93,7 +95,7 @@ fn is_same(a: &Reply, b: &Reply) -> bool {
 
 const KEYS: [&str; 6] = ["{f}:doc:a", "{f}:doc:b", "{f}:set:a", "{f}:set:b", "{f}:stream", "{f}:queue"];
 
-/// A commit by chance; now and then an operation is on a key of another type.
+/// Returns a random commit. Some operations are on a key of another type.
 fn commit(chance: &mut Chance, now: i64, shortest: i64) -> Commit {
     let mut commit = Commit::default();
     let ages = [-40_000, 0, 500, 20_000, 60_000];
@@ -148,7 +150,7 @@ fn the_simulated_server_does_what_a_real_one_does() {
             simulated.is_up = true;
         }
         let time = u64::try_from(since.elapsed().as_micros()).unwrap();
-        // Now and then a lifetime that is over before anything else is compared.
+        // Some lifetimes end before anything else is compared.
         let shortest = if round % 10 == 0 { 1 } else { 50_000 };
         let commit = commit(&mut chance, simulated.clock.shows(time) / 1000, shortest);
         let command = match round % 50 {
@@ -157,7 +159,7 @@ fn the_simulated_server_does_what_a_real_one_does() {
         };
         let mut compare = |command: &Cmd| {
             let expected = real.run(command);
-            // Of this very moment: its order depends on the millisecond.
+            // At this very moment the order depends on the millisecond.
             let time = said(&expected).map_or(time, |ms| simulated.clock.time_of(ms, 0, u64::MAX));
             let found = simulated.run(time, &words(command), "");
             assert!(is_same(&expected, &found), "round {round}: expected {expected:?}, found {found:?}: {commit:?}");
@@ -175,7 +177,7 @@ fn the_simulated_server_does_what_a_real_one_does() {
             let mut get = cmd("GET");
             get.arg(key);
             for command in [range, get] {
-                // On a busy machine one of the two may have a key a little longer than the other.
+                // On a busy machine one of the two may keep a key a little longer than the other.
                 for tries in 1.. {
                     let expected = real.run(&command);
                     let later = u64::try_from(since.elapsed().as_micros()).unwrap();
@@ -192,14 +194,14 @@ fn the_simulated_server_does_what_a_real_one_does() {
     assert!(applied > 500, "only {applied} commits were applied");
 }
 
-/// The clock that a commit's reply shows, in milliseconds.
+/// Returns the clock in a commit's reply, in milliseconds.
 fn said(reply: &Reply) -> Option<i64> {
     let Reply::Array(all) = reply else { return None };
     let Reply::Bulk(clock) = all.get(1)? else { return None };
     std::str::from_utf8(clock).ok()?.parse().ok()
 }
 
-/// A piece of a journal, some of which came before.
+/// Returns a command that ships a part of a journal, some of which was shipped before.
 fn ship(chance: &mut Chance) -> Cmd {
     let mut ship = cmd("EVAL");
     ship.arg(SHIP).arg(2).arg(KEYS[4]).arg("{f}:shipped").arg(100).arg(100_000);

@@ -1,8 +1,9 @@
-//! The part of Redis that the store uses: strings, sorted sets, streams, expiry. `compare.rs` holds it against a real server.
+//! The part of Redis that the store uses: strings, sorted sets, streams, expiry. `compare.rs` compares it with
+//! a real server.
 
 use std::collections::BTreeMap;
 
-/// What a server replies.
+/// A server's reply.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Reply {
     Status(&'static str),
@@ -25,7 +26,7 @@ enum Kind {
 #[derive(Debug, Clone)]
 struct Key {
     kind: Kind,
-    /// In milliseconds of the server's clock.
+    /// When it expires, in milliseconds of the server's clock.
     expires: Option<i64>,
 }
 

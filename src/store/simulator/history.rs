@@ -1,4 +1,4 @@
-//! One history: how its faults, agents and people act.
+//! One history: the actions of its faults, agents and people.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,10 +29,10 @@ use crate::store::failover::server_record;
 
 /// The journal's stream.
 pub(super) const STREAM: &str = "torch.continuous.ops";
-/// No caller uses an admission that took longer.
+/// The age after which no caller uses an admission.
 const LATEST: Duration = Duration::from_millis(900);
 
-/// What a process saw of one call of the store.
+/// The result of one call of the store, as its process saw it.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) session: usize,
@@ -42,52 +42,53 @@ pub(super) struct Seen {
     pub(super) event: String,
     pub(super) begun: Time,
     pub(super) at: Time,
-    /// What was answered; `None` for an error.
+    /// The answer; `None` for an error.
     pub(super) answer: Option<Answer>,
 }
 
-/// A step that was sent, whether it was answered or not.
+/// A step that was sent, whether an answer arrived or not.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
     pub(super) session: usize,
-    /// When its stop was first sent; when it was first sent itself, where it is no request of an engine.
+    /// When its Stop event was first sent; for a step that is not an engine's request, when the step itself was
+    /// first sent.
     pub(super) since: Time,
-    /// Whether it asks again with a fence.
+    /// Whether it is a request with a fence.
     pub(super) asks: bool,
     pub(super) begun: Time,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
-    /// How long until it is over or would be admitted.
+    /// The time until it is over or would be admitted.
     pub(super) left: Option<Duration>,
     pub(super) outcome: Outcome,
     pub(super) reason: Reason,
     pub(super) by_files: bool,
     pub(super) repeated: bool,
     pub(super) unjournaled: bool,
-    /// Whether the agent goes on by it.
+    /// Whether the agent continues by it.
     pub(super) goes_on: bool,
 }
 
-/// What is known of a history while it is played.
+/// The recorded facts of a history while it is played.
 pub(super) struct Story {
     pub(super) plan: Plan,
     pub(super) configs: Vec<Config>,
     pub(super) seen: Vec<Seen>,
-    /// By the step's id, the last time that it was sent.
+    /// The last time each step was sent, by the step's id.
     pub(super) sent: BTreeMap<String, Sent>,
-    /// The machines whose journals are not known to have been shipped.
+    /// The machines with a journal that is not known to have been shipped.
     pub(super) unshipped: BTreeSet<usize>,
-    /// Which of a session's stops is the newest.
+    /// The newest Stop event of each session.
     newest: Vec<u64>,
-    /// Whether there may be a hold that the person was not told of.
+    /// Whether there may be a hold that the person does not know of.
     is_unsure: bool,
     /// The ids of the releases.
     releases: BTreeSet<String>,
     /// When each session was first admitted after the last fault.
     pub(super) admitted: Vec<Option<Time>>,
-    /// The end, where a session was not admitted in time.
+    /// The session that was not admitted in time, which ends the history.
     pub(super) starved: Option<usize>,
 }
 
@@ -106,7 +107,7 @@ impl Story {
 
 type Shared = Rc<RefCell<Story>>;
 
-/// Plays a history in a folder of its own; `Err` is what is wrong with it.
+/// Plays a history in a directory of its own; `Err` describes the violation.
 pub(super) fn play(plan: &Plan, folder: &Path, tells: bool) -> (Result<(), String>, Vec<String>) {
     let mut world = World::of(plan.seed ^ 0x5eed, tells);
     let chance = &mut world.chance;
@@ -157,7 +158,7 @@ fn config(plan: &Plan, host: usize, folder: &Path) -> Config {
     Config { store, state, policy: plan.policy.clone(), ..Config::default() }
 }
 
-/// Plans what the rates do not: restarts, cuts, steps of clocks. Returns whether the server loses data.
+/// Plans the faults that have no rate: restarts, cuts, clock steps. Returns whether the server loses data.
 fn faults(world: &mut World, plan: &Plan) -> bool {
     let mut loses_any = false;
     let calms = plan.calms_at;
@@ -206,7 +207,7 @@ fn faults(world: &mut World, plan: &Plan) -> bool {
     loses_any
 }
 
-/// Plans what people do.
+/// Plans the actions of people.
 fn people(world: &mut World, shared: &Shared, loses: bool) {
     let plan = shared.borrow().plan.clone();
     let calms = plan.calms_at;
@@ -223,7 +224,7 @@ fn people(world: &mut World, shared: &Shared, loses: bool) {
         });
         let release = Event::Release { fleet: is_fleets, at_once: false };
         let after = world.chance.below(6 * SECOND);
-        // What the network held back may arrive after the release, and a server may lose it.
+        // A message that the network held back may arrive after the release, and a server may lose the release.
         shared.borrow_mut().is_unsure = loses || plan.rates.held_back > 0 || plan.rates.doubled > 0;
         person(world, shared, at, about, vec![(0, hold), (after, release)]);
     }
@@ -238,8 +239,9 @@ fn people(world: &mut World, shared: &Shared, loses: bool) {
     }
 }
 
-/// Plans a person's commands, each so long after the one before it, and given again until it is answered; a release also until a
-/// calm server has it, where there may be a hold that the person was not told of.
+/// Plans a person's commands, each at an interval after the one before it, and repeated until it is answered.
+/// Where there may be a hold that the person does not know of, a release is also repeated until a calm server
+/// has it.
 fn person(world: &mut World, shared: &Shared, at: Time, session: usize, mut commands: Vec<(Time, Event)>) {
     if commands.is_empty() {
         return;
@@ -259,7 +261,7 @@ fn person(world: &mut World, shared: &Shared, at: Time, session: usize, mut comm
         let then = move |_| {
             world::with(|world| {
                 let (is_hold, answer) = (matches!(retried, Event::Hold(_)), *answer.borrow());
-                // Nobody holds anything once nothing goes wrong any more.
+                // No hold is placed after the last fault.
                 let gives_up = is_hold && world.time + 2 * SECOND > world.calms_at;
                 let is_unsure = {
                     let mut story = again.borrow_mut();
@@ -280,7 +282,7 @@ fn person(world: &mut World, shared: &Shared, at: Time, session: usize, mut comm
     });
 }
 
-/// Starts the process of a session's next stop; of a person's prompt before it, if there is one.
+/// Starts the process of a session's next Stop event, and of a person's prompt before it, if there is one.
 fn stops(shared: &Shared, session: usize, is_prompted: bool) {
     let (host, newest) = {
         let mut story = shared.borrow_mut();
@@ -306,7 +308,7 @@ fn stops(shared: &Shared, session: usize, is_prompted: bool) {
         }
         drop(story);
         let goes_on = *goes_on.borrow() && ended == Ended::ByItself;
-        // The agent's turn, or the time until a person finds the agent idle.
+        // The length of the agent's turn, or the time until a person finds the agent idle.
         let after = world::with(|world| match goes_on {
             true => world.chance.between(100, 3000) * MILLISECOND,
             false => world.chance.between(300, 9000) * MILLISECOND,
@@ -319,7 +321,7 @@ fn stops(shared: &Shared, session: usize, is_prompted: bool) {
     });
 }
 
-/// A step of a session.
+/// Returns a step of a session.
 fn step(shared: &Shared, session: usize, event: Event) -> Step {
     let plan = &shared.borrow().plan;
     let about = &plan.sessions[session];
@@ -337,7 +339,7 @@ fn step(shared: &Shared, session: usize, event: Event) -> Step {
     Step { paced: about.waits, host, ..step_of(scope, id, name, event) }
 }
 
-/// The engine of one stop, which keeps to what it is answered; returns whether the agent goes on.
+/// Runs the engine of one Stop event by the answers it gets. Returns whether the agent continues.
 fn engine(shared: &Shared, session: usize) -> bool {
     let flow = world::with(|world| world.time);
     let waits = shared.borrow().plan.sessions[session].waits;
@@ -372,7 +374,7 @@ fn engine(shared: &Shared, session: usize) -> bool {
         };
         let decided = &verdict.decision;
         let Some(fence) = decided.fence.filter(|_| decided.reason != Reason::Superseded) else { return false };
-        // What a person ends is looked at now and then, in the place of a notification.
+        // The engine polls for changes by people, in place of a notification.
         let most = secs(5);
         clock::sleep(decided.retry_after.unwrap_or(most).min(most));
         next = match () {
@@ -388,7 +390,8 @@ fn engine(shared: &Shared, session: usize) -> bool {
     }
 }
 
-/// Asks the store once, and notes what was answered. `flow` is when the stop of an engine was first sent.
+/// Sends a step to the store once, and records the answer. `flow` is when the Stop event of an engine was first
+/// sent.
 fn ask(shared: &Shared, (session, flow): (usize, u64), step: &Step) -> Option<(Verdict, bool)> {
     let begun = world::with(|world| world.time);
     let (host, config) = {
@@ -439,7 +442,7 @@ fn ask(shared: &Shared, (session, flow): (usize, u64), step: &Step) -> Option<(V
     if is_late && goes_on { None } else { verdict.map(|verdict| (verdict, goes_on)) }
 }
 
-/// Looks once a second whether every session was admitted since the last fault, and every journal shipped.
+/// Checks once a second whether every session was admitted since the last fault, and every journal shipped.
 fn look(shared: &Shared) {
     let time = world::with(|world| world.time);
     let mut story = shared.borrow_mut();
@@ -461,10 +464,10 @@ fn look(shared: &Shared) {
     world::with(|world| world.later(SECOND, move || look(&shared)));
 }
 
-/// Within so many seconds after the last fault every journal is shipped.
+/// The number of seconds after the last fault within which every journal is shipped.
 const SHIPPED: u64 = 200;
 
-/// Whether a machine has something to tell the server.
+/// Returns whether a machine has entries or changes to send to the server.
 fn owes(story: &Story, host: usize) -> bool {
     let folder = decider::dir(&story.configs[host]).filter(|_| story.plan.stores == Stores::Failover);
     folder
@@ -472,7 +475,8 @@ fn owes(story: &Story, host: usize) -> bool {
         .is_some_and(|record| record.unshipped.is_some() || !record.away.is_empty())
 }
 
-/// Events on a machine, as later turns of its agents bring: after a verdict the hook tells the server what it does not know.
+/// Plays events on a machine, as later turns of its agents cause them. After a verdict the hook sends the
+/// server's missing data.
 fn ship(shared: &Shared, host: usize) {
     let body = Rc::clone(shared);
     let run = move || {

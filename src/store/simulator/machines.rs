@@ -1,4 +1,4 @@
-//! What must hold of machines: of their own journals, and of what moves between the stores.
+//! The properties of machines: of their own journals, and of the data that moves between the stores.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,10 +14,10 @@ use crate::policy::verdict::Outcome;
 use crate::policy::verdict::Reason;
 use crate::store::failover::decider;
 
-/// Times are cut to whole milliseconds.
+/// The rounding error, since times are cut to whole milliseconds.
 const ROUNDING: Time = 2000;
 
-/// Judges the machines of a history; `Err` is what is wrong with it.
+/// Judges the machines of a history; `Err` describes the violation.
 pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
     if story.plan.stores == Stores::Server {
         return Ok(());
@@ -39,7 +39,7 @@ pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// The entries of a machine's journal, and those that wait for it.
+/// Returns the entries of a machine's journal, and those that wait to be written to it.
 fn entries(story: &Story, world: &World, host: usize) -> Vec<Entry> {
     let folder = decider::dir(&story.configs[host]).unwrap();
     let mut lines = fs::read_to_string(folder.join("journal.jsonl")).unwrap_or_default();
@@ -53,7 +53,7 @@ fn entries(story: &Story, world: &World, host: usize) -> Vec<Entry> {
     }
     let clock = &world.hosts[host];
     let mut last = 0;
-    // A line that a killed process left unfinished is none.
+    // An unfinished line of a killed process is not an entry.
     let whole = lines.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let entry = |line: &str| {
         let fields: BTreeMap<String, String> = journal::fields(line.as_bytes())?.into_iter().collect();
@@ -64,7 +64,7 @@ fn entries(story: &Story, world: &World, host: usize) -> Vec<Entry> {
     whole.filter_map(entry).collect()
 }
 
-/// What a process was answered by the files of its machine is in the machine's journal.
+/// Every answer from a machine's files is in the machine's journal.
 fn journaled(story: &Story, host: usize, own: &[Entry]) -> Result<(), String> {
     for seen in story.seen.iter().filter(|seen| seen.host == host) {
         let Some(answer) = seen.answer.as_ref().filter(|answer| answer.by_files && !answer.repeated) else { continue };
@@ -76,7 +76,7 @@ fn journaled(story: &Story, host: usize, own: &[Entry]) -> Result<(), String> {
     Ok(())
 }
 
-/// What was decided in the server's place arrives there once.
+/// Every decision in the server's place arrives there once.
 fn shipped(story: &Story, world: &World, host: usize, own: &[Entry]) -> Result<(), String> {
     if story.unshipped.contains(&host) {
         return Err(format!("the journal of machine {host} is never shipped"));
@@ -100,7 +100,8 @@ fn shipped(story: &Story, world: &World, host: usize, own: &[Entry]) -> Result<(
     }
 }
 
-/// The minimum interval of a scope that one machine has for itself, or the window that limits without one, holds across the stores.
+/// Limits hold across the stores: the minimum interval of a scope that only one machine uses, or the window
+/// that limits without one.
 fn intervals(story: &Story, world: &World, host: usize, own: &[Entry]) -> Result<(), String> {
     let server = &world.servers[0];
     let limits: Vec<_> = story.plan.limits().into_iter().filter(|(name, _)| *name != "quota").collect();
@@ -129,12 +130,13 @@ fn intervals(story: &Story, world: &World, host: usize, own: &[Entry]) -> Result
     Ok(())
 }
 
-/// Whether no other machine has sessions in this scope.
+/// Returns whether no other machine has sessions in this scope.
 fn is_own(story: &Story, host: usize, scope: usize) -> bool {
     story.plan.sessions.iter().all(|session| session.scope != scope || session.host == host)
 }
 
-/// A hold that a machine was told is in force holds there, whichever store decides, until its end or until somebody releases it.
+/// A hold that a machine knows to be in force remains so there, whichever store decides, until its end or its
+/// release.
 fn held(story: &Story, world: &World, host: usize) -> Result<(), String> {
     let server = &world.servers[0];
     let is_answered = |seen: &&super::history::Seen| {
@@ -155,8 +157,8 @@ fn held(story: &Story, world: &World, host: usize) -> Result<(), String> {
         let Some(broken) = broken else { continue };
         let (from, to) = (hold.begun, broken.at);
         let is_stepped = [&server.clock, &world.hosts[host]].iter().any(|clock| clock.is_stepped(from, to));
-        // A server with older data is believed, and one that lost all of it is told what the machine kept. A process that is paused
-        // under the lock may have kept the machine from that.
+        // A server with older data is trusted, but one that lost all of it receives the machine's records. A
+        // process that is paused under the lock may have kept the machine from sending them.
         let is_paused = story.plan.rates.paused > 0;
         let is_unkept = is_paused && broken.answer.as_ref().is_some_and(|answer| answer.by_files);
         let is_lost = server.losses.iter().any(|(at, is_all)| *at <= to && (is_paused || !is_all));

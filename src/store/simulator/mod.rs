@@ -1,17 +1,19 @@
-//! The fault simulator: the store's own code under simulated servers, networks, clocks and processes, in one process and from one
-//! seed.
+//! The fault simulator: the store's own code under simulated servers, networks, clocks and processes, in one
+//! process and from one seed.
 //!
-//! Each history plays a few agents on one or two machines for a minute of simulated time. Their processes are coroutines that run
-//! [`Failover`](crate::store::failover) with everything below it. Simulated are
+//! Each history plays a few agents on one or two machines for a minute of simulated time. Their processes are
+//! coroutines that run [`Failover`](crate::store::failover) with everything below it. Simulated are
 //!
-//! - servers ([`server`], [`database`]) that run the real `commit.lua` and `ship.lua` ([`script`]), restart, and lose data;
+//! - servers ([`server`], [`database`]) that run the real `commit.lua` and `ship.lua` ([`script`]), restart,
+//!   and lose data;
 //! - the network ([`network`]), which delays, loses, doubles, holds back and cuts;
 //! - the clocks of machines and servers, which are stepped, and the monotonic clock;
-//! - processes ([`world`]) that are paused or killed at any operation, and newer programs, whose documents have a field more.
+//! - processes ([`world`]) that are paused or killed at any operation, and newer programs with an additional
+//!   field in their documents.
 //!
-//! Files are real ones, in a fresh folder for each history. What is drawn is in [`plan`], and what is played in [`history`]. The [`oracle`] knows
-//! nothing of the policy's code: it checks what was admitted against the written bounds. [`variants`] break the store on purpose,
-//! to show that the oracle notices.
+//! Files are real ones, in a fresh directory for each history. [`plan`] draws a history, and [`history`] plays
+//! it. The [`oracle`] knows nothing of the policy's code: it checks the admissions against the written bounds.
+//! [`variants`] break the store on purpose, to show that the oracle notices.
 //!
 //! The product's code calls the functions of this module in builds of its unit tests alone.
 
@@ -36,17 +38,17 @@ mod world;
 pub(crate) use network::{Stream, connect};
 pub(crate) use variants::{Variant, is_broken};
 
-/// The monotonic clock, in a simulated process.
+/// Returns the monotonic clock, in a simulated process.
 pub(crate) fn now() -> Option<Instant> {
     world::in_process(|world| world.now())
 }
 
-/// The machine's clock, in a simulated process.
+/// Returns the machine's clock, in a simulated process.
 pub(crate) fn host_ms() -> Option<Ms> {
     world::in_process(|world| world.hosts[world.host()].shows(world.time) / 1000)
 }
 
-/// Waits, in a simulated process; returns whether it is one.
+/// Waits, in a simulated process; returns whether the caller is one.
 pub(crate) fn sleep(time: Duration) -> bool {
     let is_simulated = world::in_process(|_| ()).is_some();
     if is_simulated {
@@ -55,17 +57,17 @@ pub(crate) fn sleep(time: Duration) -> bool {
     is_simulated
 }
 
-/// A number by chance, in a simulated process.
+/// Returns a random number, in a simulated process.
 pub(crate) fn chance() -> Option<u64> {
     world::in_process(|world| world.chance.next())
 }
 
-/// Whether the machine has no time for its processes, in a simulated process.
+/// Returns whether the machine has no time for its processes, in a simulated process.
 pub(crate) fn is_starved() -> Option<bool> {
     world::in_process(|world| world.chance.happens(world.rates.starved))
 }
 
-/// An operation on a file is about to happen: a simulated process may be paused or killed before it.
+/// Announces an operation on a file. A simulated process may be paused or killed before it.
 pub(crate) fn operation(name: &str) {
     if world::in_process(|world| world.tell(|| name.to_owned())).is_some() {
         let takes = world::with(|world| world.chance.below(40));

@@ -1,4 +1,5 @@
-//! The simulated network: connections between processes and servers, whose messages may be late, lost, held back or doubled.
+//! The simulated network: connections between processes and servers. Their messages may be late, lost, held
+//! back or doubled.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -27,24 +28,24 @@ pub(super) struct Connection {
     process: usize,
     host: usize,
     server: usize,
-    /// The start of the server that it was made to.
+    /// The start of the server to which the connection was made.
     start: u64,
-    /// What came and was not read.
+    /// The bytes that arrived and were not read.
     received: VecDeque<u8>,
     is_closed: bool,
-    /// A message was lost: what follows it on this connection is lost, too.
+    /// Whether a message was lost. All later messages on this connection are lost, too.
     is_mute: bool,
     is_deaf: bool,
-    /// Neither direction overtakes itself.
+    /// The times of the last messages, since neither direction overtakes itself.
     last_sent: Time,
     last_replied: Time,
 }
 
-/// All connections, and who is cut off from which server.
+/// All connections, and the cuts between machines and servers.
 #[derive(Default)]
 pub(super) struct Network {
     connections: Vec<Connection>,
-    /// Until when a machine and a server are cut off from each other.
+    /// When the cut between a machine and a server ends.
     cuts: BTreeMap<(usize, usize), Time>,
 }
 
@@ -63,7 +64,7 @@ impl Network {
     }
 }
 
-/// What happens on the network.
+/// An event on the network.
 pub(super) enum Happening {
     /// `step` is the id of the step that it was sent for.
     Arrives {
@@ -186,7 +187,7 @@ impl Drop for Simulated {
     }
 }
 
-/// Connects to a simulated server; `None` where none is simulated.
+/// Connects to a simulated server; returns `None` where none is simulated.
 pub(crate) fn connect(to: &config::Server, deadline: Instant) -> Option<io::Result<Stream>> {
     let server = usize::from(to.port.checked_sub(PORT)?);
     let (process, host) = world::in_process(|world| (world.current().unwrap(), world.host()))?;
@@ -225,7 +226,7 @@ pub(crate) fn connect(to: &config::Server, deadline: Instant) -> Option<io::Resu
     }))
 }
 
-/// How long a message travels.
+/// Returns the travel time of a message.
 fn travel(world: &mut World) -> Time {
     let usual = world.chance.between(50, 400);
     match world.chance.happens(world.rates.delayed) {
@@ -242,7 +243,7 @@ fn send(world: &mut World, connection: usize, mut commands: Vec<Command>) {
     let is_answered = !variants::sends(world, connection, &mut commands);
     if is_mute || cut.is_some() || world.chance.happens(world.rates.lost) {
         world.network.connections[connection].is_mute = true;
-        // A proxy, or the other side's kernel, may have it, and deliver it later.
+        // A proxy, or the other side's kernel, may have the message, and deliver it later.
         if !world.chance.happens(world.rates.held_back) {
             world.tell(|| format!("c{connection}: a message is lost"));
             return;
@@ -264,7 +265,7 @@ fn send(world: &mut World, connection: usize, mut commands: Vec<Command>) {
     world.after(after, world::Happening::Network(happening));
 }
 
-/// Carries out what happens on the network.
+/// Performs an event on the network.
 pub(super) fn happens(world: &mut World, happening: Happening) {
     match happening {
         Happening::Arrives { connection, commands, step, is_answered } => {
@@ -285,7 +286,7 @@ fn wake(world: &mut World, connection: usize) {
     world.wake(world.network.connections[connection].process, connection);
 }
 
-/// The server runs what arrived, in pieces between which it may run what others sent.
+/// Runs the commands that arrived at the server, in pieces. Between these it may run commands from others.
 fn arrives(world: &mut World, connection: usize, mut commands: Vec<Command>, step: String, is_answered: bool) {
     let Connection { server, start, .. } = world.network.connections[connection];
     if !world.servers[server].is_up || world.servers[server].start != start {
@@ -318,7 +319,7 @@ pub(super) fn answer(world: &mut World, connection: usize, bytes: Vec<u8>) {
     if world.network.connections[connection].is_deaf || is_cut || world.chance.happens(world.rates.lost) {
         world.network.connections[connection].is_deaf = true;
         world.tell(|| format!("c{connection}: an answer is lost"));
-        // Whatever lost it may have closed the connection.
+        // The cause of the loss may also have closed the connection.
         if world.chance.happens(400) {
             let after = travel(world);
             world.after(after, world::Happening::Network(Happening::Closed { connection }));
@@ -349,7 +350,7 @@ fn shown(connection: usize, command: &Command, reply: &Reply) -> String {
     format!("c{connection}: {} -> {reply}", words.join(" "))
 }
 
-/// The commands of one write, which is always whole.
+/// Parses the commands of one write, which is always complete.
 fn commands(bytes: &[u8]) -> Vec<Command> {
     let mut all = Vec::new();
     let mut at = 0;
@@ -372,7 +373,7 @@ fn commands(bytes: &[u8]) -> Vec<Command> {
     all
 }
 
-/// Writes a reply as it is sent.
+/// Writes a reply in the form in which it is sent.
 pub(super) fn encode(reply: &Reply, into: &mut Vec<u8>) {
     match reply {
         Reply::Status(text) => into.extend(format!("+{text}\r\n").bytes()),

@@ -1,9 +1,12 @@
-//! What must hold of every history, whatever the policy's code is.
+//! The properties of every history, independent of the policy's code.
 //!
-//! 1. Admissions are within the written bounds: the minimum interval of a scope and every quota, for each store.
-//! 2. An agent goes on by an admission that a store has committed, once. No entry is lost, doubled or shipped twice.
-//! 3. Each session whose engine waits is admitted within the bound after the last fault.
-//! 4. No held scope, no resting session and no engine of an older stop is admitted. A newer program's field is kept.
+//! 1. Admissions are within the written bounds: the minimum interval of a scope and every quota, for each
+//!   store.
+//! 2. An agent continues by an admission that a store has committed, once. No entry is lost, doubled or shipped
+//!   twice.
+//! 3. Each session with a waiting engine is admitted within the bound after the last fault.
+//! 4. No held scope, no resting session and no engine of an older Stop event is admitted. A newer program's
+//!   field is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,12 +22,12 @@ use crate::policy::limits::millis;
 use crate::policy::verdict::Outcome;
 use crate::policy::verdict::Reason;
 
-/// Times are cut to whole milliseconds.
+/// The rounding error, since times are cut to whole milliseconds.
 const ROUNDING: i64 = 2000;
-/// So long before its commit a hold may have been decided, in microseconds.
+/// The longest time between the decision of a hold and its commit, in microseconds.
 const DECIDED: Time = 25_000_000;
 
-/// Judges a history; `Err` is what is wrong with it.
+/// Judges a history; `Err` describes the violation.
 pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
     let server = &world.servers[0];
     if let Some(broken) = &server.broken {
@@ -49,7 +52,7 @@ pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
     }
 }
 
-/// The minimum interval, the window and the quotas of one store.
+/// Checks the minimum interval, the window and the quotas of one store.
 pub(super) fn limits(plan: &Plan, journal: &[&Entry], clock: &Clock, of: &str) -> Result<(), String> {
     let admitted: Vec<&Entry> = journal.iter().copied().filter(|entry| entry.admits()).collect();
     let times = |scope: Option<&str>, all: &[&Entry]| -> Vec<Time> {
@@ -69,7 +72,7 @@ pub(super) fn limits(plan: &Plan, journal: &[&Entry], clock: &Clock, of: &str) -
         .try_for_each(|quota| keeps(&all, quota, clock).map_err(|e| format!("{of}, the fleet's quota: {e}")))
 }
 
-/// The last admission of each step: an attempt that is retried with its id counts once.
+/// Returns the last admission of each step. An attempt that is retried with its id counts once.
 pub(super) fn steps<'e>(admitted: &[&'e Entry]) -> Vec<&'e Entry> {
     let last: BTreeMap<&str, Time> = admitted.iter().map(|entry| (entry.step.as_str(), entry.at)).collect();
     admitted.iter().copied().filter(|entry| last.get(entry.step.as_str()) == Some(&entry.at)).collect()
@@ -86,7 +89,7 @@ fn keeps(times: &[Time], quota: &Quota, clock: &Clock) -> Result<(), String> {
     Ok(())
 }
 
-/// When an entry was decided, by its timestamp, in milliseconds of the store's clock.
+/// Returns when an entry was decided, by its timestamp, in milliseconds of the store's clock.
 fn decided(timestamp: &str) -> i64 {
     let read = NaiveDateTime::parse_from_str(timestamp, "%Y%m%d_%H%M%S");
     read.map_or(0, |read| read.and_utc().timestamp_millis())
@@ -94,7 +97,7 @@ fn decided(timestamp: &str) -> i64 {
 
 /// No continuation is committed between a hold and its end or its release.
 pub(super) fn holds(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String> {
-    // When it was sent and committed, and until when it lasts by the clock that dated it.
+    // When it was sent and committed, and when it ends by the clock that dated it.
     let mut held: BTreeMap<String, (Time, Time, Option<i64>)> = BTreeMap::new();
     for entry in journal {
         let scope = entry.field("scope").to_owned();
@@ -109,7 +112,7 @@ pub(super) fn holds(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<
             _ if entry.admits() => {
                 for holder in [scope.as_str(), ""] {
                     let Some((begun, since, end)) = held.get(holder) else { continue };
-                    // The hold may have been decided a while before it was committed.
+                    // The hold may have been decided some time before it was committed.
                     let is_stepped = clock.is_stepped(since.saturating_sub(DECIDED), entry.at);
                     // The other store may have released it.
                     let is_released = story.plan.stores == Stores::Failover && story.is_released(*begun, entry.at);
@@ -127,7 +130,7 @@ pub(super) fn holds(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<
     Ok(())
 }
 
-/// An engine whose session was taken over is not admitted with its old fence.
+/// After a session was taken over, its earlier engine is not admitted with the old fence.
 fn fences(story: &Story, journal: &[&Entry]) -> Result<(), String> {
     let goes_on: BTreeSet<&str> = story
         .seen
@@ -179,7 +182,7 @@ fn rests(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
     Ok(())
 }
 
-/// An admission that is retried with its id is there once. After a second others may have been admitted since.
+/// An admission that is retried with its id is there once. After a second other admissions may have followed.
 pub(super) fn once(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
     let mut seen = BTreeMap::new();
     for entry in journal.iter().filter(|entry| entry.admits()) {
@@ -199,7 +202,7 @@ pub(super) fn told(seen: &Seen) -> String {
     )
 }
 
-/// What a process was answered by the server is in the server's journal.
+/// Every answer of the server is in the server's journal.
 fn committed(story: &Story, journal: &[Entry]) -> Result<(), String> {
     for seen in &story.seen {
         let Some(answer) = &seen.answer else { continue };

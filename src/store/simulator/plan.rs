@@ -1,4 +1,4 @@
-//! What is drawn of a history from its seed: the stores, the limits, the sessions, and how often what goes wrong.
+//! Draws a history from its seed: the stores, the limits, the sessions, and the rates of the faults.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::policy::limits::Quota;
 /// The name of the window that limits without a minimum interval.
 pub(super) const WINDOW: &str = "window";
 
-/// Which stores a history has.
+/// The stores of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stores {
-    /// A server and nothing in its place.
+    /// A server without a replacement.
     Server,
-    /// A server, and files in its place.
+    /// A server, and files in its place after a failover.
     Failover,
     /// Files alone.
     Files,
@@ -37,11 +37,11 @@ impl Stores {
 pub(super) struct Session {
     pub(super) host: usize,
     pub(super) scope: usize,
-    /// Whether an engine waits for it; else its agent asks again and again, as a storm does.
+    /// Whether an engine waits for it. Otherwise its agent sends requests continuously, as in a storm.
     pub(super) waits: bool,
 }
 
-/// What is drawn of a history.
+/// The drawn plan of a history.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) seed: u64,
@@ -81,14 +81,14 @@ fn policy(chance: &mut Chance) -> Policy {
     policy.stop.cooldown.backoff.base = secs(2);
     policy.stop.cooldown.backoff.max = secs(6);
     if let Some(burst) = policy.stop.burst.filter(|_| policy.stop.is_limited_by_window()) {
-        // A trip empties the window, which limits as long as no cooldown is shorter.
+        // A trip empties the window, so the window limits only if no cooldown is shorter.
         policy.stop.cooldown.backoff.base = burst.window;
         policy.stop.cooldown.backoff.max = burst.window.max(secs(6));
     }
     policy.stop.cooldown.calm = secs(20);
     policy.stop.quotas = quotas(chance);
     policy.fleet_quotas = quotas(chance);
-    // Without any limit nothing can be wrong.
+    // Without any limit nothing can go wrong.
     if policy.stop.min_interval.is_zero() && policy.fleet_quotas.is_empty() {
         policy.fleet_quotas = vec![Quota { limit: 2, per: secs(5) }];
     }
@@ -132,7 +132,8 @@ impl Plan {
         format!("scope-{}", self.sessions[session].scope)
     }
 
-    /// The limits of a scope, as quotas: its minimum interval, the window that limits without one, and its quotas.
+    /// Returns the limits of a scope as quotas: its minimum interval, the window that limits without one, and
+    /// its quotas.
     pub(super) fn limits(&self) -> Vec<(&'static str, Quota)> {
         let stop = &self.policy.stop;
         let mut all = vec![("minimum interval", Quota { limit: 1, per: stop.min_interval })];
@@ -143,13 +144,13 @@ impl Plan {
         all
     }
 
-    /// Within so long after the last fault each session whose engine waits is admitted.
+    /// Returns the time after the last fault within which each session with a waiting engine is admitted.
     pub(super) fn bound(&self) -> Time {
         let Policy { stop, fleet_quotas, .. } = &self.policy;
         let rounds = self.sessions.len() as u64 + 1;
         let quotas: u64 = stop.quotas.iter().chain(fleet_quotas).map(|quota| quota.per.as_secs()).sum();
         let policy = rounds * (stop.min_interval.as_secs() + quotas) + 2 * stop.cooldown.backoff.max.as_secs();
-        // A person answers a session that nothing waits for after up to 10 s, and rests and holds take up to 10 s.
+        // A person answers a session without an engine after up to 10 s, and rests and holds take up to 10 s.
         (policy + 10 + 10 + 30) * SECOND
     }
 }

@@ -1,4 +1,4 @@
-//! The runs: the histories of the test command, those that failed once, and the broken variants.
+//! Runs the histories of the test command, those that failed once, and the broken variants.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -10,16 +10,16 @@ use super::plan::{Plan, Stores};
 use super::variants::{self, Variant};
 use super::world;
 
-/// Histories that failed once: the stores, the seed, and what was wrong.
+/// Histories that failed once: the stores, the seed, and the violation.
 const KEPT: &str = include_str!("seeds.txt");
-/// How many histories are played where `FROSTY_HISTORIES` does not say it.
+/// The number of histories where `FROSTY_HISTORIES` does not set it.
 const USUAL: u64 = 3000;
-/// Within so many histories a variant is caught.
+/// The number of histories within which a variant is caught.
 const MOST: u64 = 5000;
-/// In so many threads, each with worlds of its own.
+/// The number of threads, each with worlds of its own.
 const THREADS: u64 = 2;
 
-/// A folder for the histories of this thread.
+/// A directory for the histories of this thread.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -36,7 +36,7 @@ impl Drop for Folder {
     }
 }
 
-/// Plays one history; returns what is wrong with it.
+/// Plays one history; returns its violation.
 fn play(stores: Stores, seed: u64, folder: &Folder, tells: bool) -> (Result<(), String>, Vec<String>) {
     let plan = Plan::of(seed, stores);
     if stores != Stores::Server {
@@ -51,7 +51,7 @@ fn play(stores: Stores, seed: u64, folder: &Folder, tells: bool) -> (Result<(), 
     })
 }
 
-/// Plays a history, and prints it where something is wrong.
+/// Plays a history, and prints it after a violation.
 fn check(stores: Stores, seed: u64, folder: &Folder) {
     let Err(why) = play(stores, seed, folder, false).0 else { return };
     let told = play(stores, seed, folder, true).1.join("\n");
@@ -63,7 +63,7 @@ fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
 
-/// Plays so many histories with these stores, the kept ones first.
+/// Plays this many histories with these stores, the kept ones first.
 fn histories(stores: Stores, count: u64) {
     let folder = Folder::new();
     let first = number("FROSTY_SEED", 1);
@@ -97,7 +97,8 @@ fn histories_on_files_keep_every_bound() {
     histories(Stores::Files, number("FROSTY_FILES_HISTORIES", USUAL / 10));
 }
 
-/// Plays histories until a variant is caught in one that is well without it; returns the seed and why.
+/// Plays histories until a variant is caught in one that has no violation without it. Returns the seed and the
+/// violation.
 fn caught(stores: Stores, variant: Variant, first: u64, folder: &Folder) -> Option<(u64, String)> {
     (first..first + MOST).find_map(|seed| {
         variants::set(Some(variant));

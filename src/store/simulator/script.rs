@@ -1,5 +1,5 @@
-//! Runs the store's own scripts in Lua over a simulated database, as a server does: with strict globals, and with the declared
-//! keys alone.
+//! Runs the store's own scripts in Lua over a simulated database, as a server does: with strict globals, and
+//! with the declared keys alone.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,13 +9,13 @@ use mlua::{Function, Lua, Table, Value, Variadic};
 use super::database::{Database, Reply};
 use super::variants;
 
-/// What a running script works on.
+/// The inputs and the results of a running script.
 #[derive(Default)]
 struct Running {
     database: Database,
     now: i64,
     keys: Vec<Vec<u8>>,
-    /// The commands that it ran that matter to the history.
+    /// Its commands that matter to the history.
     written: Vec<Vec<Vec<u8>>>,
 }
 
@@ -31,7 +31,8 @@ struct Machine {
 
 /// The commands without a key.
 const KEYLESS: [&str; 2] = ["TIME", "PUBLISH"];
-/// An undeclared key, a global, an unknown command: no script of the store may do that.
+/// The prefix of an error that no script of the store may cause: an undeclared key, a global, an unknown
+/// command.
 pub(super) const BROKEN_SCRIPT: &str = "broken script: ";
 
 impl Machine {
@@ -144,7 +145,7 @@ fn value(lua: &Lua, reply: Reply) -> mlua::Result<Value> {
     })
 }
 
-/// What a server makes of a script's value.
+/// Converts a script's value to a reply as a server does.
 fn reply(value: &Value) -> Reply {
     match value {
         Value::String(text) => Reply::Bulk(text.as_bytes().to_vec()),

@@ -1,4 +1,4 @@
-//! A simulated server: its data, its clock, its scripts, and what it ever wrote.
+//! A simulated server: its data, its clock, its scripts, and all its journal entries.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use crate::store::server::commit::COMMIT_SHA;
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) at: Time,
-    /// Which life of the server's data it belongs to: another one after each loss.
+    /// The life of the server's data to which it belongs. Each loss begins another one.
     pub(super) life: u64,
-    /// The id of the step that it was written for.
+    /// The id of the step for which it was written.
     pub(super) step: String,
     pub(super) fields: BTreeMap<String, String>,
 }
@@ -26,7 +26,7 @@ impl Entry {
         self.fields.get(name).map_or("", String::as_str)
     }
 
-    /// Whether it is an admission that an agent may go on by.
+    /// Returns whether it is an admission by which an agent may continue.
     pub(super) fn admits(&self) -> bool {
         self.field("next_action") == "CLAUDE_CODE_RESTART"
     }
@@ -36,20 +36,20 @@ impl Entry {
 pub(super) struct Server {
     pub(super) clock: Clock,
     pub(super) is_up: bool,
-    /// Connections of an earlier start are closed.
+    /// The number of its starts. Connections of an earlier start are closed.
     pub(super) start: u64,
-    /// Grows with each loss of data.
+    /// The life of its data, which grows with each loss.
     pub(super) life: u64,
     database: Database,
     knows_script: bool,
     snapshots: Vec<Database>,
     /// When it lost data, and whether it lost all of it.
     pub(super) losses: Vec<(Time, bool)>,
-    /// Every entry that its journal ever took.
+    /// Every entry that was ever added to its journal.
     pub(super) journal: Vec<Entry>,
-    /// What no server may see, found while it ran.
+    /// A violation that no server may see, found while it ran.
     pub(super) broken: Option<String>,
-    /// Until when each document has the newer program's field.
+    /// How long each document has the newer program's field.
     newer: BTreeMap<Vec<u8>, i64>,
 }
 
@@ -74,7 +74,8 @@ impl Server {
         self.snapshots.push(self.database.clone());
     }
 
-    /// Stops it. `Some(true)` loses all data, `Some(false)` what came after the last snapshot, `None` nothing.
+    /// Stops the server. `Some(true)` loses all data, `Some(false)` the data since the last snapshot, `None`
+    /// nothing.
     pub(super) fn stop(&mut self, time: Time, loses: Option<bool>) {
         self.is_up = false;
         self.start += 1;

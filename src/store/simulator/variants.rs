@@ -1,7 +1,7 @@
 //! Broken variants of the store. Each breaks one property that the oracle must notice.
 //!
-//! Most are changes of the scripts' text or of what is sent. What a machine does by itself has a switch for them, in builds of unit
-//! tests alone.
+//! Most change the text of the scripts or the messages. The machine's own actions have a switch for them, in
+//! builds of unit tests alone.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -12,7 +12,7 @@ use super::world::World;
 use crate::store::outbox::SHIP;
 use crate::store::server::commit::COMMIT;
 
-/// One thing that is broken.
+/// One broken property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Variant {
     /// No version is checked.
@@ -39,11 +39,11 @@ pub(crate) enum Variant {
     NoIntervalAtFailover,
     /// The minimum interval does not begin at a failback.
     NoIntervalAtFailback,
-    /// A release that was decided in the server's place is forgotten at the failback.
+    /// A release that was decided in the server's place is lost at the failback.
     ReleaseForgotten,
-    /// A document of another store epoch is taken for what both stores have in common.
+    /// A document of another store epoch is used as the base of both stores.
     BaseOfAnotherEpoch,
-    /// A time of one clock is brought to a store with another clock as it is.
+    /// A time of one clock is copied unchanged to a store with another clock.
     MergeByClocks,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn is_broken(variant: Variant) -> bool {
     BROKEN.get() == Some(variant)
 }
 
-/// A script as the variant has it.
+/// Returns a script as the variant changes it.
 pub(super) fn patched(script: &str) -> Cow<'_, str> {
     let Some(variant) = BROKEN.get() else { return script.into() };
     let (of, from, to) = match variant {
@@ -107,8 +107,8 @@ pub(super) fn patched(script: &str) -> Cow<'_, str> {
     script.replacen(from, to, 1).into()
 }
 
-/// Changes what a process sends: a newer program's documents have a field more. Returns whether it is answered already, as one
-/// variant does.
+/// Changes the messages of a process: a newer program's documents have an additional field. Returns whether the
+/// message is answered already, as in one variant.
 pub(super) fn sends(world: &mut World, connection: usize, commands: &mut [Vec<Vec<u8>>]) -> bool {
     let mut is_answered = false;
     let is_newer = world.is_newer(world.network.process(connection));

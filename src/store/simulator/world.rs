@@ -1,7 +1,7 @@
-//! One simulated world: its time, its machines and servers, its processes, and what happens next.
+//! One simulated world: its time, its machines and servers, its processes, and its next event.
 //!
-//! A process is a coroutine that runs the product's own code. It gives the turn back where it waits, and before each operation on
-//! a file, on the network or on a lock. There the world may pause it, or end it.
+//! A process is a coroutine that runs the product's own code. It yields where it waits, and before each
+//! operation on a file, on the network or on a lock. There the world may pause it, or end it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::policy::limits::Ms;
 
 /// The clock of every machine at the beginning, in milliseconds. It is earlier than any file that a history writes.
 const BEGINNING: Ms = 1_790_000_000_000;
-/// A history that is not over by then is stuck.
+/// The limit of events, beyond which a history is stuck.
 const MOST_EVENTS: u64 = 200_000;
 const STACK: usize = 512 * 1024;
 
@@ -27,10 +27,10 @@ pub(super) type Time = u64;
 pub(super) const MILLISECOND: Time = 1000;
 pub(super) const SECOND: Time = 1_000_000;
 
-/// A clock: what it shows more than the world's time, and when that was changed.
+/// A clock: its difference from the world's time, and when that was changed.
 #[derive(Debug, Clone)]
 pub(super) struct Clock {
-    /// Since when, and by how much, in microseconds.
+    /// The time of each change, and the difference since then, in microseconds.
     pub(super) steps: Vec<(Time, i64)>,
 }
 
@@ -39,7 +39,7 @@ impl Clock {
         Self { steps: vec![(0, offset)] }
     }
 
-    /// Returns what it shows, in microseconds since the Unix epoch.
+    /// Returns the clock's time, in microseconds since the Unix epoch.
     pub(super) fn shows(&self, time: Time) -> i64 {
         BEGINNING * 1000 + i64::try_from(time).unwrap() + self.offset(time)
     }
@@ -53,7 +53,7 @@ impl Clock {
         self.steps.push((time, offset + by));
     }
 
-    /// Returns how long it was from `from` to `to` by this clock, where a step back counts for nothing.
+    /// Returns the time between `from` and `to` by this clock. A step back counts as no time.
     pub(super) fn elapsed(&self, from: Time, to: Time) -> i64 {
         let steps = self.steps.windows(2).filter(|pair| pair[1].0 > from && pair[1].0 <= to);
         let forward: i64 = steps.map(|pair| (pair[1].1 - pair[0].1).max(0)).sum();
@@ -65,7 +65,7 @@ impl Clock {
         self.steps.iter().skip(1).any(|step| step.0 >= from && step.0 <= to)
     }
 
-    /// Returns when it showed `ms`, at the latest at `to`, and not before `from` if that can be.
+    /// Returns when it showed `ms`: at the latest at `to`, and not before `from` if possible.
     pub(super) fn time_of(&self, ms: Ms, from: Time, to: Time) -> Time {
         let ends = self.steps.iter().skip(1).map(|step| step.0).chain([Time::MAX]);
         let candidates = self.steps.iter().zip(ends).filter_map(|((since, offset), end)| {
@@ -77,7 +77,7 @@ impl Clock {
     }
 }
 
-/// How often what goes wrong, in thousandths of the occasions.
+/// The rates of the faults, in thousandths of the occasions.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rates {
     pub(super) delayed: u64,
@@ -89,7 +89,7 @@ pub(super) struct Rates {
     pub(super) starved: u64,
 }
 
-/// What happens at a time.
+/// An event at a time.
 pub(super) enum Happening {
     Resume {
         process: usize,
@@ -117,9 +117,9 @@ struct Process {
     turn: u64,
     /// The connection that it reads from.
     reads: Option<usize>,
-    /// Whether it is a newer program, whose documents have a field more.
+    /// Whether it is a newer program with an additional field in its documents.
     is_newer: bool,
-    /// The id of the step that it is at.
+    /// The id of its present step.
     step: String,
     may_be_killed: bool,
     then: Option<Box<dyn FnOnce(Ended)>>,
@@ -162,7 +162,7 @@ pub(super) fn with<T>(f: impl FnOnce(&mut World) -> T) -> T {
     try_with(f).unwrap()
 }
 
-/// Runs with the world, where the code that calls is of a process of it.
+/// Runs with the world, where the calling code is in one of its processes.
 pub(super) fn in_process<T>(f: impl FnOnce(&mut World) -> T) -> Option<T> {
     WORLD.with_borrow_mut(|world| world.as_mut().filter(|world| world.current.is_some()).map(f))
 }
@@ -201,13 +201,13 @@ impl World {
         }
     }
 
-    /// Plans what happens after so long.
+    /// Plans an event after this much time.
     pub(super) fn after(&mut self, time: Time, happening: Happening) {
         self.happened += 1;
         self.events.insert((self.time + time, self.happened), happening);
     }
 
-    /// As [`World::after`], for the history.
+    /// Plans a change by the history as [`World::after`] does.
     pub(super) fn later(&mut self, time: Time, then: impl FnOnce() + 'static) {
         self.after(time, Happening::Do(Box::new(then)));
     }
@@ -216,7 +216,7 @@ impl World {
         self.base + Duration::from_micros(self.time)
     }
 
-    /// How long it is until this moment.
+    /// Returns the time until this moment.
     pub(super) fn until(&self, at: Instant) -> Time {
         Time::try_from(at.saturating_duration_since(self.now()).as_micros()).unwrap_or(Time::MAX)
     }
@@ -258,7 +258,7 @@ impl World {
         self.after(0, Happening::Resume { process, turn: 0 });
     }
 
-    /// Plans the turn after this one of the process that runs: `after` so long, unless it is paused or killed.
+    /// Plans the next turn of the running process: after `after`, unless it is paused or killed.
     fn plan(&mut self, after: Time, reads: Option<usize>) {
         let Some(process) = self.current else { return };
         let Rates { paused, killed, .. } = self.rates;
@@ -292,14 +292,14 @@ impl World {
         }
     }
 
-    /// Notes the step that the process which runs is at.
+    /// Records the step of the running process.
     pub(super) fn begins(&mut self, step: &str) {
         if let Some(process) = self.current {
             step.clone_into(&mut self.processes[process].step);
         }
     }
 
-    /// Returns the id of the step that a process is at.
+    /// Returns the id of a process's step.
     pub(super) fn step_of(&self, process: usize) -> String {
         self.processes[process].step.clone()
     }
@@ -310,12 +310,12 @@ impl World {
     }
 }
 
-/// Gives the turn back for so long.
+/// Yields for this long.
 pub(super) fn suspend(after: Time) {
     suspend_for(after, None);
 }
 
-/// Gives the turn back for so long; what comes on a connection that it reads ends it sooner.
+/// Yields for this long. Bytes that arrive on a connection from which the process reads end it sooner.
 #[allow(unsafe_code, reason = "the yielder lives as long as its coroutine, which is the one that runs")]
 pub(super) fn suspend_for(after: Time, reads: Option<usize>) {
     let yielder = with(|world| {
@@ -326,7 +326,7 @@ pub(super) fn suspend_for(after: Time, reads: Option<usize>) {
     unsafe { (*yielder).suspend(()) };
 }
 
-/// Plays a world until nothing is left to happen or `World::is_over`; returns it.
+/// Plays a world until no event is left or `World::is_over`; returns it.
 pub(super) fn play(world: World) -> World {
     WORLD.set(Some(world));
     loop {
@@ -347,7 +347,7 @@ pub(super) fn play(world: World) -> World {
     clear().unwrap()
 }
 
-/// Takes the world of this thread away, with what still runs in it.
+/// Removes the world of this thread, with the processes that still run in it.
 pub(super) fn clear() -> Option<World> {
     let count = try_with(|world| world.processes.len())?;
     (0..count).for_each(unwind);
@@ -377,7 +377,7 @@ fn resume(process: usize, turn: u64) {
     }
 }
 
-/// Ends a process: its files and connections are closed, and nothing else of it is done.
+/// Ends a process. Its files and connections are closed, and it does nothing else.
 fn end(process: usize, how: Ended) {
     if how == Ended::Killed {
         tell(|| format!("p{process} is killed"));
