@@ -1,8 +1,9 @@
-//! The configured server, with the embedded store to stand in for it.
+//! The configured server, with the embedded store in its place while it cannot decide.
 //!
-//! Usually the server is asked and that is all. What it says of holds, cooldowns and rests is kept on this machine. If it
-//! cannot be asked, the embedded store takes the scope over and says so; once it can, it is told what happened, and decides
-//! again. At each change of hands the scope's guard is closed, since neither knows whom the other admitted last.
+//! Usually the request goes to the server only, and this machine keeps the server's holds, cooldowns and rests. If the
+//! server cannot decide, the embedded store takes the scope over and reports that. Once the server can decide again, it
+//! receives what happened here first. At each change the scope's minimum interval begins, because neither store knows
+//! the other's last admission.
 
 pub(crate) mod carry;
 pub(crate) mod decider;
@@ -41,39 +42,39 @@ use crate::store::server::Dragonfly;
 use crate::store::server::connection::Link;
 use crate::store::server::kept_connection::Line;
 
-/// How long what is only kept may wait for the fleet's lock, and how long one ask ships old entries.
+/// How long optional writes may wait for the fleet's lock, and how long one request sends old journal entries.
 pub(crate) const ASIDE: Duration = Duration::from_millis(50);
 
-/// How long a server that takes no more connections is left alone, and up to twice that by chance.
+/// How long a server that takes no more connections is left alone; chance makes it up to twice as long.
 const ROOM: Duration = Duration::from_millis(10);
 
-/// Nothing takes longer, from the beginning of the ask.
+/// The longest time of any step, from the beginning of the request.
 const LATEST: Duration = Duration::from_millis(900);
 
-/// A server and its stand-in.
+/// A server, with the embedded store for its failures.
 pub struct Failover<'a> {
     pub(crate) config: &'a Config,
     pub(crate) server: &'a Server,
-    /// Where nobody ever listened, nothing is amiss.
+    /// Whether the server is optional: where no server ever listened, nothing is degraded.
     optional: bool,
     dir: Option<PathBuf>,
     deadline: Instant,
-    /// The connection that gave the verdict. A hook that is about to end forgets the whole store, and closes nothing.
+    /// The connection that gave the verdict. A hook that is about to end leaks the whole store and closes nothing.
     answered: Option<Dragonfly<'a>>,
-    /// Whether it was ever reached, or has to be there.
+    /// Whether the server was ever reached, or is required.
     met: bool,
     /// Until when the server may answer, where that is not its part of the budget.
     patience: Option<Instant>,
-    /// The server may have committed the step that it did not answer.
+    /// Whether the server may have committed the step that it did not answer.
     unconfirmed: bool,
-    /// It answers too late because this machine is busy.
+    /// Whether the server answers too late because this machine is busy.
     slow: bool,
     /// A connection that was kept since the last request.
     line: Option<Line<'a>>,
 }
 
 impl<'a> Failover<'a> {
-    /// Nothing is opened yet. `optional` is a server that need not be there.
+    /// Makes the store and opens nothing yet. `optional` is whether the server may be missing.
     pub(crate) fn new(config: &'a Config, server: &'a Server, optional: bool, deadline: Instant) -> Self {
         let dir = config.state.as_ref().map(|state| state.join(&config.fleet));
         Self {
@@ -96,18 +97,18 @@ impl<'a> Failover<'a> {
         Self { line, ..self }
     }
 
-    /// The connection that gave the last verdict, or was not used.
+    /// Returns the connection that gave the last verdict, or was not used.
     pub(crate) fn line(&mut self) -> Option<Line<'a>> {
         self.answered.take().map(Dragonfly::into_line).or(self.line.take())
     }
 
-    /// The server has three quarters of the budget; what is left is the stand-in's.
+    /// Returns the deadline of the server, which has three quarters of the budget; the rest is the embedded store's.
     pub(crate) fn servers_deadline(&self) -> Instant {
         let kept = self.config.budget / 4;
         self.patience.unwrap_or_else(|| self.deadline.checked_sub(kept).unwrap_or(self.deadline))
     }
 
-    /// Until when more than the verdict itself may take: another budget, and in all less than the watchdog's second.
+    /// Returns the deadline of work beyond the verdict: another budget, and in all less than the watchdog's second.
     pub(crate) fn latest(&self) -> Instant {
         let begun = self.deadline.checked_sub(self.config.budget).unwrap_or(self.deadline);
         (clock::now() + self.config.budget).min(begun + LATEST)
@@ -117,7 +118,7 @@ impl<'a> Failover<'a> {
         record.born(&self.server.shown)
     }
 
-    /// The server over the connection that is there, or over a new one.
+    /// Returns the server over the existing connection, or over a new one.
     fn reach(&mut self) -> Result<Dragonfly<'a>, StoreError> {
         let deadline = self.servers_deadline();
         match self.line() {
@@ -126,7 +127,7 @@ impl<'a> Failover<'a> {
         }
     }
 
-    /// Keeps the connection of a verdict, and gives up that of none.
+    /// Keeps the connection that gave a verdict, and abandons one that gave none.
     fn decided(
         &mut self,
         mut server: Dragonfly<'a>,
@@ -142,15 +143,15 @@ impl<'a> Failover<'a> {
         verdict
     }
 
-    /// Asks the server and nothing else.
+    /// Sends the step to the server and does nothing else.
     fn ask(&mut self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
         let mut server = self.reach()?;
         let verdict = server.step(step, known_born);
         self.decided(server, verdict)
     }
 
-    /// Keeps what the server's documents contain that is not kept yet. A server that has lost what it had of the scope is told that
-    /// first, and asked again.
+    /// Keeps the new contents of the server's documents. A server that lost the scope's data gets it first, and then
+    /// the step again.
     fn learn(&mut self, dir: &Path, record: &Record, step: &Step, verdict: Verdict) -> Result<Verdict, StoreError> {
         if verdict.decision.reason == Reason::Lost {
             let at_home = self.go_home(dir, record, step)?;
@@ -162,7 +163,7 @@ impl<'a> Failover<'a> {
         Ok(verdict)
     }
 
-    /// Keeps documents that contain what is not kept yet.
+    /// Keeps documents with contents that are not kept yet.
     pub(crate) fn keep_news(&self, dir: &Path, record: &Record, step: &Step, seen: Seen) {
         let (server, scope) = (&self.server.shown, &step.scope);
         if !seen.restricts() && !record.keeps(server, scope, seen.born()) {
@@ -174,7 +175,7 @@ impl<'a> Failover<'a> {
         }
     }
 
-    /// Tells the server what it may not know, then asks it.
+    /// Sends the server what it may not know, then the step.
     #[cold]
     #[inline(never)]
     fn go_home(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
@@ -183,7 +184,7 @@ impl<'a> Failover<'a> {
         self.decided(server, verdict)
     }
 
-    /// The embedded store decides.
+    /// Decides by the embedded store.
     #[cold]
     #[inline(never)]
     fn stand_in(&self, step: &Step, server: StoreError) -> Result<Verdict, StoreError> {
@@ -193,7 +194,7 @@ impl<'a> Failover<'a> {
         let breaks = !quiet && server.concerns_all() && !self.slow;
         let stand_in =
             StandIn { server: &self.server.shown, why: &why, quiet, breaks, keeps: !server.is_full() && !self.slow };
-        // Many may want the files at once when a server goes: each gets its turn.
+        // Many processes may want the files at once when a server fails: each gets its turn.
         let deadline = self.deadline.max(self.latest());
         let decided = Embedded::new(self.config, deadline).and_then(|store| store.standing_in(stand_in).step(step));
         match decided {
@@ -207,7 +208,9 @@ impl<'a> Failover<'a> {
         }
     }
 
-    /// The server's verdict stands, but its journal could not take the entry: it is kept here, and shipped like a stand-in's.
+    /// Writes the entry of a server's verdict to the local journal where the server's journal could not take it.
+    ///
+    /// It is sent later, as an entry of a failover is.
     #[cold]
     #[inline(never)]
     pub(crate) fn journal_here(&self, dir: &Path, step: &Step, decided: &Decision) {
@@ -220,7 +223,7 @@ impl<'a> Failover<'a> {
         let _ = journal.append(&entry.line());
     }
 
-    /// Deletes what is over where a session begins; see [`expiry`].
+    /// Deletes expired files where a session begins; see [`expiry`].
     #[cold]
     #[inline(never)]
     fn clear_away(&self, dir: &Path, step: &Step) {
@@ -248,7 +251,7 @@ impl Store for Failover<'_> {
 }
 
 impl Failover<'_> {
-    /// As [`Store::step`], with this fleet's folder.
+    /// Works as [`Store::step`], with this fleet's folder.
     fn step_in(&mut self, dir: &Path, step: &Step) -> Result<Verdict, StoreError> {
         let mut record = server_record::read(dir);
         if (!self.optional || reached::ever(self.config))
@@ -282,7 +285,7 @@ impl Failover<'_> {
             },
             Route::Stays => Err(decider::staying()),
             Route::Home => self.meet_or_go_home(dir, &record, step),
-            // A person's word is not kept here because of what others found a moment ago.
+            // A person's command is not kept here because of an earlier failure of other requests.
             Route::Away if step.event.is_persons() && !decider::stays(dir, &step.scope) => {
                 self.meet_or_go_home(dir, &record, step)
             }
@@ -297,7 +300,7 @@ impl Failover<'_> {
         };
         let asked = match asked {
             Err(e) if !self.met => match self.stand_in(step, e) {
-                // Another process met the server while this one asked for the lock.
+                // Another process reached the server while this one waited for the lock.
                 Err(StoreError::Met) => self.go_home(dir, &record, step),
                 decided => return decided,
             },
@@ -313,7 +316,7 @@ impl Failover<'_> {
         }
     }
 
-    /// The configuration named another store before.
+    /// Handles a configuration that named another store before.
     #[cold]
     #[inline(never)]
     fn hand_over(&self, dir: &Path) -> Result<Record, StoreError> {
@@ -329,8 +332,10 @@ impl Failover<'_> {
         if self.met { self.go_home(dir, record, step) } else { self.meet(dir, step) }
     }
 
-    /// Asks a server where none ever was. That it is there is noted under the fleet's lock before anything is asked of it: from
-    /// then on files are no choice of their own any more, and the server is told what they decided until then.
+    /// Sends the first step to a server that was never there before.
+    ///
+    /// This machine notes under the fleet's lock that the server exists, before it sends any request. From then on
+    /// files are no longer the configured choice, and the server receives what they decided until then.
     #[cold]
     #[inline(never)]
     fn meet(&mut self, dir: &Path, step: &Step) -> Result<Verdict, StoreError> {
@@ -344,7 +349,7 @@ impl Failover<'_> {
         self.decided(server, verdict)
     }
 
-    /// Asks a server once more that was slow on a busy machine: it is not away, and a quota must not be used twice for that.
+    /// Retries a server that was slow on a busy machine: it is not away, and a quota must not be used twice for that.
     #[cold]
     #[inline(never)]
     fn ask_longer(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
@@ -355,14 +360,16 @@ impl Failover<'_> {
         };
         let is_open = record.breaker_of(&self.server.shown).is_some();
         self.slow = matches!(e, StoreError::TimedOut { .. }) && !is_open && !starvation::is_silent(dir);
-        // It decides for the others meanwhile.
+        // The server decides for other machines meanwhile.
         if self.slow && step.event.asks().is_some() { Err(e) } else { self.stand_in(step, e) }
     }
 }
 
 impl Failover<'_> {
-    /// Asks a server again that takes no more connections. It decides for others meanwhile, so that a request is refused rather
-    /// than decided beside it. Any other event is kept in files, and sent with the next step.
+    /// Retries a server that takes no more connections.
+    ///
+    /// The server decides for others meanwhile, so a request is refused rather than decided a second time here. Any
+    /// other event is kept in files, and sent with the next step.
     #[cold]
     #[inline(never)]
     fn ask_when_there_is_room(
@@ -382,7 +389,7 @@ impl Failover<'_> {
             clock::sleep(pause);
             match self.go_home(dir, record, step) {
                 Err(e) if e.is_full() => full = e,
-                // A request is refused all the same: the next one finds out what it was.
+                // A request is refused in both cases, and the next request finds the cause.
                 Err(e) => {
                     full = e;
                     break;

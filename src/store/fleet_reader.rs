@@ -1,4 +1,4 @@
-//! Who is there: every session and every held scope of a fleet, for the commands that people use.
+//! Reads every session and every held scope of a fleet, for the commands that people use.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -41,14 +41,14 @@ use crate::text;
 
 /// How long the whole list may take.
 const WITHIN: Duration = Duration::from_secs(5);
-/// How many are asked for in one write; twice as many may be on their way.
+/// The number of documents read in one write; twice as many may be on their way.
 pub(crate) const AT_ONCE: usize = 250;
 pub(crate) const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// A session and its id, encoded.
 pub type Session = (String, SessionState);
 
-/// Where the list is read.
+/// The store from which the list is read.
 pub struct Roll<'a> {
     pub(crate) config: &'a Config,
     /// The server; without one, the files of this machine.
@@ -59,20 +59,22 @@ pub struct Roll<'a> {
 }
 
 impl<'a> Roll<'a> {
-    /// Opens the store that would decide a step now: the server, or this machine's files where the server cannot be asked,
-    /// would refuse, or is left alone by the breaker.
+    /// Opens the store that would decide a step now.
+    ///
+    /// That is the server, or this machine's files where the server is unreachable, would refuse, or is left alone by
+    /// the breaker.
     #[must_use]
     pub fn open(config: &'a Config) -> Self {
         Self::open_for(config, WITHIN)
     }
 
-    /// As [`Roll::open`], but an open breaker keeps it from no server: for commands that change something.
+    /// Works as [`Roll::open`], but ignores an open breaker: for commands that change something.
     #[must_use]
     pub fn open_to_change(config: &'a Config) -> Self {
         Self::of(config, decider::find(config, WITHIN, Breaker::Passed), Instant::now() + WITHIN)
     }
 
-    /// As [`Roll::open`], with so much time for that and for all that is asked afterwards.
+    /// Works as [`Roll::open`], with this time for it and for all later reads.
     #[must_use]
     pub fn open_for(config: &'a Config, within: Duration) -> Self {
         let begun = Instant::now();
@@ -91,50 +93,51 @@ impl<'a> Roll<'a> {
         Self { config, server, away, unread: None }
     }
 
-    /// Reads this machine's files from now on, since the server gave this error.
+    /// Reads this machine's files from now on, because the server gave this error.
     pub(crate) fn give_up(&mut self, why: StoreError) {
         self.server = None;
         self.away = Some(why);
     }
 
-    /// Why the journal is only this machine's, where the server that decides did not show its own.
+    /// Returns why the journal is only this machine's, where the deciding server did not return its own.
     pub fn take_unread(&mut self) -> Option<StoreError> {
         self.unread.take()
     }
 
-    /// The error of a server that takes no more connections, where that is why only this machine's files are read.
+    /// Returns the error of a server that takes no more connections, where only this machine's files are read because
+    /// of it.
     pub(crate) fn take_full(&mut self) -> Option<StoreError> {
         self.away.take_if(|why| why.is_full())
     }
 
-    /// What it is read by: the configuration, and the server where one answers.
+    /// Returns the configuration, and the server where one answers.
     pub(crate) fn parts(&mut self) -> (&'a Config, Option<&mut Link<'a>>) {
         (self.config, self.server.as_mut())
     }
 
-    /// Why the list is only this machine's, where the configured server could not be reached.
+    /// Returns why the list is only this machine's, where the configured server could not be reached.
     #[must_use]
     pub fn away(&self) -> Option<&StoreError> {
         self.away.as_ref()
     }
 
-    /// The server that answers (its URL without a password), where one does.
+    /// Returns the server that answers (its URL without a password), where one does.
     #[must_use]
     pub fn server(&self) -> Option<&'a str> {
         self.server.as_ref().map(|link| link.server().shown.as_str())
     }
 
-    /// Every session that is remembered, the last seen first.
+    /// Returns every session that is remembered, the last seen first.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub fn sessions(&mut self) -> Result<Vec<Session>, StoreError> {
         let mut all: Vec<Session> = match &mut self.server {
             None => sessions_here(self.config)?,
             Some(link) => {
                 let names = link.ask(&[index(self.config, "session")])?.pop().unwrap_or(Value::Nil);
                 let (mut all, others) = documents(self.config, link, Kind::Session, names_in(names))?;
-                // This machine's files decide for a session whose key is of another type there.
+                // This machine's files decide for a session that has a key of another type on the server.
                 let dir = decider::dir(self.config);
                 all.extend(others.iter().filter_map(|id| Some((id.clone(), session_here(dir.as_deref()?, id)?))));
                 all
@@ -144,10 +147,10 @@ impl<'a> Roll<'a> {
         Ok(all)
     }
 
-    /// A session; `None` where the store knows nothing of it.
+    /// Returns a session; `None` where the store does not know it.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub fn session(&mut self, id: &str) -> Result<Option<SessionState>, StoreError> {
         let dir = decider::dir(self.config);
         let here = || dir.as_deref().and_then(|dir| session_here(dir, id));
@@ -157,20 +160,20 @@ impl<'a> Roll<'a> {
         Ok(found.or_else(|| here().filter(|_| !others.is_empty())).filter(|session: &SessionState| session.seen > 0))
     }
 
-    /// Every scope with a hold that is not known to be over.
+    /// Returns every scope with a hold that is not known to be over.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub fn holds(&mut self) -> Result<Vec<(String, Hold)>, StoreError> {
         let now = self.now()?;
         let holds = self.scopes()?.into_iter().filter_map(|(scope, state)| Some((scope, state.hold?)));
         Ok(holds.filter(|(_, hold)| hold.holds(now)).collect())
     }
 
-    /// Every scope that is remembered, as whoever decides for it now knows it; without its quotas' admissions.
+    /// Returns every scope as the store that decides for it knows it, without its quotas' admissions.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub fn scopes(&mut self) -> Result<Vec<(String, ScopeState)>, StoreError> {
         Ok(match &mut self.server {
             None => scope_files(self.config)?.into_iter().map(|(scope, file)| (scope, file.as_known())).collect(),
@@ -181,10 +184,10 @@ impl<'a> Roll<'a> {
         })
     }
 
-    /// All that a step of this scope and session would be decided from.
+    /// Returns the state that a step of this scope and session would be decided from.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub fn state(&mut self, scope: &str, session: &str) -> Result<State, StoreError> {
         let fleet = &self.config.fleet;
         let Some(link) = &mut self.server else {
@@ -197,25 +200,25 @@ impl<'a> Roll<'a> {
             fleet.hold = fleet_hold_here(self.config)?;
             return Ok(State { fleet, scope, session });
         };
-        // As a stop would find it.
+        // The state is read as for a Stop event.
         let stop = Event::Stop { rest: None };
         let load = Load::for_people(self.config, link.server(), scope, session, &stop);
         let answers = link.ask(&load.questions())?;
         Ok(load.answers(answers)?.state())
     }
 
-    /// The clock of the store that answers.
+    /// Returns the clock of the store that answers.
     ///
     /// # Errors
-    /// When it does not say.
+    /// When the store does not return it.
     pub fn now(&mut self) -> Result<Ms, StoreError> {
         self.server.as_mut().map_or_else(|| Ok(clock::host_ms()), server_now)
     }
 
-    /// The fleet's hold, if one is in force.
+    /// Returns the fleet's hold, if one is in force.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub fn fleet_hold(&mut self) -> Result<Option<Hold>, StoreError> {
         let Some(link) = &mut self.server else { return fleet_hold_here(self.config) };
         let answer = link.ask(&[load::get(&Keys::of(&self.config.fleet).fleet())])?.pop().unwrap_or(Value::Nil);
@@ -224,12 +227,12 @@ impl<'a> Roll<'a> {
     }
 }
 
-/// The fleet's hold as this machine knows it, if one is in force.
+/// Returns the fleet's hold as this machine knows it, if one is in force.
 pub(crate) fn fleet_hold_here(config: &Config) -> Result<Option<Hold>, StoreError> {
     let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;
     let file = state_file::peek::<FleetFile>(&state_file::fleet(&dir));
     let record = server_record::read(&dir);
-    // The server's, or that of the server that decided until the configuration named files.
+    // The hold is the server's, or that of the server that decided until the configuration named files.
     let left = file.as_ref().is_some_and(|file| file.left).then(|| record.as_ref().map(|r| r.store.as_str())).flatten();
     let of = server(config).map(|(server, _)| server.shown.as_str()).or(left);
     let said = of.zip(record.as_ref()).and_then(|(server, r)| r.fleet_hold(server).cloned());
@@ -238,9 +241,9 @@ pub(crate) fn fleet_hold_here(config: &Config) -> Result<Option<Hold>, StoreErro
     Ok(hold.filter(|hold| hold.holds(now)))
 }
 
-/// Leaves the sessions that can be named, each once, the last seen first.
+/// Keeps the sessions that can be named, each once, the last seen first.
 pub(crate) fn sort_out(all: &mut Vec<Session>) {
-    // What was planted under a name that is none would be shown as it is, and asked for by it.
+    // A planted invalid name would be printed raw and used in requests.
     all.retain(|(id, s)| s.seen > 0 && text::is_encoded(id) && text::is_encoded(&s.scope));
     all.sort_by_key(|(_, s)| std::cmp::Reverse(s.seen));
     let distinct: HashSet<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
@@ -250,13 +253,13 @@ pub(crate) fn sort_out(all: &mut Vec<Session>) {
     }
 }
 
-/// Its clock decides, not ours.
+/// Returns the server's clock, which decides instead of this machine's.
 fn server_now(link: &mut Link<'_>) -> Result<Ms, StoreError> {
     let answer = link.ask(&[cmd("TIME")])?.pop().unwrap_or(Value::Nil);
     load::time(&answer).ok_or_else(|| link.nonsense(&answer))
 }
 
-/// The file of every scope on this machine.
+/// Returns the file of every scope on this machine.
 pub(crate) fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, StoreError> {
     let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;
     let names = names_of_files(&dir, paths::SCOPES)?;
@@ -265,7 +268,7 @@ pub(crate) fn scope_files(config: &Config) -> Result<Vec<(String, ScopeFile)>, S
     Ok(names.into_iter().zip(files).filter_map(|(name, file)| Some((name, file?))).collect())
 }
 
-/// Every session that is known on this machine.
+/// Returns every session that is known on this machine.
 pub(crate) fn sessions_here(config: &Config) -> Result<Vec<Session>, StoreError> {
     let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;
     let ids = names_of_files(&dir, paths::SESSIONS)?;
@@ -280,7 +283,7 @@ pub(crate) fn sessions_here(config: &Config) -> Result<Vec<Session>, StoreError>
     Ok(current.map(|(id, file)| (id, as_known(file))).collect())
 }
 
-/// A session as it is known on this machine.
+/// Returns a session as it is known on this machine.
 pub(crate) fn session_here(dir: &Path, id: &str) -> Option<SessionState> {
     let file = state_file::peek::<SessionFile>(&state_file::session(dir, id))?;
     let scope = Some(&file.session.scope).filter(|scope| text::is_encoded(scope));
@@ -288,7 +291,7 @@ pub(crate) fn session_here(dir: &Path, id: &str) -> Option<SessionState> {
     is_current(id, &file, scope.as_ref()).then(|| as_known(file))
 }
 
-/// The session as this machine knows it. What the server answered it last, if no restriction stands in its way, was not kept.
+/// Returns the session as this machine knows it. The server's last answer without a restriction was not kept.
 fn as_known(file: SessionFile) -> SessionState {
     let last_reason = if file.mirror { String::new() } else { file.session.last_reason };
     SessionState { last_reason, ..file.session }
@@ -298,7 +301,7 @@ fn is_current(id: &str, file: &SessionFile, scope: Option<&ScopeFile>) -> bool {
     file.session.scope.is_empty() || file.is_current(id, scope)
 }
 
-/// The names of the files in the folders of a folder, and of those in the folder itself, as the layout before had them.
+/// Returns the names of the files in a folder's folders, and of those in the folder itself (the earlier layout).
 fn names_of_files(dir: &Path, folder: &str) -> Result<Vec<String>, StoreError> {
     let folder = dir.join(folder);
     let entries = match fs::read_dir(&folder) {
@@ -317,19 +320,19 @@ fn names_of_files(dir: &Path, folder: &str) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// The documents of a kind by name, and the names of those that are none.
+/// The documents of a kind by name, and the names without a readable document.
 pub(crate) type Documents<T> = (Vec<(String, T)>, Vec<String>);
 
 /// A kind of documents that an index names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
-    /// Sessions.
+    /// The sessions.
     Session,
-    /// Scopes.
+    /// The scopes.
     Scope,
 }
 
-/// The fleet's state, by the answer to the question for its document.
+/// Returns the fleet's state from the reply to the read of its document.
 ///
 /// # Errors
 /// When it is of a newer format.
@@ -339,14 +342,14 @@ pub(crate) fn fleet(config: &Config, link: &Link<'_>, answer: &Value) -> Result<
     Ok(load::document(link.server(), key, answer, unknown)?.0.state)
 }
 
-/// The command that asks an index for every name of a kind.
+/// Returns the command that reads every name of a kind from an index.
 pub(crate) fn index(config: &Config, kind: &str) -> Cmd {
     let mut index = cmd("ZRANGE");
     index.arg(Keys::of(&config.fleet).index(kind)).arg(0).arg(-1);
     index
 }
 
-/// The names that an index answers; what is none is passed over.
+/// Returns the names in an index's reply and skips invalid ones.
 pub(crate) fn names_in(answer: Value) -> Vec<String> {
     let mut names = Vec::<String>::from_redis_value(answer).unwrap_or_default();
     names.iter_mut().for_each(|name| name.truncate(session_index::id(name).len()));
@@ -354,7 +357,7 @@ pub(crate) fn names_in(answer: Value) -> Vec<String> {
     names
 }
 
-/// The documents of a kind with these names.
+/// Returns the documents of a kind with these names.
 pub(crate) fn documents<T: DeserializeOwned + Send>(
     config: &Config,
     link: &mut Link<'_>,
@@ -377,7 +380,7 @@ pub(crate) fn documents<T: DeserializeOwned + Send>(
     let mut asked = some();
     send(link, &asked)?;
     while !asked.is_empty() {
-        // The server works on these while the answers to those are read.
+        // The server works on these reads while the earlier replies are parsed.
         let next = some();
         send(link, &next)?;
         for name in std::mem::replace(&mut asked, next) {

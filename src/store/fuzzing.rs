@@ -1,4 +1,4 @@
-//! What the fuzzers in `fuzz/` reach besides the public items. No other build has it.
+//! The internal functions that the fuzzers in `fuzz/` reach. No other build contains them.
 
 use redis::Value;
 
@@ -27,56 +27,56 @@ use crate::store::server::connection;
 use crate::store::server::load;
 use crate::store::server::load::Load;
 
-/// The bytes of a scope's file as the embedded store reads them.
+/// Reads the bytes of a scope's file as the embedded store does.
 #[must_use]
 pub fn scope_file(bytes: &[u8]) -> Option<ScopeState> {
     serde_json::from_slice::<ScopeFile>(bytes).ok().map(|file| file.scope)
 }
 
-/// The bytes of a session's file as the embedded store reads them.
+/// Reads the bytes of a session's file as the embedded store does.
 #[must_use]
 pub fn session_file(bytes: &[u8]) -> Option<SessionState> {
     serde_json::from_slice::<SessionFile>(bytes).ok().map(|file| file.session)
 }
 
-/// The bytes of a fleet's file as the embedded store reads them.
+/// Reads the bytes of a fleet's file as the embedded store does.
 #[must_use]
 pub fn fleet_file(bytes: &[u8]) -> Option<FleetState> {
     serde_json::from_slice::<FleetFile>(bytes).ok().map(|file| file.fleet)
 }
 
-/// What is made of an error that a server answers.
+/// Returns the error that an error reply of a server becomes.
 #[must_use]
 pub fn refused(server: &Server, said: &redis::ServerError) -> StoreError {
     connection::refused(server, &connection::error_text(said))
 }
 
-/// What a step makes of a server's answers to its questions.
+/// The result of a step from a server's replies to its reads.
 pub struct Asked {
     /// The server's clock.
     pub now: Ms,
-    /// All that it is decided from.
+    /// The state that the step is decided from.
     pub before: State,
     /// The decision.
     pub decision: Decision,
-    /// The state after it.
+    /// The state after the decision.
     pub after: State,
-    /// What a person should know of the documents.
+    /// The notes about the documents for a person.
     pub notes: Vec<String>,
     /// The commit, as it is sent; empty where nothing is to be committed.
     pub commit: Vec<u8>,
 }
 
-/// How many questions a step has.
+/// Returns the number of reads of a step.
 #[must_use]
 pub fn questions(config: &Config, server: &Server, step: &Step) -> usize {
     Load::of(config, server, step).questions().len()
 }
 
-/// Decides a step from the answers to its questions.
+/// Decides a step from the replies to its reads.
 ///
 /// # Errors
-/// When there is nothing to decide from.
+/// When the replies contain nothing to decide from.
 pub fn asked(config: &Config, server: &Server, step: &Step, answers: Vec<Value>) -> Result<Asked, StoreError> {
     let loaded = Load::of(config, server, step).answers(answers)?;
     let before = loaded.state();
@@ -90,17 +90,17 @@ pub fn asked(config: &Config, server: &Server, step: &Step, answers: Vec<Value>)
     Ok(Asked { now: loaded.now, before, decision, after, notes: loaded.notes(), commit: call })
 }
 
-/// How many questions the bringing of a scope's file has; `None` where the file cannot be read.
+/// Returns the number of reads before a scope's file is sent; `None` where the file cannot be read.
 #[must_use]
 pub fn carry_questions(config: &Config, scope: &str, file: &[u8], now: Ms) -> Option<usize> {
     let file = serde_json::from_slice::<ScopeFile>(file).ok()?;
     Some(carry(config, scope, &file, &sessions(now), now).questions().len())
 }
 
-/// Brings a scope's file to a server with these answers; returns the commit as it is sent, and the server's epoch.
+/// Merges a scope's file into a server with these replies; returns the commit as it is sent, and the server's epoch.
 ///
 /// # Errors
-/// When it cannot be brought.
+/// When it cannot be merged.
 pub fn carried(
     config: &Config,
     server: &Server,
@@ -113,7 +113,7 @@ pub fn carried(
     Ok((commit.call("EVALSHA", COMMIT_SHA).get_packed_command(), seen.born().to_owned()))
 }
 
-/// The sessions that the file lists.
+/// Returns the sessions that the file lists.
 fn sessions(now: Ms) -> [(String, SessionFile); 1] {
     let rest = Some(Rest {
         kind: RestKind::Rest,
@@ -136,19 +136,19 @@ fn carry<'a>(
     Carry { config, scope, file, sessions, fleet: None, starts_interval: file.away.is_some(), known_born: "", now }
 }
 
-/// Whether the answer to a commit says that it was applied; `None` for an answer that is none.
+/// Returns whether a commit was applied, by its reply; `None` for an invalid reply.
 #[must_use]
 pub fn committed(answer: &Value) -> Option<bool> {
     commit::committed(answer).map(|committed| matches!(committed, Committed::Done { .. }))
 }
 
-/// The server's clock, by its answer.
+/// Returns the server's clock, by its reply.
 #[must_use]
 pub fn time(answer: &Value) -> Option<Ms> {
     load::time(answer)
 }
 
-/// A stored whole number.
+/// Parses a stored whole number.
 #[must_use]
 pub fn whole(text: &str) -> Option<Ms> {
     load::whole(text)

@@ -1,5 +1,6 @@
-//! Where the state lives: a Redis-protocol server, or plain files on one machine. A store answers one question,
-//! [`Store::step`]; a verdict it returns is committed.
+//! The stores of the state: a Redis-protocol server, or plain files on one machine.
+//!
+//! A store has one operation, [`Store::step`]; a verdict that it returns is committed.
 
 pub mod files;
 pub mod fleet_reader;
@@ -32,16 +33,16 @@ pub(crate) use failover::reached::ever as ever_reached;
 /// How long a connection may take to open, within the budget of a verdict.
 pub const CONNECT: Duration = Duration::from_millis(100);
 
-/// A place that keeps state and decides.
+/// A store that keeps state and decides.
 pub trait Store {
-    /// Applies one event, decides what it asks, journals it, and commits all of that in one atomic operation.
+    /// Applies one event, decides its admission request, journals it, and commits all of that in one atomic operation.
     ///
     /// # Errors
     /// When nothing is known to be committed. The caller must then refuse; an admission may be burnt, never doubled.
     fn step(&mut self, step: &Step) -> Result<Verdict, StoreError>;
 }
 
-/// The server that the configuration names, and whether it need not be there; `None` where files are the choice.
+/// Returns the configured server, and whether it is optional; `None` where files are the choice.
 pub(crate) fn server(config: &Config) -> Option<(&Server, bool)> {
     match &config.store {
         StoreChoice::Embedded => None,
@@ -50,10 +51,10 @@ pub(crate) fn server(config: &Config) -> Option<(&Server, bool)> {
     }
 }
 
-/// The store that the configuration names; the verdict must be there by `deadline`, and nothing is opened yet.
+/// Returns the store that the configuration names, with `deadline` for its verdict. It opens nothing yet.
 ///
-/// `auto` is the server on port 18000; where nobody listens and none was ever reached, files. A server that cannot be asked
-/// has the embedded store to stand in.
+/// `auto` is the server on port 18000, or files where no server listens and none was ever reached. The embedded store
+/// replaces a server that is unreachable.
 ///
 /// # Errors
 /// When files are the choice and there is no state folder.
@@ -64,8 +65,8 @@ pub fn open<'a>(config: &'a Config, deadline: Instant) -> Result<Box<dyn Store +
     })
 }
 
-/// Sends to the store that the configuration names over the connection in `line`, where there is one, and keeps in it the
-/// one that gave the verdict.
+/// Sends to the configured store over the connection in `line`, if there is one, and keeps there the one that gave the
+/// verdict.
 ///
 /// # Errors
 /// As [`open`] and `send`; then no connection is kept.

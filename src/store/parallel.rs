@@ -1,12 +1,12 @@
-//! Work on many small things, spread over the cores: for the commands that read every session of a fleet.
+//! Spreads work on many small items over the cores, for the commands that read every session of a fleet.
 
 use std::num::NonZero;
 use std::thread;
 
-/// Fewer are not worth a thread.
+/// The smallest number of items that is worth a thread.
 const LEAST: usize = 200;
 
-/// What `work` makes of each item, in their order.
+/// Returns the result of `work` for each item, in the order of the items.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let part = items.len().div_ceil(cores).max(LEAST);

@@ -1,4 +1,4 @@
-//! Where Willy's words go: a stream of his own on the server, a file of his own beside the journal.
+//! The output of Willy's reflections: a stream on the server, a file beside the journal.
 
 use std::fs;
 use std::io::Write;
@@ -15,10 +15,10 @@ use crate::store::fleet_reader::Roll;
 
 /// The stream on the server.
 pub const STREAM: &str = "reflect.willy";
-/// About how many entries it keeps.
+/// The approximate number of entries in the stream.
 const KEPT: u32 = 1000;
 
-/// The file in a fleet's folder, and what it is renamed to when it has grown to so many bytes.
+/// The file in a fleet's folder, and its new name when it has grown to `ROTATE_AT` bytes.
 const FILE: &str = "reflect.willy.jsonl";
 const PREVIOUS: &str = "reflect.willy.1.jsonl";
 const ROTATE_AT: u64 = 8 * 1024 * 1024;
@@ -56,10 +56,10 @@ impl Roll<'_> {
         written.map_err(|cause| StoreError::Files { doing: "write", path, cause })
     }
 
-    /// Tells whoever listens on a channel of the server; nobody can where there is none.
+    /// Publishes a message on a channel of the server; does nothing where there is no server.
     ///
     /// # Errors
-    /// When the server refuses or falls silent.
+    /// When the server refuses or does not answer.
     pub fn publish(&mut self, channel: &str, message: &str) -> Result<(), StoreError> {
         let Some(link) = &mut self.server else { return Ok(()) };
         link.ask(&[cmd("PUBLISH").arg(channel).arg(message).clone()]).map(|_| ())

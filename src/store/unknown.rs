@@ -1,20 +1,22 @@
-//! The fields of a document that its state does not write, at whatever depth: a newer program's. They are carried over.
+//! The fields of a document that its state does not write, at any depth. A newer program wrote them, and they are
+//! carried over.
 
 use serde_json::{Map, Value};
 
-/// The fields.
+/// The unknown fields of one object.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Unknown {
     fields: Map<String, Value>,
-    /// Those inside of the objects that are known.
+    /// The unknown fields inside of the known objects.
     inner: Vec<(String, Unknown)>,
 }
 
 impl Unknown {
-    /// What a text has beside `own`, which the program wrote of the state that it read there.
+    /// Returns the fields of a text that are missing in `own`, which the program wrote from the state that it read
+    /// there.
     ///
     /// # Errors
-    /// When one of them is no JSON.
+    /// When one of the texts is no JSON.
     pub(crate) fn of(text: &[u8], own: &[u8]) -> serde_json::Result<Self> {
         Ok(match (serde_json::from_slice(text)?, serde_json::from_slice(own)?) {
             (Value::Object(all), Value::Object(own)) => Self::between(all, &own),
@@ -41,15 +43,15 @@ impl Unknown {
         unknown
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no unknown fields.
     pub(crate) fn is_empty(&self) -> bool {
         self.fields.is_empty() && self.inner.is_empty()
     }
 
-    /// What the program writes, with these fields. Those inside of an object that is gone go with it.
+    /// Returns the program's text with these fields. The fields of an object that is gone are dropped.
     ///
     /// # Errors
-    /// When it is no JSON.
+    /// When the text is no JSON.
     pub(crate) fn carried(&self, written: &str) -> serde_json::Result<String> {
         let mut value: Value = serde_json::from_str(written)?;
         self.carry(&mut value);

@@ -1,4 +1,4 @@
-//! What this machine decided or keeps, brought to the server before the server decides again.
+//! The decisions and documents of this machine, sent to the server before the server decides again.
 
 use redis::{Cmd, Value, cmd};
 
@@ -41,7 +41,7 @@ pub(crate) struct Carry<'a> {
     /// The sessions that the scope's file lists.
     pub(crate) sessions: &'a [(String, SessionFile)],
     pub(crate) fleet: Option<&'a FleetSeen>,
-    /// Whether the minimum interval begins: another store may have admitted the scope.
+    /// Whether the minimum interval begins, because another store may have admitted the scope.
     pub(crate) starts_interval: bool,
     /// The server's epoch as this machine knows it.
     pub(crate) known_born: &'a str,
@@ -58,7 +58,7 @@ struct Found {
 }
 
 impl Carry<'_> {
-    /// What is asked of the server first.
+    /// Returns the reads that come first.
     pub(crate) fn questions(&self) -> Vec<Cmd> {
         let keys = Keys::of(&self.config.fleet);
         let mut all = vec![cmd("TIME"), get(&keys.fleet()), get(&keys.scope(self.scope))];
@@ -89,17 +89,17 @@ impl Carry<'_> {
         Ok(Found { now, fleet, scope, sessions, set_aside })
     }
 
-    /// The commit that brings all of it, and the server's documents after it.
+    /// Returns the commit that sends all of it, and the server's documents after it.
     ///
     /// # Errors
-    /// When what the server has is of a newer format.
+    /// When a document of the server is of a newer format.
     pub(crate) fn merge(&self, server: &Server, answers: Vec<Value>) -> Result<(Commit, Seen), StoreError> {
         let found = self.found(server, answers)?;
         let clocks = self.clocks(found.now);
         let keys = Keys::of(&self.config.fleet);
         let fleet = self.fleet(&found);
         let base = self.file.base.as_ref();
-        // A base of another store epoch is none: the server has lost what it had.
+        // A base of another store epoch does not count, because the server has lost that data.
         let known = base.filter(|base| is_common(&base.born, &fleet.born));
         let here = if self.file.away.is_some() { Some(&self.file.scope) } else { base.map(|base| &base.scope) };
         let mut scope = found.scope.state.clone();
@@ -150,7 +150,7 @@ impl Carry<'_> {
         Clocks { here: self.now, there }
     }
 
-    /// The fleet's document with what was decided here.
+    /// Returns the fleet's document with the decisions made here.
     fn fleet(&self, found: &Found) -> FleetState {
         let mut fleet = found.fleet.state.clone();
         if !self.known_born.is_empty() && self.known_born != fleet.born && fleet.lost.is_none() {
@@ -173,7 +173,7 @@ impl Carry<'_> {
         merge::fleet(base, &here, &fleet, clocks)
     }
 
-    /// The admissions made here that a limit may still count. Each counts once, however often it is brought.
+    /// Adds the admissions made here that a limit may still count. Each counts once, however often it is sent.
     fn admissions(&self, commit: &mut Commit, keys: Keys<'_>, clocks: Clocks) {
         let Some(away) = &self.file.away else { return };
         let policy = &self.config.policy;
@@ -193,7 +193,7 @@ impl Carry<'_> {
     }
 }
 
-/// Whether both stores had a document in common, by the epoch of the server when it was seen and now.
+/// Returns whether both stores had a document in common, by the server's epoch when it was seen and its epoch now.
 fn is_common(seen: &str, born: &str) -> bool {
     #[cfg(test)]
     if is_broken(Variant::ReleaseForgotten) || is_broken(Variant::BaseOfAnotherEpoch) {

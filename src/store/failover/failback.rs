@@ -1,4 +1,4 @@
-//! The way back to the server: what is kept here is brought to it, and its documents are kept.
+//! Failback: the server receives what is kept here, and its documents are kept.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -36,7 +36,7 @@ use crate::store::server::Dragonfly;
 use crate::text;
 
 impl Failover<'_> {
-    /// Brings the server what is kept here, asks it, and keeps what it has then.
+    /// Sends the server what is kept here, then the step, and keeps the server's documents.
     pub(crate) fn decide_at_home(
         &self,
         dir: &Path,
@@ -46,7 +46,7 @@ impl Failover<'_> {
     ) -> Result<Verdict, StoreError> {
         let told = record.fleet(&self.server.shown).and_then(|fleet| fleet.here.as_ref());
         let mut known = String::new();
-        // Others of this scope may be deciding here right now.
+        // Other processes may be deciding for this scope here right now.
         for _ in 0..3 {
             let Some(fleet) = self.tell(dir, record, &step.scope, server)? else { continue };
             if !fleet.born.is_empty() {
@@ -56,7 +56,7 @@ impl Failover<'_> {
             }
             let verdict = server.step(step, &known)?;
             if verdict.decision.reason == Reason::Lost {
-                // It is told what the scope's file holds, and asked as what it is now.
+                // The server receives the contents of the scope's file, and then the step with its present epoch.
                 known = verdict.decision.born;
                 continue;
             }
@@ -71,13 +71,14 @@ impl Failover<'_> {
             }
             return Ok(verdict);
         }
-        // The server did answer: whoever tried it has found it well.
+        // The server did answer, so the try shows that it is well.
         probe::close_breaker(dir);
         Err(StoreError::Away { why: "other asks of this scope are still decided on this machine".to_owned() })
     }
 
-    /// Brings the server what is kept here for it. Returns its documents after that, or `None` when the scope's file went on
-    /// meanwhile.
+    /// Sends the server what is kept here for it, and returns its documents after that.
+    ///
+    /// Returns `None` when other steps changed the scope's file meanwhile.
     fn tell(
         &self,
         dir: &Path,
@@ -97,12 +98,12 @@ impl Failover<'_> {
         if file.is_none() && fleet.is_none() && !lost && !comes_from_another {
             return Ok(Some(FleetState::default()));
         }
-        // What others may have written here is brought nowhere.
+        // Data that other users may have written here is not sent.
         ownership::check(dir)?;
         let mut file = file.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
         file.rebase(now);
         if lost || is_of_files {
-            // Whatever was decided here is not known any more, but when it may have been: until now.
+            // The decisions made here are lost. They may have been made at any time until now.
             file.away = Some(Away::default());
         }
         if let Some(fleet) = &mut fleet {
@@ -125,7 +126,7 @@ impl Failover<'_> {
         Ok(is_done.then_some(merged).flatten())
     }
 
-    /// Notes that the server has a scope's file that cannot be read: it would be told of it with every request.
+    /// Notes that the server has the data of an unreadable scope file; otherwise every request would send it again.
     fn set_aside(&self, dir: &Path, scope: &str) -> Result<(), StoreError> {
         let _lock = files::lock(dir, self.servers_deadline(), self.config.budget)?;
         let now = clock::host_ms();
@@ -139,7 +140,8 @@ impl Failover<'_> {
         Ok(())
     }
 
-    /// Gives the scope back to the server, which has been told of `told`; false when the scope's file went on meanwhile.
+    /// Gives the scope back to the server, which has received `told`; false when other steps changed the scope's file
+    /// meanwhile.
     fn give_back(
         &self,
         dir: &Path,
@@ -168,8 +170,10 @@ impl Failover<'_> {
         Ok(true)
     }
 
-    /// Keeps the server's documents (by this machine's clock), should it fall silent. It concerns no verdict: what cannot be
-    /// kept is not. `told` is the fleet as it was decided here, where the server has been told of that.
+    /// Keeps the server's documents (by this machine's clock) for a later failover.
+    ///
+    /// This concerns no verdict, so a failure is ignored. `told` is the fleet as it was decided here, where the server
+    /// has received that.
     #[cold]
     #[inline(never)]
     pub(crate) fn keep(&self, dir: &Path, step: &Step, seen: &Seen, told: Option<&FleetState>, is_home: bool) {
@@ -201,7 +205,7 @@ impl Failover<'_> {
         };
         let mut written = false;
         if let Some(mut file) = found.take_if(|file| file.away.is_some()) {
-            // It was taken over meanwhile, and contains more than this answer.
+            // The scope was taken over meanwhile, and its file contains more than this answer.
             file.see_beside(seen, &born);
             written = put(&mut changes, &file);
         } else if !scope.is_empty() {
@@ -217,7 +221,7 @@ impl Failover<'_> {
             written =
                 (is_kept || had_base) && put_seen(&mut changes, dir, scope, &kept).is_ok() && put(&mut changes, &file);
         }
-        // Marked first: without that no request would look into the file.
+        // The mark is written first: without it no request would read the file.
         if record != before && server_record::write(dir, &record).is_err() {
             return;
         }
@@ -227,7 +231,7 @@ impl Failover<'_> {
     }
 }
 
-/// On a full disk a file can still be removed: the server has been told what these files held.
+/// Removes files that the server has the contents of: on a full disk a file can still be removed.
 fn remove_told(dir: &Path, scope: &Path, sessions: &[(String, SessionFile)]) -> io::Result<()> {
     match fs::remove_file(transaction::path(dir)) {
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
@@ -240,7 +244,7 @@ fn remove_told(dir: &Path, scope: &Path, sessions: &[(String, SessionFile)]) -> 
     Ok(())
 }
 
-/// Puts the sessions' documents into their files, but for one that was decided here in another scope.
+/// Writes the sessions' documents into their files, except a session that was decided here in another scope.
 fn put_seen(
     changes: &mut Transaction<'_>,
     dir: &Path,
@@ -249,7 +253,7 @@ fn put_seen(
 ) -> Result<(), StoreError> {
     for (id, session) in kept {
         let known = state_file::peek::<SessionFile>(&state_file::session(dir, id));
-        // What was decided here in another scope the server has still to be told.
+        // The server still has to receive the decisions made here in another scope.
         if known.is_none_or(|known| !is_untold(dir, id, scope, &known)) {
             let before = Before::read::<SessionFile>(&state_file::session(dir, id));
             changes.put(paths::session(id), &SessionFile::seen(session.clone()), &before)?;
@@ -258,7 +262,7 @@ fn put_seen(
     Ok(())
 }
 
-/// Whether the session was decided here in another scope, of which the server has not been told.
+/// Returns whether the session was decided here in another scope, and the server has not received that.
 fn is_untold(dir: &Path, id: &str, scope: &str, known: &SessionFile) -> bool {
     let of = &known.session.scope;
     if known.mirror || of == scope || !text::is_encoded(of) {

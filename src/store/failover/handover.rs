@@ -1,5 +1,6 @@
-//! The configuration names another store than the one that decided last: the fleet's hold goes along, and the minimum interval of
-//! each scope begins.
+//! The hand-over where the configuration names another store than the one that decided last.
+//!
+//! The fleet's hold moves to the new store, and the minimum interval of each scope begins.
 
 use std::path::Path;
 
@@ -17,13 +18,13 @@ use crate::store::files::state_file;
 use crate::store::files::state_file::FleetFile;
 use crate::store::unknown_past;
 
-/// Whether another store may have decided anything.
+/// Returns whether another store may have decided anything.
 pub(crate) fn matters(dir: &Path, record: Option<&Record>) -> bool {
     let another = record.is_some_and(|record| !record.store.is_empty());
     another || [paths::FLEET, paths::SCOPES].iter().any(|name| dir.join(name).exists())
 }
 
-/// Hands the fleet over to a server, under the fleet's lock. The scopes that files decided for are told when they ask.
+/// Hands the fleet over to a server, under the fleet's lock. The scopes of the files follow with their next request.
 ///
 /// # Errors
 /// When that cannot be written.
@@ -64,7 +65,7 @@ pub(crate) fn to_files(dir: &Path, own: &mut FleetFile, now: Ms) -> Result<(), S
         own.fleet = merge::fleet(None, &left, &own.fleet, Clocks { here: now, there: now });
     }
     (own.left, own.since) = (false, Some(now));
-    // First the hold: a hand-over that is done twice harms nothing.
+    // The hold is written first: a hand-over that is done twice does no harm.
     state_file::replace(&state_file::fleet(dir), own)?;
     server_record::write(dir, &record)
 }

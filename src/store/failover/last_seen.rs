@@ -1,5 +1,6 @@
-//! The server's documents as this machine last saw them, kept where they restrict anything; and what the embedded store decided
-//! in the server's place. All times in the files are this machine's clock.
+//! The server's documents as this machine last saw them, and the decisions of the embedded store in the server's place.
+//!
+//! Documents are kept where they restrict anything. All times in the files are this machine's clock.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -28,7 +29,7 @@ use crate::store::files::state_file::ScopeFile;
 #[cfg(test)]
 use crate::store::simulator::{Variant, is_broken};
 
-/// No directive books a longer rest, but `done`.
+/// The longest rest of a directive, except `done`.
 const LONGEST_REST: Duration = Duration::from_secs(2 * 86_400);
 
 /// The server's documents after one step, by the server's clock; those that the step did not touch are missing.
@@ -38,22 +39,22 @@ pub(crate) struct Seen {
     pub(crate) now: Ms,
     pub(crate) fleet: Option<FleetState>,
     pub(crate) scope: Option<ScopeState>,
-    /// Sessions, by id.
+    /// The sessions, by id.
     pub(crate) sessions: Vec<(String, SessionState)>,
 }
 
 impl Seen {
-    /// Whether any of the documents restricts anything: by the server's clock.
+    /// Returns whether any of the documents restricts anything, by the server's clock.
     pub(crate) fn restricts(&self) -> bool {
         self.fleet.as_ref().is_some_and(|f| f.hold.as_ref().is_some_and(|hold| hold.holds(self.now)))
             || self.scope.as_ref().is_some_and(|s| Restrictions::of(s, self.now) != Restrictions::default())
             || self.sessions.iter().any(|(_, s)| state_file::restricting(s, self.now).is_some())
     }
 
-    /// The same by this machine's clock, without what is counted.
+    /// Returns the same documents by this machine's clock, without what is counted.
     pub(crate) fn here(self, now: Ms) -> Self {
         let clocks = Clocks { here: self.now, there: now };
-        // Merged into empty documents, they are what they were.
+        // A merge into empty documents leaves them as they are, with converted times.
         let scope = |scope: ScopeState| merge::scope(None, &scope, &ScopeState::default(), clocks);
         let fleet = |fleet: FleetState| {
             let merged = merge::fleet(None, &fleet, &FleetState::default(), clocks);
@@ -70,12 +71,12 @@ impl Seen {
         }
     }
 
-    /// The server's store epoch, where the step read it.
+    /// Returns the server's store epoch, where the step read it.
     pub(crate) fn born(&self) -> &str {
         self.fleet.as_ref().map_or("", |fleet| &fleet.born)
     }
 
-    /// Whether the documents, by this machine's clock, differ from what is kept in any restriction.
+    /// Returns whether the documents, by this machine's clock, differ in any restriction from what is kept.
     pub(crate) fn is_news(&self, record: &Record, server: &str, scope: &str) -> bool {
         let mark = record.mark(scope, self.now);
         let facts = mark.map(|m| m.facts).unwrap_or_default();
@@ -102,7 +103,7 @@ impl Restrictions {
     }
 }
 
-/// When the last of a scope's restrictions ends; `None` without any.
+/// Returns when the last of a scope's restrictions ends; `None` without any.
 fn restricted_until(scope: &ScopeState, now: Ms) -> Option<Ms> {
     let hold = scope.hold.as_ref().map(|h| h.until.unwrap_or(FOREVER));
     let spans = [scope.stop.cooldown, scope.compact.cooldown, scope.api].into_iter().flatten().map(|s| s.end);
@@ -119,28 +120,30 @@ pub(crate) struct Base {
     pub(crate) scope: ScopeState,
 }
 
-/// The embedded store decides for this scope, and the server has not been told yet.
+/// The state of a scope that the embedded store decides for, and that the server has not received yet.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Away {
-    /// Tells this time from every other.
+    /// The id of this failover, distinct from all others.
     pub(crate) id: String,
-    /// Since when, by a clock that was read after this was there to see; `None` until then.
+    /// When the failover began, by a clock that was read after this file was visible; `None` until then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<Ms>,
-    /// How many steps it took: what was told of fewer is not the whole of it.
+    /// The number of steps decided here; a transfer after fewer steps is incomplete.
     pub(crate) steps: u64,
-    /// When it admitted continuations, and the id of each admission.
+    /// The times of the admitted continuations, and the id of each admission.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) admitted: Vec<(Ms, FactId)>,
-    /// It changes hands too often: not before this time, or an admission here, does it go back. Each change starts the minimum
-    /// interval, and a server that fails only where it would admit could else keep it closed for good.
+    /// Until when the scope stays here, unless it is admitted here first, because it changes stores too often.
+    ///
+    /// Each change starts the minimum interval. A server that fails only where it would admit could otherwise refuse
+    /// the scope for good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stays_until: Option<Ms>,
 }
 
 impl Away {
-    /// Whether it is to stay, however well the server is.
+    /// Returns whether the scope stays here, however well the server is.
     pub(crate) fn stays(&self, now: Ms) -> bool {
         let is_in_force = self.since.is_some_and(|since| now >= since);
         self.admitted.is_empty() && is_in_force && self.stays_until.is_some_and(|until| until > now)
@@ -148,7 +151,8 @@ impl Away {
 }
 
 impl ScopeFile {
-    /// Takes note of the server's documents (by this machine's clock). Returns the scope's mark, and the sessions that are kept.
+    /// Keeps the server's documents (by this machine's clock). Returns the scope's mark, and the sessions that are
+    /// kept.
     pub(crate) fn see<'s>(&mut self, seen: &'s Seen, born: &str) -> (Option<Mark>, Vec<&'s (String, SessionState)>) {
         let now = seen.now;
         let base = self.base.get_or_insert_default();
@@ -171,22 +175,23 @@ impl ScopeFile {
                 self.sessions.remove(id);
             }
         }
-        // A rest for good is told again by the engine that waits it out; a file of it is not looked at for good.
+        // The engine that waits for a rest without an end sends it again, so its file is not read for good.
         let most = now.saturating_add(millis(LONGEST_REST));
         let rests = self.sessions.values().filter_map(|listed| listed.rest_until).map(|until| until.min(most));
         let until = rests.chain(until).max().filter(|end| *end > now);
         if until.is_none() {
             self.base = None;
         }
-        // A server decides for it.
+        // A server decides for the scope.
         self.given_back.get_or_insert(0);
         let resting = self.sessions.iter().filter(|(_, listed)| listed.rests(now));
         let rests = resting.map(|(id, listed)| (id.clone(), listed.rest)).collect();
         (until.map(|until| Mark { until, born: born.to_owned(), facts, rests }), kept)
     }
 
-    /// Takes note of the server's document (by this machine's clock) of a scope that was taken over while the server answered.
-    /// What is new in it is in force here, too.
+    /// Keeps the server's document (by this machine's clock) of a scope that was taken over while the server answered.
+    ///
+    /// New restrictions in it are in force here, too.
     pub(crate) fn see_beside(&mut self, seen: &Seen, born: &str) {
         let Some(scope) = &seen.scope else { return };
         // Where the step did not read the epoch, the server may have lost what was seen before.
@@ -202,12 +207,12 @@ impl ScopeFile {
         }
     }
 
-    /// Whether files are the store that decided for the scope, in no server's place.
+    /// Returns whether files decided for the scope as the configured store, in no server's place.
     pub(crate) fn is_files(&self) -> bool {
         self.away.is_none() && self.base.is_none() && self.given_back.is_none()
     }
 
-    /// Files are the scope's store from now on, by the configuration, `since` this time.
+    /// Makes files the scope's store by the configuration, from the time `since`.
     pub(crate) fn adopt(&mut self, since: Ms, now: Ms) {
         if let (None, Some(mut base)) = (&self.away, self.base.take()) {
             base.scope.rebase(now);
@@ -219,10 +224,10 @@ impl ScopeFile {
         self.scope.taken = self.scope.taken.max(Some(since.min(now)));
     }
 
-    /// The embedded store decides for the scope from now on, from the server's last document. [`ScopeFile::stay_over`] begins
-    /// the minimum interval, once the file is there to see: until then other processes still send requests to the server.
+    /// Makes the embedded store decide for the scope from now on, from the server's last document.
     ///
-    /// `pause` is how long the interval is.
+    /// [`ScopeFile::stay_over`] begins the minimum interval once the file is visible, because until then other
+    /// processes still send requests to the server. `pause` is the length of the interval.
     pub(crate) fn take_over(&mut self, now: Ms, pause: Ms) {
         if let Some(base) = &mut self.base {
             base.scope.rebase(now);
@@ -234,8 +239,7 @@ impl ScopeFile {
         self.away = Some(Away { id: clock::id(), stays_until, ..Away::default() });
     }
 
-    /// The embedded store decides in the server's place. It begins the minimum interval as if the server had just admitted the
-    /// scope when it was taken over.
+    /// Begins the minimum interval of a scope that was taken over, as if the server had admitted it at that time.
     pub(crate) fn stay_over(&mut self, now: Ms, starts_interval: bool) {
         let Some(away) = &mut self.away else { return };
         let since = away.since.map_or(now, |since| since.min(now));
@@ -243,12 +247,12 @@ impl ScopeFile {
         #[cfg(test)]
         let starts_interval = starts_interval && !is_broken(Variant::NoIntervalAtFailover);
         if starts_interval {
-            // What was sent to the server before may be admitted there until then.
+            // Requests sent to the server before may be admitted there until then.
             self.scope.taken = self.scope.taken.max(Some(since.saturating_add(IN_FLIGHT)));
         }
     }
 
-    /// As [`ScopeState::rebase`], for all that the file holds.
+    /// Works as [`ScopeState::rebase`], for the whole file.
     pub(crate) fn rebase(&mut self, now: Ms) {
         self.scope.rebase(now);
         if let Some(base) = &mut self.base {
@@ -256,7 +260,8 @@ impl ScopeFile {
         }
     }
 
-    /// The scope as this machine knows it: by the server's last document, as long as nothing was decided here since.
+    /// Returns the scope as this machine knows it: by the server's last document, unless something was decided here
+    /// since.
     pub(crate) fn as_known(&self) -> ScopeState {
         match (&self.away, &self.base) {
             (None, Some(base)) => with_restrictions_of(&self.scope, &base.scope),
@@ -264,7 +269,7 @@ impl ScopeFile {
         }
     }
 
-    /// The server has been told of everything and decides again.
+    /// Gives the scope back to the server, which has received everything.
     pub(crate) fn give_back(&mut self, now: Ms) {
         self.away = None;
         self.given_back = Some(now);
@@ -274,7 +279,7 @@ impl ScopeFile {
     }
 }
 
-/// What one document counts, with the restrictions of another.
+/// Returns the counted facts of one document with the restrictions of another.
 fn with_restrictions_of(counts: &ScopeState, scope: &ScopeState) -> ScopeState {
     let mut new = scope.clone();
     new.stop.admitted_at = counts.stop.admitted_at;

@@ -1,4 +1,4 @@
-//! Trying a server that is away: one prober at a time, at the pace of the breaker in its record.
+//! Probes a server that is away: one prober at a time, at the pace of the breaker in its record.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ pub(crate) fn take(dir: &Path, server: &str, deadline: Instant) -> bool {
     server_record::write(dir, &record).is_ok()
 }
 
-/// Whether the server may be asked again, seen by somebody who waits: closes the breaker if a due try reaches it.
+/// Returns whether a waiting engine may send requests to the server again; closes the breaker if a due try reaches it.
 pub(crate) fn is_back(config: &Config, server: &Server) -> bool {
     let Some(dir) = config.state.as_ref().map(|state| state.join(&config.fleet)) else { return true };
     let now = clock::host_ms();
@@ -37,7 +37,7 @@ pub(crate) fn is_back(config: &Config, server: &Server) -> bool {
     answers(config, server, deadline) && close_breaker(&dir)
 }
 
-/// Whether something that speaks the protocol answers.
+/// Returns whether a server with the right protocol answers.
 pub(crate) fn answers(config: &Config, server: &Server, deadline: Instant) -> bool {
     let answers = Link::connect(config, server, deadline).and_then(|mut link| {
         link.log_in()?;
@@ -46,7 +46,7 @@ pub(crate) fn answers(config: &Config, server: &Server, deadline: Instant) -> bo
     answers.is_ok_and(|answers| answers.first().and_then(load::time).is_some())
 }
 
-/// The server was found well. Tells whether that could be noted.
+/// Closes the breaker of a server that answered. Returns whether that could be noted.
 pub(crate) fn close_breaker(dir: &Path) -> bool {
     let Ok(_lock) = files::lock(dir, clock::now() + ASIDE, ASIDE) else { return false };
     let mut record = server_record::read_or_rebuild(dir);

@@ -10,15 +10,17 @@ use crate::ownership;
 
 const FILE: &str = "reached.json";
 
-/// Whether the server was ever reached from this state folder.
+/// Returns whether the server was ever reached from this state folder.
 #[must_use]
 pub fn ever(config: &Config) -> bool {
-    // Whatever else than "not there" is taken as reached: a fault must not open a second store.
+    // Every result except "not there" counts as reached, because a fault must not open a second store.
     config.state.as_ref().is_some_and(|dir| dir.join(FILE).try_exists().unwrap_or(true))
 }
 
-/// Notes that the server of `auto` was reached, under whatever choice of store. That it could not be noted does not
-/// concern the verdict: a state folder that cannot be written holds no embedded store either.
+/// Notes that the server of `auto` was reached, under any choice of store.
+///
+/// A failure to note it does not concern the verdict: a state folder that cannot be written contains no embedded store
+/// either.
 pub fn remember(config: &Config, server: &Server) {
     let own = Server::default();
     if (&server.host, server.port) != (&own.host, own.port) {

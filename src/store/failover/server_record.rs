@@ -1,4 +1,4 @@
-//! `<fleet>/server.json`: what this machine knows of the configured server. Read by every ask, written under the fleet's lock.
+//! `<fleet>/server.json`: this machine's record of the server. Every request reads it; writes need the fleet's lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,52 +20,52 @@ use crate::store::files::journal_file::LocalJournal;
 use crate::store::files::paths;
 use crate::store::files::state_file;
 
-/// Between two probes of a server that is away: at first, and at most.
+/// The time between two probes of a server that is away: the first and the longest.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 const SLOWEST_PROBE: Duration = Duration::from_secs(10);
 
-/// The end of what no time ends.
+/// The end of a restriction that no time ends.
 pub(crate) const FOREVER: Ms = Ms::MAX;
 
-/// No record is larger: thousands of scopes are a fiftieth of it.
+/// The largest record: thousands of scopes are a fiftieth of it.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
 /// The name of the files as a store.
 pub(crate) const FILES: &str = "embedded";
 
-/// No more scopes that are decided here are named, since every request reads the record.
+/// The most scopes decided here that the record names, because every request reads the record.
 const MOST_NAMED: usize = 1000;
 
 const VERSION: u32 = 1;
 
-/// The record.
+/// The record of the configured server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Record {
     v: u32,
     /// The store that decided last: a server (its URL without a password), or [`FILES`]. Empty before any did.
     pub(crate) store: String,
-    /// Since when, where another one did before.
+    /// When that store began to decide, where another one did before.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<Ms>,
-    /// Scopes that asked soon after a change of the store, and the store that each asked.
+    /// The scopes that sent a request soon after a change of the store, and the store that each used.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     scopes: BTreeMap<String, String>,
-    /// The `born` by which this machine knows each server (its URL without a password) since its first verdict.
+    /// The store epoch of each server (its URL without a password) as this machine knows it since the first verdict.
     born: BTreeMap<String, String>,
     /// The circuit breaker; closed when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) breaker: Option<Breaker>,
-    /// Since when no answer came to this machine, which has no time for its processes; `None` once one came.
+    /// Since when no answer came to this machine, which is too busy; `None` once one came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) silent: Option<Ms>,
-    /// Scopes that the embedded store decides for, or did last.
+    /// The scopes that the embedded store decides for, or decided for last.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) away: BTreeSet<String>,
-    /// Not every scope is named here whose file holds something for the server: each scope's file is looked into.
+    /// Whether some scope with data for the server is not named here, so that each scope's file must be read.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) unnamed: bool,
-    /// Scopes whose file holds what the server said, in case it loses its data.
+    /// The scopes with a file that contains the server's restrictions, in case the server loses its data.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) marks: BTreeMap<String, Mark>,
     /// Each server's fleet document (by its URL without a password), where it has a hold or one was decided here.
@@ -74,7 +74,7 @@ pub(crate) struct Record {
     /// How much of the journal the server has, while there is more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unshipped: Option<Unshipped>,
-    /// How many bytes of the journal were given up, since it had grown too large to wait for the server.
+    /// The bytes of the journal that were given up, because it had grown too large to wait for the server.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) given_up: u64,
 }
@@ -84,41 +84,42 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// From where on a server does not have the journal.
+/// The part of the journal that a server does not have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Unshipped {
-    /// The first byte that it may not have.
+    /// The first byte that the server may not have.
     pub(crate) at: u64,
-    /// Which journal: another one, begun anew in its place, is told of from its beginning. Empty while it had no line.
+    /// The name of the journal: a new journal in its place is sent from its beginning. Empty while the journal had no
+    /// line.
     pub(crate) journal: String,
 }
 
-/// What is kept of a scope, in short: enough to see that its documents contain nothing new.
+/// A summary of what is kept of a scope, which shows whether its documents contain anything new.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Mark {
-    /// When nothing of it matters any more (this machine's clock).
+    /// When it no longer matters (this machine's clock).
     pub(crate) until: Ms,
     /// The store epoch of the server.
     pub(crate) born: String,
     /// The restrictions of the scope's document.
     pub(crate) facts: Restrictions,
-    /// The rests of its sessions.
+    /// The rests of the scope's sessions.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) rests: BTreeMap<String, FactId>,
 }
 
-/// A server that is known to be away: it is not asked but by one prober at a time.
+/// The breaker of a server that is known to be away: only one prober at a time sends to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Breaker {
-    /// Which server (its URL without a password).
+    /// The server (its URL without a password).
     server: String,
-    /// Failed tries in a row.
+    /// The failed tries in a row.
     pub(crate) tries: u32,
     /// When the next try is due.
     pub(crate) next: Ms,
-    /// What was wrong.
+    /// The error of the last try.
     pub(crate) why: String,
 }
 
@@ -128,42 +129,42 @@ pub(crate) struct Breaker {
 pub(crate) struct FleetSeen {
     /// The store epoch of the server.
     pub(crate) born: String,
-    /// As the server last had it.
+    /// The document as the server last had it.
     pub(crate) base: FleetState,
-    /// As it is after what was decided here, while the server does not have that.
+    /// The document after the decisions made here, while the server does not have those.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) here: Option<FleetState>,
 }
 
 impl FleetSeen {
-    /// The fleet as this machine knows it.
+    /// Returns the fleet as this machine knows it.
     pub(crate) fn known(&self) -> &FleetState {
         self.here.as_ref().unwrap_or(&self.base)
     }
 
-    /// As [`Hold::rebase`], for both.
+    /// Works as [`Hold::rebase`], for both documents.
     pub(crate) fn rebase(&mut self, now: Ms) {
         let holds = [Some(&mut self.base), self.here.as_mut()].into_iter().flatten().filter_map(|f| f.hold.as_mut());
         holds.for_each(|hold| hold.rebase(now));
     }
 }
 
-/// How a scope's ask finds its store.
+/// The way in which a scope's request finds its store.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// The server, and nothing else is to be thought of.
+    /// The server, without anything else to do.
     Server,
-    /// The server, after it was told what it may not know.
+    /// The server, after it received what it may not know.
     Home,
     /// The server is away, and a try is due.
     Probe,
     /// The server is away.
     Away,
-    /// The embedded store for a while yet, however well the server is.
+    /// The embedded store for a while, however well the server is.
     Stays,
 }
 
-/// What is kept of a fleet's document: its hold and its releases.
+/// Returns the part of a fleet's document that is kept: its hold and its releases.
 fn of_fleet(fleet: &FleetState) -> FleetState {
     FleetState {
         hold: fleet.hold.clone(),
@@ -174,18 +175,18 @@ fn of_fleet(fleet: &FleetState) -> FleetState {
     }
 }
 
-/// Where the record of a fleet's folder is.
+/// Returns the path of the record in a fleet's folder.
 pub(crate) fn path(dir: &Path) -> PathBuf {
     dir.join("server.json")
 }
 
-/// Reads the record; `None` when there is none or it cannot be read: then nothing is known.
+/// Reads the record; `None` when there is none or it cannot be read, and then nothing is known.
 pub(crate) fn read(dir: &Path) -> Option<Record> {
     let record = read::short(&path(dir), LARGEST, |bytes| serde_json::from_slice::<Record>(bytes).ok()).ok()?;
     record.filter(|r| r.v == VERSION)
 }
 
-/// Reads the record to change it, under the fleet's lock. One that is not there names no scope.
+/// Reads the record to change it, under the fleet's lock. A missing record names no scope.
 pub(crate) fn read_or_rebuild(dir: &Path) -> Record {
     if let Some(record) = read(dir) {
         return record;
@@ -198,7 +199,7 @@ pub(crate) fn read_or_rebuild(dir: &Path) -> Record {
     record
 }
 
-/// Removes the names of scopes whose files were removed, under the fleet's lock.
+/// Removes the names of scopes with removed files, under the fleet's lock.
 pub(crate) fn forget_removed(dir: &Path, files: &[PathBuf]) {
     let Some(mut record) = read(dir) else { return };
     let names = files.iter().filter_map(|path| path.file_stem()?.to_str());
@@ -216,10 +217,10 @@ pub(crate) fn write(dir: &Path, record: &Record) -> Result<(), StoreError> {
     state_file::replace(&path(dir), record)
 }
 
-/// Records, under the fleet's lock, that what is journaled from now on is to be shipped.
+/// Records, under the fleet's lock, that later journal entries are to be sent to the server.
 ///
 /// # Errors
-/// When it cannot be written: then nothing may be journaled that is to be shipped.
+/// When it cannot be written: then no such entry may be journaled.
 pub(crate) fn begin_shipping(dir: &Path, journal: &LocalJournal) -> Result<(), StoreError> {
     let mut record = read_or_rebuild(dir);
     if record.unshipped.is_some() {
@@ -241,7 +242,7 @@ impl Record {
         self.away.insert(scope.to_owned())
     }
 
-    /// How an ask of this scope goes at `now` (this machine's clock).
+    /// Returns how a request of this scope is handled at `now` (this machine's clock).
     pub(crate) fn route(&self, server: &str, scope: &str, pause: Ms, now: Ms) -> Route {
         match self.breaker_of(server) {
             Some(breaker) if breaker.is_due(now) => Route::Probe,
@@ -258,22 +259,23 @@ impl Record {
         }
     }
 
-    /// Whether the server may have lost its data since this machine saw it with this epoch.
+    /// Returns whether the server may have lost its data since this machine saw it with this epoch.
     fn is_doubtful(&self, server: &str, born: &str) -> bool {
         born.is_empty() || born != self.born(server)
     }
 
-    /// The configuration names another store. Returns the fleet as it was known at the server that decided before, if one did.
+    /// Notes that the configuration names another store. Returns the fleet as known at the earlier server, if there was
+    /// one.
     pub(crate) fn hand_over(&mut self, to: &str, now: Ms) -> Option<FleetState> {
         let from = std::mem::replace(&mut self.store, to.to_owned());
-        // Each scope that files decided for has a file, which says so.
+        // Each scope of the files has a file that shows it.
         if !from.is_empty() && from != FILES {
             self.since = Some(now);
         }
         self.fleet(&from).map(|kept| kept.known().clone())
     }
 
-    /// Whether another store may have admitted the scope within the pause of a change.
+    /// Returns whether another store may have admitted the scope within the pause of a change.
     pub(crate) fn comes_from_another(&self, store: &str, scope: &str, pause: Ms, now: Ms) -> bool {
         match (self.scopes.get(scope), self.since) {
             _ if scope.is_empty() => false,
@@ -283,57 +285,58 @@ impl Record {
         }
     }
 
-    /// The scope is decided by this store from now on.
+    /// Notes that this store decides for the scope from now on.
     pub(crate) fn arrived(&mut self, store: &str, scope: &str) {
-        // Those that are forgotten are taken for scopes of another store once more.
+        // The removed scopes count once more as scopes of another store.
         if self.scopes.len() >= MOST_NAMED {
             self.scopes.clear();
         }
         self.scopes.insert(scope.to_owned(), store.to_owned());
     }
 
-    /// The `born` by which this machine knows the server; empty before its first verdict.
+    /// Returns the store epoch by which this machine knows the server; empty before its first verdict.
     pub(crate) fn born(&self, server: &str) -> &str {
         self.born.get(server).map_or("", String::as_str)
     }
 
-    /// Whether anything is kept that a server's documents of this scope may differ from.
+    /// Returns whether anything is kept that a server's documents of this scope may differ from.
     pub(crate) fn keeps(&self, server: &str, scope: &str, born: &str) -> bool {
         self.is_other(server, born) || self.fleets.contains_key(server) || self.marks.contains_key(scope)
     }
 
-    /// Whether this is another store epoch than the one that this machine knows.
+    /// Returns whether this is another store epoch than the one that this machine knows.
     pub(crate) fn is_other(&self, server: &str, born: &str) -> bool {
         !born.is_empty() && born != self.born(server)
     }
 
-    /// Takes note of a server's `born`; tells whether it is another than before.
+    /// Notes a server's store epoch; returns whether it differs from the one before.
     pub(crate) fn knows(&mut self, server: &str, born: &str) -> bool {
         !born.is_empty() && self.born.insert(server.to_owned(), born.to_owned()).as_deref() != Some(born)
     }
 
-    /// This server's fleet document, as far as it is kept.
+    /// Returns this server's fleet document, as far as it is kept.
     pub(crate) fn fleet(&self, server: &str) -> Option<&FleetSeen> {
         self.fleets.get(server)
     }
 
-    /// The whole fleet's hold, as this server last had it or as it was decided in its place.
+    /// Returns the whole fleet's hold, as this server last had it or as it was decided in its place.
     pub(crate) fn fleet_hold(&self, server: &str) -> Option<&Hold> {
         self.fleet(server)?.known().hold.as_ref()
     }
 
-    /// Whether a server's fleet document (by this machine's clock) has another hold than is kept.
+    /// Returns whether a server's fleet document (by this machine's clock) has another hold than is kept.
     pub(crate) fn is_news_of_fleet(&self, server: &str, seen: &FleetState) -> bool {
         let id = |hold: Option<&Hold>| hold.map(Hold::identity);
         match self.fleet(server) {
-            // What was decided here is newer.
+            // The decision made here is newer.
             Some(kept) => kept.here.is_none() && id(kept.base.hold.as_ref()) != id(seen.hold.as_ref()),
             None => seen.hold.is_some(),
         }
     }
 
-    /// Keeps a server's fleet document (by this machine's clock); returns whether that changed anything. `told` is what was decided
-    /// here, where the document contains it.
+    /// Keeps a server's fleet document (by this machine's clock); returns whether that changed anything.
+    ///
+    /// `told` is what was decided here, where the document contains it.
     pub(crate) fn see_fleet(&mut self, server: &str, seen: &FleetState, told: Option<&FleetState>) -> bool {
         if self.fleet(server).is_some_and(|kept| kept.here.is_some() && kept.here.as_ref() != told) {
             return false;
@@ -345,7 +348,7 @@ impl Record {
         self.fleets.insert(server.to_owned(), new.clone()).as_ref() != Some(&new)
     }
 
-    /// As [`FleetSeen::rebase`]; returns whether that changed anything.
+    /// Works as [`FleetSeen::rebase`]; returns whether that changed anything.
     pub(crate) fn rebase_fleet(&mut self, server: &str, now: Ms) -> bool {
         let Some(kept) = self.fleets.get_mut(server) else { return false };
         let before = kept.clone();
@@ -353,29 +356,29 @@ impl Record {
         *kept != before
     }
 
-    /// The whole fleet was held or released in this server's place.
+    /// Keeps a hold or a release of the whole fleet that was decided in this server's place.
     pub(crate) fn decide_fleet(&mut self, server: &str, here: &FleetState) {
         self.fleets.entry(server.to_owned()).or_default().here = Some(of_fleet(here));
     }
 
-    /// The scope's mark, while it matters.
+    /// Returns the scope's mark, while it matters.
     pub(crate) fn mark(&self, scope: &str, now: Ms) -> Option<&Mark> {
         self.marks.get(scope).filter(|mark| mark.until > now)
     }
 
-    /// The open breaker of this server.
+    /// Returns the open breaker of this server.
     pub(crate) fn breaker_of(&self, server: &str) -> Option<&Breaker> {
         self.breaker.as_ref().filter(|b| b.server == server)
     }
 
-    /// Takes a scope's mark away, and those whose time is over; tells whether that changed anything.
+    /// Removes a scope's mark and expired marks; returns whether that changed anything.
     pub(crate) fn unmark(&mut self, scope: &str, now: Ms) -> bool {
         let before = self.marks.len();
         self.marks.retain(|name, mark| name != scope && mark.until > now);
         self.marks.len() != before
     }
 
-    /// Notes a failed try. One that began before another's failure was noted counts once with it.
+    /// Notes a failed try. A try that began before another failure was noted counts once with it.
     pub(crate) fn failed(&mut self, server: &str, why: &str, now: Ms) {
         if let Some(open) = self.breaker.as_mut().filter(|b| b.server == server && !b.is_due(now)) {
             why.clone_into(&mut open.why);
@@ -384,7 +387,7 @@ impl Record {
         let open = self.breaker_of(server);
         let tries = open.map_or(0, |b| b.tries);
         let grown = FIRST_PROBE.saturating_mul(1 << tries.min(10)).min(SLOWEST_PROBE);
-        // Up to a quarter longer, so that many machines do not probe as one.
+        // The wait is up to a quarter longer, so that many machines do not probe at once.
         let wait = grown + grown.mul_f64((clock::chance() % 1000) as f64 / 4000.0);
         self.breaker = Some(Breaker {
             server: server.to_owned(),
@@ -396,7 +399,7 @@ impl Record {
 }
 
 impl Breaker {
-    /// Whether a try is due. A clock that was stepped back must not put it off.
+    /// Returns whether a try is due. A clock that was set back must not put it off.
     pub(crate) fn is_due(&self, now: Ms) -> bool {
         self.next <= now || self.next > now.saturating_add(2 * millis(SLOWEST_PROBE))
     }
@@ -406,7 +409,7 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    /// A document that was on its way when the server fell silent is older than what was decided in its place.
+    /// A document that was on its way when the server failed is older than the decision made in its place.
     #[test]
     fn a_document_from_before_undoes_nothing_that_was_decided_here() {
         let fleet = |by: &str, id| FleetState {
@@ -422,7 +425,7 @@ mod tests {
             record.decide_fleet("a", here);
             assert!(!record.is_news_of_fleet("a", seen) && !record.see_fleet("a", seen, None));
             assert_eq!(record.fleet_hold("a"), here.hold.as_ref());
-            // Told of it, the server decides again.
+            // Once it has received the decision, the server decides again.
             assert!(record.see_fleet("a", seen, Some(here)));
             assert_eq!(record.fleet_hold("a"), seen.hold.as_ref());
         }

@@ -1,7 +1,7 @@
-//! Whether this machine has no time for its processes: a server that is slow then is not away.
+//! Whether this machine is too busy for its processes: a server that is slow then is not away.
 //!
-//! A machine that fails over only because it is busy would count its admissions beside the server's, and a quota twice. This is
-//! looked at where an answer did not come in time, and never on the way to a verdict.
+//! A machine that fails over only because it is busy would count its admissions in addition to the server's, so a quota
+//! would be used twice. The check is made only where an answer did not come in time, and never on the way to a verdict.
 
 use std::fs;
 use std::path::Path;
@@ -14,14 +14,14 @@ use crate::store::failover::ASIDE;
 use crate::store::failover::server_record;
 use crate::store::files;
 
-/// A process that waited longer than this for a core, since it began.
+/// The wait of a process for a core since it began, from which on the machine is busy.
 const WAITED: Duration = Duration::from_millis(20);
 /// The share of the last ten seconds in which some process waited for a core, in per cent.
 const PRESSURE: f64 = 40.0;
-/// Processes that want to run, for each core, in the mean of the last minute.
+/// The processes that want to run, for each core, in the mean of the last minute.
 const LOAD: f64 = 3.0;
 
-/// Whether processes of this machine wait long for a core, as far as the system shows it (Linux).
+/// Returns whether processes of this machine wait long for a core, as far as the system shows it (Linux).
 pub(crate) fn is_starved() -> bool {
     #[cfg(test)]
     if let Some(is_starved) = crate::store::simulator::is_starved() {
@@ -32,22 +32,24 @@ pub(crate) fn is_starved() -> bool {
         || load().is_some_and(|load| load >= LOAD)
 }
 
-/// How long this process was ready to run and did not: the second number of `/proc/self/schedstat`, in nanoseconds.
+/// Returns how long this process was ready but did not run: the second number of `/proc/self/schedstat`, in
+/// nanoseconds.
 fn waited() -> Option<Duration> {
     let text = fs::read_to_string("/proc/self/schedstat").ok()?;
     Some(Duration::from_nanos(text.split_whitespace().nth(1)?.parse().ok()?))
 }
 
-/// `some avg10` of `/proc/pressure/cpu`.
+/// Returns `some avg10` of `/proc/pressure/cpu`.
 fn pressure() -> Option<f64> {
     let text = fs::read_to_string("/proc/pressure/cpu").ok()?;
     text.lines().find_map(|line| line.strip_prefix("some avg10="))?.split(' ').next()?.parse().ok()
 }
 
-/// A server that answers nobody on a busy machine for this long is away.
+/// A server that answers no process of a busy machine for this long is away.
 const SILENT: Duration = Duration::from_secs(10);
 
-/// Whether no answer came for so long that the server must be away. The first time is noted, under the fleet's lock.
+/// Returns whether no answer came for so long that the server must be away. The first time is noted, under the fleet's
+/// lock.
 pub(crate) fn is_silent(dir: &Path) -> bool {
     let Ok(_lock) = files::lock(dir, clock::now() + ASIDE, ASIDE) else { return false };
     let (mut record, now) = (server_record::read_or_rebuild(dir), clock::host_ms());
@@ -59,7 +61,7 @@ pub(crate) fn is_silent(dir: &Path) -> bool {
     false
 }
 
-/// An answer came.
+/// Notes that an answer came.
 pub(crate) fn is_heard(dir: &Path) {
     let Ok(_lock) = files::lock(dir, clock::now() + ASIDE, ASIDE) else { return };
     let mut record = server_record::read_or_rebuild(dir);

@@ -1,4 +1,4 @@
-//! Ears on the embedded store: its files are looked at once a second, and read when they were replaced.
+//! Listens on the embedded store: checks its files once a second, and reads those that were replaced.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -17,10 +17,10 @@ use crate::store::files::state_file::ScopeFile;
 use crate::store::files::state_file::SessionFile;
 
 const EVERY: Duration = Duration::from_secs(1);
-/// A server that is there but does not answer for this scope is asked no faster, in the end.
+/// The slowest pace of requests to a server that exists but does not answer for this scope.
 const SLOWEST: Duration = Duration::from_secs(10);
 
-/// What tells a replaced file from the one read before: each replacement is a file of its own.
+/// What distinguishes a replaced file from the one read before: each replacement is a file of its own.
 type Mark = Option<(u64, i64, i64, u64)>;
 
 pub(crate) struct FileEars<'a> {
@@ -32,13 +32,13 @@ pub(crate) struct FileEars<'a> {
     absent: Option<Absent<'a>>,
 }
 
-/// The server in whose place the files are listened to.
+/// The server that the files replace while they are watched.
 struct Absent<'a> {
     config: &'a Config,
     server: &'a Server,
-    /// Before that it is not asked again, whatever the record says of it.
+    /// The earliest time of the next try, whatever the record contains.
     not_before: Instant,
-    /// It was never there, so that no breaker paces the tries.
+    /// Whether the server was never there, so that no breaker paces the tries.
     new: bool,
 }
 
@@ -55,13 +55,13 @@ impl<'a> FileEars<'a> {
         })
     }
 
-    /// Looks for the server's return as well: at once, and ever more slowly where it refused this scope `times` before.
+    /// Also watches for the server's return: at once, and more slowly where it refused this scope `times` before.
     pub(super) fn watching_for(self, config: &'a Config, server: &'a Server, times: u32) -> Self {
         let patience = EVERY.saturating_mul(1 << times.min(10)).min(SLOWEST);
         Self { absent: Some(Absent { config, server, not_before: Instant::now() + patience, new: false }), ..self }
     }
 
-    /// Looks every now and then whether a server is there that never was.
+    /// Also checks at intervals whether a server was started where none ever was.
     pub(super) fn expecting(self, config: &'a Config, server: &'a Server) -> Self {
         Self { absent: Some(Absent { config, server, not_before: Instant::now() + SLOWEST, new: true }), ..self }
     }
@@ -92,12 +92,12 @@ impl FileEars<'_> {
             return Look { now, is_back, ..look.clone() };
         }
         let mut look = Look { now, ..Look::default() };
-        // What cannot be read is the next ask's to deal with, under the lock.
+        // The next request handles an unreadable file, under the lock.
         if let Some(file) = state_file::peek::<ScopeFile>(&self.scope) {
             look.holds.extend(file.scope.hold);
             look.released = file.scope.released;
         }
-        // Whatever scope the session is in now.
+        // The session's file does not depend on its scope.
         if let Some(SessionFile { session, .. }) = state_file::peek(&self.session) {
             (look.fence, look.woken) = (session.fence, session.woken);
         }

@@ -1,4 +1,5 @@
-//! What a waiting engine hears between two asks. It decides nothing: whatever is heard only makes the engine ask again.
+//! The notifications for a waiting engine between two requests. They decide nothing: each only makes the engine send a
+//! request.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -16,29 +17,29 @@ use crate::store::server::kept_connection::Line;
 use crate::store::server::load::Loaded;
 use crate::store::{StoreError, server as configured};
 
-/// No single wait is longer: a lost signal is then seen by looking.
+/// The longest single wait, after which the engine finds a lost notification by reading the state.
 pub const LONGEST: Duration = Duration::from_secs(5);
 
-/// How often a wait looks at what is on this machine.
+/// How often a wait checks the state on this machine.
 const EACH: Duration = Duration::from_secs(1);
 
-/// Whom a waiting engine listens for.
+/// The session that a waiting engine listens for.
 #[derive(Debug, Clone)]
 pub struct Listener {
-    /// Its scope, encoded.
+    /// The scope, encoded.
     pub scope: String,
-    /// Its session, encoded.
+    /// The session, encoded.
     pub session: String,
     /// The session's name; empty for none.
     pub name: String,
 }
 
-/// What the store says of the session and of the holds over it.
+/// The store's data about the session and the holds over it.
 #[derive(Debug, Clone, Default)]
 pub struct Look {
     /// The session's fence.
     pub fence: Option<i64>,
-    /// A wake-up that no admission has answered.
+    /// Whether there is a wake-up that no admission has delivered.
     pub woken: bool,
     /// The holds of the scope and of its fleet, in force or over.
     pub holds: Vec<Hold>,
@@ -46,12 +47,12 @@ pub struct Look {
     pub released: Option<Ms>,
     /// The store's clock.
     pub now: Ms,
-    /// The server is back, for which this store stood in.
+    /// Whether the server is back that this store replaced.
     pub is_back: bool,
 }
 
 impl Look {
-    /// What was read from a server.
+    /// Returns the data that was read from a server.
     fn of(loaded: &Loaded) -> Self {
         let session = &loaded.session.state;
         let (scope, fleet) = (loaded.scope.as_ref().map(|d| &d.state), loaded.fleet.as_ref().map(|d| &d.state));
@@ -67,8 +68,9 @@ impl Look {
         }
     }
 
-    /// Whether a new ask could be answered otherwise than `refused` was, before its `retry_after` is over. A session that
-    /// the store does not know, or knows an older fence of, is told of anew.
+    /// Returns whether a new request could get another answer than `refused` before its `retry_after` is over.
+    ///
+    /// A session that is unknown to the store, or has an older fence there, is sent again.
     #[must_use]
     pub fn contradicts(&self, refused: &Decision, fence: i64) -> bool {
         if self.is_back || self.fence != Some(fence) || (self.woken && refused.reason.is_rest()) {
@@ -80,14 +82,14 @@ impl Look {
         refused.reason == Reason::Hold && self.held_until(refused.now) != Some(end_of(refused))
     }
 
-    /// When the last hold in force at `now` ends: `None` when nothing holds, `Some(None)` when no time ends it.
+    /// Returns when the last hold in force at `now` ends: `None` without a hold, `Some(None)` when no time ends it.
     fn held_until(&self, now: Ms) -> Option<Option<Ms>> {
         let ends = self.holds.iter().filter(|h| h.holds(now)).map(|h| h.until);
         ends.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)))
     }
 }
 
-/// When a refusal ends, by the store's clock.
+/// Returns when a refusal ends, by the store's clock.
 #[must_use]
 pub fn end_of(refused: &Decision) -> Option<Ms> {
     refused.retry_after.map(|left| refused.now.saturating_add(millis(left)))
@@ -96,13 +98,13 @@ pub fn end_of(refused: &Decision) -> Option<Ms> {
 /// What ended a wait.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Its time was over, or something stirred: look again.
+    /// The time was over or a notification came: the state must be read again.
     Stirred,
-    /// Somebody's plain `PUBLISH`, and what it said: a wake-up that the store does not know of yet.
+    /// The text of a plain `PUBLISH` by another program: a wake-up that the store does not know of yet.
     Word(String),
 }
 
-/// What one waiting engine listens to.
+/// The source of one waiting engine's notifications.
 pub(crate) enum Ears<'a> {
     /// A server, over the engine's connection.
     Server(server::ServerEars<'a>),
@@ -111,7 +113,7 @@ pub(crate) enum Ears<'a> {
 }
 
 impl<'a> Ears<'a> {
-    /// Listens where the last answer came from.
+    /// Listens on the store that gave the last answer.
     ///
     /// # Errors
     /// When there is no state folder.
@@ -120,16 +122,16 @@ impl<'a> Ears<'a> {
         Ok(match (configured(config), source) {
             (Some((server, _)), Source::Server) => Self::Server(server::ServerEars::new(config, server, listener)),
             (Some((server, _)), Source::StandIn(times)) => Self::Files(files()?.watching_for(config, server, times)),
-            // One that was never there may be started some day: then wake-ups are sent to it.
+            // A server that never existed may be started some day, and wake-ups are then sent to it.
             (Some((server, _)), Source::Files) => Self::Files(files()?.expecting(config, server)),
             _ => Self::Files(files()?),
         })
     }
 
-    /// Looks at the session and the holds, over the connection in `line`; one is opened where there is none.
+    /// Reads the session and the holds over the connection in `line`, and opens one where there is none.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub(crate) fn look(&mut self, line: &mut Option<Line<'a>>) -> Result<Look, StoreError> {
         match self {
             Self::Server(server) => server.look(line),
@@ -137,8 +139,9 @@ impl<'a> Ears<'a> {
         }
     }
 
-    /// Waits until something stirs, for at most `most` (and [`LONGEST`]), or until `interrupt` can be read. Looks once a
-    /// second whether something else `stirs` on this machine.
+    /// Waits for a notification, for at most `most` (and [`LONGEST`]), or until `interrupt` can be read.
+    ///
+    /// It checks `stirs` on this machine once a second.
     pub(crate) fn wait(
         &mut self,
         line: &mut Option<Line<'a>>,
@@ -155,7 +158,7 @@ impl<'a> Ears<'a> {
         }
     }
 
-    /// Why the connection was lost, returned once.
+    /// Returns why the connection was lost, once.
     pub(crate) fn loss(&mut self) -> Option<String> {
         match self {
             Self::Server(server) => server.loss(),
@@ -164,19 +167,19 @@ impl<'a> Ears<'a> {
     }
 }
 
-/// Where the last answer came from: an engine listens there.
+/// The source of the last answer, where an engine listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The server.
     Server,
-    /// Files, which are where the state is kept.
+    /// Files, as the configured store.
     Files,
-    /// Files, in the place of a server that is away; the number tells how many times in a row.
+    /// Files, in the place of a server that is away; the number is how many times in a row.
     StandIn(u32),
 }
 
 impl Source {
-    /// The source of an answer after one of `before`.
+    /// Returns the source of an answer after one of `before`.
     #[must_use]
     pub fn of(by_files: bool, stands_in: bool, before: Option<Self>) -> Self {
         match (by_files, stands_in, before) {
@@ -193,7 +196,7 @@ pub fn pause(most: Duration, interrupt: BorrowedFd<'_>) {
     let _ = poll([interrupt], most);
 }
 
-/// Sleeps until `interrupt` can be read, the time has come, or a look, once a second, finds that something `stirs`.
+/// Sleeps until `interrupt` can be read, the time has come, or the check `stirs`, once a second, returns true.
 pub fn pause_until(until: Instant, interrupt: BorrowedFd<'_>, stirs: &dyn Fn() -> bool) {
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -203,7 +206,7 @@ pub fn pause_until(until: Instant, interrupt: BorrowedFd<'_>, stirs: &dyn Fn() -
     }
 }
 
-/// Waits for one of these to be readable; tells which are. `None` when a signal came.
+/// Waits until one of these can be read and returns which can; `None` when a signal came.
 fn poll<const N: usize>(of: [BorrowedFd<'_>; N], most: Duration) -> Option<[bool; N]> {
     use rustix::event::{PollFd, PollFlags, Timespec};
     let mut fds = of.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));

@@ -1,7 +1,8 @@
-//! Listens on a server over one connection, which also looks and carries the engine's requests.
+//! Listens on a server over one connection, which also carries the engine's reads and requests.
 //!
-//! RESP3 allows commands on a connection that is subscribed. The engine subscribes before its first look, and no command blocks,
-//! so that a Dragonfly delivers at once, too. The notifications are for haste, the looks for certainty.
+//! RESP3 allows commands on a connection that is subscribed. The engine subscribes before its first read, and no
+//! command blocks, so that Dragonfly also delivers at once. The notifications make the engine fast, and the reads make
+//! it certain.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -18,16 +19,16 @@ use crate::store::server::load::Load;
 use crate::store::server::load::Loaded;
 use crate::text;
 
-/// How long is waited for more of what was published at once.
+/// How long the engine waits for further messages that were published together.
 const MORE: Duration = Duration::from_millis(5);
-/// The longest message that is read, and the most that are read at once.
+/// The longest message that is read, and the most messages that are read at once.
 const LONGEST_WORD: u64 = 1024 * 1024;
 const MOST_WORDS: usize = 1000;
-/// A connection that was cut before is opened again at most so often.
+/// The shortest time between two openings of a connection that was cut.
 const APART: Duration = Duration::from_secs(10);
-/// A connection that lasted for so long was a good one.
+/// A connection that lasted this long was a good one.
 const GOOD: Duration = Duration::from_secs(60);
-/// Looks are no closer, however soon a connection is cut. Without notifications they are so far apart.
+/// The shortest time between two reads, however soon a connection is cut. Without notifications it is the usual time.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 pub(crate) struct ServerEars<'a> {
@@ -36,15 +37,15 @@ pub(crate) struct ServerEars<'a> {
     scope: String,
     session: String,
     channels: Vec<String>,
-    /// Those of the channels on which Frosty itself publishes.
+    /// The channels on which Frosty itself publishes.
     own: [String; 3],
     /// Whether the server lets this user subscribe, on a connection that also carries commands.
     subscribes: bool,
-    /// How long it listens before it looks: less than the silence after which a connection was cut.
+    /// How long the engine listens before it reads: less than the silence after which a connection was cut.
     every: Duration,
     /// When the connection was last cut.
     cut: Option<Instant>,
-    /// What was published and is not reported yet.
+    /// The published text that is not reported yet.
     word: Option<String>,
     /// Why the connection was lost, until that is journaled.
     loss: Option<String>,
@@ -75,16 +76,16 @@ impl<'a> ServerEars<'a> {
         }
     }
 
-    /// Reads what the next request is decided from, but for the quotas.
+    /// Reads the state that the next request is decided from, except the quotas.
     pub(super) fn look(&mut self, line: &mut Option<Line<'a>>) -> Result<Look, StoreError> {
         let mut kept = line.take().map(Line::into_link);
         let (link, loaded) = loop {
             let is_kept = kept.is_some();
             let mut link = kept.take().map_or_else(|| self.connect(), Ok)?;
             match self.load(&mut link) {
-                // A message that is too long to be read wakes all the same.
+                // A message that is too long to be read is a wake-up nevertheless.
                 Err(_) if is_kept && link.overran() => self.word = Some(String::new()),
-                // It was cut since the last look.
+                // The connection was cut since the last read.
                 Err(StoreError::Nonsense { .. } | StoreError::Unreachable { .. }) if is_kept => {}
                 loaded => break (link, loaded?),
             }
@@ -124,7 +125,7 @@ impl<'a> ServerEars<'a> {
         let until = begun + most.min(self.every).max(Duration::from_millis(1));
         loop {
             let Some(open) = line else { return Heard::Stirred };
-            // Some may have come with the last answers.
+            // Some messages may have come with the last replies.
             let heard = self.messages(open.link());
             let is_cut = heard.is_err();
             match (self.word.take(), heard) {
@@ -137,7 +138,7 @@ impl<'a> ServerEars<'a> {
                 (None, Err(found)) => {
                     *line = None;
                     self.was_cut(begun, &found);
-                    // The first time it is opened at once, which finds out whether the server is away.
+                    // The first time it is opened at once, to check whether the server is away.
                     if let Some(opens) = self.opens_again() {
                         pause_until(opens.min(begun + most), interrupt, stirs);
                     }
@@ -155,14 +156,14 @@ impl<'a> ServerEars<'a> {
         }
     }
 
-    /// Reads the messages that have come: whether any is Frosty's own. The words of all others are joined.
+    /// Reads the messages that have come and returns whether any is Frosty's own. The texts of all others are joined.
     fn messages(&mut self, link: &mut Link<'a>) -> Result<bool, String> {
         let mut is_own = false;
         for _ in 0..MOST_WORDS {
             link.until(clock::now() + MORE);
             match link.pushed() {
                 Ok(Pushed { channel, text }) if self.own.contains(&channel) => {
-                    // What it said is in the documents.
+                    // The documents contain its text.
                     drop(text);
                     is_own = true;
                 }
@@ -200,7 +201,7 @@ impl<'a> ServerEars<'a> {
         }
     }
 
-    /// When a connection that was cut now is opened again; `None` for at once.
+    /// Returns when a connection that was cut now is opened again; `None` for at once.
     fn opens_again(&mut self) -> Option<Instant> {
         self.cut.replace(clock::now()).map(|cut| cut + APART)
     }

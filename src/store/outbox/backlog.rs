@@ -1,4 +1,5 @@
-//! What a server has still to be told by this machine, for those who look. Nothing is locked, mended or written.
+//! The data that this machine still has to send to a server, for the commands that only read. It locks and writes
+//! nothing.
 
 use std::fs;
 
@@ -11,14 +12,14 @@ use crate::store::files::journal_file;
 use crate::store::outbox;
 use crate::store::server;
 
-/// How this machine and its server stand.
+/// The state of this machine towards its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backlog {
-    /// Bytes of the local journal that the server may not have.
+    /// The bytes of the local journal that the server may not have.
     pub unshipped: u64,
-    /// Bytes that it will not get any more.
+    /// The bytes that the server will not get any more.
     pub given_up: u64,
-    /// How many scopes this machine decides for, or did last.
+    /// The number of scopes that this machine decides for, or decided for last.
     pub away: usize,
     /// The circuit breaker, while it is open.
     pub breaker: Option<Away>,
@@ -27,19 +28,19 @@ pub struct Backlog {
 /// A server that is known to be away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Away {
-    /// Failed tries in a row.
+    /// The failed tries in a row.
     pub tries: u32,
-    /// When it is tried next (this machine's clock).
+    /// When the next try is due (this machine's clock).
     pub next: Ms,
-    /// What was wrong, with its cure.
+    /// The error, with its cure.
     pub why: String,
 }
 
-/// How it stands with the configured server; `None` without one, or while nothing was ever noted of it.
+/// Returns the state towards the configured server; `None` without one, or while nothing was ever noted of it.
 #[must_use]
 pub fn of(config: &Config) -> Option<Backlog> {
     let (server, optional) = server(config)?;
-    // Where none ever was, nobody has anything to be told.
+    // Where no server ever was, there is nothing to send.
     if optional && !reached::ever(config) {
         return None;
     }
@@ -51,7 +52,7 @@ pub fn of(config: &Config) -> Option<Backlog> {
         let length = fs::metadata(&path).map_or(0, |about| about.len());
         let name =
             read::at_once().read(true).open(&path).and_then(|journal| outbox::name(&journal)).unwrap_or_default();
-        // Another journal in its place is told of from its beginning.
+        // A new journal in its place is sent from its beginning.
         let at = if from.journal.is_empty() || from.journal == name { from.at } else { 0 };
         length.saturating_sub(at)
     });

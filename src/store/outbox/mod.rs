@@ -1,7 +1,7 @@
-//! Brings the server the journal entries of a time when it could not be asked: in order, each once, a piece at a time.
+//! Sends the server the journal entries of a time when it was unreachable: in order, each once, a piece at a time.
 //!
-//! The journal itself is what is shipped; the record says how far that has come, and the server knows it too, so that a
-//! piece whose answer was lost is not told twice.
+//! The journal itself is the outbox. The record contains the position, and the server stores it too, so that a piece
+//! with a lost answer is not appended twice.
 
 pub mod backlog;
 
@@ -30,20 +30,21 @@ use crate::store::server::connection::Link;
 use crate::store::server::keys::Keys;
 use crate::store::server::load;
 
-/// The script. It is run for a piece of a journal, so its text weighs little.
+/// The script. Its text is sent with each piece of a journal, so its size matters little.
 pub(crate) const SHIP: &str = include_str!("ship.lua");
 
-/// How much of the journal goes in one call.
+/// The size of the piece of the journal that one call sends.
 const PIECE: usize = 128 * 1024;
-/// The longest line that is shipped: an entry's texts are bounded.
+/// The longest line that is sent: an entry's texts are bounded.
 const LONGEST_LINE: usize = 4 * PIECE;
-/// How long the server remembers how far a journal has come.
+/// How long the server remembers the position in a journal.
 const REMEMBERED: Duration = Duration::from_secs(90 * 86_400);
 
-/// Ships until everything is there or the time is over; an answer may come a little later. What is not shipped now is
-/// shipped by a later ask.
+/// Sends pieces until the server has everything or the time is over; an answer may come a little later.
+///
+/// A later request sends the rest.
 pub(crate) fn ship(config: &Config, dir: &Path, link: &mut Link<'_>, until: Instant, latest: Instant) {
-    // One at a time: the others have their own verdicts to answer.
+    // One process sends at a time, because the others have their own verdicts to give.
     let mut options = read::at_once();
     options.write(true).create(true).truncate(false).mode(0o600);
     let Ok(mine) = options.open(dir.join("ship.lock")) else { return };
@@ -53,14 +54,14 @@ pub(crate) fn ship(config: &Config, dir: &Path, link: &mut Link<'_>, until: Inst
     while clock::now() < until && matches!(piece(config, dir, link, latest), Ok(true)) {}
 }
 
-/// Ships one piece; tells whether there may be more.
+/// Sends one piece; returns whether there may be more.
 fn piece(config: &Config, dir: &Path, link: &mut Link<'_>, latest: Instant) -> Result<bool, StoreError> {
     let path = journal_file::current(dir);
     let files = |cause| StoreError::Files { doing: "read", path: path.clone(), cause };
     let Some(unshipped) = server_record::read(dir).and_then(|r| r.unshipped) else { return Ok(false) };
     let journal = read::at_once().read(true).open(&path).map_err(files)?;
     let name = name(&journal).map_err(files)?;
-    // Another journal in its place is told of from its beginning; the server knows what it has of it.
+    // A new journal in its place is sent from its beginning; the server knows what it has of it.
     let is_same = unshipped.journal.is_empty() || unshipped.journal == name;
     let from = if is_same { unshipped.at } else { 0 };
     let lines = whole_lines(&journal, from, PIECE).map_err(files)?;
@@ -83,7 +84,7 @@ fn piece(config: &Config, dir: &Path, link: &mut Link<'_>, latest: Instant) -> R
     let _lock = files::lock(dir, latest, config.budget)?;
     let mut record = server_record::read_or_rebuild(dir);
     let len = journal.metadata().map_err(files)?.len();
-    // Rotated meanwhile, or shipped by somebody who had the server's word for it.
+    // Otherwise the journal was rotated meanwhile, or another process has sent this piece.
     if record.unshipped.as_ref() == Some(&unshipped) {
         record.unshipped = (ends < len).then_some(Unshipped { at: ends, journal: name });
         server_record::write(dir, &record)?;
@@ -91,7 +92,7 @@ fn piece(config: &Config, dir: &Path, link: &mut Link<'_>, latest: Instant) -> R
     Ok(ends > from && ends < len)
 }
 
-/// One entry of the call. A line that was not decided for a server, or by it, is passed over: it was never meant for it.
+/// Adds one entry to the call. A line that was not decided for this server, or by it, is skipped.
 fn entry(call: &mut Cmd, ends: u64, line: &[u8]) {
     let fields = journal::fields(line).unwrap_or_default();
     let says = |field: &str, wanted: &str| fields.iter().any(|(name, value)| name == field && value == wanted);
@@ -103,7 +104,7 @@ fn entry(call: &mut Cmd, ends: u64, line: &[u8]) {
     }
 }
 
-/// The whole lines from an offset on: about so many bytes, and at least one line if there is one.
+/// Returns the whole lines from an offset on: about this many bytes, and at least one line if there is one.
 fn whole_lines(journal: &File, from: u64, about: usize) -> std::io::Result<Vec<u8>> {
     let mut most = about;
     loop {
@@ -133,7 +134,7 @@ fn read_at(file: &File, from: u64, into: &mut [u8]) -> std::io::Result<usize> {
     Ok(filled)
 }
 
-/// What a journal is known by, wherever its entries are told of: a digest of its first line; empty while it has none.
+/// Returns the name of a journal on the server: a digest of its first line, empty while it has none.
 pub(crate) fn name(journal: &File) -> std::io::Result<String> {
     let first = whole_lines(journal, 0, 4096)?;
     let line = first.split(|b| *b == b'\n').next().unwrap_or_default();

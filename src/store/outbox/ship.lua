@@ -1,6 +1,6 @@
--- Journal entries of a time when no server could be asked: appended in order, each once.
--- KEYS: the journal, how far a machine's journal has come. ARGV: MAXLEN, how long that is kept, then for each entry where it
--- ends there, how many words follow, and the words: fields and values.
+-- Journal entries of a time when no server was reachable: appended in order, each once. KEYS: the journal, the position
+-- in a machine's journal. ARGV: MAXLEN, the lifetime of the position, then for each entry the offset of its end, the
+-- number of its words, and the words (fields and values).
 local K_JOURNAL, K_SHIPPED = KEYS[1], KEYS[2]
 local unpack = table.unpack or unpack
 local function int(x)
@@ -13,7 +13,7 @@ while ARGV[at] do
   if ends > reached then
     local entry = {}
     for i = 1, words do entry[i] = ARGV[at + 1 + i] end
-    -- First how far it came: an entry may be lost with a server, and none is told twice.
+    -- The position comes first: an entry may be lost with a server, and none is appended twice.
     redis.call('SET', K_SHIPPED, string.format('%.0f', ends), 'PX', ARGV[2])
     if words > 0 then
       local added = redis.pcall('XADD', K_JOURNAL, 'MAXLEN', '~', ARGV[1], '*', unpack(entry))

@@ -1,4 +1,4 @@
-//! What a machine keeps of a server while another process of it takes a scope over.
+//! Tests of the documents that a machine keeps of a server while another process takes a scope over.
 
 use std::cell::Cell;
 
@@ -55,7 +55,7 @@ fn a_take_over_that_was_not_dated_is_dated_by_the_next_step() {
     assert_eq!((file.away.as_ref().unwrap().since, file.scope.taken), (None, None));
     file.stay_over(T0 + 60_000, true);
     assert_eq!(file.scope.taken, Some(T0 + 60_000 + IN_FLIGHT));
-    // And by no later one.
+    // A later call does not move it.
     file.stay_over(T0 + 90_000, true);
     assert_eq!(file.scope.taken, Some(T0 + 60_000 + IN_FLIGHT));
 }
@@ -69,9 +69,9 @@ fn a_hold_that_the_server_took_while_the_scope_was_taken_over_is_in_force_here()
     file.see_beside(&seen(Some(hold(7)), Vec::new()), "epoch");
     assert_eq!(file.scope.hold, Some(hold(7)));
     assert_eq!(file.scope.taken, Some(T0 + IN_FLIGHT));
-    // What the server was told before is not the whole of it any more.
+    // The earlier transfer to the server is incomplete now.
     assert_ne!(file.away.as_ref().unwrap().steps, steps);
-    // A release there lifts it, and the late answer to an earlier step does not bring it back.
+    // A release there lifts the hold, and the late answer to an earlier step does not bring it back.
     file.see_beside(&seen(None, vec![7]), "epoch");
     assert_eq!(file.scope.hold, None);
     file.see_beside(&seen(Some(hold(7)), Vec::new()), "epoch");
