@@ -1,4 +1,5 @@
-//! Writes the SHA-1 of the commit script, by which a server is asked to run it, so that no program computes it at run time.
+//! Writes the SHA-1 of the commit script, by which a program requests it from a server. So no program computes
+//! it at run time.
 
 use std::path::Path;
 

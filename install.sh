@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Builds Frosty's two programs and puts them in place. No sudo; can be run again.
 #
-#   ./install.sh                 build, install into ~/.local/bin, with man pages and what the shells complete
+#   ./install.sh                 build, install into ~/.local/bin, with man pages and shell completions
 #   ./install.sh --project DIR   … and register it in that project's settings (--local: in those that are not shared)
 #   ./install.sh --user          … and register it in your own settings: only sessions that you arm
 #   ./install.sh --bin-dir DIR   install into DIR instead
-#   ./install.sh --try           build, and show Frosty at work in a scratch folder; installs nothing
+#   ./install.sh --try           build, and show Frosty at work in a scratch directory; installs nothing
 #
 # With --project, --local or --user: --plain registers the plain engine, --keep-others registers beside other engines.
 set -euo pipefail
 : "${HOME:?install.sh: expected HOME to be set; set it: export HOME=~}"
 called_from=$PWD
-# Where this lies, behind any link.
+# The directory of this script, after every link.
 this=$(readlink -f -- "$0" 2>/dev/null || printf '%s' "$0")
 CDPATH= cd -- "$(dirname -- "$this")"
 
@@ -19,7 +19,7 @@ bin_dir=$HOME/.local/bin
 try=no
 register=()
 where=no
-# A folder as seen from where this was called.
+# Resolves a directory from the caller's working directory.
 folder() {
   case ${2:-} in
     '' | -*) usage "$1 without a folder" ;;
@@ -65,7 +65,7 @@ while [ $# -gt 0 ]; do
 done
 [ "$where" = yes ] || [ ${#register[@]} = 0 ] || usage "${register[*]} without --project DIR, --local or --user"
 
-# ---- what a build needs ------------------------------------------------------------------------------------------
+# ---- build requirements ------------------------------------------------------------------------------------------
 [ -x "$HOME/.cargo/bin/cargo" ] && PATH=$HOME/.cargo/bin:$PATH
 if ! command -v cargo >/dev/null; then
   echo "install.sh: expected cargo (Rust 1.89 or newer), found none." >&2
@@ -74,7 +74,7 @@ if ! command -v cargo >/dev/null; then
 fi
 needs=$(sed -n 's/^rust-version *= *"\(.*\)".*/\1/p' Cargo.toml)
 has=$(rustc --version 2>/dev/null | sed -n 's/^rustc \([0-9][0-9.]*\).*/\1/p')
-# Whether the first version is at least the second.
+# Succeeds if the first version is at least the second.
 reaches() { awk -v a="$1" -v b="$2" 'BEGIN { split(a, x, "."); split(b, y, "."); for (i = 1; i <= 3; i++) if (x[i] + 0 != y[i] + 0) exit x[i] + 0 < y[i] + 0; exit 0 }'; }
 if [ -z "$has" ] || ! reaches "$has" "$needs"; then
   echo "install.sh: expected Rust $needs or newer, found ${has:-no rustc that runs}." >&2
@@ -86,7 +86,7 @@ if ! command -v cc >/dev/null; then
   exit 1
 fi
 
-# ---- build: static musl where it can be had, which starts fastest; else the machine's own target -----------------
+# ---- build: static musl where possible, which starts fastest; else the machine's own target -----------------------
 target=
 case $(uname -s)-$(uname -m) in
   Linux-x86_64) target=x86_64-unknown-linux-musl ;;
@@ -94,12 +94,12 @@ case $(uname -s)-$(uname -m) in
 esac
 has_target() { [ -d "$(rustc --print target-libdir --target "$1" 2>/dev/null)" ]; }
 if [ -n "$target" ] && ! has_target "$target"; then
-  # A try changes nothing of the toolchain.
+  # --try does not change the toolchain.
   [ "$try" = no ] && command -v rustup >/dev/null && rustup target add "$target" >/dev/null 2>&1 || true
   has_target "$target" || target=
 fi
-# Asking the processor for AVX2 at run time costs a stop as much as its verdict where a hypervisor traps the question, so
-# a machine that has it is told so here. Such a binary stays on machines that have it too.
+# Detecting AVX2 at run time costs a Stop event as much as its verdict where a hypervisor traps the instruction.
+# So it is enabled at build time on a machine that has it. Such a binary runs only on machines with AVX2.
 flags=
 if [ "$target" = x86_64-unknown-linux-musl ] && grep -qw avx2 /proc/cpuinfo 2>/dev/null; then
   flags="target.$target.rustflags=['-C', 'target-feature=+avx2']"
@@ -112,7 +112,7 @@ folder=${CARGO_TARGET_DIR:-target}${target:+/$target}
 built=$(cd "$folder/release" && pwd)
 hook=$built/frosty-hook
 
-# ---- --try: three stops, a compaction and an engine that waits, in a scratch folder -------------------------------
+# ---- --try: three Stop events, a compaction and an engine that waits, in a scratch directory ----------------------
 if [ "$try" = yes ]; then
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
@@ -139,7 +139,7 @@ if [ "$try" = yes ]; then
   ask "Stop 3, at once: a storm begins" fixtures/hook/Stop-first.json
   ask "PreCompact (auto)" fixtures/hook/PreCompact-auto.json
 
-  # A second agent, with the engine that waits and a guard of 2 s in place of 15.
+  # A second agent, with the waiting engine and a minimum interval of 2 s instead of 15.
   mkdir -p "$scratch/.claude"
   echo '{"stop": {"min_interval": "2s"}}' >"$scratch/.claude/frosty.json"
   sed 's/"session_id": *"[^"]*"/"session_id": "engine"/' fixtures/hook/Stop-first.json >"$scratch/stop.json"
@@ -165,7 +165,8 @@ if [ "$try" = yes ]; then
 fi
 
 # ---- install -----------------------------------------------------------------------------------------------------
-# A running hook keeps its old file; the new one takes its place at once. The hook binary comes last: it starts the tool beside it.
+# A running hook keeps its old file, and the new one replaces it at once. The hook binary comes last, because it
+# starts the tool beside it.
 put_in_place() {
   local name
   mkdir -p "$bin_dir" || return
@@ -185,14 +186,14 @@ fi
 bin_dir=$(CDPATH= cd -- "$bin_dir" && pwd)
 frosty=$bin_dir/frosty
 echo "Installed $("$frosty" --version) as $frosty, and $bin_dir/frosty-hook beside it for the hooks."
-# As it can be pasted.
+# Quoted so that it can be pasted.
 shown=$(printf %q "$frosty")
 case :$PATH: in
   *:"$bin_dir":*) ;;
   *) echo "That folder is not on your PATH; the hooks name it in full, so they work all the same. For the commands: export PATH=$(printf %q "$bin_dir"):\$PATH" ;;
 esac
 
-# What a shell completes, and the man pages: written by the program itself. Without them it works all the same.
+# Shell completions and man pages, written by the program itself. It also works without them.
 data=${XDG_DATA_HOME:-$HOME/.local/share}
 completions() {
   local shell=$1 file=$2
@@ -206,7 +207,7 @@ completions zsh "$data/zsh/site-functions/_frosty" && put="$put zsh (fpath+=($(p
 completions fish "${XDG_CONFIG_HOME:-$HOME/.config}/fish/completions/frosty.fish" && put="$put fish"
 [ -z "$put" ] || echo "Completions for:$put (from the next shell on)."
 if mkdir -p "$data/man/man1" 2>/dev/null && "$frosty" man --dir "$data/man/man1" >/dev/null 2>&1; then
-  # By name they are found beside a folder of the PATH.
+  # man finds pages by name only beside a directory of the PATH.
   man -w frosty >/dev/null 2>&1 && page=frosty || page=$(printf %q "$data/man/man1/frosty.1")
   echo "Man pages in $data/man/man1: man $page"
 fi
@@ -217,7 +218,7 @@ echo
 if [ "$where" = yes ]; then
   exec "$frosty" install "${register[@]}"
 fi
-# Nothing is registered where nobody asked for it; what would be in the way is named all the same.
+# Nothing is registered without a request, but conflicts are reported all the same.
 if ! found=$("$frosty" install --user --dry-run 2>&1 >/dev/null) && found=$(grep '^  ' <<<"$found"); then
   printf 'These decide stops already, here or in your own settings; beside some of them nothing is throttled:\n%s\n\n' "$found"
 fi

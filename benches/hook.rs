@@ -1,8 +1,8 @@
-//! What a stop costs, as whole processes: `cargo bench`.
+//! Measures the cost of a Stop event, as whole processes: `cargo bench`.
 //!
-//! Programs are run in a new order each round; a figure is the median of the per-round ratios, so that a busy machine
-//! disturbs both sides of it. One program is listed twice: its ratio to itself tells how far the others can be believed.
-//! `FROSTY_BENCH_ROUNDS` (default 400) sets the rounds.
+//! Programs are run in a new order each round. A figure is the median of the per-round ratios, so that a busy
+//! machine disturbs both sides of it. One program is listed twice, and its ratio to itself shows how reliable
+//! the others are. `FROSTY_BENCH_ROUNDS` (default 400) sets the rounds.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::disallowed_methods, reason = "a bench is no part of the product")]
 
@@ -37,9 +37,9 @@ fn main() {
     println!("target {}, {} cores", built.target, std::thread::available_parallelism().map_or(0, usize::from));
     let stop = root.join("fixtures/hook/Stop-first.json");
 
-    // The same question that frosty asks, as bytes.
+    // The same request as frosty's, as bytes.
     let requests = prepared(dir.path(), "the-limit");
-    // As a user has them: without a configuration.
+    // The usual case of a user, without a configuration.
     let on_server = Frosty::bare().var("FROSTY_STORE", &server.url());
     let embedded = Frosty::bare().var("FROSTY_STORE", "embedded");
     let port = server.port.to_string();
@@ -124,7 +124,7 @@ fn row(what: &str, goal: &str, measured: String) {
     println!("| {what:<58} | {goal:<16} | {measured:<22} |");
 }
 
-/// The figures of the release build that are steady, beside the committed ones.
+/// The steady figures of the release build, beside the committed ones.
 struct Ratchet {
     committed: serde_json::Value,
     broken: Vec<String>,
@@ -155,7 +155,7 @@ fn rounds() -> usize {
     std::env::var("FROSTY_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(400)
 }
 
-/// The binary as install.sh builds it, and its two companions of the same target.
+/// Builds the binary as install.sh does, and its two companions of the same target.
 fn build(root: &Path, dir: &Path) -> Built {
     let installed = Command::new(root.join("install.sh")).args(["--bin-dir", dir.to_str().unwrap()]).output().unwrap();
     assert!(installed.status.success(), "{installed:?}");
@@ -192,7 +192,7 @@ fn stop_of(session: &str) -> frosty::policy::request::Step {
     }
 }
 
-/// The requests of a stop of this session, as files, and how many replies each has.
+/// Returns the requests of a Stop event of this session, as files, and the number of replies to each.
 fn prepared(dir: &Path, session: &str) -> Vec<String> {
     let (load, replies, commit) = requests(&Config::default(), &stop_of(session));
     let files = [(dir.join("load"), load, replies), (dir.join("commit"), commit, 1)];
@@ -203,16 +203,16 @@ fn prepared(dir: &Path, session: &str) -> Vec<String> {
     written.collect()
 }
 
-/// Seconds of each program, a list per program, one entry per round.
+/// Returns the seconds of each program, a list per program, one entry per round.
 fn interleaved(mut programs: Vec<(&str, Command)>, stdin: &Path) -> Vec<Vec<f64>> {
     let mut times = vec![Vec::new(); programs.len()];
     for round in 0..rounds() {
-        // In an order of chance, since what ran before leaves its traces in the caches.
+        // In a random order, since the previous program affects the caches.
         let mut order: Vec<usize> = (0..programs.len()).collect();
         order.sort_by_key(|_| frosty::clock::chance());
         for i in order {
             let (name, command) = &mut programs[i];
-            // The bash is so much slower that a few rounds of it tell all.
+            // The bash is so much slower that a few rounds of it are enough.
             if *name == "the bash" && round % 20 != 0 && round > 0 {
                 let last = times[i].last().copied().unwrap_or(f64::NAN);
                 times[i].push(last);
@@ -228,7 +228,7 @@ fn interleaved(mut programs: Vec<(&str, Command)>, stdin: &Path) -> Vec<Vec<f64>
     times
 }
 
-/// Round trips of one stop with a warm and with a cold script.
+/// Returns the round trips of one Stop event with a warm and with a cold script.
 fn round_trips(server: &Server, program: &Path, stdin: &Path) -> (u32, u32) {
     let (url, trips) = support::counting_proxy(server);
     let frosty = Frosty::new().var("FROSTY_STORE", &url);
@@ -243,12 +243,13 @@ fn round_trips(server: &Server, program: &Path, stdin: &Path) -> (u32, u32) {
     (one(), cold)
 }
 
-/// System calls of one warm stop, and files opened that are neither configuration nor state.
+/// Returns the system calls of one warm Stop event, and the files opened that are neither configuration nor
+/// state.
 fn system_calls(frosty: &Frosty, program: &Path, stdin: &Path) -> (usize, usize) {
     let trace = frosty.home.path().join("trace");
     let args = ["-f", "-o", trace.to_str().unwrap(), program.to_str().unwrap()];
     let payload = fs::read(stdin).unwrap();
-    // The last is refused for the reason of the one before, and so prints nothing.
+    // The last is refused for the same reason as the one before, and so prints nothing.
     for _ in 0..5 {
         support::feed(frosty.command_of(Path::new("strace"), &args), &payload);
     }
@@ -259,7 +260,7 @@ fn system_calls(frosty: &Frosty, program: &Path, stdin: &Path) -> (usize, usize)
     (text.lines().filter(|l| l.contains('(')).count(), outside)
 }
 
-/// Minor page faults of one warm stop, the median of a few.
+/// Returns the minor page faults of one warm Stop event, the median of a few.
 fn faults(mut command: Command, stdin: &Path) -> u64 {
     let mut all: Vec<u64> = (0..9)
         .map(|_| {
@@ -277,7 +278,7 @@ fn faults_of_noop(frosty: &Frosty, noop: &Path, stdin: &Path) -> u64 {
     faults(frosty.command_of(noop, &[]), stdin)
 }
 
-/// `cminflt` of this process: minor faults of the children it has waited for.
+/// Returns `cminflt` of this process: minor faults of the children it has waited for.
 fn children_faults() -> u64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let after_name = stat.rsplit_once(')').unwrap().1;
@@ -305,7 +306,7 @@ fn server_rate(server: &Server) -> f64 {
     done.into_inner() as f64 / started.elapsed().as_secs_f64()
 }
 
-/// So many processes at a time, each a session of its own and all on one scope, for three seconds.
+/// Runs this many processes at a time for three seconds, each in a session of its own and all in one scope.
 fn storm(frosty: &Frosty, program: &Path, processes: u32) -> (u32, u32, Duration) {
     let (asks, twos) = (AtomicU32::new(0), AtomicU32::new(0));
     let started = Instant::now();

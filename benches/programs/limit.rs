@@ -1,10 +1,11 @@
-//! The limit: reads stdin, sends two prepared requests over a raw socket, reads the replies of each, exits. Nothing a hook does
-//! over one connection can be faster. Arguments: the port, then for each request its file and how many replies it has.
+//! The limit: reads stdin, sends two prepared requests over a raw socket, reads the replies of each, exits. No
+//! hook over one connection can be faster. Arguments: the port, then for each request its file and the number
+//! of replies.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-/// Reads one reply; whether it was one.
+/// Reads one reply; returns whether it was one.
 fn reply(from: &mut BufReader<&TcpStream>) -> bool {
     let mut line = String::new();
     if from.read_line(&mut line).is_err() || line.len() < 3 {

@@ -1,3 +1,3 @@
-//! The no-op: what any process of the same target costs.
+//! The no-op: the cost of any process of the same target.
 
 fn main() {}

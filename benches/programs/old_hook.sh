@@ -1,8 +1,9 @@
 #!/bin/bash
-# The Stop hook that Frosty replaces, from its description: a guard, a bang window and a cooldown, each a process of its
-# own, and a curl that was to write the journal. It launched another `claude -c -p …` at the end; that is left out here.
+# The Stop hook that Frosty replaces, from its description: a guard, a bang window and a cooldown, each as a
+# separate process, and a curl for the journal. It launched another `claude -c -p …` at the end, which is left
+# out here.
 PORT=$1
-# A window of its own each time, so that every run takes the way of one that continues.
+# A new window each time, so that every run takes the path of one that continues.
 WINDOW=$(tmux display-message -p '#S:#W' 2>/dev/null || echo none)-$RANDOM$RANDOM
 NOW=$(date +%s)
 cat >/dev/null

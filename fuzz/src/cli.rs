@@ -1,4 +1,4 @@
-//! The command line: the short reading of the registered forms says what clap says.
+//! The command line: the fast parser of the registered forms agrees with clap.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -7,7 +7,7 @@ use clap::Parser;
 use frosty::cmd::{Cli, Command};
 use frosty::hook::flags;
 
-/// A byte below this many stands for a word, so that the fuzzer need not spell them.
+/// A byte below the length of this list means a word, so that the fuzzer need not spell them.
 const WORDS: [&str; 24] = [
     "hook",
     "--arm",
@@ -47,7 +47,7 @@ pub fn run(data: &[u8]) {
         [_, command, words @ ..] if command == "hook" => flags::parse(words).ok(),
         _ => None,
     };
-    // What the short reading leaves to clap is clap's.
+    // The fast parser leaves all other forms to clap.
     if short.is_none() && !data.len().is_multiple_of(8) {
         return;
     }
@@ -57,7 +57,8 @@ pub fn run(data: &[u8]) {
         (Ok(Command::Hook(args)), None) => {
             let flags = args.flags();
             let words: Vec<_> = argv.iter().skip(2).filter_map(|a| a.to_str()).collect();
-            // It leaves no registered form to clap, which would cost a stop more than its verdict.
+            // The fast parser leaves no registered form to clap, which would cost a Stop event more than its
+            // verdict.
             let registered = words.chunks(2).all(|c| matches!(c, ["--arm" | "--wait" | "--timeout", _]));
             assert!(!registered, "{argv:?} is left to clap: {flags:?}");
         }

@@ -1,4 +1,4 @@
-//! Configuration files: a project's never loosens what the user set, and no password is ever told.
+//! Configuration files: a project's file never loosens the user's limits, and no password is ever shown.
 
 use frosty::config::{Config, Trust, apply};
 use frosty::policy::decision;
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{draw, said};
 
-/// The user's own files that a project's is laid over, besides those the fuzzer writes.
+/// The user's own files under a project's file, besides those that the fuzzer writes.
 const OWN: [&str; 5] = [
     "{}",
     r#"{"stop":{"min_interval":"0s","burst":{"limit":3,"window":"20s"}}}"#,
@@ -98,7 +98,7 @@ fn backoff(before: Backoff, after: Backoff) {
     assert!(tighter, "{before:?} became {after:?}");
 }
 
-/// What the script's arithmetic and the model's loops rely on.
+/// Checks the assumptions of the script's arithmetic and the model's loops.
 fn within_bounds(policy: &Policy) {
     for class in [&policy.stop, &policy.compact] {
         let Backoff { base, factor, max } = class.cooldown.backoff;
@@ -115,8 +115,9 @@ fn within_bounds(policy: &Policy) {
     assert!(policy.stop.quotas.len() <= 8 && policy.fleet_quotas.len() <= 8 && policy.compact.quotas.is_empty());
 }
 
-/// Stops at some pace under the limits with the project's file keep every limit that the user set. (How many are admitted in
-/// all may differ either way at one pace: a window that fills sooner also empties sooner.)
+/// Checks that Stop events at one pace keep every limit of the user under the limits with the project's file.
+/// (The total number of admissions may differ either way at one pace, since a window that fills sooner also
+/// empties sooner.)
 fn storm(own: &Policy, with_project: &Policy, pace: u32) {
     let mut state = State::default();
     let mut now = draw::T0;
@@ -150,10 +151,10 @@ fn storm(own: &Policy, with_project: &Policy, pace: u32) {
     }
 }
 
-/// The password of a server's URL is in no text that is shown, nor one that stands where the port should.
+/// Checks that no displayed text contains the password of a server's URL, or a password in the port's place.
 fn url(rest: &str) {
     let secret = SECRET.to_lowercase();
-    // A part of it that the fuzzer spelled itself may be shown.
+    // A part that the fuzzer spelled itself may be shown.
     let spelled: String = rest.to_lowercase().chars().filter(|c| !c.is_control() && !c.is_whitespace()).collect();
     if secret.as_bytes().windows(3).any(|part| spelled.as_bytes().windows(3).any(|other| other == part)) {
         return;
@@ -173,7 +174,7 @@ fn url(rest: &str) {
     }
 }
 
-/// A file whose every key is one that is known, with values that mostly are possible; about one in `few` keys is there.
+/// Returns a file with known keys only, and mostly possible values. It contains about one in `few` keys.
 fn object(u: &mut Unstructured<'_>, few: u8) -> Result<Value> {
     let mut file = Map::new();
     for name in ["stop", "compact"] {

@@ -1,4 +1,4 @@
-//! The agent's message: it books a rest or nothing, and what is echoed of it forges nothing.
+//! The agent's message: it books a rest or nothing, and its echo forges nothing.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -29,9 +29,9 @@ pub fn run(data: &[u8]) {
         let has_topic = matches!(rest.kind, RestKind::WaitFor | RestKind::Blocked);
         assert!(has_topic || rest.topic.is_empty(), "{rest:?}");
     }
-    // The clock is asked only for a directive, and every directive is one whole line among the last five.
+    // The clock is read only for a directive, and every directive is one whole line among the last five.
     let is_one = asked.get() > 0;
-    // Of a list of several the clock is not asked, and none is followed.
+    // For a list of several directives the clock is not read, and none is followed.
     let several = rest.is_none() && answer.contains("several");
     assert_eq!(is_one || several, read_it != Said::default());
     let is_one = is_one || several;
@@ -44,14 +44,15 @@ pub fn run(data: &[u8]) {
     assert!(!is_one || near > 0, "a directive out of nothing");
     let fenced = message.contains(['`', '~']);
     assert!(fenced || is_one == (near > 0), "a directive that was not read");
-    // Five lines below it, or inside of code, it is none.
+    // Five lines further up, or inside of code, the line is not a directive.
     assert_eq!(read(&format!("{message}\n1\n2\n3\n4\n5"), || clock(head)), Said::default());
     if !fenced {
         assert_eq!(read(&format!("```\n{message}"), || clock(head)), Said::default());
     }
 }
 
-/// Without the mark of a heading (`#` to `######`) or of a list (`-`, `*`, `+`, a bullet, or up to nine digits and `.` or `)`).
+/// Returns the line without the mark of a heading (`#` to `######`) or of a list (`-`, `*`, `+`, a bullet, or
+/// up to nine digits and `.` or `)`).
 fn unlisted(line: &str) -> &str {
     let Some(at) = line.find(char::is_whitespace) else { return line };
     let (mark, rest) = line.split_at(at);
@@ -62,7 +63,7 @@ fn unlisted(line: &str) -> &str {
     if is_mark { rest.trim_start() } else { line }
 }
 
-/// Any time of a few centuries in any time zone.
+/// Returns a time within a few centuries in any time zone.
 fn clock(head: &[u8]) -> DateTime<FixedOffset> {
     let zone = i32::from(i16::from_le_bytes([head[0], head[1]])) * 2;
     let zone = FixedOffset::east_opt(zone.clamp(-86_399, 86_399)).expect("within a day");

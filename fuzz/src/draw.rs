@@ -1,4 +1,4 @@
-//! Policies and steps drawn from the fuzzer's bytes. A new field of [`Step`] has its one place here.
+//! Draws policies and steps from the fuzzer's bytes. A new field of [`Step`] has its one place here.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ use frosty::policy::request::RestRequest;
 use frosty::policy::request::Step;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
-/// A time that a machine may show, 2026-11-24.
+/// A plausible time of a machine, 2026-11-24.
 pub const T0: i64 = 1_795_532_400_000;
-/// The store reads no larger time.
+/// The largest time that the store reads.
 pub const LAST: i64 = 999_999_999_999_999;
 
 pub fn step(event: Event) -> Step {
@@ -52,12 +52,12 @@ pub fn step(event: Event) -> Step {
     }
 }
 
-/// Once in so many times. Bytes of zero say no, so that they draw what is plain.
+/// Returns true once in this many times. Zero bytes return false, so that they draw the plain case.
 pub fn rarely(u: &mut Unstructured<'_>, times: u8) -> Result<bool> {
     Ok(u.int_in_range(1..=times)? == times)
 }
 
-/// A duration of a policy: mostly of the size that people configure.
+/// Draws a duration of a policy, mostly of the size that people configure.
 pub fn duration(u: &mut Unstructured<'_>, least: Duration) -> Result<Duration> {
     let ms = match u.int_in_range(0..=3)? {
         0 => Duration::from_secs(u.int_in_range(0..=60)?),
@@ -85,7 +85,7 @@ fn class(u: &mut Unstructured<'_>, quotas: Vec<Quota>) -> Result<ClassPolicy> {
     let min_interval = duration(u, Duration::ZERO)?;
     let burst = match u.int_in_range(0..=3)? {
         0 => None,
-        // The configuration allows one attempt only where there is a guard.
+        // The configuration allows one attempt only together with a minimum interval.
         n => Some(Burst {
             limit: u.int_in_range(if min_interval.is_zero() { 2 } else { 1 }..=3 + n)?,
             window: duration(u, Duration::from_millis(1))?,
@@ -96,7 +96,7 @@ fn class(u: &mut Unstructured<'_>, quotas: Vec<Quota>) -> Result<ClassPolicy> {
     Ok(ClassPolicy { min_interval, burst, window_limits: false, cooldown, quotas })
 }
 
-/// A policy within the bounds of the configuration.
+/// Draws a policy within the bounds of the configuration.
 pub fn policy(u: &mut Unstructured<'_>) -> Result<Policy> {
     let own = quotas(u)?;
     let (stop, compact) = (class(u, own)?, class(u, Vec::new())?);
@@ -127,7 +127,7 @@ fn failure(u: &mut Unstructured<'_>) -> Result<Failure> {
     Ok(Failure { class, reset, of_key, too_long: u.arbitrary()?, cure: "log in".to_owned() })
 }
 
-/// Any event; `fence` is one that may be the session's.
+/// Draws any event; `fence` is one that may be the session's.
 pub fn event(u: &mut Unstructured<'_>, fence: i64) -> Result<Event> {
     let fence = if rarely(u, 4)? { u.arbitrary()? } else { fence };
     Ok(match u.int_in_range(0..=15)? {
@@ -154,7 +154,7 @@ pub fn event(u: &mut Unstructured<'_>, fence: i64) -> Result<Event> {
     })
 }
 
-/// Any step at about `now`.
+/// Draws any step at about `now`.
 pub fn any_step(u: &mut Unstructured<'_>, fence: i64, now: i64) -> Result<Step> {
     let event = event(u, fence)?;
     let host_ms = if rarely(u, 8)? { u.arbitrary()? } else { now };

@@ -1,4 +1,4 @@
-//! One binary for all targets; `FUZZ_TARGET` names the one that runs. `fuzz/run.sh` builds and runs it.
+//! One binary for all targets; `FUZZ_TARGET` selects the one that runs. `fuzz/run.sh` builds and runs it.
 #![no_main]
 
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! stdin: whatever the client sends, Frosty reads no more and no other than stands there.
+//! stdin: from any input, Frosty reads exactly the fields that it contains.
 
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ pub fn run(data: &[u8]) {
         said::name(&name);
     }
     let text = std::str::from_utf8(data).expect("taken for a payload").trim_start_matches('\u{feff}');
-    // The plain reader refuses some of what this one takes (half a surrogate pair in a field that nobody reads, say).
+    // The generic parser rejects some input that this one accepts (half a surrogate pair in an unused field,
+    // for example).
     if let Ok(value) = serde_json::from_str::<Value>(text) {
         as_written(&payload, &value);
     }
@@ -54,7 +55,7 @@ fn what_it_asks(payload: &Payload<'_>) {
         let (event, answer) = event(payload, &config, &env, waits);
         said::one_line(&answer, 300);
         let name = payload.hook_event_name.as_str();
-        // Only these may ever be answered with exit 2.
+        // Only these events may ever be answered with exit 2.
         let asks = !payload.is_subagents() && (name == "Stop" || name == "PreCompact" && !payload.is_manual());
         assert_eq!(event.asks().is_some(), asks, "{event:?}");
         match event {

@@ -1,4 +1,5 @@
-//! A server's bytes: read the same at any pace, and nothing is admitted but by a commit that was applied to a state that allows it.
+//! A server's bytes: they are read the same at any pace, and only a commit that was applied to a state that
+//! allows it leads to an admission.
 
 use std::io::Read;
 
@@ -19,7 +20,7 @@ use redis::{Parser, Value};
 
 use crate::{draw, said, state};
 
-/// More replies than any step has questions.
+/// More replies than the requests of any step.
 const MOST: usize = 24;
 
 pub fn run(data: &[u8]) {
@@ -32,7 +33,7 @@ pub fn run(data: &[u8]) {
         }
         parts(value);
     }
-    // As the connection does: an error ends the step.
+    // As in the connection, an error ends the step.
     if replies.iter().any(|value| matches!(value, Value::ServerError(_))) {
         return;
     }
@@ -59,7 +60,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// The replies, read at once and in drips.
+/// Returns the replies, read at once and in small pieces.
 fn replies(pace: u8, bytes: &[u8]) -> Vec<Value> {
     let (mut once, mut drip) = (bytes, Drip { bytes, pace: usize::from(pace % 16) + 1 });
     let (mut at_once, mut dripped) = (Parser::new(), Parser::new());
@@ -67,7 +68,7 @@ fn replies(pace: u8, bytes: &[u8]) -> Vec<Value> {
     while all.len() < MOST {
         match (at_once.parse_value(&mut once), dripped.parse_value(&mut drip)) {
             (Ok(value), Ok(other)) => {
-                // As text, since a number that is none is not equal to itself.
+                // Compared as text, since a NaN is not equal to itself.
                 assert_eq!(format!("{value:?}"), format!("{other:?}"));
                 all.push(value);
             }
@@ -75,7 +76,8 @@ fn replies(pace: u8, bytes: &[u8]) -> Vec<Value> {
                 said::one_line(&frosty::text::line(&e.to_string()), 300);
                 break;
             }
-            // The parser passes over a byte of garbage that comes alone; what follows must be a verdict all the same.
+            // The parser skips a byte of garbage that arrives alone. The next value must be a verdict all the
+            // same.
             (Err(_), Ok(value)) => {
                 all.push(value);
                 break;
@@ -86,7 +88,7 @@ fn replies(pace: u8, bytes: &[u8]) -> Vec<Value> {
     all
 }
 
-/// A configuration with or without each kind of limit.
+/// Returns a configuration with or without each kind of limit.
 fn config(pace: u8) -> Config {
     let mut config = Config::default();
     let quota = |limit, secs| Quota { limit, per: std::time::Duration::from_secs(secs) };
@@ -100,7 +102,7 @@ fn config(pace: u8) -> Config {
     config
 }
 
-/// Steps that are decided from a server's answers.
+/// Returns steps that are decided from a server's answers.
 fn steps(pace: u8) -> [Step; 3] {
     let event = match (pace >> 6) & 3 {
         0 => Event::SessionStart { label: "w:1".to_owned() },
@@ -112,7 +114,7 @@ fn steps(pace: u8) -> [Step; 3] {
     [Event::Stop { rest: None }, ask, event].map(draw::step)
 }
 
-/// What is decided, held against the state that the answers told of and the answer to the commit.
+/// Checks a decision against the state in the answers and against the answer to the commit.
 fn decided(config: &Config, step: &Step, asked: Asked, answer: Option<Value>) {
     let Asked { now, before, decision, after, notes, commit } = asked;
     notes.iter().for_each(|note| said::one_line(note, 1500));
@@ -159,7 +161,7 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// What is said of a decision whose commit was applied.
+/// Checks the texts about a decision with a commit that was applied.
 fn verdict(step: &Step, decided: Decision, notes: Vec<String>) {
     let admits = decided.outcome == Outcome::Admit;
     assert_eq!(matches!(decided.reason, Reason::Admitted | Reason::Probe), admits, "{decided:?}");
@@ -188,7 +190,7 @@ fn verdict(step: &Step, decided: Decision, notes: Vec<String>) {
     }
 }
 
-/// So many bytes at a time.
+/// A reader that returns `pace` bytes at a time.
 struct Drip<'a> {
     bytes: &'a [u8],
     pace: usize,

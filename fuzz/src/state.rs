@@ -1,4 +1,5 @@
-//! The bytes of a state file, then any steps at any times: nothing panics, and nothing is admitted that the file forbids.
+//! The bytes of a state file, then any steps at any times: nothing panics, and no step is admitted against the
+//! file's limits.
 
 use frosty::journal::Entry;
 use frosty::store::fuzzing::{fleet_file, scope_file, session_file};
@@ -27,7 +28,7 @@ use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
 use crate::{draw, said};
 
-/// Before these bytes of the input is what draws the policy and the steps; the file comes after.
+/// The number of bytes that draw the policy and the steps. The file comes after them.
 const HEAD: usize = 128;
 
 pub fn run(data: &[u8]) {
@@ -71,7 +72,7 @@ fn play(u: &mut Unstructured<'_>, file: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Facts near `now`, which bytes alone would hardly hit.
+/// Adds facts near `now`, which bytes alone would hardly hit.
 fn plant(u: &mut Unstructured<'_>, state: &mut State, now: Ms) -> Result<()> {
     // About a quarter of them.
     let which = u.arbitrary::<u16>()? & u.arbitrary::<u16>()?;
@@ -110,7 +111,7 @@ fn plant(u: &mut Unstructured<'_>, state: &mut State, now: Ms) -> Result<()> {
     Ok(())
 }
 
-/// One step, held against what the state before it said.
+/// Checks the decision of one step against the state before it.
 fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
     let before = state.clone();
     let decided = decision::step(policy, state, step, now);
@@ -153,7 +154,7 @@ fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
         }
         Some(_) => {
             assert_ne!(decided.outcome, Outcome::Record, "{}", told());
-            // What ends by time says when; without an end only a hold or a rest is.
+            // A refusal with an end has a time. Only a hold or a rest may be without one.
             let ends = decided.retry_after.is_some_and(|left| !left.is_zero());
             let endless = decided.reason == Reason::Hold || decided.reason.is_rest();
             let superseded = decided.reason == Reason::Superseded;
@@ -164,7 +165,7 @@ fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
     written(state, step, &decided);
 }
 
-/// Why the state does not allow the ask, read from it without the model.
+/// Returns the reason why the state does not allow the request, read from it without the model.
 pub fn forbids(policy: &Policy, state: &State, step: &Step, now: Ms) -> Option<&'static str> {
     let State { fleet, scope, session } = state;
     let class = step.event.asks()?;
@@ -179,12 +180,12 @@ pub fn forbids(policy: &Policy, state: &State, step: &Step, now: Ms) -> Option<&
         return None;
     }
     let asks_again = matches!(step.event, Event::Ask { .. });
-    // A good stop, of whichever session, lifts what the API's limit of the key opened.
+    // A good Stop event of any session lifts the API's limit of the key.
     let is_lifted = scope.api_of_key && (!asks_again || fleet.answered.is_some());
     if scope.api.is_some_and(|api| open(api, now)) && !is_lifted {
         return Some("an API cooldown is open");
     }
-    // The first good stop lifts a hold of the API's.
+    // The first good Stop event lifts a hold of the API's.
     if scope.hold.as_ref().is_some_and(|h| holds(h, now) && (asks_again || h.by != "api")) {
         return Some("the scope is held");
     }
@@ -228,7 +229,8 @@ fn holds(hold: &Hold, now: Ms) -> bool {
     ends(hold.since, hold.until, now)
 }
 
-/// Whether what began at `since` is not over; what begins later than now begins now, its length kept.
+/// Returns whether a span that began at `since` is not over. A span that begins later than now begins now, with
+/// the same length.
 fn ends(since: Ms, until: Option<Ms>, now: Ms) -> bool {
     match until {
         Some(until) if since > now => until > since,
@@ -243,7 +245,7 @@ fn used_up(log: &QuotaLog, quotas: &[Quota], now: Ms) -> bool {
     quotas.iter().any(|q| within(i128::from(millis(q.per))) >= q.limit as usize)
 }
 
-/// The fence only grows, and an event that raises it does.
+/// Checks that the fence only grows, and that an event that must raise it does so.
 fn fence(before: &SessionState, after: &SessionState, step: &Step, decided: &Decision) {
     let valid = |fence: Option<i64>| fence.filter(|f| (0..=draw::LAST).contains(f));
     if decided.reason == Reason::Superseded {
@@ -265,11 +267,11 @@ fn fence(before: &SessionState, after: &SessionState, step: &Step, decided: &Dec
     assert!(new >= old, "{old:?} became {new:?}");
 }
 
-/// The new state can be read back, and the entry is one line that says what was decided.
+/// Checks that the new state can be read back, and that the entry is one line with the decision.
 fn written(state: &State, step: &Step, decided: &Decision) {
     let mut scope = state.scope.clone();
     let bytes = serde_json::to_vec(&scope).expect("JSON");
-    // How long admissions are kept is not written where there are none; no store has such a state.
+    // The retention time of admissions is not written where there are none. No store has such a state.
     if scope.quota.is_empty() {
         scope.quota = QuotaLog::default();
     }

@@ -1,4 +1,4 @@
-//! Text that comes from elsewhere: made safe to show, to store and to paste.
+//! External text: it is safe to show, to store and to paste.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -37,7 +37,7 @@ pub fn run(data: &[u8]) {
     let shown = text::path(path);
     said::one_line(&shown, 4 * LONGEST_PATH + 3);
     assert!(!shown.contains("; "), "behind that an error tells its cure: {shown}");
-    // What a shell makes of it is the path.
+    // A shell reads it as the path.
     assert_eq!(unquoted(&shown), tail.get(..LONGEST_PATH).unwrap_or(tail), "{shown}");
 
     times(number, &raw);
@@ -72,10 +72,10 @@ fn decoded(name: &str) -> Vec<u8> {
     out
 }
 
-/// No more of a path is shown, in bytes.
+/// The number of bytes of a path that are shown.
 const LONGEST_PATH: usize = 4096;
 
-/// What a shell makes of a word that begins with nothing it would expand.
+/// Returns a shell's reading of a word that begins with nothing it would expand.
 fn unquoted(word: &str) -> Vec<u8> {
     assert!(!word.is_empty(), "it is no word");
     if let Some(rest) = word.strip_prefix("$'") {
@@ -99,7 +99,7 @@ fn unquoted(word: &str) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// What bash, zsh and ksh make of what stands in `$'…'`.
+/// Returns the reading of `$'…'` by bash, zsh and ksh.
 fn escaped(word: &str) -> Vec<u8> {
     let mut bytes = word.bytes();
     let mut out = Vec::new();

@@ -97,8 +97,7 @@ fn is_as_wanted(text: &str, wanted: &Registration, file: &Path) -> Result<bool, 
     Ok(found.len() == wanted.count() && lives == wanted.count() && EVENTS.iter().all(|event| there(event)))
 }
 
-// ---- removal
-// ------------------------------------------------------------------------------------------------------
+// ---- removal -------------------------------------------------------------------------------------------------------
 
 #[derive(Default)]
 struct Cuts {
@@ -210,8 +209,7 @@ fn is_tight(node: &Node<'_>) -> bool {
     node.text().get(1..).is_some_and(|rest| !rest.starts_with(BLANK))
 }
 
-// ---- insertion
-// ----------------------------------------------------------------------------------------------------
+// ---- insertion -----------------------------------------------------------------------------------------------------
 
 fn insert(text: &str, root: &Node<'_>, wanted: &Registration, file: &Path) -> Result<String, Unread> {
     let members = root.members().ok_or_else(|| wrong_type(file, "the file", "an object", root))?;
