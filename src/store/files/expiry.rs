@@ -1,5 +1,5 @@
-//! Deletes what is over: the start of a session looks into the folder of its session's file and the folder of its scope's
-//! file, and into no other.
+//! Deletes expired files. The start of a session checks two folders only: that of its session's file and that of its
+//! scope's file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::store::files::state_file;
 use crate::store::files::state_file::ScopeFile;
 use crate::store::files::state_file::SessionFile;
 
-/// The files beside those of this scope and session whose every fact is over.
+/// Returns the expired files beside those of this scope and session.
 pub(crate) fn expired(dir: &Path, scope: &str, session: &str, now: Ms) -> Vec<PathBuf> {
     let sessions = old_files(dir, &paths::session_folder(session), session, now);
     let scopes = old_files(dir, &paths::scope_folder(scope), scope, now);
@@ -23,7 +23,7 @@ pub(crate) fn expired(dir: &Path, scope: &str, session: &str, now: Ms) -> Vec<Pa
     sessions.chain(scopes.filter(|(path, written)| scope_is_over(path, *written, now))).map(|(path, _)| path).collect()
 }
 
-/// Removes what is over. The caller has the fleet's lock.
+/// Removes expired files. The caller has the fleet's lock.
 pub(crate) fn clear(dir: &Path, scope: &str, session: &str, now: Ms) {
     let over = expired(dir, scope, session, now);
     for path in &over {
@@ -34,7 +34,8 @@ pub(crate) fn clear(dir: &Path, scope: &str, session: &str, now: Ms) {
     }
 }
 
-/// The files of a folder that nothing was written to for as long as a session is kept, but `own`, and when that was.
+/// Returns the files of a folder, except `own`, that were not written for as long as a session is kept, with their
+/// times.
 fn old_files(dir: &Path, folder: &str, own: &str, now: Ms) -> impl Iterator<Item = (PathBuf, Ms)> + use<> {
     let own = format!("{own}.json");
     let old = move |entry: fs::DirEntry| {
@@ -58,12 +59,12 @@ fn session_is_over(path: &Path, written: Ms, now: Ms) -> bool {
 fn scope_is_over(path: &Path, written: Ms, now: Ms) -> bool {
     let Some(file) = state_file::peek::<ScopeFile>(path) else { return false };
     let since = written.max(last_fact(&file.scope));
-    // What was decided here may differ from what the server said.
+    // The decisions made here may differ from the server's documents.
     let both = [&file.scope, &file.as_known()].map(|scope| lifetime::scope_lifetime(scope, since));
     both.into_iter().all(|lifetime| lifetime.is_some_and(|lifetime| since.saturating_add(lifetime) < now))
 }
 
-/// The last past fact of a scope.
+/// Returns the last past fact of a scope.
 fn last_fact(scope: &ScopeState) -> Ms {
     let single = [scope.stop.admitted_at, scope.compact.admitted_at, scope.released, scope.taken].into_iter().flatten();
     let lists = [&scope.stop.attempts, &scope.compact.attempts, &scope.quota.admitted, &scope.trips];

@@ -16,13 +16,13 @@ use crate::store::outbox;
 /// A journal longer than this is renamed to `journal.1.jsonl` before the next entry; one old journal is kept.
 const ROTATE_AT: u64 = 32 * 1024 * 1024;
 
-/// A journal that a server has not got yet grows up to this, and is given up then.
+/// A journal that a server does not have yet grows up to this size, and is given up then.
 const GIVEN_UP_AT: u64 = 10 * ROTATE_AT;
 const LARGEST: u64 = GIVEN_UP_AT + ROTATE_AT;
-/// What a crash left unfinished is in so much of its end.
+/// The part at a journal's end that contains any line left unfinished by a crash.
 const TAIL: u64 = 1024 * 1024;
 
-/// The open journal of a fleet. Hold the fleet's lock while it is open.
+/// The open journal of a fleet. The fleet's lock must be held while it is open.
 pub struct LocalJournal {
     dir: PathBuf,
     file: File,
@@ -30,10 +30,10 @@ pub struct LocalJournal {
 }
 
 impl LocalJournal {
-    /// Opens the journal of the fleet's folder, makes room, and cuts off a line that a crash left unfinished.
+    /// Opens the journal of the fleet's folder, rotates it if needed, and cuts off a line that a crash left unfinished.
     ///
     /// # Errors
-    /// When it cannot be opened or mended.
+    /// When it cannot be opened or repaired.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let mut file = open(&current(dir))?;
         let about = file.metadata()?;
@@ -51,13 +51,13 @@ impl LocalJournal {
         Ok(journal)
     }
 
-    /// Its length: where the next entry begins.
+    /// Returns its length, which is the position of the next entry.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// What is appended from now on a server does not have.
+    /// Returns the part of the journal, from its present end on, that a server does not have.
     pub(crate) fn unshipped(&self) -> Unshipped {
         Unshipped { at: self.len, journal: outbox::name(&self.file).unwrap_or_default() }
     }
@@ -77,7 +77,7 @@ impl LocalJournal {
         Ok(())
     }
 
-    /// Whether the line stands at this offset, or failing that anywhere in the journal or the one before it.
+    /// Returns whether the line is at this offset, or else anywhere in the journal or the one before it.
     ///
     /// # Errors
     /// When a journal cannot be read.
@@ -86,7 +86,7 @@ impl LocalJournal {
             let mut there = vec![0; line.len()];
             file.read_exact_at(&mut there, at).is_ok() && there == line.as_bytes()
         };
-        // The same offset of the one before: it may have been put aside since, and be too large to be searched.
+        // The same offset of the journal before: it may have been put aside since, and be too large to be searched.
         let before = || read::at_once().read(true).open(previous(&self.dir));
         if stands(&self.file) || before().is_ok_and(|file| stands(&file)) {
             return Ok(true);
@@ -94,7 +94,8 @@ impl LocalJournal {
         for path in [current(&self.dir), previous(&self.dir)] {
             match read::file(&path, LARGEST) {
                 Ok(all) => {
-                    // Rotated away since: the journals begin after it, and writing it again would double it.
+                    // The line was rotated away since: the journals begin after it, and writing it again would double
+                    // it.
                     let first = all.split(|b| *b == b'\n').next().and_then(written_at);
                     if path == previous(&self.dir) && first > written_at(line.as_bytes()) {
                         return Ok(true);
@@ -117,7 +118,7 @@ impl LocalJournal {
         if byte == *b"\n" {
             return Ok(());
         }
-        // No entry is that long; a journal may be too large to be read by a hook.
+        // No entry is that long, and a journal may be too large to be read by a hook.
         let from = self.len.saturating_sub(TAIL);
         let mut tail = vec![0; usize::try_from(self.len - from).unwrap_or(0)];
         self.file.read_exact_at(&mut tail, from)?;
@@ -132,7 +133,7 @@ impl LocalJournal {
     }
 }
 
-/// Whether the journal may be put aside: not while a server has to be told of it, unless it has grown too large for that.
+/// Returns whether the journal may be put aside: not while a server still has to receive it, unless it is too large.
 fn may_rotate(dir: &Path, len: u64) -> bool {
     let Some(mut record) = server_record::read(dir) else { return true };
     let Some(from) = record.unshipped.as_ref().map(|u| u.at) else { return true };
@@ -141,11 +142,11 @@ fn may_rotate(dir: &Path, len: u64) -> bool {
     }
     record.given_up = record.given_up.saturating_add(len.saturating_sub(from));
     record.unshipped = Some(Unshipped::default());
-    // Counted first: a crash between the two counts it twice, and hides none.
+    // The record is written first: a crash between the two counts a journal twice, and hides none.
     server_record::write(dir, &record).is_ok()
 }
 
-/// The time of an entry's line.
+/// Returns the time of an entry's line.
 fn written_at(line: &[u8]) -> Option<Ms> {
     #[derive(Deserialize)]
     struct Written {

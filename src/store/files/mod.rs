@@ -1,8 +1,8 @@
-//! The embedded store: plain files for one machine, the pure model run under one lock per fleet.
+//! The embedded store: plain files for one machine, with the pure policy under one lock per fleet.
 //!
-//! A step reads the files of its scope and its session, and the fleet's, decides, and commits what changed together with the
-//! journal entry ([`Transaction`]). What it costs does not depend on how many scopes and sessions there were. Nothing is synced
-//! to the disk: a power cut that empties a file is read as an unknown past.
+//! A step reads the files of its scope, its session and the fleet, decides, and commits the changes together with the
+//! journal entry ([`Transaction`]). Its cost does not depend on how many scopes and sessions there were. No file is
+//! synced to the disk. A power cut that empties a file is read as an unknown past.
 
 pub(crate) mod expiry;
 pub(crate) mod journal_file;
@@ -56,7 +56,7 @@ pub const NAME: &str = "embedded";
 /// How long release slots are kept after the last of them.
 const SLOTS_KEEP: Ms = 600_000;
 
-/// Admissions that a server is told of; no quota is larger.
+/// The most admissions that are sent to a server; no quota is larger.
 const MOST_TOLD: usize = 10_000;
 
 /// How often a held lock is tried again.
@@ -70,22 +70,22 @@ pub struct Embedded<'a> {
     stands_in: Option<StandIn<'a>>,
 }
 
-/// For whom the embedded store stands in.
+/// The server that the embedded store replaces.
 pub(crate) struct StandIn<'a> {
     /// The server (its URL without a password).
     pub(crate) server: &'a str,
-    /// What is wrong with it.
+    /// The server's error.
     pub(crate) why: &'a str,
-    /// Nothing is: no server was ever there.
+    /// Whether there is no error, because no server was ever there.
     pub(crate) quiet: bool,
-    /// Whether the others need not ask it either.
+    /// Whether the error concerns other requests too, so that the breaker opens.
     pub(crate) breaks: bool,
-    /// Whether a scope that changes hands too often stays here.
+    /// Whether a scope that changes stores too often stays here.
     pub(crate) keeps: bool,
 }
 
 impl<'a> Embedded<'a> {
-    /// The embedded store of the configured fleet. Nothing is opened yet.
+    /// Returns the embedded store of the configured fleet. It opens nothing yet.
     ///
     /// # Errors
     /// When there is no state folder.
@@ -94,18 +94,18 @@ impl<'a> Embedded<'a> {
         Ok(Self { config, dir, deadline, stands_in: None })
     }
 
-    /// The same, in the place of a server.
+    /// Returns the same store in the place of a server.
     pub(crate) fn standing_in(self, stands_in: StandIn<'a>) -> Self {
         Self { stands_in: Some(stands_in), ..self }
     }
 
-    /// As [`Store::step`] at a given time; tests use it to move the clock.
+    /// Works as [`Store::step`] at a given time; tests use it to move the clock.
     ///
     /// # Errors
     /// As [`Store::step`].
     pub fn step_at(&mut self, step: &Step, clock: impl Fn() -> Ms) -> Result<Verdict, StoreError> {
         let _lock = lock(&self.dir, self.deadline, self.config.budget)?;
-        // Only under the lock: a time read before it may lie before another's admission.
+        // The clock is read only under the lock: a time read before it may lie before another admission.
         let mut now = clock();
         let (mut changes, note) = Transaction::begin(self.config, &self.dir, self.degraded().is_some(), now)?;
         let mut notes: Vec<String> = note.into_iter().collect();
@@ -141,14 +141,14 @@ impl<'a> Embedded<'a> {
         if let Some(hold) = &mut state.fleet.hold {
             hold.rebase(now);
         }
-        // The fleet's hold on the server binds while the server is away, and is not this store's to keep.
+        // The fleet's hold on the server is in force while the server is away, and this store does not keep it.
         let own = (state.fleet.hold.clone(), state.fleet.hold_at_once);
         if servers.hold.is_some() && !own.0.as_ref().is_some_and(|h| h.holds(now)) {
             (state.fleet.hold, state.fleet.hold_at_once) = (servers.hold, servers.hold_at_once);
         }
         let mut decided = decision::step(&self.config.policy, &mut state, step, now);
         (state.fleet.hold, state.fleet.hold_at_once) = own;
-        // Nothing is decided anew.
+        // No new decision was made.
         let is_aside = decided.reason == Reason::Contested || decided.repeated;
         if is_aside && notes.is_empty() {
             return Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) });
@@ -189,8 +189,9 @@ impl<'a> Embedded<'a> {
         Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) })
     }
 
-    /// The whole fleet is held or released: no scope's file is concerned. In a server's place it is kept with what is known of
-    /// that, and told when it is back.
+    /// Holds or releases the whole fleet, without any scope's file.
+    ///
+    /// In a server's place the result is kept with what is known of that server, and sent when it is back.
     fn step_fleet(
         &self,
         step: &Step,
@@ -234,12 +235,12 @@ impl<'a> Embedded<'a> {
         Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) })
     }
 
-    /// For whom it stands in, where something is amiss.
+    /// Returns the server that the store replaces, where there is an error.
     fn degraded(&self) -> Option<&StandIn<'a>> {
         self.stands_in.as_ref().filter(|s| !s.quiet)
     }
 
-    /// Records that the server was not there; whether that changed anything.
+    /// Records that the server was not there; returns whether that changed anything.
     fn note_absence(&self, stand_in: &StandIn<'_>, record: &mut Record, now: Ms) -> bool {
         let StandIn { server, why, quiet, breaks, .. } = stand_in;
         let mut changed = *breaks;
@@ -256,8 +257,9 @@ impl<'a> Embedded<'a> {
         changed
     }
 
-    /// In a server's place: takes the scope over, and records that the server is to be told. Returns whether it took over, and
-    /// the fleet as this machine knows it there, if it is held.
+    /// Takes the scope over in a server's place, and records that the server has to receive it.
+    ///
+    /// Returns whether it took over, and the fleet as this machine knows it on the server, if it is held.
     fn stand_in(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<(bool, FleetState), StoreError> {
         let Some(stand_in) = &self.stands_in else { return Ok((false, FleetState::default())) };
         let StandIn { server, quiet, keeps, .. } = stand_in;
@@ -265,7 +267,7 @@ impl<'a> Embedded<'a> {
             return Err(StoreError::Met);
         }
         let mut record = server_record::read_or_rebuild(&self.dir);
-        // Before the scope's file says so: without the mark nobody would look into it.
+        // The mark precedes the scope's file: without the mark no request would read the file.
         let is_new = record.name_away(&step.scope);
         let moved = record.rebase_fleet(server, now);
         if self.note_absence(stand_in, &mut record, now) || is_new || moved {
@@ -284,8 +286,10 @@ impl<'a> Embedded<'a> {
         Ok((takes_over && !quiet, held.unwrap_or_default()))
     }
 
-    /// Puts the file of a scope that is taken over in place, before anything is decided from it: other processes that see it
-    /// send no more requests to the server. Returns the next transaction.
+    /// Writes the file of a scope that is taken over, before anything is decided from it, and returns the next
+    /// transaction.
+    ///
+    /// Other processes that see the file send no more requests to the server.
     fn show<'t>(
         &'t self,
         step: &Step,
@@ -300,7 +304,7 @@ impl<'a> Embedded<'a> {
         Ok((next, Before::read::<ScopeFile>(&state_file::scope(&self.dir, &step.scope))))
     }
 
-    /// The scope's file.
+    /// Reads the scope's file.
     fn scope(
         &self,
         step: &Step,
@@ -326,7 +330,7 @@ impl<'a> Embedded<'a> {
         Ok(Read { state: ScopeFile::new(state), before: Before::default() })
     }
 
-    /// The session's file, if it is up to date. One that cannot be read is a session of which nothing is known.
+    /// Reads the session's file, if it is up to date. An unreadable file gives a session without known facts.
     fn session(
         &self,
         step: &Step,
@@ -349,7 +353,7 @@ impl<'a> Embedded<'a> {
         })
     }
 
-    /// Since when files are the store by the configuration, where a server was before; `None` in a server's place.
+    /// Returns when files became the configured store after a server; `None` in a server's place.
     fn come_back(&self, fleet: &mut FleetFile, now: Ms) -> Result<Option<Ms>, StoreError> {
         if self.stands_in.is_some() {
             return Ok(None);
@@ -385,7 +389,7 @@ impl Store for Embedded<'_> {
     }
 }
 
-/// Writes a session's file: the session belongs to the step's scope, or stays in the one that it was last seen in.
+/// Writes a session's file: the session belongs to the step's scope, or stays in the scope where it was last seen.
 fn put_session(
     changes: &mut Transaction<'_>,
     step: &Step,
@@ -412,7 +416,7 @@ fn put_session(
     changes.put(paths::session(&step.session), &file, before)
 }
 
-/// Writes the fleet's file, which is there only while there is something to keep. `before` is what it holds.
+/// Writes the fleet's file, which exists only while there is something to keep. `before` is its present content.
 fn put_fleet(changes: &mut Transaction<'_>, file: &FleetFile, before: &Before) -> Result<(), StoreError> {
     if file.left || file.since.is_some() || is_kept(&file.fleet) || before.has_unknown() {
         return changes.put(paths::FLEET.to_owned(), file, before);
@@ -430,7 +434,7 @@ fn is_kept(fleet: &FleetState) -> bool {
     any || fleet.hold.is_some() || !fleet.quota.is_empty()
 }
 
-/// Release slots that are long over say nothing any more, and keep no file.
+/// Removes release slots that are long over, which matter no more and keep no file.
 fn forget_slots(fleet: &mut FleetState, now: Ms) {
     if fleet.slots.is_none_or(|slots| slots.end < now.saturating_sub(SLOTS_KEEP)) {
         fleet.slots = None;
@@ -438,10 +442,10 @@ fn forget_slots(fleet: &mut FleetState, now: Ms) {
     }
 }
 
-/// Takes the fleet's lock, making its folders if they are missing. Dropping the file releases it.
+/// Takes the fleet's lock and creates its folders if they are missing. Dropping the file releases the lock.
 ///
 /// # Errors
-/// When the folders cannot be made or the lock is held past the deadline.
+/// When the folders cannot be created or the lock is held past the deadline.
 pub fn lock(dir: &Path, deadline: Instant, budget: Duration) -> Result<File, StoreError> {
     crate::ownership::check(dir)?;
     #[cfg(test)]

@@ -31,31 +31,32 @@ use crate::text;
 /// The version of the files' layout.
 pub(crate) const VERSION: u32 = 1;
 
-/// No state file is larger: 10,000 times of a quota are a fiftieth of it.
+/// The largest state file: 10,000 times of a quota are a fiftieth of it.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
-/// No more sessions of a scope are brought to a server, the last seen first: an ask has a deadline.
+/// The most sessions of a scope that are sent to a server, the last seen first, because a request has a deadline.
 pub(crate) const MOST_BROUGHT: usize = 200;
 
-/// `<fleet>/scopes/<xx>/<scope>.json`.
+/// The content of `<fleet>/scopes/<xx>/<scope>.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ScopeFile {
     v: u32,
     pub(crate) scope: ScopeState,
-    /// The sessions that are brought to the server, by id; at most [`MOST_BROUGHT`].
+    /// The sessions that are sent to the server, by id; at most [`MOST_BROUGHT`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) sessions: BTreeMap<String, Listed>,
-    /// Another one each time that the scope is given back to the server: what was decided here under an earlier one is out of
-    /// date.
+    /// A new id each time that the scope is given back to the server.
+    ///
+    /// Decisions made here under an earlier id are out of date.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) tenure: String,
     /// The server's document as it was last seen, where it or a session of the scope restricts anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) base: Option<Base>,
-    /// What it has not been told yet, while this store decides in its place.
+    /// The decisions that the server has not received, while this store decides in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) away: Option<Away>,
-    /// When a server last took the scope back; zero where one decided for it from the beginning.
+    /// When a server last took the scope back; zero where a server decided for it from the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) given_back: Option<Ms>,
 }
@@ -73,7 +74,7 @@ impl ScopeFile {
         }
     }
 
-    /// Lists a session that is brought to the server.
+    /// Lists a session that is sent to the server.
     pub(crate) fn list(&mut self, id: &str, session: &SessionState, now: Ms) {
         let rest = restricting(session, now);
         let rest_until = rest.map(|r| r.until.unwrap_or(FOREVER));
@@ -87,7 +88,7 @@ impl ScopeFile {
     }
 }
 
-/// A session that is brought to the server, as its scope's file names it.
+/// A session that is sent to the server, as its scope's file names it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Listed {
     /// When it was listed.
@@ -95,28 +96,28 @@ pub(crate) struct Listed {
     /// When its rest ends, if it rests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rest_until: Option<Ms>,
-    /// Which rest that is.
+    /// The id of that rest.
     #[serde(default)]
     pub(crate) rest: FactId,
 }
 
-/// The session's rest that lasts, but for one of the client's own tasks, which each stop books anew.
+/// Returns the session's rest that lasts, except one of the client's own tasks, which each Stop event books anew.
 pub(crate) fn restricting(session: &SessionState, now: Ms) -> Option<&Rest> {
     session.rest.as_ref().filter(|rest| rest.kind != RestKind::Parked && rest.lasts(now))
 }
 
 impl Listed {
-    /// Whether it rests.
+    /// Returns whether the session rests.
     pub(crate) fn rests(&self, now: Ms) -> bool {
         self.rest_until.is_some_and(|until| until > now)
     }
 }
 
-/// `<fleet>/sessions/<xx>/<session>.json`: the one place of a session, whatever its scope is.
+/// The content of `<fleet>/sessions/<xx>/<session>.json`: the only file of a session, whatever its scope is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SessionFile {
     v: u32,
-    /// It is the server's document, and nothing of it was decided here.
+    /// Whether it is the server's document, and nothing of it was decided here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) mirror: bool,
     /// The server's document, where the session was decided here since.
@@ -129,28 +130,29 @@ pub(crate) struct SessionFile {
 }
 
 impl SessionFile {
-    /// A session as it was decided here, in the scope of this file, since the server's document was this base.
+    /// Makes the file of a session that was decided here, in the scope of this file, since the server's document was
+    /// this base.
     pub(crate) fn decided(session: SessionState, base: Option<SessionState>, scope: &ScopeFile) -> Self {
         Self { v: VERSION, mirror: false, base, tenure: scope.tenure.clone(), session }
     }
 
-    /// A session as a server's document has it, by this machine's clock.
+    /// Makes the file of a session as a server's document has it, by this machine's clock.
     pub(crate) fn seen(session: SessionState) -> Self {
         Self { v: VERSION, mirror: true, base: None, tenure: String::new(), session }
     }
 
-    /// The server's document, as far as it is known.
+    /// Returns the server's document, as far as it is known.
     pub(crate) fn base(&self) -> Option<&SessionState> {
         if self.mirror { Some(&self.session) } else { self.base.as_ref() }
     }
 
-    /// As [`Rest::rebase`], for both documents.
+    /// Works as [`Rest::rebase`], for both documents.
     pub(crate) fn rebase(&mut self, now: Ms) {
         let both = [Some(&mut self.session), self.base.as_mut()].into_iter().flatten();
         both.filter_map(|session| session.rest.as_mut()).for_each(|rest| rest.rebase(now));
     }
 
-    /// Whether it is up to date, by the file of its scope.
+    /// Returns whether it is up to date, by the file of its scope.
     pub(crate) fn is_current(&self, id: &str, scope: Option<&ScopeFile>) -> bool {
         match scope {
             Some(scope) if self.mirror => scope.sessions.contains_key(id),
@@ -159,33 +161,33 @@ impl SessionFile {
         }
     }
 
-    /// Whether a step in `scope`, whose file is `file`, is decided from it.
+    /// Returns whether a step in `scope`, with the file `file`, is decided from it.
     pub(crate) fn counts(&self, dir: &Path, id: &str, scope: &str, file: &ScopeFile) -> bool {
         let of = &self.session.scope;
         if of == scope || of.is_empty() {
             return self.is_current(id, Some(file));
         }
-        // What a server had in another scope may be long over.
+        // The server's document in another scope may be long out of date.
         !self.mirror && text::is_encoded(of) && self.is_current(id, peek::<ScopeFile>(&self::scope(dir, of)).as_ref())
     }
 }
 
-/// The file of a scope in the layout before this one, of which the scope's own state alone is read.
+/// The file of a scope in the layout before this one, of which only the scope's own state is read.
 #[derive(Deserialize)]
 struct OldScopeFile {
     v: u32,
     scope: ScopeState,
 }
 
-/// `<fleet>/fleet.json`.
+/// The content of `<fleet>/fleet.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct FleetFile {
     v: u32,
     pub(crate) fleet: FleetState,
-    /// A server decides, by the configuration.
+    /// Whether a server decides, by the configuration.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) left: bool,
-    /// Since when files decide again, where a server did before.
+    /// When files began to decide again, where a server did before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<Ms>,
 }
@@ -202,18 +204,19 @@ impl Default for FleetFile {
     }
 }
 
-/// What reading a state file brought.
+/// The result of reading a state file.
 pub(crate) enum Found<T> {
-    /// Its content, and what a change of it starts from.
+    /// Its content, and the basis of a change.
     State { state: T, before: Before },
-    /// There is none.
+    /// There is no file.
     Nothing,
-    /// It could not be read and was renamed; the line says so.
+    /// The file could not be read and was renamed; the line reports that.
     SetAside(String),
 }
 
-/// A file as it was read: what a change is compared with, and what it carries over. Empty where there is none, or none that can
-/// be read.
+/// A file as it was read: the basis of a comparison, and the unknown fields to carry over.
+///
+/// It is empty where there is no file, or no readable one.
 #[derive(Debug, Default)]
 pub(crate) struct Before {
     text: Vec<u8>,
@@ -221,14 +224,14 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    /// The file that this state was read from.
+    /// Makes the file that this state was read from.
     fn of<T: Serialize>(text: Vec<u8>, state: &T) -> Self {
         let own = serde_json::to_vec(state).unwrap_or_default();
         let unknown = if own == text { Unknown::default() } else { Unknown::of(&text, &own).unwrap_or_default() };
         Self { text, unknown }
     }
 
-    /// The file of this kind as it is now.
+    /// Reads the file of this kind as it is now.
     #[allow(private_bounds, reason = "the state files are the only ones")]
     pub(crate) fn read<T: DeserializeOwned + Serialize + Versioned>(path: &Path) -> Self {
         let text = read::file(path, LARGEST).unwrap_or_default();
@@ -238,17 +241,17 @@ impl Before {
         }
     }
 
-    /// Whether there was no file.
+    /// Returns whether there was no file.
     pub(crate) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Whether it has fields of a newer program.
+    /// Returns whether it has fields of a newer program.
     pub(crate) fn has_unknown(&self) -> bool {
         !self.unknown.is_empty()
     }
 
-    /// The file's next content; `None` where nothing changes.
+    /// Returns the file's next content; `None` where nothing changes.
     ///
     /// # Errors
     /// When the state cannot be serialized.
@@ -298,8 +301,10 @@ impl Versioned for FleetFile {
     }
 }
 
-/// Reads a state file. One that cannot be read, whatever the cause, gets the name `*.bad-<ms>`; the caller must
-/// [`replace`] it in the same step. Until then it keeps its old name too, so that no crash leaves a clean slate.
+/// Reads a state file. A file that cannot be read, whatever the cause, gets the name `*.bad-<ms>`.
+///
+/// The caller must [`replace`] it in the same step. Until then it keeps its old name too, so that no crash leaves a
+/// clean slate.
 ///
 /// # Errors
 /// When it can neither be read nor renamed, or a newer program wrote it.
@@ -337,7 +342,7 @@ pub(crate) fn load<T: DeserializeOwned + Serialize + Versioned>(path: &Path, now
     )))
 }
 
-/// The version of a file that a newer program wrote.
+/// Returns the version of a file that a newer program wrote.
 fn newer(bytes: &[u8]) -> Option<u32> {
     #[derive(Deserialize)]
     struct Version {
@@ -346,38 +351,38 @@ fn newer(bytes: &[u8]) -> Option<u32> {
     serde_json::from_slice::<Version>(bytes).ok().map(|file| file.v).filter(|version| *version > VERSION)
 }
 
-/// Where a scope's file is in the fleet's folder.
+/// Returns the path of a scope's file in the fleet's folder.
 pub(crate) fn scope(dir: &Path, scope: &str) -> PathBuf {
     dir.join(paths::scope(scope))
 }
 
-/// Where a session's file is in the fleet's folder.
+/// Returns the path of a session's file in the fleet's folder.
 pub(crate) fn session(dir: &Path, id: &str) -> PathBuf {
     dir.join(paths::session(id))
 }
 
-/// Where the layout before this one had a scope's file, in the fleet's folder.
+/// Returns the path of a scope's file in the layout before this one, inside the fleet's folder.
 pub(crate) fn old_scope(scope: &str) -> String {
     format!("{}/{scope}.json", paths::SCOPES)
 }
 
-/// The scope's state in the layout before this one, where it was not taken over yet.
+/// Returns the scope's state in the layout before this one, where it was not taken over yet.
 pub(crate) fn peek_old_scope(dir: &Path, scope: &str) -> Option<ScopeState> {
     peek::<OldScopeFile>(&dir.join(old_scope(scope))).map(|file| file.scope)
 }
 
-/// As [`peek`], for a scope in either layout.
+/// Works as [`peek`], for a scope in either layout.
 pub(crate) fn peek_scope(dir: &Path, name: &str) -> Option<ScopeFile> {
     peek(&scope(dir, name)).or_else(|| peek_old_scope(dir, name).map(ScopeFile::new))
 }
 
-/// The session that a step in `scope`, whose file is `file`, would be decided from.
+/// Returns the session that a step in `scope`, with the file `file`, would be decided from.
 pub(crate) fn peek_session(dir: &Path, id: &str, scope: &str, file: &ScopeFile) -> Option<SessionState> {
     let found = peek::<SessionFile>(&session(dir, id))?;
     found.counts(dir, id, scope, file).then_some(found.session)
 }
 
-/// The sessions that a scope's file lists, of those that are still of this scope.
+/// Returns the sessions that a scope's file lists and that still belong to this scope.
 pub(crate) fn listed(dir: &Path, scope: &str, file: &ScopeFile) -> Vec<(String, SessionFile)> {
     let read = |id: &String| {
         let found = peek::<SessionFile>(&session(dir, id))?;
@@ -387,12 +392,12 @@ pub(crate) fn listed(dir: &Path, scope: &str, file: &ScopeFile) -> Vec<(String, 
     file.sessions.keys().filter_map(read).collect()
 }
 
-/// Where the fleet's file is.
+/// Returns the path of the fleet's file.
 pub(crate) fn fleet(dir: &Path) -> PathBuf {
     dir.join(paths::FLEET)
 }
 
-/// Reads a state file without the lock and without a word about one that cannot be read: for looking, not for deciding.
+/// Reads a state file without the lock, and ignores an unreadable one: for display, not for decisions.
 #[allow(private_bounds, reason = "the state files are the only ones")]
 pub(crate) fn peek<T: DeserializeOwned + Versioned>(path: &Path) -> Option<T> {
     let state = read::short(path, LARGEST, |bytes| serde_json::from_slice::<T>(bytes).ok());
@@ -402,15 +407,16 @@ pub(crate) fn peek<T: DeserializeOwned + Versioned>(path: &Path) -> Option<T> {
 /// Replaces a file atomically.
 ///
 /// # Errors
-/// When it cannot be written; the old file then stands.
+/// When it cannot be written; the old file then remains.
 pub(crate) fn replace<T: Serialize>(path: &Path, state: &T) -> Result<(), StoreError> {
     let failed = |e: serde_json::Error| StoreError::Files { doing: "write", path: path.to_owned(), cause: e.into() };
     write_temporary(path, &serde_json::to_vec(state).map_err(failed)?)?;
     put_in_place(path)
 }
 
-/// Writes the temporary file that is to replace a file. Its name is fixed: the fleet's lock has one writer, and a crash leaves
-/// one file.
+/// Writes the temporary file that is to replace a file.
+///
+/// Its name is fixed: the fleet's lock has one writer, and a crash leaves one file.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -423,7 +429,7 @@ pub(crate) fn write_temporary(path: &Path, bytes: &[u8]) -> Result<(), StoreErro
         file.write_all(bytes)
     };
     let written = match write() {
-        // The first file of a folder, or the folder was removed.
+        // It is the first file of a folder, or the folder was removed.
         Err(e) if e.kind() == ErrorKind::NotFound => {
             let folder = path.parent().unwrap_or(path);
             DirBuilder::new().recursive(true).mode(0o700).create(folder).and_then(|()| write())
@@ -436,7 +442,7 @@ pub(crate) fn write_temporary(path: &Path, bytes: &[u8]) -> Result<(), StoreErro
 /// Replaces a file by its temporary one.
 ///
 /// # Errors
-/// When it cannot be renamed; the old file then stands.
+/// When it cannot be renamed; the old file then remains.
 pub(crate) fn put_in_place(path: &Path) -> Result<(), StoreError> {
     #[cfg(test)]
     crate::store::simulator::operation("rename");

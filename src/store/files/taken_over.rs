@@ -1,8 +1,9 @@
 //! Marks of sessions that were taken over while the store could not be informed.
 //!
-//! A waiting engine reads its session's fence from the store. Where a prompt or the session's end could not be sent there, a
-//! mark on this machine informs the engine all the same. It names the step that took over, and an engine heeds one that was
-//! not there when it began. No clock has a say in that: a mark with a wrong time would end every later engine.
+//! A waiting engine reads its session's fence from the store. Where a prompt or the session's end could not be sent
+//! there, a mark on this machine informs the engine nevertheless. The mark names the step that took over, and an engine
+//! obeys a mark that was not there when the engine began. No clock matters here, because a mark with a wrong time would
+//! end every later engine.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
@@ -15,14 +16,14 @@ use crate::ownership;
 use crate::policy::process::Process;
 use crate::read;
 
-/// A mark that no engine can be waiting under any more.
+/// The age after which no engine can be waiting under a mark any more.
 const OLD: Duration = Duration::from_secs(31 * 86_400);
 
 fn folder(config: &Config) -> Option<PathBuf> {
     Some(config.state.as_ref()?.join(&config.fleet).join("marks"))
 }
 
-/// What took a session over.
+/// The mark of a step that took a session over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// The id of the step.
@@ -32,7 +33,8 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// Whether it concerns the engine of this client process: the end of another process that used the session does not.
+    /// Returns whether it concerns the engine of this client process: the end of another process that used the session
+    /// does not.
     pub(crate) fn concerns(&self, client: Option<&Process>) -> bool {
         self.ended_by.as_ref().zip(client).is_none_or(|(by, own)| by.may_be(own))
     }
@@ -51,7 +53,7 @@ pub(crate) fn take_over(config: &Config, session: &str, id: &str, ended_by: Opti
         let ended_by = ended_by.map(|process| format!(" {process}")).unwrap_or_default();
         let _ = file.write_all([id, ended_by.as_str()].concat().as_bytes());
     }
-    // Whoever writes one clears away what is old.
+    // Each write also removes old marks.
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
         let written = entry.metadata().and_then(|m| m.modified()).ok();
         if written.and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|age| age > OLD) {
@@ -60,7 +62,7 @@ pub(crate) fn take_over(config: &Config, session: &str, id: &str, ended_by: Opti
     }
 }
 
-/// What last took the session over, if anything did.
+/// Returns the mark of the step that last took the session over, if there is one.
 #[must_use]
 pub(crate) fn taken_over_by(config: &Config, session: &str) -> Option<Mark> {
     let text = read::text(&folder(config)?.join(session)).ok()?;

@@ -1,9 +1,9 @@
-//! Changes of several files of a fleet that take place together, with the journal entry of the step that made them.
+//! Changes of several files of a fleet that take place together, with the journal entry of their step.
 //!
-//! The temporary files are written first. Then `redo.json`, which holds the new content of every file and the entry, gets its
-//! name: that rename is the commit. Then the files are replaced, the entry is appended, and `redo.json` is removed. The next
-//! transaction under the fleet's lock finishes one that it finds. While the journal cannot be written, `redo.json` stays and
-//! keeps the entries. All of this is done under the fleet's lock.
+//! The temporary files are written first. Then `redo.json`, which contains the new content of every file and the entry,
+//! gets its name; that rename is the commit. Then the files are replaced, the entry is appended, and `redo.json` is
+//! removed. The next transaction under the fleet's lock finishes one that it finds. While the journal cannot be
+//! written, `redo.json` stays and keeps the entries. All of this is done under the fleet's lock.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -24,24 +24,24 @@ use crate::store::files::state_file::FleetFile;
 use crate::store::files::state_file::Found;
 use crate::store::unknown_past;
 
-/// Entries that wait for a journal that cannot be written; beyond these the oldest are dropped.
+/// The most entries that wait for a journal that cannot be written; beyond these the oldest are dropped.
 const MOST_PENDING: usize = 100;
 
-/// `<fleet>/redo.json`.
+/// The content of `<fleet>/redo.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Redo {
     pub(crate) v: u32,
     files: Vec<Change>,
-    /// Entries that may not have reached the journal, oldest first.
+    /// The entries that may not have reached the journal, oldest first.
     entries: Vec<Pending>,
 }
 
 /// The new content of one file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Change {
-    /// Its path in the fleet's folder.
+    /// The path in the fleet's folder.
     file: String,
-    /// `None` removes it.
+    /// The content; `None` removes the file.
     content: Option<Box<RawValue>>,
 }
 
@@ -50,7 +50,7 @@ struct Change {
 struct Pending {
     /// The journal's length before the entry.
     at: u64,
-    /// The entry's line, its newline included.
+    /// The entry's line, with its newline.
     line: String,
 }
 
@@ -58,22 +58,23 @@ struct Pending {
 pub(crate) struct Transaction<'a> {
     dir: &'a Path,
     files: Vec<Change>,
-    /// Entries of earlier steps that the journal does not have yet.
+    /// The entries of earlier steps that the journal does not have yet.
     entries: Vec<Pending>,
-    /// Open once the entries of earlier steps are in it.
+    /// The journal, open once it contains the entries of earlier steps.
     journal: Option<LocalJournal>,
-    /// `redo.json` is there: it must be replaced, whatever is changed.
+    /// Whether `redo.json` exists, so that it must be replaced, whatever is changed.
     lingers: bool,
 }
 
-/// Where the redo file of a fleet's folder is.
+/// Returns the path of the redo file in a fleet's folder.
 pub(crate) fn path(dir: &Path) -> PathBuf {
     dir.join("redo.json")
 }
 
 impl<'a> Transaction<'a> {
-    /// Finishes an earlier transaction that was not, and begins one. Returns what a person should know of it. `ships` is
-    /// whether entries of earlier steps are shipped to a server.
+    /// Finishes an earlier transaction that was not finished, and begins one. Returns a note about that for a person.
+    ///
+    /// `ships` is whether entries of earlier steps are sent to a server.
     ///
     /// # Errors
     /// When an earlier transaction can neither be finished nor set aside.
@@ -131,7 +132,7 @@ impl<'a> Transaction<'a> {
                 left.push(entry);
             }
         }
-        // Out of order is worse than late: nothing new is written before what is left.
+        // Out of order is worse than late: nothing new is written before the remaining entries.
         self.journal = left.is_empty().then_some(journal);
         self.entries = left;
     }
@@ -142,7 +143,7 @@ impl<'a> Transaction<'a> {
         self.lingers = matches!(fs::remove_file(path(self.dir)), Err(e) if e.kind() != ErrorKind::NotFound);
     }
 
-    /// Writes a state to the file that was read as `before`; one that is the same is left as it is.
+    /// Writes a state to the file that was read as `before`; an equal state leaves the file as it is.
     ///
     /// # Errors
     /// When it cannot be serialized.
@@ -161,8 +162,9 @@ impl<'a> Transaction<'a> {
         self.files.push(Change { file, content: None });
     }
 
-    /// Commits all of it, with an entry's line for the journal. An entry that the journal cannot take stays pending and stops
-    /// no verdict.
+    /// Commits all changes, with an entry's line for the journal.
+    ///
+    /// An entry that the journal cannot take stays pending and stops no verdict.
     ///
     /// # Errors
     /// When nothing was committed.
@@ -184,7 +186,7 @@ impl<'a> Transaction<'a> {
         }
         let redo = Redo { v: state_file::VERSION, files: self.files, entries: self.entries };
         state_file::replace(&path(self.dir), &redo)?;
-        // From here on it is committed: the next transaction does what is left undone.
+        // The change is committed from here on: the next transaction does what is left.
         if redo.files.iter().any(|change| change.put_in_place(self.dir).is_err()) {
             return Ok(());
         }
@@ -203,14 +205,14 @@ impl<'a> Transaction<'a> {
 }
 
 impl Change {
-    /// Whether it is a file that a transaction writes.
+    /// Returns whether it is a file that a transaction writes.
     fn is_of_a_fleet(&self) -> bool {
         let path = Path::new(&self.file);
         let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
         is_plain && (self.file == paths::FLEET || path.starts_with(paths::SCOPES) || path.starts_with(paths::SESSIONS))
     }
 
-    /// Whether the file has this content already: on a full disk it could not be written again.
+    /// Returns whether the file has this content already: on a full disk it could not be written again.
     fn is_in_place(&self, dir: &Path) -> bool {
         let found = fs::symlink_metadata(dir.join(&self.file)).map(|about| (about.is_file(), about.len()));
         match (&self.content, found) {
@@ -243,8 +245,9 @@ impl Change {
     }
 }
 
-/// Holds the fleet for as long as any limit reaches back: which scope was admitted by a transaction that cannot be read is not
-/// known.
+/// Holds the fleet for as long as any limit reaches back.
+///
+/// It is not known which scope an unreadable transaction has admitted.
 #[cold]
 fn hold_fleet(config: &Config, dir: &Path, now: Ms) -> Result<(), StoreError> {
     let path = state_file::fleet(dir);

@@ -1,9 +1,9 @@
 //! Marks of hook calls that came to no verdict: one file for each session, in the state folder.
 //!
-//! A call fails before any store is asked where the configuration is half-written or the payload is late, and the fleet is
-//! unknown then. The mark shows people that the session's last call was not decided, and why. It also informs a waiting
-//! engine of a prompt or a session's end that raised no fence. No clock has a say in that: the mark contains the id of the
-//! call that took over, and an engine heeds one that was not there when it began.
+//! A call fails before any request to a store where the configuration is half-written or the payload is late, and the
+//! fleet is unknown then. The mark shows people that the session's last call was not decided, and why. It also informs
+//! a waiting engine of a prompt or a session's end that raised no fence. No clock matters here, because the mark
+//! contains the id of the call that took over. An engine obeys a mark that was not there when the engine began.
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -21,7 +21,7 @@ use crate::policy::process::Process;
 use crate::process::{self, Standing};
 use crate::read;
 
-/// A mark that no engine waits under any more.
+/// The age after which no engine waits under a mark any more.
 const OLD: Duration = Duration::from_secs(31 * 86_400);
 
 /// A call that came to no verdict.
@@ -34,11 +34,11 @@ pub struct Undecided {
     pub event: String,
     /// The reason code.
     pub reason: String,
-    /// What was wrong, on one line.
+    /// The error, on one line.
     pub why: String,
-    /// When, by this machine's clock.
+    /// The time of the call, by this machine's clock.
     pub at: Ms,
-    /// The process that waits until the call can be decided, if one does.
+    /// The process that waits until the call can be decided, if there is one.
     pub pid: Option<Process>,
     /// The id of the last undecided call that takes the session over.
     pub took: String,
@@ -48,10 +48,10 @@ fn folder(state: &Path) -> PathBuf {
     state.join("undecided")
 }
 
-/// Writes the mark of a session's call. What cannot be written is not shown.
+/// Writes the mark of a session's call. A mark that cannot be written is not shown.
 pub(crate) fn note(state: &Path, session: &str, mark: &Undecided) {
     let folder = folder(state);
-    // Neither in a folder that other users may write in, nor as root in a user's home.
+    // No mark is written in a folder that other users may write in, nor as root in a user's home.
     if ownership::check(&folder).is_err() {
         return;
     }
@@ -79,13 +79,13 @@ pub(crate) fn note(state: &Path, session: &str, mark: &Undecided) {
     }
 }
 
-/// The session's mark, if it has one.
+/// Returns the session's mark, if it has one.
 #[must_use]
 pub(crate) fn of(state: &Path, session: &str) -> Option<Undecided> {
     serde_json::from_str(&read::text(&folder(state).join(session)).ok()?).ok()
 }
 
-/// Every session's mark whose call is later than what the store last saw of it is to be shown: all marks, by session.
+/// Returns all marks by session. A mark is to be shown if its call is later than the store's last event of the session.
 #[must_use]
 pub fn all(state: Option<&Path>) -> HashMap<String, Undecided> {
     let entries = state.and_then(|state| fs::read_dir(folder(state)).ok()).into_iter().flatten().flatten();
@@ -104,14 +104,14 @@ pub(crate) fn decided(state: &Path, session: &str, id: &str) {
 }
 
 impl Undecided {
-    /// Whether a process of this machine waits until the call can be decided.
+    /// Returns whether a process of this machine waits until the call can be decided.
     #[must_use]
     pub fn is_waited_for(&self) -> bool {
         let standing = self.pid.map(|pid| process::standing(&pid, &clock::host(), Some("frosty")));
         standing.is_some_and(|standing| standing != Standing::Gone)
     }
 
-    /// Whether the call came after the store last saw its session, where the store's clock shows `now`.
+    /// Returns whether the call came after the store last saw its session, where the store's clock shows `now`.
     #[must_use]
     pub fn is_later_than(&self, seen: Ms, now: Ms) -> bool {
         // The two clocks need not agree.

@@ -1,4 +1,4 @@
-//! What a decision changes on a server: the conditions under which it stands, and its effects.
+//! The changes of a decision on a server: the conditions for its validity, and its effects.
 //!
 //! A version is checked only of a document that the decision changed, or that permitted it. A refusal therefore
 //! conflicts with no other request.
@@ -35,12 +35,12 @@ use crate::store::server::load::Loaded;
 use crate::store::server::load::SetAside;
 use crate::store::server::session_index;
 
-/// No document lasts longer, whatever a person wrote into it: a server refuses a time beyond its calendar.
+/// The longest lifetime of a document, whatever a person wrote into it: a server refuses a time beyond its calendar.
 const FURTHEST: Ms = 500 * 86_400_000;
 /// The indexes are written again after this long.
 const INDEX_EVERY: Ms = 3_600_000;
 
-/// The commit of a decision that was made from `loaded`; `state` is what it made of that.
+/// Returns the commit of a decision that was made from `loaded` and resulted in `state`.
 pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut State, decided: &Decision) -> Commit {
     let mut commit = Commit::default();
     let keys = Keys::of(&config.fleet);
@@ -49,7 +49,7 @@ pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     if admitted {
         commit.only_soon_after(loaded.now);
     }
-    // First what counts, so that whatever fails later has not admitted too much.
+    // The counted facts come first, so that no later failure admits too much.
     if admitted && is_stop {
         admission(&mut commit, keys, &config.policy, step, loaded, state, decided);
     }
@@ -86,7 +86,7 @@ pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     commit
 }
 
-/// Whether the same request was refused here before, and its answer was lost.
+/// Returns whether the same request was refused here before, and its answer was lost.
 fn has_entry(step: &Step, loaded: &Loaded, decided: &Decision) -> bool {
     let session = &loaded.session.state;
     let is_told = step.event.begins() && session.begun.as_ref().is_some_and(|begun| begun.id == step.id);
@@ -94,7 +94,8 @@ fn has_entry(step: &Step, loaded: &Loaded, decided: &Decision) -> bool {
     is_same && step.late.is_none() && (is_told || loaded.own_attempts > 0)
 }
 
-/// The commit of a request that met conflicts until its deadline: its attempt and its entry, under no condition.
+/// Returns the commit of a request that met conflicts until its deadline: its attempt and its entry, under no
+/// condition.
 pub(crate) fn of_attempt(config: &Config, step: &Step, loaded: &Loaded, decided: &Decision) -> Commit {
     let mut commit = Commit::default();
     if step.event.asks() == Some(Class::Stop) && decided.attempt == Attempt::Counted {
@@ -114,7 +115,7 @@ pub(crate) fn set_aside(commit: &mut Commit, damaged: &[SetAside]) {
     }
 }
 
-/// What the decision does to the attempts, and how many there may be for it to stand.
+/// Adds the decision's effect on the attempts, and the largest number of them under which it is valid.
 ///
 /// `own` is how often the same request was counted before, when its answer was lost: it counts once.
 fn attempts(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, decided: &Decision, keep: Ms, own: u32) {
@@ -122,7 +123,7 @@ fn attempts(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, d
     let key = keys.attempts(&step.scope);
     let counts = match decided.attempt {
         Attempt::Uncounted => return,
-        // The scope's document has the cooldown, so of two that fill the window at once one decides again.
+        // The scope's document has the cooldown, so of two requests that fill the window at once one is decided again.
         Attempt::Emptied => return commit.empty(key),
         Attempt::First => {
             commit.empty(key.clone());
@@ -130,7 +131,7 @@ fn attempts(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, d
         }
         Attempt::Counted => true,
     };
-    // One more would have filled the window. With the guard open it would not matter.
+    // One more attempt would have filled the window. Outside the minimum interval it would not matter.
     if counts && (decided.reason == Reason::MinInterval || policy.stop.is_limited_by_window()) {
         let most = burst.limit.saturating_sub(2).saturating_add(own);
         commit.only_up_to(key.clone(), millis(burst.window), most);
@@ -145,7 +146,7 @@ fn queues(commit: &mut Commit, keys: Keys<'_>, step: &Step, loaded: &Loaded, sta
     queue(commit, keys.fleet_queue(), before, &state.fleet.quota.waiting, &step.session);
 }
 
-/// What the decision does to a wait queue: two sorted sets, since when each session waits and when its next request is due.
+/// Adds the decision's effect on a wait queue: two sorted sets, the start of each session's wait and its next request.
 fn queue(commit: &mut Commit, keys: [String; 2], before: &[Waiting], after: &[Waiting], own: &str) {
     let [since, next] = keys;
     for gone in before.iter().filter(|w| !after.iter().any(|a| a.session == w.session)) {
@@ -158,7 +159,7 @@ fn queue(commit: &mut Commit, keys: [String; 2], before: &[Waiting], after: &[Wa
     }
 }
 
-/// An admission, and the limits under which it stands.
+/// Adds an admission, and the limits under which it is valid.
 fn admission(
     commit: &mut Commit,
     keys: Keys<'_>,
@@ -177,13 +178,13 @@ fn admission(
     for quota in own {
         commit.only_if_free(key.clone(), quota.limit, millis(quota.per));
     }
-    // The last one stays in any case. Those before it stay as long as any request of the scope counts them.
+    // The last admission stays in any case. Those before it stay as long as any request of the scope counts them.
     let is_forgotten = loaded.scope.as_ref().is_some_and(|scope| scope.version.is_empty() && loaded.was_admitted);
     let keep = &mut state.scope.quota.keep;
     *keep = if is_forgotten { millis(LONGEST) } else { interval.max(*keep).clamp(1, millis(LONGEST)) };
     let told = format!("{}-{}-{}", decided.now, step.id, decided.count);
     commit.add(key, *keep, told.clone());
-    // After what a server without memory refuses.
+    // This comes after the write that a server without memory refuses.
     commit.touch(keys.scope(&step.scope), millis(lifetime::SCOPE));
     if !fleets.is_empty() {
         let key = keys.fleet_admissions();
@@ -194,7 +195,7 @@ fn admission(
     }
 }
 
-/// The scope as its document holds it: without what the sorted sets hold.
+/// Returns the scope as its document contains it: without what the sorted sets contain.
 fn stored_scope(scope: &ScopeState, step: &Step, loaded: &Loaded) -> ScopeState {
     let mut scope = ScopeState { quota: without_entries(&scope.quota), ..scope.clone() };
     scope.stop.attempts.clear();
@@ -251,7 +252,7 @@ pub(crate) fn put<T: Clone + Default + PartialEq + Serialize + DeserializeOwned>
     }
 }
 
-/// The two indexes, where a session is new, has another name or scope, or was not seen for a while.
+/// Writes the two indexes, where a session is new, has another name or scope, or was not seen for a while.
 fn indexes(commit: &mut Commit, keys: Keys<'_>, step: &Step, before: &SessionState, after: &SessionState, now: Ms) {
     let is_recent = before.seen > now.saturating_sub(INDEX_EVERY) && before.seen <= now;
     let is_same = session_index::is_same(before, after);
@@ -276,7 +277,7 @@ fn notifications(commit: &mut Commit, keys: Keys<'_>, step: &Step, decided: &Dec
     if event.is_of_holds() {
         return commit.notify(&keys.scope_channel(&step.scope), code(event));
     }
-    // A stop that does not wait has no engine beside it, and is spared the key.
+    // A Stop event that does not wait has no other engine, and is spared the key.
     let writes = match event {
         Event::Stop { .. } | Event::Resume { .. } | Event::StopFailure(_) => step.paced,
         Event::Wake { .. } => true,
@@ -289,7 +290,7 @@ fn notifications(commit: &mut Commit, keys: Keys<'_>, step: &Step, decided: &Dec
     }
 }
 
-/// The event as an engine reads it.
+/// Returns the event as an engine reads it.
 fn code(event: &Event) -> &'static str {
     match event {
         Event::Stop { .. } => "stop",

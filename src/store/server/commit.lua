@@ -1,8 +1,8 @@
 -- Commits one decision: checks its conditions, then applies its effects, all or nothing. No rule of the policy is here.
 -- ARGV is a list of operations, the conditions first: each a letter, the place of its key in KEYS, and its words.
--- Runs on Lua 5.1 (Redis) and 5.4 (Dragonfly): whole numbers only, every key from KEYS, no globals. One flat loop, since every
--- function that a call made would cost it more than its work.
--- Without arguments it answers `ready` and touches nothing: a command that only looks finds out whether the server runs it.
+-- Runs on Lua 5.1 (Redis) and 5.4 (Dragonfly): whole numbers only, every key from KEYS, no globals. It is one flat loop,
+-- because a function that each call creates would cost more than its work.
+-- Without arguments it returns `ready` and touches nothing, so a command can check whether the server runs it.
 local last = #ARGV
 if last == 0 then return 'ready' end
 local call, pcall, unpack, floor, format = redis.call, redis.pcall, table.unpack or unpack, math.floor, string.format
@@ -16,7 +16,7 @@ while at <= last do
   local op, key, a, b = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3]
   local holds = true
   if op == 'V' then
-    -- V key beginning: the document begins so; an empty text means that there is none.
+    -- V key beginning: the document begins with this text. An empty text means that there is none.
     local document = call('GET', key)
     if a == '' then
       holds = not document or document == ''
@@ -43,8 +43,8 @@ while at <= last do
     if a == '' then call('SET', key, b) else call('SET', key, b, 'PX', a) end
     at = at + 4
   elseif op == 'A' then
-    -- A key keep member: adds an entry of this moment, and removes those that nothing counts any more. First what a server
-    -- without memory refuses: after another write it would refuse nothing of this script any more.
+    -- A key keep member: adds an entry of this moment, and removes entries that nothing counts any more. The first
+    -- write is the one that a server without memory refuses. After another write it would refuse none of them.
     call('ZADD', key, now_text, b)
     call('ZREMRANGEBYSCORE', key, '-inf', format('(%.0f', now - tonumber(a)))
     call('PEXPIRE', key, format('%.0f', tonumber(a) + tonumber(MONTH)))
@@ -60,7 +60,7 @@ while at <= last do
     call('PEXPIRE', key, MONTH)
     at = at + 4
   elseif op == 'K' then
-    -- K key lifetime: the document lasts so long from now on; one that lasts longer is written by the same commit.
+    -- K key lifetime: sets the document's lifetime from now on. The same commit writes a document that lasts longer.
     call('PEXPIRE', key, a)
     at = at + 3
   elseif op == 'X' then
@@ -73,21 +73,21 @@ while at <= last do
     call('ZREMRANGEBYSCORE', key, '-inf', '+inf')
     at = at + 2
   elseif op == 'F' then
-    -- F key: the clock was stepped back: entries later than now are of now.
+    -- F key: the clock was set back, so entries later than now get the time now.
     local later = call('ZRANGE', key, '-1000', '-1', 'WITHSCORES')
     for i = 1, #later, 2 do
       if floor(tonumber(later[i + 1])) > now then call('ZADD', key, now_text, later[i]) end
     end
     at = at + 2
   elseif op == 'I' then
-    -- I key member before: notes in an index when a member was last seen, and forgets those of 30 days ago and the one before,
+    -- I key member before: notes in an index when a member was last seen. Removes members of 30 days ago, and `before`
     -- unless it is empty. A broken index harms no verdict.
     if b ~= '' then pcall('ZADD', key, '0', b) end
     pcall('ZADD', key, now_text, a)
     pcall('ZREMRANGEBYSCORE', key, '-inf', format('%.0f', now - WEEKS))
     at = at + 4
   elseif op == 'R' then
-    -- R channel event: notifies waiting engines; they also look by themselves, so that a failure costs no verdict.
+    -- R channel event: notifies waiting engines. They also read by themselves, so a failure costs no verdict.
     pcall('PUBLISH', ARGV[at + 1], a)
     at = at + 3
   else

@@ -1,4 +1,4 @@
-//! One commit: conditions and effects, and the call of `commit.lua` that carries them out.
+//! One commit: conditions and effects, and the call of `commit.lua` that applies them.
 
 use redis::{Cmd, Value, cmd};
 
@@ -6,36 +6,37 @@ use crate::policy::limits::Ms;
 
 /// The script.
 pub const COMMIT: &str = include_str!("commit.lua");
-/// Its SHA-1, as `EVALSHA` wants it.
+/// The script's SHA-1, as `EVALSHA` needs it.
 pub const COMMIT_SHA: &str = include_str!(concat!(env!("OUT_DIR"), "/commit.sha1"));
 
-/// What the script answers when it is called without arguments.
+/// The script's reply to a call without arguments.
 pub(crate) const READY: &[u8] = b"ready";
 
-/// The conditions and effects of one decision, in the order in which the script carries them out.
+/// The conditions and effects of one decision, in the order in which the script applies them.
 #[derive(Debug, Default)]
 pub(crate) struct Commit {
-    /// What the version of each document that it writes ends with.
+    /// The end of the version of each document that it writes.
     pub(crate) written: Vec<String>,
     keys: Vec<String>,
     conditions: Vec<Vec<u8>>,
     effects: Vec<Vec<u8>>,
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Committed {
-    /// It was applied.
+    /// The commit was applied.
     Done {
         /// Whether the journal could not take the entry.
         unjournaled: bool,
     },
-    /// A condition did not hold: nothing was applied.
+    /// A condition failed, so nothing was applied.
     Conflict,
 }
 
 impl Commit {
-    /// The place of a key in KEYS. Keys that a commit does not need are not named: each may be on another shard.
+    /// Returns the place of a key in KEYS. Keys that a commit does not need are not named: each may be on another
+    /// shard.
     fn key(&mut self, key: String) -> String {
         let at = self.keys.iter().position(|k| *k == key).unwrap_or_else(|| {
             self.keys.push(key);
@@ -50,7 +51,7 @@ impl Commit {
         self.conditions.extend(words);
     }
 
-    /// Whether it changes nothing.
+    /// Returns whether it changes nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.effects.is_empty()
     }
@@ -61,22 +62,22 @@ impl Commit {
         self.effects.extend(words.map(String::into_bytes));
     }
 
-    /// Only while the document begins like this; empty: only while there is none, or an empty one.
+    /// Requires that the document begins with this version; an empty version requires no document, or an empty one.
     pub(crate) fn only_at_version(&mut self, key: String, version: &[u8]) {
         self.condition("V", key, [version.to_owned()]);
     }
 
-    /// Only within a second after this time.
+    /// Requires a time within a second after this time.
     pub(crate) fn only_soon_after(&mut self, time: Ms) {
         self.conditions.extend(["T".into(), "0".into(), time.to_string().into_bytes()]);
     }
 
-    /// Only while the `nth` newest entry is as old as the period.
+    /// Requires that the `nth` newest entry is as old as the period.
     pub(crate) fn only_if_free(&mut self, key: String, nth: u32, period: Ms) {
         self.condition("N", key, [nth.to_string().into_bytes(), period.to_string().into_bytes()]);
     }
 
-    /// Only while at most so many entries are younger than the period.
+    /// Requires that at most this many entries are younger than the period.
     pub(crate) fn only_up_to(&mut self, key: String, period: Ms, most: u32) {
         self.condition("C", key, [period.to_string().into_bytes(), most.to_string().into_bytes()]);
     }
@@ -97,7 +98,7 @@ impl Commit {
         self.effect("A", key, [keep.to_string(), member]);
     }
 
-    /// Adds an entry of an earlier time, unless it is there.
+    /// Adds an entry of an earlier time, unless it exists already.
     pub(crate) fn add_past(&mut self, key: String, time: Ms, member: String) {
         self.effect("P", key, [time.to_string(), member]);
     }
@@ -107,7 +108,7 @@ impl Commit {
         self.effect("W", key, [score.to_string(), member.to_owned()]);
     }
 
-    /// Renews the lifetime of a document that is there and has one, in milliseconds.
+    /// Renews the lifetime, in milliseconds, of a document that exists and has one.
     pub(crate) fn touch(&mut self, key: String, lifetime: Ms) {
         self.effect("K", key, [lifetime.to_string()]);
     }
@@ -122,12 +123,12 @@ impl Commit {
         self.effect("E", key, []);
     }
 
-    /// Entries later than now are of now: the clock was stepped back.
+    /// Gives entries later than now the time now, after the clock was set back.
     pub(crate) fn clamp(&mut self, key: String) {
         self.effect("F", key, []);
     }
 
-    /// Notes in an index that this member was seen, in the place of another; an empty text is none.
+    /// Notes in an index that this member was seen, and removes the member `before`; an empty text is none.
     pub(crate) fn index(&mut self, key: String, member: String, before: String) {
         self.effect("I", key, [member, before]);
     }
@@ -143,12 +144,12 @@ impl Commit {
         self.effects.extend(words.into_iter().map(String::into_bytes));
     }
 
-    /// The same without its conditions.
+    /// Returns the same commit without its conditions.
     pub(crate) fn unconditional(self) -> Self {
         Self { conditions: Vec::new(), ..self }
     }
 
-    /// The call: `EVALSHA` with the script's SHA-1, or `EVAL` with its text.
+    /// Returns the call: `EVALSHA` with the script's SHA-1, or `EVAL` with its text.
     pub(crate) fn call(&self, how: &str, script: &str) -> Cmd {
         let mut call = cmd(how);
         call.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.conditions).arg(&self.effects);
@@ -156,7 +157,7 @@ impl Commit {
     }
 }
 
-/// The script's answer; `None` for an answer that is none.
+/// Parses the script's reply; `None` for an invalid one.
 pub(crate) fn committed(answer: &Value) -> Option<Committed> {
     let Value::Array(parts) = answer else { return None };
     let [Value::BulkString(what), Value::BulkString(_), Value::BulkString(unjournaled)] = parts.as_slice() else {

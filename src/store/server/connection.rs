@@ -1,5 +1,6 @@
-//! One connection to a Redis-protocol server: commands by the redis crate's encoder, replies by its parser, and one deadline
-//! over all of it, whatever the pace of the other side.
+//! One connection to a Redis-protocol server, with one deadline over all of it, whatever the pace of the server.
+//!
+//! The redis crate's encoder writes the commands, and its parser reads the replies.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -19,22 +20,23 @@ use crate::store::server::wire::Stream;
 use crate::store::server::wire::Wire;
 use crate::text;
 
-/// The largest reply that a verdict needs: it is a few hundred bytes.
+/// The largest reply that a verdict needs; the usual one is a few hundred bytes.
 const LARGEST_REPLY: u64 = 64 * 1024;
 
-/// What the server's user must be allowed: the commands, those of the scripts among them, the keys and the channels.
-/// docs/stores.md gives it to people, and tests/it/acl.rs proves it from there.
+/// The rights that the server's user needs: the commands (with those of the scripts), the keys and the channels.
+///
+/// docs/stores.md gives them to people, and tests/it/acl.rs proves them from there.
 pub const ACL: &str = "+select +eval +evalsha +subscribe +time +xadd +xread +xrevrange +zadd +zcount \
 +zrange +zremrangebyscore +get +set +pexpire +publish ~frosty:* ~torch.continuous.ops ~reflect.willy \
 &trigger.nova.* &frosty.wake.* &frosty.hold";
 
-/// A connection, good until its deadline.
+/// A connection, usable until its deadline.
 pub(crate) struct Link<'a> {
     config: &'a Config,
     server: &'a Server,
     wire: Wire,
     parser: Parser,
-    /// What came between answers.
+    /// The messages that came between replies.
     pushed: Vec<Pushed>,
     subscribed: bool,
 }
@@ -60,22 +62,22 @@ impl<'a> Link<'a> {
         Ok(Self { config, server, wire, parser: Parser::new(), pushed: Vec::new(), subscribed: false })
     }
 
-    /// Gives up what was asked and not answered: the kernel sends none of it again, long after somebody else has decided.
+    /// Drops the unanswered commands, so that the kernel does not send them again long after another store has decided.
     pub(crate) fn abandon(&self) {
         let _ = rustix::net::sockopt::set_socket_linger(&self.wire, Some(Duration::ZERO));
     }
 
-    /// Under which configuration.
+    /// Returns the configuration.
     pub(crate) fn config(&self) -> &'a Config {
         self.config
     }
 
-    /// Where it leads.
+    /// Returns the server.
     pub(crate) fn server(&self) -> &'a Server {
         self.server
     }
 
-    /// Its deadline.
+    /// Returns the deadline.
     pub(crate) fn deadline(&self) -> Instant {
         self.wire.deadline()
     }
@@ -85,18 +87,20 @@ impl<'a> Link<'a> {
         self.wire.until(deadline);
     }
 
-    /// Whether a reply was given up because it was longer than is taken.
+    /// Returns whether a reply was given up because it was too long.
     pub(crate) fn overran(&self) -> bool {
         self.wire.overran()
     }
 
-    /// Takes replies of up to so many bytes from now on.
+    /// Sets the largest reply that is read from now on, in bytes.
     pub(crate) fn take_up_to(&mut self, most: u64) {
         self.wire.take_up_to(most);
     }
 
-    /// Connects anew, within the budget. Where an answer did not come in time, or was too long, what is left of it would be
-    /// taken for the answer to what is asked next.
+    /// Connects anew, within the budget.
+    ///
+    /// Where a reply did not come in time, or was too long, its rest would otherwise be read as the reply to the next
+    /// command.
     ///
     /// # Errors
     /// When the server cannot be reached, or refuses the login.
@@ -114,7 +118,7 @@ impl<'a> Link<'a> {
     /// # Errors
     /// When they cannot be written in time.
     pub(crate) fn send<'c>(&mut self, commands: impl IntoIterator<Item = &'c Cmd>) -> Result<(), StoreError> {
-        // Room for a verdict's commands at once.
+        // This is room for a verdict's commands at once.
         let mut bytes = Vec::with_capacity(2048);
         for command in commands {
             command.write_packed_command(&mut bytes);
@@ -131,7 +135,7 @@ impl<'a> Link<'a> {
         commands.iter().map(|_| self.take()).collect()
     }
 
-    /// The next reply; an error that the server sent is an error.
+    /// Returns the next reply; an error that the server sent is an error.
     ///
     /// # Errors
     /// As [`Link::ask`].
@@ -142,7 +146,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// What the server said that is no answer to the question.
+    /// Returns the error for a reply that does not fit the command.
     pub(crate) fn nonsense(&self, found: &Value) -> StoreError {
         self.no_verdict(&format!("{found:?}"))
     }
@@ -153,8 +157,8 @@ impl<'a> Link<'a> {
     /// When they cannot be exchanged in time. An error of the last command is its reply.
     pub(crate) fn call(&mut self, head: &[Cmd], last: &Cmd) -> Result<Value, StoreError> {
         self.send(head.iter().chain([last]))?;
-        // The indexes only list, so that one of another type harms no verdict. But a server that wants a login says so
-        // there, and of the longer call that follows only that it is long.
+        // An index of another type harms no verdict. But a server that requires a login reports that here, and to the
+        // longer call that follows it reports only that the call is long.
         let mut said = None;
         for _ in head {
             match self.read() {
@@ -164,14 +168,14 @@ impl<'a> Link<'a> {
                 Err(e) => return Err(said.unwrap_or(e)),
             }
         }
-        // What it did say tells more than that it then fell silent.
+        // An earlier error explains more than the missing reply.
         self.read().map_err(|e| said.unwrap_or(e))
     }
 
-    /// The next reply, whatever it is. Messages that come before it are kept.
+    /// Returns the next reply, whatever it is. Messages that come before it are kept.
     ///
     /// # Errors
-    /// When it does not come in time, or is none.
+    /// When it does not come in time, or is invalid.
     pub(crate) fn read(&mut self) -> Result<Value, StoreError> {
         loop {
             match self.parse()? {
@@ -182,13 +186,14 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Whether it is subscribed, and carries commands besides.
+    /// Returns whether the connection is subscribed, and also carries commands.
     pub(crate) fn is_subscribed(&self) -> bool {
         self.subscribed
     }
 
-    /// Subscribes on a connection that goes on to carry commands: `false` where the server does not speak RESP3, or the user may
-    /// not subscribe.
+    /// Subscribes on a connection that continues to carry commands.
+    ///
+    /// Returns `false` where the server does not support RESP3, or the user may not subscribe.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -200,7 +205,7 @@ impl<'a> Link<'a> {
         }
         self.subscribed = true;
         subscribe.arg(channels);
-        // Only a refusal is an answer: the subscription itself is pushed.
+        // Only a refusal is a reply, because the subscription itself is pushed.
         self.send(&[subscribe, cmd("TIME")])?;
         let is_refused = matches!(self.read()?, Value::ServerError(_));
         if is_refused {
@@ -209,7 +214,7 @@ impl<'a> Link<'a> {
         Ok(!is_refused)
     }
 
-    /// The next message that was published.
+    /// Returns the next message that was published.
     ///
     /// # Errors
     /// When none comes in time, or the connection ended.
@@ -237,15 +242,17 @@ impl<'a> Link<'a> {
         StoreError::Nonsense { at: self.server.shown.clone(), found: text::line(&self.server.masked(found)) }
     }
 
-    /// Logs in and selects the database, where either is configured: a round trip before the step, which must not run
-    /// as somebody else or somewhere else when they fail.
+    /// Logs in and selects the database, where either is configured.
+    ///
+    /// This takes a round trip before the step, which must not run as another user or in another database when they
+    /// fail.
     ///
     /// # Errors
     /// When the password cannot be read or the server refuses.
     pub(crate) fn log_in(&mut self) -> Result<(), StoreError> {
         let mut calls = Vec::new();
         let password = self.server.password().map_err(|e| no_password(self.server, &e))?;
-        // A user without a password logs in too: as the default user another would decide.
+        // A user without a password logs in too, because otherwise the default user would decide.
         if let Some(password) = password.or_else(|| self.server.username.as_ref().map(|_| String::new())) {
             let mut auth = cmd("AUTH");
             if let Some(user) = &self.server.username {
@@ -268,7 +275,7 @@ impl<'a> Link<'a> {
     }
 }
 
-/// A message, if this is one.
+/// Returns a message, if this is one.
 fn message(kind: &PushKind, data: &[Value]) -> Option<Pushed> {
     let [channel, text] = data else { return None };
     let word = |value: &Value| match value {
@@ -278,7 +285,7 @@ fn message(kind: &PushKind, data: &[Value]) -> Option<Pushed> {
     (*kind == PushKind::Message).then_some(Pushed { channel: word(channel)?, text: word(text)? })
 }
 
-/// An answer as RESP2 gives it: the members and scores of a sorted set are one list.
+/// Returns a reply in the form of RESP2, where the members and scores of a sorted set are one list.
 fn flat(answer: Value) -> Value {
     let Value::Array(entries) = answer else { return answer };
     let is_scored =
@@ -303,7 +310,7 @@ impl AsFd for Link<'_> {
     }
 }
 
-/// The same wire, with TLS over it where the server wants that.
+/// Returns the same wire, with TLS over it where the server requires that.
 #[cfg(feature = "tls")]
 fn secured(mut wire: Wire, config: &Config, server: &Server) -> Result<Wire, StoreError> {
     if server.tls {
@@ -322,8 +329,10 @@ fn open(server: &Server, deadline: Instant) -> io::Result<Stream> {
     reach(server, deadline)
 }
 
-/// A connection to the first of the server's addresses that answers in time. Each has an equal part of the time that is left,
-/// so that one that does not answer leaves some for the others.
+/// Connects to the first of the server's addresses that answers in time.
+///
+/// Each address has an equal part of the time that is left, so that one that does not answer leaves some for the
+/// others.
 fn reach(server: &Server, deadline: Instant) -> io::Result<TcpStream> {
     first_of(&resolve(server, deadline)?, deadline)
 }
@@ -337,7 +346,7 @@ fn first_of(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream
         }
         let untried = u32::try_from(addresses.len().saturating_sub(tried)).unwrap_or(u32::MAX);
         match TcpStream::connect_timeout(address, left / untried.max(1)) {
-            // No TCP_NODELAY: without TLS there is never a second write before the first one's reply.
+            // TCP_NODELAY is not needed: without TLS there is never a second write before the first one's reply.
             Ok(stream) => return Ok(stream),
             Err(e) => last = e,
         }
@@ -345,10 +354,10 @@ fn first_of(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream
     Err(last)
 }
 
-/// The server's addresses. A name is looked up beside us, since a resolver may take ten seconds.
+/// Returns the server's addresses. A name is resolved in another thread, because a resolver may take ten seconds.
 ///
 /// # Errors
-/// When the name has none, or they are not told in time.
+/// When the name has no address, or the resolver does not return in time.
 pub(crate) fn resolve(server: &Server, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = server.host.parse() {
         return Ok(vec![SocketAddr::new(ip, server.port)]);
@@ -377,7 +386,7 @@ fn failed(server: &Server, budget: Duration, e: &io::Error) -> StoreError {
 
 fn no_password(server: &Server, e: &io::Error) -> StoreError {
     let path = server.password_file.clone().unwrap_or_default();
-    // Whoever takes the variable for the password itself names no file that is there.
+    // A variable that contains the password itself names no existing file.
     let is_path = path.is_absolute() || path.exists();
     let file = if is_path { text::path(&path) } else { "the file that it names".to_owned() };
     let cause = e.to_string();
@@ -392,12 +401,12 @@ fn timed_out(server: &Server, budget: Duration) -> StoreError {
     StoreError::TimedOut { at: server.shown.clone(), within_ms: budget.as_millis() }
 }
 
-/// The error as the server said it.
+/// Returns the error text as the server sent it.
 pub(crate) fn error_text(e: &redis::ServerError) -> String {
     format!("{} {}", e.code(), e.details().unwrap_or_default())
 }
 
-/// A server's error, with its cure.
+/// Returns a server's error, with its cure.
 pub(crate) fn refused(server: &Server, said: &str) -> StoreError {
     let cure = remedy::cure(server, said);
     StoreError::Refused { at: server.shown.clone(), said: text::line(&server.masked(said)), cure }
@@ -425,7 +434,7 @@ mod tests {
         assert!(message(&PushKind::Subscribe, &[word("frosty.wake.s"), Value::Int(1)]).is_none());
     }
 
-    /// A listener whose queue is full answers no connection.
+    /// A listener with a full queue answers no connection.
     #[test]
     fn an_address_that_does_not_answer_leaves_time_for_the_next() {
         use rustix::net::{AddressFamily, SocketType, bind, listen, socket};

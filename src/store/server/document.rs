@@ -1,7 +1,7 @@
-//! A state as a JSON document with a version, as the server holds it.
+//! A state as a JSON document with a version, as the server stores it.
 //!
-//! The version is the first field, so that the commit script compares it as the beginning of a text and reads no JSON. Its value
-//! is `<n>-<commit id>` and is compared only: a counter alone would match again after a loss of data.
+//! The version is the first field, so that the commit script compares it as the beginning of a text and reads no JSON.
+//! Its value is `<n>-<commit id>` and is only compared: a counter alone would match again after a loss of data.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,24 +10,24 @@ use serde_json::Value;
 use crate::store::unknown::Unknown;
 use crate::text;
 
-/// The format of the documents. A document of a newer one is left alone.
+/// The format of the documents. A document of a newer format is left alone.
 const FORMAT: u64 = 1;
 
-/// So much of an unreadable document stands for its version.
+/// The length of the beginning that serves as the version of an unreadable document.
 const PREFIX: usize = 96;
 
 /// A document as it was read: its state, and what a commit checks and carries over.
 #[derive(Debug, Clone)]
 pub(crate) struct Document<T> {
-    /// The state; that of an empty document where there was none.
+    /// The state; the state of an empty document where there was none.
     pub(crate) state: T,
     /// The beginning of its text, which a commit compares; empty where there was no document.
     pub(crate) version: Vec<u8>,
     /// How often it was written.
     number: u64,
-    /// The state as it was read, to see whether it changed; `None` where that was unreadable.
+    /// The state as it was read, to detect a change; `None` where that was unreadable.
     before: Option<T>,
-    /// Its text.
+    /// The text.
     text: String,
 }
 
@@ -42,7 +42,7 @@ impl<T: Default> Default for Document<T> {
 pub(crate) enum Unfit {
     /// A newer version of the program wrote it.
     Newer(u64),
-    /// It is damaged: what is wrong with it.
+    /// It is damaged, with the description of the damage.
     Damaged(String),
 }
 
@@ -59,23 +59,23 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Document<T> 
         Ok(Self { state, version: version.into(), number, before, text: text.to_owned() })
     }
 
-    /// A document that holds this state.
+    /// Makes a document that contains this state.
     pub(crate) fn known(state: T) -> Self {
         Self { before: Some(state.clone()), state, ..Self::default() }
     }
 
-    /// The document of a state in the place of one that is damaged.
+    /// Makes the document of a state in place of a damaged one.
     pub(crate) fn in_place_of(damaged: &[u8], state: T) -> Self {
         let version = damaged.iter().copied().take(PREFIX).collect();
         Self { state, version, before: None, ..Self::default() }
     }
 
-    /// Whether its version ends with this id.
+    /// Returns whether its version ends with this id.
     pub(crate) fn is_of(&self, id: &str) -> bool {
         self.version.ends_with(format!("-{id}\"").as_bytes())
     }
 
-    /// The text of the next version with this state, written by the commit `id`; `None` where nothing changed.
+    /// Returns the text of the next version with this state, written by the commit `id`; `None` where nothing changed.
     pub(crate) fn next(&self, state: &T, id: &str) -> Option<String> {
         if self.before.as_ref() == Some(state) {
             return None;
@@ -90,7 +90,7 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Document<T> 
         Some(format!("{{\"version\":\"{number}-{id}\",\"format\":{FORMAT}{comma}{rest}"))
     }
 
-    /// The fields that this version of the program does not know; `None` where it would write the same text.
+    /// Returns the fields that this version of the program does not know; `None` where it would write the same text.
     fn unknown(&self) -> Option<Unknown> {
         let (_, _, rest) = head(&self.text)?;
         let own = serde_json::to_string(self.before.as_ref()?).ok()?;
@@ -101,7 +101,7 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Document<T> 
     }
 }
 
-/// The beginning of a document that is compared, how often it was written, and what follows its head.
+/// Returns the beginning of a document that is compared, how often it was written, and the text after its head.
 fn head(text: &str) -> Option<(&str, u64, &str)> {
     let after = text.strip_prefix("{\"version\":\"")?;
     let (version, tail) = after.split_once('"')?;
@@ -113,13 +113,13 @@ fn head(text: &str) -> Option<(&str, u64, &str)> {
     Some((prefix, number, rest.strip_prefix(',').unwrap_or(rest)))
 }
 
-/// The format of a document, as far as it shows one.
+/// Returns the format of a document, as far as it shows one.
 fn format(text: &str) -> Option<u64> {
     let Value::Object(fields) = serde_json::from_str(text).ok()? else { return None };
     fields.get("format")?.as_u64()
 }
 
-/// The state of a document that nobody is about to change.
+/// Returns the state of a document that is only read.
 ///
 /// # Errors
 /// When it is of a newer format, or no document.

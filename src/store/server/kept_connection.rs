@@ -1,4 +1,4 @@
-//! The connection that a waiting engine keeps, and what it read last over it.
+//! The connection that a waiting engine keeps, and the state that it read last over it.
 
 use std::time::Instant;
 
@@ -13,14 +13,14 @@ pub(crate) struct Line<'a> {
     remembered: Option<Remembered>,
 }
 
-/// What a request may be decided from before it is sent.
+/// The state that a request may be decided from before it is sent.
 pub(crate) struct Remembered {
     loaded: Loaded,
     at: Instant,
 }
 
 impl Remembered {
-    /// As it would be read now: by the server's clock, which went on since.
+    /// Returns the state as it would be read now, with the server's clock moved on.
     pub(crate) fn now(self) -> Loaded {
         let now = self.loaded.now.saturating_add(millis(clock::now().saturating_duration_since(self.at)));
         Loaded { now, ..self.loaded }
@@ -28,12 +28,12 @@ impl Remembered {
 }
 
 impl<'a> Line<'a> {
-    /// A connection that gave a verdict. What it was decided from is not what is there now.
+    /// Makes the connection of a verdict. The state that the verdict was decided from is out of date.
     pub(crate) fn of(link: Link<'a>) -> Self {
         Self { link, remembered: None }
     }
 
-    /// A connection over which this was just read.
+    /// Makes a connection over which this state was just read.
     pub(crate) fn after(link: Link<'a>, loaded: Loaded) -> Self {
         Self { link, remembered: Some(Remembered { loaded, at: clock::now() }) }
     }

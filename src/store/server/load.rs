@@ -1,4 +1,4 @@
-//! What one decision is made from, as a server sent it: its clock, the documents, and the entries that decide.
+//! The input of one decision as a server sent it: its clock, the documents, and the entries that decide.
 
 use std::collections::HashMap;
 
@@ -28,17 +28,17 @@ use crate::store::server::keys::Keys;
 use crate::store::{StoreError, unknown_past};
 use crate::text;
 
-/// So many sessions of a wait queue are read.
+/// The number of sessions of a wait queue that are read.
 const MOST_WAITING: i64 = 1000;
 
-/// A stored whole number: up to fifteen digits, and nothing else.
+/// Parses a stored whole number: up to fifteen digits, and nothing else.
 #[must_use]
 pub(crate) fn whole(text: &str) -> Option<Ms> {
     let digits = (1..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     if digits { text.parse().ok() } else { None }
 }
 
-/// The server's clock, by its answer to `TIME`.
+/// Returns the server's clock, by its reply to `TIME`.
 #[must_use]
 pub(crate) fn time(answer: &Value) -> Option<Ms> {
     let parts = Vec::<String>::from_redis_value_ref(answer).ok()?;
@@ -46,13 +46,13 @@ pub(crate) fn time(answer: &Value) -> Option<Ms> {
     Some(number(0)?.saturating_mul(1000).saturating_add(number(1)? / 1000))
 }
 
-/// When the entries of a sorted set were, oldest first, by the answer to `ZRANGE … WITHSCORES`.
+/// Returns the times of a sorted set's entries, oldest first, by the reply to `ZRANGE … WITHSCORES`.
 pub(crate) fn times(answer: &Value) -> Vec<Ms> {
     let entries = Vec::<String>::from_redis_value_ref(answer).unwrap_or_default();
     entries.chunks(2).filter_map(|entry| score(entry.get(1)?)).collect()
 }
 
-/// The answer to a question for entries without those of one member, and how many those were.
+/// Returns the reply to a read of entries without those of one member, and how many those were.
 fn without(answer: Value, member: &str) -> (Value, u32) {
     let Value::Array(words) = answer else { return (answer, 0) };
     let is_own = |pair: &[Value]| matches!(pair.first(), Some(Value::BulkString(name)) if name == member.as_bytes());
@@ -75,29 +75,29 @@ pub(crate) fn newest(key: &str, from: u32, to: u32) -> Cmd {
     range
 }
 
-/// What a step needs of the server.
+/// The data that a step needs from the server.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
     /// The server's clock.
     pub(crate) now: Ms,
     pub(crate) session: Document<SessionState>,
-    /// Read where the event touches its scope.
+    /// The scope's document, read where the event touches its scope.
     pub(crate) scope: Option<Document<ScopeState>>,
-    /// Read where the event touches the fleet.
+    /// The fleet's document, read where the event touches the fleet.
     pub(crate) fleet: Option<Document<FleetState>>,
-    /// When the turn of an admission last began late, as the scope's document holds it.
+    /// When the turn of an admission last began late, as the scope's document contains it.
     pub(crate) turn_began: Option<Ms>,
     /// Whether the scope has an admission.
     pub(crate) was_admitted: bool,
-    /// How often this very request was counted as an attempt before.
+    /// How often this same request was counted as an attempt before.
     pub(crate) own_attempts: u32,
-    /// Sorted sets with entries that are later than now.
+    /// The sorted sets with entries that are later than now.
     pub(crate) ahead: Vec<String>,
-    /// Documents that were damaged.
+    /// The documents that were damaged.
     pub(crate) set_aside: Vec<SetAside>,
 }
 
-/// The questions for one step, and how their answers are read.
+/// The reads for one step, and the parsing of their replies.
 pub(crate) struct Load<'a> {
     config: &'a Config,
     server: &'a Server,
@@ -110,18 +110,18 @@ pub(crate) struct Load<'a> {
     reads: Reads,
 }
 
-/// What is read of the quotas.
+/// The part of the quotas that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reads {
     /// The entries that decide, and the wait queue.
     Deciding,
-    /// Every admission that one counts: for people, who are shown how many are left.
+    /// Every admission that a quota counts: for people, to show how many are left.
     All,
     /// Nothing: no quota changes what an engine listens for.
     Nothing,
 }
 
-/// What an engine would send, as far as a look reads for it.
+/// The request of an engine, for the reads of a look.
 static NEXT: Event = Event::Ask { fence: 0, renew: false };
 
 impl<'a> Load<'a> {
@@ -130,7 +130,7 @@ impl<'a> Load<'a> {
         Self { config, server, scope, session, event, id, keys: Keys::of(&config.fleet), reads: Reads::Deciding }
     }
 
-    /// What a stop would be decided from, and all that its quotas count.
+    /// Makes the reads for a Stop event, with every admission that its quotas count.
     pub(crate) fn for_people(
         config: &'a Config,
         server: &'a Server,
@@ -141,7 +141,7 @@ impl<'a> Load<'a> {
         Self { config, server, scope, session, event, id: "", keys: Keys::of(&config.fleet), reads: Reads::All }
     }
 
-    /// What an engine's next request would be decided from, but for the quotas.
+    /// Makes the reads for an engine's next request, without the quotas.
     pub(crate) fn for_looks(config: &'a Config, server: &'a Server, scope: &'a str, session: &'a str) -> Self {
         let keys = Keys::of(&config.fleet);
         Self { config, server, scope, session, event: &NEXT, id: "", keys, reads: Reads::Nothing }
@@ -151,7 +151,7 @@ impl<'a> Load<'a> {
         self.event.asks() == Some(Class::Stop)
     }
 
-    /// Whether the last admission matters: for a request, and for the turn with which one begins.
+    /// Returns whether the last admission matters: for a request, and for the turn of an admission.
     fn reads_last_admission(&self) -> bool {
         self.is_stop() || matches!(self.event, Event::ClientPrompt { of_admission: true })
     }
@@ -165,7 +165,7 @@ impl<'a> Load<'a> {
         ]
     }
 
-    /// Which entries of a sorted set are read for these quotas, counted from the newest: from this one to that.
+    /// Returns the entries of a sorted set that are read for these quotas, as ranges counted from the newest.
     fn ranges(&self, quotas: &[Quota]) -> Vec<(u32, u32)> {
         if self.reads == Reads::All {
             return quotas.iter().map(|quota| quota.limit).max().map(|most| (most, 1)).into_iter().collect();
@@ -173,12 +173,12 @@ impl<'a> Load<'a> {
         quotas.iter().map(|quota| (quota.limit, last_looked(quota))).collect()
     }
 
-    /// How many attempts can matter.
+    /// Returns how many attempts can matter.
     fn attempts(&self) -> u32 {
         self.config.policy.stop.burst.map_or(0, |burst| burst.limit)
     }
 
-    /// The questions, all of one write.
+    /// Returns the reads, all in one write.
     pub(crate) fn questions(&self) -> Vec<Cmd> {
         let keys = self.keys;
         let mut all = vec![cmd("TIME")];
@@ -209,7 +209,7 @@ impl<'a> Load<'a> {
         all
     }
 
-    /// Reads the answers, one for each question.
+    /// Parses the replies, one for each read.
     ///
     /// # Errors
     /// When a document is of a newer format, or the clock is no time.
@@ -290,7 +290,7 @@ impl<'a> Load<'a> {
     }
 }
 
-/// A damaged document: where it is kept from now on, its text, and what a person should know.
+/// A damaged document: the key that keeps it, its text, and a note for a person.
 #[derive(Debug, Clone)]
 pub(crate) struct SetAside {
     pub(crate) key: String,
@@ -298,7 +298,7 @@ pub(crate) struct SetAside {
     pub(crate) note: String,
 }
 
-/// Reads a document, by the answer to [`get`]. In the place of a damaged one there is a state of an `unknown` past.
+/// Reads a document from the reply to [`get`]. A damaged one is replaced by a state with an `unknown` past.
 ///
 /// # Errors
 /// When it is of a newer format.
@@ -329,7 +329,7 @@ pub(crate) fn document<T: Clone + Default + PartialEq + Serialize + DeserializeO
     }
 }
 
-/// The last entry of a quota that is looked at, counted from the newest.
+/// Returns the last entry of a quota that is read, counted from the newest.
 fn last_looked(quota: &Quota) -> u32 {
     quota.limit.saturating_sub(LOOKAHEAD).saturating_add(1)
 }
@@ -341,7 +341,7 @@ fn first(key: &str) -> Cmd {
     range
 }
 
-/// The wait queue, by its two sorted sets.
+/// Returns the wait queue from its two sorted sets.
 fn waiting(since: &Value, next: &Value) -> Vec<Waiting> {
     let pairs = |answer: &Value| {
         let words = Vec::<String>::from_redis_value_ref(answer).unwrap_or_default();
@@ -355,25 +355,25 @@ fn waiting(since: &Value, next: &Value) -> Vec<Waiting> {
     pairs(since).into_iter().filter_map(one).collect()
 }
 
-/// A score as a time.
+/// Parses a score as a time.
 fn score(text: &str) -> Option<Ms> {
     text.parse::<f64>().ok().map(|score| score.clamp(0.0, 9.0e14) as Ms)
 }
 
 impl Loaded {
-    /// What a person should know of the documents, one line each.
+    /// Returns the notes about the documents for a person, one line each.
     pub(crate) fn notes(&self) -> Vec<String> {
         self.set_aside.iter().map(|damaged| damaged.note.clone()).collect()
     }
 
-    /// Whether the commit of a hold or a release was applied that writes these versions.
+    /// Returns whether the commit of a hold or a release that writes these versions was applied.
     pub(crate) fn has(&self, written: &[String]) -> bool {
         let scope = |id: &String| self.scope.as_ref().is_some_and(|scope| scope.is_of(id));
         let fleet = |id: &String| self.fleet.as_ref().is_some_and(|fleet| fleet.is_of(id));
         written.iter().any(|id| scope(id) || fleet(id))
     }
 
-    /// The documents that were read, as `state` has them after the step.
+    /// Returns the documents that were read, as `state` has them after the step.
     pub(crate) fn seen(&self, step: &Step, state: State) -> Seen {
         Seen {
             now: self.now,
@@ -383,7 +383,7 @@ impl Loaded {
         }
     }
 
-    /// All that the policy decides from.
+    /// Returns the state that the policy decides from.
     pub(crate) fn state(&self) -> State {
         State {
             fleet: self.fleet.as_ref().map(|d| d.state.clone()).unwrap_or_default(),

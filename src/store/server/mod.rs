@@ -1,5 +1,6 @@
-//! A Redis-protocol server as the store: it loads what a step is decided from, the policy decides, and it commits that. On a
-//! conflict it loads and decides again.
+//! A Redis-protocol server as the store: it loads the input of a step, the policy decides, and it commits the result.
+//!
+//! On a conflict it loads and decides again.
 
 pub(crate) mod changes;
 pub(crate) mod commit;
@@ -52,9 +53,9 @@ use crate::store::server::load::time;
 /// The name of this store in the journal.
 pub const NAME: &str = "dragonfly";
 
-/// So long before the deadline a conflict is no longer decided again.
+/// The time before the deadline in which a conflict is no longer decided again.
 const LAST_TRY: Duration = Duration::from_millis(10);
-/// So many conflicts are met without a pause.
+/// The number of conflicts that are retried without a pause.
 const FREE_CONFLICTS: u32 = 2;
 /// When a request that met conflicts until its deadline is to be sent again.
 const BUSY: Duration = Duration::from_millis(500);
@@ -66,33 +67,33 @@ pub struct Dragonfly<'a> {
     logged_in: bool,
     /// The documents after the last step.
     seen: Option<Seen>,
-    /// A commit was sent, and its answer did not come.
+    /// Whether a commit was sent, and its answer did not come.
     unconfirmed: bool,
     /// Whether the connection was open before, so that it may have been cut meanwhile.
     is_kept: bool,
-    /// What was read last over it.
+    /// The state that was read last over it.
     remembered: Option<Remembered>,
 }
 
 impl<'a> Dragonfly<'a> {
-    /// A store over an open connection.
+    /// Makes a store over an open connection.
     pub(crate) fn new(config: &'a Config, link: Link<'a>) -> Self {
         Self { config, link, logged_in: false, seen: None, unconfirmed: false, is_kept: false, remembered: None }
     }
 
-    /// A store over a connection that was kept since the last request.
+    /// Makes a store over a connection that was kept since the last request.
     pub(crate) fn over(config: &'a Config, line: Line<'a>, deadline: Instant) -> Self {
         let (mut link, remembered) = line.into_parts();
         link.until(deadline);
         Self { config, link, logged_in: true, seen: None, unconfirmed: false, is_kept: true, remembered }
     }
 
-    /// The connection, to be kept until the next request.
+    /// Returns the connection, to be kept until the next request.
     pub(crate) fn into_line(self) -> Line<'a> {
         Line::of(self.link)
     }
 
-    /// The connection.
+    /// Returns the connection.
     pub(crate) fn link(&mut self) -> &mut Link<'a> {
         &mut self.link
     }
@@ -106,22 +107,22 @@ impl<'a> Dragonfly<'a> {
         Ok(())
     }
 
-    /// Finds out whether it is a server at all.
+    /// Checks that it is a Redis-protocol server at all.
     ///
     /// # Errors
-    /// When it does not answer, or what it answers is no time.
+    /// When it does not answer, or its answer is no time.
     pub(crate) fn greet(&mut self) -> Result<(), StoreError> {
         self.log_in()?;
         let answer = self.link.ask(&[cmd("TIME")])?.pop().unwrap_or(Value::Nil);
         time(&answer).map(|_| ()).ok_or_else(|| self.link.nonsense(&answer))
     }
 
-    /// The documents after the last step.
+    /// Returns the documents after the last step.
     pub(crate) fn take_seen(&mut self) -> Option<Seen> {
         self.seen.take()
     }
 
-    /// Whether the last step may have been committed, though it failed.
+    /// Returns whether the last step may have been committed, though it failed.
     pub(crate) fn is_unconfirmed(&self) -> bool {
         self.unconfirmed
     }
@@ -140,8 +141,10 @@ impl<'a> Dragonfly<'a> {
         load.answers(answers)
     }
 
-    /// What this step may be decided from without a question: an engine's request, of which the commit checks all that an
-    /// admission needs. The commit does not check a place in a wait queue, nor one in a burst window beside a minimum interval.
+    /// Returns the remembered state, where this step may be decided from it without a read.
+    ///
+    /// That is an engine's request for which the commit checks all conditions of an admission. The commit does not
+    /// check a place in a wait queue, nor one in a burst window that limits beside a minimum interval.
     fn remembered(&mut self, step: &Step) -> Option<Loaded> {
         let policy = &self.config.policy;
         let is_checked = matches!(step.event, Event::Ask { .. })
@@ -170,8 +173,10 @@ impl<'a> Dragonfly<'a> {
         Ok(committed)
     }
 
-    /// As [`Dragonfly::commit`]. Where the answer was lost `for_the_first_time`, whether it was applied is found out by loading
-    /// again: a request that was admitted is known by its id, and a hold or a release by its commit's.
+    /// Works as [`Dragonfly::commit`], but loads again where the answer was lost `for_the_first_time`.
+    ///
+    /// The load shows whether the commit was applied. An admitted request is known by its id, and a hold or a release
+    /// by its commit's id.
     fn commit_or_ask_again(&mut self, commit: &Commit, for_the_first_time: &mut bool) -> Result<Committed, StoreError> {
         let deadline = self.link.deadline();
         match self.commit(commit) {
@@ -186,10 +191,10 @@ impl<'a> Dragonfly<'a> {
         }
     }
 
-    /// Brings what was decided while the server could not be reached; returns the documents after that.
+    /// Sends the decisions made while the server could not be reached; returns the documents after that.
     ///
     /// # Errors
-    /// When it is not known to have all of it.
+    /// When the server is not known to have all of it.
     pub(crate) fn tell(&mut self, carry: &Carry<'_>) -> Result<Seen, StoreError> {
         self.log_in()?;
         loop {
@@ -201,7 +206,7 @@ impl<'a> Dragonfly<'a> {
         }
     }
 
-    /// As [`Store::step`](crate::store::Store::step), by a machine that knows the server by this epoch.
+    /// Works as [`Store::step`](crate::store::Store::step), for a machine that knows the server by this epoch.
     ///
     /// # Errors
     /// When nothing is known to be committed.
@@ -223,7 +228,7 @@ impl<'a> Dragonfly<'a> {
             }
             let mut state = loaded.state();
             let mut decided = decision::step(&self.config.policy, &mut state, step, loaded.now);
-            // A refusal checks nothing, so it is decided from what is there now.
+            // A refusal checks nothing, so it is decided from fresh data.
             if is_remembered && decided.outcome != Outcome::Admit {
                 continue;
             }
@@ -253,7 +258,7 @@ impl<'a> Dragonfly<'a> {
     }
 }
 
-/// Waits after conflicts, the longer the more there were, and by chance, so that those who meet do not meet again.
+/// Waits after conflicts, longer after more of them and by chance, so that the same requests do not meet again.
 fn pause(conflicts: u32) {
     let most = 1_u64 << conflicts.saturating_sub(FREE_CONFLICTS).min(5);
     if conflicts > FREE_CONFLICTS {
@@ -261,7 +266,7 @@ fn pause(conflicts: u32) {
     }
 }
 
-/// The answer to a request that met conflicts until its deadline.
+/// Returns the answer to a request that met conflicts until its deadline.
 fn busy(decided: Decision) -> Decision {
     let attempt = if decided.attempt == Attempt::Uncounted { Attempt::Uncounted } else { Attempt::Counted };
     let refusal = decision::refusal(Reason::Busy, decided.now);

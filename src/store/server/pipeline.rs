@@ -1,7 +1,7 @@
-//! Steps of many sessions, in pipelines over one connection: for the commands that people use.
+//! Steps of many sessions, in pipelines over one connection, for the commands that people use.
 //!
-//! A pipeline decides what the server decides at once. Each step that needs more (a conflict, a scope that stays with this
-//! machine, a server that is away) is decided alone, as any other.
+//! A pipeline decides the steps that the server can decide at once. Each step that needs more (a conflict, a scope that
+//! stays with this machine, a server that is away) is decided alone, as any other.
 
 use std::iter;
 use std::time::Instant;
@@ -35,13 +35,13 @@ use crate::store::server::kept_connection::Line;
 use crate::store::server::load::Load;
 use crate::store::server::load::Loaded;
 
-/// So many steps are sent in one write.
+/// The number of steps that are sent in one write.
 const AT_ONCE: usize = 100;
 
-/// Decides these steps, each of another session, by the store that the configuration names.
+/// Decides these steps, each of another session, by the configured store.
 pub fn decide(config: &Config, steps: &[Step]) -> Vec<Result<Verdict, StoreError>> {
     let (mut line, mut all) = (None, Vec::with_capacity(steps.len()));
-    // The first step finds out whether the server decides.
+    // The first step shows whether the server decides.
     let (first, others) = steps.split_at(steps.len().min(1));
     for some in iter::once(first).chain(others.chunks(AT_ONCE)) {
         let mut decided = if all.is_empty() { Vec::new() } else { at_once(config, some, &mut line) };
@@ -54,7 +54,7 @@ pub fn decide(config: &Config, steps: &[Step]) -> Vec<Result<Verdict, StoreError
     all
 }
 
-/// The verdicts of one pipeline; `None` for each step that is to be decided alone.
+/// Returns the verdicts of one pipeline; `None` for each step that is to be decided alone.
 fn at_once<'a>(config: &'a Config, steps: &[Step], line: &mut Option<Line<'a>>) -> Vec<Option<Verdict>> {
     let Some((server, optional)) = server(config) else { return Vec::new() };
     let Some(dir) = decider::dir(config) else { return Vec::new() };
@@ -77,7 +77,7 @@ fn at_once<'a>(config: &'a Config, steps: &[Step], line: &mut Option<Line<'a>>) 
     };
     let Ok(mut store) = store else { return Vec::new() };
     let mut decided = Vec::with_capacity(steps.len());
-    // What it did not answer is decided alone, over another connection.
+    // Steps without an answer are decided alone, over another connection.
     if store.step_all(&routed, &mut decided).is_ok() {
         *line = Some(store.into_line());
     }
@@ -143,7 +143,7 @@ impl Dragonfly<'_> {
     }
 }
 
-/// The decision of a step and the call that commits it; `None` where it is to be decided alone.
+/// Returns the decision of a step and the call that commits it; `None` where it is to be decided alone.
 fn planned<'s>(
     config: &Config,
     step: &'s Step,

@@ -1,4 +1,4 @@
-//! The requests of one Stop event as bytes, for the program that measures what they cost at least (`benches/`).
+//! The requests of one Stop event as bytes, for the program that measures their least cost (`benches/`).
 
 use crate::clock;
 use crate::config::{Config, Server};
@@ -10,12 +10,12 @@ use crate::store::server::document::Document;
 use crate::store::server::load::Load;
 use crate::store::server::load::Loaded;
 
-/// What a step sends: the questions of its load, how many they are, and a commit that nothing prevents.
+/// Returns the bytes that a step sends: the reads of its load, their number, and a commit without any obstacle.
 #[must_use]
 pub fn requests(config: &Config, step: &Step) -> (Vec<u8>, usize, Vec<u8>) {
     let server = Server::default();
     let questions = Load::of(config, &server, step).questions();
-    // As a server that is known: what it has of the fleet is not written.
+    // The server counts as known, so its fleet document is not written.
     let fleet = Document::known(FleetState { born: "known".to_owned(), ..FleetState::default() });
     let loaded =
         Loaded { now: clock::host_ms(), scope: Some(Default::default()), fleet: Some(fleet), ..Loaded::default() };

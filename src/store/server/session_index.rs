@@ -1,7 +1,8 @@
-//! The index of a server's sessions: a sorted set by when each was last seen, whose members contain the names of the sessions.
+//! The index of a server's sessions: a sorted set by when each was last seen, with the sessions' names in its members.
 //!
-//! A member is `<id> <JSON>`. The JSON is the part of the session's document that names it, so that one read finds a session by
-//! any of its names. The commit that writes a document writes its member too. What a command acts on is read from the document.
+//! A member is `<id> <JSON>`. The JSON is the part of the session's document that names it, so that one read finds a
+//! session by any of its names. The commit that writes a document writes its member too. A command acts only on what it
+//! reads from the document.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -19,7 +20,7 @@ use crate::store::fleet_reader::Session;
 use crate::store::parallel;
 use crate::text;
 
-/// The member of a session.
+/// Returns the member of a session.
 pub(crate) fn member(id: &str, session: &SessionState) -> String {
     let names = SessionState {
         scope: session.scope.clone(),
@@ -33,20 +34,21 @@ pub(crate) fn member(id: &str, session: &SessionState) -> String {
     [id, " ", &serde_json::to_string(&names).unwrap_or_default()].concat()
 }
 
-/// Whether two states of a session have the same member.
+/// Returns whether two states of a session have the same member.
 pub(crate) fn is_same(a: &SessionState, b: &SessionState) -> bool {
     let ended = |s: &SessionState| s.phase == Phase::Ended;
     (&a.scope, &a.name, a.named_by_project, &a.label, &a.project, ended(a))
         == (&b.scope, &b.name, b.named_by_project, &b.label, &b.project, ended(b))
 }
 
-/// The id that a member names.
+/// Returns the id that a member names.
 pub(crate) fn id(member: &str) -> &str {
     member.split_once(' ').map_or(member, |(id, _)| id)
 }
 
-/// The session of a member, with its names alone; `None` for a member without names. `seen` is its place among the members,
-/// which are in the order in which the sessions were last seen.
+/// Returns the session of a member, with its names alone; `None` for a member without names.
+///
+/// `seen` is its place among the members, which are in the order in which the sessions were last seen.
 fn session(member: &str, seen: Ms) -> Option<Session> {
     let (id, names) = member.split_once(' ')?;
     let session: SessionState = serde_json::from_str(names).ok()?;
@@ -54,11 +56,13 @@ fn session(member: &str, seen: Ms) -> Option<Session> {
 }
 
 impl Roll<'_> {
-    /// Every session that is remembered, the last seen first. The wanted ones and all others of their scopes are whole; the
-    /// rest may have their names alone. Without any that is wanted, every session is whole.
+    /// Returns every session that is remembered, the last seen first.
+    ///
+    /// The wanted sessions and all others of their scopes are whole; the rest may have their names alone. Without any
+    /// wanted session, every session is whole.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be read.
     pub fn sessions_where(
         &mut self,
         wanted: impl Fn(&str, &SessionState) -> bool + Sync,
@@ -69,7 +73,7 @@ impl Roll<'_> {
         let members: Vec<(Ms, String)> =
             (1..).zip(Vec::<String>::from_redis_value(answer).unwrap_or_default()).collect();
         let named = parallel::map(&members, |(place, member)| session(member, *place));
-        // One without names may be any session.
+        // A member without names may be any session.
         let Some(named) = named.into_iter().collect::<Option<Vec<Session>>>() else { return self.sessions() };
         let hits = named.iter().filter(|(id, s)| wanted(id, s));
         let hits: HashSet<String> = hits.map(|(_, session)| session.scope.clone()).collect();
@@ -82,7 +86,7 @@ impl Roll<'_> {
         let (mut all, others) = fleet_reader::documents(config, link, Kind::Session, ids.iter().cloned().collect())?;
         let dir = decider::dir(config);
         all.extend(others.iter().filter_map(|id| Some((id.clone(), fleet_reader::session_here(dir.as_deref()?, id)?))));
-        // The document decides.
+        // The document is authoritative.
         if !all.iter().any(|(id, s)| wanted(id, s)) {
             return self.sessions();
         }

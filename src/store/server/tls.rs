@@ -1,7 +1,7 @@
 //! TLS to a server (`rediss://`), by rustls; only in builds with the feature `tls`.
 //!
-//! The server's certificate must be signed by one of the web's authorities, or by one of `FROSTY_STORE_CA_FILE` and
-//! nobody else; a certificate of ours is not offered.
+//! One of the web's authorities must have signed the server's certificate. Where `FROSTY_STORE_CA_FILE` is set, only
+//! its authorities count. Frosty offers no certificate of its own.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use crate::store::StoreError;
 use crate::store::server::wire::Plain;
 use crate::text;
 
-/// What one side of a connection keeps of it.
+/// The local side of a TLS connection.
 pub(crate) struct Tls(ClientConnection);
 
 impl Tls {
-    /// Shakes hands within the socket's deadline.
+    /// Makes the TLS handshake within the socket's deadline.
     ///
     /// # Errors
-    /// When it speaks no TLS, not in time, or as somebody whom nobody known here vouches for.
+    /// When the server does not support TLS, is too slow, or has a certificate that no known authority signed.
     pub(crate) fn shake(server: &Server, plain: &mut Plain, budget: Duration) -> Result<Self, StoreError> {
         let mut connection = client(server)?;
         while connection.is_handshaking() {
-            // A handshake that the other side closes is not done, and no error of its own.
+            // A handshake that the other side closes is not done, and gives no error of its own.
             let done = connection.complete_io(plain).and_then(|(read, _)| match read {
                 0 if connection.is_handshaking() => Err(ErrorKind::UnexpectedEof.into()),
                 _ => Ok(()),
@@ -57,12 +57,12 @@ fn client(server: &Server) -> Result<ClientConnection, StoreError> {
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.map_err(|e| broken(e.to_string()))?;
     let mut config = config.with_root_certificates(roots(server)?).with_no_client_auth();
-    // One process, one connection: there is nothing to resume.
+    // One process has one connection: there is nothing to resume.
     config.resumption = rustls::client::Resumption::disabled();
     ClientConnection::new(Arc::new(config), name).map_err(|e| broken(e.to_string()))
 }
 
-/// Who may have signed the server's certificate.
+/// Returns the authorities that may sign the server's certificate.
 fn roots(server: &Server) -> Result<RootCertStore, StoreError> {
     let Some(path) = &server.ca_file else {
         return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
@@ -85,7 +85,7 @@ fn check(server: &Server) -> String {
     format!("look at its certificate: openssl s_client -connect {}:{} </dev/null", server.host, server.port)
 }
 
-/// A handshake that came to nothing.
+/// Returns the error of a handshake that failed.
 fn failed(server: &Server, budget: Duration, e: &io::Error) -> StoreError {
     let plain = format!("if it speaks none: export FROSTY_STORE={}", server.shown.replacen("rediss://", "redis://", 1));
     let (found, cure) = match e.get_ref().and_then(|e| e.downcast_ref::<Error>()) {

@@ -1,7 +1,8 @@
-//! Tries commands on a server without changing anything there: whether it would decide a step, and what its user may do.
+//! Tries commands on a server without changing anything there: whether it would decide a step, and the rights of its
+//! user.
 //!
-//! Each call reads, or is refused for its arguments: a server looks at the user's rights and at its own state before it looks
-//! at those.
+//! Each call reads, or is refused for its arguments: a server checks the user's rights and its own state before it
+//! checks the arguments.
 
 use redis::{Cmd, ServerError, Value, cmd};
 
@@ -19,19 +20,19 @@ use crate::store::server::keys::CHANNEL;
 use crate::store::server::keys::Keys;
 use crate::store::server::load::time;
 
-/// Stands for the key of the journal's stream.
+/// The placeholder for the key of the journal's stream.
 pub(crate) const JOURNAL: &str = "~";
 
-/// A right, a call that needs it, and the keys or channels that the call needs besides.
+/// A right, a call that needs it, and the other keys or channels that the call needs.
 pub(crate) type Trial = (&'static str, Cmd, &'static str);
 
 /// Returns the server's clock if the server would decide a step now; else the error that a step would get.
 ///
-/// The questions go in one write: the clock, the script without arguments under the keys of a stop, and each command without
-/// which the script cannot decide.
+/// One write contains the clock, the script without arguments under the keys of a Stop event, and each command that the
+/// script needs to decide.
 ///
 /// # Errors
-/// When the server cannot be asked in time, or would refuse a step.
+/// When the server does not answer in time, or would refuse a step.
 pub(crate) fn ready(link: &mut Link<'_>) -> Result<Ms, StoreError> {
     let config = link.config();
     let trials: Vec<Cmd> = all(config).into_iter().filter(|t| decides(t.0)).map(|(_, call, _)| call).collect();
@@ -60,17 +61,17 @@ pub(crate) fn ready(link: &mut Link<'_>) -> Result<Ms, StoreError> {
     }
 }
 
-/// Whether an error is for the command and not for the arguments that it was given here.
+/// Returns whether an error is about the command and not about the arguments that it was given here.
 fn is_refusal(e: &ServerError) -> bool {
     e.code() != "ERR" || e.details().is_some_and(|said| said.contains("unknown command"))
 }
 
-/// Whether no step is decided without this right. What a step can do without, the indexes and the journal, it tries.
+/// Returns whether no step is decided without this right. Steps only try the indexes and the journal.
 fn decides(right: &str) -> bool {
     matches!(right, "+get" | "+set" | "+zadd" | "+zrange" | "+zcount" | "+zremrangebyscore" | "+pexpire")
 }
 
-/// The script's call without arguments, under the keys that a stop names.
+/// Returns the script's call without arguments, under the keys that a Stop event names.
 pub(crate) fn script_call(how: &str, script: &str, config: &Config) -> Cmd {
     let keys = Keys::of(&config.fleet);
     let keys = [
@@ -86,9 +87,9 @@ pub(crate) fn script_call(how: &str, script: &str, config: &Config) -> Cmd {
     call
 }
 
-/// Each right (but `SELECT`, without which no connection gets so far), tried.
+/// Returns a trial of each right (except `SELECT`, which every connection has used before).
 pub(crate) fn all(config: &Config) -> Vec<Trial> {
-    // No such key is ever made.
+    // No such key is ever created.
     let key = Keys::of(&config.fleet).never_made();
     let (key, stream) = (key.as_str(), config.stream.as_str());
     let call = |words: &[&str]| {
@@ -109,16 +110,16 @@ pub(crate) fn all(config: &Config) -> Vec<Trial> {
         ("+zcount", call(&["ZCOUNT", key, "0", "0"]), own),
         ("+xread", call(&["XREAD", "COUNT", "1", "STREAMS", key, "0"]), own),
         ("+xrevrange", call(&["XREVRANGE", key, "+", "-", "COUNT", "1"]), own),
-        // Each of these has an argument that is none.
+        // Each of these has an invalid argument.
         ("+set", call(&["SET", key, "x", "NO-SUCH-OPTION"]), own),
         ("+zadd", call(&["ZADD", key, "no-number", "a"]), own),
         ("+zremrangebyscore", call(&["ZREMRANGEBYSCORE", key, "no-number", "0"]), own),
         ("+pexpire", call(&["PEXPIRE", key, "no-number"]), own),
         ("+xadd", call(&["XADD", stream, "no-id", "a", "b"]), JOURNAL),
         ("+xadd", call(&["XADD", STREAM, "no-id", "a", "b"]), "~reflect.willy"),
-        // Nobody listens there.
+        // This channel has no listeners.
         ("+publish", call(&["PUBLISH", "frosty.wake.doctor", ""]), "&frosty.wake.*"),
-        // Nobody publishes there but whoever holds, and the connection ends with this.
+        // Only a hold publishes on one of these (`frosty.hold`), and the connection ends with this call.
         ("+subscribe", call(&["SUBSCRIBE", "trigger.nova.doctor"]), "&trigger.nova.*"),
         ("+subscribe", call(&["SUBSCRIBE", "frosty.wake.doctor"]), "&frosty.wake.*"),
         ("+subscribe", call(&["SUBSCRIBE", CHANNEL]), "&frosty.hold"),

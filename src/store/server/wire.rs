@@ -1,4 +1,4 @@
-//! The bytes between us and a server: reads and writes that end at the deadline, whatever the pace of the other side.
+//! The bytes on a connection to a server: reads and writes that end at the deadline, whatever the pace of the server.
 
 use std::io::{self, ErrorKind, Read, Write};
 #[cfg(not(test))]
@@ -12,7 +12,7 @@ use crate::store::server::tls::Tls;
 #[cfg(test)]
 pub(crate) use crate::store::simulator::Stream;
 
-/// A connection, its deadline, and how much is taken from it for one answer.
+/// A connection, its deadline, and the bytes that are still read of one reply.
 pub(crate) struct Wire {
     plain: Plain,
     #[cfg(feature = "tls")]
@@ -23,7 +23,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Takes answers of up to `most` bytes.
+    /// Makes a wire that reads replies of up to `most` bytes.
     pub(crate) fn new(stream: Stream, deadline: Instant, most: u64) -> Self {
         let plain = Plain { stream, deadline };
         #[cfg(feature = "tls")]
@@ -32,7 +32,7 @@ impl Wire {
         Self { plain, left: most, most, ended: false }
     }
 
-    /// Speaks TLS from now on: `shake` shakes hands.
+    /// Uses TLS from now on; `shake` makes the handshake.
     ///
     /// # Errors
     /// As `shake`.
@@ -44,7 +44,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Its deadline.
+    /// Returns the deadline.
     pub(crate) fn deadline(&self) -> Instant {
         self.plain.deadline
     }
@@ -55,35 +55,35 @@ impl Wire {
         self.left = self.most;
     }
 
-    /// Whether an answer was given up because it was longer than is taken.
+    /// Returns whether a reply was given up because it was too long.
     pub(crate) fn overran(&self) -> bool {
         self.left == 0
     }
 
-    /// Takes answers of up to so many bytes from now on.
+    /// Sets the largest reply that is read from now on, in bytes.
     pub(crate) fn take_up_to(&mut self, most: u64) {
         self.most = most;
     }
 
-    /// How much is taken for one answer.
+    /// Returns the largest reply that is read, in bytes.
     pub(crate) fn most(&self) -> u64 {
         self.most
     }
 
-    /// Whether the deadline is over.
+    /// Returns whether the deadline is over.
     pub(crate) fn late(&self) -> bool {
         self.plain.late()
     }
 
-    /// Whether the other side has closed the connection.
+    /// Returns whether the other side has closed the connection.
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Sends all of it.
+    /// Sends all bytes.
     ///
     /// # Errors
-    /// When it cannot be written in time.
+    /// When they cannot be written in time.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.left = self.most;
         #[cfg(feature = "tls")]
@@ -123,7 +123,7 @@ impl AsFd for Wire {
     }
 }
 
-/// The socket: every read and write of it has what is left until the deadline.
+/// The socket: every read and write of it has the time that is left until the deadline.
 pub(crate) struct Plain {
     stream: Stream,
     deadline: Instant,
@@ -135,7 +135,7 @@ impl Plain {
         if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 
-    /// Whether the deadline is over.
+    /// Returns whether the deadline is over.
     pub(crate) fn late(&self) -> bool {
         // A timeout of the socket may fire a moment before the deadline.
         self.deadline.saturating_duration_since(clock::now()) < Duration::from_millis(5)
@@ -144,7 +144,7 @@ impl Plain {
 
 impl Read for Plain {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        // A signal ends a read that has a timeout, and nobody starts it again.
+        // A signal ends a read that has a timeout, so the read is started again here.
         loop {
             self.stream.set_read_timeout(Some(self.remaining()?))?;
             match self.stream.read(into) {
