@@ -1,4 +1,4 @@
-//! docs/faults.md, made of what the rows told.
+//! Writes docs/faults.md from the results of the rows.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -28,7 +28,7 @@ pub fn write(told: &BTreeMap<&'static str, Told>) {
     std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md"), text).unwrap();
 }
 
-/// What a test told, as it stands in the document.
+/// Returns the result of a test in the form of the document.
 pub fn shown(name: &str, told: &Told) -> String {
     match told {
         Told::Row(facts) => ROWS.iter().find(|r| r.name == name).map(|r| line(r, facts)).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! Waiting engines through an outage.
+//! Tests waiting engines through an outage.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,9 +9,9 @@ use crate::server::Redis;
 use crate::site::{Phase, Site};
 use crate::support::{Answer, Engine, stop};
 
-/// Long enough that a server can be killed while an engine waits for its guard.
+/// Long enough that a server can be killed while an engine waits for its minimum interval.
 const INTERVAL: Duration = Duration::from_secs(3);
-/// A guard, what a stand-in adds to it, and the slowest probe.
+/// A minimum interval, its extension by the embedded store in a failover, and the slowest probe.
 const IN_TIME: Duration = Duration::from_secs(18);
 
 fn start(site: &Site, session: &str) -> Engine {
@@ -64,7 +64,7 @@ pub fn ride_through() -> Result<String, String> {
     site.server.kill();
     let without = ends(&site, engine, "rides", "embedded")?;
 
-    // One that begins without the server, and one that is still there when it comes back.
+    // One engine begins without the server, and one still waits when it is reachable again.
     let mut engine = start(&site, "begins-without");
     waits(&site, &mut engine, "begins-without")?;
     let begun = ends(&site, engine, "begins-without", "embedded")?;
@@ -72,7 +72,8 @@ pub fn ride_through() -> Result<String, String> {
     waits(&site, &mut engine, "goes-back")?;
     site.server.restart_empty();
     let back = ends(&site, engine, "goes-back", "dragonfly").or_else(|_| {
-        // Admitted by the stand-in before it looked again: the next one is the server's.
+        // The embedded store admitted the session before the engine looked again, so the next admission is the
+        // server's.
         let mut engine = start(&site, "is-back");
         waits(&site, &mut engine, "is-back")?;
         ends(&site, engine, "is-back", "dragonfly")

@@ -1,4 +1,4 @@
-//! `kill -9` of frosty before every system call of an ask, by strace.
+//! `kill -9` of frosty before every system call of a request, by strace.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,20 +12,20 @@ use crate::site::{Ask, Phase, Site, run};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::stop;
 
-/// Where the ask is decided.
+/// The store that decides the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
     Server,
     Files,
-    /// The embedded store, which takes the scope over with this ask.
+    /// The embedded store, which takes the scope over with this request.
     TakesOver,
-    /// The embedded store, which has had the scope for a while.
+    /// The embedded store, which took the scope over some time before.
     StandIn,
-    /// The server again, which is told what happened meanwhile.
+    /// The server again, which receives the decisions of the outage.
     GoesHome,
 }
 
-/// Long enough that the ask after a kill meets the guard of what was killed.
+/// Long enough that the request after a kill is within the minimum interval of the killed one.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 struct Killed {
@@ -34,7 +34,7 @@ struct Killed {
     next: Ask,
 }
 
-/// Puts a scope where the kill is to find it.
+/// Prepares a scope for a kill in this store.
 fn prepare(site: &Site, store: Store, scope: &str) {
     match store {
         Store::GoesHome => {
@@ -50,7 +50,7 @@ fn prepare(site: &Site, store: Store, scope: &str) {
     }
 }
 
-/// As if its time were over: waiting for it before each kill would take minutes.
+/// Closes the breaker as if its time were over. Waiting for it before each kill would take minutes.
 fn close_breaker(site: &Site) {
     let path = site.frosty.state().join("default/server.json");
     let Ok(text) = std::fs::read_to_string(&path) else { return };
@@ -62,7 +62,7 @@ fn close_breaker(site: &Site) {
 pub fn at_every_step(row: &Row, store: Store) -> Result<Facts, String> {
     let server = Arc::new(Redis::start(&[]));
     let proxy = Proxy::to(server.port);
-    // A stalled machine must not make an answer late: this is about something else.
+    // With a budget of a second, so that a stalled machine does not make an answer late.
     let site = Site::with(server, Some(proxy), INTERVAL, "1s");
     if store == Store::Files {
         site.set_var("FROSTY_STORE", "embedded");
@@ -77,7 +77,7 @@ pub fn at_every_step(row: &Row, store: Store) -> Result<Facts, String> {
         steps.into_iter().flat_map(|(step, count)| (1..=count).map(move |nth| (step.clone(), nth))).collect();
     if store == Store::StandIn {
         kills.iter().for_each(|(step, nth)| prepare(&site, store, &format!("{step}-{nth}")));
-        // What a stand-in refuses at first is over.
+        // The refusals at the beginning of a failover are over.
         std::thread::sleep(INTERVAL + Duration::from_millis(1500));
     }
     let all: Vec<Killed> = kills.iter().map(|(step, nth)| kill_at(&site, store, step, *nth)).collect();
@@ -86,7 +86,7 @@ pub fn at_every_step(row: &Row, store: Store) -> Result<Facts, String> {
         site.until_back(&["after"])?;
     }
     let (on_server, local) = (on_server(&site.server), on_this_machine(&site));
-    // By its session; what was shipped stands in the local journal too.
+    // By session, since the local journal also contains the shipped entries.
     let of = |session: &str| -> Vec<&Entry> {
         let server = on_server.iter().filter(|e| !e.shipped);
         server.chain(&local).filter(|e| e.session == session).collect()
@@ -101,7 +101,7 @@ pub fn at_every_step(row: &Row, store: Store) -> Result<Facts, String> {
             1 => committed += 1,
             _ => say("journaled twice"),
         }
-        // An ask may be spared a call or two of those that the first one made.
+        // A request may need one or two system calls less than the first one.
         spared += usize::from(ask.signal != Some(9));
         if then.len() != 1 {
             say(&format!("the next ask is not journaled once; it said {:?} {:?}", next.code, next.stderr));
@@ -109,7 +109,7 @@ pub fn at_every_step(row: &Row, store: Store) -> Result<Facts, String> {
         let admits = |entries: &[&Entry]| entries.iter().any(|e| e.admits());
         match (admits(&killed), admits(&then)) {
             (true, true) => say("the next ask went on past the guard"),
-            // A change of hands closes the guard.
+            // A failover or failback begins a minimum interval.
             (false, false) if !matches!(store, Store::TakesOver | Store::GoesHome) => {
                 say("nothing was admitted, and the next ask is refused");
             }
@@ -143,14 +143,15 @@ fn strace(site: &Site, options: &[&str], scope: &str, (session, payload): (&str,
     run(command, Phase::During, scope, session, payload)
 }
 
-/// As [`steps`], of a stop of a new session.
+/// Does the same as [`steps`] for a Stop event of a new session.
 fn steps_of_an_ask(site: &Site, store: Store) -> Result<BTreeMap<String, u32>, String> {
     prepare(site, store, "steps");
     let session = site.session(Phase::During);
     steps(site, "steps", (&session, &stop(&session)))
 }
 
-/// Every system call of a hook from the end of its stdin on, and how often the process has made it by its end.
+/// Returns every system call of a hook after the end of its stdin, and the number of its calls in the process
+/// up to its end.
 pub fn steps(site: &Site, scope: &str, sent: (&str, &str)) -> Result<BTreeMap<String, u32>, String> {
     let log = site.frosty.home.path().join("steps");
     let ask = strace(site, &["-o", log.to_str().unwrap()], scope, sent);
@@ -164,7 +165,7 @@ pub fn steps(site: &Site, scope: &str, sent: (&str, &str)) -> Result<BTreeMap<St
     for name in names {
         *steps.entry(name.to_owned()).or_default() += 1;
     }
-    // What only the loader and the allocator do, and what never comes back.
+    // Calls of the loader and the allocator alone, and calls that never return.
     for name in [
         "execve",
         "brk",
@@ -196,7 +197,7 @@ pub fn killed(site: &Site, (step, nth): (&str, u32), scope: &str, sent: (&str, &
     strace(site, &["-o", output.to_str().unwrap(), "-e", &trace, "-e", &inject], scope, sent)
 }
 
-/// Kills an ask before the nth time that it makes this call, and asks again in the same scope.
+/// Kills a request before the nth time that it makes this call, and sends another one in the same scope.
 fn kill_at(site: &Site, store: Store, step: &str, nth: u32) -> Killed {
     let scope = format!("{step}-{nth}");
     if store == Store::GoesHome {

@@ -1,5 +1,5 @@
-//! Faults of this machine: its disk, its folders, its network. What is mounted or unshared concerns one thread and what it
-//! starts, and is gone with it.
+//! Faults of this machine: its disk, its directories, its network. A mount or a namespace affects one thread
+//! and its child processes, and ends with it.
 
 use std::fs;
 use std::process::Command;
@@ -47,7 +47,7 @@ pub fn disk_full(row: &Row, outage: bool) -> Result<Facts, String> {
     let full = state.join("filler");
     let fill = || {
         away(&site, outage);
-        // To the last page: a write that fails half has filled what there was.
+        // To the last page, since a write that fails halfway has filled the available space.
         let _ = fs::write(&full, vec![0; 1 << 20]);
         assert!(fs::metadata(&full).unwrap().len() > 0, "nothing was filled");
     };
@@ -88,13 +88,14 @@ pub fn leftovers(row: &Row) -> Result<Facts, String> {
         for i in 0..200 {
             fs::write(fleet.join(format!("{name}{i}")), "{\"v\":1,").unwrap();
         }
-        // The very name that is used, too.
+        // Also under the very name that is used.
         fs::write(fleet.join(name), "{\"v\":1,").unwrap();
     }
     story(row, &site, || site.proxy().set(Mode::Refuse), || site.proxy().set(Mode::Pass))
 }
 
-/// Two hosts, one server, the same scopes. What is judged is the one that is cut off; the other must not feel it.
+/// Two hosts, one server, the same scopes. The host that is cut off is judged, and the other must not be
+/// affected.
 pub fn two_hosts(row: &Row, namespace: bool) -> Result<Facts, String> {
     let server = Arc::new(Redis::start(&[]));
     let unharmed = Row { during: Who::Server, ..*row };

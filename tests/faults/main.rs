@@ -1,6 +1,7 @@
-//! The fault matrix: every fault that can be staged between Frosty, its server and its machine, and what came of it.
+//! The fault matrix: every fault that can be staged between Frosty, its server and its machine, and its result.
 //!
-//! A runner of its own, which measures what `docs/faults.md` shows. `cargo test --test faults -- <part of a name>` runs some rows; `FROSTY_FAULTS_DOC=1 cargo test --test faults` writes docs/faults.md.
+//! A test runner of its own, which measures the figures in `docs/faults.md`. `cargo test --test faults -- <part
+//! of a name>` runs some rows; `FROSTY_FAULTS_DOC=1 cargo test --test faults` writes docs/faults.md.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../support/mod.rs"]
@@ -31,7 +32,7 @@ use std::time::Instant;
 use measure::Facts;
 use rows::Row;
 
-/// How many rows run at once: they mostly sleep.
+/// The number of rows that run at once. They mostly sleep.
 const AT_ONCE: usize = 8;
 
 /// One test.
@@ -42,7 +43,7 @@ struct Test {
     run: Box<dyn Fn() -> Result<Told, String> + Send + Sync>,
 }
 
-/// What a test has to tell.
+/// The result of a test.
 #[derive(Clone)]
 pub enum Told {
     Row(Facts),
@@ -80,7 +81,7 @@ fn main() -> ExitCode {
     let is_chosen = |name: &str, filter: &str| if has("--exact") { name == filter } else { name.contains(filter) };
     let chosen: Vec<&Test> =
         all.iter().filter(|t| filters.is_empty() || filters.iter().any(|f| is_chosen(t.name, f))).collect();
-    // As nextest wants it: no row is ignored.
+    // In the form that nextest requires: no row is ignored.
     if has("--list") {
         chosen.iter().filter(|_| !has("--ignored")).for_each(|t| println!("{}: test", t.name));
         return ExitCode::SUCCESS;
@@ -118,7 +119,8 @@ fn main() -> ExitCode {
 
 type Results = BTreeMap<&'static str, Result<Told, String>>;
 
-/// Runs tests on so many threads, each test on a fresh one: some leave their thread in namespaces of its own.
+/// Runs tests on this many threads, each test on a fresh one, because some leave their thread in namespaces of
+/// its own.
 fn run(tests: &[&Test], threads: usize, shows: bool) -> Results {
     let (next, told) = (AtomicUsize::new(0), Mutex::new(Results::new()));
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! What a row's asks came to: against the policy, against the journals, against the clock.
+//! Judges the requests of a row by the policy, by the journals and by the clock.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -8,26 +8,26 @@ use crate::server::Redis;
 use crate::site::{Ask, Phase, Site};
 use crate::stage::Stage;
 
-/// No hook takes longer from stdin's end to its exit, with 8 at once.
+/// The longest time of a hook from stdin's end to its exit, with 8 at once.
 pub const LONGEST: Duration = Duration::from_secs(1);
-/// A server's entry bears the time of its writing, a moment after the time by which it was decided.
+/// The time in a server's entry is the time of its writing, a moment after the time of its decision.
 const WRITTEN_LATER: i64 = 20;
 
-/// One verdict on a stop, as a journal tells it.
+/// One verdict on a Stop event, as a journal contains it.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The step's own, where the journal tells it.
+    /// The step's own id, where the journal contains it.
     pub id: String,
     pub session: String,
     pub scope: String,
     pub verdict: String,
     pub reason: String,
     pub store: String,
-    /// Decided by a stand-in.
+    /// Whether the embedded store decided in a failover.
     pub degraded: bool,
-    /// Brought to the server later.
+    /// Whether it was shipped to the server later.
     pub shipped: bool,
-    /// When it was decided.
+    /// The time of the decision.
     pub ms: i64,
 }
 
@@ -37,13 +37,13 @@ impl Entry {
     }
 }
 
-/// The verdicts in the server's journal.
+/// Returns the verdicts in the server's journal.
 pub fn on_server(server: &Redis) -> Vec<Entry> {
     if !server.is_up() {
         return Vec::new();
     }
     let answer = redis::cmd("XRANGE").arg("torch.continuous.ops").arg("-").arg("+").query(&mut server.connection());
-    // Another type in its place holds no entries.
+    // A value of another type in its place contains no entries.
     let all: Vec<(String, HashMap<String, String>)> = answer.unwrap_or_default();
     let entry = |(id, fields): (String, HashMap<String, String>)| {
         let text = |name: &str| fields.get(name).cloned().unwrap_or_default();
@@ -63,7 +63,7 @@ pub fn on_server(server: &Redis) -> Vec<Entry> {
     all.into_iter().filter(|(_, f)| f.get("event").is_some_and(|e| e == "Stop")).map(entry).collect()
 }
 
-/// The verdicts in the local journal, and those that were written but not journaled yet.
+/// Returns the verdicts in the local journal, and those that were written but not journaled yet.
 pub fn on_this_machine(site: &Site) -> Vec<Entry> {
     let dir = site.frosty.state().join("default");
     let mut lines: Vec<String> = Vec::new();
@@ -91,30 +91,30 @@ fn local(line: &str) -> Option<Entry> {
     })
 }
 
-/// What stands in the table.
+/// The figures of the table.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub codes: BTreeMap<i32, usize>,
     pub slowest: Duration,
-    /// The middle and the slowest hundredth, where so many ran at once that it says something.
+    /// The median and the slowest hundredth, where enough ran at once to be meaningful.
     pub percentiles: Option<(Duration, Duration)>,
     pub admitted: usize,
     pub allowed: usize,
     pub lost: usize,
     pub doubled: usize,
-    /// Decided by a server whose answer never came, and then once more.
+    /// Decisions of a server that were made once more because the answer never arrived.
     pub unheard: usize,
-    /// Who decided how many.
+    /// The number of decisions by each store.
     pub deciders: BTreeMap<String, usize>,
-    /// What more there is to say.
+    /// Further facts.
     pub note: String,
 }
 
-/// Holds what happened against what may happen.
+/// Compares the observed behaviour with the permitted one.
 pub fn judge(site: &Site, row: &Row) -> Result<Facts, String> {
     let asks = site.asks();
     let mut server: Vec<Entry> = on_server(&site.server);
-    // Another machine's are another's to judge.
+    // Another machine's sessions are judged there.
     let own: HashSet<&String> = asks.iter().map(|a| &a.session).collect();
     server.retain(|e| own.contains(&e.session));
     let (local, gone) = (on_this_machine(site), site.gone());
@@ -159,7 +159,7 @@ pub fn judge(site: &Site, row: &Row) -> Result<Facts, String> {
             facts.lost += 1;
             let explained = match row.lost {
                 Loss::None => false,
-                // What it had in its journal, or answered in its last moment.
+                // The entries in its journal, or its last answer.
                 Loss::WithTheServersData => !g.is_empty() || (ask.phase == Phase::During && by_the_server(ask)),
                 Loss::NoStoreCouldHoldIt => ask.phase == Phase::During && !ask.went_on(),
             };
@@ -202,7 +202,7 @@ fn scopes(asks: &[Ask]) -> Vec<String> {
     all
 }
 
-/// How many admissions fit between the first ask of each scope and its last.
+/// Returns how many admissions fit between the first request of each scope and its last.
 fn allowed(site: &Site, asks: &[Ask]) -> usize {
     let of = |scope: &String| {
         let own = asks.iter().filter(|a| a.scope == *scope);
@@ -213,7 +213,8 @@ fn allowed(site: &Site, asks: &[Ask]) -> usize {
     scopes(asks).iter().map(of).sum()
 }
 
-/// By the clock of the test, which no fault touches: two that went on were decided somewhere between their start and end.
+/// Finds continuations that are too close by the test's clock, which no fault changes. Each was decided between
+/// the start and the end of its request.
 fn too_close(site: &Site, asks: &[Ask]) -> Vec<String> {
     let mut wrong = Vec::new();
     for scope in scopes(asks) {
@@ -228,8 +229,9 @@ fn too_close(site: &Site, asks: &[Ask]) -> Vec<String> {
     wrong
 }
 
-/// By the times of the stores: no two admissions of a scope that were told are closer than the guard, over both stores
-/// together. One that a server made for nobody, since nobody waited for its answer any more, is burnt and starts no turn.
+/// Finds admissions of a scope that are closer than the minimum interval by the times of the stores, over both
+/// stores together. Only admissions that reached a hook count. The server may make one for a hook that no
+/// longer waits for the answer, and it is discarded and starts no turn.
 fn decided_too_close(site: &Site, mut told: Vec<Entry>) -> Vec<String> {
     told.sort_by_key(|e| (e.scope.clone(), e.ms));
     let interval = i64::try_from(site.interval.as_millis()).unwrap();
@@ -237,22 +239,22 @@ fn decided_too_close(site: &Site, mut told: Vec<Entry>) -> Vec<String> {
     told.windows(2).filter(close).map(|pair| format!("admitted too close: {:?} and {:?}", pair[0], pair[1])).collect()
 }
 
-/// Whether a hook that was heard says that no stand-in decided.
+/// Returns whether the output of a hook shows no failover.
 fn by_the_server(ask: &Ask) -> bool {
     !ask.stderr.contains("degraded") && !ask.stderr.contains("store_down")
 }
 
-/// How many in a phase were told to go on by the server, or else by the stand-in: of that the server may not be able to
-/// tell just then.
+/// Returns how many continuations of a phase were admitted by the server, or else by the embedded store. The
+/// server may not be able to show the latter just then.
 pub fn admitted(site: &Site, phase: Phase, by_the_server: bool) -> usize {
     let went_on = |session: &str| site.asks().iter().any(|a| a.session == session && a.phase == phase && a.went_on());
     let mut entries = if by_the_server { on_server(&site.server) } else { Vec::new() };
-    // Where its own journal cannot be written, what the server decided stands here.
+    // Where the server's journal cannot be written, its decisions are in the local one.
     entries.extend(on_this_machine(site).into_iter().filter(|e| (e.store == "dragonfly") == by_the_server));
     entries.iter().filter(|e| !e.shipped && e.admits() && went_on(&e.session)).count()
 }
 
-/// Whether those decided who should, and whether anybody was left standing.
+/// Checks that the right store decided, and that no session remained without an answer.
 fn who(row: &Row, asks: &[Ask], server: &[Entry], local: &[Entry], gone: &[Entry]) -> Vec<String> {
     let mut wrong = Vec::new();
     let own = |e: &&Entry| !e.shipped;
@@ -270,7 +272,7 @@ fn who(row: &Row, asks: &[Ask], server: &[Entry], local: &[Entry], gone: &[Entry
         return wrong;
     }
     if let Stage::KilledAtEveryStep(_) = row.stage {
-        // Told by the kills themselves.
+        // The kills report this themselves.
         return wrong;
     }
     expect(found("before", "dragonfly", true) > 0, "the server admitted nobody before the fault");

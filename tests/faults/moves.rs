@@ -16,7 +16,7 @@ const NOTE: &str = "look at the build";
 /// An event that raises the fence, and so moves its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Move {
-    /// A stop, which is admitted in the new scope.
+    /// A Stop event, which is admitted in the new scope.
     Stop,
     /// A prompt of the client itself, which leaves a rest as it is.
     Prompt,
@@ -43,7 +43,7 @@ pub fn killed_at_every_step() -> Result<String, String> {
 }
 
 fn killed_at_every_step_of(by: Move) -> Result<String, String> {
-    // Long enough that nothing is admitted in a scope twice.
+    // Long enough that no session is admitted in a scope twice.
     let site = Site::with(Arc::new(Redis::start(&[])), None, Duration::from_secs(600), "1s");
     site.set_var("FROSTY_STORE", "embedded");
     let session = prepared(&site, "steps")?;
@@ -56,7 +56,7 @@ fn killed_at_every_step_of(by: Move) -> Result<String, String> {
         let before = document(&site, &session)?;
         let scope = format!("{key}-b");
         killed(&site, (&step, nth), &scope, (&session, &by.payload(&session)));
-        // It finishes what the killed process left.
+        // It finishes the work of the killed process.
         let next = site.ask(Phase::During, &scope);
         let after = document(&site, &session)?;
         let is_moved = after["scope"] == scope.as_str();
@@ -84,7 +84,7 @@ fn killed_at_every_step_of(by: Move) -> Result<String, String> {
     }
 }
 
-/// A session that was admitted in a scope of its own, rests there, and was woken with a note.
+/// Prepares a session that was admitted in a scope of its own, rests there, and was woken with a note.
 fn prepared(site: &Site, key: &str) -> Result<String, String> {
     let (session, scope) = (site.session(Phase::During), format!("{key}-a"));
     let admitted = site.ask_as(Phase::During, &scope, &session, &stop(&session));
@@ -98,7 +98,7 @@ fn prepared(site: &Site, key: &str) -> Result<String, String> {
     }
 }
 
-/// The session as its only file has it.
+/// Returns the session in its only file.
 fn document(site: &Site, session: &str) -> Result<Value, String> {
     let mut found = Vec::new();
     files(&site.frosty.state(), &format!("{session}.json"), &mut found);

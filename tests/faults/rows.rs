@@ -1,4 +1,4 @@
-//! The faults: what is staged, who must decide meanwhile, and what may be lost.
+//! The faults: the stage, the store that must decide meanwhile, and the permitted loss.
 
 use std::time::Duration;
 
@@ -6,44 +6,44 @@ use crate::kills::Store;
 use crate::stage::Stage;
 use crate::support::proxy::Mode;
 
-/// Who decides during a fault.
+/// The store that decides during a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
-    /// The server, though something is wrong.
+    /// The server, in spite of the fault.
     Server,
-    /// The embedded store stands in.
+    /// The embedded store, after a failover.
     Embedded,
     /// The embedded store in scope `a`, the server in the others.
     Split,
-    /// Both: the fault comes and goes.
+    /// Both, since the fault comes and goes.
     Either,
-    /// The embedded store, as it is configured.
+    /// The embedded store, by its configuration.
     Files,
-    /// Nobody: everything is refused.
+    /// None: every request is refused.
     Nobody,
 }
 
-/// Which journal entries may be missing.
+/// The journal entries that may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// None.
     None,
-    /// What the server held alone when it lost its data.
+    /// The entries that only the server had when it lost its data.
     WithTheServersData,
-    /// What was refused where neither store could write, or not in time.
+    /// The refusals where neither store could write, or not in time.
     NoStoreCouldHoldIt,
 }
 
 pub struct Row {
     pub name: &'static str,
-    /// In words.
+    /// The fault in words.
     pub fault: &'static str,
     pub stage: Stage,
     pub during: Who,
     pub lost: Loss,
-    /// So many run at once that the bound on time is not theirs.
+    /// Whether so many run at once that the time limit does not apply.
     pub crowd: bool,
-    /// How often a clock that decides is stepped forward: each may end a window early.
+    /// How often a deciding clock is stepped forward. Each step may end a window early.
     pub steps: usize,
 }
 
@@ -57,7 +57,7 @@ impl Row {
         self
     }
 
-    /// On a slow machine so many at once may find neither store in time.
+    /// Marks a row with so many at once that on a slow machine they may reach neither store in time.
     const fn in_a_crowd(mut self) -> Self {
         self.crowd = true;
         self.lost = Loss::NoStoreCouldHoldIt;
@@ -83,7 +83,7 @@ const LOADING: &[u8] = b"-LOADING Redis is loading the dataset in memory\r\n";
 
 /// The matrix.
 pub const ROWS: &[Row] = &[
-    // The way to the server.
+    // The path to the server.
     row("refuses", "connections are refused", Stage::Proxy(Mode::Refuse), Who::Embedded),
     row(
         "backlog_full",
@@ -267,7 +267,7 @@ pub const ROWS: &[Row] = &[
         Stage::TwoHosts { namespace: true },
         Who::Embedded,
     ),
-    // Many at once; these run when nothing else does.
+    // Many at once; these rows run alone.
     row("eight_at_once", "8 at once, 20 times; nothing is wrong", Stage::Eight, Who::Server),
     row("a_hundred_at_once", "100 at once; nothing is wrong", Stage::Hundred(Mode::Pass), Who::Server).in_a_crowd(),
     row("a_hundred_at_once_unanswered", "100 at once; no answer", Stage::Hundred(Mode::Silent), Who::Embedded)

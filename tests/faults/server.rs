@@ -1,4 +1,4 @@
-//! A redis-server that can be killed, brought back with or without its data, frozen, and given another clock.
+//! A redis-server that can be killed, restarted with or without its data, frozen, and run with another clock.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Builds the library that lends it.
+    /// Builds the library that implements it.
     pub fn new() -> Self {
         let clock = Self { folder: TempDir::new().unwrap() };
         assert_eq!(crate::support::library("clock", clock.folder.path()), clock.library());
@@ -33,14 +33,14 @@ impl Clock {
         self.folder.path().join("clock")
     }
 
-    /// Sets it so many seconds from the true one.
+    /// Sets it this many seconds from the true time.
     pub fn step(&self, by: i64) {
         let new = self.folder.path().join("clock.new");
         fs::write(&new, by.to_string()).unwrap();
         fs::rename(new, self.file()).unwrap();
     }
 
-    /// What makes a process keep to it. Its monotonic clock stays true.
+    /// Returns the variables that apply it to a process. The process's monotonic clock stays true.
     pub fn vars(&self) -> Vec<(String, String)> {
         let var = |name: &str, path: PathBuf| (name.to_owned(), path.to_str().unwrap().to_owned());
         vec![var("LD_PRELOAD", self.library()), var("FAULTS_CLOCK", self.file())]
@@ -60,7 +60,7 @@ impl Redis {
         Self::start_with(options, Vec::new())
     }
 
-    /// One that remembers every write.
+    /// Starts a server that stores every write on disk.
     pub fn durable() -> Self {
         Self::start(&["--appendonly", "yes", "--appendfsync", "always"])
     }
@@ -102,7 +102,7 @@ impl Redis {
         self.child.lock().unwrap().is_some()
     }
 
-    /// `kill -9`.
+    /// Sends `kill -9`.
     pub fn kill(&self) {
         if let Some(mut child) = self.child.lock().unwrap().take() {
             let _ = child.kill();
@@ -124,7 +124,7 @@ impl Redis {
         self.launch();
     }
 
-    /// `STOP` or `CONT`.
+    /// Sends `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.lock().unwrap().as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());

@@ -1,4 +1,4 @@
-//! One row's own place: a server, a proxy before it, a state folder, and every ask that was made there.
+//! The site of one row: a server, a proxy before it, a state directory, and every request that was made there.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -14,12 +14,13 @@ use crate::server::Redis;
 use crate::support::Frosty;
 use crate::support::proxy::Proxy;
 
-/// The guard of every row that does not say otherwise.
+/// The default minimum interval of a row.
 pub const INTERVAL: Duration = Duration::from_millis(600);
-/// A server that is back must decide again within this: the slowest probe twice, its jitter, and time for the hooks.
+/// The time within which a restarted server must decide again: the slowest probe twice, its jitter, and time
+/// for the hooks.
 pub const BACK: Duration = Duration::from_secs(30);
 
-/// Where in a row's story an ask was made.
+/// The phase of a row in which a request was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Before,
@@ -27,11 +28,11 @@ pub enum Phase {
     After,
 }
 
-/// One hook that asked to go on.
+/// One hook that requested a continuation.
 #[derive(Debug, Clone)]
 pub struct Ask {
     pub phase: Phase,
-    /// Of its own: it is how its journal entry is known.
+    /// A session of its own, which identifies its journal entry.
     pub session: String,
     pub scope: String,
     pub started: Instant,
@@ -41,14 +42,14 @@ pub struct Ask {
     pub code: Option<i32>,
     pub signal: Option<i32>,
     pub stderr: String,
-    /// Whether so many others wanted the processors when it ended that its time says nothing.
+    /// Whether too many other processes needed the processors at its end for its time to be meaningful.
     pub crowded: bool,
 }
 
-/// More processes than this that want to run are a crowd.
+/// The number of runnable processes above which the machine is crowded.
 const CROWD: u32 = 16;
 
-/// Whether the machine is in a crowd right now.
+/// Returns whether the machine is crowded at present.
 fn is_crowded() -> bool {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let running = text.split_whitespace().nth(3).and_then(|field| field.split('/').next()?.parse::<u32>().ok());
@@ -72,18 +73,18 @@ pub struct Site {
     pub interval: Duration,
     asks: Mutex<Vec<Ask>>,
     count: AtomicU32,
-    /// Part of its sessions' names: several sites may share a server.
+    /// A part of its sessions' names, since several sites may share a server.
     tag: u32,
-    /// How long each of those took that ran in a crowd.
+    /// The duration of each request that ran in a crowd.
     pub crowd: Mutex<Vec<Duration>>,
-    /// What the server's journal held when it lost its data.
+    /// The entries in the server's journal when it lost its data.
     gone: Mutex<Vec<Entry>>,
-    /// Further variables of the hooks from now on, and those that they do not get.
+    /// Further variables of the hooks from now on, and those that are removed.
     vars: Mutex<Vec<(String, String)>>,
     unset: Mutex<Vec<String>>,
 }
 
-/// The policy of the rows: a guard alone, so that what is admitted can be counted.
+/// Returns the policy of the rows: a minimum interval alone, so that the admissions can be counted.
 pub fn policy(interval: Duration, budget: &str) -> String {
     let interval = format!("{}ms", interval.as_millis());
     let quotas = serde_json::json!([{"limit": 1000, "per": "1h"}]);
@@ -91,11 +92,11 @@ pub fn policy(interval: Duration, budget: &str) -> String {
     serde_json::json!({"stop": stop, "budget": budget}).to_string()
 }
 
-/// About the default one. That one is stretched on a busy machine.
+/// Close to the default budget, which is extended on a busy machine.
 pub const BUDGET: &str = "240ms";
 
 impl Site {
-    /// A site whose hooks reach their server directly.
+    /// Returns a site with hooks that reach their server directly.
     pub fn direct(server: Arc<Redis>) -> Self {
         Self::of(server, None, INTERVAL)
     }
@@ -108,7 +109,7 @@ impl Site {
         Self::configured(server, proxy, interval, &policy(interval, budget))
     }
 
-    /// A site with this configuration; the interval is that of its guard.
+    /// Returns a site with this configuration, which has this minimum interval.
     pub fn configured(server: Arc<Redis>, proxy: Option<Proxy>, interval: Duration, config: &str) -> Self {
         static TAG: AtomicU32 = AtomicU32::new(0);
         let url = proxy.as_ref().map_or_else(|| server.url(), Proxy::url);
@@ -134,12 +135,12 @@ impl Site {
         self.proxy.as_ref().unwrap()
     }
 
-    /// From now on the hooks run with this variable.
+    /// Runs the hooks with this variable from now on.
     pub fn set_var(&self, name: &str, value: &str) {
         self.vars.lock().unwrap().push((name.to_owned(), value.to_owned()));
     }
 
-    /// From now on the hooks run without this variable, or with it again.
+    /// Runs the hooks without this variable from now on, or with it again.
     pub fn unset_var(&self, name: &str, unset: bool) {
         let mut all = self.unset.lock().unwrap();
         all.retain(|n| n != name);
@@ -148,7 +149,7 @@ impl Site {
         }
     }
 
-    /// A session that nobody had yet.
+    /// Returns a new session.
     pub fn session(&self, phase: Phase) -> String {
         self.named(phase, self.count.fetch_add(1, Ordering::SeqCst))
     }
@@ -157,7 +158,7 @@ impl Site {
         format!("{phase:?}-{}-{number}", self.tag).to_lowercase()
     }
 
-    /// The sessions of the next asks, if all of them are made in this phase.
+    /// Returns the sessions of the next requests, if all of them are made in this phase.
     pub fn next_sessions(&self, phase: Phase, count: u32) -> Vec<String> {
         let next = self.count.load(Ordering::SeqCst);
         (next..next + count).map(|n| self.named(phase, n)).collect()
@@ -172,7 +173,7 @@ impl Site {
         command
     }
 
-    /// One stop of a new session in this scope.
+    /// Sends one Stop event of a new session in this scope.
     pub fn ask(&self, phase: Phase, scope: &str) -> Ask {
         let session = self.session(phase);
         self.ask_as(phase, scope, &session, &crate::support::stop(&session))
@@ -184,7 +185,7 @@ impl Site {
         ask
     }
 
-    /// So many stops at once, one in each of these scopes in turn, and something beside them.
+    /// Sends this many Stop events at once, in these scopes in turn, and runs `beside` meanwhile.
     pub fn at_once(&self, phase: Phase, count: usize, scopes: &[&str], beside: impl FnOnce() + Send) -> Vec<Ask> {
         thread::scope(|scope| {
             let ask = |i: usize| {
@@ -199,7 +200,7 @@ impl Site {
         })
     }
 
-    /// Stops one after the other, in these scopes in turn, for so long.
+    /// Sends Stop events one after the other, in these scopes in turn, for this long.
     pub fn drive(&self, phase: Phase, scopes: &[&str], lasting: Duration) {
         let end = Instant::now() + lasting;
         for scope in scopes.iter().cycle() {
@@ -211,7 +212,8 @@ impl Site {
         }
     }
 
-    /// Stops in these scopes until something has come about; it is the judge's to say if it has not.
+    /// Sends Stop events in these scopes until the condition is met. If it never is, the row's judge reports
+    /// it.
     pub fn drive_until(&self, phase: Phase, scopes: &[&str], mut happened: impl FnMut(&Self) -> bool) {
         let end = Instant::now() + BACK;
         while !happened(self) && Instant::now() < end {
@@ -223,7 +225,7 @@ impl Site {
         self.asks.lock().unwrap().clone()
     }
 
-    /// The server is about to lose its data: what its journal holds is remembered here.
+    /// Saves the entries of the server's journal before the server loses its data.
     pub fn harvest(&self) {
         let entries = crate::measure::on_server(&self.server);
         self.gone.lock().unwrap().extend(entries);
@@ -233,7 +235,7 @@ impl Site {
         self.gone.lock().unwrap().clone()
     }
 
-    /// Asks until the server decides again and has got everything that was decided without it.
+    /// Sends requests until the server decides again and has received every decision of the outage.
     pub fn until_back(&self, scopes: &[&str]) -> Result<(), String> {
         let end = Instant::now() + BACK;
         let own = format!("after-{}-", self.tag);
@@ -257,7 +259,7 @@ impl Site {
     }
 }
 
-/// Runs one hook and takes its times.
+/// Runs one hook and measures its times.
 pub fn run(mut command: Command, phase: Phase, scope: &str, session: &str, payload: &str) -> Ask {
     let started = Instant::now();
     let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();

@@ -1,4 +1,4 @@
-//! What an outage leaves in the local journal reaches the server: in order, each once.
+//! The local journal of an outage reaches the server: in order, each entry once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::server::Redis;
 use crate::site::{Ask, Phase, Site};
 
 const ENTRIES: usize = 10_000;
-/// At once, while it is shipped.
+/// The number of hooks that run at once while it is shipped.
 const HOOKS: usize = 2;
 const WITHIN: Duration = Duration::from_secs(40);
 
@@ -79,13 +79,13 @@ pub fn ten_thousand() -> Result<String, String> {
     ))
 }
 
-/// Stops while the server is away, each in a scope and of a session. In this process, for speed: a hook is the same and a
-/// process besides.
+/// Makes Stop events during the outage, each with its scope and session. They run in this process, for speed: a
+/// hook runs the same code in a process of its own.
 fn spool(site: &Site, count: usize, who: impl Fn(usize) -> (String, String)) -> Result<(), String> {
     let server = Server::parse(&site.server.url()).map_err(|(found, _)| found)?;
     let mut config =
         Config { state: Some(site.frosty.state()), store: StoreChoice::Server(server), ..Config::default() };
-    // The hooks' own.
+    // The same policy as in the hooks.
     (config.policy.stop.min_interval, config.policy.stop.burst) = (site.interval, None);
     for i in 0..count {
         let (scope, session) = who(i);
@@ -106,7 +106,7 @@ fn spool(site: &Site, count: usize, who: impl Fn(usize) -> (String, String)) -> 
     Ok(())
 }
 
-/// A seat in which one short session followed another for as long as the server was away.
+/// A scope in which short sessions follow one another throughout the outage.
 pub fn many_sessions() -> Result<String, String> {
     const SESSIONS: usize = 1_000;
     let site = Site::direct(Arc::new(Redis::start(&[])));

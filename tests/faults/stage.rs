@@ -1,4 +1,4 @@
-//! How a fault is staged: something before it, something while it lasts, something after it.
+//! Stages a fault: actions before it, during it and after it.
 
 use std::sync::Arc;
 use std::thread;
@@ -25,7 +25,7 @@ pub enum Stage {
     FlushAll,
     MemoryFull,
     Replica,
-    /// A list where this key is; `*` is every session, `journal` the stream.
+    /// A list under this key; `*` means every session, `journal` the stream.
     Planted(&'static str),
     PlantedInShipped,
     ServerClock(i64),
@@ -53,17 +53,17 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Whether nothing else may run beside it.
+    /// Returns whether no other row may run beside it.
     pub fn alone(self) -> bool {
         matches!(self, Self::Eight | Self::Hundred(_) | Self::HundredInARestart)
     }
 
-    /// Whether it takes much longer than others.
+    /// Returns whether it takes much longer than others.
     pub fn is_long(self) -> bool {
         matches!(self, Self::KilledAtEveryStep(_) | Self::PlantedInShipped)
     }
 
-    /// Whether it mounts or makes namespaces.
+    /// Returns whether it mounts or makes namespaces.
     pub fn needs_root(self) -> bool {
         matches!(self, Self::DiskFull { .. } | Self::ReadOnly { .. } | Self::TwoHosts { namespace: true })
     }
@@ -125,7 +125,7 @@ pub fn play(row: &Row) -> Result<Facts, String> {
             let of = |host: &str, port: &str| {
                 cmd("REPLICAOF").arg(host).arg(port).query::<()>(&mut site.server.connection()).unwrap();
             };
-            // Nobody to replicate from on that port: it keeps its data and refuses writes.
+            // No server listens on that port, so this one keeps its data and refuses writes.
             let nobody = crate::support::free_port().to_string();
             story(row, &site, || of("127.0.0.1", &nobody), || of("NO", "ONE"))
         }
@@ -209,7 +209,7 @@ pub fn direct() -> Site {
     Site::direct(Arc::new(Redis::start(&[])))
 }
 
-/// Where the server decides, a machine that is busy with something else is given time.
+/// Creates a site behind a proxy. Where the server decides, a busy machine gets more time.
 pub fn proxied(row: &Row) -> Site {
     let server = Arc::new(Redis::start(&[]));
     let proxy = Proxy::to(server.port);
@@ -223,13 +223,14 @@ pub fn before(site: &Site) {
     admitted_just_now(site, Phase::Before);
 }
 
-/// Asks when the guard is open: what comes next meets a store that has just admitted.
+/// Sends requests until the minimum interval is over, so that the next event finds a store that has just
+/// admitted.
 fn admitted_just_now(site: &Site, phase: Phase) {
     thread::sleep(site.interval);
     SCOPES.iter().for_each(|scope| drop(site.ask(phase, scope)));
 }
 
-/// Long enough for the guard that a stand-in begins with, and for admissions past it.
+/// Runs long enough for the minimum interval at the beginning of a failover, and for admissions after it.
 pub fn during(row: &Row, site: &Site) {
     site.drive(Phase::During, SCOPES, Duration::from_millis(1500));
     site.at_once(Phase::During, 8, &["a", "b", "c"], || {});
@@ -263,13 +264,13 @@ fn key(of: &str) -> String {
     format!("frosty:{{default}}:{of}")
 }
 
-/// A list where Frosty keeps something else; what was there is put back afterwards.
+/// Plants a list in place of one of Frosty's keys, and restores the original value afterwards.
 fn planted(row: &Row, of: &str) -> Result<Facts, String> {
     let site = direct();
     let keys = match of {
         "journal" => vec!["torch.continuous.ops".to_owned()],
         of if of.contains('*') => {
-            // The sessions of before are known by now.
+            // The sessions of the first phase are known by now.
             before(&site);
             let sessions = site.next_sessions(Phase::During, 100);
             sessions.iter().map(|s| key(&of.replace('*', s))).collect()
@@ -299,7 +300,7 @@ fn planted(row: &Row, of: &str) -> Result<Facts, String> {
     after(row, &site)
 }
 
-/// The server's word on what was shipped is there only after something was: a first outage brings it about.
+/// The server's record of shipped entries exists only after the first shipment, so an outage comes first.
 fn planted_in_shipped(row: &Row) -> Result<Facts, String> {
     let site = proxied(row);
     before(&site);
@@ -336,7 +337,7 @@ fn planted_in_shipped(row: &Row) -> Result<Facts, String> {
     after(row, &site)
 }
 
-/// A second way to the same server.
+/// Creates a second host with the same server.
 pub fn another_host(server: &Arc<Redis>) -> Site {
     Site::of(Arc::clone(server), Some(Proxy::to(server.port)), INTERVAL)
 }

@@ -1,4 +1,4 @@
-//! What takes more than one fault to show.
+//! Stories: properties that only several faults in a row can show.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -54,10 +54,10 @@ pub const STORIES: &[Story] = &[
 ];
 
 const GUARD: Duration = Duration::from_millis(400);
-/// The length of what is to outlast the outages.
+/// The length of a limit that must outlast the outages.
 const LASTS: Duration = Duration::from_secs(12);
 
-/// A guard, a bang window of three, and cooldowns of [`LASTS`].
+/// Creates a site with a minimum interval, a burst window of three, and cooldowns of [`LASTS`].
 fn site() -> Site {
     let server = Arc::new(Redis::start(&[]));
     let proxy = Proxy::to(server.port);
@@ -69,7 +69,7 @@ fn site() -> Site {
     Site::configured(server, Some(proxy), GUARD, &config.to_string())
 }
 
-/// The last verdict in a scope.
+/// Returns the last verdict in a scope.
 fn last(site: &Site, scope: &str) -> Option<Entry> {
     let server = on_server(&site.server).into_iter().filter(|e| !e.shipped);
     let all = server.chain(on_this_machine(site)).filter(|e| e.scope == scope);
@@ -82,7 +82,7 @@ fn ask(site: &Site, payload: &str) -> (Ask, Option<Entry>) {
     (asked, last(site, "s"))
 }
 
-/// Asks for so long and expects nothing but this refusal, by this store in the end.
+/// Sends requests for this long, and expects only this refusal, by this store in the end.
 fn refused(site: &Site, reason: &str, store: &str, within: Duration) -> Result<(), String> {
     let end = Instant::now() + within;
     loop {
@@ -92,7 +92,7 @@ fn refused(site: &Site, reason: &str, store: &str, within: Duration) -> Result<(
         }
         match entry {
             Some(e) if e.reason == reason && e.store == store => return Ok(()),
-            // The guard of a switch of stores may come first.
+            // The minimum interval of a failover or failback may come first.
             other if Instant::now() >= end => {
                 return Err(format!("expected a refusal by {reason} of {store} within {within:?}, found {other:?}"));
             }
@@ -101,7 +101,7 @@ fn refused(site: &Site, reason: &str, store: &str, within: Duration) -> Result<(
     }
 }
 
-/// Asks until it may go on; as rarely as not to fill a bang window.
+/// Sends requests until one is admitted, at intervals that do not fill a burst window.
 fn goes_on(site: &Site, within: Duration) -> Result<Duration, String> {
     let started = Instant::now();
     loop {
@@ -121,7 +121,7 @@ fn tell(site: &Site, payload: &str) -> Result<(), String> {
     if asked.code == Some(0) { Ok(()) } else { Err(format!("expected exit 0, found {asked:?}")) }
 }
 
-/// Refused by the server, then without it, then by it again after it lost its data.
+/// Checks a refusal by the server, then without it, then by it again after it lost its data.
 fn outlasts(site: &Site, reason: &str) -> Result<String, String> {
     refused(site, reason, "dragonfly", Duration::from_secs(2))?;
     site.server.kill();
@@ -159,7 +159,7 @@ fn held() -> Result<String, String> {
     Ok(said)
 }
 
-/// A hold by a person, an hour long: a good stop does not lift it.
+/// Opens a hold by a person for an hour, which a good Stop event does not lift.
 fn plant_hold(site: &Site) {
     let now = frosty::clock::host_ms();
     let mut con = site.server.connection();
@@ -268,7 +268,8 @@ fn breaker() -> Result<String, String> {
         .collect();
     let took = began.elapsed();
     let made = site.proxy().connections() - from;
-    // The first hook finds out; then a probe after 1 s, and twice as long after each. On a busy machine each asks once more.
+    // The first hook detects the outage; then a probe after 1 s, and twice as long after each. On a busy
+    // machine each occurs once more.
     let probes = [1, 3, 7, 15, 25, 35].iter().filter(|at| took >= Duration::from_secs(**at)).count();
     let allowed = 2 * (1 + probes);
     if made as usize > allowed || made == 0 {
@@ -278,11 +279,11 @@ fn breaker() -> Result<String, String> {
     times.sort();
     let slow = times.iter().filter(|t| **t >= Duration::from_millis(100)).count();
     let middle = times[times.len() / 2];
-    // A probe waits for the server; a machine that is busy with something else stalls one or two more.
+    // A probe waits for the server, and a machine that is busy with other work stalls one or two more.
     if middle >= Duration::from_millis(100) || slow > probes + 3 {
         return Err(format!("the hooks after the first took {times:?}"));
     }
-    // A probe is due: of 8 at once one asks, and on a busy machine once more.
+    // A probe is due: of 8 at once one sends it, and on a busy machine one more.
     thread::sleep(Duration::from_millis(4500));
     let from = site.proxy().connections();
     site.at_once(Phase::During, 8, &["s"], || {});

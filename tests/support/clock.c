@@ -1,4 +1,4 @@
-/* Lends a process another wall clock: true time plus the seconds in the file that FAULTS_CLOCK names. The monotonic clock
+/* Gives a process another wall clock: true time plus the seconds in the file that FAULTS_CLOCK names. The monotonic clock
    stays true. (libfaketime cannot be loaded into a redis-server with jemalloc: each waits for the other.) */
 #define _GNU_SOURCE
 #include <fcntl.h>

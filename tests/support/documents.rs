@@ -1,15 +1,15 @@
-//! The server's documents as a test reads and plants them.
+//! The server's documents, as a test reads and plants them.
 
 use frosty::policy::limits::Ms;
 use redis::Connection;
 use serde_json::{Map, Value, json};
 
-/// The key of a session's document in the fleet `default`.
+/// Returns the key of a session's document in the fleet `default`.
 pub fn session(id: &str) -> String {
     format!("frosty:{{default}}:doc:session:{id}")
 }
 
-/// The key of a scope's document in the fleet `default`.
+/// Returns the key of a scope's document in the fleet `default`.
 pub fn scope(name: &str) -> String {
     format!("frosty:{{default}}:doc:scope:{name}")
 }
@@ -17,23 +17,24 @@ pub fn scope(name: &str) -> String {
 /// The key of the document of the fleet `default`.
 pub const FLEET: &str = "frosty:{default}:doc:fleet";
 
-/// The key of a scope's admissions in the fleet `default`: a sorted set by time.
+/// Returns the key of a scope's admissions in the fleet `default`: a sorted set by time.
 pub fn admissions(scope: &str) -> String {
     format!("frosty:{{default}}:admissions:scope:{scope}")
 }
 
-/// The key of the attempts that a scope's burst window counts, in the fleet `default`: a sorted set by time.
+/// Returns the key of the attempts that a scope's burst window counts, in the fleet `default`: a sorted set by
+/// time.
 pub fn attempts(scope: &str) -> String {
     format!("frosty:{{default}}:attempts:scope:{scope}")
 }
 
-/// The document under a key; an empty object where there is none.
+/// Returns the document under a key, or an empty object where there is none.
 pub fn read(con: &mut Connection, key: &str) -> Value {
     let text: Option<String> = redis::cmd("GET").arg(key).query(con).unwrap();
     text.map_or_else(|| Value::Object(Map::new()), |text| serde_json::from_str(&text).unwrap())
 }
 
-/// The text of a document with these fields.
+/// Returns the text of a document with these fields.
 pub fn text(fields: &Value) -> String {
     let mut fields = fields.as_object().unwrap().clone();
     fields.retain(|name, value| !value.is_null() && name != "version" && name != "format");
@@ -43,7 +44,7 @@ pub fn text(fields: &Value) -> String {
     format!("{{\"version\":\"1-{:x}\",\"format\":1{comma}{rest}", nanoseconds())
 }
 
-/// Writes a document with these fields, in the place of the one that is there.
+/// Writes a document with these fields, in place of the existing one.
 pub fn write(con: &mut Connection, key: &str, fields: &Value) {
     redis::cmd("SET").arg(key).arg(text(fields)).query::<()>(con).unwrap();
 }
@@ -72,7 +73,7 @@ pub fn plant(con: &mut Connection, key: &str) {
     redis::cmd("LPUSH").arg(key).arg("of another type").query::<()>(con).unwrap();
 }
 
-/// Versions must not be met twice.
+/// Returns a unique number, since no version may occur twice.
 fn nanoseconds() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
 }

@@ -31,8 +31,8 @@ use proptest::test_runner::{Config as Runner, RngSeed};
 
 use crate::support::{T0, step};
 
-/// How random histories are drawn: the same 2,000 in every run, so that a change is what makes a run fail;
-/// `FROSTY_HISTORIES=<n>` draws that many new ones.
+/// Returns the runner of random histories. It draws the same 2,000 in every run, so that only a change can make
+/// a run fail; `FROSTY_HISTORIES=<n>` draws that many new ones.
 pub fn runner() -> Runner {
     #[allow(clippy::disallowed_methods, reason = "a test's own knob")]
     let more = std::env::var("FROSTY_HISTORIES").ok().and_then(|n| n.parse().ok());
@@ -73,7 +73,7 @@ pub fn class(quotas: bool) -> impl Strategy<Value = ClassPolicy> {
     )
 }
 
-/// A policy, and one that a project's file may make of it: every limit the same or tighter.
+/// Draws a policy, and one that a project's file may make of it: every limit is the same or tighter.
 pub fn tightened() -> impl Strategy<Value = (Policy, Policy)> {
     let more = || prop_oneof![2 => Just(Duration::ZERO), 3 => secs(1..=40)];
     let burst = prop::option::weighted(0.6, (2u32..=5, secs(1..=60)));
@@ -125,27 +125,27 @@ pub fn policy() -> impl Strategy<Value = Policy> {
     )
 }
 
-/// How the clock moves before an event.
+/// The step of the clock before an event.
 #[derive(Debug, Clone, Copy)]
 pub enum Ahead {
-    /// By so much.
+    /// A step of this length.
     By(Ms),
-    /// To the moment that the last answer named (give or take a millisecond), where the rules change their mind.
+    /// A step to the retry time of the last answer (plus or minus a millisecond), where the decision changes.
     ToRetry(Ms),
-    /// To where the strikes of the last answer's cooldown are forgotten, give or take a millisecond.
+    /// A step to the time when the strikes of the last answer's cooldown expire, plus or minus a millisecond.
     ToCalm(Ms),
 }
 
-/// One event of a history and how the clock moves before it.
+/// One event of a history, and the step of the clock before it.
 #[derive(Debug, Clone)]
 pub struct Move {
     pub ahead: Ahead,
     pub step: Step,
-    /// An `Ask` holds the fence that its session was last given, and not one at random.
+    /// Whether an `Ask` has the last fence of its session instead of a random one.
     pub own_fence: bool,
 }
 
-/// Plays a history: each event's time and fence may hang on the answers before it.
+/// Plays a history. The time and the fence of each event may depend on the answers before it.
 pub fn play(policy: &Policy, moves: &[Move], mut tell: impl FnMut(usize, &Step, Ms) -> Decision) {
     let mut now = T0;
     let mut last: Option<Decision> = None;
@@ -232,7 +232,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         2 => rest().prop_map(|r| Event::Stop { rest: Some(r) }),
         2 => ((-300_000i64..=300_000), prop::option::of(rest()))
             .prop_map(|(ms, rest)| Event::Resume { fence: Some(T0 + ms), rest }),
-        // Fences around those that a stop at this time begins, older and newer.
+        // Fences around those that a Stop event at this time begins, older and newer.
         6 => (-300_000i64..=300_000, prop::bool::weighted(0.2)).prop_map(|(ms, renew)| Event::Ask { fence: T0 + ms, renew }),
         8 => failure().prop_map(Event::StopFailure),
         4 => Just(Event::PreCompactAuto),
@@ -251,7 +251,7 @@ pub fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// How far the clock moves: mostly a little, sometimes far ahead, sometimes back.
+/// Draws the step of the clock: mostly short, sometimes far ahead, sometimes back.
 pub fn ahead(steps_back: bool) -> impl Strategy<Value = Ahead> {
     let back = u32::from(steps_back);
     let by = prop_oneof![
@@ -269,7 +269,7 @@ pub fn ahead(steps_back: bool) -> impl Strategy<Value = Ahead> {
     ]
 }
 
-/// The client process that sends an event, what it may do to another one's session, and its machine.
+/// Draws the client process that sends an event, its claim to another one's session, and its machine.
 fn sender() -> impl Strategy<Value = (Option<Process>, Claim, &'static str)> {
     let born = |pid, start| Some(Process { pid, birth: Some(Birth { start, namespace: 9 }) });
     let client = vec![None, Some(Process::numbered(1)), born(1, 5), born(1, 6), Some(Process::numbered(2)), born(2, 5)];
@@ -278,9 +278,10 @@ fn sender() -> impl Strategy<Value = (Option<Process>, Claim, &'static str)> {
 }
 
 pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
-    // A stop or failure told again: the session's last one, or one that was never heard.
+    // A Stop event or failure that is retried with the same id: the session's last one, or one that never
+    // arrived.
     let late = prop::option::weighted(0.1, (0u64..=90_000).prop_map(Duration::from_millis));
-    // Nobody knows the store by another name in most histories; in the others some askers do.
+    // In most histories every request has the store's own epoch; in the others some requests have another one.
     let known_born = prop::sample::select(vec!["", "", "", "", "", "", "", "", "", "", "another"]);
     let one = (
         ahead(steps_back),

@@ -1,4 +1,4 @@
-//! What the tests share: a real server, the built binary in a clean environment, steps.
+//! The shared parts of the tests: a real server, the built binary in a clean environment, steps.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -24,7 +24,7 @@ use frosty::policy::request::Event;
 use frosty::policy::request::Step;
 use tempfile::TempDir;
 
-/// The modules whose tests may use a server that runs already: see [`Server::start`].
+/// The modules in which a test may use a server that runs already: see [`Server::start`].
 const SHARING: [&str; 7] = ["concurrency", "holds", "hook", "status", "telling", "waiting", "waking"];
 
 /// A server of the test's own, ended with it.
@@ -33,13 +33,13 @@ pub struct Server {
     child: Option<Child>,
     pub port: u16,
     _dir: Option<TempDir>,
-    /// Held as long as a test uses the server of `FROSTY_TEST_SERVER`: one test at a time, in any process.
+    /// A lock for the server of `FROSTY_TEST_SERVER`: one test uses it at a time, in any process.
     _lock: Option<fs::File>,
 }
 
 impl Server {
-    /// An empty server: a `redis-server` of its own, or in the files of [`SHARING`] the one that `FROSTY_TEST_SERVER` names
-    /// (CONTRIBUTING.md), if no other test uses it at the moment.
+    /// Returns an empty server: a `redis-server` of its own, or in the files of [`SHARING`] the one that
+    /// `FROSTY_TEST_SERVER` names (CONTRIBUTING.md), if no other test uses it at the moment.
     #[track_caller]
     pub fn start() -> Self {
         let module = Path::new(std::panic::Location::caller().file()).file_stem().unwrap();
@@ -47,13 +47,13 @@ impl Server {
         is_sharing.then(Self::running).flatten().unwrap_or_else(Self::start_own)
     }
 
-    /// A `redis-server` that the test may stop.
+    /// Starts a `redis-server` that the test may stop.
     pub fn start_own() -> Self {
         Self::start_with(&[])
     }
 
-    /// The server of `FROSTY_TEST_SERVER`, emptied. One that holds data of anything but these tests, whose mark is in database
-    /// 15, is left alone.
+    /// Returns the server of `FROSTY_TEST_SERVER`, emptied. A server with other data than that of these tests,
+    /// which leave a mark in database 15, is not used.
     fn running() -> Option<Self> {
         #[allow(clippy::disallowed_methods, reason = "a test's own knob")]
         let named = std::env::var("FROSTY_TEST_SERVER").ok()?;
@@ -84,7 +84,7 @@ impl Server {
         Self::launch(port, &[]).expect("redis-server did not start")
     }
 
-    /// `None` when it ended: somebody else has the port.
+    /// Starts the server; returns `None` when it ended, because another program has the port.
     fn launch(port: u16, options: &[&str]) -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let child = Command::new("redis-server")
@@ -107,7 +107,8 @@ impl Server {
         Some(server)
     }
 
-    /// Whether it is this server that listens, and nobody else's. One that wants a password cannot be asked.
+    /// Returns whether this server listens on the port, and no other. A server with a password cannot be
+    /// verified.
     fn answers(&self) -> bool {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
         stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -138,12 +139,13 @@ impl Drop for Server {
     }
 }
 
-/// A proxy before a server that counts round trips: each time the client sends after the server spoke.
+/// Starts a proxy before a server, which counts round trips: each time the client sends after the server
+/// answered.
 pub fn counting_proxy(server: &Server) -> (String, Arc<AtomicU32>) {
     distant_proxy(server, Duration::ZERO)
 }
 
-/// The same, and each answer comes so much later.
+/// Starts the same proxy with this delay of each answer.
 pub fn distant_proxy(server: &Server, later: Duration) -> (String, Arc<AtomicU32>) {
     let trips = Arc::new(AtomicU32::new(0));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -182,7 +184,7 @@ pub fn distant_proxy(server: &Server, later: Duration) -> (String, Arc<AtomicU32
     (url, trips)
 }
 
-/// Builds `tests/support/<name>.c` as a library that a program can be made to load first (`LD_PRELOAD`).
+/// Builds `tests/support/<name>.c` as a library for `LD_PRELOAD`.
 pub fn library(name: &str, into: &Path) -> PathBuf {
     let library = into.join(format!("{name}.so"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/support/{name}.c"));
@@ -193,8 +195,9 @@ pub fn library(name: &str, into: &Path) -> PathBuf {
     library
 }
 
-/// Below the range from which the system gives connections their ports: one that is free while its server is down stays
-/// free. Two hundred for each run of this program, of which the first is held as a claim to the others.
+/// These ports are below the range from which the system assigns the ports of connections, so a free one stays
+/// free while its server is down. Each run of this program has two hundred, and binds the first to claim the
+/// others.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 const RUN: u16 = 200;
 
@@ -213,19 +216,19 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// The built binary in an environment that holds nothing but a scratch home.
+/// The built binary in an environment with only a scratch home.
 pub struct Frosty {
     pub home: TempDir,
     vars: Vec<(String, String)>,
 }
 
 impl Frosty {
-    /// With a budget of a second, so that a stalled machine fails no test that is about something else.
+    /// Creates it with a budget of a second, so that a stalled machine fails no test of another property.
     pub fn new() -> Self {
         Self::bare().config("{}")
     }
 
-    /// Without any configuration.
+    /// Creates it without any configuration.
     pub fn bare() -> Self {
         let home = TempDir::new().unwrap();
         fs::create_dir_all(home.path().join("project/.claude")).unwrap();
@@ -246,7 +249,7 @@ impl Frosty {
         self
     }
 
-    /// Writes the user's configuration; with a budget of a second, unless it is broken or names one.
+    /// Writes the user's configuration. It gets a budget of a second, unless it is broken or contains one.
     pub fn config(self, json: &str) -> Self {
         let mut text = json.to_owned();
         if let Ok(serde_json::Value::Object(mut object)) = serde_json::from_str(json) {
@@ -271,12 +274,12 @@ impl Frosty {
         self.home.path().join(".local/state/frosty")
     }
 
-    /// The file of a scope of the fleet `default`.
+    /// Returns the file of a scope of the fleet `default`.
     pub fn scope_file(&self, scope: &str) -> PathBuf {
         self.state().join("default").join(frosty::store::files::paths::scope(scope))
     }
 
-    /// The file of a session of the fleet `default`.
+    /// Returns the file of a session of the fleet `default`.
     pub fn session_file(&self, session: &str) -> PathBuf {
         self.state().join("default").join(frosty::store::files::paths::session(session))
     }
@@ -290,7 +293,7 @@ impl Frosty {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_frosty")), args)
     }
 
-    /// A call of the hook binary.
+    /// Returns a call of the hook binary.
     pub fn hook_binary(&self, args: &[&str]) -> Command {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_frosty-hook")), args)
     }
@@ -341,7 +344,7 @@ impl Engine {
         self.child.as_mut().unwrap().try_wait().unwrap().is_none()
     }
 
-    /// What it answers; it must be over within 20 s.
+    /// Returns its answer; it must end within 20 s.
     pub fn answer(mut self) -> Answer {
         let started = Instant::now();
         eventually("the engine ends", || !self.is_waiting());
@@ -358,7 +361,7 @@ impl Drop for Engine {
     }
 }
 
-/// Waits for something, for 20 s at most.
+/// Waits for a condition, for 20 s at most.
 #[track_caller]
 pub fn eventually(what: &str, mut happens: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
@@ -377,7 +380,7 @@ pub fn feed(mut command: Command, stdin: &[u8]) -> Answer {
     Answer::of(child.wait_with_output().unwrap(), started.elapsed())
 }
 
-/// What a run answered.
+/// The answer of a run.
 #[derive(Debug)]
 pub struct Answer {
     pub code: Option<i32>,
@@ -398,7 +401,7 @@ impl Answer {
         }
     }
 
-    /// Exit 0 and one line on stderr that holds all of these words.
+    /// Expects exit 0 and one line on stderr that contains all of these words.
     #[track_caller]
     pub fn stands_down_saying(&self, words: &[&str]) {
         assert_eq!(self.code, Some(0), "{self:?}");
@@ -414,12 +417,12 @@ pub fn fixture(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The payload of a stop.
+/// Returns the payload of a Stop event.
 pub fn stop(session: &str) -> String {
     serde_json::json!({"session_id": session, "hook_event_name": "Stop", "stop_hook_active": false}).to_string()
 }
 
-/// The payload of a stop whose last message is this.
+/// Returns the payload of a Stop event with this last message.
 pub fn stop_saying(session: &str, message: &str) -> String {
     serde_json::json!({"session_id": session, "hook_event_name": "Stop", "last_assistant_message": message}).to_string()
 }
@@ -427,7 +430,7 @@ pub fn stop_saying(session: &str, message: &str) -> String {
 /// A time to start from.
 pub const T0: Ms = 1_800_000_000_000;
 
-/// A step with an id of its own.
+/// Returns a step with an id of its own.
 pub fn step(event: Event) -> Step {
     static STEPS: AtomicU32 = AtomicU32::new(0);
     Step {

@@ -1,4 +1,4 @@
-//! A store of its own for one test of the waiting engine, and what its journal says.
+//! A store of its own for one test of the waiting engine, and its journal.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -54,7 +54,7 @@ impl Place {
         assert_eq!(self.frosty.hook(&payload).code, Some(0));
     }
 
-    /// Every entry, the store's time as `ms`.
+    /// Returns every entry, with the store's time as `ms`.
     pub fn journal(&self) -> Vec<Value> {
         let Some(server) = &self.server else { return self.frosty.journal() };
         let mut con = server.connection();

@@ -1,4 +1,4 @@
-//! A proxy between Frosty and a server that can go wrong in every way a network and a stranger can.
+//! A proxy between Frosty and a server, with every failure of a network or a foreign server.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,24 +10,24 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// What happens to connections that are made while it lasts.
+/// The treatment of connections that are made while the mode lasts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mode {
     /// Everything goes through.
     Pass,
-    /// Nobody listens.
+    /// No process listens.
     Refuse,
     /// The handshake is never completed: the backlog is full.
     Unaccepted,
-    /// Accepted, and then nothing.
+    /// Connections are accepted, and then nothing is sent.
     Silent,
-    /// The question arrives; of the reply only so many bytes come back, then the connection ends.
+    /// The request arrives; only this many bytes of the reply are returned, then the connection ends.
     Cut(usize),
-    /// The reply comes so much later.
+    /// The reply arrives this much later.
     Delay(Duration),
-    /// The reply comes byte by byte, with this pause after each.
+    /// The reply arrives byte by byte, with this pause after each.
     Drip(Duration),
-    /// Whatever is asked, this is the answer.
+    /// Every request gets this answer.
     Says(&'static [u8]),
     /// Everything goes through but a commit, which gets this answer and does not arrive.
     Forges(&'static [u8]),
@@ -36,7 +36,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Whether it freezes what is connected already, where the others cut it.
+    /// Returns whether the mode freezes existing connections, where the others cut them.
     fn freezes(self) -> bool {
         matches!(self, Self::Unaccepted | Self::Silent)
     }
@@ -45,7 +45,7 @@ impl Mode {
 struct Shared {
     port: u16,
     upstream: u16,
-    /// The mode, how often it was changed, and the last change that is in force.
+    /// The mode, the number of its changes, and the last change in force.
     mode: Mutex<(Mode, u64, u64)>,
     changed: Condvar,
     connections: AtomicU32,
@@ -57,7 +57,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy to a port of this machine, listening on another.
+    /// Starts a proxy to a port of this machine, which listens on another.
     pub fn to(upstream: u16) -> Self {
         let port = super::free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
@@ -95,7 +95,7 @@ impl Proxy {
         }
     }
 
-    /// How many connections were accepted so far.
+    /// Returns how many connections were accepted so far.
     pub fn connections(&self) -> u32 {
         self.shared.connections.load(Ordering::SeqCst)
     }
@@ -113,7 +113,7 @@ impl Shared {
         (now.0, now.1)
     }
 
-    /// Tells that this change is in force.
+    /// Records that this change is in force.
     fn settled(&self, change: u64) {
         let mut now = self.mode.lock().unwrap();
         now.2 = now.2.max(change);
@@ -172,7 +172,7 @@ impl Shared {
         }
     }
 
-    /// Makes the backlog as short as it can be and fills it, so that the next handshake gets no answer.
+    /// Makes the backlog as short as possible and fills it, so that the next handshake gets no answer.
     #[allow(unsafe_code, reason = "the standard library cannot shorten a backlog")]
     fn fill(&self, listener: &TcpListener) -> Vec<TcpStream> {
         // SAFETY: the descriptor is an open listening socket; listening again only sets its backlog.
@@ -195,7 +195,7 @@ impl Shared {
         let mut bytes = vec![0; 65_536];
         match mode {
             Mode::Silent => {
-                // Held by what is kept, until the mode changes.
+                // Kept open until the mode changes.
             }
             Mode::Says(answer) => {
                 while matches!(client.read(&mut bytes), Ok(1..)) && client.write_all(answer).is_ok() {}
@@ -256,7 +256,7 @@ impl Shared {
     }
 }
 
-/// Sends what a client asks to the server, but answers a commit by itself.
+/// Forwards the client's requests to the server, but answers a commit itself.
 fn forge(mut from: TcpStream, mut to: TcpStream, mut back: TcpStream, answer: &[u8]) {
     let mut bytes = vec![0; 65_536];
     while let Ok(n @ 1..) = from.read(&mut bytes) {
@@ -269,7 +269,7 @@ fn forge(mut from: TcpStream, mut to: TcpStream, mut back: TcpStream, answer: &[
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
 
-/// The next client, if one comes soon.
+/// Returns the next client, if one connects soon.
 fn next(listener: &TcpListener) -> Option<TcpStream> {
     let soon = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
     let mut fds = [PollFd::new(listener, PollFlags::IN)];

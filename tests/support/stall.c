@@ -1,4 +1,4 @@
-/* A disk that has stalled: renaming never comes back, or after FROSTY_TEST_STALL_MS milliseconds. */
+/* A disk that has stalled: a rename never returns, or returns after FROSTY_TEST_STALL_MS milliseconds. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
