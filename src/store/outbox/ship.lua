@@ -1,6 +1,6 @@
--- Journal entries of a time when no server was reachable: appended in order, each once. KEYS: the journal, the position
--- in a machine's journal. ARGV: MAXLEN, the lifetime of the position, then for each entry the offset of its end, the
--- number of its words, and the words (fields and values).
+-- Journal entries of a time when no server was reachable: appended in order, each once.
+-- KEYS: the journal, the position in a machine's journal. ARGV: MAXLEN, the lifetime of the position, then for each
+-- entry the offset of its end, the number of its words, and the words (fields and values).
 local K_JOURNAL, K_SHIPPED = KEYS[1], KEYS[2]
 local unpack = table.unpack or unpack
 local function int(x)

@@ -1,7 +1,7 @@
 -- Commits one decision: checks its conditions, then applies its effects, all or nothing. No rule of the policy is here.
 -- ARGV is a list of operations, the conditions first: each a letter, the place of its key in KEYS, and its words.
--- Runs on Lua 5.1 (Redis) and 5.4 (Dragonfly): whole numbers only, every key from KEYS, no globals. It is one flat loop,
--- because a function that each call creates would cost more than its work.
+-- Runs on Lua 5.1 (Redis) and 5.4 (Dragonfly): whole numbers only, every key from KEYS, no globals. It is one flat
+-- loop, because a function that each call creates would cost more than its work.
 -- Without arguments it returns `ready` and touches nothing, so a command can check whether the server runs it.
 local last = #ARGV
 if last == 0 then return 'ready' end
