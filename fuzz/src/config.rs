@@ -116,8 +116,7 @@ fn within_bounds(policy: &Policy) {
 }
 
 /// Checks that Stop events at one pace keep every limit of the user under the limits with the project's file.
-/// (The total number of admissions may differ either way at one pace, since a window that fills sooner also
-/// empties sooner.)
+/// The total number of admissions may differ either way, since a window that fills sooner also empties sooner.
 fn storm(own: &Policy, with_project: &Policy, pace: u32) {
     let mut state = State::default();
     let mut now = draw::T0;

@@ -271,9 +271,9 @@ fn prepare(
     if told.or(by_flag(flags)) == Some(false) {
         return Ok(None);
     }
-    // The client waits for an engine in an unattended run only if that was intended. Without an engine, no
-    // event of such a session counts, not even one that an attended window of the same conversation would be
-    // measured by.
+    // In an unattended run the client waits for the engine, so such a run must opt in with `FROSTY_ON=print`.
+    // Without that none of its events counts, not even towards the limits of an attended window of the same
+    // conversation.
     let unattended = env.unattended();
     if unattended && env.on.as_deref() != Some("print") {
         return Ok(None);
@@ -380,7 +380,7 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
         let most = if unattended { wait.min(config.print_wait) } else { wait };
         wait::Bounds::of(start.since, most, unattended)
     };
-    // A payload or a configuration that arrived late left a mark.
+    // The session is marked if its payload or its configuration arrived late.
     let marked = start.since.elapsed() > wait::LATEST;
     let mut wait = wait::Wait::new(bounds(&config), step.event.asks().is_some(), unattended, marked);
     loop {

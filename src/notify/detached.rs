@@ -20,7 +20,8 @@ const MARGIN: Duration = Duration::from_secs(2);
 pub const PLAIN: Then = Then::Ends(Duration::from_secs(7));
 /// A waiting engine has more time.
 pub const WAITED: Then = Then::Ends(Duration::from_secs(120));
-/// An admission is used at once, so that no later prompt or switch comes before its use.
+/// An admission takes effect when the hook exits, so the exit waits only briefly for the notification. No later
+/// prompt or switch may come before it.
 pub const ADMITTED: Then = Then::Ends(Duration::from_millis(500));
 
 /// The program in which a hook runs.

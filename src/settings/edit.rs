@@ -34,7 +34,7 @@ impl Without {
 }
 
 /// Returns the text with these entries in it, and no others of Frosty's. The text is unchanged where they are
-/// in it already. `None` as a text is a file that does not exist.
+/// in it already. A `None` text is a file that does not exist.
 ///
 /// # Errors
 /// Returns an error when the text is not JSON, or a part that must be extended is of the wrong type.
@@ -246,7 +246,7 @@ fn insert(text: &str, root: &Node<'_>, wanted: &Registration, file: &Path) -> Re
     Ok(new)
 }
 
-/// Returns the text of a file without other content, without its last line end.
+/// Returns the text of a file without other content, and without its final newline.
 fn whole(wanted: &Registration) -> String {
     let style = Style { line_end: "\n", indent: "  ".to_owned(), lines: true };
     let object = New::Made { key: None, brackets: ('{', '}'), items: vec![New::hooks(wanted)] };

@@ -1,12 +1,12 @@
 //! The properties of every history, independent of the policy's code.
 //!
 //! 1. Admissions are within the written bounds: the minimum interval of a scope and every quota, for each
-//!   store.
+//!    store.
 //! 2. An agent continues by an admission that a store has committed, once. No entry is lost, doubled or shipped
-//!   twice.
+//!    twice.
 //! 3. Each session with a waiting engine is admitted within the bound after the last fault.
 //! 4. No held scope, no resting session and no engine of an older Stop event is admitted. A newer program's
-//!   field is kept.
+//!    field is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
