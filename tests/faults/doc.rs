@@ -13,7 +13,7 @@ use crate::stories::STORIES;
 pub fn write(told: &BTreeMap<&'static str, Told>) {
     let mut text = String::from(INTRODUCTION);
     text = text.replace("INTERVAL", &format!("{} ms", INTERVAL.as_millis()));
-    text.push_str("\n| fault | exit codes | slowest | admitted / allowed | lost | doubled | who decided |\n|---|---|---|---|---|---|---|\n");
+    text.push_str("\n| fault | exit codes | slowest | admitted / allowed | lost | doubled | decided by |\n|---|---|---|---|---|---|---|\n");
     for row in ROWS {
         if let Some(Told::Row(facts)) = told.get(row.name) {
             let _ = writeln!(text, "{}", line(row, facts));
@@ -51,7 +51,7 @@ fn line(row: &Row, facts: &Facts) -> String {
     };
     let mut who = deciders.join(", ");
     if facts.unheard > 0 {
-        let _ = write!(who, "; {} of them by the server too, whose answer was lost", facts.unheard);
+        let _ = write!(who, "; {} of them by the server too, with a lost reply", facts.unheard);
     }
     if !facts.note.is_empty() {
         let _ = write!(who, "; {}", facts.note);
@@ -69,35 +69,32 @@ fn line(row: &Row, facts: &Facts) -> String {
 fn name(store: &str) -> &str {
     match store {
         "dragonfly" => "server",
-        "none" => "nobody",
         other => other,
     }
 }
 
-const INTRODUCTION: &str = "# What happens when something is wrong
+const INTRODUCTION: &str = "# What happens under each fault
 
-Made by the fault suite itself; to renew it: `FROSTY_FAULTS_DOC=1 cargo test --test faults` (as root, who may mount and
-make namespaces; with redis-server, strace and cc installed).
+The fault suite writes this page. To renew it: `FROSTY_FAULTS_DOC=1 cargo test --test faults`. It needs root, which may mount and make
+namespaces, and redis-server, strace and cc.
 
-Each row is a story with a real redis-server: hooks ask before the fault, while it lasts (8 of them at once among them),
-and after it, until the server decides again. Every hook is a process of its own with a session of its own, so that its
-verdict can be found again in the server's journal and in the local one.
+Each row stages one fault with a real redis-server. Hooks send requests before the fault, during it (8 of them at once among them),
+and after it until the server decides again. Each hook is a process of its own with a session of its own, so its verdict can be found
+in the server's journal or in the local one.
 
-- **exit codes**: how many hooks ended with which. 2 is \"go on\"; a hook that ends otherwise than 0 or 2 fails the row.
-- **slowest**: from stdin's end to the exit. More than 1 s fails the row, but where a hundred run at once,
-  or where more than 16 processes of the machine want to run when the hook ends.
-- **admitted / allowed**: hooks that were told to go on, and how many the guard (INTERVAL) leaves room for between the first
-  ask and the last. What is held against the policy is stricter: no two admissions of a scope may be closer than the guard,
-  by the stores' own times, over both stores together, and by the test's clock too. A clock that is stepped forward may end
-  one window early.
-- **lost**: verdicts that are in neither journal in the end. **doubled**: verdicts that are in one twice; never.
-- **who decided**: by the entries of the journals. `nobody` is `store_down`: exit 0 and a line of the cause. A server may
-  decide and its answer be lost on the way; then the embedded store decides once more, and what the server admitted is
-  burnt: nobody was told.
+- **exit codes**: how many hooks ended with each. 2 is \"continue\". A hook that ends with another code than 0 or 2 fails the row.
+- **slowest**: from the end of stdin to the exit. More than 1 s fails the row, unless a hundred hooks run at once, or more than 16
+  processes of the machine are ready to run when the hook ends.
+- **admitted / allowed**: the hooks that ended with 2, and how many the minimum interval (INTERVAL) permits between the first request
+  and the last. The test itself is stricter. No two admissions of a scope may be closer than the minimum interval, over both stores
+  together, by the stores' own times and by the test's clock. A clock that is stepped forward may end one interval early.
+- **lost**: verdicts that are in neither journal at the end. **doubled**: verdicts that are in one twice; this never happens.
+- **decided by**: from the entries of the journals. `none` is `store_down`: exit 0 and one line with the cause. The reply of a server's
+  decision may be lost; then the embedded store decides again, and the server's admission is counted but not used.
 
-The bound: for each scope and machine, admissions are never closer than the guard, whichever store decides; cooldowns and
-holds stand; a quota may be used once more per store within one window, and a server that lost its data has forgotten
-quotas. Hosts that share a scope and are cut off from each other have a guard each.
+The bound: for each scope and machine, admissions are never closer than the minimum interval, whichever store decides. Cooldowns and
+holds stay in force. A quota may be used once more per store within one window, and a server that lost its data has lost its quotas.
+Machines that share a scope and cannot reach each other have a minimum interval each.
 ";
 
-const STORIES_BEGIN: &str = "\n## Stories\n\n| what | what was seen |\n|---|---|\n";
+const STORIES_BEGIN: &str = "\n## Stories\n\n| story | result |\n|---|---|\n";

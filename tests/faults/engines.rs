@@ -86,7 +86,7 @@ pub fn ride_through() -> Result<String, String> {
         return Err(format!("two admissions within the guard of {INTERVAL:?}: {pair:?}"));
     }
     Ok(format!(
-        "a guard of {} s: admitted by the embedded store {:.1} s after the server was killed; one begun without it after {:.1} s; \
+        "a minimum interval of {} s: admitted by the embedded store {:.1} s after the server was killed; an engine that began in the outage after {:.1} s; \
 with the server back, by the server after {:.1} s; one admission per interval",
         INTERVAL.as_secs(),
         without.as_secs_f64(),

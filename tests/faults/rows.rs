@@ -91,40 +91,45 @@ pub const ROWS: &[Row] = &[
         Stage::Proxy(Mode::Unaccepted),
         Who::Embedded,
     ),
-    row("silent", "connected, and then no answer", Stage::Proxy(Mode::Silent), Who::Embedded),
+    row("silent", "the connection is accepted, and no reply comes", Stage::Proxy(Mode::Silent), Who::Embedded),
     row(
         "cut_before_the_reply",
-        "the question arrives, the connection ends before the reply",
+        "the request arrives, and the connection closes before the reply",
         Stage::Proxy(Mode::Cut(0)),
         Who::Embedded,
     ),
-    row("cut_in_the_reply", "the connection ends at the reply's byte 60", Stage::Proxy(Mode::Cut(60)), Who::Embedded),
+    row(
+        "cut_in_the_reply",
+        "the connection closes at byte 60 of the reply",
+        Stage::Proxy(Mode::Cut(60)),
+        Who::Embedded,
+    ),
     row("late_within_the_budget", "the reply comes 40 ms late", Stage::Proxy(Mode::Delay(ms(40))), Who::Server),
     row("late_past_the_budget", "the reply comes 400 ms late", Stage::Proxy(Mode::Delay(ms(400))), Who::Embedded),
     row("drips", "the reply comes a byte each 20 ms", Stage::Proxy(Mode::Drip(ms(20))), Who::Embedded),
     row(
         "says_http",
-        "somebody else's server answers (HTTP)",
+        "another program answers (HTTP)",
         Stage::Proxy(Mode::Says(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
         Who::Embedded,
     ),
-    row("says_tls", "bytes that are no reply", Stage::Proxy(Mode::Says(TLS)), Who::Embedded),
-    row("says_ok", "a reply to another question (`+OK`)", Stage::Proxy(Mode::Says(OK)), Who::Embedded),
+    row("says_tls", "bytes that are not a reply", Stage::Proxy(Mode::Says(TLS)), Who::Embedded),
+    row("says_ok", "a reply to another command (`+OK`)", Stage::Proxy(Mode::Says(OK)), Who::Embedded),
     row(
         "answers_a_commit_too_briefly",
-        "a forged answer to the commit, of two fields",
+        "a forged reply to the commit, of two fields",
         Stage::Proxy(Mode::Forges(SHORT)),
         Who::Embedded,
     ),
     row(
         "answers_a_commit_oddly",
-        "a forged answer to the commit, in other words",
+        "a forged reply to the commit, with an unknown first word",
         Stage::Proxy(Mode::Forges(ODD)),
         Who::Embedded,
     ),
     row(
         "answers_a_commit_with_conflicts",
-        "a server that answers each commit with a conflict",
+        "the reply to each commit is a conflict",
         Stage::Proxy(Mode::Forges(CONFLICT)),
         Who::Embedded,
     ),
@@ -139,19 +144,19 @@ pub const ROWS: &[Row] = &[
     // The server.
     row(
         "killed_and_back_empty",
-        "the server is killed (-9) amid 8 asks and comes back without its data",
+        "the server is killed (-9) during 8 requests and returns without its data",
         Stage::Killed { keeps: false },
         Who::Embedded,
     )
     .loses(Loss::WithTheServersData),
     row(
         "killed_and_back",
-        "the server is killed (-9) amid 8 asks and comes back with its data",
+        "the server is killed (-9) during 8 requests and returns with its data",
         Stage::Killed { keeps: true },
         Who::Embedded,
     ),
     row("frozen", "the server is stopped (SIGSTOP)", Stage::Frozen, Who::Embedded),
-    row("scripts_flushed", "`SCRIPT FLUSH` before every ask", Stage::ScriptFlush, Who::Server),
+    row("scripts_flushed", "`SCRIPT FLUSH` before every request", Stage::ScriptFlush, Who::Server),
     row("data_flushed", "`FLUSHALL` while it runs", Stage::FlushAll, Who::Server).loses(Loss::WithTheServersData),
     row("memory_full", "the server's memory is full", Stage::MemoryFull, Who::Embedded),
     row("replica", "the server has become a read-only replica", Stage::Replica, Who::Embedded),
@@ -174,7 +179,7 @@ pub const ROWS: &[Row] = &[
     row("journal_of_another_type", "another type in the journal's stream", Stage::Planted("journal"), Who::Server),
     row(
         "shipped_of_another_type",
-        "another type in the server's key of what was shipped",
+        "another type in the key of the shipped journals",
         Stage::PlantedInShipped,
         Who::Embedded,
     ),
@@ -201,56 +206,66 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         "host_clock_ahead_in_an_outage",
-        "the same, while the server is away",
+        "the same, while the server is unreachable",
         Stage::HostClock { outage: true, by: 3600 },
         Who::Embedded,
     )
     .stepping(1),
     row(
         "host_clock_back_in_an_outage",
-        "this machine's clock is stepped 1 h back and ahead while the server is away",
+        "this machine's clock is stepped 1 h back and ahead while the server is unreachable",
         Stage::HostClock { outage: true, by: -3600 },
         Who::Embedded,
     )
     .stepping(1),
     // This machine.
-    row("disk_full", "the state folder's disk is full", Stage::DiskFull { outage: false }, Who::Server),
-    row("disk_full_in_an_outage", "the same, and the server is away", Stage::DiskFull { outage: true }, Who::Nobody)
-        .loses(Loss::NoStoreCouldHoldIt),
-    row("read_only", "the state folder is read-only", Stage::ReadOnly { outage: false }, Who::Server),
-    row("read_only_in_an_outage", "the same, and the server is away", Stage::ReadOnly { outage: true }, Who::Nobody)
-        .loses(Loss::NoStoreCouldHoldIt),
+    row("disk_full", "the disk of the state directory is full", Stage::DiskFull { outage: false }, Who::Server),
+    row(
+        "disk_full_in_an_outage",
+        "the same, and the server is unreachable",
+        Stage::DiskFull { outage: true },
+        Who::Nobody,
+    )
+    .loses(Loss::NoStoreCouldHoldIt),
+    row("read_only", "the state directory is read-only", Stage::ReadOnly { outage: false }, Who::Server),
+    row(
+        "read_only_in_an_outage",
+        "the same, and the server is unreachable",
+        Stage::ReadOnly { outage: true },
+        Who::Nobody,
+    )
+    .loses(Loss::NoStoreCouldHoldIt),
     row("no_home", "neither HOME nor XDG_STATE_HOME", Stage::NoHome { outage: false }, Who::Server),
-    row("no_home_in_an_outage", "the same, and the server is away", Stage::NoHome { outage: true }, Who::Nobody)
+    row("no_home_in_an_outage", "the same, and the server is unreachable", Stage::NoHome { outage: true }, Who::Nobody)
         .loses(Loss::NoStoreCouldHoldIt),
-    row("leftovers", "1,000 leftover temporary files, and the server is away", Stage::Leftovers, Who::Embedded),
+    row("leftovers", "1,000 leftover temporary files, and the server is unreachable", Stage::Leftovers, Who::Embedded),
     row(
         "killed_at_every_step_on_the_server",
-        "frosty killed (-9) at every step of an ask, a server decides",
+        "frosty is killed (-9) at every step of a request; a server decides",
         Stage::KilledAtEveryStep(Store::Server),
         Who::Server,
     ),
     row(
         "killed_at_every_step_in_files",
-        "frosty killed (-9) at every step of an ask, the embedded store is configured",
+        "frosty is killed (-9) at every step of a request; the embedded store is configured",
         Stage::KilledAtEveryStep(Store::Files),
         Who::Files,
     ),
     row(
         "killed_at_every_step_taking_over",
-        "the same, the server is away and the embedded store takes over",
+        "the same; the server is unreachable, and the embedded store takes over",
         Stage::KilledAtEveryStep(Store::TakesOver),
         Who::Either,
     ),
     row(
         "killed_at_every_step_standing_in",
-        "the same, the embedded store has stood in for a while",
+        "the same; the embedded store has been deciding for a while",
         Stage::KilledAtEveryStep(Store::StandIn),
         Who::Either,
     ),
     row(
         "killed_at_every_step_going_home",
-        "the same, the server is back and is told what happened meanwhile",
+        "the same; the server is back and gets the decisions of the outage",
         Stage::KilledAtEveryStep(Store::GoesHome),
         Who::Either,
     ),
@@ -268,9 +283,9 @@ pub const ROWS: &[Row] = &[
         Who::Embedded,
     ),
     // Many at once; these rows run alone.
-    row("eight_at_once", "8 at once, 20 times; nothing is wrong", Stage::Eight, Who::Server),
-    row("a_hundred_at_once", "100 at once; nothing is wrong", Stage::Hundred(Mode::Pass), Who::Server).in_a_crowd(),
-    row("a_hundred_at_once_unanswered", "100 at once; no answer", Stage::Hundred(Mode::Silent), Who::Embedded)
+    row("eight_at_once", "8 at once, 20 times; no fault", Stage::Eight, Who::Server),
+    row("a_hundred_at_once", "100 at once; no fault", Stage::Hundred(Mode::Pass), Who::Server).in_a_crowd(),
+    row("a_hundred_at_once_unanswered", "100 at once; no reply", Stage::Hundred(Mode::Silent), Who::Embedded)
         .in_a_crowd()
         .loses(Loss::NoStoreCouldHoldIt),
     row(

@@ -26,31 +26,39 @@ const fn story(name: &'static str, what: &'static str, run: fn() -> Result<Strin
 pub const STORIES: &[Story] = &[
     story(
         "ten_thousand_spooled",
-        "an outage leaves 10,000 entries behind, then the server is back",
+        "an outage leaves 10,000 journal entries; then the server is back",
         spool::ten_thousand,
     ),
     story(
         "a_seat_of_many_sessions",
-        "1,000 sessions followed each other in one seat while the server was away",
+        "1,000 sessions used one scope in turn while the server was unreachable",
         spool::many_sessions,
     ),
     story(
         "killed_at_every_step_of_a_move",
-        "frosty killed (-9) at every step of an event that moves its session to another scope, in files",
+        "frosty is killed (-9) at every step of an event that moves its session to another scope, in files",
         moves::killed_at_every_step,
     ),
-    story("an_engine_rides_through", "a waiting engine, the server killed under it, and back", engines::ride_through),
-    story("held_through_an_outage", "a hold, the server killed, back empty, released by hand elsewhere", held),
+    story("an_engine_rides_through", "an engine waits while the server is killed and returns", engines::ride_through),
+    story(
+        "held_through_an_outage",
+        "a hold; the server is killed and returns empty; the hold is released on another machine",
+        held,
+    ),
     story(
         "released_elsewhere_in_an_outage",
-        "a hold, this host cut off, released by hand elsewhere meanwhile",
+        "a hold; this machine loses the server; the hold is released on another machine meanwhile",
         released_elsewhere,
     ),
-    story("cooling_down_through_an_outage", "a cooldown, the server killed, and back empty", cooling_down),
-    story("an_api_error_through_an_outage", "an API error's cooldown, the server killed, and back empty", api_error),
-    story("resting_through_an_outage", "a rest of the agent's own, the server killed, and back empty", resting),
-    story("quotas_through_an_outage", "a quota of 3, the server killed, and back empty", quotas),
-    Story { alone: true, ..story("the_breaker", "20 hooks in a row before a server that does not answer", breaker) },
+    story("cooling_down_through_an_outage", "a cooldown; the server is killed and returns empty", cooling_down),
+    story(
+        "an_api_error_through_an_outage",
+        "the cooldown of an API error; the server is killed and returns empty",
+        api_error,
+    ),
+    story("resting_through_an_outage", "a rest of the agent's own; the server is killed and returns empty", resting),
+    story("quotas_through_an_outage", "a quota of 3; the server is killed and returns empty", quotas),
+    Story { alone: true, ..story("the_breaker", "20 hooks in a row with a server that sends no reply", breaker) },
 ];
 
 const GUARD: Duration = Duration::from_millis(400);
@@ -152,10 +160,10 @@ fn held() -> Result<String, String> {
     let mut said = outlasts(&site, "hold")?;
     release_elsewhere(&site)?;
     let free = goes_on(&site, BACK)?;
-    let _ = write!(said, "; released elsewhere: free after {:.1} s", free.as_secs_f64());
+    let _ = write!(said, "; released on another machine: free after {:.1} s", free.as_secs_f64());
     site.server.kill();
     let free = goes_on(&site, BACK)?;
-    let _ = write!(said, "; the server killed once more: still free, {:.1} s later", free.as_secs_f64());
+    let _ = write!(said, "; the server is killed once more: still free, {:.1} s later", free.as_secs_f64());
     Ok(said)
 }
 
@@ -178,7 +186,7 @@ fn released_elsewhere() -> Result<String, String> {
     site.proxy().set(Mode::Pass);
     let free = goes_on(&site, BACK)?;
     Ok(format!(
-        "refused (`hold`) while it is cut off, though released by then; free {:.1} s after it can reach the server",
+        "refused (`hold`) without the server, though already released; free {:.1} s after the server is reachable",
         free.as_secs_f64()
     ))
 }
@@ -219,7 +227,7 @@ fn after_its_time(site: &Site, reason: &str, begun: Instant) -> Result<String, S
     if after < LASTS - Duration::from_millis(5) {
         return Err(format!("it went on after {after:?}, before the {LASTS:?} were over"));
     }
-    Ok(format!("{said}; went on {:.1} s after it had begun, of {} s", after.as_secs_f64(), LASTS.as_secs()))
+    Ok(format!("{said}; continued {:.1} s after its beginning, of {} s", after.as_secs_f64(), LASTS.as_secs()))
 }
 
 fn quotas() -> Result<String, String> {
@@ -294,7 +302,7 @@ fn breaker() -> Result<String, String> {
     site.proxy().set(Mode::Pass);
     site.until_back(&["s"])?;
     Ok(format!(
-        "{made} connections in {:.1} s; the first took {} ms, the others {} ms (the middle one); 8 at once when a probe was due: \
+        "{made} connections in {:.1} s; the first took {} ms, the others {} ms (median); 8 at once when a probe was due: \
 {probed} connection",
         took.as_secs_f64(),
         asks[0].took().as_millis(),
