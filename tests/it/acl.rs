@@ -1,4 +1,4 @@
-//! The least-privilege user of docs/stores.md, as it stands there: everything works with it on a real server, each
+//! Tests the least-privilege user of docs/stores.md: everything works with it on a real server, each
 //! command in it is needed, and nothing else is allowed.
 
 use std::fs;
@@ -18,7 +18,7 @@ fn rule() -> Vec<String> {
     lines[0].split(' ').map(|word| word.replace("CHANGE-ME", SECRET)).collect()
 }
 
-/// Makes the user anew: what is not in the rule it may not do.
+/// Creates the user anew, without rights that are not in the rule.
 fn apply(admin: &mut redis::Connection, rule: &[String]) {
     cmd("ACL").arg("DELUSER").arg("frosty").query::<()>(admin).unwrap();
     change(admin, rule);
@@ -28,7 +28,7 @@ fn change(admin: &mut redis::Connection, rule: &[String]) {
     cmd("ACL").arg("SETUSER").arg("frosty").arg(rule).query::<()>(admin).unwrap();
 }
 
-/// A real server, whoever administers it, and frosty as its user.
+/// A real server with its administrator, and frosty as its user.
 struct Stage {
     server: Server,
     admin: redis::Connection,
@@ -37,7 +37,7 @@ struct Stage {
 
 impl Stage {
     fn new(rule: &[String]) -> Self {
-        // Else the server itself denies DEBUG to everybody.
+        // Otherwise the server itself denies DEBUG to every user.
         let server = Server::start_with(&["--enable-debug-command", "yes"]);
         let mut admin = server.connection();
         apply(&mut admin, rule);
@@ -51,16 +51,16 @@ impl Stage {
     }
 
     fn fresh(&mut self) {
-        // What an earlier denial left: a breaker, and a scope that the embedded store decides for.
+        // Removes the effects of an earlier denial: a breaker, and a scope that the embedded store decides for.
         let _ = std::fs::remove_dir_all(self.frosty.state());
         let _ = std::fs::remove_dir_all(self.frosty.home.path().join("elsewhere"));
-        // The scripts too, so that one of the calls is by its text.
+        // Also the scripts, so that one of the calls contains the text.
         for words in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"], &["ACL", "LOG", "RESET"]] {
             cmd(words[0]).arg(&words[1..]).query::<()>(&mut self.admin).unwrap();
         }
     }
 
-    /// Whether the server refused the user anything since.
+    /// Whether the server has refused the user anything since.
     fn denied(&mut self) -> String {
         match cmd("ACL").arg("LOG").query::<Value>(&mut self.admin).unwrap() {
             Value::Array(none) if none.is_empty() => String::new(),
@@ -87,7 +87,7 @@ impl Stage {
         Err(format!("{session} does not listen: {}", self.denied()))
     }
 
-    /// Everything that frosty does. What it may not do is an error.
+    /// Runs everything that frosty does, and returns an error for each denied command.
     fn everything(&mut self) -> Result<(), String> {
         self.fresh();
         for event in [
@@ -117,14 +117,14 @@ impl Stage {
         }
         let mut other = self.frosty.command(&["hook"]);
         other.env("FROSTY_STORE", format!("redis://frosty:{SECRET}@127.0.0.1:{}/3", self.server.port));
-        // Another database is another store: its first ask would be refused for that.
+        // Another database is another store: its first request would be refused for that.
         other.env("XDG_STATE_HOME", self.frosty.home.path().join("elsewhere"));
         let answer = crate::support::feed(other, stop("elsewhere").as_bytes());
         if answer.code != Some(2) {
             return Err(format!("a stop in another database: {answer:?}"));
         }
 
-        // An outage, and what happened in it.
+        // An outage, and decisions in it.
         let mut cut_off = self.frosty.command(&["hook"]);
         cut_off.env("FROSTY_STORE", format!("redis://127.0.0.1:{}", crate::support::free_port()));
         crate::support::feed(cut_off, stop("back").as_bytes());
@@ -141,7 +141,7 @@ impl Stage {
             return Err("what was journaled in an outage did not arrive".to_owned());
         }
 
-        // A hold without an end, and a failure under it.
+        // A hold without an end, and a failure during it.
         let key = documents::scope("held");
         documents::hold(&mut self.admin, &key, "look at it", 1, None);
         cmd("PEXPIRE").arg(&key).arg(1_000_000).query::<()>(&mut self.admin).unwrap();
@@ -157,7 +157,7 @@ impl Stage {
             return Err(format!("{released:?}"));
         }
 
-        // A hold of everything is told to everyone.
+        // A hold of the whole fleet, with its notifications.
         for words in [&["hold", "--for", "1h", "--reason", "why"][..], &["release", "--fleet"]] {
             let told = self.frosty.run(words, b"");
             if told.code != Some(0) || !told.stderr.is_empty() {
@@ -165,7 +165,7 @@ impl Stage {
             }
         }
 
-        // Who is there: with quotas, and the last hour's admissions.
+        // The status: with quotas, and the last hour's admissions.
         let status = self.frosty.run(&["status", "--json"], b"");
         let report: serde_json::Value = serde_json::from_str(&status.stdout).map_err(|_| format!("{status:?}"))?;
         let sessions = report["sessions"].as_array().ok_or("no sessions")?;
@@ -174,7 +174,7 @@ impl Stage {
             return Err(format!("{plain}"));
         }
 
-        // Somebody's plain publish, and frosty's own wake-up.
+        // A plain publish of another tool, and frosty's own wake-up.
         let engine = self.resting("a")?;
         if self.publish("trigger.nova.a", "the build is green") != 1 {
             return Err("nobody hears what is published".to_owned());
@@ -197,7 +197,7 @@ impl Stage {
             return Err(format!("{listed:?}"));
         }
 
-        // The journal, and what comes after it.
+        // The journal, and its new entries.
         let logged = self.frosty.run(&["log", "-n", "1"], b"");
         if logged.code != Some(0) || logged.stdout.is_empty() {
             return Err(format!("{logged:?}"));
@@ -215,7 +215,7 @@ impl Stage {
         follows.kill().unwrap();
         follows.wait().unwrap();
 
-        // What is refused without a word would be missing here.
+        // A silent refusal would be missing here.
         let denied = self.denied();
         if !denied.is_empty() {
             return Err(denied);
@@ -304,7 +304,7 @@ fn nothing_else_is_allowed() {
         let denied = ["permission", "can't access at least one of the keys", "can't run this command"];
         assert!(denied.iter().any(|d| said.contains(d)), "{words:?}: {said}");
     }
-    // Not for want of being there: its own are allowed.
+    // The keys exist, since its own are allowed.
     cmd("SET").arg("frosty:{default}:x").arg(1).query::<()>(&mut user).unwrap();
     cmd("XADD").arg("torch.continuous.ops").arg(&["*", "a", "1"]).query::<String>(&mut user).unwrap();
     let script = "return redis.call('GET', KEYS[1])";
@@ -312,7 +312,7 @@ fn nothing_else_is_allowed() {
     assert_eq!(one, "1");
 }
 
-/// The line that a denied hook prints mends it, as it stands there.
+/// The command that a denied hook prints repairs the user as it is.
 #[test]
 fn the_cure_of_a_denied_user_is_this_user() {
     let rule = rule();
@@ -329,7 +329,7 @@ fn the_cure_of_a_denied_user_is_this_user() {
         assert_eq!(String::from_utf8_lossy(&pasted.stdout), "OK\n", "{pasted:?}");
     };
     paste();
-    // A script that may not do all of it says so in other words.
+    // A script with a denied command has an error of its own.
     change(&mut stage.admin, &["-set".to_owned()]);
     stage.fresh();
     stage.frosty.hook(&stop("s")).stands_down_saying(&["ACL SETUSER frosty +select"]);

@@ -1,4 +1,4 @@
-//! Who is continued: arming, scope, and what an unarmed session notices (nothing).
+//! Tests which sessions are continued: arming, scope, and that an unarmed session notices nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,14 +17,14 @@ fn an_unarmed_session_is_silent_and_touches_no_store() {
         assert_eq!((answer.code, answer.stdout.as_str(), answer.stderr.as_str()), (Some(0), "", ""));
     }
     assert!(!frosty.state().exists());
-    // Not even what is broken is told where the registration says manual.
+    // With a manual registration not even an error is reported.
     let broken = Frosty::embedded().config("{");
     for stdin in [stop("s").as_bytes(), b"garbage"] {
         let answer = broken.run(&["hook", "--arm", "manual"], stdin);
         assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""));
     }
     assert!(!broken.state().exists());
-    // Nor a project's broken file, where the user's own configuration leaves its sessions alone.
+    // The same with a project's broken file, if the user's own configuration arms no session.
     let projects = Frosty::embedded().config(r#"{"arm": "manual"}"#).project_config("{");
     for stdin in [stop("s").as_bytes(), b"garbage"] {
         let answer = projects.hook(std::str::from_utf8(stdin).unwrap());
@@ -58,7 +58,7 @@ fn session_beats_project_beats_environment_beats_registration() {
     let frosty = frosty.var("FROSTY_ON", "1");
     assert_eq!(frosty.hook(&stop("a")).code, Some(0), "the project's switch beats the environment");
     assert_eq!(frosty.run(&["on", "--session", "a"], b"").code, Some(0));
-    // Armed, it asks: its guard is closed.
+    // Armed, it sends a request: its minimum interval is not over.
     assert_eq!(manual(&frosty, "a"), Some(0));
     assert_eq!(frosty.journal().last().unwrap()["reason"], "min_interval");
 }
@@ -102,7 +102,7 @@ fn a_switch_that_cannot_be_read_is_told_and_continues_nobody() {
     frosty.hook(&stop("s")).stands_down_saying(&["bad_config", "arm/session-s", "ls -ld"]);
 }
 
-/// A state folder that is no folder: told by the store, and no reason to take the session for unarmed.
+/// A state directory that is a file: the store reports it, and the session still counts as armed.
 #[test]
 fn a_file_where_the_state_folder_belongs() {
     let frosty = Frosty::embedded();
@@ -151,7 +151,7 @@ fn sessions_in_one_pane_share_its_limits() {
     assert_eq!(frosty.hook(&stop("b")).code, Some(0));
 }
 
-/// The window label comes from tmux itself, once, at the session's start, and stands in the journal from then on.
+/// The window label comes from tmux itself, once, at the session's start, and is in the journal from then on.
 #[test]
 fn the_window_label_is_kept_with_the_session() {
     let frosty = Frosty::embedded();

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use crate::support::{Frosty, Server, stop};
 
 const PROCESSES: u32 = 64;
-/// A quota is contended until it is used up; a guard is closed by the first. Ten thousand asks of quotas over both stores.
+/// A quota is contended until it is used up; the first admission starts a minimum interval. Ten thousand requests of
+/// quotas over both stores.
 const ASKS: u32 = 5_000;
 const ASKS_OF_A_GUARD: u32 = 2_000;
 
-/// 64 processes at a time ask so many times; the exit codes 2 and 0.
+/// Sends so many requests from 64 processes at a time; returns the numbers of exit codes 2 and 0.
 fn storm(frosty: &Frosty, asks: u32) -> (u32, u32) {
     let (twos, zeros, left) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(asks));
     std::thread::scope(|threads| {
@@ -37,8 +38,8 @@ const GUARD: &str = r#"{"scope": "one", "stop": {"min_interval": "1h"}}"#;
 const QUOTA: &str = r#"{"scope": "one",
     "stop": {"min_interval": "0s", "burst": null, "quotas": [{"limit": 100, "per": "1h"}]}}"#;
 
-/// Exactly so many admissions were committed, and no exit 2 was given without one. (An answer that comes past its second
-/// on a stalled machine is burnt: committed, and exit 0.)
+/// Exactly so many admissions were committed, and each exit 2 has one. (An answer that comes after its second
+/// on a stalled machine is not used: committed, and exit 0.)
 fn held_to(limit: u32, committed: usize, (twos, zeros): (u32, u32), asks: u32) {
     println!("{committed} admissions committed, {twos} exits 2, {zeros} exits 0");
     assert_eq!(committed, limit as usize);
@@ -46,7 +47,7 @@ fn held_to(limit: u32, committed: usize, (twos, zeros): (u32, u32), asks: u32) {
     assert_eq!(twos + zeros, asks);
 }
 
-/// `stand_in`: how many the embedded store may admit besides, should the machine stall and the server be late for once.
+/// `stand_in`: how many the embedded store may admit besides, if the machine stalls and the server is late once.
 fn on_the_server(config: &str, limit: u32, asks: u32, stand_in: usize) {
     let server = Server::start();
     let frosty = Frosty::on(&server).config(config);
@@ -60,7 +61,7 @@ fn on_the_server(config: &str, limit: u32, asks: u32, stand_in: usize) {
     let degraded = here.iter().filter(|e| e["next_action"] == "CLAUDE_CODE_RESTART").count();
     println!("{degraded} admissions by the embedded store, in {} asks", here.len());
     assert!(degraded <= stand_in, "{degraded} admissions by the embedded store");
-    // Each change of hands closes the guard, so that fewer may be admitted.
+    // Each change of the store starts the minimum interval, so that fewer may be admitted.
     let limit = if here.is_empty() { limit } else { limit.min(admitted as u32) };
     held_to(limit, admitted, (twos.saturating_sub(degraded as u32), zeros + twos.min(degraded as u32)), asks);
 }
@@ -72,7 +73,7 @@ fn on_the_embedded_store(config: &str, limit: u32, asks: u32) {
     held_to(limit, admitted, storm, asks);
 }
 
-/// A storm beside a busy machine's has it for itself.
+/// A test that needs all cores for itself.
 static MACHINE: RwLock<()> = RwLock::new(());
 
 #[test]
@@ -107,7 +108,7 @@ impl Drop for Load {
     }
 }
 
-/// A server that is slow on a busy machine is not away: with the budget that a user has, nothing is admitted beside it.
+/// A slow server on a busy machine is not unreachable: with the default budget no other store admits anything.
 #[test]
 fn quota_on_the_server_of_a_busy_machine() {
     let _alone = MACHINE.write();
@@ -121,7 +122,7 @@ fn quota_on_the_server_of_a_busy_machine() {
     assert!(here == 0 && twos <= 100, "{twos} exits 2, {here} admissions by the embedded store");
 }
 
-/// A server that is silent on a busy machine is away after ten seconds.
+/// A silent server on a busy machine is unreachable after ten seconds.
 #[test]
 fn a_server_that_hangs_on_a_busy_machine() {
     let _alone = MACHINE.write();
@@ -158,7 +159,7 @@ fn quota_on_the_embedded_store() {
     on_the_embedded_store(QUOTA, 100, ASKS);
 }
 
-/// A server that takes no more connections is well: what it cannot be asked for is refused, and nothing is admitted beside it.
+/// A server at its connection limit causes no failover: other requests are refused, and no other store admits anything.
 #[test]
 fn quota_on_a_server_that_is_full() {
     let _alone = MACHINE.write();

@@ -1,4 +1,4 @@
-//! The configuration: what wins, what a project may not do, and what an error says.
+//! Tests the configuration: precedence, the limits of a project's file, and the texts of errors.
 
 use std::fs;
 use std::path::PathBuf;
@@ -93,7 +93,7 @@ fn a_project_may_tighten_and_name() {
     assert_eq!(config.prompt.as_deref(), Some("p"));
 }
 
-/// Where the user has no minimum interval, the bang window is what limits, and a project's interval does not take its place.
+/// If the user has no minimum interval, the burst window limits, and a project's interval does not replace it.
 #[test]
 fn a_projects_minimum_interval_comes_on_top_of_the_users_window() {
     let mut config = Config::default();

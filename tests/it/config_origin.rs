@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 type Variables = BTreeMap<String, String>;
 
-/// A home, a project in it, and a client that was started in a tmux pane with what the user's shell exports.
+/// A home, a project in it, and a client in a tmux pane with the exports of the user's shell.
 struct World {
     dir: TempDir,
     shell: Variables,
@@ -56,7 +56,7 @@ impl World {
         self.write(name, &json!({ "env": env }));
     }
 
-    /// What a hook finds in its environment when the client read these settings.
+    /// Returns the environment of a hook after the client read these settings.
     fn passed_on(&self, files: &[&Variables]) -> Variables {
         let mut all = self.shell.clone();
         files.iter().for_each(|file| all.extend((*file).clone()));
@@ -64,7 +64,7 @@ impl World {
         all
     }
 
-    /// One hook of a client whose first environment is the shell's.
+    /// Runs one hook of a client with the shell's variables as its first environment.
     fn hook(&self, variables: &Variables, payload: &str) -> Answer {
         let mut client = Command::new("/bin/sh");
         client.args(["-c", "env -i CLAUDE_PID=$$ \"$@\" hook; exit $?", "client"]);
@@ -95,7 +95,7 @@ fn a_scope_in_the_projects_file_is_an_error_and_admits_nothing() {
     }
 }
 
-/// A script that runs a hook under the number of its own shell, with an environment of its own making.
+/// A script that runs a hook under the number of its own shell, with a given environment.
 #[test]
 fn the_environment_of_another_process_is_no_evidence() {
     let world = World::new(&strict(), &[]);
@@ -177,7 +177,7 @@ fn what_the_user_sets_stays_the_users() {
     let world = World::new(&strict(), &[("FROSTY_SCOPE", "mine"), ("FROSTY_ON", "1")]);
     assert_eq!(world.hook(&world.passed_on(&[]), &stop("s")).code, Some(2));
     assert_eq!(scope(&world), "mine");
-    // From the user's settings, whatever the project says besides.
+    // From the user's settings, whatever value the project has.
     let world = World::new(&strict(), &[]);
     let own = variables(&[("FROSTY_SCOPE", "own")]);
     fs::write(world.home().join(".claude/settings.json"), json!({"env": own}).to_string()).unwrap();
@@ -266,7 +266,7 @@ fn file() -> impl Strategy<Value = Value> {
     prop_oneof![3 => tight, 2 => other]
 }
 
-/// What may stand under `env`.
+/// A value that may occur under `env`.
 fn block() -> impl Strategy<Value = Variables> {
     let name = prop::sample::select(
         GUARDED.iter().copied().chain(["FROSTY_NAME", "FROSTY_NEW", "LANG"]).collect::<Vec<&str>>(),
@@ -340,7 +340,8 @@ fn seat(config: &Config, env: &Env) -> String {
 proptest! {
     #![proptest_config(runner(20))]
 
-    /// One admission in the hour, through the binary, whatever the files said when the client read them and say now.
+    /// At most one admission in the hour, through the binary, whatever the files contained at the client's start and
+    /// contain now.
     #[test]
     fn no_second_admission(histories in prop::collection::vec((file(), block(), block(), any::<bool>()), 4)) {
         let world = World::new(&strict(), &[]);

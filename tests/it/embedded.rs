@@ -1,4 +1,4 @@
-//! The embedded store on its own: killed at every step, its files damaged, its lock held.
+//! Tests the embedded store alone: killed at every step, with damaged files, with a held lock.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use crate::support::{Answer, Frosty, eventually, feed, stop};
 
-/// The system calls of a stop, in order: each as its name and how many of that name there were until then.
+/// The system calls of a Stop event, in order: each as its name and its count until then.
 fn calls_of(frosty: &Frosty, payload: &str) -> Vec<(String, usize)> {
     let trace = frosty.home.path().join("trace");
     let path = trace.to_str().unwrap().to_owned();
@@ -26,7 +26,7 @@ fn calls_of(frosty: &Frosty, payload: &str) -> Vec<(String, usize)> {
     numbered.skip(1).collect()
 }
 
-/// Runs one stop under strace, which kills it as it enters this call. Tells whether it was killed.
+/// Runs one Stop event under strace, which kills it at the start of this call. Returns whether it was killed.
 fn killed_at(frosty: &Frosty, call: &(String, usize), payload: &str) -> (bool, Answer) {
     let (name, n) = call;
     let inject = format!("inject={name}:signal=SIGKILL:when={n}");
@@ -41,7 +41,7 @@ fn ids(frosty: &Frosty) -> Vec<String> {
     frosty.journal().iter().map(|e| e["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Runs one stop that is killed when it has journaled its entry: the entry is still pending.
+/// Runs one Stop event that is killed after it journaled its entry, while the entry is still pending.
 fn leave_pending(frosty: &Frosty, payload: &str) {
     let (was_killed, _) = killed_at(frosty, &("unlink".to_owned(), 1), payload);
     assert!(was_killed && frosty.state().join("default/redo.json").exists());
@@ -51,8 +51,8 @@ fn read(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// kill -9 between any two system calls of a stop: the next runs go on, nothing is admitted twice, every committed
-/// entry is journaled once, and of the files that the stop changes all are changed or none.
+/// kill -9 between any two system calls of a Stop event: the next runs work, nothing is admitted twice, every committed
+/// entry is journaled once, and either all or none of the files that the event changes are changed.
 #[test]
 fn killed_between_any_two_system_calls() {
     let quota = r#"{"fleet_quotas": [{"limit": 4, "per": "1h"}], "stop": {"min_interval": "1h", "burst": null}}"#;
@@ -62,7 +62,7 @@ fn killed_between_any_two_system_calls() {
     let calls = calls_of(&rehearsal, &stop("s"));
     for n in &calls {
         let frosty = Frosty::embedded().config(quota);
-        // A first stop of another session in the same fleet, so that folders and files exist.
+        // A first Stop event of another session in the same fleet, so that directories and files exist.
         assert_eq!(frosty.hook(&stop("other")).code, Some(2));
         let (was_killed, answer) = killed_at(&frosty, n, &stop("s"));
         let n = format!("{n:?}");
@@ -71,7 +71,7 @@ fn killed_between_any_two_system_calls() {
             killed += 1;
         }
         let before = ids(&frosty).len();
-        // The other session appends in between, at the place where a pending entry was to stand.
+        // The other session appends in between, at the place of the pending entry.
         assert_eq!(frosty.hook(&stop("other")).code, Some(0), "after a kill at call {n}");
         let counted = read(&frosty.state().join("default/fleet.json"))["fleet"]["quota"]["admitted"].clone();
         let counted = counted.as_array().unwrap().len() == 2;
@@ -88,7 +88,8 @@ fn killed_between_any_two_system_calls() {
         assert_eq!(distinct.len(), journal.len(), "an entry stands twice after a kill at call {n}");
         let admitted = journal.iter().filter(|e| e["session"] == "s" && e["verdict"] == "admit").count();
         assert_eq!(admitted, 1, "committed once, journaled once: call {n}");
-        // One entry of the other's first stop, one of its second, three of ours, and the killed one if it was committed.
+        // One entry of the other's first Stop event, one of its second, three of this one's, and the killed one if it
+        // was committed.
         let committed = u32::from(later == 0);
         assert_eq!(journal.len() as u32, 5 + committed, "call {n}");
         if committed == 1 && before == 1 {
@@ -110,7 +111,7 @@ fn scope_file(frosty: &Frosty) -> std::path::PathBuf {
     frosty.scope_file("s")
 }
 
-/// A damaged state is set aside and read as a cooldown as long as any limit reaches back.
+/// A damaged state is set aside and read as a cooldown of the length of the longest limit.
 #[test]
 fn a_damaged_state_file_is_a_cooldown_and_never_a_clean_slate() {
     type Damage = fn(&Path);
@@ -280,7 +281,7 @@ fn a_folder_that_somebody_removed_comes_back() {
     assert_eq!(frosty.hook(&stop("t")).code, Some(2));
 }
 
-/// A line that a crash left unfinished is cut off, and what was pending is written whole.
+/// A line that a crash left unfinished is cut off, and the pending entry is written whole.
 #[test]
 fn a_torn_line_is_mended() {
     let frosty = Frosty::embedded();
@@ -297,7 +298,7 @@ fn a_torn_line_is_mended() {
     assert_eq!(distinct.len(), 4);
 }
 
-/// The journal is a full disk's: entries wait in the state and are written, in order, when there is room.
+/// The journal is on a full disk: entries wait in the state and are written, in order, once there is room.
 #[test]
 fn entries_wait_for_a_journal_that_cannot_be_written() {
     let frosty = Frosty::embedded();
@@ -326,7 +327,7 @@ fn the_journal_is_rotated_by_size() {
     fs::write(&path, line.repeat(34)).unwrap();
     frosty.hook(&stop("s"));
     frosty.hook(&stop("s"));
-    // The first stop's entry was overwritten by hand. It is pending, so it comes back, once.
+    // The entry of the first Stop event was overwritten by hand. It is pending, so it is written again, once.
     let reasons: Vec<String> = frosty.journal().iter().map(|e| e["reason"].as_str().unwrap().to_owned()).collect();
     assert_eq!(reasons, ["admitted", "min_interval", "burst"]);
     assert_eq!(fs::metadata(frosty.state().join("default/journal.1.jsonl")).unwrap().len(), 34 * line.len() as u64);

@@ -1,4 +1,4 @@
-//! A waiting engine whose terms change while it waits: switches, registration, configuration, a payload that comes late.
+//! Tests a waiting engine with changing terms: switches, registration, configuration, a late payload.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const HOUR: &str = r#"{"stop": {"min_interval": "1h"}}"#;
 
-/// A place whose session `s` was admitted once, and an engine that waits out the minimum interval.
+/// Returns a place with one admission of session `s`, and an engine that waits out the minimum interval.
 fn waits_out(place: Place, policy: &str) -> (Place, Engine) {
     waits_out_as("s", place, policy)
 }
@@ -57,7 +57,7 @@ fn a_switch_ends_an_engine_whose_server_is_away() {
     assert!(frosty.journal().iter().all(|e| e["verdict"] != "admit"), "{:?}", frosty.journal());
 }
 
-/// Engines whose time comes while the switch is written: none of them asks after the command has returned.
+/// Engines that become due while the switch is written: none of them sends a request after the command has returned.
 #[test]
 fn nothing_is_continued_after_the_switch() {
     let frosty = Frosty::embedded().config(r#"{"stop": {"min_interval": "0s", "burst": null}}"#);
@@ -93,7 +93,7 @@ fn an_engine_ends_when_its_registration_is_taken_out() {
         let place = Place { frosty: place.frosty.config(r#"{"stop": {"min_interval": "5s"}}"#), server: place.server };
         assert_eq!(place.run(&["install"]).code, Some(0));
         let (place, mut engine) = waits_out(place, r#"{"stop": {"min_interval": "5s"}}"#);
-        // A file that an editor writes anew says nothing about the registration.
+        // A file that an editor writes anew does not change the registration.
         let settings = place.frosty.project().join(".claude/settings.json");
         let text = std::fs::read_to_string(&settings).unwrap();
         std::fs::write(&settings, "{").unwrap();
@@ -156,7 +156,7 @@ fn a_session_moves_to_the_scope_that_its_configuration_names() {
     }
 }
 
-/// While the file is broken nothing is asked; the wait goes on afterwards.
+/// While the file is broken no request is sent; the wait continues afterwards.
 #[test]
 fn a_configuration_that_breaks_keeps_an_engine_from_asking() {
     for place in Place::both() {
@@ -172,7 +172,7 @@ fn a_configuration_that_breaks_keeps_an_engine_from_asking() {
     }
 }
 
-/// A wait that goes on by itself is not shown as one that a person must end.
+/// A wait that continues by itself is not shown as one that a person must end.
 #[test]
 fn status_shows_that_a_waiting_engine_outlasts_a_broken_configuration() {
     for place in Place::both() {
@@ -223,7 +223,7 @@ fn a_registration_that_is_away_for_a_moment_ends_no_engine() {
     }
 }
 
-/// A subagent's call that was not decided leaves the session's engine where it is.
+/// A subagent's call without a verdict leaves the session's engine as it is.
 #[test]
 fn a_subagents_call_that_was_not_decided_ends_no_engine() {
     for place in Place::both() {
@@ -244,7 +244,7 @@ fn a_stop_that_meets_a_half_written_configuration_is_decided_later() {
         let good = r#"{"stop": {"min_interval": "1s"}}"#;
         place.event("s", "SessionStart", "");
         let place = Place { frosty: place.frosty.config("{\"stop\": {"), server: place.server };
-        // The plain engine answers at once, and status shows what happened.
+        // The plain engine answers at once, and status shows the event.
         place.frosty.hook(&stop("s")).stands_down_saying(&["bad_config"]);
         let mut engine = place.wait("s", "on it");
         let marks = place.frosty.state().join("undecided/s");
@@ -252,7 +252,7 @@ fn a_stop_that_meets_a_half_written_configuration_is_decided_later() {
         let waits = || std::fs::read_to_string(&marks).is_ok_and(|mark| mark.contains(&own));
         eventually("it waits", waits);
         assert!(engine.is_waiting());
-        // `status` reads the same configuration: it is asked where that is whole.
+        // `status` reads the same configuration, so it runs in a place with a valid one.
         let place = Place { frosty: place.frosty.config(good), server: place.server };
         goes_on(&engine.answer());
         assert_eq!(place.admissions().len(), 1);
@@ -286,7 +286,7 @@ fn status_and_explain_show_a_call_that_was_not_decided_and_why() {
     }
 }
 
-/// A prompt that meets the same broken file raises no fence, and takes the session over all the same.
+/// A prompt that meets the same broken file raises no fence, but takes the session over.
 #[test]
 fn a_prompt_that_was_not_decided_ends_an_engine_that_waits_for_the_configuration() {
     for place in Place::both() {

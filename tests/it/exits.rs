@@ -1,4 +1,4 @@
-//! How commands end: their exit codes, output that cannot be written, colours, and the man page on a terminal.
+//! Tests the ends of commands: exit codes, output that cannot be written, colours, and the man page on a terminal.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;

@@ -1,7 +1,7 @@
-//! A quota that many sessions share gives each of them its part, on both stores, whatever their turns are.
+//! A quota that many sessions share gives each of them its part, on both stores, whatever the length of their turns.
 //!
-//! `FROSTY_FAIRNESS=long` plays ten minutes with turns of 2 to 14 s and a place every 500 ms; without it a fifth of each, for less
-//! long.
+//! `FROSTY_FAIRNESS=long` plays ten minutes with turns of 2 to 14 s and a place every 500 ms; without it a fifth of
+//! each, for less long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,7 @@ fn scale() -> Scale {
     Scale { place: Duration::from_millis(100), turn: (400, 2800), lasts: Duration::from_secs(30) }
 }
 
-/// What one session got: how often it was admitted, and how long it waited at most.
+/// The result of one session: how often it was admitted, and its longest wait.
 #[derive(Debug, Clone, Copy, Default)]
 struct Share {
     admitted: u32,
@@ -57,14 +57,14 @@ fn config(frosty: &Frosty, store: &str, quotas: (&[Quota], &[Quota])) -> Config 
     config
 }
 
-/// Who plays.
+/// The sessions of a run.
 #[derive(Debug, Clone, Copy)]
 struct Cast {
-    /// So many of the sessions that wait never come back, one after the other.
+    /// The number of waiting sessions that never return, one after the other.
     dying: usize,
-    /// So many ask without waiting, beside the others.
+    /// The number of sessions that send requests without waiting, beside the others.
     plain: usize,
-    /// So many scopes have the sessions in equal parts.
+    /// The number of scopes that have the sessions in equal parts.
     scopes: usize,
     /// Whether the whole fleet is held for the third fifth of the time.
     held: bool,
@@ -72,7 +72,7 @@ struct Cast {
 
 const CAST: Cast = Cast { dying: 0, plain: 0, scopes: SESSIONS, held: false };
 
-/// A session stands in one wait queue at most: that of the quota which is the last obstacle.
+/// A session is in one wait queue at most: that of the quota which is the last to refuse it.
 fn waits_in_one_queue(server: Option<&Server>, scope: &str, session: &str) {
     let Some(mut con) = server.map(Server::connection) else { return };
     let mut waits = |queue: &str| {
@@ -83,7 +83,7 @@ fn waits_in_one_queue(server: Option<&Server>, scope: &str, session: &str) {
     assert!(!(own && fleets), "{session} waits in two queues");
 }
 
-/// Asks as an engine does, again at the time that it was given.
+/// Sends requests as an engine does, again at the time of each refusal.
 fn play(config: &Config, index: usize, cast: Cast, server: Option<&Server>, over: &AtomicBool) -> Share {
     let (paced, scale) = (index < SESSIONS, scale());
     let mut share = Share::default();
@@ -106,7 +106,7 @@ fn play(config: &Config, index: usize, cast: Cast, server: Option<&Server>, over
         let mut fence = 0;
         while !over.load(Ordering::SeqCst) {
             let deadline = Instant::now() + config.budget;
-            // Where a busy machine comes to no verdict, an engine asks again.
+            // If a busy machine comes to no verdict, an engine sends the request again.
             let Ok(verdict) = store::open(config, deadline).unwrap().step(&step(event.clone())) else {
                 thread::sleep(scale.place);
                 continue;
@@ -124,7 +124,7 @@ fn play(config: &Config, index: usize, cast: Cast, server: Option<&Server>, over
             assert!(expected, "{decided:?}");
             waits_in_one_queue(server, &format!("scope-{}", index % cast.scopes), &format!("session-{index}"));
             event = if paced { Event::Ask { fence, renew: false } } else { Event::Stop { rest: None } };
-            // An engine hears of a release; this one looks.
+            // An engine gets a notification of a release; this one polls.
             let is_held = decided.reason == Reason::Hold;
             let pause = if paced && !is_held { decided.retry_after.unwrap() } else { scale.place / 2 };
             thread::sleep(pause);
@@ -193,8 +193,8 @@ fn is_fair(what: &str, config: &Config, cast: Cast, server: Option<&Arc<Server>>
     assert!(fairness >= 0.95, "{living:?}");
     let held = if cast.held { scale().lasts / 5 } else { Duration::ZERO };
     assert!(longest <= fair * 3 / 2 + held, "{longest:?} of {fair:?}");
-    // A place of 100 ms is used the less the longer a busy machine takes to wake a thread; and where most die, the last ten
-    // are busy with their turns for longer than the places last.
+    // A place of 100 ms is used less, the longer a busy machine takes to wake a thread. If most sessions die, the last
+    // ten are busy with their turns for longer than the places last.
     let least = if is_long() && cast.dying == 0 { 0.95 } else { 0.8 };
     assert!(used >= least, "{used}");
 }

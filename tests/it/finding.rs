@@ -1,5 +1,5 @@
-//! Commands for people among many sessions on a server: one is found without reading the others, by no name that it does not
-//! bear, and many are woken over one connection.
+//! Commands for people among many sessions on a server: one is found without reading the others, only by its own
+//! names, and many are woken over one connection.
 
 use crate::support::{Frosty, Server, documents, stop};
 use redis::Connection;

@@ -1,4 +1,4 @@
-//! Two programs of different format on one fleet: what a newer one adds to a document stays, whatever this one writes, on the
+//! Two programs of different format on one fleet: the fields of the newer one stay, whatever this one writes, on the
 //! server and in files; and a newer format is refused and left alone.
 //!
 //! `FROSTY_FORMATS=long` plays a minute; without it a few seconds.
@@ -75,14 +75,14 @@ fn write(config: &Config, writer: u32) {
     }
 }
 
-/// What a newer program would do: adds a field of its own to each document, and finds it again from then on.
+/// Acts as a newer program: adds a field of its own to each document, and finds it again from then on.
 struct Newer {
     added: BTreeMap<String, u32>,
     found: u32,
 }
 
 impl Newer {
-    /// The text of a document with the field; `None` where it has it.
+    /// Returns the text of a document with the field; `None` if it has it.
     fn look(&mut self, name: &str, text: &str, inside: &str) -> Option<String> {
         let mut document: Value = serde_json::from_str(text).unwrap();
         let own = if inside.is_empty() { &mut document } else { &mut document[inside] };

@@ -1,4 +1,4 @@
-//! Holds of a scope and of a whole fleet, Willy who comes by himself, who is told of it, and the mode that only looks on.
+//! Tests holds of a scope and of a whole fleet, holds by Willy, their notifications, and the shadow mode.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,13 +15,13 @@ use serde_json::Value;
 
 const FREE: &str = r#"{"stop": {"min_interval": "0s", "burst": null}}"#;
 
-/// What the notify commands were fed.
+/// Returns the input of the notify commands.
 fn notified(frosty: &Frosty) -> Vec<Value> {
     let text = fs::read_to_string(frosty.home.path().join("told")).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Keeps what it is fed, one line each.
+/// Stores its input, one line each.
 fn teller(frosty: &Frosty) -> String {
     let file = frosty.home.path().join("told");
     serde_json::to_string(&format!("cat >> '{}'", file.display())).unwrap()
@@ -88,7 +88,7 @@ fn a_trip_too_many_holds_and_everyone_is_told() {
         assert_eq!((&word["kind"], &word["by"], &word["scope"]), (&"hold".into(), &"willy".into(), &"s".into()));
         let length = word["until"].as_i64().unwrap() - word["at"].as_i64().unwrap();
         assert_eq!(length, 3_600_000);
-        // One that stands is no news.
+        // A hold that is already in force causes no notification.
         assert_eq!(place.frosty.hook(&stop("s")).code, Some(0));
         eventually("Willy keeps it", || willys(&place).len() == 1);
         let audit: Vec<Value> = serde_json::from_str(&willys(&place)[0]["audit"]).unwrap();
@@ -103,7 +103,8 @@ fn a_trip_too_many_holds_and_everyone_is_told() {
     }
 }
 
-/// The hold of somebody at another terminal: nobody goes on in it, an engine comes back by itself, and its agent is asked why.
+/// A hold from another terminal: no agent continues in it, an engine resumes by itself, and its agent is asked to
+/// reflect.
 #[test]
 fn a_hold_with_an_end_is_waited_out_and_reflected_on() {
     for place in Place::both() {
@@ -120,7 +121,7 @@ fn a_hold_with_an_end_is_waited_out_and_reflected_on() {
         let admitted = place.admissions();
         assert_eq!(admitted.len(), 2);
         assert!(admitted[1] >= since + 2000, "{admitted:?} {since}");
-        // Told once.
+        // Reported once.
         let again = place.wait("s", "on it").answer();
         assert!(!again.stderr.contains("You were held"), "{again:?}");
         eventually("Willy heard of both", || willys(&place).len() == 2);
@@ -177,7 +178,7 @@ fn holds_are_named_listed_and_lifted() {
         }
         let both = place.run(&["release", "a", "--fleet"]);
         assert!(both.code == Some(64) && both.stderr.contains("frosty release --fleet"), "{both:?}");
-        // What it says to paste lifts it, in another fleet too.
+        // The command that it prints lifts the hold, in another fleet too.
         for args in [&["hold"][..], &["hold", "--fleet", "green"], &["hold", "a", "--for", "1h"]] {
             let held = place.run(args);
             assert_eq!(held.stderr.contains("no session of this fleet is known"), args.contains(&"green"), "{held:?}");
@@ -195,7 +196,7 @@ struct TmuxServer(std::process::Child);
 
 impl TmuxServer {
     fn start() -> Self {
-        // What happened within a second of its start is not told from what came before it.
+        // Events within a second of its start cannot be distinguished from earlier ones.
         std::thread::sleep(Duration::from_millis(1200));
         Self(Command::new("sleep").arg("600").spawn().unwrap())
     }
@@ -274,7 +275,7 @@ fn a_shorter_hold_replaces_a_longer_one_only_when_told_to() {
             let longer = hold(&["--for", "3h", "--reason", "longer"]);
             assert!(longer.stdout.contains("\nit replaces the hold by "), "{longer:?}");
             assert!(longer.stdout.contains(": first\n"), "{longer:?}");
-            // What it says to paste replaces it.
+            // The command that it prints replaces the hold.
             let paste = shorter.stderr.trim().rsplit_once(": frosty ").unwrap().1;
             let mut shell = std::process::Command::new("sh");
             shell.args(["-c", &format!("{} {paste}", env!("CARGO_BIN_EXE_frosty"))]);
@@ -333,7 +334,7 @@ fn a_hold_is_published() {
     assert_eq!(word["kind"], "release");
 }
 
-/// Held while the server was away, it is held when it is back; released then, it is released.
+/// A hold from an outage is in force when the server is back; a release then releases it.
 #[test]
 fn a_fleets_hold_goes_along_through_an_outage() {
     let port = crate::support::free_port();
@@ -347,7 +348,7 @@ fn a_fleets_hold_goes_along_through_an_outage() {
     assert_eq!(frosty.journal().last().unwrap()["reason"], "hold");
     let server = Server::start_on(port);
     let mut con = server.connection();
-    // One that was never seen before, and asks first.
+    // A scope that was never seen before sends the first request.
     eventually("the server is told", || {
         frosty.hook(&stop("new"));
         std::thread::sleep(Duration::from_millis(300));
@@ -356,7 +357,7 @@ fn a_fleets_hold_goes_along_through_an_outage() {
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     let stays = documents::read(&mut con, documents::FLEET);
     assert!(stays["hold"]["until"].is_i64(), "{stays}");
-    // Away again, and released here.
+    // Unreachable again, and released here.
     drop(con);
     drop(server);
     let released = frosty.run(&["release", "--fleet"], b"");
@@ -399,7 +400,7 @@ fn a_permission_dialog_and_a_lost_engine_reach_the_commands() {
         let told = notified(&place.frosty);
         assert_eq!(told.len(), 2, "told once: {told:?}");
         assert_eq!((&told[1]["kind"], &told[1]["session"]), (&"waiter_lost".into(), &"s".into()));
-        // A person prompts: the agent is at work, and nobody is lost.
+        // A person prompts: the agent is at work, and no engine is lost.
         fs::remove_file(place.frosty.state().join("default/watch.json")).unwrap();
         place.event("s", "UserPromptSubmit", r#","prompt":"go on""#);
         assert_eq!(place.run(&["announce", "--lost"]).code, Some(0));
@@ -407,7 +408,8 @@ fn a_permission_dialog_and_a_lost_engine_reach_the_commands() {
     }
 }
 
-/// A failure that holds: its engine waits on with nothing left of who told of it, whom a signal stops as any other.
+/// A failure that opens a hold: its engine waits, its notification process has ended, and a signal stops the engine as
+/// any other.
 #[test]
 fn who_tells_leaves_nothing_behind() {
     let frosty = Frosty::embedded();
@@ -470,8 +472,8 @@ fn what_a_notify_command_may_be() {
         let answer = frosty.run(&["hold", "--for", "1s"], b"");
         assert_eq!(answer.code == Some(0), fine, "{notify} {answer:?}");
     }
-    // One that fails is named, with what can be pasted, and the hold holds. Neither much talk nor what a command leaves
-    // behind keeps anybody.
+    // A failing command is reported, with a hint that can be pasted, and the hold applies. Neither long output nor
+    // child processes of a command delay the caller.
     let frosty = frosty.config(
         r#"{"notify": ["sleep 30 & echo no phone >&2; exit 3", ["/no/such/program"], "head -c 200000 /dev/zero >&2"]}"#,
     );
@@ -481,18 +483,18 @@ fn what_a_notify_command_may_be() {
     assert!(held.stderr.contains("exit status: 3 no phone") && held.stderr.contains("/no/such/program"), "{held:?}");
     assert!(held.stderr.contains("| /bin/sh -c 'sleep 30 & echo no phone >&2;'' exit 3'"), "{held:?}");
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
-    // Whatever it says, a store's password is not shown.
+    // Whatever its output is, a store's password is not shown.
     let frosty = Frosty::embedded()
         .var("FROSTY_STORE", &format!("redis://:open-sesame@127.0.0.1:{}", crate::support::free_port()))
         .config(r#"{"notify": ["echo found $FROSTY_STORE >&2; exit 3"]}"#);
     let held = frosty.run(&["hold"], b"");
     assert!(held.stderr.contains("found redis://") && !held.stderr.contains("sesame"), "{held:?}");
-    // A project's file may have nobody told anything.
+    // A project's file may configure no notifications.
     let frosty = Frosty::embedded().project_config(r#"{"notify": ["true"]}"#);
     frosty.hook(&stop("s")).stands_down_saying(&["bad_config", "notify"]);
 }
 
-/// It decides and journals, and stands aside: the client is answered as if there were no hook.
+/// It decides and journals without enforcing: the client gets the reply of no hook.
 #[test]
 fn shadow_mode_only_looks_on() {
     for place in Place::both() {
@@ -515,7 +517,7 @@ fn shadow_mode_only_looks_on() {
         assert_eq!(place.reasons("w"), ["rest"]);
         assert_eq!(journal.iter().filter(|e| e["event"] == "PreCompact" && e["verdict"] == "refuse").count(), 2);
         assert_eq!(place.admissions().len(), 0, "nobody went on by it");
-        // Nobody waits there who could be lost.
+        // No engine waits there that could be lost.
         assert_eq!(place.run(&["announce", "--lost"]).code, Some(0));
         assert_eq!(notified(&place.frosty).len(), 0);
         assert!(place.run(&["hold", "s", "--for", "1s"]).stderr.contains("go on all the same"), "it is said");

@@ -53,7 +53,7 @@ fn three_stops_and_the_messages_of_the_refused() {
         let message: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
         let text = message["systemMessage"].as_str().unwrap();
         assert!(text.contains(&format!("({reason})")), "{text}");
-        // What is soon is told without a clock.
+        // A short pause is reported without a clock time.
         assert!(text.contains("It would be admitted in ") && !text.contains("UTC"), "{text}");
         assert!(text.ends_with("; nothing will wake this session; type to go on."), "{text}");
         assert_eq!(answer.stderr, "");
@@ -167,7 +167,7 @@ fn the_journal_has_the_fields_that_consumers_know() {
     }
     assert!((1..=15_000).contains(&field(1, "retry_after_ms").parse::<u64>().unwrap()));
 
-    // The embedded store's journal says the same, field by field.
+    // The embedded store's journal is the same, field by field.
     let local = Frosty::embedded();
     local.hook(&stop("a"));
     let entry = &local.journal()[0];
@@ -201,7 +201,7 @@ fn a_warm_verdict_is_two_round_trips_and_a_cold_one_three() {
     for event in ["PreCompact-auto.json", "StopFailure-rate_limit.json", "SessionEnd-other.json"] {
         assert_eq!(counted(&fixture(event)), 2, "{event}");
     }
-    // A stop after that failure's session is another scope's: admit it, then count a refused one.
+    // A Stop event after that failure is in another session of another scope: admit it, then count a refused one.
     assert_eq!(frosty.hook(&stop("s")).code, Some(2));
     assert_eq!(counted(&stop("s")), 2);
 }
@@ -276,7 +276,7 @@ fn a_large_message_is_no_obstacle() {
     assert_eq!(frosty.hook(&payload.to_string()).code, Some(2));
 }
 
-/// Half a surrogate pair (text cut by the client in the middle of a character) and types that nobody expects.
+/// Half a surrogate pair (text that the client cut in the middle of a character) and values of unexpected types.
 #[test]
 fn a_field_that_is_not_needed_keeps_no_agent_from_its_verdict() {
     for fields in [
@@ -298,7 +298,8 @@ fn a_field_that_is_not_needed_keeps_no_agent_from_its_verdict() {
     assert_eq!(frosty.journal()[1]["event"], "UserPromptSubmit");
 }
 
-/// In print mode the client sends SIGTERM about 25 ms after a `StopFailure` hook started: the failure is committed first.
+/// In print mode the client sends SIGTERM about 25 ms after a `StopFailure` hook started: the failure is committed
+/// first.
 #[test]
 fn a_failed_turn_is_committed_under_sigterm() {
     let frosty = Frosty::embedded().config(r#"{"budget": "1s"}"#);

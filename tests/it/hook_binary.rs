@@ -1,4 +1,4 @@
-//! The hook binary: it answers as `frosty hook` does, and needs no other program.
+//! The hook binary replies as `frosty hook` does, and needs no other program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ fn it_prints_its_version_and_where_its_flags_are_described() {
     assert!(!frosty.state().exists());
 }
 
-/// It begins without the standard library's start-up: what that does for a hook is done all the same.
+/// It begins without the standard library's start-up, but does what a hook needs of it.
 #[test]
 fn a_closed_stream_is_never_exit_2() {
     for redirect in [">&-", "| true", ">/dev/full", "2>&-", "2>/dev/full", ">&- 2>&-", "<&-", "<&- >&- 2>&-"] {
@@ -123,7 +123,8 @@ fn alone(frosty: &Frosty, has_tool: bool) -> PathBuf {
     let names: &[&str] = if has_tool { &["frosty-hook", "frosty"] } else { &["frosty-hook"] };
     for name in names {
         let built = Path::new(env!("CARGO_BIN_EXE_frosty-hook")).with_file_name(name);
-        // By a process of its own: another test's may hold what this one has open for writing.
+        // A process of its own writes it: another test's child may hold a file open for writing that this process
+        // writes.
         assert!(Command::new("cp").arg(built).arg(&folder).status().unwrap().success());
     }
     folder.join("frosty-hook")

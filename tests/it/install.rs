@@ -1,4 +1,5 @@
-//! `install.sh`: the try, the install, and where it registers; and the registrations it ships.
+//! Tests `install.sh`: the try, the install, and the place of the registration; and the registrations in the
+//! repository.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs install.sh from a project folder, with a home of its own but this machine's toolchain.
+/// Runs install.sh from a project directory, with a home of its own but this machine's toolchain.
 #[allow(clippy::disallowed_methods, reason = "the toolchain is found by the environment")]
 fn install(home: &Path, args: &[&str]) -> Output {
     let real = PathBuf::from(std::env::var_os("HOME").unwrap());
@@ -118,7 +119,7 @@ fn it_registers_where_it_is_told() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(registered(&file), [elsewhere.join("frosty-hook").to_str().unwrap()]);
     assert!(!fs::read_to_string(&file).unwrap().contains("--wait"));
-    // Relative to where it was called from; and what refuses the registration is the program's to say.
+    // Relative to the caller's directory; the program's own error reports a refused registration.
     let output = install(home.path(), &["--bin-dir=relative", "--user"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("a second engine, plain"), "{output:?}");
@@ -146,7 +147,7 @@ fn what_it_says_can_be_pasted() {
     let user = text.lines().find(|line| line.ends_with(" install --user")).unwrap();
     let user = user.trim_start().strip_prefix("all projects, armed sessions only ").unwrap();
     assert!(said(&format!("{user} --help")).contains("--dry-run"));
-    // A file where the folder should be, and a folder where the program should be.
+    // A file in place of the directory, and a directory in place of the program.
     fs::write(home.path().join("file"), "").unwrap();
     fs::create_dir_all(home.path().join("full/frosty")).unwrap();
     fs::create_dir_all(home.path().join("hook/frosty-hook")).unwrap();
@@ -161,7 +162,7 @@ fn what_it_says_can_be_pasted() {
     }
 }
 
-/// As bash completes: its function is given the words, and answers in COMPREPLY.
+/// Completes as bash does: its function gets the words, and answers in COMPREPLY.
 #[test]
 fn bash_completes_it() {
     let frosty = env!("CARGO_BIN_EXE_frosty");
@@ -264,7 +265,7 @@ fn the_registrations_are_exec_form_with_a_timeout_and_flags_that_can_be_read() {
                 assert_eq!(hook["args"], serde_json::json!(args), "{file} {event}");
                 assert_eq!(hook["asyncRewake"] == true, waits, "{file} {event}");
                 if waits {
-                    // What the binary is told of the client's timer is what the client is told.
+                    // The timeout in the binary's flags is the timeout in the client's settings.
                     assert_eq!(hook["timeout"].to_string(), args[3]);
                 }
                 assert!(hook["timeout"].as_u64().is_some_and(|t| t >= 5), "{file} {event}");

@@ -1,7 +1,7 @@
 //! The integration tests: one program, a module per subject.
 //!
-//! `cargo nextest run` runs all of it, each test in a process of its own (`.config/nextest.toml`); `cargo test --test it holds::`
-//! runs one module. Each test that needs a server starts one.
+//! `cargo nextest run` runs all of it, each test in a process of its own (`.config/nextest.toml`); `cargo test --test
+//! it holds::` runs one module. Each test that needs a server starts one.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../support/mod.rs"]

@@ -1,4 +1,4 @@
-//! Two stores decided apart, on clocks that may be an hour apart: what the merge of their documents keeps and lifts.
+//! Two stores decided apart, on clocks that may be an hour apart: tests the facts that the merge keeps and lifts.
 use frosty::policy::documents::Begun;
 use frosty::policy::documents::FactId;
 use frosty::policy::documents::FleetState;
@@ -140,7 +140,7 @@ proptest! {
                 let Some((id, end)) = own.0 else { continue };
                 let in_base = base.as_ref().is_some_and(|base| base[i].0.is_some_and(|(known, _)| known == id));
                 let is_lifted = other.1.contains(&id) || (in_base && other.0.is_none_or(|(theirs, _)| theirs != id));
-                // A person's hold stands before one of API errors.
+                // A person's hold wins over one of API errors.
                 let is_less = i < 2 && id.is_multiple_of(2);
                 let kept = merged[i].0.map_or(0, |(_, end)| left(end, clocks.there));
                 prop_assert!(is_lifted || (is_less && kept > 0) || kept >= left(end, now), "place {i}: {kept}");
@@ -148,7 +148,7 @@ proptest! {
         }
     }
 
-    /// The clock here is an hour ahead or behind: what is merged is the same.
+    /// The clock here is an hour ahead or behind: the merged documents are the same.
     #[test]
     fn no_clock_has_a_say(base in of(side()), here in side(), there in side(), ahead in -HOUR..=HOUR) {
         let merged = |ahead: Ms| {
@@ -160,7 +160,7 @@ proptest! {
     }
 }
 
-/// What an older version of the program wrote has no id, and is known by its beginning.
+/// A document of an older version of the program has no ids, and its facts are identified by their beginning.
 #[test]
 fn a_hold_without_an_id_is_lifted_too() {
     let held = FleetState { hold: Some(Hold { id: 0, ..hold(3, NOW) }), ..FleetState::default() };
@@ -185,7 +185,7 @@ fn a_cooldown_that_was_cut_short_stays_short() {
     assert_eq!(merge::scope(Some(&base), &base, &there, clocks).api.unwrap().end, NOW);
 }
 
-/// A wake-up and its note are brought once, and one that was handed out here is not handed out there.
+/// A wake-up and its note are carried once, and one that was passed to the agent here is not passed on there.
 #[test]
 fn notes_are_brought_once() {
     let clocks = Clocks { here: NOW, there: NOW };
@@ -201,7 +201,7 @@ fn notes_are_brought_once() {
     assert_eq!(note(None, &woken, &more), (true, "look\nhere".into()));
 }
 
-/// A release that was given to a store without its data names the hold that it lost, and none that was opened since.
+/// A release in a store without its data names the hold that it lost, and none that was opened since.
 #[test]
 fn a_release_at_a_store_that_lost_its_data_lifts_what_was_kept_of_it() {
     let clocks = Clocks { here: NOW + HOUR, there: NOW };

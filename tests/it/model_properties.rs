@@ -58,7 +58,7 @@ fn at_once() -> Spread {
     Spread { step: Duration::ZERO, cold: Duration::ZERO }
 }
 
-/// The history as one scope without wake-ups, whose later effect hangs on what was admitted.
+/// Returns the history as one scope without wake-ups, since their later effect depends on the admissions.
 fn at_one_scope(moves: &[Move]) -> Vec<Move> {
     let mut moves: Vec<_> = moves.iter().filter(|m| !matches!(m.step.event, Event::Wake { .. })).cloned().collect();
     for m in moves.iter_mut().filter(|m| !m.step.scope.is_empty()) {
@@ -67,7 +67,7 @@ fn at_one_scope(moves: &[Move]) -> Vec<Move> {
     moves
 }
 
-/// Plays a history, at these times where they are given: when each event came, and how a continuation was answered.
+/// Plays a history, at these times if given; returns the time of each event, and the answer to each continuation.
 fn admissions(policy: &Policy, moves: &[Move], times: Option<&[Ms]>) -> (Vec<Ms>, Vec<&'static str>) {
     let mut world = World::new(policy);
     let (mut at, mut answers) = (Vec::new(), Vec::new());
@@ -134,18 +134,18 @@ proptest! {
         });
     }
 
-    /// Plain and paced alike: what a project may set admits no more than the user's own policy, until that trips for the
-    /// first time. (From then on the two may differ either way: docs/policy.md says why.)
+    /// Plain and paced alike: a project's settings admit no more than the user's own policy, until that trips for the
+    /// first time. (After that the two may differ either way; docs/policy.md has the reason.)
     #[test]
     fn a_tighter_policy_is_never_ahead_before_the_looser_one_trips(policies in tightened(), moves in moves(80, false)) {
         let (mut looser, mut tighter) = policies;
-        // Whose turn it is in a release slot hangs on who was admitted before.
+        // The order of the release slots depends on the earlier admissions.
         (looser.spread, tighter.spread) = (at_once(), at_once());
-        // A hold by Willy stands against one that an API error would open.
+        // A hold by Willy is not replaced by one of an API error.
         (looser.hold_after_strikes, tighter.hold_after_strikes) = (0, 0);
         let mut moves = at_one_scope(&moves);
-        // A place that is kept for a session in the looser policy's wait queue may be free in the tighter one's, which has nobody
-        // waiting. So where there are quotas, plain requests are compared.
+        // A place that is kept for a session in the looser policy's wait queue may be free in the tighter one's,
+        // without any waiting session. So with quotas, plain requests are compared.
         if [&looser, &tighter].into_iter().any(|p| !p.stop.quotas.is_empty() || !p.fleet_quotas.is_empty()) {
             moves.iter_mut().for_each(|m| m.step.paced = false);
         }
@@ -155,8 +155,8 @@ proptest! {
         never_ahead(&by_looser, &by_tighter, tripped)?;
     }
 
-    /// A project's minimum interval where the user has none: the window counts what it counted, so that plain requests trip
-    /// it when they did, and never are more of them admitted.
+    /// A project's minimum interval where the user has none: the window counts what it counted, so that plain requests
+    /// trip it when they did, and never are more of them admitted.
     #[test]
     fn a_minimum_interval_on_top_of_the_window_is_never_ahead(
         stop in class(false), interval in 1u64..60_000, moves in moves(80, false),
@@ -243,8 +243,8 @@ proptest! {
         });
     }
 
-    /// One event frees many: the first goes at once, then each keeps its distance, and none is forgotten, however late its
-    /// machine asks and whichever of them are gone.
+    /// One event frees many: the first continues at once, then each keeps its distance, and none is left out, however
+    /// late its machine sends its request and whichever of them have ended.
     #[test]
     fn freed_sessions_go_on_one_after_the_other(
         step_ms in 10u64..1_000, late in prop::collection::vec(0i64..400, 30), gone in prop::collection::vec(any::<bool>(), 30),
@@ -289,7 +289,8 @@ proptest! {
             }),
             _ => {}
         }
-        // Each asks when it is told to, as late as its machine is; those that are gone never do after their first.
+        // Each sends its request at its time, as late as its machine is; a session that ended sends none after its
+        // first.
         let mut due: Vec<(Ms, usize)> = (0..30).map(|i| (free + late[i] / 4, i)).collect();
         let mut admitted: Vec<Ms> = Vec::new();
         let mut asked = 0;
@@ -314,17 +315,17 @@ proptest! {
         prop_assert!(admitted.last().unwrap() - free <= 30 * gap + 30 * 401 + gap, "{:?}", admitted);
     }
 
-    /// The longest thing that may stand in the way is waited out; then an ask is admitted.
+    /// The longest refusal is waited out; then a request is admitted.
     #[test]
     fn silence_leads_to_an_admission(policy in policy(), moves in moves(60, false), r in 0..R_RANGE) {
         let mut policy = policy;
         let silence = longest_cooldown(&policy, Class::Stop) + millis(policy.stop.cooldown.calm);
         // Willy's longest hold.
         let silence = if policy.hold_after_strikes > 0 { silence.max(8 * 3_600_000) } else { silence };
-        // As the property demands: everything else that can be in the way is shorter.
+        // A condition of the property: every other refusal is shorter.
         let cap = |d: &mut Duration| *d = (*d).min(Duration::from_millis(u64::try_from(silence).unwrap()));
         cap(&mut policy.stop.min_interval);
-        // Without a guard the bang window is the guard.
+        // Without a minimum interval the burst window limits.
         if let (true, Some(burst)) = (policy.stop.min_interval.is_zero(), &mut policy.stop.burst) {
             cap(&mut burst.window);
         }
@@ -358,7 +359,8 @@ proptest! {
         }
     }
 
-    /// A clock step of up to a day, with burst off and no quota: one ask early at most, one guard at most.
+    /// A clock step of up to a day, with burst off and no quota: one request early at most, one minimum interval at
+    /// most.
     #[test]
     fn a_clock_step_admits_one_early_and_closes_the_guard_once(
         stop in class(false), gaps in prop::collection::vec(1i64..40_000, 40), step_by in -86_400_000i64..=86_400_000,
@@ -410,7 +412,7 @@ proptest! {
         prop_assert_eq!(world.tell(&stop_step(), stepped).reason.code(), "hold");
         let longest = length.max(hold);
         let decided = world.tell(&stop_step(), stepped + longest);
-        // Booked ends were rebased at the first ask after the step.
+        // Booked ends were rebased at the first request after the step.
         prop_assert!(decided.outcome == Outcome::Admit || decided.reason.code() == "min_interval", "{:?}", decided);
     }
 

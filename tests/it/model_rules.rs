@@ -1,5 +1,5 @@
-//! The rules of the policy in their order, each shown by a small story. Both the pure model and the embedded store's
-//! files are told the same stories.
+//! The rules of the policy in their order, each in a small story. Both the pure model and the embedded store's
+//! files run the same stories.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ use tempfile::TempDir;
 const S: Ms = 1000;
 const MIN: Ms = 60 * S;
 
-/// Tells the same story to the model in memory and to the embedded store on disk, and holds their answers together.
+/// Runs the same story on the model in memory and on the embedded store on disk, and compares their answers.
 struct Story {
     policy: Policy,
     state: State,
@@ -56,7 +56,7 @@ impl Story {
         let decided = decision::step(&self.policy, &mut self.state, &step, T0 + at);
         let mut store = Embedded::new(&self.config, Instant::now() + Duration::from_secs(5)).unwrap();
         let verdict = store.step_at(&step, || T0 + at).unwrap();
-        // Files on one machine have no other to be told from.
+        // Files on one machine have no other store to get documents from.
         let decided = Decision { born: String::new(), ..decided };
         assert_eq!(verdict.decision, decided, "the embedded store differs from the model at {at}");
         assert_eq!(verdict.admission.is_some(), decided.outcome == Outcome::Admit);
@@ -80,7 +80,7 @@ impl Story {
         self.event(at, Event::Stop { rest: Some(RestRequest { kind, lasting, topic: String::new() }) })
     }
 
-    /// Stops at these times; the reasons.
+    /// Sends Stop events at these times; returns the reasons.
     fn reasons(&mut self, times: &[Ms]) -> Vec<&'static str> {
         times.iter().map(|at| self.stop(*at).reason.code()).collect()
     }
@@ -98,7 +98,7 @@ fn failure(class: FailureClass) -> Failure {
     Failure { class, reset: None, of_key: false, too_long: false, cure: "cure".to_owned() }
 }
 
-// ---- rules 5 to 9: guard, bang window, quota --------------------------------------------------------------------
+// ---- rules 5 to 9: minimum interval, burst window, quota --------------------------------------------------------
 
 #[test]
 fn three_stops_in_a_row_are_admitted_refused_and_tripped() {
@@ -106,7 +106,7 @@ fn three_stops_in_a_row_are_admitted_refused_and_tripped() {
     assert_eq!(story.reasons(&[0, 10, 20, 30]), ["admitted", "min_interval", "burst", "cooldown"]);
 }
 
-/// The bash script looked at its guard first and left before it counted: its bang window could never fill.
+/// The bash script checked its minimum interval first and exited before it counted: its burst window could never fill.
 #[test]
 fn the_guard_does_not_hide_attempts_from_the_bang_window() {
     let mut story = default();
@@ -177,7 +177,7 @@ fn cooldowns_grow_and_are_forgotten_after_calm() {
     }));
     let mut now = 0;
     for length in [60, 120, 240, 480, 900, 900] {
-        // Either the first ever or the probe after a cooldown; then a bang.
+        // Either the first ever or the probe after a cooldown; then a burst.
         assert!(matches!(story.stop(now).reason.code(), "admitted" | "probe"));
         assert_eq!(story.stop(now + 1).reason.code(), "min_interval");
         let tripped = story.stop(now + 2);
@@ -252,7 +252,7 @@ fn an_asker_with_a_shorter_period_forgets_nothing_that_another_counts() {
     assert_eq!([ask(&long, 61 * S), ask(&long, 120 * S)], ["quota"; 2]);
 }
 
-/// The sessions wait in the order of their stops, whatever else a session waited for since.
+/// The sessions wait in the order of their Stop events, whatever other refusal a session had since.
 #[test]
 fn a_session_keeps_its_turn_from_one_wait_queue_to_the_other() {
     let policy = policy(|p| {
@@ -283,7 +283,8 @@ fn a_session_keeps_its_turn_from_one_wait_queue_to_the_other() {
     assert_eq!((of(&state.scope.quota), of(&state.fleet.quota)), (vec![], fleets));
 }
 
-/// A clock that is stepped back leaves the stops of waiting sessions in the future. They do not wait for each other.
+/// A clock that is stepped back leaves the Stop events of waiting sessions in the future. They do not wait for each
+/// other.
 #[test]
 fn sessions_whose_stops_are_dated_ahead_keep_their_turns() {
     let policy = policy(|p| {
@@ -468,7 +469,7 @@ fn rests_by_kind() {
         let mut story = default();
         let refused = story.resting(0, kind, Some(30 * S));
         assert_eq!((refused.reason.code(), after(&refused)), (code, 30 * S));
-        // A stop with nothing left in the background ends the client's own nap, and no other.
+        // A Stop event without background work ends a parked rest, and no other.
         let next = if kind == RestKind::Parked { "admitted" } else { code };
         assert_eq!(story.stop(29 * S).reason.code(), next);
         if kind == RestKind::Parked {
@@ -530,7 +531,7 @@ fn a_note_is_handed_out_again_until_the_next_stop() {
     let note = |words: &str| Event::Wake { note: words.to_owned(), spread: false };
     story.event(0, note("one"));
     assert_eq!(story.stop(1).note, "one");
-    // The answer was lost: the engine asks again.
+    // The answer was lost: the engine sends the request again.
     let fence = story.state.session.fence.unwrap();
     story.event(2, note("two"));
     let ask = Event::Ask { fence, renew: false };
@@ -571,11 +572,11 @@ fn a_stop_told_again_is_known_by_its_id_and_a_late_one_does_not_unseat_a_newer()
     let refused = decision::step(&policy, &mut state, &stop("r", None, T0), T0 + 5100);
     let again = decision::step(&policy, &mut state, &stop("r", Some(100), T0 - 9_000_000), T0 + 5200);
     assert_eq!((again.fence, again.reason.code(), again.repeated), (refused.fence, "min_interval", false));
-    // One that was never heard, first told before a newer one began.
+    // One that never arrived, with a first attempt before a newer one began.
     decision::step(&policy, &mut state, &stop("b", None, T0), T0 + 6000);
     let late = decision::step(&policy, &mut state, &stop("c", Some(1000), T0), T0 + 6500);
     assert_eq!(late.reason.code(), "superseded");
-    // And one first told after it.
+    // And one with a first attempt after it.
     let later = decision::step(&policy, &mut state, &stop("d", Some(300), T0 - 9_000_000), T0 + 6500);
     assert_eq!(later.reason.code(), "min_interval");
     assert!(later.fence > first.fence);
@@ -599,7 +600,7 @@ fn api_errors_grow_and_a_good_stop_clears_the_strikes() {
     assert_eq!(story.stop(at).reason.code(), "admitted");
     let recorded = story.event(at + S, Event::StopFailure(failure(FailureClass::Passing)));
     assert_eq!(after(&recorded), 60 * S);
-    // An open API cooldown runs out: a good stop in it does not end it.
+    // An open API cooldown runs out: a successful Stop event does not end it.
     assert_eq!(story.stop(at + 2 * S).reason.code(), "api_error");
     assert_eq!(story.state.scope.api_strikes, 0);
 }
@@ -637,19 +638,19 @@ fn turns_that_a_person_began_lengthen_no_cooldown() {
         // The agent's own next failure is its second.
         let own = story.event(70 * S, Event::StopFailure(failure(class)));
         assert_eq!(after(&own), 120 * S);
-        // What the API says of its end is a fact, whoever met it.
+        // A reset time from the API counts in any turn.
         story.event(80 * S, Event::PersonPrompt);
         let reset = Some(Reset::After(Duration::from_secs(600)));
         let told = story.event(81 * S, Event::StopFailure(Failure { reset, ..failure(class) }));
         assert_eq!(after(&told), 600 * S);
     }
-    // Where none is open, a person's failing turn opens the first, each time the same.
+    // If none is open, a person's failing turn opens the first, each time the same.
     let mut story = default();
     for i in 0..5 {
         story.event(i * 100 * S, Event::PersonPrompt);
         assert_eq!(after(&story.event(i * 100 * S + 1, Event::StopFailure(failure(FailureClass::Passing)))), 60 * S);
     }
-    // The same with the hold of an error that a person must mend.
+    // The same with the hold of an error that a person must correct.
     let mut story = default();
     for i in 0..5 {
         story.event(i * MIN, Event::PersonPrompt);
@@ -675,7 +676,7 @@ fn a_release_ends_an_api_cooldown() {
     assert_eq!(story.event(21 * S, Event::Release { fleet: false, at_once: false }).retry_after, None);
 }
 
-/// The client may deliver a wake-up long after its admission: what counts is when its turn begins.
+/// The client may deliver a wake-up long after its admission: the beginning of its turn counts.
 #[test]
 fn the_guard_closes_again_when_the_turn_of_a_late_admission_begins() {
     let mut story = default();
@@ -684,7 +685,8 @@ fn the_guard_closes_again_when_the_turn_of_a_late_admission_begins() {
     let early = story.stop(62 * S);
     assert_eq!((early.reason.code(), after(&early)), ("min_interval", 13 * S));
     assert_eq!(story.paced(75 * S).reason.code(), "admitted");
-    // Another wake-up of the client is no turn of Frosty's, and a scope that was never admitted has nothing to begin again.
+    // Another wake-up of the client is no turn of Frosty's, and a scope that was never admitted has nothing to begin
+    // again.
     story.event(80 * S, Event::ClientPrompt { of_admission: false });
     assert_eq!(story.stop(90 * S).reason.code(), "admitted");
     let mut story = default();
@@ -723,7 +725,7 @@ fn what_only_a_person_can_mend_is_held_with_its_cure_and_doubles() {
         assert_eq!(held.held.unwrap().reason, "cure");
         at += minutes * MIN;
     }
-    // A good stop lifts it.
+    // A successful Stop event lifts it.
     story.event(at, Event::StopFailure(failure(FailureClass::Person)));
     assert_eq!(story.stop(at + 1).reason.code(), "admitted");
     assert_eq!((story.state.scope.released, story.state.scope.api_holds), (Some(T0 + at + 1), 0));
@@ -761,7 +763,7 @@ fn a_change_of_store_and_a_stop_told_late_free_one_after_the_other() {
     let plain = Step { paced: false, ..late.clone() };
     assert_eq!(decision::step(&limits, &mut second.clone(), &plain, T0).reason.code(), "admitted");
 
-    // A change of store closes the guard of both scopes until the same time.
+    // A change of store starts the minimum interval of both scopes until the same time.
     let (mut first, mut second) = (State::default(), State::default());
     (first.scope.taken, second.scope.taken) = (Some(T0), Some(T0));
     let stop = Step { paced: true, ..stop_step() };
@@ -785,7 +787,7 @@ fn a_limit_of_the_key_is_lifted_by_a_good_stop_and_by_a_release() {
     let failed = Failure { reset, of_key: true, ..failure(FailureClass::Passing) };
     let mut met = State::default();
     let fence = decision::step(&limits, &mut met, &step(Event::StopFailure(failed)), T0).fence.unwrap();
-    // Another scope of the fleet, whose session stopped before.
+    // Another scope of the fleet, with a session that stopped before.
     let ask = |fence| Step { paced: true, ..step(Event::Ask { fence, renew: false }) };
     let mut other = State { fleet: met.fleet.clone(), ..State::default() };
     other.session.fence = Some(7);

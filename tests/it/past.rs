@@ -1,4 +1,4 @@
-//! Many past sessions: what a step costs, what is deleted, and where a session is.
+//! Many past sessions: tests the cost of a step, the deletions, and the place of a session.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -99,7 +99,7 @@ fn a_session_that_moves_and_comes_back_keeps_its_rest_and_its_notes() {
     assert_eq!(reasons, ["done", "done", "event", "admitted", "done"]);
 }
 
-/// A session whose file cannot be read is a new one: nothing is granted to it by what was lost.
+/// A session with an unreadable file is a new one: the lost state grants it nothing.
 #[test]
 fn a_damaged_session_file_is_set_aside() {
     let frosty = Frosty::embedded().config(r#"{"stop": {"min_interval": "1h", "burst": null}}"#);
@@ -116,7 +116,7 @@ fn a_damaged_session_file_is_set_aside() {
     assert!(doctor.contains("s.json.bad-"), "{doctor}");
 }
 
-/// What it said is not known: it may be done.
+/// Its last message is unknown: it may be done.
 #[test]
 fn a_session_whose_past_is_unknown_is_not_admitted_at_once() {
     let frosty = Frosty::embedded().config(r#"{"stop": {"min_interval": "0s", "burst": null}}"#);
@@ -127,7 +127,8 @@ fn a_session_whose_past_is_unknown_is_not_admitted_at_once() {
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
 }
 
-/// Which scope an unreadable transaction admitted is not known: the whole fleet waits as long as any limit reaches back.
+/// Which scope an unreadable transaction admitted is not known: the whole fleet waits as long as any limit reaches
+/// back.
 #[test]
 fn a_transaction_that_cannot_be_read_holds_the_fleet() {
     let frosty = Frosty::embedded();
@@ -158,7 +159,7 @@ fn a_transaction_writes_into_its_own_fleet_alone() {
     assert_eq!(frosty.journal().len(), 2);
 }
 
-/// The start of a session deletes what is over in two folders: its session's, and its scope's.
+/// The start of a session deletes expired files in two directories: its session's, and its scope's.
 #[test]
 fn what_is_over_is_deleted_where_a_session_starts() {
     let frosty = Frosty::embedded().var("FROSTY_SCOPE", "seat");
@@ -207,7 +208,7 @@ fn what_is_over_is_deleted_where_a_session_starts() {
     assert!(young.exists() && frosty.session_file("s").exists() && frosty.scope_file("seat").exists());
 }
 
-/// The layout before had one file for a scope and its sessions. What it says of the scope binds.
+/// The layout before had one file for a scope and its sessions. Its restrictions of the scope apply.
 #[test]
 fn a_hold_in_the_old_layout_holds() {
     let frosty = Frosty::embedded();
@@ -227,7 +228,7 @@ fn a_hold_in_the_old_layout_holds() {
     assert_eq!(frosty.hook(&stop("s")).code, Some(2));
 }
 
-/// A scope that was decided here is told to the server, though the record that named it was lost.
+/// A scope that was decided here is sent to the server, though the record that named it was lost.
 #[test]
 fn a_scope_that_no_record_names_is_told_to_the_server() {
     let port = free_port();
@@ -239,7 +240,7 @@ fn a_scope_that_no_record_names_is_told_to_the_server() {
     fs::write(frosty.scope_file("s"), file.to_string()).unwrap();
     fs::remove_file(frosty.state().join("default/server.json")).unwrap();
     let _server = Server::start_on(port);
-    // Another scope writes the record anew, and ships the journal.
+    // Another scope writes the record anew, and sends the journal.
     crate::support::eventually("the server decides", || {
         frosty.hook(&stop("t"));
         read(&frosty.state().join("default/server.json"))["unshipped"].is_null()

@@ -1,4 +1,5 @@
-//! What decides is written by its owner alone: a folder that others may write in is refused, and none such is made.
+//! Deciding files are written by their owner alone: a directory with other writers is refused, and none such is
+//! created.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -67,7 +68,7 @@ fn whatever_is_made_is_ours_alone_under_any_umask() {
             let about = fs::metadata(&path).unwrap();
             assert_eq!(about.mode() & 0o7777, expected, "umask {umask}: {}", path.display());
         }
-        // Nor the folders above it, where there were none.
+        // Nor the directories above it, if there were none.
         assert_eq!(fs::metadata(frosty.home.path().join(".local")).unwrap().mode() & 0o022, 0);
     }
 }
@@ -91,7 +92,7 @@ fn a_folder_that_others_may_write_in_is_refused() {
                 assert!(answer.stderr.contains("chmod -R go-w"), "{answer:?}");
             }
         }
-        // The cure that it names cures it; who may read is the owner's affair.
+        // The cure in the error repairs it; read access is up to the owner.
         let cured = std::process::Command::new("chmod").args(["-R", "go-w"]).arg(&folder).status().unwrap();
         assert!(cured.success());
         for good in [0o755, 0o750, 0o700] {
@@ -99,7 +100,7 @@ fn a_folder_that_others_may_write_in_is_refused() {
             assert_eq!(frosty.hook(&stop("s")).code, Some(2), "{good:o}");
         }
     }
-    // A name with a space and a quote, which the cure must bear.
+    // A name with a space and a quote, which the cure must quote.
     let odd = Frosty::embedded();
     let state = odd.home.path().join("o' dd/frosty");
     fs::create_dir_all(&state).unwrap();
@@ -118,7 +119,7 @@ fn a_folder_of_somebody_else_is_refused() {
         refused(&frosty.hook(&stop("s")), &frosty.state(), &["user 0's", "sudo chown -R"]);
         return;
     }
-    // Root in a folder that is nobody's: whose it is writes what decides.
+    // Root in another user's directory: its owner writes the deciding files.
     let frosty = Frosty::embedded();
     assert_eq!(frosty.hook(&stop("s")).code, Some(2));
     let fleet = frosty.state().join("default");
@@ -128,7 +129,7 @@ fn a_folder_of_somebody_else_is_refused() {
         chown(folder, Some(0), None).unwrap();
     }
 
-    // Nobody in a folder that is root's.
+    // The user nobody in a directory of root.
     let frosty = Frosty::embedded().config(r#"{"stop": {"min_interval": "1ms"}}"#);
     let own = frosty.home.path().join("frosty");
     // Copied by another process: a child of this one, forked meanwhile, would hold it open and keep it from running.
@@ -143,18 +144,18 @@ fn a_folder_of_somebody_else_is_refused() {
         mode(&frosty.home.path().join(path), 0o755);
     }
     refused(&as_nobody(), &frosty.state(), &["user 0's", "sudo chown -R 65534"]);
-    // Theirs after all.
+    // The files are theirs after all.
     chown(frosty.state(), Some(NOBODY), None).unwrap();
     let answer = as_nobody();
     assert_eq!(answer.code, Some(2), "{answer:?}");
     assert_eq!(fs::metadata(frosty.state().join("default/lock")).unwrap().uid(), NOBODY);
-    // A fleet's folder that another put there.
+    // A fleet's directory that another user created.
     chown(frosty.state().join("default"), Some(0), None).unwrap();
     mode(&frosty.state().join("default"), 0o777);
     refused(&as_nobody(), &frosty.state().join("default"), &["user 0's"]);
 }
 
-/// What root runs in another user's home leaves that user's state and settings to their owner.
+/// Commands of root in another user's home leave that user's state and settings to their owner.
 #[test]
 fn root_leaves_the_state_of_a_user_to_its_owner() {
     if !am_root() {
@@ -201,7 +202,7 @@ fn root_leaves_the_state_of_a_user_to_its_owner() {
     }
 }
 
-/// A server decides where no file does: nothing there is looked at.
+/// A server decides without files, so nothing there is checked.
 #[test]
 fn the_server_needs_no_folder() {
     let server = Server::start();

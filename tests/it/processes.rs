@@ -1,4 +1,4 @@
-//! A session belongs to one client process: what other processes do under its id, on both stores.
+//! A session belongs to one client process: tests the effect of other processes under its id, on both stores.
 
 use std::process::{Child, Command};
 
@@ -95,7 +95,7 @@ fn a_prompt_typed_in_another_window_takes_over_and_leaves_one_engine() {
         leaves_silently(&engine.answer());
         let engine = second.rests(&place, "b");
         assert_eq!(status(&place)["scope"], "b");
-        // Now the first window is the one that is merely open.
+        // Now the first window is the one that is only open.
         first.event(&place, "a", "SessionEnd");
         assert_eq!((status(&place)["scope"].as_str(), status(&place)["state"].as_str()), (Some("b"), Some("resting")));
         wake(&place);
@@ -150,7 +150,7 @@ fn a_process_that_has_ended_loses_its_session() {
         assert_eq!(status(&place)["scope"], "b");
         second.event(&place, "b", "SessionEnd");
         assert_eq!(status(&place)["state"], "ended");
-        // Nor does it stand in the way of an unattended run.
+        // Nor does it prevent an unattended run.
         let mut third = Client::start();
         third.event(&place, "a", "UserPromptSubmit");
         third.end();
@@ -160,7 +160,7 @@ fn a_process_that_has_ended_loses_its_session() {
     }
 }
 
-/// A wake-up that finds no engine; one that still waits sees that its client is gone.
+/// A wake-up without an engine; a waiting engine detects that its client is gone.
 fn wake_silently(place: &Place) {
     assert_eq!(place.run(&["wake", "s"]).code, Some(0));
 }
@@ -289,14 +289,14 @@ fn an_earlier_wake_up_does_not_shorten_the_pause_of_what_resumes() {
     }
 }
 
-/// A longer rest of the agent's own goes on.
+/// A longer rest of the agent's own continues.
 #[test]
 fn what_resumes_keeps_its_own_rest() {
     for place in resuming("1s") {
         let (first, second) = (Client::start(), Client::start());
         let engine = first.rests(&place, "a");
         let until = status(&place)["rest"]["until"].as_i64().unwrap();
-        // Neither knows of its end before it asks again.
+        // Neither learns of its end before its next request.
         drop(engine);
         drop(first);
         let mut engine = Engine::of(second.command(&place, "b", &WAITS), STARTED);
@@ -360,7 +360,7 @@ fn a_fork_goes_on_and_ends_the_session_that_it_left() {
     }
 }
 
-/// The client's supervisor stops background sessions: that is no end by a person's word.
+/// The client's supervisor stops background sessions: that is no end by a person.
 #[test]
 fn a_background_session_that_was_stopped_is_asleep() {
     for place in Place::both() {

@@ -1,5 +1,5 @@
-//! What a Stop event costs may only fall: the figures in `tests/ratchet.json` are the ceiling. A change that lowers one lowers it
-//! there too. `cargo bench` compares the figures of the release build, which is slow to build.
+//! The cost of a Stop event may only fall: the figures in `tests/ratchet.json` are the ceiling. A change that lowers
+//! one lowers it there too. `cargo bench` compares the figures of the release build, which is slow to build.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,8 @@ fn holds(name: &str, measured: usize, detail: &str) {
     }
 }
 
-/// The fewest system calls of three Stop events, on a warm store that refuses them silently. A busy machine may split a read.
+/// The fewest system calls of three Stop events, on a warm store that refuses them silently. A busy machine may split a
+/// read.
 fn system_calls(frosty: &Frosty) -> Vec<String> {
     for _ in 0..4 {
         feed(frosty.hook_binary(&[]), fixture("Stop-first.json").as_bytes());
@@ -28,14 +29,15 @@ fn system_calls(frosty: &Frosty) -> Vec<String> {
     (0..3).map(|_| traced(frosty)).min_by_key(Vec::len).unwrap()
 }
 
-/// The system calls of a Stop event, from the first that the hook makes itself: what a loader does before depends on the machine.
+/// The system calls of a Stop event, from the first that the hook makes itself: what a loader does before depends on
+/// the machine.
 fn traced(frosty: &Frosty) -> Vec<String> {
     let trace = frosty.home.path().join("trace");
     let args = ["-f", "-qq", "-o", trace.to_str().unwrap(), env!("CARGO_BIN_EXE_frosty-hook")];
     feed(frosty.command_of(Path::new("strace"), &args), fixture("Stop-first.json").as_bytes());
     let text = fs::read_to_string(&trace).unwrap();
     let calls = text.lines().filter(|line| line.contains('(')).map(str::to_owned);
-    // It asks which of its three streams are open.
+    // It checks which of its three streams are open.
     let own: Vec<String> = calls.skip_while(|call| !call.contains("poll([{fd=0, events=0}")).collect();
     assert!(own.last().is_some_and(|last| last.contains("exit_group(0)")), "{text}");
     own
@@ -54,7 +56,7 @@ fn system_calls_on_the_embedded_path() {
     holds("system calls, embedded", calls.len(), &calls.join("\n"));
 }
 
-/// The heap is the arena's: a Stop event asks the kernel for no memory.
+/// The heap is the arena's: a Stop event requests no memory from the kernel.
 #[test]
 fn a_stop_event_asks_for_no_memory() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! A password is told to the server and to nobody else: not by any output, error, journal or state file, whatever goes
+//! A password is sent to the server alone: it is in no output, error, journal or state file, whatever goes
 //! wrong and however the password was given.
 
 use std::fs;
@@ -53,7 +53,7 @@ fn each_way(host: &str, budget: &str, mut run: impl FnMut(&Frosty, &str)) {
     }
 }
 
-/// Nothing that was said or written, but where the secret was given, holds it: as it is, as `{:?}` or a URL shows it, or
+/// No output or file, except where the secret was given, contains it: as it is, as `{:?}` or a URL shows it, or
 /// the beginning of it.
 #[track_caller]
 fn tells_nothing(frosty: &Frosty, said: &[&str], secret: &str) {
@@ -80,7 +80,7 @@ fn tells_nothing(frosty: &Frosty, said: &[&str], secret: &str) {
     }
 }
 
-/// Runs a hook that must stand down with these words, and tell nothing.
+/// Runs a hook that must refuse with these words, and show no secret.
 #[track_caller]
 fn fails(frosty: &Frosty, secret: &str, words: &[&str]) {
     let answer = frosty.hook(&stop("s"));
@@ -89,10 +89,10 @@ fn fails(frosty: &Frosty, secret: &str, words: &[&str]) {
     assert!(!frosty.journal().is_empty(), "the failure is journaled");
 }
 
-/// What is answered to what was told.
+/// The reply to the received commands.
 type Shape = fn(&[u8]) -> Vec<u8>;
 
-/// A socket that repeats what it is told: after so many plain `+OK`, in this shape.
+/// A socket that repeats the commands it gets: after so many plain `+OK`, in this shape.
 fn echo(oks: usize, shape: Shape) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -155,7 +155,7 @@ fn real_servers_that_refuse() {
 
     let other = Server::start_with(&["--requirepass", "another"]);
     each_way(&host(&other), "1s", |frosty, secret| fails(frosty, secret, &["WRONGPASS", "right password"]));
-    // What is not known here is repeated with its arguments.
+    // An unknown command is repeated with its arguments.
     let renamed = Server::start_with(&["--rename-command", "AUTH", ""]);
     each_way(&host(&renamed), "1s", |frosty, secret| fails(frosty, secret, &["unknown command", "AUTH", "***"]));
 
@@ -242,7 +242,7 @@ fn all_goes_well() {
     }
 }
 
-/// A URL that cannot be understood, wherever it stands.
+/// A URL that cannot be parsed, in every place.
 #[test]
 fn urls_that_are_wrong() {
     let secret = SECRETS[0];
@@ -313,7 +313,7 @@ fn urls_that_are_wrong() {
             tells_nothing(&frosty, &[&answer.stdout, &answer.stderr], secret);
         }
     }
-    // A project may name no store: what it tried is told without its password.
+    // A project may name no store: the error shows its value without the password.
     let frosty = Frosty::embedded().project_config(r#"{"store": "redis://frosty:hunter2secret@host"}"#);
     let answer = frosty.hook(&stop("s"));
     answer.stands_down_saying(&["bad_config", "redis://***@host"]);
@@ -361,7 +361,7 @@ fn a_password_file_that_cannot_be_used() {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         bad(&file, &["may write it", "chmod go-w"]);
     }
-    // Who may read it is the user's own affair.
+    // Read access is up to the user.
     for mode in [0o400, 0o600, 0o644] {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         let (frosty, answer) = ask(&file);
@@ -370,7 +370,7 @@ fn a_password_file_that_cannot_be_used() {
     }
 }
 
-/// As somebody else a user without a password would be let in as whoever needs none.
+/// Under another name a user without a password would be logged in as one that needs none.
 #[test]
 fn a_user_without_a_password_is_not_the_default_user() {
     let server = Server::start();
@@ -379,7 +379,7 @@ fn a_user_without_a_password_is_not_the_default_user() {
     let mut acl = redis::cmd("ACL");
     acl.arg("SETUSER").arg("frosty").arg("on").arg("nopass").arg("~*").arg("&*").arg("+@all");
     acl.query::<()>(&mut server.connection()).unwrap();
-    // What the refusal left: a scope that the embedded store decides for.
+    // Removes the effect of the refusal: a scope that the embedded store decides for.
     fs::remove_dir_all(frosty.state()).unwrap();
     let answer = feed(frosty.command(&["hook"]), stop("s").as_bytes());
     assert_eq!(answer.code, Some(2), "{answer:?}");

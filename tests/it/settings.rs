@@ -1,4 +1,4 @@
-//! `frosty install` and `frosty uninstall`: what they make of a settings file, and what they leave alone.
+//! Tests `frosty install` and `frosty uninstall`: their changes of a settings file, and the parts that stay.
 
 mod beside;
 mod edits;

@@ -1,4 +1,5 @@
-//! Release slots on both stores, with engines as processes of their own: what one event frees goes on one after the other.
+//! Release slots on both stores, with engines as processes of their own: sessions freed by one event resume one after
+//! the other.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,7 +7,7 @@ use crate::support::place::{Place, goes_on};
 use crate::support::{Engine, Frosty, Server, eventually, stop, stop_saying};
 use serde_json::Value;
 
-/// Less than 70 % of the step of 250 ms, by what the clock of a journal may differ from that of a verdict.
+/// Less than 70 % of the step of 250 ms, by the possible difference between a journal's time and a verdict's.
 const GAP: i64 = 150;
 const POLICY: &str = r#"{"stop": {"min_interval": "1ms"}, "api_error": {"base": "1s", "max": "4s"}}"#;
 
@@ -63,7 +64,8 @@ fn repetitions() -> usize {
     std::env::var("FROSTY_REPETITIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
 }
 
-/// How many entries a stand-in for the server wrote: a machine that stalls for longer than a budget has its admissions there.
+/// Returns how many entries the embedded store wrote: a machine that stalls for longer than a budget has its admissions
+/// there.
 fn degraded(place: &Place) -> usize {
     place.frosty.journal().iter().filter(|e| e["degraded"] == 1).count()
 }
@@ -136,7 +138,7 @@ fn a_good_answer_lifts_the_limit_of_all() {
         refused(&place, 0, "api_error", 1);
         let mut waiting = engines(&place, &["s1".to_owned()], "frosty: next_check 1s");
         assert!(failed.is_waiting());
-        // The stop of s1 was a good answer after the limit was learnt.
+        // The Stop event of s1 was a successful one after the limit was learnt.
         goes_on(&failed.answer());
         goes_on(&waiting.remove(0).answer());
         let status = place.run(&["status"]).stdout;
@@ -183,7 +185,7 @@ fn one_named_session_goes_on_at_once_and_all_of_them_where_that_is_asked_for() {
     }
 }
 
-/// A plain hook comes back by itself only with its agent's next turn, and waits for no slot.
+/// A plain hook runs again only with its agent's next turn, and waits for no slot.
 #[test]
 fn a_plain_stop_waits_for_no_slot() {
     for place in places() {

@@ -1,5 +1,5 @@
-//! `frosty status` and `frosty statusline`: every state by real hooks on both stores, thousands of sessions on a real server,
-//! the table's width, hostile names, a store that goes away, and the screen that is drawn again and again.
+//! Tests `frosty status` and `frosty statusline`: every state by real hooks on both stores, thousands of sessions on a
+//! real server, the table's width, hostile names, an unreachable store, and the screen that is drawn again and again.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use crate::support::place::Place;
 use crate::support::{Engine, Frosty, Server, counting_proxy, documents, eventually, fixture, stop, stop_saying};
 use serde_json::{Value, json};
 
-/// A policy under which an engine stays at its guard, and every quota is wide.
+/// A policy under which an engine waits for its minimum interval, and every quota is wide.
 const POLICY: &str = r#"{"stop": {"min_interval": "1h", "quotas": [{"limit": 9, "per": "1d"}]},
     "fleet_quotas": [{"limit": 7, "per": "1h"}]}"#;
 
@@ -54,7 +54,7 @@ fn every_state_by_real_hooks_on_both_stores() {
         let empty = lines(frosty, &[]).join("\n");
         assert!(empty.contains("frosty install") && empty.contains("frosty doctor"), "{empty}");
 
-        // Admitted by its guard once, then refused by it: 1 h.
+        // Admitted once, then refused by its minimum interval: 1 h.
         assert_eq!(frosty.hook(&stop("guarded")).code, Some(2));
         let mut engines = vec![place.resting("guarded", "more")];
         engines.push(place.resting("naps", "frosty: next_check 20m"));
@@ -114,7 +114,7 @@ fn every_state_by_real_hooks_on_both_stores() {
         let left = |id: &str| found[id]["back_at"].as_i64().unwrap() - at;
         assert!((3_500_000..=3_600_000).contains(&left("guarded")), "{}", left("guarded"));
         assert!((1_100_000..=1_200_000).contains(&left("naps")), "{}", left("naps"));
-        // Two continuations were admitted, that of bangs and that of guarded.
+        // Two continuations were admitted, one of each scope.
         let admissions = |id: &str| found[id]["admissions_last_hour"].as_i64().unwrap();
         assert_eq!([admissions("guarded"), admissions("bangs"), admissions("naps")], [1, 1, 0]);
         assert_eq!([&found["guarded"]["quota_left"], &found["naps"]["quota_left"]], [5, 5]);
@@ -125,7 +125,7 @@ fn every_state_by_real_hooks_on_both_stores() {
         assert_eq!(found["waits"]["rest"]["topic"], "the build");
         assert_eq!(report["left_out"], json!({"ended": 1, "old": 0}));
 
-        // Those that want a person come first, and what is done and running last.
+        // The sessions that need a person come first, the done and running ones last.
         let shown = lines(frosty, &[]);
         let rows: Vec<&String> = shown.iter().skip_while(|l| !l.starts_with("SESSION")).skip(1).collect();
         let order: Vec<&str> = rows.iter().filter_map(|l| l.split_whitespace().next()).take(5).collect();
@@ -199,8 +199,8 @@ fn five_thousand_sessions_in_few_round_trips() {
     assert_eq!(rows, 5000, "{}{}", answer.stderr, answer.stdout.chars().take(600).collect::<String>());
     let totals = "5000 sessions: 1250 cooldown, 1250 resting, 1250 done, 1250 running";
     assert!(answer.stdout.lines().any(|l| l == totals), "{:?}", answer.stdout.lines().nth(1));
-    // 250 at once: 20 for the sessions, 20 for their scopes, 20 for what the scopes were admitted; the journal's 10,000 entries
-    // in pieces of 1,000; and few more.
+    // 250 at once: 20 for the sessions, 20 for their scopes, 20 for what the scopes were admitted; the journal's 10,000
+    // entries in pieces of 1,000; and few more.
     let trips = trips.load(Ordering::SeqCst);
     assert!(trips <= 80, "{trips} round trips");
     println!("5,000 sessions: {:?}, {trips} round trips", answer.took);
@@ -218,20 +218,21 @@ fn more_entries_than_are_read_make_a_count_the_least() {
     let server = Server::start();
     fill(&server, 5_001);
     let frosty = Frosty::on(&server);
-    // For a person the server has half a second for each part of the count. A busy machine may need longer, and shows `?`.
+    // For a person the server has half a second for each part of the count. A busy machine may need longer, and shows
+    // `?`.
     eventually("the count of agent-5000 is shown as the least", || {
         let shown = frosty.run(&["status"], b"").stdout;
         let row = shown.lines().find(|l| l.starts_with("agent-5000 "));
         assert!(row.is_none_or(|row| row.contains(" 1+ ") || row.contains(" ? ")), "{row:?}");
         row.is_some_and(|row| row.contains(" 1+ "))
     });
-    // Programs are told of twice as many.
+    // Programs get twice as many.
     let report = report(&frosty, &[]);
     assert_eq!(report["admissions_cut"], false);
     assert!(sessions(&report).values().all(|s| s["admissions_last_hour"] == 1));
 }
 
-/// A server in front of a server, which answers the count of admissions as `answer` says: after so long, and with these
+/// A server in front of a server, which answers the count of admissions with `answer`: after this delay, and with these
 /// bytes, or with the server's own. Without any it closes the connection.
 fn counts_otherwise(server: &Server, wait: Duration, answer: Option<&'static [u8]>) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -278,7 +279,7 @@ fn a_server_that_does_not_count_has_its_journal_read() {
         ("no id", at_once, Some(b"*2\r\n$3\r\n500\r\n$1\r\nx\r\n")),
         ("no number", at_once, Some(b"*4\r\n$1\r\n1\r\n$3\r\n5-1\r\n$4\r\nwent\r\n$1\r\nx\r\n")),
         ("it hangs up", at_once, None),
-        // Its late answer is not taken for that to another question.
+        // Its late reply is not taken for that to another command.
         ("too late", Duration::from_millis(700), Some(b"*0\r\n")),
     ];
     for (what, wait, answer) in answers {
@@ -287,7 +288,7 @@ fn a_server_that_does_not_count_has_its_journal_read() {
         let row = shown.iter().find(|l| l.starts_with("went ")).unwrap();
         assert!(row.contains("1/3   0  1  "), "{what}: {row}");
     }
-    // A journal that is none hides no session, and is no journal without admissions.
+    // An invalid journal hides no session, and is not shown as a journal without admissions.
     let mut con = server.connection();
     redis::cmd("DEL").arg("torch.continuous.ops").query::<()>(&mut con).unwrap();
     redis::cmd("SET").arg("torch.continuous.ops").arg("x").query::<()>(&mut con).unwrap();
@@ -314,7 +315,7 @@ fn names_from_elsewhere_stay_in_their_columns() {
         documents::write(&mut con, &documents::session(&format!("s{i}")), &session);
         redis::cmd("ZADD").arg("frosty:{default}:sessions").arg(1).arg(format!("s{i}")).query::<()>(&mut con).unwrap();
     }
-    // Two of one name are told apart.
+    // Two sessions of one name are distinguished.
     for (id, name) in [("11111111-2222", "twin"), ("33333333-4444", "twin")] {
         documents::write(&mut con, &documents::session(id), &json!({"scope": "seat", "name": name, "seen": 1}));
         redis::cmd("ZADD").arg("frosty:{default}:sessions").arg(1).arg(id).query::<()>(&mut con).unwrap();
@@ -332,7 +333,7 @@ fn names_from_elsewhere_stay_in_their_columns() {
             assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{columns}: {line:?}");
         }
     }
-    // Nothing that goes into a pipe is cut off, nor where that is asked for.
+    // No output to a pipe is cut, and none with `--no-trunc`.
     let piped = lines(&frosty, &["--all"]);
     assert!(piped.iter().all(|line| !line.contains('…')) && piped.iter().any(|l| l.contains(names[1])), "{piped:?}");
     let whole = on_a_terminal(&frosty, &["status", "--all", "--no-trunc"], 40);
@@ -354,7 +355,7 @@ fn a_store_that_is_away_is_named_and_what_this_machine_knows_is_shown() {
     assert!(report["backlog"]["journal_bytes"].as_u64().unwrap() > 0);
     assert_eq!(report["backlog"]["scopes"], 1);
 
-    // What a server said of a session's cooldown is no sign that it does not run by now.
+    // An earlier reply about a session's cooldown does not show that it does not run by now.
     let server = Server::start_own();
     let other = Frosty::on(&server).config(r#"{"api_error": {"base": "1s"}}"#);
     let failed = r#"{"session_id":"failed","hook_event_name":"StopFailure","error":"overloaded"}"#;
@@ -365,7 +366,7 @@ fn a_store_that_is_away_is_named_and_what_this_machine_knows_is_shown() {
     drop(server);
     assert_eq!(state(&self::report(&other, &[])), "unknown");
 
-    // It is there again, and has not been told yet.
+    // The server is back, and does not have the decisions of the outage yet.
     let _server = Server::start_on(port);
     crate::support::eventually("the breaker lets it be asked", || lines(&frosty, &[])[0].contains("redis://"));
     let shown = lines(&frosty, &[]);
@@ -429,20 +430,20 @@ fn where_it_only_looks_on_nobody_is_told_to_have_been_stopped() {
     let report = report(&frosty, &[]);
     assert_eq!((&report["mode"], &report["totals"]), (&json!("shadow"), &json!({"guard": 2})));
     assert!(lines(&frosty, &[])[1].starts_with("SHADOW: "));
-    // Whoever looks without the mode sees no engine that died.
+    // Without the mode, no dead engine is shown.
     let enforced = frosty.config(r#"{"stop": {"min_interval": "1h"}}"#);
     assert_eq!(self::report(&enforced, &[])["totals"], json!({"stopped": 2}));
 }
 
 #[test]
 fn the_status_line_waits_for_nobody() {
-    // A server that takes connections and says nothing, and a client that never closes its pipe.
+    // A server that accepts connections and sends nothing, and a client that never closes its pipe.
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", mute.local_addr().unwrap());
     let frosty = Frosty::bare().var("FROSTY_STORE", &url);
     let answer = frosty.run(&["statusline"], br#"{"session_id": "a"}"#);
     assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), "❄ store away\n"));
-    // Who would not be continued is not told either.
+    // A session that would not be continued prints nothing either.
     let frosty = frosty.config(r#"{"arm": "manual"}"#);
     assert_eq!(frosty.run(&["statusline"], br#"{"session_id": "a"}"#).stdout, "");
 
@@ -484,7 +485,7 @@ impl Watch {
         Self { script, keys, seen }
     }
 
-    /// What the last whole frame shows, line by line.
+    /// Returns the last whole frame, line by line.
     fn frame(&self) -> Vec<String> {
         let seen = self.seen.lock().unwrap();
         let frame = seen.split("\u{1b}[H").filter(|f| f.contains("\u{1b}[J")).last().unwrap_or_default();
@@ -517,7 +518,7 @@ impl Drop for Watch {
     }
 }
 
-/// What a command draws on a terminal that is so wide.
+/// Returns the output of a command on a terminal of this width.
 fn on_a_terminal(frosty: &Frosty, args: &[&str], columns: usize) -> Vec<String> {
     let line = format!("stty rows 50 cols {columns}; exec {} {}", env!("CARGO_BIN_EXE_frosty"), args.join(" "));
     let mut command = frosty.command_of("script".as_ref(), &["-qec", &line, "/dev/null"]);
@@ -571,7 +572,7 @@ fn what_the_server_counts_is_unknown_while_it_is_away() {
         |session: &str| frosty.run(&["statusline"], format!(r#"{{"session_id":"{session}"}}"#).as_bytes()).stdout;
     assert!(line("s").contains("4 left"), "{}", line("s"));
     drop(server);
-    // Decided by this machine, whose own count is another.
+    // Decided by this machine, which has another count.
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     let away = line("s");
     assert!(away.contains("store away") && !away.contains("left") && !away.contains("in a row"), "{away}");

@@ -1,6 +1,6 @@
-//! A server that cannot decide: whatever it answers but a verdict, the embedded store decides in its place, in time, with a line
-//! that names the cure; its first answer closes the guard.
-//! Real servers where a real server can be brought to say it; a plain socket for what no server says.
+//! A server that cannot decide: whatever its reply, the embedded store decides in its place, in time, with a line
+//! that names the cure; the server's first reply starts the minimum interval.
+//! Real servers for the replies of real servers; a plain socket for all others.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -45,7 +45,7 @@ fn says(pieces: &'static [&'static [u8]], pause: Duration) -> String {
     url
 }
 
-/// A way to a server on which each commit gets this answer and does not arrive.
+/// A proxy to a server on which each commit gets this reply and does not arrive.
 fn forges(server: &Server, answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (url, port) = (format!("redis://{}", listener.local_addr().unwrap()), server.port);
@@ -74,8 +74,8 @@ fn asked(url: &str) -> Answer {
     Frosty::new().var("FROSTY_STORE", url).hook(&stop("s"))
 }
 
-/// The server decides: a new session is admitted, which no stand-in for a server does. Each attempt is another session's, so
-/// that an answer that came too late on a busy machine spoils none.
+/// The server decides: a new session is admitted, which the embedded store in its place never does. Each attempt is
+/// another session's, so that a late reply on a busy machine spoils none.
 fn admits(url: &str) {
     let attempts = std::cell::Cell::new(0);
     eventually("the server decides", || {
@@ -95,7 +95,7 @@ fn errors_of_a_real_server() {
     let right = format!("redis://:hunter2secret@127.0.0.1:{}", server.port);
     admits(&right);
 
-    // Nothing is decided as somebody else or somewhere else: a login or a database that fails ends the call.
+    // Nothing is decided as another user or in another database: a failed login or `SELECT` ends the call.
     let open = Server::start();
     told(&asked(&format!("redis://:secret@127.0.0.1:{}", open.port)), &["without any password", "unset"]);
     told(&asked(&format!("redis://127.0.0.1:{}/99", open.port)), &["DB index", "/0"]);
@@ -138,7 +138,7 @@ fn errors_that_are_spoken_by_a_socket() {
     ] {
         told(&asked(&forges(&server, answer)), &[word]);
     }
-    // One word for all that was asked, and then silence.
+    // One reply for all commands, and then silence.
     for (bytes, word) in [
         (&[b"-LOADING Redis is loading the dataset in memory\r\n" as &[u8]] as &'static [&'static [u8]], "LOADING"),
         (&[b"-WRONGTYPE Operation against a key\r\n"], "WRONGTYPE"),
@@ -179,7 +179,7 @@ fn what_is_no_verdict() {
         b"*1\r\n$4\r\ndone\r\n",
         b"*2\r\n$4\r\ndone\r\n$1\r\n0\r\n",
         b"*3\r\n$4\r\ndone\r\n:0\r\n$0\r\n\r\n",
-        // Whole, but no word of the script.
+        // A whole reply, but not of the script.
         b"*3\r\n$5\r\nadmit\r\n$1\r\n0\r\n$0\r\n\r\n",
         b"*3\r\n$5\r\ndone \r\n$1\r\n0\r\n$0\r\n\r\n",
         b"*4\r\n$4\r\ndone\r\n$1\r\n0\r\n$0\r\n\r\n$0\r\n\r\n",
@@ -189,8 +189,8 @@ fn what_is_no_verdict() {
     }
 }
 
-/// A damaged document is kept for a person to look at, and noted. Its past is unknown: the server decides with a limit closed,
-/// and never as if nothing had been.
+/// A damaged document is kept for inspection, and noted. Its past is unknown: the server decides with a closed limit,
+/// never as after a clean start.
 fn is_set_aside(damaged: &[&[u8]]) {
     let server = Server::start();
     let mut con = server.connection();
@@ -345,7 +345,8 @@ fn a_password_file() {
     assert!(!journal.contains("hunter2secret"));
 }
 
-/// `auto`: nobody on port 18000 and none ever reached is the embedded store, quietly; afterwards it is a fault.
+/// `auto`: with no server on port 18000, and none ever reached, the embedded store decides silently; afterwards it is a
+/// fault.
 ///
 /// The port is the product's own, so the test runs in a network namespace where nothing else can have it.
 #[test]
@@ -384,8 +385,8 @@ ask third
     assert!(lines[5].starts_with("third 0 frosty: degraded,"), "{lines:?}");
 }
 
-/// `auto`, and something silent listens on port 18000 that is no store: it costs one hook its budget, and not every one.
-/// The answer of a refusal was lost, and the same request is sent again: it is refused once more, and has one entry.
+/// `auto`, and a silent program on port 18000 that is no store: it costs one hook its budget, and not every one.
+/// The reply to a refusal was lost, and the same request is sent again: it is refused once more, and has one entry.
 #[test]
 fn a_refusal_that_is_sent_again_has_one_entry() {
     let server = Server::start();
@@ -469,8 +470,8 @@ kill $pid; wait $pid
     assert_eq!(text, "rest done\nwoke s\nengine 2\n", "{output:?}");
 }
 
-/// The prompt of an admission is the agent's to read: that the embedded store decided stands in the journal alone. A refusal
-/// says it on stderr.
+/// The agent reads the prompt of an admission: a decision of the embedded store is shown in the journal alone. A
+/// refusal reports it on stderr.
 #[test]
 fn an_admission_by_the_embedded_store_has_no_degraded_line() {
     let frosty = Frosty::new()
@@ -492,8 +493,8 @@ fn an_admission_by_the_embedded_store_has_no_degraded_line() {
     );
 }
 
-/// A server behind a narrow window. Once it is stuck it reads no more than the beginning of a commit until `resumed`; then it
-/// sends how much of the rest arrived, and how the connection ended.
+/// A server behind a narrow window. Once it is stuck it reads no more than the beginning of a commit until `resumed`;
+/// then it sends how much of the rest arrived, and how the connection ended.
 fn stuck_server(
     server: &Server,
     stuck: &Arc<AtomicBool>,
@@ -541,7 +542,8 @@ fn stuck_server(
 /// How much longer than its state a document is made.
 const PADDING: usize = 50_000;
 
-/// What is asked is given up with its connection: the kernel, which holds most of it, sends none of it once others decided.
+/// A request is given up with its connection: the kernel, which has most of it, sends none of it once another store
+/// decided.
 #[test]
 fn what_is_given_up_is_not_sent_later() {
     let server = Server::start();
@@ -553,11 +555,11 @@ fn what_is_given_up_is_not_sent_later() {
         frosty.hook(&stop("s"));
         frosty.journal().is_empty()
     });
-    // A commit that no window holds: what is not known in a document is carried over.
+    // A commit larger than any window: unknown fields of a document are carried over.
     let padding = "x".repeat(PADDING);
     documents::change(&mut server.connection(), &documents::scope("s"), &serde_json::json!({"padding": padding}));
     stuck.store(true, Ordering::SeqCst);
-    // The first is asked of the server that is known, the second of one that is tried again.
+    // The first request is for a server that is known, the second for one that is tried again.
     for way in ["asked", "tried again"] {
         let answer = frosty.hook(&stop("s"));
         answer.stands_down_saying(&["degraded"]);
@@ -569,7 +571,7 @@ fn what_is_given_up_is_not_sent_later() {
     }
 }
 
-/// Runs a script where port 18000, the product's own, is nobody else's. `$FROSTY` is the program, `$DIR` a scratch folder.
+/// Runs a script where port 18000, the product's own, is free. `$FROSTY` is the program, `$DIR` a scratch directory.
 fn in_a_network_of_its_own(frosty: &Frosty, text: &str) -> std::process::Output {
     let dir = tempfile::TempDir::new().unwrap();
     let script = dir.path().join("story.sh");

@@ -1,5 +1,5 @@
-//! Random histories of several writers at once, each on its own connection: what both stores committed, in their order, keeps every
-//! limit of the policy. The order and the times are the store's own.
+//! Random histories of several writers at once, each on its own connection: the commits of both stores, in their order,
+//! keep every limit of the policy. The order and the times are the store's own.
 
 use std::collections::HashMap;
 use std::thread;
@@ -122,7 +122,7 @@ fn keeps(times: &[Ms], quotas: &[Quota], what: &str) {
     }
 }
 
-/// No continuation of a held scope is committed between its hold and the end or the release of that.
+/// No continuation of a held scope is committed between its hold and the end or the release of the hold.
 fn holds_hold(journal: &[Value]) {
     let mut held: HashMap<String, Ms> = HashMap::new();
     for entry in journal {
@@ -174,7 +174,8 @@ fn what_several_writers_commit_keeps_every_limit() {
     }
 }
 
-/// A window that is nearly full refuses nothing by itself while the guard is open: what a quota refuses stays refused by the quota.
+/// A window that is nearly full refuses nothing by itself after the minimum interval: a quota's refusal stays the
+/// quota's.
 #[test]
 fn a_used_up_quota_is_the_reason_though_the_window_is_nearly_full() {
     for mut place in Place::both() {

@@ -1,4 +1,4 @@
-//! `frosty log`, `frosty explain` and `frosty check`: what was asked and answered, in words, from either store.
+//! Tests `frosty log`, `frosty explain` and `frosty check`: requests and verdicts in words, from either store.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,7 +49,7 @@ method of the account",
             assert!(time.trim().matches(':').count() == 2, "{line}");
             assert!(told == tail || tail.ends_with("back in "), "{line}");
         }
-        // Narrowed, and no longer than asked for.
+        // Narrowed, and no longer than requested.
         assert_eq!(lines(&place.run(&["log", "--reason", "admitted"])), shown[..1]);
         assert_eq!(lines(&place.run(&["log", "-n", "1"])), shown[3..]);
         assert_eq!(lines(&place.run(&["log", "--scope", "one", "-n", "1"])), shown[1..2]);
@@ -75,7 +75,7 @@ fn who_is_meant_and_what_cannot_be() {
         for whom in ["one", "seat 1", "seat%201", "willy"] {
             assert_eq!(lines(&place.run(&["log", "--scope", whom])).len(), 1, "{whom}");
         }
-        // Whoever has ended is known by the same names.
+        // Ended sessions are known by the same names.
         place.event("one", "SessionEnd", "");
         assert_eq!(lines(&place.run(&["log", "--scope", "willy"])).len(), 2);
         let told = place.run(&["explain", "willy"]);
@@ -180,7 +180,7 @@ fn a_long_stream_that_is_shared_is_read_in_pages() {
     assert_eq!(numbers, (1..=2500).filter(|n| n % 5 != 0).collect::<Vec<_>>());
 }
 
-/// A command that goes on, and the lines of its two outputs.
+/// A running command, and the lines of its two outputs.
 struct Going {
     child: Child,
     out: Receiver<String>,
@@ -249,7 +249,7 @@ fn followed_across_a_failover_there_and_back_nothing_is_lost_or_told_twice() {
         frosty.hook(&stop(session));
     }
     assert_eq!(log.sessions(3), ["a", "b", "c"]);
-    // What was decided here is told once, though it is in the files and will be in the stream.
+    // A decision made here is shown once, though it is in the files and will be in the stream.
     let server = Server::start_on(port);
     log.says("is back");
     let shipped = || {
@@ -270,7 +270,7 @@ fn followed_across_a_failover_there_and_back_nothing_is_lost_or_told_twice() {
         }
     }
     assert!(seen.iter().all(|s| s == "late" || s == "last"), "told twice: {seen:?}");
-    // Read anew, each is there once: shipped or not.
+    // Read anew, each is shown once: sent or not.
     let all = objects(&frosty.run(&["log", "--json", "-n", "1000"], b""));
     let count = |session: &str| all.iter().filter(|e| e["session"] == session).count();
     assert_eq!(["a", "b", "c", "last"].map(count), [1; 4], "{all:?}");
@@ -286,7 +286,7 @@ fn followed_from_a_server_that_is_away_only_what_was_asked_for_is_told() {
     let port = crate::support::free_port();
     let frosty =
         Frosty::new().config(crate::support::place::POLICY).var("FROSTY_STORE", &format!("redis://127.0.0.1:{port}"));
-    // More than is read to show one, and all of it will be shipped.
+    // More than is read to show one, and all of it will be sent.
     let old = |n: u64| entry(1000, n, &"x".repeat(300)).replacen('{', "{\"degraded\":1,", 1);
     fs::create_dir_all(frosty.state().join("default")).unwrap();
     fs::write(frosty.state().join("default/journal.jsonl"), (0..400).map(old).collect::<String>()).unwrap();
@@ -358,14 +358,14 @@ fn a_server_that_says_nothing_keeps_nothing_from_who_follows() {
 fn ctrl_c_ends_it_as_it_ends_tail() {
     for place in Place::both() {
         place.frosty.hook(&stop("one"));
-        // What runs in the background of a shell is started with the signal ignored, and so would this be.
+        // A shell starts background processes with the signal ignored, and would start this one so.
         let mut command = place.frosty.command_of(Path::new("env"), &["--default-signal=INT"]);
         command.arg(env!("CARGO_BIN_EXE_frosty")).args(["log", "-f", "--json"]);
         let mut log = Going::start(command);
         assert_eq!(log.sessions(1), ["one"]);
         let pid = rustix::process::Pid::from_raw(i32::try_from(log.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        // What a shell calls 130.
+        // The exit code 130 of a shell.
         assert_eq!(log.child.wait().unwrap().signal(), Some(2));
         assert_eq!(log.err.iter().next(), None);
     }
@@ -377,7 +377,7 @@ fn what_is_not_shipped_yet_is_merged_in_and_what_never_will_be_too() {
     let frosty = Frosty::on(&server).config(crate::support::place::POLICY);
     frosty.hook(&stop("at-the-server"));
     frosty.hook("no payload");
-    // As a stand-in leaves it before the next ask ships it.
+    // The state of a server in an outage before the next request sends it.
     let journal = frosty.state().join("default/journal.jsonl");
     let mut line: Value = serde_json::from_str(&entry(crate::support::T0, 7, "")).unwrap();
     line["degraded"] = 1.into();
@@ -394,7 +394,7 @@ fn what_is_not_shipped_yet_is_merged_in_and_what_never_will_be_too() {
     known["unshipped"] = json!({"at": at, "journal": ""});
     fs::write(&record, known.to_string()).unwrap();
     assert_eq!(told(&frosty), ["at-the-server admitted", " bad_input", "here cooldown"]);
-    // Shipped, but that is not noted yet.
+    // Sent, but not noted yet.
     let mut con = server.connection();
     let mut add = redis::cmd("XADD");
     add.arg("torch.continuous.ops").arg("*");
@@ -457,7 +457,7 @@ fn a_failed_turn_is_explained_with_its_error_and_remedy_by_either_engine() {
     }
 }
 
-/// What is shown in place of an id is never a bare one where more is known.
+/// A bare id is never shown if a name is known.
 #[test]
 fn sessions_are_shown_by_their_names() {
     let id = "3f2a9c1e-0000-4000-8000-000000000001";
@@ -528,7 +528,7 @@ fn check(frosty: &Frosty, payload: &str) -> Value {
     serde_json::from_str(&answer.stdout).unwrap()
 }
 
-/// Limits that no time ends while a test runs: what was said a moment ago still stands.
+/// Limits that no time ends during a test: an earlier answer is still true.
 const LIMITS: [&str; 2] = [
     r#"{"stop": {"min_interval": "1h", "burst": {"limit": 3, "window": "1h"}}, "compact": {"burst": {"limit": 2, "window": "1h"}}}"#,
     r#"{"stop": {"min_interval": "0s", "burst": null, "quotas": [{"limit": 3, "per": "1h"}]}, "fleet_quotas": [{"limit": 9, "per": "1h"}]}"#,
@@ -545,7 +545,7 @@ fn what_check_says_is_what_the_hook_then_does() {
     for (limits, place) in LIMITS.into_iter().flat_map(|limits| Place::both().map(|place| (limits, place))) {
         let place = Place { frosty: place.frosty.config(limits), server: place.server };
         for step in 0..40 {
-            // A new seat now and then: in the old one a door is closed for good.
+            // A new scope now and then: the old one may be refused for good.
             let session = format!("s{}", step / 8);
             let event =
                 |event: &str, more: &str| format!(r#"{{"session_id":"{session}","hook_event_name":"{event}"{more}}}"#);
@@ -646,7 +646,7 @@ fn check_where_nothing_would_be_asked() {
         waiting.stdout.starts_with("would_exit: none, it would wait\nverdict: refuse\nreason: done\n"),
         "{waiting:?}"
     );
-    // An API error asks nothing, and is booked all the same.
+    // An API error requests nothing, and is booked all the same.
     for (error, why) in [
         ("overloaded", "the API error is booked: the cooldown after API errors is open"),
         ("billing_error", "the API error is booked: held by api: billing_error: add credit"),
@@ -692,7 +692,7 @@ fn check_tells_what_a_stand_in_would_do() {
     assert_eq!(frosty.journal().last().unwrap()["reason"], "min_interval");
 }
 
-/// Where the first process asks for the end of none but its own children, as in many containers.
+/// Runs where the first process reaps only its own children, as in many containers.
 #[test]
 fn what_tells_leaves_no_zombie_where_nobody_reaps() {
     let frosty = Frosty::embedded();

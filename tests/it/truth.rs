@@ -1,4 +1,4 @@
-//! With each error that a server can give, the commands that only look show what `frosty hook` does, change nothing, and
+//! With each error of a server, the reading commands show the same as `frosty hook` does, change nothing, and
 //! `frosty doctor` fails with the remedy.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ enum Decides {
     Server,
     /// The embedded store, and a breaker keeps the next hooks from the server.
     Files,
-    /// The embedded store, for one scope or for stops alone.
+    /// The embedded store, for one scope or for Stop events alone.
     FilesForScope,
 }
 use Decides::{Files, FilesForScope, Server as TheServer};
@@ -42,7 +42,7 @@ struct Case {
     decides: Decides,
     /// The budget of a hook; a long one where no answer is waited for in vain.
     budget: &'static str,
-    /// What `frosty doctor` finds, and a part of the command that it gives.
+    /// The finding of `frosty doctor`, and a part of its command.
     doctor: [&'static str; 2],
 }
 
@@ -185,7 +185,7 @@ fn beside_a_server_that_is_full_nothing_is_decided() {
     let store = check("store").unwrap();
     assert!(store["state"] == "fail" && store["cure"].as_str().unwrap().contains(cure), "{store}");
     assert_eq!(check("stand-in"), None, "{report}");
-    // What asks for nothing is kept until there is room.
+    // An event without a request is kept until the server accepts it.
     let ended = stage.frosty.hook(r#"{"session_id":"s","hook_event_name":"SessionEnd","reason":"clear"}"#);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let admin = stage.admin.as_mut().unwrap();
@@ -202,7 +202,7 @@ fn beside_a_server_that_is_full_nothing_is_decided() {
     assert_eq!(ends, 1);
 }
 
-/// A store with its administrator, and what was brought before it.
+/// A store with its administrator, and the proxy before it.
 struct Stage {
     frosty: Frosty,
     server: Server,
@@ -244,7 +244,7 @@ impl Stage {
         }
     }
 
-    /// Runs a command that only looks: no file may change.
+    /// Runs a reading command: no file may change.
     fn looks(&self, args: &[&str], stdin: &str) -> Answer {
         let before = files(self.frosty.home.path());
         let answer = self.frosty.run(args, stdin.as_bytes());
@@ -258,13 +258,13 @@ impl Stage {
         serde_json::from_str(&answer.stdout).unwrap()
     }
 
-    /// What `check` says is what the hook does then.
+    /// The verdict of `check` is the next verdict of the hook.
     fn check_and_hook(&self, case: &Case) -> Value {
         let check = self.check();
         let entries = self.frosty.journal().len();
         let hook = self.frosty.hook(&stop("s"));
-        // Its question may have been admitted there, and only the answer be lost: that closes the guard once more.
-        // It is asked or not, by the time at which the breaker lets it.
+        // Its request may have been admitted there with a lost reply: that starts the minimum interval once more.
+        // The server is contacted or not, by the time at which the breaker permits it.
         if case.name == "cut_in_the_reply" && check["reason"] == "admitted" && hook.code == Some(0) {
             return check;
         }
@@ -326,7 +326,7 @@ fn play(case: &Case) {
     people(&stage, case);
 }
 
-/// What people are shown.
+/// Compares the commands for people.
 fn people(stage: &Stage, case: &Case) {
     let status = stage.looks(&["status", "--json"], "");
     let report: Value = serde_json::from_str(&status.stdout).unwrap_or_else(|e| panic!("{e}: {status:?}"));
@@ -356,7 +356,7 @@ fn people(stage: &Stage, case: &Case) {
     assert_eq!(woke.stderr.contains("the server is away"), matches!(case.decides, Files), "{woke:?}");
 }
 
-/// It fails where the server does not decide, with what mends that.
+/// It fails if the server does not decide, with the cure.
 fn doctor(stage: &Stage, case: &Case) {
     let answer = stage.looks(&["doctor", "--json"], "");
     let report: Value = serde_json::from_str(&answer.stdout).unwrap();

@@ -1,4 +1,4 @@
-//! The waiting engine as a process, on both stores: what it waits for, what ends its wait, and what it leaves behind.
+//! Tests the waiting engine as a process, on both stores: what it waits for, what ends its wait, and what remains.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use crate::support::place::{POLICY, Place, goes_on, leaves_silently};
 use crate::support::{Engine, Frosty, Server, documents, eventually, stop, stop_saying};
 use redis::Connection;
 
-/// The round trips of a stop until its engine listens: two for the verdict, two to subscribe, and the look.
+/// The round trips of a Stop event until its engine listens: two for the verdict, two to subscribe, and the look.
 const LISTENS: u32 = 5;
 
 #[test]
@@ -93,7 +93,7 @@ fn sigterm_ends_it_at_once_and_leaves_nothing() {
     }
 }
 
-/// A parent that dies by SIGKILL: the engine goes without an ask.
+/// A parent that dies by SIGKILL: the engine exits without a request.
 #[test]
 fn it_does_not_outlive_its_parent() {
     for place in Place::both() {
@@ -194,7 +194,7 @@ fn unattended_sessions_are_left_alone_unless_they_ask_for_it() {
         };
         let place = place.var("FROSTY_ON", "print").var("CLAUDE_CODE_SESSION_ATTENDED", "0");
         goes_on(&place.wait("s", "on it").answer());
-        // Nobody waits for an agent that is done, and no longer than print_wait for any other.
+        // No engine waits for an agent that is done in print mode, and no longer than print_wait for any other.
         leaves_silently(&place.wait("s", "frosty: done").answer());
         place.event("s", "UserPromptSubmit", r#","prompt":"hi""#);
         leaves_silently(&place.wait("s", "frosty: next_check 1h").answer());
@@ -212,7 +212,7 @@ fn before_its_end_a_wait_is_renewed_or_journaled() {
         let answer = short("s", "frosty: done").answer();
         goes_on(&answer);
         assert!(answer.stderr.lines().count() == 1 && answer.stderr.contains("renews its wait"), "{answer:?}");
-        // The rest goes on.
+        // The rest continues.
         let mut engine = place.resting("s", "nothing to do");
         assert_eq!(place.reasons("s").last().unwrap(), "done");
         assert!(engine.is_waiting());
@@ -254,7 +254,7 @@ fn a_server_that_goes_and_comes_back_is_ridden_out() {
     assert_eq!((admitted.len(), &admitted[0]["store"]), (1, &"embedded".into()), "{decided:?}");
     assert_eq!(admitted[0]["degraded"], 1);
 
-    // One that rests longer than the outage goes back to the server, even if that has lost its data, and hears it there.
+    // One that rests longer than the outage returns to the server, even if that has lost its data, and is woken there.
     let place = Place { frosty, server: Some(Server::start_on(port)) };
     let mut engine = place.resting("t", "frosty: next_check 1h");
     let Place { frosty, server } = place;
@@ -268,7 +268,7 @@ fn a_server_that_goes_and_comes_back_is_ridden_out() {
     goes_on(&engine.answer());
 }
 
-/// Two stops of one session while no server is there: the later one has it, and the server is told when it comes.
+/// Two Stop events of one session during an outage: the later one has it, and the server gets it when it is back.
 #[test]
 fn a_server_that_is_away_at_the_stop() {
     let port = crate::support::free_port();
@@ -301,7 +301,7 @@ fn it_holds_one_connection_and_looks_at_most_once_a_second() {
     let more = looks(&mut con) - before;
     assert!((1..=6).contains(&more), "{more} looks in 6 s");
     assert!(engine.is_waiting());
-    // The stop, the looks, the wake-up that it sends, and the request that this leads to.
+    // The Stop event, the looks, the wake-up that it sends, and the request that this causes.
     redis::cmd("PUBLISH").arg("frosty.wake.s").arg("now").query::<()>(&mut con).unwrap();
     assert_eq!(engine.answer().code, Some(2));
     assert_eq!(figure(&mut con, "stats", "total_connections_received:") - taken, 1);

@@ -1,4 +1,5 @@
-//! The waiting engine when something is wrong: a server that refuses, forgets, lies or is away, signals, odd keys.
+//! The waiting engine under faults: a server that refuses, loses data, replies falsely or is unreachable, signals, odd
+//! keys.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -111,7 +112,7 @@ fn a_hold_with_an_end_that_is_none_is_not_asked_about_without_end() {
     for (until, reason) in [
         (json!(9_999_999_999_999_999_i64), "hold"),
         (json!(i64::MAX), "hold"),
-        // What no end can be: the document is damaged, and its past unknown.
+        // An impossible end: the document is damaged, and its past unknown.
         (json!(u64::MAX), "cooldown"),
         (json!("+99"), "cooldown"),
         (json!("soon"), "cooldown"),
@@ -143,13 +144,13 @@ fn notifications_without_end_are_not_looked_at_without_end() {
         redis::cmd("PUBLISH").arg("frosty.wake.{default}:scope:s").arg("hold").query::<()>(&mut con).unwrap();
         std::thread::sleep(Duration::from_millis(5));
     }
-    // One TIME for a look and one for each wake-up that was told.
+    // One TIME for a look and one for each wake-up that was sent.
     let looks = calls(&mut con, "time") - before;
     assert!((2..=20).contains(&looks), "{looks}");
     assert!(engine.is_waiting());
 }
 
-/// Servers that answer at once, always the same: none is asked in haste.
+/// Servers that reply at once, always the same: none gets requests in haste.
 #[test]
 fn a_server_that_talks_nonsense_is_asked_ever_more_slowly() {
     for answer in [
@@ -198,8 +199,8 @@ fn a_signal_while_the_store_is_away_does_not_make_it_spin() {
     assert!(engine.is_waiting() && used(engine.pid()) < 50, "{} hundredths", used(engine.pid()));
 }
 
-/// A server before which the first connection is cut after so many answers, before or after what it sent next reached the
-/// server.
+/// A server before which the first connection is cut after so many answers, before or after what it sent next reached
+/// the server.
 fn cutting(server: &Server, answers: usize, delivers: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (url, port) = (format!("redis://{}", listener.local_addr().unwrap()), server.port);
@@ -239,7 +240,7 @@ fn a_stop_whose_answer_was_lost_keeps_its_engine_whatever_the_clocks_say() {
         redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
         // The script is known, so that what is delivered decides.
         Frosty::on(&server).hook(r#"{"session_id":"other","hook_event_name":"Stop"}"#);
-        // A fence from a machine whose clock is an hour ahead.
+        // A fence from a machine with a clock that is an hour ahead.
         let ahead = frosty::clock::host_ms() + 3_600_000;
         documents::write(&mut con, &documents::session("s"), &json!({"fence": ahead}));
         let home = frosty(&cutting(&server, answers, delivers));
@@ -280,7 +281,7 @@ fn in_files_a_session_that_moves_to_another_seat_takes_its_engine_along() {
     assert_eq!(engine.answer().code, Some(0));
 }
 
-/// A mark of an earlier outage, whatever clock it was made by, sends no later engine away.
+/// A mark of an earlier outage ends no later engine, whatever clock it was made by.
 #[test]
 fn an_old_mark_does_not_concern_a_new_engine() {
     let port = crate::support::free_port();
@@ -293,7 +294,7 @@ fn an_old_mark_does_not_concern_a_new_engine() {
     assert_eq!(Engine::start(&frosty, &stop_saying("s", "on it")).answer().code, Some(2));
 }
 
-/// What a server whose clock stands still answers to the questions of a step; empty to anything else.
+/// The replies of a server with a stopped clock to the reads of a step; empty to anything else.
 fn frozen(call: &str) -> String {
     let now = 1_800_000_000_000_i64;
     let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
@@ -315,10 +316,11 @@ fn frozen(call: &str) -> String {
     words.iter().enumerate().map(answer).collect()
 }
 
-/// Answers that no server gives: a commit without one, a refusal that is over at once.
+/// Replies that no server gives: a commit without one, a refusal that is over at once.
 #[test]
 fn answers_that_are_none_are_not_asked_for_without_end() {
-    // A commit's answer that is none, and a cooldown that always ends in a millisecond, for the server's clock stands still.
+    // An invalid reply to a commit, and a cooldown that always ends in a millisecond, because the server's clock does
+    // not move.
     for (committed, least) in [("$5\r\nready\r\n", 1), ("*3\r\n$4\r\ndone\r\n$13\r\n1800000000000\r\n$0\r\n\r\n", 2)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -338,7 +340,7 @@ fn answers_that_are_none_are_not_asked_for_without_end() {
                         } else {
                             frozen(&call)
                         };
-                        // Nothing else does it answer.
+                        // It replies to nothing else.
                         if answer.is_empty() || client.write_all(answer.as_bytes()).is_err() {
                             break;
                         }
@@ -349,7 +351,8 @@ fn answers_that_are_none_are_not_asked_for_without_end() {
         let home = frosty(&url);
         let mut engine = Engine::start(&home, &stop_saying("s", DONE));
         let asked = || asked.load(std::sync::atomic::Ordering::SeqCst);
-        // What is no answer is asked for again as a server that is away is: the embedded store decides meanwhile.
+        // After an invalid reply the engine retries as with an unreachable server: the embedded store decides
+        // meanwhile.
         eventually("it is asked for again", || asked() >= least);
         let before = asked();
         std::thread::sleep(Duration::from_secs(3));
@@ -372,7 +375,7 @@ fn an_admission_that_comes_late_is_not_used() {
     assert!(engine.is_waiting(), "{:?} {:?}", engine.answer(), frosty.journal());
 }
 
-/// An engine of the old seat that asks after the session has moved neither goes on nor takes the session back.
+/// An engine of the old scope with a request after the session has moved neither continues nor takes the session back.
 #[test]
 fn in_files_an_ask_from_a_seat_that_was_left_is_superseded() {
     let old = Frosty::embedded().config(POLICY).var("FROSTY_SCOPE", "old");
@@ -418,7 +421,7 @@ fn a_client_of_an_impossible_number_is_nobody() {
     }
 }
 
-/// Who dies tells nobody: an engine beside it finds it out within its minute, and has the commands told.
+/// A killed engine sends nothing: an engine beside it finds out within its minute, and runs the commands.
 #[test]
 fn an_engine_that_was_killed_is_found_by_one_that_waits() {
     let frosty = Frosty::embedded();
@@ -487,7 +490,7 @@ fn an_engine_that_asks_often_keeps_one_connection() {
     for asked in 1..5 {
         let before = reasons(&mut con, "s").len();
         let fence = documents::read(&mut con, &key)["fence"].as_i64().unwrap();
-        // An older fence than its own makes it tell its stop again.
+        // An older fence than its own makes it send its Stop event again.
         let older = json!({"rest": {"kind": "done", "since": 0}, "fence": fence - 1});
         documents::change(&mut con, &key, &older);
         eventually(&format!("it asked {asked} times more"), || reasons(&mut con, "s").len() > before);
@@ -512,7 +515,7 @@ fn a_proxy_that_cuts_what_is_idle_costs_no_more_than_a_connection_in_ten_seconds
     wakes(&home, engine);
 }
 
-/// A proxy that cuts a connection over which nothing came for so long.
+/// A proxy that closes a connection after so long a silence.
 fn impatient(server: &Server, idle: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! Wake-ups and releases on both stores: who is meant, what is told, and what they end.
+//! Wake-ups and releases on both stores: which sessions they mean, their output, and their effect.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn a_wake_up_before_the_rest_is_not_lost_even_if_the_turn_says_done() {
         let answer = place.wait("s", "frosty: done").answer();
         goes_on(&answer);
         assert!(answer.stderr.ends_with("with this note: one\ntwo\n"), "{answer:?}");
-        // The admission answered it.
+        // The admission cleared it.
         let mut engine = place.resting("s", "frosty: done");
         assert!(engine.is_waiting());
     }
@@ -131,7 +131,7 @@ fn a_plain_publish_wakes_with_its_text() {
 #[test]
 fn a_wake_up_ends_no_cooldown_and_no_hold() {
     for place in Place::both() {
-        // Two plain stops at once and a third: a cooldown of a minute.
+        // Two plain Stop events at once and a third: a cooldown of a minute.
         for _ in 0..3 {
             place.frosty.hook(&stop("s"));
         }
@@ -178,8 +178,8 @@ fn start(place: &Place, id: &str, project: &str, file: Option<&str>) {
     assert_eq!(crate::support::feed(command, payload.as_bytes()).code, Some(0));
 }
 
-/// Every command that names a session takes the same words for it, shows it by the same name, and does nothing for a word
-/// that names none.
+/// Every command that names a session accepts the same words for it, shows it by the same name, and does nothing for a
+/// word that names none.
 #[test]
 fn every_command_takes_the_same_words() {
     for place in Place::both() {
@@ -263,7 +263,8 @@ fn a_release_ends_an_api_cooldown_that_an_engine_waits_out() {
     }
 }
 
-/// A full-screen dialog was open: the client delivers the wake-up when it closes, and two calls must not follow at once.
+/// A full-screen dialog was open: the client delivers the wake-up when it closes, and two calls must not follow at
+/// once.
 #[test]
 fn an_admission_that_the_client_delivers_late_closes_the_guard_again() {
     for place in Place::both() {

@@ -1,4 +1,4 @@
-//! The last line against a hang: a store that never comes back costs a second and exit 0, whatever it hangs on.
+//! The watchdog: a store that never replies costs a second and exit 0, whatever it hangs on.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn a_stalled_disk_costs_a_second_and_admits_nothing() {
     let (stop, compaction) = (stop("s"), crate::support::fixture("PreCompact-auto.json"));
     for (frosty, events) in [
         (Frosty::embedded(), vec![&stop, &compaction]),
-        // What the server said for the first time is to be kept.
+        // The server's first reply is to be kept.
         (Frosty::on(&server), vec![&stop]),
         (Frosty::new().var("FROSTY_STORE", &away), vec![&stop, &compaction]),
     ] {
@@ -29,7 +29,7 @@ fn a_stalled_disk_costs_a_second_and_admits_nothing() {
             let answer = asked(&frosty, &library, event);
             assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), ""), "{answer:?}");
             assert!(answer.stderr.contains("store_down") && answer.stderr.contains("within a second"), "{answer:?}");
-            // No sooner than any deadline, and whoever waits for it does not wait for the disk.
+            // No sooner than any deadline, and a caller of it does not wait for the disk.
             assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&answer.took), "{answer:?}");
         }
     }
@@ -51,7 +51,7 @@ fn a_stalled_disk_keeps_no_engine_that_leaves_at_once() {
     assert!(answer.stderr.contains("within a second") && answer.took < Duration::from_secs(5), "{answer:?}");
 }
 
-/// What blocks the signals that would end a process.
+/// Blocks the signals that would end a process.
 fn shields(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or("0").trim().to_owned();

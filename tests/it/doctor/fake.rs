@@ -1,5 +1,5 @@
-//! A server that only says what it is told to say, for what no real one can be brought to here: a Dragonfly, an old or a
-//! loading Redis, one whose clock is wrong. It keeps to what those answer: a Dragonfly has `dragonfly_version` and
+//! A server with given replies, for states that a real one here cannot have: a Dragonfly, an old or a loading Redis,
+//! one with a wrong clock. Its replies are those of the original: a Dragonfly has `dragonfly_version` and
 //! `thread_count` in `INFO`, and serves HTTP on the same port.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What it says.
+/// The replies of the server.
 #[derive(Clone, Default)]
 pub struct Says {
     /// `INFO`.
@@ -19,15 +19,15 @@ pub struct Says {
     pub ahead: i64,
     /// The reply to `SCRIPT LOAD`, raw; by default the script is in its cache.
     pub load: Option<&'static str>,
-    /// The reply to whatever writes, raw.
+    /// The reply to every command that writes, raw.
     pub writes: Option<&'static str>,
-    /// Whether `GET /` is answered.
+    /// Whether `GET /` gets a reply.
     pub http: bool,
     /// The command at which the connection ends.
     pub ends_at: &'static str,
 }
 
-/// Starts it, and tells its URL.
+/// Starts the server, and returns its URL.
 pub fn serve(says: Says) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -94,7 +94,7 @@ fn reply(says: &Says, words: &[String]) -> String {
         },
         ["SCRIPT", "EXISTS", ..] => if says.load.is_some() { "*1\r\n:0\r\n" } else { "*1\r\n:1\r\n" }.to_owned(),
         ["SCRIPT", "LOAD", ..] => says.load.unwrap_or("$-1\r\n").to_owned(),
-        // No script has the digest of noughts.
+        // No script has a digest of zeros.
         ["EVALSHA", digest, ..] if digest.contains(|c| c != '0') => bulk("ready"),
         ["ZRANGE" | "XREVRANGE", ..] => "*0\r\n".to_owned(),
         ["SET" | "ZADD" | "XADD" | "PEXPIRE", ..] => says.writes.unwrap_or("-ERR syntax error\r\n").to_owned(),

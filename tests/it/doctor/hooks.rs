@@ -1,4 +1,4 @@
-//! What can be wrong with the registration.
+//! Tests the checks of the registration.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -74,7 +74,7 @@ fn as_a_plugin() {
     doctor(&frosty).shows("note", "hooks", &unknown);
 }
 
-/// What stands in settings comes with a cloned repository: it must not get into a command that a person pastes.
+/// Settings come with a cloned repository: their text must not get into a command that a person pastes.
 #[test]
 fn names_bring_no_command() {
     let frosty = well();
@@ -175,11 +175,11 @@ fn switched_off() {
     let frosty = well();
     register(&frosty, "user", &json!({"disableAllHooks": true}));
     doctor(&frosty).shows("FAIL", "hooks off", &["disableAllHooks is true in", "no hook runs"]);
-    // A text elsewhere in the file that was cut in the middle of a character hides nothing.
+    // Text elsewhere in the file that was cut in the middle of a character hides nothing.
     let users = frosty.home.path().join(".claude/settings.json");
     fs::write(users, r#"{"a": "\ud83d", "disableAllHooks": true}"#).unwrap();
     doctor(&frosty).shows("FAIL", "hooks off", &["disableAllHooks is true in", "no hook runs"]);
-    // The nearer file has the last word.
+    // The nearest file decides.
     register(&frosty, "local", &json!({"disableAllHooks": false}));
     doctor(&frosty).only(&["ok"]);
     register(&frosty, "local", &json!({"disableAllHooks": false, "env": {"FROSTY_DISABLE": "1", "FROSTY_FLEET": "x"}}));
@@ -274,7 +274,7 @@ fn the_program_that_is_registered() {
     doctor(&frosty).shows("note", "binary", &["but frosty on the PATH is", "-> type -a frosty"]);
 }
 
-/// What versions before the hook binary registered works, and is worth replacing.
+/// The registration of versions before the hook binary works, and is worth replacing.
 #[test]
 fn the_old_form_is_named() {
     let frosty = well();
@@ -299,7 +299,7 @@ fn a_hook_binary_that_is_missing_or_of_another_version() {
     let folder = frosty.home.path().join("own");
     fs::create_dir(&folder).unwrap();
     let (tool, hook) = (folder.join("frosty"), folder.join("frosty-hook"));
-    // By a process of its own: another test's may hold what this one has open for writing.
+    // A process of its own writes it: another test's child may hold a file open for writing that this process writes.
     assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_frosty")).arg(&tool).status().unwrap().success());
     let report = || doctor_by(&frosty, frosty.command_of(&tool, &["doctor"]));
     report().shows("warn", "binary", &["no frosty-hook beside ", "./install.sh puts both in place", "-> ls -l "]);

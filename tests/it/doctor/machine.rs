@@ -1,4 +1,5 @@
-//! What can be wrong on this machine: the client, the configuration, the switches, the state folder, tmux, the engines.
+//! Tests the checks of this machine: the client, the configuration, the switches, the state directory, tmux, the
+//! engines.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -93,12 +94,12 @@ fn switches() {
 fn a_state_folder_that_cannot_be_made() {
     let frosty = well();
     let program = frosty.home.path().join("copy");
-    // By a process of its own: another test's may hold what this one has open for writing.
+    // A process of its own writes it: another test's child may hold a file open for writing that this process writes.
     assert!(Command::new("cp").args([Path::new(env!("CARGO_BIN_EXE_frosty")), &program]).status().unwrap().success());
     let is_root = fs::metadata(&program).unwrap().uid() == 0;
     fs::set_permissions(frosty.home.path(), fs::Permissions::from_mode(if is_root { 0o755 } else { 0o555 })).unwrap();
     let plain = frosty.command_of(&program, &["doctor"]);
-    // Nobody but root may do everything.
+    // Only root may do everything.
     let mut lowered = Command::new(if is_root { "setpriv" } else { "env" });
     if is_root {
         lowered.args(["--reuid", "65534", "--clear-groups"]);
@@ -153,7 +154,7 @@ fn engines_that_are_lost() {
         engine
     };
     let (alive, lost) = (resting("alive"), resting("gone"));
-    // Without a word to anybody.
+    // No message is sent.
     drop(lost);
     let said = ["1 waiting on this machine, 1 lost", ": gone", "-> claude --resume gone"];
     doctor(&frosty).shows("warn", "engines", &said);
@@ -177,7 +178,7 @@ fn a_server_that_is_away() {
     doctor(&frosty).shows("warn", "spool", &["4096 bytes were given up"]);
 }
 
-/// 80 columns on a terminal, with colours unless they are not wanted.
+/// 80 columns on a terminal, with colours unless they are switched off.
 #[test]
 fn on_a_terminal() {
     let frosty = well();
@@ -194,7 +195,7 @@ fn on_a_terminal() {
     }
 }
 
-/// What it prints where `script` gives it a terminal.
+/// Returns the output on a terminal from `script`.
 fn on_terminal(frosty: &Frosty, no_color: &str) -> String {
     let mut command = frosty.command_of("script".as_ref(), &["-qec"]);
     command.arg(format!("{} doctor", env!("CARGO_BIN_EXE_frosty"))).arg("/dev/null").env("NO_COLOR", no_color);

@@ -1,5 +1,5 @@
-//! `frosty doctor` on each broken set-up that it knows. The line that it prints is shown by
-//! `cargo test --test it doctor:: -- --nocapture`; every call is held against the files before and after it.
+//! Runs `frosty doctor` on each broken set-up that it detects. The line that it prints is shown by
+//! `cargo test --test it doctor:: -- --nocapture`. Every call is compared with the files before and after it.
 
 mod fake;
 mod hooks;
@@ -17,7 +17,7 @@ use frosty::client_settings::owner::Engine;
 use frosty::settings::registration::{EVENTS, Registration};
 use serde_json::{Value, json};
 
-/// A home where everything is as it should be: the plain files as the store.
+/// A home without any fault, with plain files as the store.
 fn well() -> Frosty {
     let frosty = Frosty::new();
     let bin = frosty.home.path().join("bin");
@@ -36,7 +36,7 @@ fn program(frosty: &Frosty, name: &str, does: &str) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// What `frosty install` writes.
+/// Writes the settings of `frosty install`.
 fn registration(engine: Engine) -> Value {
     let frosty =
         Registration { command: env!("CARGO_BIN_EXE_frosty-hook").to_owned(), engine, manual: false, resumes: true };
@@ -55,13 +55,13 @@ fn register(frosty: &Frosty, place: &str, settings: &Value) {
     fs::write(path, settings.to_string()).unwrap();
 }
 
-/// What was printed.
+/// The output.
 struct Report {
     lines: Vec<String>,
     answer: Answer,
 }
 
-/// Every file and folder of a home, as it is.
+/// Returns every file and directory of a home.
 fn snapshot(dir: &Path) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -79,7 +79,7 @@ fn doctor(frosty: &Frosty) -> Report {
     doctor_by(frosty, frosty.command(&["doctor"]))
 }
 
-/// What every cure begins with.
+/// The beginning of every cure.
 const COMMANDS: [&str; 18] = [
     "${EDITOR:-vi}",
     "chmod",
@@ -101,7 +101,7 @@ const COMMANDS: [&str; 18] = [
     "unset",
 ];
 
-/// Runs it; whatever it finds, it changes nothing, its exit code fits its lines, and each failure has its cure.
+/// Runs the doctor: it changes nothing, its exit code fits its lines, and each failure has its cure.
 fn doctor_by(frosty: &Frosty, mut command: Command) -> Report {
     let before = snapshot(frosty.home.path());
     let started = std::time::Instant::now();
@@ -128,7 +128,7 @@ fn doctor_by(frosty: &Frosty, mut command: Command) -> Report {
 }
 
 impl Report {
-    /// The one line with this mark and name that has all of these words; it is printed.
+    /// Prints the one line with this mark and name that has all of these words.
     #[track_caller]
     fn shows(&self, mark: &str, name: &str, words: &[&str]) -> &Self {
         let head = format!("{mark:<4}  {name:<14}");

@@ -1,4 +1,4 @@
-//! What can be wrong with a server: real ones first, then what no real one can be brought to here.
+//! Tests the checks of a server: real ones first, then states that no real one here can have.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -27,7 +27,7 @@ fn digest() -> String {
     cmd("SCRIPT").arg("LOAD").arg(script).query(&mut Server::start().connection()).unwrap()
 }
 
-/// How many changes a server ever saw, and what it holds.
+/// Returns how many changes a server ever saw, and its data.
 fn changes(admin: &mut Connection) -> (String, u32) {
     let info: String = cmd("INFO").arg("persistence").query(admin).unwrap();
     let line = info.lines().find(|l| l.starts_with("rdb_changes_since_last_save")).unwrap().to_owned();
@@ -93,7 +93,7 @@ fn real_servers() {
     doctor(&on(&at)).shows("FAIL", "store", &["OOM", "its memory is full"]);
     set(&mut admin, "maxmemory", "0");
 
-    // Whom docs/stores.md makes has all that is needed, and is asked for nothing more.
+    // The user of docs/stores.md has all rights that are needed, and no check asks for more.
     let doc = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/stores.md")).unwrap();
     let rule = doc.lines().find_map(|l| l.strip_prefix("ACL SETUSER frosty ")).unwrap().replace("CHANGE-ME", SECRET);
     let rule: Vec<&str> = rule.split(' ').collect();
@@ -176,7 +176,7 @@ fn redis(info: &str) -> Says {
 fn servers_that_only_say_so() {
     for (says, mark, name, words) in [
         (redis("redis_version:6.0.16\r\n"), "FAIL", "store", &["Redis 6.0.16", "expected 6.2 or newer"][..]),
-        // What it says gets into no command.
+        // No part of its reply gets into a command.
         (
             redis("role:slave\r\nmaster_host:h;touch y\r\nmaster_port:1\r\n"),
             "FAIL",
@@ -206,7 +206,7 @@ fn servers_that_only_say_so() {
     }
 }
 
-/// As Dragonfly 1.40 tells of itself.
+/// The reply of Dragonfly 1.40.
 fn dragonfly(threads: u32, settings: &[(&'static str, &'static str)]) -> Says {
     let info = format!(
         "# Server\r\nredis_version:7.4.0\r\ndragonfly_version:df-v1.40.1\r\nredis_mode:standalone\r\n\
@@ -226,7 +226,7 @@ fn dragonflies() {
     let without = Says { http: false, ..open };
     let report = doctor(&on(&serve(without)));
     report.shows("warn", "open port", &["asks for no password, and other machines"]);
-    // It does not tell where it listens: then the system does.
+    // It does not report its address, so the system's list is used.
     let closed = doctor(&on(&serve(dragonfly(1, &[]))));
     closed.shows("ok", "open port", &["only this machine reaches it"]);
 

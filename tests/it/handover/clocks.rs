@@ -11,7 +11,7 @@ use crate::support::{Answer, Frosty, Server, feed, library, stop};
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 
-/// A hook whose wall clock is so many seconds from the true one.
+/// Runs a hook with a wall clock that is so many seconds from the true one.
 fn at(frosty: &Frosty, seconds: i64, payload: &str) -> Answer {
     static LIBRARY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, library) = LIBRARY.get_or_init(|| {
@@ -26,7 +26,7 @@ fn at(frosty: &Frosty, seconds: i64, payload: &str) -> Answer {
     feed(command, payload.as_bytes())
 }
 
-/// The clock is lent at all: what is journaled bears it.
+/// The changed clock works at all: the journal has its times.
 #[test]
 fn a_hook_can_be_lent_another_clock() {
     let frosty = Frosty::embedded();
@@ -80,7 +80,7 @@ fn a_stepped_clock_starves_nobody() {
     assert!(bad.is_empty(), "{bad:?}");
 }
 
-/// The same with what closes doors: an API cooldown that began here.
+/// The same with an API cooldown that began here.
 #[test]
 fn a_cooldown_of_an_outage_keeps_its_length_whatever_the_clock_does() {
     let mut bad = Vec::new();
@@ -96,7 +96,7 @@ fn a_cooldown_of_an_outage_keeps_its_length_whatever_the_clock_does() {
         at(&frosty, before, &event("s", "StopFailure", r#","error":"overloaded""#));
         at(&frosty, before, &event("t", "Notification", ""));
         gate.unlock();
-        // The first ask after the step is the one that goes home.
+        // The first request after the step is the one that fails back.
         nap(1_600);
         at(&frosty, after, &stop("s"));
         if !admitted(&frosty, after, 9_000) {

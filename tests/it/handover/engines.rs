@@ -1,4 +1,4 @@
-//! Engines while the server flaps: none leaves without an admission, none stays behind, none floods the journal.
+//! Engines while the server flaps: none exits without an admission, none is left behind, none floods the journal.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -89,7 +89,7 @@ fn engines_write_no_more_than_an_entry_a_second_before_a_server_that_runs_no_scr
         let mut acl = redis::cmd("ACL");
         acl.arg("SETUSER").arg("default").arg(&["-evalsha", "-eval"]);
         acl.query::<()>(&mut server.connection()).unwrap();
-        // It has to ask: the session is unknown.
+        // It has to send its Stop event: the session is unknown.
         redis::cmd("DEL").arg(documents::session("s")).query::<()>(&mut server.connection()).unwrap();
         nap(20_000);
         let entries = frosty.journal();
@@ -98,7 +98,7 @@ fn engines_write_no_more_than_an_entry_a_second_before_a_server_that_runs_no_scr
     }
 }
 
-/// One ask, one entry: also where the server lost its data and is told what this machine knows.
+/// One request has one entry, also if the server lost its data and gets the state of this machine.
 #[test]
 fn an_ask_that_finds_the_data_lost_is_journaled_once() {
     let server = Server::start();
@@ -111,14 +111,14 @@ fn an_ask_that_finds_the_data_lost_is_journaled_once() {
     assert_eq!(entries.len(), 1, "{entries:?}");
 }
 
-/// A session that is done stays done, also where the server lost its data.
+/// A session that is done stays done, also if the server lost its data.
 #[test]
 fn a_session_that_is_done_stays_done_when_the_data_is_lost() {
     let server = Server::start();
     let frosty = Frosty::on(&server).config(crate::handover::POLICY);
     let mut con = server.connection();
     frosty.hook(&crate::support::stop_saying("s", "frosty: done"));
-    // With its data the server refuses each later stop: it is done.
+    // With its data the server refuses each later Stop event: the session is done.
     frosty.hook(&stop("s"));
     assert_eq!(stream(&mut con).last().unwrap()["reason"], "done");
     redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();

@@ -1,4 +1,4 @@
-//! Holds and releases that people give while a server is away, or has just come back.
+//! Holds and releases that people give while a server is unreachable, or has just returned.
 
 use std::sync::atomic::Ordering;
 
@@ -26,7 +26,7 @@ pub fn why(con: &mut Connection, key: &str) -> String {
     documents::read(con, key)["hold"]["reason"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Of a hold that was opened here while the server was away and one that was opened there, the longer one stands.
+/// Of a hold opened here in an outage and one opened on the server, the longer one stays.
 #[test]
 fn the_longer_of_two_holds_stands() {
     for (left_there, stands) in [(1_800_000, "mine"), (7_200_000, "theirs")] {
@@ -55,7 +55,7 @@ fn the_longer_of_two_holds_stands() {
     }
 }
 
-/// One that is told and delivered late replaces none that was opened since.
+/// A hold that is delivered late replaces none that was opened since.
 #[test]
 fn a_hold_that_arrives_late_replaces_no_later_one() {
     let server = Server::start();
@@ -82,7 +82,7 @@ fn a_hold_that_arrives_late_replaces_no_later_one() {
     assert_eq!([why(&mut con, FLEET), why(&mut con, &scope)], ["wait for me", "wait for me"]);
 }
 
-/// A person's word reaches a server that others found away a moment ago, and where it does not that is said.
+/// A person's command tries a server that other processes found unreachable a moment ago, and reports a failure.
 #[test]
 fn a_hold_does_not_wait_for_the_breakers_next_try() {
     let port = free_port();
@@ -98,7 +98,7 @@ fn a_hold_does_not_wait_for_the_breakers_next_try() {
     assert_eq!(why(&mut server.connection(), FLEET), "there");
 }
 
-/// Whom the server lets not in is decided for by files, and held there.
+/// If the server refuses the user, files decide, and the hold is there.
 #[test]
 fn a_fleet_is_held_where_the_server_lets_nobody_in() {
     let server = Server::start_with(&["--requirepass", "secret"]);
@@ -121,7 +121,7 @@ fn a_fleet_is_held_where_the_server_lets_nobody_in() {
     });
 }
 
-/// Two servers under one fleet: what was done in the place of one concerns the other nothing, and is not forgotten over it.
+/// Two servers under one fleet: decisions in the place of one do not concern the other, and are not lost because of it.
 #[test]
 fn a_fleets_hold_and_release_are_of_one_server() {
     let (port, other) = (free_port(), Server::start());

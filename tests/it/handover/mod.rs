@@ -1,4 +1,4 @@
-//! The stores change hands: what each must know of the other, story by story.
+//! The store changes: tests, one story each, of the knowledge that one store needs of the other.
 mod clocks;
 mod engines;
 mod holds;
@@ -22,17 +22,17 @@ fn nap(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }
 
-/// A way to a server that can be shut: connections end at once then.
+/// A proxy to a server that can be closed: connections then end at once.
 struct Gate {
     url: String,
     open: Arc<AtomicBool>,
-    /// How much later an answer comes, in ms.
+    /// The delay of each reply, in ms.
     late: Arc<AtomicU64>,
-    /// How much later besides the answer to a commit comes, in ms.
+    /// The additional delay of the reply to a commit, in ms.
     late_commit: Arc<AtomicU64>,
     /// The next answer to the commit of a hold or a release is cut off.
     cuts: Arc<AtomicBool>,
-    /// A commit is kept until this is over: then it is delivered, though no client waits for its answer.
+    /// A commit is kept until this is over: then it is delivered, though no client waits for its reply.
     holds: Arc<AtomicBool>,
 }
 
@@ -119,7 +119,7 @@ fn event(session: &str, event: &str, more: &str) -> String {
     format!(r#"{{"session_id":"{session}","hook_event_name":"{event}"{more}}}"#)
 }
 
-/// Stops until the server decides again.
+/// Sends Stop events until the server decides again.
 fn home(frosty: &Frosty, con: &mut Connection) {
     let own = |con: &mut Connection| stream(con).iter().filter(|e| e["degraded"] == "0").count();
     let before = own(con);
@@ -130,7 +130,7 @@ fn home(frosty: &Frosty, con: &mut Connection) {
     });
 }
 
-/// A server that hangs for some seconds runs what was sent to it meanwhile when it comes back: as if it were news.
+/// A server that hangs for some seconds runs the commands sent meanwhile when it returns, as if they were new.
 #[test]
 fn a_prompt_that_a_hung_server_runs_late_sends_no_later_engine_away() {
     let server = Server::start();
@@ -157,7 +157,7 @@ fn two_servers_of_one_fleet_starve_nobody() {
         command.env("FROSTY_STORE", servers[i].url());
         crate::support::feed(command, stop(&format!("s{i}")).as_bytes()).code
     };
-    // Each asks long after its minimum interval.
+    // Each sends its request long after its minimum interval.
     let mut codes = Vec::new();
     for _ in 0..4 {
         codes.push([ask(0), ask(1)]);
@@ -168,7 +168,8 @@ fn two_servers_of_one_fleet_starve_nobody() {
     }
 }
 
-/// A good stop lifts a hold by `api`, and no other: a person's stays, whoever has not heard of it.
+/// A successful Stop event lifts a hold by `api`, and no other: a person's hold stays, also if a machine does not know
+/// it.
 #[test]
 fn a_good_stop_in_an_outage_lifts_no_persons_hold() {
     let server = Server::start();
@@ -191,7 +192,7 @@ fn support_now() -> i64 {
     frosty::clock::host_ms()
 }
 
-/// An entry that could not be written to the journal for a while is written, and told, once that can be done.
+/// An entry that could not be written to the journal for a while is written and sent once that is possible.
 #[test]
 fn what_was_left_pending_reaches_the_server() {
     let server = Server::start();
@@ -214,14 +215,14 @@ fn what_was_left_pending_reaches_the_server() {
     assert!(told.iter().any(|e| e["degraded"] == "1"), "{told:?}");
 }
 
-/// A journal that somebody took away during the outage (a person, logrotate) begins anew and is shipped.
+/// A journal that was removed during the outage (by a person, logrotate) begins anew and is sent.
 #[test]
 fn a_journal_begun_anew_in_an_outage_is_shipped() {
     let server = Server::start();
     let gate = Gate::before(&server);
     let frosty = Frosty::new().var("FROSTY_STORE", &gate.url).config(POLICY);
     gate.shut();
-    // Old entries, told already.
+    // Old entries, already sent.
     for _ in 0..3 {
         frosty.hook(&event("s", "SessionStart", ""));
     }
@@ -240,7 +241,7 @@ fn a_journal_begun_anew_in_an_outage_is_shipped() {
     assert!(found, "{told:?} {:?}", frosty.journal());
 }
 
-/// Without a minimum interval and a bang window nothing is guarded, but holds are kept.
+/// Without a minimum interval and a burst window nothing is limited, but holds are kept.
 #[test]
 fn a_kept_hold_outlives_the_servers_data_without_a_minimum_interval() {
     let server = Server::start();
@@ -256,14 +257,14 @@ fn a_kept_hold_outlives_the_servers_data_without_a_minimum_interval() {
     }
 }
 
-/// The server lost its data, and this machine cannot write down its new name.
+/// The server lost its data, and this machine cannot store its new epoch.
 #[test]
 fn a_record_that_cannot_be_written_starves_nobody() {
     let server = Server::start();
     let frosty = Frosty::on(&server).config(POLICY);
     assert_eq!(frosty.hook(&stop("s")).code, Some(2));
     redis::cmd("FLUSHALL").query::<()>(&mut server.connection()).unwrap();
-    // A full disk, a folder that is not ours alone, a file system gone read-only.
+    // A full disk, a directory that other users may write to, a file system that became read-only.
     std::fs::create_dir(frosty.state().join("default/server.json.tmp")).unwrap();
     let mut codes = Vec::new();
     for _ in 0..4 {
@@ -318,7 +319,7 @@ fn what_a_session_said_in_another_seat_does_not_bind_it_for_good() {
     assert!(answers.iter().any(|a| a.code == Some(2)), "{answers:?}");
 }
 
-/// A journal that a server has to be told of waits for it, but not without end.
+/// A journal that is still to be sent waits for the server, but not without end.
 #[test]
 fn a_journal_that_has_grown_too_large_is_put_aside_and_counted() {
     let frosty = Frosty::new().var("FROSTY_STORE", "redis://127.0.0.1:1").config(POLICY);
@@ -348,7 +349,7 @@ fn a_journal_that_has_grown_too_large_is_put_aside_and_counted() {
     assert_eq!(given_up(), Some(len), "nothing of it was shipped");
 }
 
-/// What a refusal reports after a change of store is when the next request is admitted, in both directions.
+/// The time in a refusal after a change of store is when the next request is admitted, in both directions.
 #[test]
 fn what_is_reported_after_a_change_of_store_is_right() {
     let port = crate::support::free_port();
@@ -364,7 +365,7 @@ fn what_is_reported_after_a_change_of_store_is_right() {
 
     let server = Server::start_on(port);
     let mut con = server.connection();
-    // Hooks ask the server again a while after it failed.
+    // Hooks try the server again a while after it failed.
     crate::support::eventually("the server decides", || {
         frosty.hook(r#"{"session_id":"o","hook_event_name":"Notification"}"#);
         redis::cmd("EXISTS").arg(documents::session("o")).query::<bool>(&mut con).unwrap()

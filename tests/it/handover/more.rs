@@ -1,4 +1,4 @@
-//! More of them.
+//! More stories of a change of store.
 
 use std::sync::atomic::Ordering;
 
@@ -23,7 +23,7 @@ fn read(frosty: &Frosty, file: &str) -> Value {
     serde_json::from_slice(&std::fs::read(frosty.state().join("default").join(file)).unwrap()).unwrap()
 }
 
-/// A scope that is decided here for a damaged key heeds the fleet's hold that this machine knows of.
+/// A scope that is decided here for a damaged key obeys the fleet's hold that this machine knows.
 #[test]
 fn a_fleets_hold_holds_a_scope_with_a_damaged_key() {
     let server = Server::start();
@@ -60,7 +60,7 @@ fn a_scopes_release_in_an_outage_leaves_the_fleets_hold() {
     }
 }
 
-/// A server 60 ms away (connecting is one trip, a step two more) is within the budget; its entries arrive too.
+/// A server 60 ms away (one trip to connect, two more for a step) is within the budget; its entries arrive too.
 #[test]
 fn entries_reach_a_server_that_is_far_away() {
     let server = Server::start();
@@ -80,7 +80,7 @@ fn entries_reach_a_server_that_is_far_away() {
     assert!(record["unshipped"].is_null(), "{record}");
 }
 
-/// Several sessions in one seat. One is done, another goes on; the first is woken from another machine.
+/// Several sessions in one scope. One is done, another continues; the first is woken from another machine.
 #[test]
 fn a_rest_that_a_wake_up_ended_elsewhere_is_over_here() {
     let server = Server::start();
@@ -104,7 +104,7 @@ fn a_rest_that_a_wake_up_ended_elsewhere_is_over_here() {
     assert!(answers.iter().any(|a| a.code == Some(2)), "{answers:?}");
 }
 
-/// A weekend without a server: 30 sessions had one seat, which was admitted every 25 s.
+/// A weekend without a server: 30 sessions used one scope, which was admitted every 25 s.
 #[test]
 fn a_long_outage_comes_home() {
     let server = Server::start();
@@ -139,7 +139,7 @@ fn a_long_outage_comes_home() {
     assert!(stream(&mut con).len() > before, "{}", read(&frosty, "server.json"));
 }
 
-/// The clock was stepped back by two hours since the server told of a cooldown; then the server loses its data.
+/// The clock was stepped back by two hours after the server reported a cooldown; then the server loses its data.
 #[test]
 fn a_kept_cooldown_is_brought_with_its_length_after_a_clock_was_stepped_back() {
     let server = Server::start();
@@ -190,7 +190,7 @@ fn a_hold_lifted_on_the_server_stays_lifted_whatever_the_clock_here_did() {
     nap(50);
     frosty.hook(&stop("s"));
     let there = Frosty::on(&server).config(POLICY);
-    // A stalled machine's own files would take it in the server's place.
+    // Otherwise a stalled machine's own files would decide in the server's place.
     eventually("the server hears of the release", || {
         let released = there.run(&["release", "s"], b"");
         released.code == Some(0) && released.stderr.is_empty()
@@ -207,7 +207,7 @@ pub fn at(frosty: &Frosty, url: &str, payload: &str) -> Answer {
     feed(command, payload.as_bytes())
 }
 
-/// What is told of an outage and delivered late lifts no hold that was put since.
+/// A release from an outage that is delivered late lifts no hold that was opened since.
 #[test]
 fn a_release_that_arrives_late_lifts_no_later_hold() {
     let server = Server::start();
@@ -218,7 +218,7 @@ fn a_release_that_arrives_late_lifts_no_later_hold() {
     gate.shut();
     frosty.hook(&stop("s"));
     let mut release = frosty.command(&["release", "s"]);
-    // Where nobody listens the command finds its way to the files.
+    // If no server listens, the command uses the files.
     release.env("FROSTY_STORE", format!("redis://127.0.0.1:{}", crate::support::free_port()));
     let released = feed(release, b"");
     assert!(released.stdout.starts_with("released s"), "{released:?}");
@@ -226,7 +226,7 @@ fn a_release_that_arrives_late_lifts_no_later_hold() {
     gate.unlock();
     nap(1_500);
     frosty.hook(&stop("s"));
-    // The way is free again; the first telling still hangs somewhere.
+    // The connection works again; the first message is still delayed somewhere.
     at(&frosty, &direct.url, &stop("s"));
     hold(&server, &documents::scope("s"));
     at(&frosty, &direct.url, &stop("s"));
@@ -246,7 +246,7 @@ fn a_release_that_arrives_late_lifts_no_later_hold() {
     assert!(answers.iter().all(|a| a.code == Some(0)), "{answers:?}");
 }
 
-/// Between the telling and the giving back the scope came home and was taken over again, with as many steps as before.
+/// Between the message and the failback the scope failed back and was taken over again, with as many steps as before.
 #[test]
 fn what_was_told_of_one_outage_is_not_taken_for_the_next() {
     for overlapping in [false, true] {
@@ -285,7 +285,7 @@ fn frosty_at(frosty: &Frosty, gate: &Gate) {
     at(frosty, &gate.url, &stop("s"));
 }
 
-/// A server that hangs takes connections all the same: people's commands reach this machine's part.
+/// A server that hangs still accepts connections: people's commands apply on this machine.
 #[test]
 fn people_release_and_wake_before_a_server_that_hangs() {
     let server = Server::start();
@@ -302,7 +302,8 @@ fn people_release_and_wake_before_a_server_that_hangs() {
     assert!(woken.stdout.starts_with("t "), "{woken:?}");
 }
 
-/// An emptied scope file (a power cut), while entries wait for a journal of another type: the server is well and decides.
+/// An emptied scope file (a power cut), while entries wait for a journal of another type: the server is well and
+/// decides.
 #[test]
 fn a_scope_file_that_cannot_be_read_starves_nobody() {
     let server = Server::start();
@@ -321,8 +322,8 @@ fn a_scope_file_that_cannot_be_read_starves_nobody() {
     assert!(codes.contains(&Some(2)), "{codes:?} {:?}", frosty.journal().last());
 }
 
-/// A scope file that cannot be read is told to the server as lost: when this machine last admitted is not known, so the
-/// server closes the guard, though its own last admission is long past.
+/// A scope file that cannot be read is sent to the server as lost. This machine's last admission is unknown, so the
+/// server starts the minimum interval, though its own last admission is long past.
 #[test]
 fn a_scope_file_that_cannot_be_read_closes_the_guard_on_the_server() {
     let server = Server::start();
@@ -337,7 +338,7 @@ fn a_scope_file_that_cannot_be_read_closes_the_guard_on_the_server() {
     let own = |con: &mut redis::Connection| {
         stream(con).into_iter().filter(|e| e["degraded"] == "0").skip(1).map(|e| e["reason"].clone()).next()
     };
-    // An ask that finds the server still away writes the file anew.
+    // A request that still finds the server unreachable writes the file anew.
     eventually("the server decides again", || {
         std::fs::write(frosty.scope_file("s"), "{").unwrap();
         frosty.hook(&stop("s"));
@@ -346,8 +347,8 @@ fn a_scope_file_that_cannot_be_read_closes_the_guard_on_the_server() {
     assert_eq!(own(&mut con).as_deref(), Some("min_interval"), "{:?}", stream(&mut con));
 }
 
-/// An answer that was on its way when the scope was taken over does not give the scope back: what this machine decided
-/// meanwhile is told to the server before the server decides again.
+/// A reply that arrives after the scope was taken over does not give the scope back: the decisions of this machine
+/// are sent to the server before the server decides again.
 #[test]
 fn a_late_answer_does_not_undo_what_was_decided_here() {
     let server = Server::start();
@@ -390,7 +391,7 @@ fn a_late_answer_does_not_undo_what_was_decided_here() {
     assert_eq!((last["degraded"].as_str(), last["reason"].as_str()), ("0", "api_error"), "{:?}", stream(&mut con));
 }
 
-/// A release told by a clock that was ahead then lifts no hold that was put after it.
+/// A release from a clock that was ahead lifts no hold that was opened after it.
 #[test]
 fn a_release_by_a_clock_that_was_ahead_lifts_no_later_hold() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! The configuration names another store: the minimum interval begins, and the holds go along.
+//! The configuration names another store: the minimum interval starts, and the holds move along.
 
 use std::sync::atomic::Ordering;
 
@@ -65,7 +65,7 @@ fn changes(from: &str, to: &str) {
     });
 }
 
-/// One request of a machine that knows the server by its old epoch suffices for every scope, whatever machine asks for it then.
+/// One request of a machine with the old epoch suffices for every scope, whatever machine sends the next one.
 #[test]
 fn a_server_that_lost_its_data_begins_the_minimum_interval_of_every_scope() {
     let server = Server::start();
@@ -81,7 +81,7 @@ fn a_server_that_lost_its_data_begins_the_minimum_interval_of_every_scope() {
     assert_eq!(old.hook(&stop("s")).code, Some(2));
 }
 
-/// What was decided in the place of a server that is never asked again goes to the next store.
+/// The decisions in the place of a server that is never contacted again move to the next store.
 #[test]
 fn what_a_stand_in_decided_goes_to_the_next_store() {
     let (dead, server) = (url(free_port()), Server::start());
@@ -103,7 +103,7 @@ fn what_a_stand_in_decided_goes_to_the_next_store() {
     }
 }
 
-/// The answer to a hold is lost on its way: the command finds out that it was opened, and opens it once.
+/// The reply to a hold is lost: the command finds out that it was opened, and opens it once.
 #[test]
 fn a_hold_whose_answer_is_lost_is_opened_once_and_reported_as_it_is() {
     let server = Server::start();

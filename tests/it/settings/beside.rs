@@ -1,4 +1,4 @@
-//! Whose settings, which program, and what decides stops besides.
+//! Tests the choice of settings and program, and the conflicts with other Stop hooks.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -23,7 +23,7 @@ fn users(frosty: &Frosty) -> PathBuf {
     frosty.home.path().join(".claude/settings.json")
 }
 
-/// `--plain` beside something is told on stderr, and done.
+/// `--plain` beside a conflict warns on stderr, and registers.
 #[track_caller]
 fn done_beside(frosty: &Frosty, args: &[&str], words: &[&str]) {
     let answer = run(frosty, args);
@@ -45,7 +45,7 @@ fn user_settings_wait_to_be_armed() {
         assert_eq!(args[..2], ["--arm", "manual"], "{hook:?}");
         let words: Vec<_> = args.iter().map(std::ffi::OsString::from).collect();
         assert!(frosty::hook::flags::parse(&words).is_ok(), "{hook:?}");
-        // What the client lets run is what the program is told it may.
+        // The timeout that the client permits is the one in the program's flags.
         let told = args.iter().position(|a| a == "--timeout").map(|i| args[i + 1].parse::<f64>().unwrap());
         assert_eq!(hook.async_rewake, told.is_some(), "{hook:?}");
         assert_eq!(hook.timeout, Some(told.unwrap_or(10.0)), "{hook:?}");
@@ -72,7 +72,7 @@ fn the_project_is_the_one_named_else_the_clients_else_here() {
     assert_eq!(owners(&settings(&frosty)).len(), 8);
     let nowhere = run(&frosty, &["install", "--project", "nowhere"]);
     assert!(nowhere.code == Some(64) && nowhere.stderr.contains("project folder at nowhere"), "{nowhere:?}");
-    // In the home folder a project's settings are the user's, and would reach every project.
+    // In the home directory a project's settings are the user's, and would apply to every project.
     let mut home = frosty.command_of(program(), &["install"]);
     home.env_remove("CLAUDE_PROJECT_DIR").current_dir(frosty.home.path());
     refused(&feed(home, b""), &["your own settings", "--user", "--project DIR"]);
@@ -109,7 +109,7 @@ fn the_hook_binary_is_named_beside_the_program_as_it_was_called() {
     fs::remove_file(of("bin/frosty-hook")).unwrap();
     done(&feed(frosty.command_of(&of("bin/frosty"), &["install"]), b""));
     assert_eq!(commands(&file), [of("opt/1.0/frosty-hook").canonicalize().unwrap().to_str().unwrap()]);
-    // The folder was renamed: the marker tells whose the entries are, and they are replaced.
+    // The directory was renamed: the marker identifies the entries, and they are replaced.
     fs::rename(of("opt/1.0"), of("opt/snow man")).unwrap();
     let told = done(&feed(frosty.command_of(&of("opt/snow man/frosty"), &["install"]), b""));
     assert!(told.contains("instead of 8 older ones that run") && told.contains("opt/1.0/frosty-hook"), "{told}");
@@ -134,7 +134,7 @@ fn the_hook_binary_is_named_beside_the_program_as_it_was_called() {
     assert!(!file.exists());
 }
 
-/// What versions before the hook binary wrote: `frosty hook`, by the tool's path.
+/// The entries of versions before the hook binary: `frosty hook`, by the tool's path.
 #[test]
 fn entries_of_the_old_form_are_frostys_own() {
     let frosty = Frosty::new();
@@ -153,7 +153,7 @@ fn entries_of_the_old_form_are_frostys_own() {
         assert_eq!(owners(&file).len(), count);
         let text = fs::read_to_string(&file).unwrap();
         assert!(!text.contains("\"hook\""), "{text}");
-        // And each form is taken out without a trace.
+        // And each form is removed without a trace.
         done(&run(&frosty, &["uninstall"]));
         assert!(!file.exists());
         fs::write(&file, &written).unwrap();
@@ -176,7 +176,7 @@ fn a_second_engine_is_named_and_refused() {
     done_beside(&frosty, &["install", "--local", "--keep-others"], &["a second engine, plain", "--user"]);
     let told = done(&run(&frosty, &["uninstall", "--user"]));
     assert!(told.contains("registered elsewhere too") && told.contains("uninstall --local --project"), "{told}");
-    // The file that an entry stands in is no other to itself, whatever it is called.
+    // The file of an entry is not in conflict with itself, whatever it is called.
     let frosty = Frosty::new();
     done(&run(&frosty, &["install"]));
     symlink(frosty.project(), frosty.home.path().join("link")).unwrap();
@@ -221,13 +221,13 @@ fn stop_hooks_that_do_not_ask_are_named() {
     assert!(!settings(&frosty).exists());
     done_beside(&frosty, &["install", "--keep-others"], &["loop it.sh"]);
     assert_eq!(owners(&settings(&frosty)).len(), 8);
-    // What is to be done all the same is told whole.
+    // The steps that are still needed are reported completely.
     let told = run(&frosty, &["install", "--plain", "--dry-run", "--keep-others"]).stdout;
     assert!(told.contains("To do it: frosty install --plain --project") && told.contains(" --keep-others\n"));
     let told = done(&run(&frosty, &["uninstall"]));
     assert!(told.contains("undo     frosty install --continuous") && told.contains("--keep-others"), "{told}");
     done_beside(&frosty, &["install", "--keep-others"], &["loop it.sh"]);
-    // A file that cannot be understood is told, and keeps nobody from registering elsewhere.
+    // A file that cannot be parsed is reported, and prevents no registration elsewhere.
     fs::write(users(&frosty), "{").unwrap();
     done_beside(&frosty, &["install", "--plain"], &["looked for other engines, but expected JSON"]);
 }
@@ -247,12 +247,12 @@ fn the_plugin_is_named() {
     let answer = run(&frosty, &["install"]);
     refused(&answer, &["plugin frosty@m", "plugin throttle@m", "claude plugin disable throttle@m"]);
     assert!(!answer.stderr.contains("else@m"), "{answer:?}");
-    // What is nearer to the project decides.
+    // The settings nearer to the project decide.
     let off = r#"{"enabledPlugins": {"frosty@m": false, "throttle@m": false}}"#;
     fs::write(frosty.project().join(".claude/settings.local.json"), off).unwrap();
     done(&run(&frosty, &["install"]));
     done(&run(&frosty, &["uninstall"]));
-    // One that lies among the skills is on by lying there.
+    // A plugin in the skills directory is enabled by its place.
     let lying = frosty.home.path().join(".claude/skills/frosty/.claude-plugin");
     fs::create_dir_all(&lying).unwrap();
     fs::write(lying.join("plugin.json"), "{}").unwrap();
@@ -264,7 +264,7 @@ fn what_keeps_it_from_working_is_told() {
     let frosty = Frosty::new();
     fs::write(settings(&frosty), r#"{"disableAllHooks": true}"#).unwrap();
     done_beside(&frosty, &["install"], &["no hook runs while", "disableAllHooks"]);
-    // The nearest file has the last word.
+    // The nearest file decides.
     fs::write(settings(&frosty).with_file_name("settings.local.json"), r#"{"disableAllHooks": false}"#).unwrap();
     done(&run(&frosty, &["install", "--plain"]));
     let frosty = Frosty::new().var("FROSTY_DISABLE", "1");

@@ -102,7 +102,7 @@ fn hooks() -> BoxedStrategy<String> {
     member(Just("\"hooks\"".to_owned()).boxed(), around(event, ('{', '}'), 5))
 }
 
-/// A whole settings file: keys may stand there twice, and be empty in every way.
+/// A whole settings file: it may have duplicate keys, and be empty in every way.
 fn settings() -> impl Strategy<Value = String> {
     let other = member(word().prop_filter("the hooks are made apart", |w| w != "\"hooks\"").boxed(), value());
     let root = around(prop_oneof![hooks(), other].boxed(), ('{', '}'), 3);
@@ -144,7 +144,7 @@ proptest! {
 
 #[test]
 fn a_file_that_was_made_goes_and_an_empty_one_stays_empty() {
-    // What an earlier version wrote goes as well.
+    // The entry of an earlier version is removed as well.
     for (engine, resumes) in [(Engine::Continuous, true), (Engine::Continuous, false), (Engine::Plain, true)] {
         let wanted = Registration { resumes, ..registration(engine) };
         let made = put(None, &wanted, file()).unwrap();
@@ -158,7 +158,7 @@ fn a_file_that_was_made_goes_and_an_empty_one_stays_empty() {
     }
 }
 
-/// Laid out anew by somebody, the client say: what is own goes, the rest is as they laid it out.
+/// Laid out anew, by the client for example: Frosty's entries are removed, and the rest keeps its layout.
 #[test]
 fn taking_out_of_what_was_laid_out_anew() {
     let wanted = registration(Engine::Continuous);
@@ -177,7 +177,7 @@ fn taking_out_of_what_was_laid_out_anew() {
         assert_eq!(put(Some(&full), &wanted, file()).unwrap(), full, "nothing is to be done");
         assert_eq!(text(take(&full, file()).unwrap()), after);
     }
-    // A group that somebody made their own by adding to it keeps what they added.
+    // A group that a person extended keeps the additions.
     let full = put(None, &wanted, file()).unwrap();
     let theirs = full.replacen("[{ \"type\"", "[{ \"type\": \"prompt\", \"prompt\": \"x\" }, { \"type\"", 1);
     let left = text(take(&theirs, file()).unwrap());
@@ -187,7 +187,7 @@ fn taking_out_of_what_was_laid_out_anew() {
     );
 }
 
-/// The examples to read are what is written, but for the path and the marker.
+/// The published examples equal the written entries, except for the path and the marker.
 #[test]
 fn the_examples_are_what_is_registered() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks");
@@ -232,7 +232,7 @@ fn what_cannot_be_added_to_is_refused() {
     assert!(take("{\"hooks\": null}", file()).is_ok_and(|left| text(left) == "{\"hooks\": null}"));
 }
 
-/// An entry of Frosty's as it stands in a file.
+/// An entry of Frosty's as text in a file.
 fn own(event: &str) -> String {
     registration(Engine::Continuous).written(event)
 }
@@ -256,7 +256,7 @@ fn own_items_between_a_persons_go_with_one_comma_each() {
     let events = |items: &[&str]| {
         let names = ["PreToolUse", "Stop", "PostToolUse", "Stop", "Other"];
         let items = items.iter().zip(names).filter(|(entry, _)| !entry.is_empty());
-        // A list right behind whose bracket no white space stands was there before, and stays.
+        // A list without white space directly after its bracket was there before, and stays.
         let items: Vec<_> = items.map(|(entry, name)| format!(r#""{name}":[ {}]"#, group(entry))).collect();
         format!(r#"{{"hooks":{{⏎{}⏎}}}}"#, items.join(",⏎"))
     };
@@ -285,7 +285,7 @@ fn own_items_between_a_persons_go_with_one_comma_each() {
     }
 }
 
-/// What is put into a file with CRLF line ends has no other line end, and goes again without a trace.
+/// An insertion into a file with CRLF line ends has no other line end, and is removed without a trace.
 #[test]
 fn inserted_text_has_the_line_ends_of_the_file() {
     for before in [
@@ -306,7 +306,7 @@ fn inserted_text_has_the_line_ends_of_the_file() {
     }
 }
 
-/// The client reads the last of two equal keys: entries under the first are dead. They count for nothing, and go.
+/// The client reads the last of two equal keys: entries under the first are dead. They do not count, and are removed.
 #[test]
 fn dead_entries_are_no_registration_and_go() {
     let wanted = registration(Engine::Continuous);
@@ -318,7 +318,7 @@ fn dead_entries_are_no_registration_and_go() {
     let event = |event: &str| format!(r#""{event}": [ {{"hooks": [{}]}} ]"#, own(event));
     let full = format!(r#"{{"hooks": {{ {} }}}}"#, EVENTS.map(event).join(", "));
     assert_eq!((live(&full), written(&full)), (wanted.count(), wanted.count()));
-    // A person's list stands behind the entry of the stop, or a whole second object behind all of them.
+    // A person's list is behind the entry of the Stop event, or a whole second object behind all of them.
     let of_stop = event("Stop");
     let list = full.replace(&of_stop, &format!("{of_stop}, \"Stop\": []"));
     let object = format!("{}, \"hooks\": {{}}}}", &full[..full.len() - 1]);

@@ -1,4 +1,4 @@
-//! The files: what stays of them through every command, and what is refused.
+//! Tests the files: the parts that stay through every command, and the refusals.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -14,12 +14,12 @@ use tempfile::TempDir;
 
 use crate::support::{Answer, Frosty, feed};
 
-/// By a process of its own: a program that this one has open for writing while another test starts something is busy.
+/// A process of its own writes it: a program that this process has open for writing while another test forks is busy.
 pub fn copy(program: &Path, to: &Path) {
     assert!(Command::new("cp").arg(program).arg(to).status().unwrap().success());
 }
 
-/// The program, elsewhere than where cargo builds: of that it warns.
+/// The program, outside cargo's directory, which causes a warning.
 pub fn program() -> &'static Path {
     static PLACE: OnceLock<TempDir> = OnceLock::new();
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -47,7 +47,7 @@ pub fn names(file: &Path) -> Vec<String> {
     names
 }
 
-/// The backups of a file, the oldest first, from the state folder of the home that it lies in.
+/// Returns the backups of a file, the oldest first, from the state directory of its home.
 fn backups(file: &Path) -> Vec<Vec<u8>> {
     backup_files(file).iter().map(|path| fs::read(path).unwrap()).collect()
 }
@@ -58,7 +58,7 @@ fn backup_files(file: &Path) -> Vec<PathBuf> {
     let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
     let mut all: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     assert!(all.iter().all(|path| path.file_name().unwrap().to_str().unwrap().contains(".json.frosty-backup-")));
-    // Of two in one second the later one has a number behind.
+    // Of two in one second the later one has a number at its end.
     all.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
     all
 }
@@ -159,7 +159,7 @@ fn a_line_of_the_diff_is_a_line_that_changes() {
     let (more, less) = (shown.lines().filter(|l| l.starts_with('+')), shown.lines().filter(|l| l.starts_with('-')));
     // The head; the last of the 2,000 for its comma, the new one, and the line that closes the list; six new lists.
     assert_eq!((more.count(), less.count()), (1 + 3 + 6 * 3, 1 + 2), "{shown}");
-    // What it shows is what it does.
+    // The shown change is the real one.
     let patch = frosty.home.path().join("patch");
     fs::write(&patch, shown.split("\nNothing was written").next().unwrap()).unwrap();
     let copy = frosty.home.path().join("copy.json");
@@ -189,7 +189,7 @@ fn a_link_stays_one_and_what_is_behind_it_changes() {
     assert!(!real.exists());
 }
 
-/// What a person pastes does what it says, whatever the folder is called.
+/// A pasted command works, whatever the directory is called.
 #[test]
 fn what_undoes_it_can_be_pasted() {
     use std::os::unix::ffi::OsStrExt;
@@ -255,7 +255,7 @@ fn what_is_no_json_or_of_the_wrong_type_is_refused_and_untouched() {
 
 #[test]
 fn what_may_not_be_written_stays() {
-    // Nobody but root may do everything.
+    // Only root may do everything.
     let frosty = Frosty::new();
     let file = settings(&frosty);
     let folder = file.parent().unwrap();
@@ -306,7 +306,7 @@ fn what_somebody_else_wrote_meanwhile_stays() {
         assert!(matches!(standing.replace(new, &backups_in), Err(Unwritten::Changed { .. })));
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "{\"model\": \"opus\"}");
-    // What was backed up is not what is there any more: it is kept.
+    // The backup differs from the present file: it is kept.
     assert_eq!(backups(&file), [b"{}".to_vec(), b"{}".to_vec()]);
     assert!(names(&file).iter().all(|name| !name.contains("frosty-new")));
     // Nor is a file overwritten that was not there when it was read.
@@ -328,7 +328,7 @@ fn a_file_that_git_tracks_is_warned_of() {
         assert!(done.status.success(), "{done:?}");
     };
     git(&["init", "-q"]);
-    // Not tracked yet: nothing is said.
+    // Not tracked yet: no warning.
     done(&run(&frosty, &["install", "--dry-run"]));
     git(&["add", ".claude/settings.json"]);
     let project = frosty.project().canonicalize().unwrap();
