@@ -323,7 +323,7 @@ fn the_cure_of_a_denied_user_is_this_user() {
     let (_, rights) = cure.split_once(" ACL SETUSER frosty ").unwrap();
     let given: Vec<String> = rule.into_iter().filter(|w| w.starts_with(['+', '~', '&'])).collect();
     assert_eq!(rights.replace('\'', ""), given.join(" "), "the cure and docs/stores.md tell the same");
-    // As a person would, into a shell.
+    // Pasted into a shell, as a person would.
     let paste = || {
         let pasted = Command::new("bash").args(["-c", cure]).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&pasted.stdout), "OK\n", "{pasted:?}");

@@ -1,4 +1,4 @@
-//! What a cloned repository or an agent that edits files can write never loosens the user's limits.
+//! Files that a cloned repository or an agent can write never loosen the user's limits.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -173,7 +173,7 @@ fn what_the_user_sets_stays_the_users() {
     let world = World::new(&strict(), &[]);
     assert_eq!(world.hook(&world.passed_on(&[]), &stop("s")).code, Some(2));
     assert_eq!(scope(&world), "tmux-default-p3");
-    // From the shell.
+    // Set in the shell.
     let world = World::new(&strict(), &[("FROSTY_SCOPE", "mine"), ("FROSTY_ON", "1")]);
     assert_eq!(world.hook(&world.passed_on(&[]), &stop("s")).code, Some(2));
     assert_eq!(scope(&world), "mine");
@@ -299,7 +299,7 @@ fn env_of(variables: &Variables) -> Env {
 proptest! {
     #![proptest_config(runner(300))]
 
-    /// Where no client's first environment is known, the files on the disk decide.
+    /// If no client's first environment is known, the files on the disk decide.
     #[test]
     fn the_configuration_is_the_users_or_tighter(
         user in class_json(), file in file(), shared in block(), local in block(), shell in block(),
@@ -330,7 +330,7 @@ proptest! {
     }
 }
 
-/// Where a session's limits are kept, and whether they are.
+/// Returns the place of a session's limits, and the settings that switch them off.
 fn seat(config: &Config, env: &Env) -> String {
     let scope = frosty::scope::resolve(config, env, "session");
     let Config { store, fleet, state, arm, shadow, stream, notify, .. } = config;

@@ -66,7 +66,7 @@ fn the_fifth_trip_of_a_day_is_a_hold_that_doubles() {
     let hold = |hours| (Reason::Hold, hours);
     assert_eq!(all[..4], [(Reason::Burst, 0); 4]);
     assert_eq!(all[4..], [hold(1), hold(2), hold(4), hold(8), hold(8)]);
-    // A day without trips forgets them.
+    // A day without trips clears them.
     now += 86_400_000;
     assert_eq!(storm(&mut now).0, Reason::Burst);
 }
@@ -364,7 +364,7 @@ fn a_fleets_hold_goes_along_through_an_outage() {
     assert!(released.stdout.starts_with("released the whole fleet"), "{released:?}");
     let server = Server::start_on(port);
     let mut con = server.connection();
-    // It has kept what it knew.
+    // It has kept its documents.
     documents::write(&mut con, documents::FLEET, &stays);
     eventually("the server is told of the release", || {
         std::thread::sleep(Duration::from_millis(300));

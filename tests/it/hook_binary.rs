@@ -17,7 +17,7 @@ fn payloads() -> Vec<String> {
     names
 }
 
-/// What a person or the client sees, without the numbers, which are times.
+/// The output for a person or the client, without the numbers, which are times.
 fn shown(answer: &Answer) -> (Option<i32>, String, String) {
     let bare = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     (answer.code, bare(&answer.stdout), bare(&answer.stderr))

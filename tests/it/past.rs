@@ -49,7 +49,7 @@ fn hook_in(frosty: &Frosty, scope: &str, payload: &str) -> Answer {
     feed(command, payload.as_bytes())
 }
 
-/// What a step reads and writes does not depend on the past: 50,000 sessions, all of one scope or each of its own.
+/// The reads and writes of a step do not depend on the past: 50,000 sessions, all of one scope or each of its own.
 #[test]
 fn a_step_touches_as_many_files_after_fifty_thousand_sessions() {
     const PAST: usize = 50_000;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const WAITS: [&str; 5] = ["hook", "--wait", "20d", "--timeout", "1900000"];
 
-/// A client process; it ends with the test.
+/// A client process, which ends with the test.
 struct Client(Child);
 
 impl Client {

@@ -40,7 +40,7 @@ fn refused(place: &Place, since: usize, reason: &str, many: usize) {
     });
 }
 
-/// When the sessions were admitted since an entry, in their order.
+/// Returns when the sessions were admitted since an entry, in their order.
 fn admissions(place: &Place, since: usize) -> Vec<i64> {
     let journal = place.journal();
     let admitted = journal.iter().skip(since).filter(|e| e["next_action"] == "CLAUDE_CODE_RESTART");

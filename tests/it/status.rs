@@ -34,7 +34,7 @@ fn lines(frosty: &Frosty, args: &[&str]) -> Vec<String> {
     answer.stdout.lines().map(str::to_owned).collect()
 }
 
-/// A hold as a person would put it, in whichever store it is.
+/// Opens a hold as a person would, in either store.
 fn hold(place: &Place, scope: &str, until: Option<i64>) {
     let Some(server) = &place.server else {
         let path = place.frosty.scope_file(scope);

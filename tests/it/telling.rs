@@ -599,7 +599,7 @@ fn check_writes_nothing_anywhere() {
     }
 }
 
-/// Every key and what it holds, as the server would copy it elsewhere.
+/// Returns every key and its value, in the form of the server's `DUMP`.
 fn keyspace(place: &Place) -> BTreeMap<String, (Vec<u8>, i64)> {
     let Some(server) = &place.server else { return BTreeMap::new() };
     let mut con = server.connection();
@@ -612,7 +612,7 @@ fn keyspace(place: &Place) -> BTreeMap<String, (Vec<u8>, i64)> {
     keys.iter().map(|key| (key.clone(), value(key))).collect()
 }
 
-/// Every file and its bytes.
+/// Returns every file and its bytes.
 fn folder(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {

@@ -81,7 +81,7 @@ const NOAUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
 const MOVED: &[u8] = b"-MOVED 866 127.0.0.1:7001\r\n";
 
 const CASES: &[Case] = &[
-    // Those of the fault suite.
+    // The errors of the fault suite.
     proxied("refuses", Mode::Refuse, "1s", ["found nobody listening", "FROSTY_STORE=embedded"]),
     proxied("backlog_full", Mode::Unaccepted, BRIEF, NO_ANSWER),
     proxied("silent", Mode::Silent, BRIEF, NO_ANSWER),
@@ -106,7 +106,7 @@ const CASES: &[Case] = &[
     says("says_loading", LOADING, ["LOADING", "INFO persistence"]),
     says("says_noauth", NOAUTH, PASSWORD),
     says("says_moved", MOVED, ["MOVED 866", "export FROSTY_STORE=redis://frosty@127.0.0.1:7001"]),
-    // Those of a real server.
+    // The errors of a real server.
     admin("no_password_any_more", &["CONFIG SET requirepass other", "ACL DELUSER frosty"], PASSWORD),
     admin("another_password", &["ACL SETUSER frosty resetpass >other"], PASSWORD),
     admin("read_only", &["REPLICAOF 127.0.0.1 1"], ["replica", "export FROSTY_STORE=redis://"]),
@@ -149,7 +149,7 @@ const CASES: &[Case] = &[
 
 #[test]
 fn every_command_shows_what_the_hook_does() {
-    // They mostly wait.
+    // The cases mostly wait.
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let run = || {
         while let Some(case) = CASES.get(next.fetch_add(1, Ordering::SeqCst)) {

@@ -53,7 +53,7 @@ fn a_server_that_takes_few_connections() {
         "connections",
         &["takes 40;", "engines that wait: 1", "for hooks and commands it needs", &cure],
     );
-    // As a person would, into a shell.
+    // Pasted into a shell, as a person would.
     let line = report.lines.iter().find(|line| line.starts_with("warn  connections")).unwrap();
     let pasted = std::process::Command::new("bash").args(["-c", line.split("-> ").nth(1).unwrap()]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&pasted.stdout), "OK\n", "{pasted:?}");

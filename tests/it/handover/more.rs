@@ -415,13 +415,13 @@ fn a_release_by_a_clock_that_was_ahead_lifts_no_later_hold() {
     assert_eq!(scope["hold"]["by"], "ann", "{scope}");
 }
 
-/// Three stores' worth of trouble: admissions of one scope are never closer than its minimum interval.
+/// Faults in three stores: admissions of one scope are never closer than its minimum interval.
 #[test]
 fn admissions_keep_their_distance_while_the_server_flaps() {
     flaps(false);
 }
 
-/// And the hooks are killed wherever they happen to be.
+/// The same, with hooks that are killed at random points.
 #[test]
 fn admissions_keep_their_distance_while_hooks_are_killed() {
     flaps(true);

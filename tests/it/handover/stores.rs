@@ -35,7 +35,7 @@ fn changes(from: &str, to: &str) {
     assert_eq!(ask(to, "s").code, Some(0), "{change}");
     nap(INTERVAL);
     assert_eq!(ask(to, "s").code, Some(2), "{change}");
-    // And back.
+    // And back again.
     assert_eq!(ask(from, "s").code, Some(0), "{change}");
     nap(INTERVAL);
     assert_eq!(ask(from, "s").code, Some(2), "{change}");

@@ -317,7 +317,7 @@ fn what_somebody_else_wrote_meanwhile_stays() {
     assert_eq!(fs::read_to_string(&local).unwrap(), "{}");
 }
 
-/// What git tracks reaches every user of the repository, with a path of this machine in it.
+/// A tracked file reaches every user of the repository, with a path of this machine in it.
 #[test]
 fn a_file_that_git_tracks_is_warned_of() {
     let frosty = Frosty::new();
