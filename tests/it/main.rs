@@ -39,6 +39,7 @@ mod status;
 mod store_faults;
 mod store_properties;
 mod telling;
+mod tidy;
 mod truth;
 mod waiting;
 mod waiting_faults;
