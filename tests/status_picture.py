@@ -5,26 +5,22 @@
 
 Needs redis-server and tmux; both are of its own, in a scratch folder, and end with it.
 """
-import html
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-import unicodedata
 from pathlib import Path
+
+from terminal_svg import svg
 
 COLUMNS, LINES = 80, 22
 POLICY = {"budget": "1s", "stop": {"quotas": [{"limit": 40, "per": "1h"}]}}
 # For what happened before: as many continuations as wanted, at once.
 LOOSE = {"stop": {"min_interval": "0s", "burst": None}}
-BACKGROUND, FOREGROUND = "#0d1420", "#d7dee8"
-PALETTE = {31: "#ff6b6b", 32: "#7ddc8c", 33: "#f2c55c", 34: "#6ab0f3", 35: "#d58cff", 36: "#63d3e0"}
-CELL, LINE, MARGIN, BAR = 8.4, 19, 16, 34
 
 
 class Stage:
@@ -116,49 +112,6 @@ class Stage:
             engine.wait()
 
 
-def columns(text):
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
-
-
-def svg(screen, title):
-    lines = screen.split("\n")
-    width, height = COLUMNS * CELL + 2 * MARGIN, len(lines) * LINE + 2 * MARGIN + BAR
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
-           f'viewBox="0 0 {width:g} {height:g}" font-family="DejaVu Sans Mono, Menlo, Consolas, Noto Sans Mono CJK SC, '
-           f'WenQuanYi Zen Hei, monospace" font-size="14">',
-           f"<title>{html.escape(title)}</title>",
-           f'<rect width="100%" height="100%" rx="9" fill="{BACKGROUND}"/>']
-    for i, colour in enumerate(["#ff5f57", "#febc2e", "#28c840"]):
-        out.append(f'<circle cx="{MARGIN + 7 + 20 * i}" cy="{BAR / 2 + 3:g}" r="6" fill="{colour}"/>')
-    out.append(f'<text x="{width / 2:g}" y="{BAR / 2 + 8:g}" text-anchor="middle" fill="#7b8796">{html.escape(title)}</text>')
-    for row, line in enumerate(lines):
-        y = BAR + MARGIN + LINE * row + 13
-        column, style = 0, {}
-        for part in re.split(r"(\x1b\[[0-9;]*m)", line):
-            if part.startswith("\x1b"):
-                for code in [int(c or 0) for c in part[2:-1].split(";")]:
-                    if code == 0:
-                        style = {}
-                    elif code == 1:
-                        style["font-weight"] = "bold"
-                    elif code == 2:
-                        style["opacity"] = "0.6"
-                    elif code in PALETTE:
-                        style["fill"] = PALETTE[code]
-                    elif code == 39:
-                        style.pop("fill", None)
-                continue
-            # Each word where the terminal has it, whatever font draws it.
-            for word in re.finditer(r"\S+(?: \S+)*", part):
-                at = column + columns(part[:word.start()])
-                given = {"fill": FOREGROUND, **style, "x": f"{MARGIN + at * CELL:g}", "y": f"{y:g}",
-                         "textLength": f"{columns(word[0]) * CELL:g}", "lengthAdjust": "spacingAndGlyphs"}
-                attributes = " ".join(f'{name}="{value}"' for name, value in given.items())
-                out.append(f'<text xml:space="preserve" {attributes}>{html.escape(word[0])}</text>')
-            column += columns(part)
-    return "\n".join([*out, "</svg>", ""])
-
-
 def main():
     root = Path(__file__).resolve().parents[1]
     frosty = str(Path(sys.argv[1] if len(sys.argv) > 1 else root / "target/release/frosty").resolve())
@@ -185,7 +138,7 @@ def main():
         shutil.rmtree(home, ignore_errors=True)
     screen = screen.replace(f":{port}", ":18000")
     print(screen)
-    (root / "docs/status.svg").write_text(svg(screen, "frosty status"))
+    (root / "docs/status.svg").write_text(svg([("", screen.split("\n"))], "frosty status", COLUMNS))
 
 
 main()
