@@ -279,14 +279,50 @@ fn recorded(fleet: &FleetState, scope: &ScopeState, event: &Event, now: Ms) -> D
 
 /// Decides an admission request by rules 0 (its wake-up) to 9.
 fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms) -> Decision {
-    let limits = policy.class(class);
-    let State { fleet, scope, session } = state;
-    let stop = class == Class::Stop;
-    let mut waited = None;
-    if stop {
+    let case = Case { policy, limits: policy.class(class), ask, class, stop: class == Class::Stop, now };
+    let waited = if case.stop { case.begin(state) } else { None };
+    let own = state.scope.class_mut(class);
+    forget_strikes(own, case.limits, now);
+    let mut answer = decision(Outcome::Refuse, Reason::Admitted, now);
+    answer.attempts = in_window(own, case.limits, now);
+    answer.strikes = own.strikes;
+    if case.stop {
+        answer.born.clone_from(&state.fleet.born);
+    }
+    let refusal = case.restricted(state, &mut answer);
+    let refusal = refusal.or_else(|| case.too_soon(state, &mut answer));
+    let refusal = refusal.or_else(|| case.stop.then(|| case.without_place(state, waited))?);
+    if let Some((reason, left)) = refusal {
+        return refused(answer, reason, left);
+    }
+    if case.stop {
+        case.continue_session(state, &mut answer);
+    }
+    case.admit(state, answer)
+}
+
+/// A refusal: its reason, and the time after which it ends, where a time ends it.
+type Refusal = Option<(Reason, Option<Ms>)>;
+
+/// One request, under one class of limits. The numbers in its methods are those of `docs/policy.md`.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    policy: &'a Policy,
+    limits: &'a ClassPolicy,
+    ask: &'a Step,
+    class: Class,
+    /// Whether it is a Stop event, to which holds, rests, API errors and quotas apply.
+    stop: bool,
+    now: Ms,
+}
+
+impl Case<'_> {
+    /// Prepares the decision of a Stop event. Returns the time since when the session has waited for a quota.
+    fn begin(&self, state: &mut State) -> Option<Ms> {
+        let (State { fleet, scope, session }, now) = (state, self.now);
         // A session waits in the wait queue only while the quota is its one obstacle.
-        let own = Shared { quotas: &limits.quotas, log: &mut scope.quota }.leave(&ask.session, now);
-        waited = Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota }.leave(&ask.session, now).or(own);
+        let own = Shared { quotas: &self.limits.quotas, log: &mut scope.quota }.leave(&self.ask.session, now);
+        let fleets = Shared { quotas: &self.policy.fleet_quotas, log: &mut fleet.quota }.leave(&self.ask.session, now);
         if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
             scope.taken = fleet.lost;
         }
@@ -296,116 +332,128 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
         if session.woken {
             session.rest = None;
         }
-    }
-    let api_strikes = scope.api_strikes;
-    let limit = fleet.limit_for(scope, now);
-    let api = fleet.api_end_of(scope, now);
-    let of_key = limit.is_some() || (scope.api_of_key && api.is_some());
-    let taken = scope.taken.filter(|_| stop);
-    let held = if stop { held(scope, fleet, now) } else { None };
-    let own = scope.class_mut(class);
-    forget_strikes(own, limits, now);
-    let mut answer = decision(Outcome::Refuse, Reason::Admitted, now);
-    answer.attempts = in_window(own, limits, now);
-    answer.strikes = own.strikes;
-    if stop {
-        answer.born.clone_from(&fleet.born);
+        fleets.or(own)
     }
 
-    // 1. a hold of the scope or its fleet
-    if let Some((by, until)) = held {
-        remember(session, &by);
-        if !fleet.hold_at_once && fleet.hold.as_ref().is_some_and(|hold| hold.holds(now)) {
-            release_slots::mark(session);
-        }
-        answer.held = Some(by);
-        return refused(answer, Reason::Hold, until.map(|end| end.saturating_sub(now)));
-    }
-    // 2. an open cooldown
-    if let Some(left) = own.cooldown.and_then(|c| c.left(now)) {
-        return refused(answer, Reason::Cooldown, Some(left));
-    }
-    if stop {
-        // 3. an open API cooldown
-        if let Some(end) = api.max(limit) {
-            let left = end.saturating_sub(now);
-            answer.strikes = api_strikes;
-            if of_key {
+    /// What refuses without regard to the pace: a hold, a cooldown, an API error, a rest.
+    fn restricted(&self, state: &mut State, answer: &mut Decision) -> Refusal {
+        let (State { fleet, scope, session }, now) = (state, self.now);
+        // 1. a hold of the scope or its fleet
+        if let Some((by, until)) = if self.stop { held(scope, fleet, now) } else { None } {
+            remember(session, &by);
+            if !fleet.hold_at_once && fleet.hold.as_ref().is_some_and(|hold| hold.holds(now)) {
                 release_slots::mark(session);
             }
-            return refused(answer, Reason::ApiError, Some(left));
+            answer.held = Some(by);
+            return Some((Reason::Hold, until.map(|end| end.saturating_sub(now))));
+        }
+        // 2. an open cooldown
+        if let Some(left) = scope.class_mut(self.class).cooldown.and_then(|c| c.left(now)) {
+            return Some((Reason::Cooldown, Some(left)));
+        }
+        if !self.stop {
+            return None;
+        }
+        // 3. an open API cooldown
+        let limit = fleet.limit_for(scope, now);
+        let api = fleet.api_end_of(scope, now);
+        if let Some(end) = api.max(limit) {
+            answer.strikes = scope.api_strikes;
+            if limit.is_some() || (scope.api_of_key && api.is_some()) {
+                release_slots::mark(session);
+            }
+            return Some((Reason::ApiError, Some(end.saturating_sub(now))));
         }
         // 4. a rest
-        let renews = matches!(ask.event, Event::Ask { renew: true, .. });
-        if let Some(rest) = session.rest.as_ref().filter(|r| !renews && r.lasts(now)) {
-            return refused(answer, rest_reason(rest.kind), rest.until.map(|end| end.saturating_sub(now)));
+        let renews = matches!(self.ask.event, Event::Ask { renew: true, .. });
+        let rest = session.rest.as_ref().filter(|r| !renews && r.lasts(now))?;
+        Some((rest_reason(rest.kind), rest.until.map(|end| end.saturating_sub(now))))
+    }
+
+    /// What refuses a request that comes too soon after the last one: the minimum interval, release slots, the burst window.
+    fn too_soon(&self, state: &mut State, answer: &mut Decision) -> Refusal {
+        let (State { fleet, scope, session }, Self { limits, ask, now, .. }) = (state, *self);
+        let taken = scope.taken.filter(|_| self.stop).map(|at| at.saturating_add(pause(limits)));
+        let own = scope.class_mut(self.class);
+        // 5. the minimum interval: it refuses a paced request here, and such a refusal counts no attempt
+        let opens = own.admitted_at.map(|at| at.saturating_add(millis(limits.min_interval))).max(taken);
+        let guard = opens.map(|at| at.saturating_sub(now)).filter(|left| *left > 0);
+        if ask.paced
+            && let Some(left) = guard.max(place_left(own, limits, now))
+        {
+            // A change of store starts the minimum interval of many scopes at once.
+            if taken.is_some_and(|at| at > now) {
+                release_slots::mark(session);
+            }
+            return Some((Reason::MinInterval, Some(left)));
         }
-    }
-    // 5. the minimum interval: it refuses a paced request here, and such a refusal counts no attempt
-    let interval = millis(limits.min_interval);
-    let opens = own.admitted_at.map(|at| at.saturating_add(interval));
-    let taken = taken.map(|at| at.saturating_add(pause(limits)));
-    let opens = opens.max(taken);
-    let guard = opens.map(|at| at.saturating_sub(now)).filter(|left| *left > 0);
-    if ask.paced
-        && let Some(left) = guard.max(place_left(own, limits, now))
-    {
-        // A change of store starts the minimum interval of many scopes at once.
-        if taken.is_some_and(|at| at > now) {
-            release_slots::mark(session);
+        // This refusal counts no attempt either, because the engine sends its request again by itself.
+        if self.stop
+            && ask.paced
+            && let Some(left) = release_slots::left(fleet, session, self.policy.spread, ask.r, now)
+        {
+            return Some((Reason::Spread, Some(left)));
         }
-        return refused(answer, Reason::MinInterval, Some(left));
+        if limits.burst.is_some() {
+            answer.attempt = Attempt::Counted;
+        }
+        answer.attempts = note(own, limits, now);
+        // 6. the burst window
+        if let Some(burst) = limits.burst
+            && (guard.is_some() || limits.is_limited_by_window())
+            && answer.attempts >= burst.limit
+        {
+            return Some(self.tripped(scope, session, answer));
+        }
+        // 7. the minimum interval, for the other requests
+        guard.map(|left| (Reason::MinInterval, Some(left)))
     }
-    // This refusal counts no attempt either, because the engine sends its request again by itself.
-    if stop
-        && ask.paced
-        && let Some(left) = release_slots::left(fleet, session, policy.spread, ask.r, now)
-    {
-        return refused(answer, Reason::Spread, Some(left));
-    }
-    if limits.burst.is_some() {
-        answer.attempt = Attempt::Counted;
-    }
-    answer.attempts = note(own, limits, now);
-    // 6. the burst window
-    if let Some(burst) = limits.burst
-        && (guard.is_some() || limits.is_limited_by_window())
-        && answer.attempts >= burst.limit
-    {
-        let left = trip(own, limits, ask.r, now);
+
+    /// Opens the cooldown of a burst window that is full, or the hold that repeated trips cause.
+    fn tripped(
+        &self,
+        scope: &mut ScopeState,
+        session: &mut SessionState,
+        answer: &mut Decision,
+    ) -> (Reason, Option<Ms>) {
+        let own = scope.class_mut(self.class);
+        let left = trip(own, self.limits, self.ask.r, self.now);
         answer.attempt = Attempt::Emptied;
         answer.strikes = own.strikes;
-        if stop && let Some((willy, length)) = long_hold::comes(scope, policy.hold_after_strikes, now) {
+        if self.stop
+            && let Some((willy, length)) = long_hold::comes(scope, self.policy.hold_after_strikes, self.now)
+        {
             remember(session, &willy);
             answer.held = Some(willy);
-            return refused(answer, Reason::Hold, Some(length));
+            return (Reason::Hold, Some(length));
         }
-        return refused(answer, Reason::Burst, Some(left));
+        (Reason::Burst, Some(left))
     }
-    // 7. the minimum interval, for the other requests
-    if let Some(left) = guard {
-        return refused(answer, Reason::MinInterval, Some(left));
-    }
-    // 8. the quotas
-    if stop {
+
+    /// 8. the quotas of the scope and of the fleet. `waited` is the time since when the session has waited for one.
+    fn without_place(&self, state: &mut State, waited: Option<Ms>) -> Refusal {
+        let (State { fleet, scope, session }, Self { ask, now, .. }) = (state, *self);
         // The queue has the order of the Stop events, whatever else a session has waited for since.
         let begun = session.begun.as_ref().map(|begun| begun.at).filter(|at| *at <= now);
         // Where the Stop event is unknown, or was dated by a clock that was ahead, the session keeps its place.
         let since = begun.or(waited).unwrap_or(now);
-        let mut own = Shared { quotas: &limits.quotas, log: &mut scope.quota };
+        let mut own = Shared { quotas: &self.limits.quotas, log: &mut scope.quota };
         let own_left = own.left(&ask.session, since, ask.paced, now);
-        let mut fleets = Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota };
+        let mut fleets = Shared { quotas: &self.policy.fleet_quotas, log: &mut fleet.quota };
         let waits_for_fleet = ask.paced && own_left.is_none();
         let fleet_left = fleets.left(&ask.session, since, waits_for_fleet, now);
-        if let Some(left) = own_left.max(fleet_left) {
-            return refused(answer, Reason::Quota, Some(left));
-        }
-        count(&mut scope.quota, &limits.quotas, now);
-        count(&mut fleet.quota, &policy.fleet_quotas, now);
+        own_left.max(fleet_left).map(|left| (Reason::Quota, Some(left)))
+    }
+
+    /// Counts the continuation, and hands out what the session's next prompt contains.
+    fn continue_session(&self, state: &mut State, answer: &mut Decision) {
+        let (State { fleet, scope, session }, now) = (state, self.now);
+        count(&mut scope.quota, &self.limits.quotas, now);
+        count(&mut fleet.quota, &self.policy.fleet_quotas, now);
         session.woken = false;
         release_slots::taken(fleet, session, now);
         session.count = session.count.saturating_add(1).min(MOST_COUNTED);
-        session.admitted = Some(Begun { at: now, id: ask.id.clone() });
+        session.admitted = Some(Begun { at: now, id: self.ask.id.clone() });
         answer.count = session.count;
         answer.note = effects::hand_out(session);
         // A rest that is over is removed. A rest that lasts is left in place by a renewal.
@@ -416,17 +464,20 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
             answer.held = Some(Held { by, reason, fleet: false });
         }
     }
-    // 9. admitted
-    let own = scope.class_mut(class);
-    let probes = own.cooldown.is_some_and(|c| own.admitted_at.is_none_or(|at| at <= c.start));
-    own.admitted_at = Some(now);
-    if !limits.is_limited_by_window() && limits.burst.is_some() {
-        own.attempts = vec![now];
-        answer.attempt = Attempt::First;
+
+    /// 9. admitted
+    fn admit(&self, state: &mut State, mut answer: Decision) -> Decision {
+        let own = state.scope.class_mut(self.class);
+        let probes = own.cooldown.is_some_and(|c| own.admitted_at.is_none_or(|at| at <= c.start));
+        own.admitted_at = Some(self.now);
+        if !self.limits.is_limited_by_window() && self.limits.burst.is_some() {
+            own.attempts = vec![self.now];
+            answer.attempt = Attempt::First;
+        }
+        answer.outcome = Outcome::Admit;
+        answer.reason = if probes { Reason::Probe } else { Reason::Admitted };
+        answer
     }
-    answer.outcome = Outcome::Admit;
-    answer.reason = if probes { Reason::Probe } else { Reason::Admitted };
-    answer
 }
 
 /// Returns how long requests are refused after a change of store: the minimum interval.

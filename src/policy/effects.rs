@@ -150,52 +150,17 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
     }
     own(session, ask, moves);
     if ask.event.raises_fence() && standing != Standing::Told {
-        let id = if ask.event.begins() { ask.id.clone() } else { String::new() };
-        let age = ask.late.filter(|_| ask.event.begins()).map_or(0, millis);
-        session.begun = Some(Begun { at: now.saturating_sub(age), id });
-        if ask.event.begins() {
-            session.given.clear();
-        }
-        session.admitted = None;
-        session.slot = None;
-        // No store answered this engine for a while, and other engines may be in the same state.
-        if ask.event.begins() && ask.late.is_some() && ask.paced {
-            release_slots::mark(session);
-        }
-        session.by_person = matches!(ask.event, Event::PersonPrompt);
-        let next = stored(session).map_or(0, |f| f + 1);
-        session.fence = Some(next.max(ask.host_ms).clamp(0, HIGHEST_FENCE));
+        raise_fence(session, ask, now);
     }
     if matches!(ask.event, Event::Resume { .. }) && standing != Standing::Told {
         // Earlier wake-ups are part of the rest that the event requests, so that a person keeps the time to cancel.
         session.woken = false;
     }
-    if let Some(rest) = &mut session.rest {
-        rest.rebase(now);
-    }
-    match &ask.event {
-        Event::Stop { .. } | Event::Resume { .. } if standing == Standing::Told => {}
-        Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => book(session, rest, now),
-        // Nothing is left that would wake the session.
-        Event::Stop { rest: None } => end_parked(session),
-        Event::PersonPrompt => {
-            session.rest = None;
-            session.count = 0;
-        }
-        Event::SessionEnd | Event::Sleep => session.rest = None,
-        Event::ClientPrompt { .. } => end_parked(session),
-        Event::SessionStart { label } if registers => {
-            // The session was opened again after its end: nothing runs, and nothing was refused.
-            if session.phase.is_over() {
-                session.begun = None;
-                session.last_reason.clear();
-            }
-            session.name.clone_from(&ask.name);
-            session.named_by_project = false;
-            session.label.clone_from(label);
-            session.project.clone_from(&ask.project);
-        }
-        _ => {}
+    change_rest(session, ask, standing, now);
+    if let Event::SessionStart { label } = &ask.event
+        && registers
+    {
+        register(session, ask, label);
     }
     if !matches!(ask.event, Event::Ask { .. }) {
         session.needs_you = matches!(ask.event, Event::NeedsYou);
@@ -221,6 +186,58 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         session.host.clone_from(&ask.host);
     }
     session.seen = now;
+}
+
+/// Gives the session a newer fencing token: what an earlier event of it requested is superseded.
+fn raise_fence(session: &mut SessionState, ask: &Step, now: Ms) {
+    let id = if ask.event.begins() { ask.id.clone() } else { String::new() };
+    let age = ask.late.filter(|_| ask.event.begins()).map_or(0, millis);
+    session.begun = Some(Begun { at: now.saturating_sub(age), id });
+    if ask.event.begins() {
+        session.given.clear();
+    }
+    session.admitted = None;
+    session.slot = None;
+    // No store answered this engine for a while, and other engines may be in the same state.
+    if ask.event.begins() && ask.late.is_some() && ask.paced {
+        release_slots::mark(session);
+    }
+    session.by_person = matches!(ask.event, Event::PersonPrompt);
+    let next = stored(session).map_or(0, |f| f + 1);
+    session.fence = Some(next.max(ask.host_ms).clamp(0, HIGHEST_FENCE));
+}
+
+/// Books, ends or keeps the session's rest.
+fn change_rest(session: &mut SessionState, ask: &Step, standing: Standing, now: Ms) {
+    if let Some(rest) = &mut session.rest {
+        rest.rebase(now);
+    }
+    match &ask.event {
+        Event::Stop { .. } | Event::Resume { .. } if standing == Standing::Told => {}
+        Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => book(session, rest, now),
+        // Nothing is left that would wake the session.
+        Event::Stop { rest: None } => end_parked(session),
+        Event::PersonPrompt => {
+            session.rest = None;
+            session.count = 0;
+        }
+        Event::SessionEnd | Event::Sleep => session.rest = None,
+        Event::ClientPrompt { .. } => end_parked(session),
+        _ => {}
+    }
+}
+
+/// Registers the session that starts.
+fn register(session: &mut SessionState, ask: &Step, label: &str) {
+    // The session was opened again after its end: nothing runs, and nothing was refused.
+    if session.phase.is_over() {
+        session.begun = None;
+        session.last_reason.clear();
+    }
+    session.name.clone_from(&ask.name);
+    session.named_by_project = false;
+    label.clone_into(&mut session.label);
+    session.project.clone_from(&ask.project);
 }
 
 /// Notes the client process that the session belongs to from now on.
