@@ -85,30 +85,40 @@ fn main() {
     let (warm, cold) = round_trips(&server, &built.hook, &stop);
     ratchet.row("round trips, warm", "1", warm.into());
     ratchet.row("round trips, cold", "2", cold.into());
-    for (name, frosty, goals) in [("server", &on_server, ["≤ 40", "≤ 42"]), ("embedded", &embedded, ["–", "–"])]
-    {
-        let (calls, outside) = system_calls(frosty, &built.hook, &stop);
-        ratchet.row(&format!("system calls, {name}"), goals[0], calls as u64);
-        row(&format!("files opened outside its own config and state, {name}"), "0", outside.to_string());
-        let faults = faults(frosty.command_of(&built.hook, &[]), &stop);
-        let floor = faults_of_noop(&on_server, &built.noop, &stop);
-        ratchet.row(&format!("page faults, {name}"), goals[1], faults);
-        row(&format!("of them the no-op's, {name}"), "–", floor.to_string());
-    }
+    costs(&mut ratchet, &built, [&on_server, &embedded], &stop);
     ratchet.row("bytes", "≤ 1400000", fs::metadata(&built.hook).unwrap().len());
     let size = fs::metadata(&built.frosty).unwrap().len() as f64 / 1e6;
     row("`frosty`, stripped", "≤ 8 MB", format!("{size:.2} MB"));
     let rate = server_rate(&server);
     row("verdicts/s of this redis-server, 16 connections, one scope", "–", format!("{rate:.0}"));
+    storms(&server, &built.hook);
+    ratchet.holds();
+}
+
+/// Prints the system calls and the page faults of a Stop event, and holds them against the ratchet.
+fn costs(ratchet: &mut Ratchet, built: &Built, [on_server, embedded]: [&Frosty; 2], stop: &Path) {
+    for (name, frosty, goals) in [("server", on_server, ["≤ 40", "≤ 42"]), ("embedded", embedded, ["–", "–"])] {
+        let (calls, outside) = system_calls(frosty, &built.hook, stop);
+        ratchet.row(&format!("system calls, {name}"), goals[0], calls as u64);
+        row(&format!("files opened outside its own config and state, {name}"), "0", outside.to_string());
+        let faults = faults(frosty.command_of(&built.hook, &[]), stop);
+        let floor = faults_of_noop(on_server, &built.noop, stop);
+        ratchet.row(&format!("page faults, {name}"), goals[1], faults);
+        row(&format!("of them the no-op's, {name}"), "–", floor.to_string());
+    }
+}
+
+/// Prints the verdicts of many processes on one scope.
+fn storms(server: &Server, hook: &Path) {
     println!();
     for processes in [1, 8, 64] {
         for name in ["server", "embedded"] {
-            let frosty = if name == "server" { Frosty::on(&server) } else { Frosty::embedded() };
+            let frosty = if name == "server" { Frosty::on(server) } else { Frosty::embedded() };
             let frosty = frosty.config(
                 r#"{"budget": "1s", "fleet": "storm", "scope": "one", "stop": {"min_interval": "0s", "burst": null,
                     "quotas": [{"limit": 50, "per": "1h"}]}}"#,
             );
-            let (asks, twos, took) = storm(&frosty, &built.hook, processes);
+            let (asks, twos, took) = storm(&frosty, hook, processes);
             let rate = f64::from(asks) / took.as_secs_f64();
             let beyond = twos.saturating_sub(50);
             println!(
@@ -117,7 +127,6 @@ fn main() {
             redis::cmd("FLUSHALL").query::<()>(&mut server.connection()).unwrap();
         }
     }
-    ratchet.holds();
 }
 
 fn row(what: &str, goal: &str, measured: String) {

@@ -6,9 +6,9 @@ import re
 
 # A server's entry bears the time of its writing, a moment after the time by which it was decided.
 WRITTEN_LATER = 25
-KEYS_WITHOUT_END = re.compile(r"frosty:\{soak\}:(fleet|scopes|sessions)$|torch\.continuous\.ops$")
+KEYS_WITHOUT_END = re.compile(r"frosty:\{soak\}:(doc:fleet|fleet|scopes|sessions)$|torch\.continuous\.ops$")
 FILES = re.compile(
-    r"server\.json$|soak(/lock|/ship\.lock|/server\.json|/fleet\.json|/journal(\.1)?\.jsonl|/redo\.json|/(scopes|sessions)/[0-9a-f]{2}/[^/]*\.json|/marks/[^/]*)?$|soak/(marks|(scopes|sessions)(/[0-9a-f]{2})?)$")
+    r"server\.json$|soak(/lock|/ship\.lock|/server\.json|/fleet\.json|/journal(\.1)?\.jsonl|/redo\.json|/(scopes|sessions)/[0-9a-f]{2}/[^/]*\.json|/marks/[^/]*)?$|continue\.lock$|undecided(/[^/]*)?$|reached\.json$|soak/(marks|(scopes|sessions)(/[0-9a-f]{2})?)$")
 
 
 class LocalJournal:

@@ -23,6 +23,8 @@ CONFIG = {
     "stop": {"min_interval": "2s", "burst": {"limit": 5, "window": "10s"},
              "cooldown": {"base": "4s", "factor": 2, "max": "8s", "jitter": 0.2, "calm": "30s"}},
     "api_error": {"base": "3s", "factor": 2, "max": "6s"},
+    # Impatient hooks trip a scope more often than five times in a day, and a hold of an hour would outlast the run.
+    "hold_after_strikes": 0,
     "journal_max": 1000000,
 }
 SHOWN = 12

@@ -30,6 +30,7 @@ use crate::policy::limits::Class;
 use crate::policy::limits::Ms;
 use crate::policy::request::Event;
 use crate::policy::request::Step;
+use crate::policy::verdict::Decision;
 use crate::policy::verdict::Outcome;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
@@ -37,6 +38,7 @@ use crate::read;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::failover::handover;
+use crate::store::failover::last_seen::Away;
 use crate::store::failover::reached;
 use crate::store::failover::server_record;
 use crate::store::failover::server_record::Record;
@@ -153,17 +155,7 @@ impl<'a> Embedded<'a> {
         if is_aside && notes.is_empty() {
             return Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) });
         }
-        let window = if state.session.label.is_empty() { &step.scope } else { &state.session.label };
-        let mut entry = Entry::of(step, &decided, window, &self.config.fleet, NAME);
-        let why;
-        if let Some(stand_in) = self.degraded() {
-            entry.degraded = 1;
-            why = text::line(stand_in.why);
-            if takes_over && entry.detail.is_empty() {
-                entry.detail = &why;
-            }
-        }
-        let line = entry.line();
+        let line = self.entry(step, &decided, &state.session.label, takes_over);
 
         fleet.state.fleet = state.fleet;
         put_fleet(&mut changes, &fleet.state, &fleet.before)?;
@@ -173,12 +165,7 @@ impl<'a> Embedded<'a> {
             put_session(&mut changes, step, state.session, old, &before, &mut file, now)?;
         }
         if let Some(away) = &mut file.away {
-            away.steps = away.steps.wrapping_add(1);
-            if step.event.asks() == Some(Class::Stop) && decided.outcome == Outcome::Admit {
-                away.admitted.push((now, fact_id(&step.id)));
-                let over = away.admitted.len().saturating_sub(MOST_TOLD);
-                away.admitted.drain(..over);
-            }
+            record(away, step, &decided, now);
         }
         changes.put(paths::scope(&step.scope), &file, &scope_before)?;
         changes.commit(Some(line))?;
@@ -187,6 +174,21 @@ impl<'a> Embedded<'a> {
         }
         decided.born.clear();
         Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) })
+    }
+
+    /// The line of the journal for a step.
+    fn entry(&self, step: &Step, decided: &Decision, label: &str, takes_over: bool) -> String {
+        let window = if label.is_empty() { &step.scope } else { label };
+        let mut entry = Entry::of(step, decided, window, &self.config.fleet, NAME);
+        let why;
+        if let Some(stand_in) = self.degraded() {
+            entry.degraded = 1;
+            why = text::line(stand_in.why);
+            if takes_over && entry.detail.is_empty() {
+                entry.detail = &why;
+            }
+        }
+        entry.line()
     }
 
     /// Holds or releases the whole fleet, without any scope's file.
@@ -470,5 +472,15 @@ pub fn lock(dir: &Path, deadline: Instant, budget: Duration) -> Result<File, Sto
             }
             Err(TryLockError::Error(e)) => return Err(files(e)),
         }
+    }
+}
+
+/// Records a step that this store decided in the server's place, for the failback.
+fn record(away: &mut Away, step: &Step, decided: &Decision, now: Ms) {
+    away.steps = away.steps.wrapping_add(1);
+    if step.event.asks() == Some(Class::Stop) && decided.outcome == Outcome::Admit {
+        away.admitted.push((now, fact_id(&step.id)));
+        let over = away.admitted.len().saturating_sub(MOST_TOLD);
+        away.admitted.drain(..over);
     }
 }

@@ -223,6 +223,25 @@ impl<'a> Load<'a> {
             found: text::line(&self.server.masked(&format!("{clock:?}"))),
         })?;
         let mut loaded = Loaded { now, ..Loaded::default() };
+        self.documents(&mut loaded, &mut next)?;
+        loaded.turn_began = loaded.scope.as_ref().and_then(|scope| scope.state.stop.admitted_at).map(|at| at.min(now));
+        if self.reads_last_admission() {
+            let last = entries(&mut loaded, &keys.admissions(self.scope), &next()).last().copied();
+            loaded.was_admitted = last.is_some();
+            if let Some(document) = &mut loaded.scope {
+                document.state.stop.admitted_at = document.state.stop.admitted_at.max(last);
+            }
+        }
+        if !self.is_stop() {
+            return Ok(loaded);
+        }
+        self.counted(&mut loaded, &mut next);
+        Ok(loaded)
+    }
+
+    /// Reads the documents.
+    fn documents(&self, loaded: &mut Loaded, next: &mut impl FnMut() -> Value) -> Result<(), StoreError> {
+        let (keys, now) = (self.keys, loaded.now);
         if !self.event.is_of_holds() {
             let key = keys.session(self.session);
             let unknown = || unknown_past::session(self.config, now);
@@ -242,36 +261,23 @@ impl<'a> Load<'a> {
             loaded.fleet = Some(fleet);
             loaded.set_aside.extend(damaged);
         }
-        loaded.turn_began = loaded.scope.as_ref().and_then(|scope| scope.state.stop.admitted_at).map(|at| at.min(now));
-        let entries = |loaded: &mut Loaded, key: &str, answer: Value| -> Vec<Ms> {
-            let mut all = times(&answer);
-            if all.iter().any(|at| *at > now) && !loaded.ahead.iter().any(|k| k == key) {
-                loaded.ahead.push(key.to_owned());
-            }
-            all.iter_mut().for_each(|at| *at = (*at).min(now));
-            all
-        };
-        if self.reads_last_admission() {
-            let last = entries(&mut loaded, &keys.admissions(self.scope), next()).last().copied();
-            loaded.was_admitted = last.is_some();
-            if let Some(document) = &mut loaded.scope {
-                document.state.stop.admitted_at = document.state.stop.admitted_at.max(last);
-            }
-        }
-        if !self.is_stop() {
-            return Ok(loaded);
-        }
+        Ok(())
+    }
+
+    /// Reads the attempts, and the entries of the quotas that decide.
+    fn counted(&self, loaded: &mut Loaded, next: &mut impl FnMut() -> Value) {
+        let keys = self.keys;
         let attempts = match self.attempts() {
             0 => Vec::new(),
             _ => {
                 let (answer, own) = without(next(), self.id);
                 loaded.own_attempts = own;
-                entries(&mut loaded, &keys.attempts(self.scope), answer)
+                entries(loaded, &keys.attempts(self.scope), &answer)
             }
         };
         let [own, fleets] = self.quotas().map(|(key, _, quotas)| {
             let ranges = self.ranges(quotas).into_iter();
-            let read: Vec<Vec<Ms>> = ranges.map(|_| entries(&mut loaded, &key, next())).collect();
+            let read: Vec<Vec<Ms>> = ranges.map(|_| entries(loaded, &key, &next())).collect();
             let waiting = if quotas.is_empty() { Vec::new() } else { waiting(&next(), &next()) };
             let places = |read: Vec<Vec<Ms>>| read.into_iter().map(|oldest| Places { oldest }).collect();
             match self.reads == Reads::All {
@@ -286,7 +292,6 @@ impl<'a> Load<'a> {
         if let Some(document) = &mut loaded.fleet {
             document.state.quota = QuotaLog { keep: document.state.quota.keep, ..fleets };
         }
-        Ok(loaded)
     }
 }
 
@@ -391,4 +396,15 @@ impl Loaded {
             session: self.session.state.clone(),
         }
     }
+}
+
+/// The times of a sorted set. A time that is ahead of the clock counts as now, and its key is noted.
+fn entries(loaded: &mut Loaded, key: &str, answer: &Value) -> Vec<Ms> {
+    let now = loaded.now;
+    let mut all = times(answer);
+    if all.iter().any(|at| *at > now) && !loaded.ahead.iter().any(|k| k == key) {
+        loaded.ahead.push(key.to_owned());
+    }
+    all.iter_mut().for_each(|at| *at = (*at).min(now));
+    all
 }

@@ -41,7 +41,7 @@ const ORDER: &[&str] = &[
 ];
 /// Imports that the order permits and the design does not: (from, to).
 const FORBIDDEN: &[(&str, &str)] = &[("settings", "store"), ("settings", "hook"), ("view", "hook")];
-/// The longest function, in lines.
+/// The longest function of a program, in lines. A test may tell a longer story in order.
 const LONGEST_FUNCTION: usize = 70;
 /// Words for which texts use another: (the pattern's words, the replacement).
 const REPLACED: &[(&[&str], &str)] = &[
@@ -139,7 +139,7 @@ fn every_module_has_its_place() {
 
 #[test]
 fn no_function_is_too_long() {
-    let all = sources(&["src", "tests", "benches", "fuzz/src"]);
+    let all = sources(&["src", "benches", "fuzz/src"]);
     let functions: Vec<(String, usize)> = all
         .iter()
         .flat_map(|source| {
