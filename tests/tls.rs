@@ -1,4 +1,4 @@
-//! `rediss://` against a real server that speaks TLS, with certificates made for the run: `cargo test --features tls --test tls`.
+//! `rediss://` against a real server with TLS, with certificates made for the run: `cargo test --features tls --test tls`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
@@ -69,7 +69,7 @@ impl Papers {
     }
 }
 
-/// A server that speaks TLS on one port and none on the other.
+/// A server with TLS on one port and plain connections on the other.
 struct Secure {
     plain: Server,
     port: u16,
@@ -102,7 +102,7 @@ fn frosty(url: &str, ca: &str) -> Frosty {
 
 #[track_caller]
 fn refused(answer: &Answer, words: &[&str]) {
-    // The embedded store stands in, whose first ask waits for its guard.
+    // The embedded store decides, and its first request waits for the minimum interval.
     answer.stands_down_saying(&[&["degraded"], words].concat());
     assert!(answer.took < Duration::from_millis(2_500), "{answer:?}");
 }
