@@ -126,7 +126,7 @@ if [ "$try" = yes ]; then
       sed 's/.*"verdict":"\([a-z]*\)","reason":"\([a-z_]*\)".*/\1, reason \2/')
     case $title-$code in
       Stop*-2) does="the client goes on with this prompt: $(cut -c 1-60 "$scratch/err" | head -n 1)…" ;;
-      Stop*-0) does="the agent stands down; the screen shows: $(sed 's/^{"systemMessage":"\(.*\)"}$/\1/' "$scratch/out")" ;;
+      Stop*-0) does="the agent stops; the screen shows: $(sed 's/^{"systemMessage":"\(.*\)"}$/\1/' "$scratch/out")" ;;
       PreCompact*-0) does="the client compacts the conversation" ;;
       *) does="unexpected: $(cat "$scratch/err")" ;;
     esac

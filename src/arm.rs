@@ -99,7 +99,7 @@ fn read(target: &Target, state: &Path) -> Result<Option<bool>, ConfigError> {
             key: "the switch".to_owned(),
             found: format!("\"{}\"", crate::text::line(&text)),
             allowed: "on or off".to_owned(),
-            cure: "write it anew: frosty off".to_owned(),
+            cure: "write the switch again: frosty off".to_owned(),
         }),
         Err(e) => absent(&file, e).map(|()| None),
     }

@@ -15,6 +15,7 @@ pub mod duration;
 pub mod engine;
 pub mod env;
 pub mod exit;
+pub mod hint;
 pub mod hook;
 pub mod journal;
 pub mod local_time;

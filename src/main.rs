@@ -11,6 +11,7 @@ use frosty::cmd::{
     status, statusline, switch, uninstall, wake,
 };
 use frosty::exit::Exit;
+use frosty::hint::Hint;
 use frosty::hook::{self, Program, flags};
 use frosty::{color, secret, text};
 

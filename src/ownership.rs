@@ -6,11 +6,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use crate::hint::Hint;
 use crate::text;
 
 /// A directory that another user owns, or may write in.
 #[derive(Debug, thiserror::Error)]
-#[error("expected the folder {path} to be {expected}, found {found}; {cure}")]
+#[error("the directory {path} is {found}, and must be {expected}")]
 pub struct NotPrivate {
     /// The path of the directory.
     pub path: String,
@@ -20,6 +21,12 @@ pub struct NotPrivate {
     pub found: String,
     /// The command that repairs it.
     pub cure: String,
+}
+
+impl Hint for NotPrivate {
+    fn hint(&self) -> Option<String> {
+        Some(self.cure.clone())
+    }
 }
 
 /// The write permissions of group and others.
@@ -68,8 +75,8 @@ fn ours(folder: &Path, about: &Metadata) -> Result<(), NotPrivate> {
     }
     if mode & OTHERS != 0 {
         let path = text::path(folder);
-        let found = format!("mode {mode:04o}, which lets others write");
-        let cure = format!("look at what is in it, then: chmod -R go-w {path}");
+        let found = format!("writable by others (mode {mode:04o})");
+        let cure = format!("look at its contents, and then: chmod -R go-w {path}");
         return Err(NotPrivate { expected: format!("user {us}'s alone"), path, found, cure });
     }
     Ok(())
@@ -80,9 +87,9 @@ fn ours(folder: &Path, about: &Metadata) -> Result<(), NotPrivate> {
 fn not_ours(folder: &Path, owner: u32, us: u32) -> NotPrivate {
     let path = text::path(folder);
     let cure = match (us, owner) {
-        (0, _) => format!("run it as that user, without sudo: sudo -u '#{owner}' frosty doctor"),
-        (_, 0) => format!("look at what is in it, then: sudo chown -R {us} {path}"),
-        _ => "use a state folder of your own: export XDG_STATE_HOME=~/.local/state".to_owned(),
+        (0, _) => format!("run the command as that user: sudo -u '#{owner}' frosty doctor"),
+        (_, 0) => format!("look at its contents, and then: sudo chown -R {us} {path}"),
+        _ => "use a state directory of your own: export XDG_STATE_HOME=~/.local/state".to_owned(),
     };
     NotPrivate { expected: format!("user {us}'s alone"), path, found: format!("user {owner}'s"), cure }
 }

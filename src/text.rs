@@ -59,14 +59,14 @@ pub fn word(raw: &str) -> String {
     pasted(raw.as_bytes())
 }
 
-/// Quotes a word without a `; ` in it, since the text after an error's last `; ` is its remedy.
+/// Quotes a word where it needs it.
 fn pasted(raw: &[u8]) -> String {
     let raw = raw.get(..LONGEST_PATH).unwrap_or(raw);
     let seen = |c: char| tame(c) == Some(c);
     let plain = |c: char| seen(c) && (c.is_alphanumeric() || "/._-+=@%:,".contains(c));
     match std::str::from_utf8(raw) {
         Ok(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
-        Ok(text) if text.chars().all(seen) => format!("'{}'", text.replace('\'', "'\\''").replace("; ", ";'' ")),
+        Ok(text) if text.chars().all(seen) => format!("'{}'", text.replace('\'', "'\\''")),
         _ => {
             let mut out = String::new();
             for chunk in raw.utf8_chunks() {
@@ -79,7 +79,7 @@ fn pasted(raw: &[u8]) -> String {
                 }
                 out.extend(chunk.invalid().iter().copied().map(escaped));
             }
-            format!("$'{}'", out.replace("; ", ";\\x20"))
+            format!("$'{out}'")
         }
     }
 }
@@ -214,9 +214,9 @@ mod tests {
             (b"/a b/it's", "'/a b/it'\\''s'"),
             (b" /a ", "' /a '"),
             (b"", "''"),
-            (b"/a; touch b", "'/a;'' touch b'"),
+            (b"/a; touch b", "'/a; touch b'"),
             (b"/$(a)`b`", "'/$(a)`b`'"),
-            (b"/a\nb'\\; c", "$'/a\\x0ab\\'\\\\;\\x20c'"),
+            (b"/a\nb'\\; c", "$'/a\\x0ab\\'\\\\; c'"),
             (b"/\xffb\xe2\x80\xaec", "$'/\\xffb\\xe2\\x80\\xaec'"),
             ("/日本/é".as_bytes(), "/日本/é"),
         ] {
@@ -226,7 +226,7 @@ mod tests {
             assert_eq!(said.stdout, raw, "{shown}");
             assert!(!path.contains("; ") && path.lines().count() == 1);
         }
-        assert_eq!(word("x@y; rm -r z"), "'x@y;'' rm -r z'");
+        assert_eq!(word("x@y; rm -r z"), "'x@y; rm -r z'");
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn frosty(url: &str, ca: &str) -> Frosty {
 #[track_caller]
 fn refused(answer: &Answer, words: &[&str]) {
     // The embedded store decides, and its first request waits for the minimum interval.
-    answer.stands_down_saying(&[&["degraded"], words].concat());
+    answer.stands_down_saying(&[&["local files decide instead"], words].concat());
     assert!(answer.took < Duration::from_millis(2_500), "{answer:?}");
 }
 
@@ -153,10 +153,10 @@ fn whom_not_to_trust() {
     let papers = Papers::new();
     let secure = Secure::start(&papers, "server", &[]);
     let ask = |ca: &str| frosty(&secure.url(), ca).hook(&stop("s"));
-    refused(&ask(&papers.path("other-ca.pem")), &["nobody known here", "FROSTY_STORE_CA_FILE"]);
+    refused(&ask(&papers.path("other-ca.pem")), &["unknown issuer", "FROSTY_STORE_CA_FILE"]);
     // Without a file it is the web's authorities.
     let answer = Frosty::new().var("FROSTY_STORE", &secure.url()).hook(&stop("s"));
-    refused(&answer, &["nobody known here", "FROSTY_STORE_CA_FILE"]);
+    refused(&answer, &["unknown issuer", "FROSTY_STORE_CA_FILE"]);
 
     refused(&ask(&papers.path("none.pem")), &["No such file", "none.pem"]);
     refused(&ask(&papers.path("server.key")), &["no certificate", "server.key"]);
@@ -168,7 +168,7 @@ fn whom_not_to_trust() {
 
     papers.sign("elsewhere", "DNS:elsewhere.example", None);
     papers.sign("past", "IP:127.0.0.1", Some("20200102000000Z"));
-    for (name, words) in [("elsewhere", "of another name"), ("past", "has expired")] {
+    for (name, words) in [("elsewhere", "for another name"), ("past", "has expired")] {
         let secure = Secure::start(&papers, name, &[]);
         let answer = frosty(&secure.url(), &papers.path("ca.pem")).hook(&stop("s"));
         refused(&answer, &[words, "openssl s_client -connect 127.0.0.1:"]);
@@ -188,12 +188,12 @@ fn who_speaks_no_tls() {
     let secure = Secure::start(&papers, "server", &[]);
     let plain = format!("rediss://127.0.0.1:{}", secure.plain.port);
     let cure = format!("FROSTY_STORE=redis://127.0.0.1:{}", secure.plain.port);
-    refused(&frosty(&plain, &papers.path("ca.pem")).hook(&stop("s")), &["expected TLS", &cure]);
+    refused(&frosty(&plain, &papers.path("ca.pem")).hook(&stop("s")), &["no trusted TLS connection", &cure]);
     // The other way round.
     let answer = Frosty::new().var("FROSTY_STORE", &format!("redis://127.0.0.1:{}", secure.port)).hook(&stop("s"));
-    refused(&answer, &["found"]);
+    refused(&answer, &["unexpected reply"]);
     let nobody = format!("rediss://127.0.0.1:{}", free_port());
-    refused(&frosty(&nobody, &papers.path("ca.pem")).hook(&stop("s")), &["nobody listening"]);
+    refused(&frosty(&nobody, &papers.path("ca.pem")).hook(&stop("s")), &["connection refused"]);
 
     let says = |bytes: &'static [u8]| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -214,7 +214,7 @@ fn who_speaks_no_tls() {
         b"",
     ] {
         let answer = frosty(&says(bytes), &papers.path("ca.pem")).hook(&stop("s"));
-        refused(&answer, &["expected TLS", "found"]);
+        refused(&answer, &["no trusted TLS connection"]);
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::env::Env;
+use crate::hint::{Hint, edit};
 use crate::read;
 use crate::secret;
 use crate::text;
@@ -105,7 +106,7 @@ pub fn same(a: &Path, b: &Path) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
     /// The file cannot be read.
-    #[error("expected to read {file}, found: {cause}; look at it with: ls -lL {file}")]
+    #[error("cannot read {file}: {cause}")]
     Unreadable {
         /// The file.
         file: String,
@@ -113,7 +114,7 @@ pub enum Unread {
         cause: io::Error,
     },
     /// The file is not JSON. The client also ignores such a file.
-    #[error("expected JSON in {file}, found: {cause}; edit it: ${{EDITOR:-vi}} {file}")]
+    #[error("{file} is not valid JSON: {cause}")]
     NotJson {
         /// The file.
         file: String,
@@ -121,7 +122,7 @@ pub enum Unread {
         cause: json::NotJson,
     },
     /// A part of the file is of the wrong type.
-    #[error("{file}: {key}: expected {expected}, found {found}; edit it: ${{EDITOR:-vi}} {file}")]
+    #[error("{file}: {key}: expected {expected}, found {found}")]
     WrongType {
         /// The file.
         file: String,
@@ -132,6 +133,15 @@ pub enum Unread {
         /// The type found.
         found: &'static str,
     },
+}
+
+impl Hint for Unread {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unreadable { file, .. } => format!("look at the file: ls -lL {file}"),
+            Self::NotJson { file, .. } | Self::WrongType { file, .. } => edit(file),
+        })
+    }
 }
 
 /// One hook that a settings file, or a plugin, registers.

@@ -9,6 +9,7 @@ pub mod stream;
 
 use crate::cmd::PlaceArgs;
 use crate::config::Config;
+use crate::hint::Problem;
 use crate::policy::documents::SessionState;
 use crate::store;
 use crate::store::fleet_reader::Roll;
@@ -57,8 +58,8 @@ pub fn run(args: &AnnounceArgs) -> Result<(), Failure> {
 const NAMED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Sends a notification to the subscribers on the server, to Willy's stream, and to the configured commands. Returns
-/// one line for each failure: a hold is in force whether or not its notification was delivered.
-pub fn tell(config: &Config, word: &Word) -> Vec<String> {
+/// each failure: a hold is in force whether or not its notification was delivered.
+pub fn tell(config: &Config, word: &Word) -> Vec<Problem> {
     // A notification without a name is sent, too.
     let is_meant = |id: &str, s: &SessionState| *id == word.session || s.scope == word.scope;
     let sessions = Roll::open_for(config, NAMED_WITHIN).sessions_where(is_meant).unwrap_or_default();
@@ -68,10 +69,11 @@ pub fn tell(config: &Config, word: &Word) -> Vec<String> {
     let mut wrong = Vec::new();
     if word.kind.is_of_holds() {
         let told = stream::write(&mut Roll::open(config), config, word);
-        wrong.extend(told.err().map(|e| e.to_string()));
+        wrong.extend(told.err().map(|e| Problem::from(&e)));
     }
     wrong.extend(commands::finish(running));
     // A command may print secrets of its environment.
-    let masked = |line: String| store::server(config).map_or(line.clone(), |(server, _)| server.masked(&line));
+    let masked = |text: String| store::server(config).map_or(text.clone(), |(server, _)| server.masked(&text));
+    let masked = |Problem { message, hint }: Problem| Problem { message: masked(message), hint: hint.map(masked) };
     wrong.into_iter().map(masked).collect()
 }

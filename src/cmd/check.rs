@@ -1,6 +1,7 @@
 //! `frosty check`: shows the verdict that `frosty hook` would give, without a request and without writing anything.
 
 use crate::cmd::HookArgs;
+use crate::hint::{Hint, Problem};
 use clap::Args;
 use std::io::{self, IsTerminal, Write};
 
@@ -44,10 +45,14 @@ const SHADOW: &str = "shadow mode: the verdict is journaled only, and the client
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The standard input is a terminal.
-    #[error(
-        "expected the JSON of one hook call on the standard input, found a terminal; give it one: frosty check < payload.json"
-    )]
+    #[error("the standard input is a terminal; expected the JSON of one hook call")]
     NoPayload,
+}
+
+impl Hint for CheckError {
+    fn hint(&self) -> Option<String> {
+        Some("echo '{\"session_id\":\"test\",\"hook_event_name\":\"Stop\"}' | frosty check".to_owned())
+    }
 }
 
 /// The answer that the hook would give.
@@ -99,8 +104,8 @@ pub fn run(args: CheckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn fails(reason: Reason, why: &str) -> Answer {
-    let why = text::line_of(why, 2000);
+fn fails(reason: Reason, why: &Problem) -> Answer {
+    let why = text::line_of(&why.to_string(), 2000);
     Answer { would_exit: Some(0), armed: true, verdict: "none", reason: reason.code(), why, ..Answer::default() }
 }
 
@@ -123,7 +128,7 @@ fn asks(asked: &Asked) -> Answer {
         }
     };
     let Foreseen { mut state, now, by_files, away, note } = foreseen;
-    let away = away.map(|why| format!("the server does not decide: {}", text::line_of(&why, 2000)));
+    let away = away.map(|why| format!("the server does not decide: {}", text::line_of(&why.to_string(), 2000)));
     let shadow = step.shadow.then(|| SHADOW.to_owned());
     let notes = [shadow, away.clone(), Some(note)].into_iter().flatten().filter(|note| !note.is_empty());
     let note = notes.collect::<Vec<_>>().join("; ");
@@ -145,7 +150,7 @@ fn asks(asked: &Asked) -> Answer {
 }
 
 fn down(e: &StoreError) -> Answer {
-    fails(Reason::StoreDown, &e.to_string())
+    fails(Reason::StoreDown, &e.into())
 }
 
 /// Explains the verdict; `state` is the state after the request.

@@ -1,6 +1,7 @@
 //! `frosty explain`: explains the last verdict in words.
 
 use crate::cmd::PlaceArgs;
+use crate::hint::Hint;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use std::io::{self, IsTerminal, Write};
@@ -47,7 +48,7 @@ pub struct ExplainArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
     /// There is no verdict yet.
-    #[error("expected a verdict in the {}journal, found none of {whose}; see what is there: frosty log", newest(*cut))]
+    #[error("no verdict of {whose} in the {}journal", newest(*cut))]
     NoVerdict {
         /// The session or scope that was named.
         whose: String,
@@ -55,13 +56,20 @@ pub enum ExplainError {
         cut: bool,
     },
     /// A newer version of Frosty wrote the entry.
-    #[error(
-        "expected a reason that this version knows, found \"{reason}\"; see the entry itself: frosty log --json -n 20"
-    )]
+    #[error("the reason \"{reason}\" is of a newer frosty")]
     Unknown {
         /// Its reason.
         reason: String,
     },
+}
+
+impl Hint for ExplainError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoVerdict { .. } => "see the journal: frosty log".to_owned(),
+            Self::Unknown { .. } => "see the entry itself: frosty log --json -n 20".to_owned(),
+        })
+    }
 }
 
 /// The most entries of the journal that are read, from the newest on.

@@ -2,6 +2,7 @@
 
 use crate::cmd::PlaceArgs;
 use crate::cmd::note;
+use crate::hint::Hint;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use std::io::{self, Write};
@@ -95,12 +96,10 @@ pub enum HoldError {
     },
 }
 
-impl HoldError {
-    /// Returns the command that solves it.
-    #[must_use]
-    pub fn hint(&self) -> String {
+impl Hint for HoldError {
+    fn hint(&self) -> Option<String> {
         let Self::LastsLonger { again, .. } = self;
-        format!("replace it by the shorter one: {again}")
+        Some(format!("replace it by the shorter one: {again}"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `frosty install`: registers the hooks in the client's settings.
 
 use crate::cmd::registration::SettingsArgs;
+use crate::hint::Problem;
 use clap::Args;
 use std::path::Path;
 use std::process::Command;
@@ -53,7 +54,7 @@ pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
 
     let (found, unread) = others::beside(&env, &chosen.project, &chosen.file);
     for e in unread {
-        warn(&format!("looked for other engines, but {e}"));
+        warn(&format!("cannot look for other engines: {}", Problem::from(&e).lines()));
     }
     let refused = !found.is_empty() && engine == Engine::Continuous && !args.keep_others;
     if args.settings.dry_run || !refused {
@@ -68,7 +69,7 @@ pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
         return Err(SettingsError::Beside { list, anyway });
     }
     if !found.is_empty() {
-        warn(&format!("found besides, each of which decides stops too:\n{list}"));
+        warn(&format!("other hooks decide stops here, too:\n{list}"));
     }
     hints(&env, &chosen, &wanted, &new);
     if chosen.place == Place::Project && is_tracked(&standing.path) {

@@ -20,7 +20,6 @@ use crate::env::Env;
 use crate::naming::Names;
 use crate::policy::limits::millis;
 use crate::store::fleet_reader::Roll;
-use crate::text;
 use crate::view::explain::entry;
 use crate::view::explain::entry::Lines;
 use crate::view::journal::Past;
@@ -144,8 +143,7 @@ fn follow(
         let news = follower.look()?;
         match news.change {
             Some(Change::Away(why)) => {
-                let why = text::line_of(&why.to_string(), 1000);
-                let _ = writeln!(io::stderr(), "frosty: the server went away; this machine's journal goes on: {why}");
+                super::warn("the server became unreachable, and the journal of this machine follows", &(&why).into());
             }
             Some(Change::Back) => {
                 let _ = writeln!(io::stderr(), "frosty: the server is back; its journal goes on");

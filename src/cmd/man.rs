@@ -12,6 +12,7 @@ use clap_mangen::Man;
 
 use super::out;
 use crate::cmd::Cli;
+use crate::hint::Hint;
 use crate::text;
 
 /// The flags of `man`.
@@ -24,14 +25,18 @@ pub struct ManArgs {
 
 /// The pages were not written.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "expected to write man pages into {dir}, found: {cause}; name a folder that you may write: frosty man --dir DIR"
-)]
+#[error("cannot write man pages into {dir}: {cause}")]
 pub struct ManError {
     /// The directory.
     dir: String,
     /// The system's error.
     cause: io::Error,
+}
+
+impl Hint for ManError {
+    fn hint(&self) -> Option<String> {
+        Some("choose a directory that you can write to: frosty man --dir ~/.local/share/man/man1".to_owned())
+    }
 }
 
 /// Shows the first page on a terminal, prints it elsewhere, or writes all pages into a directory.

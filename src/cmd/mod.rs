@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use crate::config::{Config, ConfigError};
 use crate::env::Env;
 use crate::exit::Exit;
+use crate::hint::{Hint, Problem};
 use crate::notify::Word;
 use crate::policy::verdict::Verdict;
 use crate::store::StoreError;
@@ -82,9 +83,7 @@ pub enum Failure {
 #[derive(Debug, thiserror::Error)]
 pub enum TimeError {
     /// The time of `--until`.
-    #[error(
-        "expected a time to come such as 18:00 or \"tomorrow 09:00\" for --until, found \"{found}\"; for a length: frosty hold --for 2h"
-    )]
+    #[error("invalid time \"{found}\" for --until; expected a time to come such as 18:00 or \"tomorrow 09:00\"")]
     Until {
         /// The given text.
         found: String,
@@ -99,12 +98,10 @@ pub enum TimeError {
     },
 }
 
-impl TimeError {
-    /// Returns the command or the advice that solves it, where the error does not contain it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Hint for TimeError {
+    fn hint(&self) -> Option<String> {
         match self {
-            Self::Until { .. } => None,
+            Self::Until { .. } => Some("for a length of time: frosty hold --for 2h".to_owned()),
             Self::TooFar { .. } => Some("for a hold without an end, omit --until".to_owned()),
         }
     }
@@ -123,58 +120,63 @@ impl Failure {
         };
         if is_usage { Exit::Usage } else { Exit::Failed }
     }
+}
 
-    /// Returns the advice that solves it, where there is one besides the error.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Failure {
+    fn hint(&self) -> Option<String> {
         match self {
+            Self::Check(e) => e.hint(),
+            Self::Config(e) => e.hint(),
+            Self::Hold(e) => e.hint(),
+            Self::Explain(e) => e.hint(),
+            Self::Store(e) => e.hint(),
+            Self::Status(e) => e.hint(),
+            Self::Switch(e) => e.hint(),
+            Self::Unwell(_) => None,
+            Self::Settings(e) => e.hint(),
             Self::Target(e) => e.hint(),
-            Self::Hold(e) => Some(e.hint()),
+            Self::Man(e) => e.hint(),
             Self::Time(e) => e.hint(),
-            _ => None,
         }
     }
 }
 
-/// Warns that only this machine's part is known, where the server is unreachable.
+/// Prints a warning, with what is wrong and its remedy.
+fn warn(what: &str, why: &Problem) {
+    let _ = writeln!(io::stderr(), "frosty: {what}: {}", why.lines());
+}
+
+/// Warns that only this machine's part is known while the server is unreachable.
 fn tell_if_away(away: Option<&StoreError>) {
     if let Some(why) = away {
-        let _ = writeln!(
-            io::stderr(),
-            "frosty: the server is away, so this is what this machine knows, and what it is told goes to the server later: {why}"
-        );
+        let what = "the server is unreachable, so this is the state of this machine only, and changes are sent later";
+        warn(what, &why.into());
     }
 }
 
-/// Warns that the server decides, but does not return its journal.
+/// Warns that the server decides, but its journal cannot be read.
 fn tell_if_unread(unread: Option<&StoreError>) {
     if let Some(why) = unread {
-        let why = text::line_of(&why.to_string(), 2000);
-        let _ = writeln!(
-            io::stderr(),
-            "frosty: cannot read the journal of the server, so this is the journal of this machine: {why}"
-        );
+        warn("cannot read the journal of the server, so this is the journal of this machine", &why.into());
     }
 }
 
 /// Warns that the server does not decide for one scope.
-fn tell_of_scope(why: &str) {
-    let why = text::line_of(why, 2000);
-    let _ = writeln!(io::stderr(), "frosty: the server does not decide for this scope, and this machine does: {why}");
+fn tell_of_scope(why: &Problem) {
+    warn("this machine decides for this scope instead of the server", why);
 }
 
-/// Warns that the server did not confirm a hold or a release, and why, unless that was shown before.
+/// Warns that the server did not confirm a hold or a release, with the cause where that was not printed before.
 fn tell_if_here_only(verdict: &Verdict, away: Option<&StoreError>) {
     if let Some(why) = &verdict.degraded {
         let why = if away.is_some() { String::new() } else { format!(": {}", text::line_of(why, 2000)) };
-        let heeded = match verdict.unconfirmed {
-            true => "the server's answer was lost: this machine heeds it, and the others where the server got it",
-            false => "this machine alone heeds it until its next hook tells the server, which is away",
+        let what = match verdict.unconfirmed {
+            true => {
+                "the server's answer was lost: this applies to this machine, and to the others if the server got it"
+            }
+            false => "the server is unreachable: this applies to this machine only, and is sent by its next hook",
         };
-        let _ = writeln!(
-            io::stderr(),
-            "frosty: {heeded}; to be sure of the others, give the command again once it is back{why}"
-        );
+        let _ = writeln!(io::stderr(), "frosty: {what}{why}\nhint: run the command again when the server is back");
     }
 }
 
@@ -183,9 +185,9 @@ fn tell_everyone(config: &Config, word: &Word) {
     say_wrong(&announce::tell(config, word));
 }
 
-fn say_wrong(wrong: &[String]) {
-    for line in wrong {
-        let _ = writeln!(io::stderr(), "frosty: {line}");
+fn say_wrong(wrong: &[Problem]) {
+    for problem in wrong {
+        let _ = writeln!(io::stderr(), "frosty: {}", problem.lines());
     }
 }
 

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use super::out;
 use crate::client_settings::{Place, Unread, same, user_dir};
 use crate::env::Env;
+use crate::hint::{Hint, edit};
 use crate::settings::diff;
 use crate::settings::others::Other;
 use crate::settings::program::NoProgram;
 use crate::settings::write::{Standing, Unwritten};
+use crate::store::error::SET_STATE_FOLDER;
 use crate::text;
 
 /// The flags that select the settings file.
@@ -35,17 +37,13 @@ pub struct SettingsArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// There is no directory of user settings.
-    #[error(
-        "expected a folder of user settings, found neither CLAUDE_CONFIG_DIR nor HOME to be set; set one: export HOME=~"
-    )]
+    #[error("no directory of user settings: neither CLAUDE_CONFIG_DIR nor HOME is set")]
     NoUserFolder,
     /// There is no directory for a backup.
-    #[error(
-        "expected a state folder for the backup, found neither XDG_STATE_HOME nor HOME to be an absolute path; set one: export XDG_STATE_HOME=~/.local/state"
-    )]
+    #[error("no state directory for the backup: neither XDG_STATE_HOME nor HOME is an absolute path")]
     NoStateFolder,
     /// The project directory does not exist.
-    #[error("expected a project folder at {dir}, found: {cause}; name one that exists: frosty {command} --project DIR")]
+    #[error("no project directory at {dir}: {cause}")]
     NoProject {
         /// The directory.
         dir: String,
@@ -55,9 +53,7 @@ pub enum SettingsError {
         cause: io::Error,
     },
     /// The project is the home directory.
-    #[error(
-        "expected a project, found the folder of your own settings: {file} would reach every project; name one: frosty {command} --project DIR, or mean all: frosty {command} --user"
-    )]
+    #[error("{file} belongs to your own settings, which apply to every project")]
     IsUsers {
         /// The settings file.
         file: String,
@@ -74,9 +70,7 @@ pub enum SettingsError {
     #[error(transparent)]
     Program(#[from] NoProgram),
     /// Another hook decides stops there.
-    #[error(
-        "expected to decide stops alone, found besides:\n{list}\nNothing was written. To register beside them all the same: {anyway}"
-    )]
+    #[error("other hooks decide stops here, so nothing was written:\n{list}")]
     Beside {
         /// One per line, each with its cure.
         list: String,
@@ -84,10 +78,28 @@ pub enum SettingsError {
         anyway: String,
     },
     /// An edit could not be undone.
-    #[error(
-        "expected the change of {0} to be one that can be undone, found that it is not; nothing was written: add the hooks by hand"
-    )]
+    #[error("the change of {0} could not be undone, so nothing was written")]
     NotItsInverse(String),
+}
+
+impl Hint for SettingsError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoUserFolder => "set one: export HOME=~".to_owned(),
+            Self::NoStateFolder => SET_STATE_FOLDER.to_owned(),
+            Self::NoProject { command, .. } => {
+                format!("run it in a project, or name one: frosty {command} --project .")
+            }
+            Self::IsUsers { command, .. } => {
+                format!("run it in a project, or for all projects: frosty {command} --user")
+            }
+            Self::Unread(e) => return e.hint(),
+            Self::Unwritten(e) => return e.hint(),
+            Self::Program(e) => return e.hint(),
+            Self::Beside { anyway, .. } => format!("register beside them all the same: {anyway}"),
+            Self::NotItsInverse(file) => edit(file),
+        })
+    }
 }
 
 /// The selected settings file.

@@ -1,6 +1,7 @@
 //! `frosty status`: shows the sessions, their states, and when each resumes.
 
 use crate::cmd::PlaceArgs;
+use crate::hint::Hint;
 use clap::Args;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -45,11 +46,17 @@ const EACH: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     /// There is no terminal to draw on.
-    #[error("expected a terminal to draw on with --watch, found none; show it once with: frosty status")]
+    #[error("--watch needs a terminal, and the output is none")]
     NoTerminal,
     /// The terminal cannot be written to.
-    #[error("expected to draw on the terminal, found: {0}; show it once with: frosty status")]
+    #[error("cannot draw on the terminal: {0}")]
     Screen(io::Error),
+}
+
+impl Hint for StatusError {
+    fn hint(&self) -> Option<String> {
+        Some("show the status once: frosty status".to_owned())
+    }
 }
 
 /// Shows the fleet's sessions, once or repeatedly.

@@ -1,6 +1,8 @@
 //! `frosty on` and `frosty off`: arm and disarm a session or a project.
 
 use crate::cmd::PlaceArgs;
+use crate::hint::Hint;
+use crate::store::error::SET_STATE_FOLDER;
 use clap::Args;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -35,12 +37,10 @@ pub enum SwitchError {
     #[error(transparent)]
     NotOurs(#[from] ownership::NotPrivate),
     /// There is no directory for the switch.
-    #[error(
-        "expected a state folder, found neither XDG_STATE_HOME nor HOME to be an absolute path; set one: export XDG_STATE_HOME=~/.local/state"
-    )]
+    #[error("no state directory: neither XDG_STATE_HOME nor HOME is an absolute path")]
     NoStateFolder,
     /// The project directory does not exist.
-    #[error("expected a project folder at {dir}, found: {cause}; name one that exists: frosty on --project DIR")]
+    #[error("no project directory at {dir}: {cause}")]
     NoProject {
         /// The directory.
         dir: String,
@@ -48,7 +48,7 @@ pub enum SwitchError {
         cause: io::Error,
     },
     /// The switch cannot be written.
-    #[error("expected to write {file}, found: {cause}; see who may write there: namei -l {dir}")]
+    #[error("cannot write {file}: {cause}")]
     Unwritten {
         /// The file.
         file: String,
@@ -57,6 +57,17 @@ pub enum SwitchError {
         /// The system's error.
         cause: io::Error,
     },
+}
+
+impl Hint for SwitchError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotOurs(e) => return e.hint(),
+            Self::NoStateFolder => SET_STATE_FOLDER.to_owned(),
+            Self::NoProject { .. } => "run it in a project, or name one: frosty on --project .".to_owned(),
+            Self::Unwritten { dir, .. } => format!("see the permissions on the way: namei -l {dir}"),
+        })
+    }
 }
 
 /// Arms or disarms what the arguments, or else the environment, name.
@@ -84,7 +95,7 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), Failure> {
     if env.disabled() {
         let _ = writeln!(
             io::stderr(),
-            "frosty: FROSTY_DISABLE is set, so nothing is continued until you: unset FROSTY_DISABLE"
+            "frosty: FROSTY_DISABLE is set, so nothing is continued\nhint: unset FROSTY_DISABLE"
         );
     }
     let what = match target {
@@ -107,10 +118,9 @@ fn session(env: &Env, word: &str) -> Result<(String, String), Failure> {
             Ok((id, _)) => Ok((id.clone(), Names::of_all(&sessions).name(id))),
             Err(e) => {
                 if let Some(why) = roll.away().filter(|_| !is_own && !naming::is_uuid(word)) {
-                    let _ = writeln!(
-                        io::stderr(),
-                        "frosty: the server is away, so only this machine's sessions are known by name; name another one by its whole id: {why}"
-                    );
+                    let what =
+                        "the server is unreachable, so sessions of other machines are known by their whole id only";
+                    super::warn(what, &why.into());
                 }
                 Err(e.into())
             }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::Failure;
 use super::suggestion;
+use crate::hint::Hint;
 use crate::naming::{self, Names};
 use crate::policy::documents::Phase;
 use crate::policy::documents::RestKind;
@@ -50,7 +51,7 @@ pub enum TargetError {
         others: String,
     },
     /// Both a scope and the whole fleet were named.
-    #[error("expected a scope or --fleet, found both; name one: frosty {command} --fleet")]
+    #[error("a session and --fleet were both given")]
     Both {
         /// The command.
         command: &'static str,
@@ -63,16 +64,8 @@ pub enum TargetError {
     },
 }
 
-impl TargetError {
-    /// Returns whether a more exact word would match one session.
-    #[must_use]
-    pub fn is_ambiguous(&self) -> bool {
-        matches!(self, Self::Several { .. } | Self::SeveralHeld { .. } | Self::Both { .. })
-    }
-
-    /// Returns the advice that solves it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Hint for TargetError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { near, .. } if !near.is_empty() => Some(format!("did you mean {}", near.join(", "))),
             Self::Unknown { there, .. } if !there.is_empty() => {
@@ -85,8 +78,17 @@ impl TargetError {
             Self::NoTopic { others, .. } if others.is_empty() => {
                 Some("wake every session that rests: frosty wake --all".to_owned())
             }
-            Self::NoTopic { .. } | Self::Both { .. } => None,
+            Self::NoTopic { .. } => None,
+            Self::Both { command } => Some(format!("for the whole fleet: frosty {command} --fleet")),
         }
+    }
+}
+
+impl TargetError {
+    /// Returns whether a more exact word would match one session.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Several { .. } | Self::SeveralHeld { .. } | Self::Both { .. })
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::config::error::ConfigError;
 use crate::config::{Arm, Config, encoded, json, notify};
 use crate::duration;
+use crate::hint::edit;
 use crate::policy::limits::Backoff;
 use crate::policy::limits::Burst;
 use crate::policy::limits::ClassPolicy;
@@ -102,15 +103,11 @@ impl Reader<'_> {
             | "print_wait" | "resume_after" | "spread" | "budget" | "journal_max" | "hold_after_strikes"
                 if self.trust == Trust::Project =>
             {
-                return Err(ConfigError::Value {
-                    place: place(),
-                    key: key.to_owned(),
-                    found: shown(v),
-                    allowed:
-                        "it only in your own configuration (a project may set name, stop.prompt and tighter limits)"
-                            .to_owned(),
-                    cure: self.cure(),
-                });
+                return Err(self.value(
+                    key,
+                    v,
+                    "it only in your own configuration (a project may set name, stop.prompt and tighter limits)",
+                ));
             }
             "fleet_quotas" => self.quotas(&mut config.policy.fleet_quotas, key, v)?,
             "store" => config.set_store(&self.text(key, v)?, &place(), key)?,
@@ -355,47 +352,37 @@ impl Reader<'_> {
     }
 
     fn value(&self, key: &str, v: &Value, allowed: &str) -> ConfigError {
-        ConfigError::Value {
-            place: self.file.to_owned(),
-            key: key.to_owned(),
-            found: shown(v),
-            allowed: allowed.to_owned(),
-            cure: self.cure(),
-        }
+        self.wrong(key, shown(v), allowed.to_owned())
+    }
+
+    fn wrong(&self, key: &str, found: String, allowed: String) -> ConfigError {
+        let place = self.file.to_owned();
+        ConfigError::Value { place, key: key.to_owned(), found, allowed, cure: edit(self.file) }
     }
 
     fn looser(&self, key: &str, v: &Value) -> ConfigError {
-        self.value(key, v, "nothing looser than your own configuration (a project's file may only tighten)")
+        self.value(key, v, "no looser limit than in your own configuration (a project's file may only tighten)")
     }
 
     fn no_field(&self, key: &str, field: &str) -> ConfigError {
         let fields: Vec<String> = PROMPT_FIELDS.iter().map(|field| format!("{{{field}}}")).collect();
         let near = text::nearest(field, PROMPT_FIELDS);
         let meant = near.map(|near| format!(" (did you mean {{{near}}}?)")).unwrap_or_default();
-        ConfigError::Value {
-            place: self.file.to_owned(),
-            key: key.to_owned(),
-            found: format!("{{{}}}{meant}", text::line_of(field, 40)),
-            allowed: format!("no fields but {}", fields.join(" ")),
-            cure: self.cure(),
-        }
+        let found = format!("{{{}}}{meant}", text::line_of(field, 40));
+        self.wrong(key, found, format!("no fields but {}", fields.join(" ")))
     }
 
     fn unknown(&self, key: &str, allowed: &str) -> ConfigError {
         let (above, last) = key.rsplit_once('.').map_or(("", key), |(above, last)| (above, last));
         let near = text::nearest(last, allowed.split(", "));
         let dot = if above.is_empty() { "" } else { "." };
-        let meant = near.map(|near| format!("; did you mean \"{above}{dot}{near}\"?")).unwrap_or_default();
         ConfigError::UnknownKey {
-            place: self.file.to_owned(),
-            key: format!("\"{}\"{meant}", text::line(&secret::scrubbed(key))),
+            file: self.file.to_owned(),
+            line: None,
+            key: text::line(&secret::scrubbed(key)),
+            near: near.map(|near| format!("{above}{dot}{near}")),
             allowed: allowed.to_owned(),
-            cure: self.cure(),
         }
-    }
-
-    fn cure(&self) -> String {
-        format!("edit it: ${{EDITOR:-vi}} {}", self.file)
     }
 }
 

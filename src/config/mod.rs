@@ -16,6 +16,7 @@ pub mod origin;
 mod server;
 
 use crate::env::Env;
+use crate::hint::edit;
 pub(crate) use error::COMMAND_LINE;
 pub use error::ConfigError;
 pub use file::{PROMPT_FIELDS, Trust, apply};
@@ -192,7 +193,8 @@ impl Config {
         match read::text(path) {
             Ok(json) => {
                 let name = text::path(path);
-                apply(self, &json, &name, trust).and_then(|()| self.check(&name)).map(|()| true)
+                let laid = apply(self, &json, &name, trust).and_then(|()| self.check(&name));
+                laid.map(|()| true).map_err(|e| e.in_text(&json))
             }
             // A folder that is no folder holds no file either.
             Err(e) if !required && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
@@ -360,17 +362,17 @@ fn wrong(place: &str, key: &str, found: &str, allowed: &str) -> ConfigError {
     let cure = if key.starts_with("FROSTY_") {
         format!("unset {key}")
     } else if key.starts_with("--") && key != "--session" {
-        "see the flags: frosty help hook".to_owned()
+        "see the flags: frosty hook --help".to_owned()
     } else if key == "session_id" {
-        "see what the client sends: frosty hook < payload.json".to_owned()
+        "try the payload by hand: frosty check < payload.json".to_owned()
     } else if key == "TMUX" {
-        "name the scope yourself: export FROSTY_SCOPE=<name>".to_owned()
+        "set the scope: export FROSTY_SCOPE=main".to_owned()
     } else if key == "--session" {
-        "see: frosty on --help".to_owned()
+        "see the names of the sessions: frosty status".to_owned()
     } else if place.starts_with(['/', '\'', '$']) {
-        format!("edit it: ${{EDITOR:-vi}} {place}")
+        edit(place)
     } else {
-        "edit it: ${EDITOR:-vi} ~/.claude/frosty.json".to_owned()
+        edit("~/.claude/frosty.json")
     };
     ConfigError::Value {
         place: place.to_owned(),

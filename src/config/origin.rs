@@ -14,6 +14,7 @@ use crate::client_settings::{self, Place, SettingsFile};
 use crate::config::ConfigError;
 use crate::env::Env;
 use crate::env::GUARDED;
+use crate::hint::edit;
 use crate::read;
 use crate::secret;
 use crate::text;
@@ -82,14 +83,16 @@ fn look(env: &Env, project: Option<&Path>) -> Result<(), ConfigError> {
         for name in GUARDED {
             let Some(value) = env.guarded(name).filter(|value| loosens(name, value)) else { continue };
             if file.variable(name).as_deref() == Some(&*value) && !is_trusted(name, &value) {
-                return Err(refused(&text::path(&file.path), &format!("env.{name}"), &value, &edit(&file.path)));
+                let path = text::path(&file.path);
+                let refused = refused(&path, &format!("env.{name}"), &value, &edit(&path));
+                return Err(refused.in_text(&file.text));
             }
         }
     }
     for name in changed {
         let value = env.guarded(name).unwrap_or_default();
         if !is_trusted(name, &value) && is_own_client(env) {
-            let cure = "set it where you start claude, or under \"env\" in your own settings.json";
+            let cure = "set it where you start claude, or in your own settings: ${EDITOR:-vi} ~/.claude/settings.json";
             return Err(refused("the environment", name, &value, cure));
         }
     }
@@ -108,10 +111,6 @@ fn refused(place: &str, key: &str, found: &str, cure: &str) -> ConfigError {
 
 const ALLOWED: &str =
     "it only from your shell or your own settings (a project may set FROSTY_NAME, FROSTY_ON=0 and FROSTY_DISABLE=1)";
-
-fn edit(file: &Path) -> String {
-    format!("edit it: ${{EDITOR:-vi}} {}", text::path(file))
-}
 
 /// The guarded variables whose value is not the one that the client was started with.
 fn changed(env: &Env, first: &[(String, String)]) -> Vec<&'static str> {

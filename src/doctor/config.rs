@@ -16,7 +16,7 @@ pub(super) fn checks(env: &Env, layers: &[Layer]) -> Vec<Check> {
     for (layer, wrong) in layers.iter().filter_map(|l| Some((l, l.wrong.as_ref()?))) {
         // The error names its file. For a variable or a flag it names only the kind of source.
         let name = if layer.keys.is_empty() && !layer.name.contains('/') { &layer.name } else { "" };
-        let mut check = Check::of_error(CONFIG, State::Fail, &wrong.to_string());
+        let mut check = Check::of_error(CONFIG, State::Fail, wrong);
         if !name.is_empty() && !check.found.contains(name) {
             check.found = format!("{name}: {}", check.found);
         }

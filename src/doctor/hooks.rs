@@ -22,7 +22,7 @@ const HELPFUL: [&str; 2] = ["PreCompact", "Notification"];
 
 /// Checks the registered hooks, and other hooks on the same events.
 pub(super) fn checks(registered: &Registered, config: &Config, env: &Env, project: &Path) -> Vec<Check> {
-    let unread = registered.unread.iter().map(|e| Check::of_error(HOOKS, State::Fail, &e.to_string()));
+    let unread = registered.unread.iter().map(|e| Check::of_error(HOOKS, State::Fail, e));
     let mut checks: Vec<Check> = unread.collect();
     let engines = registered.engines();
     checks.push(match engines.as_slice() {

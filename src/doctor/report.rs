@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::hint::Problem;
+
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -72,15 +74,16 @@ impl Check {
         Self { state: State::Fail, ..Self::ok(name, found) }.cured_by(cure)
     }
 
-    /// Creates a check from an error of the product. The text after the error's last `; ` is its cure: the command
-    /// alone, or a few words and a colon before it, which then belong to the finding.
-    pub fn of_error(name: &'static str, state: State, error: &str) -> Self {
-        let check = |found: &str| Self { state, ..Self::ok(name, found) };
-        let Some((found, cure)) = error.rsplit_once("; ") else { return check(error) };
-        let words = |words: &str| words.chars().all(|c| c.is_ascii_lowercase() || " ,".contains(c));
-        match cure.split_once(": ") {
-            Some((before, command)) if words(before) => check(&format!("{found}; {before}")).cured_by(command),
-            _ => check(found).cured_by(cure),
+    /// Returns the check of an error. Its hint is a command, or a short clause, a colon and a command. The clause is shown
+    /// with the message.
+    pub fn of_error(name: &'static str, state: State, error: impl Into<Problem>) -> Self {
+        let Problem { message, hint } = error.into();
+        let check = |found: String| Self { state, ..Self::ok(name, found) };
+        let Some(hint) = hint else { return check(message) };
+        let words = |words: &str| words.chars().all(|c| c.is_ascii_alphabetic() || " ,".contains(c));
+        match hint.split_once(": ") {
+            Some((clause, command)) if words(clause) => check(format!("{message}; {clause}")).cured_by(command),
+            _ => check(message).cured_by(hint),
         }
     }
 
@@ -158,14 +161,13 @@ mod tests {
 
     #[test]
     fn an_error_has_its_cure() {
-        let check = Check::of_error("x", State::Fail, "expected a; found b; do c");
-        assert_eq!((check.found.as_str(), check.cure.as_deref()), ("expected a; found b", Some("do c")));
-        let check = Check::of_error("x", State::Fail, "found b; look at it with: ls 'c: d'");
-        assert_eq!((check.found.as_str(), check.cure.as_deref()), ("found b; look at it with", Some("ls 'c: d'")));
-        // A path must not bring a cure of its own.
-        let path = crate::text::path(std::path::Path::new("/a; rm -r b/c"));
-        let check = Check::of_error("x", State::Fail, &format!("found it; edit it: vi {path}"));
-        assert_eq!(check.cure.as_deref(), Some("vi '/a;'' rm -r b/c'"));
-        assert_eq!(Check::of_error("x", State::Fail, "nothing to be done").cure, None);
+        let found = Problem::new("found b; found c");
+        let check = Check::of_error("x", State::Fail, found.clone().with_hint("do c"));
+        assert_eq!((check.found.as_str(), check.cure.as_deref()), ("found b; found c", Some("do c")));
+        let check = Check::of_error("x", State::Fail, found.clone().with_hint("look at it: ls 'c: d'"));
+        assert_eq!((check.found.as_str(), check.cure.as_deref()), ("found b; found c; look at it", Some("ls 'c: d'")));
+        let check = Check::of_error("x", State::Fail, found.clone().with_hint("ls /c '/d: e'"));
+        assert_eq!((check.found.as_str(), check.cure.as_deref()), ("found b; found c", Some("ls /c '/d: e'")));
+        assert_eq!(Check::of_error("x", State::Fail, found).cure, None);
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn seat(config: &Config, env: &Env) -> Check {
     let session = env.claude_session_id.as_deref().map(|id| encoded(id, "the environment", "session_id"));
     let id = match &session {
         Some(Ok(id)) => id.clone(),
-        Some(Err(e)) => return Check::of_error(SCOPE, State::Fail, &e.to_string()),
+        Some(Err(e)) => return Check::of_error(SCOPE, State::Fail, e),
         None => "<the session's id>".to_owned(),
     };
     let from = match (&config.scope, env.tmux.is_some() && env.tmux_pane.is_some()) {
@@ -33,7 +33,7 @@ pub(super) fn seat(config: &Config, env: &Env) -> Check {
             SCOPE,
             format!("{scope} ({from}); fleet {}, journal {}", config.fleet, text::line(&config.stream)),
         ),
-        Err(e) => Check::of_error(SCOPE, State::Fail, &e.to_string()),
+        Err(e) => Check::of_error(SCOPE, State::Fail, &e),
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn armed(config: &Config, env: &Env, project: Option<&Path>, engine: 
     ];
     for (told, what) in steps {
         match told {
-            Err(e) => return Check::of_error(ARMED, State::Fail, &e.to_string()),
+            Err(e) => return Check::of_error(ARMED, State::Fail, &e),
             Ok(Some(true)) => return Check::ok(ARMED, format!("yes, by {what}")),
             Ok(Some(false)) => {
                 let cure = if what.starts_with("FROSTY_ON") { "unset FROSTY_ON".to_owned() } else { on(env, project) };

@@ -10,6 +10,7 @@ use super::report::{Check, State};
 use crate::clock;
 use crate::config::Config;
 use crate::duration;
+use crate::hint::Problem;
 use crate::ownership;
 use crate::store::StoreError;
 use crate::store::files::paths;
@@ -30,7 +31,7 @@ const MOST_NAMED: usize = 3;
 /// Checks the state directory.
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let Some(state) = &config.state else {
-        return vec![Check::of_error(FOLDER, State::Fail, &StoreError::NoStateFolder.to_string())];
+        return vec![Check::of_error(FOLDER, State::Fail, &StoreError::NoStateFolder)];
     };
     let dir = state.join(&config.fleet);
     let mut checks = vec![folder(state, &dir)];
@@ -41,7 +42,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
 
 fn folder(state: &Path, dir: &Path) -> Check {
     if let Err(e) = ownership::check(dir) {
-        return Check::of_error(FOLDER, State::Fail, &e.to_string());
+        return Check::of_error(FOLDER, State::Fail, &e);
     }
     let shown = text::path(state);
     match fs::metadata(state) {
@@ -152,9 +153,10 @@ fn spool(backlog: &Backlog, dir: &Path) -> Check {
         };
         let rest = if rest.is_empty() { String::new() } else { format!(", {rest}") };
         let tried = count(away.tries as usize, "failed attempt");
-        let why = text::line_of(&away.why, 1000);
+        let why = text::line_of(&away.why.message, 1000);
         let known = format!("the server is known to be away ({tried} in a row; asked again {when}){rest}: {why}");
-        let check = Check::of_error(SPOOL, State::Warn, &known);
+        let problem = Problem { message: known, hint: away.why.hint.clone() };
+        let check = Check::of_error(SPOOL, State::Warn, problem);
         return if check.cure.is_some() { check } else { check.cured_by("frosty log -n 20") };
     }
     if backlog.given_up > 0 {

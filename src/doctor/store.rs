@@ -36,9 +36,7 @@ pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
         Err(StoreError::NobodyListens { at }) if optional && !store::ever_reached(config) => {
             vec![files(config, &format!("nobody listens at {at}, nor ever did"))]
         }
-        Err(e) => {
-            std::iter::once(Check::of_error(STORE, State::Fail, &e.to_string())).chain(stand_in(config, &e)).collect()
-        }
+        Err(e) => std::iter::once(Check::of_error(STORE, State::Fail, &e)).chain(stand_in(config, &e)).collect(),
     }
 }
 
@@ -57,7 +55,7 @@ fn files(config: &Config, why: &str) -> Check {
             let found = format!("plain files in {} ({why}); for one machine", text::path(&state.join(&config.fleet)));
             Check::ok(STORE, found)
         }
-        None => Check::of_error(STORE, State::Fail, &StoreError::NoStateFolder.to_string()),
+        None => Check::of_error(STORE, State::Fail, &StoreError::NoStateFolder),
     }
 }
 
@@ -100,17 +98,17 @@ fn reached(told: &Told, tls: bool, config: &Config) -> Check {
         return Check::fail(STORE, found, format!("export FROSTY_STORE=redis://{primary}"));
     }
     if let Some(why) = &told.refuses {
-        return Check::of_error(STORE, State::Fail, &why.to_string());
+        return Check::of_error(STORE, State::Fail, why);
     }
     if told.info("loading") == Some("1") {
         let cure = format!("redis-cli -u {at} INFO persistence");
         return Check::warn(STORE, format!("{found}; it is still loading its data (loading:1)"), cure);
     }
     if let Some(why) = &told.cut {
-        return Check::of_error(STORE, State::Fail, &why.to_string());
+        return Check::of_error(STORE, State::Fail, why);
     }
     if let Some(why) = &told.unwritable {
-        return Check::of_error(STORE, State::Fail, &why.to_string());
+        return Check::of_error(STORE, State::Fail, why);
     }
     // Round trips to connect, to load and to commit, and one for a TLS handshake.
     let trips = if tls { 4 } else { 3 };

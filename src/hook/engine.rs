@@ -13,6 +13,7 @@ use super::wait::{Action, Answer, Checked, End, Failure, Found, Input, LATEST, N
 use crate::clock;
 use crate::config::Config;
 use crate::env::Env;
+use crate::hint::Problem;
 use crate::notify::Kind;
 use crate::notify::detached;
 use crate::notify::detached::Caller;
@@ -143,7 +144,11 @@ impl<'a> Engine<'a, '_> {
             };
             input = found.unwrap_or_else(|e| {
                 (held.ears, held.line) = (None, None);
-                Input::Failed(Failure { why: e.to_string(), is_silence: e.is_silence(), chance: clock::chance() })
+                Input::Failed(Failure {
+                    why: Problem::from(&e).to_string(),
+                    is_silence: e.is_silence(),
+                    chance: clock::chance(),
+                })
             });
         }
     }

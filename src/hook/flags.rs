@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::Flags;
 use crate::duration;
+use crate::hint::Problem;
 use crate::secret;
 use crate::text;
 
@@ -49,14 +50,14 @@ pub fn parse(words: &[OsString]) -> Result<Flags, Wrong> {
 
 /// Returns the sentence with which a wrong command line is journaled.
 #[must_use]
-pub fn sentence(wrong: &Wrong) -> String {
+pub fn sentence(wrong: &Wrong) -> Problem {
     let found = match wrong {
         Wrong::Help => "--help",
         Wrong::Word(found) => found,
     };
     // A word may be a URL with a password, or contain anything else.
     let found = text::line_of(&secret::scrubbed(found), LONGEST_WORD);
-    format!("expected the flags of `frosty hook`, but: {found}; see: frosty hook --help")
+    Problem::new(found).with_hint("see the flags: frosty hook --help")
 }
 
 /// Returns whether a wrong command line still contains `--arm manual`, so that it concerns only an armed

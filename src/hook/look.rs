@@ -7,6 +7,7 @@ use super::local::Known;
 use super::{Call, arm, by_flag, is_left_alone, payload, prepare, project};
 use crate::config::{Config, Flags, encoded};
 use crate::env::Env;
+use crate::hint::Problem;
 use crate::policy::limits::Class;
 use crate::policy::request::Step;
 use crate::policy::verdict::Decision;
@@ -18,8 +19,8 @@ pub enum Looked {
     /// The session is not armed, so the hook exits 0 without output. The text gives the reason, and what
     /// would arm it.
     Unarmed(String),
-    /// The hook exits 0 with one line, which contains this reason and the failure.
-    Fails(Reason, String),
+    /// The hook exits 0 with one message, which contains this reason and the failure.
+    Fails(Reason, Problem),
     /// The hook would send a request to the store.
     Asks(Box<Asked>),
 }
@@ -64,7 +65,7 @@ pub fn look(env: &Env, flags: &Flags) -> Looked {
         if is_left_alone(env, flags) {
             return Looked::Unarmed("it is not armed; to arm it: frosty on".to_owned());
         }
-        Looked::Fails(Reason::BadInput, e.to_string())
+        Looked::Fails(Reason::BadInput, Problem::from(&e))
     };
     let bytes = match payload::read(io::stdin()) {
         Ok(bytes) => bytes,

@@ -1,7 +1,7 @@
 //! `frosty hook`: the hot path, top to bottom.
 //!
 //! stdin → [`payload`] → `config`, `arm`, `scope` → `store.step` → verdict → [`reply`] → exit code. Every
-//! failure on the way ends in exit 0 with one line.
+//! failure on the way ends in exit 0 with one message.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,7 @@ use crate::arm;
 use crate::clock;
 use crate::config::{Arm, Config, ConfigError, Flags, encoded};
 use crate::env::Env;
+use crate::hint::Problem;
 use crate::notify::detached;
 use crate::notify::detached::Caller;
 use crate::policy::limits::Class;
@@ -78,8 +79,8 @@ pub fn run(flags: &Flags, program: Program) -> Code {
     let bytes = payload::read(io::stdin());
     let payload = match bytes.as_deref().map(payload::parse) {
         Ok(Ok(payload)) => payload,
-        Ok(Err(e)) => return unread(&env, flags, Reason::BadInput, &e.to_string()),
-        Err(e) => return unread(&env, flags, Reason::BadInput, &e.to_string()),
+        Ok(Err(e)) => return unread(&env, flags, Reason::BadInput, &Problem::from(&e)),
+        Err(e) => return unread(&env, flags, Reason::BadInput, &Problem::from(e)),
     };
     let project = project(&env, payload.cwd());
     let mut known = Known::of(&payload);
@@ -103,17 +104,17 @@ fn run_waiting(env: &Env, flags: &Flags, program: Program) -> Code {
     let since = Instant::now();
     let signals = match signals {
         Ok(signals) => signals,
-        Err(e) => return unread(env, flags, Reason::StoreDown, &format!("expected a pipe to wait with, found: {e}")),
+        Err(e) => return unread(env, flags, Reason::StoreDown, &Problem::new(format!("cannot make a pipe: {e}"))),
     };
     let patience = patience::Patience::new(env, flags, &client, &signals, since);
     let bytes = match patience.payload() {
         Some(Ok(bytes)) => bytes,
-        Some(Err(e)) => return unread(env, flags, Reason::BadInput, &e.to_string()),
+        Some(Err(e)) => return unread(env, flags, Reason::BadInput, &Problem::from(&e)),
         None => return Code::ZERO,
     };
     let payload = match payload::parse(&bytes) {
         Ok(payload) => payload,
-        Err(e) => return unread(env, flags, Reason::BadInput, &e.to_string()),
+        Err(e) => return unread(env, flags, Reason::BadInput, &Problem::from(&e)),
     };
     let project = project(env, payload.cwd());
     let mut known = Known { id: patience.id.clone(), ..Known::of(&payload) };
@@ -164,7 +165,7 @@ fn answer(env: &Env, known: &Known, caller: Caller<'_>, call: Call) -> Code {
         }
         Err(e) => {
             call.mark_take_over();
-            failed(env, known, Reason::StoreDown, &e.to_string())
+            failed(env, known, Reason::StoreDown, &Problem::from(&e))
         }
     }
 }
@@ -200,14 +201,14 @@ fn begin_session(env: &Env, flags: &Flags, mut call: Call, payload: &Payload<'_>
 }
 
 /// Reports a failure before any request to a store. Its journal entry is also a file on this machine.
-fn failed_early(env: &Env, known: &Known, reason: Reason, why: &str) -> Code {
+fn failed_early(env: &Env, known: &Known, reason: Reason, why: &Problem) -> Code {
     signals::let_in_alarm();
     let _watchdog = watchdog::Watchdog::arm();
     failed(env, known, reason, why)
 }
 
-fn failed(env: &Env, known: &Known, reason: Reason, why: &str) -> Code {
-    known.journal(env, reason, why);
+fn failed(env: &Env, known: &Known, reason: Reason, why: &Problem) -> Code {
+    known.journal(env, reason, &why.to_string());
     reply::failed(reason, why)
 }
 
@@ -219,7 +220,7 @@ fn say(event: &Event, verdict: Verdict, prompt: &Prompt) -> Code {
 /// Answers a wrong command line under `hook`: it is journaled locally, with exit code 0. `manual` is whether
 /// the command line still concerns only an armed session.
 #[must_use]
-pub fn bad_usage(why: &str, manual: bool) -> Code {
+pub fn bad_usage(why: &Problem, manual: bool) -> Code {
     let env = Env::read();
     if env.disabled() {
         return Code::ZERO;
@@ -262,8 +263,8 @@ fn prepare(
     payload: &Payload<'_>,
     project: Option<&Path>,
     known: &mut Known,
-) -> Result<Option<Call>, (Reason, String)> {
-    let bad_config = |e: ConfigError| (Reason::BadConfig, e.to_string());
+) -> Result<Option<Call>, (Reason, Problem)> {
+    let bad_config = |e: ConfigError| (Reason::BadConfig, Problem::from(&e));
     let session = encoded(&payload.session_id, "the payload", "session_id").map_err(bad_config)?;
     known.session.clone_from(&session);
     known.asked_to_go_on = payload.hook_event_name == "Stop" && !payload.is_subagents();
@@ -318,13 +319,13 @@ fn armed(
     flags: &Flags,
     told: Option<bool>,
     project: Option<&Path>,
-) -> Result<Option<Config>, (Reason, String)> {
+) -> Result<Option<Config>, (Reason, Problem)> {
     let config = match Config::load(env, project, flags) {
         Ok(config) => config,
         // A project's broken file must cause no output in a session that the user's own configuration leaves
         // alone.
         Err(_) if told.or_else(|| by_own_configuration(env, flags)) == Some(false) => return Ok(None),
-        Err(e) => return Err((Reason::BadConfig, e.to_string())),
+        Err(e) => return Err((Reason::BadConfig, Problem::from(&e))),
     };
     Ok(told.unwrap_or(config.arm == Arm::Always).then_some(config))
 }
@@ -473,7 +474,7 @@ fn by_own_configuration(env: &Env, flags: &Flags) -> Option<bool> {
 }
 
 /// Answers a hook call without a known payload, from the environment alone.
-fn unread(env: &Env, flags: &Flags, reason: Reason, why: &str) -> Code {
+fn unread(env: &Env, flags: &Flags, reason: Reason, why: &Problem) -> Code {
     if is_left_alone(env, flags) {
         return Code::ZERO;
     }

@@ -12,6 +12,7 @@ use super::{is_left_alone, own_session};
 use crate::clock;
 use crate::config::{Config, Flags};
 use crate::env::Env;
+use crate::hint::Problem;
 use crate::policy::verdict::Reason;
 use crate::store::files::undecided;
 use crate::store::listen;
@@ -57,7 +58,7 @@ impl Patience<'_> {
                 self.known_by_environment().journal(
                     self.env,
                     Reason::BadInput,
-                    "expected the hook's payload on stdin within 2 s, found it late; the engine waits for it",
+                    "no payload on stdin within 2 s; the engine waits for it",
                 );
             }
             marked.set(Some(()));
@@ -76,13 +77,13 @@ impl Patience<'_> {
 
     /// Returns whether the cause of a call's failure may pass without a change here. The first such failure is
     /// journaled, and the session is marked.
-    pub(super) fn waits_for(&self, payload: &Payload<'_>, known: &Known, reason: Reason, why: &str) -> bool {
+    pub(super) fn waits_for(&self, payload: &Payload<'_>, known: &Known, reason: Reason, why: &Problem) -> bool {
         let stops = matches!(payload.hook_event_name.as_str(), "Stop" | "StopFailure") && !payload.is_subagents();
         if !stops || known.session.is_empty() || self.env.unattended() || self.is_lasting() {
             return false;
         }
         if !known.waits {
-            Known { waits: true, ..known.clone() }.journal(self.env, reason, why);
+            Known { waits: true, ..known.clone() }.journal(self.env, reason, &why.to_string());
             self.took.replace(self.taken_over_by(&known.session));
         }
         true

@@ -10,6 +10,7 @@ use serde::de::{IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 
+use crate::hint::Hint;
 use crate::read::Unended;
 
 /// How long stdin may take until its end.
@@ -189,33 +190,31 @@ pub(crate) fn text(raw: Text<'_>) -> Option<String> {
 #[derive(Debug, thiserror::Error)]
 pub enum BadInput {
     /// Stdin was empty.
-    #[error("expected a hook payload (one JSON object) on stdin, found nothing; {CURE}")]
+    #[error("stdin is empty; expected a hook payload (one JSON object)")]
     Empty,
     /// Stdin was not closed in time.
-    #[error("expected stdin to end within 2 s, found it still open after {bytes} bytes; {CURE}")]
+    #[error("stdin is still open after 2 s and {bytes} bytes")]
     Late {
         /// The number of bytes that had arrived.
         bytes: usize,
     },
     /// The input is too large.
-    #[error("expected at most 8 MiB on stdin, found more; {CURE}")]
+    #[error("stdin has more than 8 MiB")]
     TooLarge,
     /// The input is not UTF-8.
-    #[error("expected UTF-8 on stdin, found an invalid byte at offset {at}; {CURE}")]
+    #[error("stdin is not UTF-8: invalid byte at offset {at}")]
     NotUtf8 {
         /// The offset of the invalid byte.
         at: usize,
     },
     /// The input is not a payload.
-    #[error(
-        "expected a hook payload (a JSON object with hook_event_name and session_id) on stdin, found: {found}; {CURE}"
-    )]
+    #[error("stdin is no hook payload (a JSON object with hook_event_name and session_id): {found}")]
     NotAPayload {
         /// The parser's error.
         found: String,
     },
     /// Reading failed.
-    #[error("expected to read stdin, found: {0}; {CURE}")]
+    #[error("cannot read stdin: {0}")]
     Unreadable(io::Error),
 }
 
@@ -229,7 +228,11 @@ impl From<Unended> for BadInput {
     }
 }
 
-const CURE: &str = "try it by hand: frosty hook < payload.json";
+impl Hint for BadInput {
+    fn hint(&self) -> Option<String> {
+        Some("try the payload by hand: frosty check < payload.json".to_owned())
+    }
+}
 
 /// Reads stdin to its end.
 ///

@@ -12,10 +12,10 @@ use std::time::Duration;
 use super::prompt::Prompt;
 use super::streams::were_missing;
 use crate::duration;
+use crate::hint::Problem;
 use crate::journal::why;
 use crate::local_time;
 use crate::policy::limits::Class;
-use crate::policy::limits::Ms;
 use crate::policy::limits::millis;
 use crate::policy::request::Event;
 use crate::policy::verdict::Admission;
@@ -67,7 +67,7 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
     // An agent that continues reads this text.
     let goes_on = event.asks() == Some(Class::Stop) && decision.outcome == Outcome::Admit;
     if let (Some(why), false) = (&degraded, goes_on) {
-        let _ = writeln!(err, "frosty: degraded, the embedded store decides: {}", text::line_of(why, 2000));
+        let _ = writeln!(err, "frosty: local files decide instead of the server: {}", text::line_of(why, 2000));
     }
     match (event.asks(), decision.outcome) {
         (Some(Class::Stop), Outcome::Admit) => {
@@ -90,8 +90,7 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
             if decision.reason_changed {
                 let mut message = stand_down(&decision);
                 if let Some(why) = degraded {
-                    message =
-                        format!("{message} The server is away and the embedded store decides: {}", text::line(&why));
+                    message = format!("{message} Local files decide instead of the server: {}", text::line(&why));
                 }
                 let message = serde_json::json!({ "systemMessage": message });
                 let _ = writeln!(out, "{message}").and_then(|()| out.flush());
@@ -121,39 +120,30 @@ fn two(earned: Two) -> Code {
     }
 }
 
-/// Reports a failure in one line on stderr. The exit code is always 0.
+/// Writes a failure to stderr: the message in one line, and the hint in a second one. The exit code is 0 in any case.
 #[must_use]
-pub fn failed(reason: Reason, why: &str) -> Code {
-    let why = text::line_of(why, 2000);
-    let _ = writeln!(io::stderr(), "frosty: {}: {why}", reason.code());
+pub fn failed(reason: Reason, why: &Problem) -> Code {
+    let _ = writeln!(io::stderr(), "frosty: {}: {}", reason.code(), why.lines());
     Code::ZERO
 }
 
-/// Returns the message of a refused Stop event: its reason, when it would be admitted, and that nothing will
-/// wake the session.
+/// Returns the message of a refused stop: for how long the session pauses, why, and how a person continues it.
 fn stand_down(decision: &Decision) -> String {
-    let why = why(decision);
-    let back = match decision.retry_after {
-        Some(after) => format!("It would be admitted {}", from(decision.now, after)),
-        None => "No time ends it".to_owned(),
-    };
-    let nothing = "nothing will wake this session; type to go on.";
-    format!("Frosty stands down ({}): {why}. {back}; {nothing}", decision.reason.code())
+    format!("❄ Paused{}: {}. Type to continue.", period(decision), why(decision))
 }
 
-/// Returns when the pause ends, for a person at the screen. A short pause is shown without a time of day, and
-/// no file with this machine's time zone is read for it.
-fn from(now: Ms, after: Duration) -> String {
+/// Returns the length of a refusal, for the person at the screen. A short one needs no clock, and no file with this machine's
+/// time zone is read for it.
+fn period(decision: &Decision) -> String {
+    let Some(after) = decision.retry_after else { return String::new() };
     let about = duration::about(after);
     if after < CLOCK_FROM {
-        return format!("in {about}");
+        return format!(" {about}");
     }
-    format!("from {} (in {about})", local_time::zoned(now.saturating_add(millis(after)), now))
+    let end = local_time::zoned(decision.now.saturating_add(millis(after)), decision.now);
+    format!(" until {end} ({about})")
 }
 
 fn uncompacted(decision: &Decision) -> String {
-    let back = decision
-        .retry_after
-        .map_or_else(String::new, |after| format!(" It is allowed again {}.", from(decision.now, after)));
-    format!("Frosty blocks this compaction ({}): {}.{back}", decision.reason.code(), why(decision))
+    format!("❄ Compaction paused{}: {}.", period(decision), why(decision))
 }

@@ -17,6 +17,7 @@ use crate::client_settings;
 use crate::client_settings::owner::{Engine, engine};
 use crate::config::{Config, Flags};
 use crate::env::Env;
+use crate::hint::Problem;
 use crate::ownership;
 use crate::policy::verdict::Reason;
 use crate::scope;
@@ -135,7 +136,7 @@ impl<'a> Standing<'a> {
             Ok(None) => Found::Gone,
             Err((reason, why)) => {
                 self.unclear = true;
-                Found::Unclear(reason, why)
+                Found::Unclear(reason, why.to_string())
             }
         }
     }
@@ -147,7 +148,7 @@ impl<'a> Standing<'a> {
         let is_switch = |path: &Path| state.as_ref().is_some_and(|state| path.starts_with(state));
         let gone = |(path, seen): &&(PathBuf, Mark)| seen.is_some() && !is_switch(path) && mark(path).is_none();
         let (path, _) = self.terms.iter().find(gone)?;
-        Some(format!("expected {}, found that it is gone", text::path(path)))
+        Some(format!("the file {} is gone", text::path(path)))
     }
 
     /// Keeps `frosty off` and `frosty uninstall` from returning until this process has ended, or the guard is
@@ -166,8 +167,8 @@ impl<'a> Standing<'a> {
     }
 
     /// Returns the present terms, or `None` for a session that is no longer armed.
-    fn read(&self) -> Result<Option<Terms>, (Reason, String)> {
-        let bad_config = |e: crate::config::ConfigError| (Reason::BadConfig, e.to_string());
+    fn read(&self) -> Result<Option<Terms>, (Reason, Problem)> {
+        let bad_config = |e: crate::config::ConfigError| (Reason::BadConfig, Problem::from(&e));
         let told = arm::told(self.env, Some(self.session), self.project).map_err(bad_config)?;
         if told.or(by_flag(self.flags)) == Some(false) {
             return Ok(None);

@@ -50,7 +50,7 @@ impl Watchdog {
 
 #[allow(unsafe_code, reason = "only a system call may be made in a signal's handler")]
 extern "C" fn end(_: libc::c_int) {
-    const SAID: &[u8] = b"frosty: store_down: expected an answer of the store within a second, found none; see what is stuck: ps -eo pid,stat,wchan:32,args | grep frosty\n";
+    const SAID: &[u8] = b"frosty: store_down: no answer of the store within a second\nhint: see what is stuck: ps -eo pid,stat,wchan:32,args | grep frosty\n";
     // SAFETY: both calls may be made in a handler; the text is a constant.
     unsafe {
         if ARMED.load(Ordering::SeqCst) {

@@ -7,23 +7,36 @@ use std::path::{Path, PathBuf};
 
 use crate::client_settings::owner::HOOK_BINARY;
 use crate::env::Env;
+use crate::hint::Hint;
 use crate::text;
 
 /// The reason why this program cannot be registered.
 #[derive(Debug, thiserror::Error)]
 pub enum NoProgram {
     /// The system does not report the path, or the file is gone.
-    #[error("expected the path of this program, found: {0}; run it by its path: /path/to/frosty install")]
+    #[error("cannot find the path of this program: {0}")]
     Unknown(io::Error),
     /// The hook binary is not beside this program.
-    #[error("expected {HOOK_BINARY} beside {tool}, found none; put both in place: ./install.sh")]
+    #[error("no {HOOK_BINARY} beside {tool}")]
     NoHookBinary {
         /// The path of this program.
         tool: String,
     },
     /// JSON cannot contain the path.
-    #[error("expected a path that is UTF-8, found {0}; put the program elsewhere: ./install.sh --bin-dir ~/.local/bin")]
+    #[error("the path {0} is not UTF-8")]
     NotUtf8(String),
+}
+
+impl Hint for NoProgram {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unknown(_) => "run the program by its path: \"$(command -v frosty)\" install".to_owned(),
+            Self::NoHookBinary { .. } => "in the source tree, install both programs: ./install.sh".to_owned(),
+            Self::NotUtf8(_) => {
+                "in the source tree, install to another directory: ./install.sh --bin-dir ~/.local/bin".to_owned()
+            }
+        })
+    }
 }
 
 /// Returns the hook binary's absolute path. It is beside this program as it was called, so that a link to the

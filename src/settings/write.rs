@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::client_settings::{LARGEST, Unread, load};
 use crate::clock;
+use crate::hint::Hint;
 use crate::ownership;
 use crate::read;
 use crate::text;
@@ -25,7 +26,7 @@ pub enum Unwritten {
     #[error(transparent)]
     Unread(#[from] Unread),
     /// The target of a link does not exist.
-    #[error("expected a file behind the link {link}, found none at {target}; make it, or remove the link: rm {link}")]
+    #[error("the link {link} leads to {target}, where no file is")]
     Dangling {
         /// The link.
         link: String,
@@ -33,9 +34,7 @@ pub enum Unwritten {
         target: String,
     },
     /// Another program changed the file meanwhile.
-    #[error(
-        "expected {file} as it was read a moment ago, found it changed by somebody else; nothing was written, say it again"
-    )]
+    #[error("{file} changed while it was being edited; nothing was written")]
     Changed {
         /// The file.
         file: String,
@@ -44,7 +43,7 @@ pub enum Unwritten {
     #[error(transparent)]
     NotOurs(#[from] ownership::NotPrivate),
     /// The system refused an operation.
-    #[error("expected to {doing} {path}, found: {cause}; the settings are as they were; {cure}")]
+    #[error("cannot {doing} {path}: {cause}; the settings are unchanged")]
     Failed {
         /// The operation.
         doing: &'static str,
@@ -56,22 +55,38 @@ pub enum Unwritten {
         cure: String,
     },
     /// The file's content afterwards is not the text that was written.
-    #[error("expected {file} to hold what was written, found something else there; compare it with {backup}")]
+    #[error("{file} does not contain what was written to it")]
     NotThere {
         /// The file.
         file: String,
-        /// The backup.
-        backup: String,
+        /// The backup, where there was a file.
+        backup: Option<String>,
     },
+}
+
+impl Hint for Unwritten {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unread(e) => return e.hint(),
+            Self::NotOurs(e) => return e.hint(),
+            Self::Dangling { link, .. } => format!("make the file, or remove the link: rm {link}"),
+            Self::Changed { .. } => "run the command again".to_owned(),
+            Self::Failed { cure, .. } => cure.clone(),
+            Self::NotThere { file, backup: Some(backup) } => {
+                format!("compare the file with its backup: diff {backup} {file}")
+            }
+            Self::NotThere { file, backup: None } => format!("look at the file: less {file}"),
+        })
+    }
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Unwritten {
     move |cause| {
         let cure = match cause.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                format!("see how full it is: df -h {}", text::path(text::standing(path)))
+                format!("see how full the disk is: df -h {}", text::path(text::standing(path)))
             }
-            _ => format!("see who may write there: namei -l {}", text::path(path)),
+            _ => format!("see the permissions on the way: namei -l {}", text::path(path)),
         };
         Unwritten::Failed { doing, path: text::path(path), cause, cure }
     }
@@ -142,7 +157,7 @@ impl Standing {
         }
         done?;
         if load(&self.path)?.as_deref() != new {
-            let backup = backup.as_deref().map_or_else(|| "nothing: there was no file".to_owned(), text::path);
+            let backup = backup.as_deref().map(text::path);
             return Err(Unwritten::NotThere { file: text::path(&self.path), backup });
         }
         Ok(backup)
@@ -336,9 +351,9 @@ mod tests {
 
     #[test]
     fn what_shows_why() {
-        let of = |kind: ErrorKind| failed("write", Path::new("/no such/file"))(kind.into()).to_string();
-        assert!(of(ErrorKind::StorageFull).ends_with("; see how full it is: df -h /"));
-        assert!(of(ErrorKind::PermissionDenied).ends_with("; see who may write there: namei -l '/no such/file'"));
+        let of = |kind: ErrorKind| failed("write", Path::new("/no such/file"))(kind.into()).hint().unwrap();
+        assert!(of(ErrorKind::StorageFull).ends_with(": df -h /"));
+        assert!(of(ErrorKind::PermissionDenied).ends_with(": namei -l '/no such/file'"));
     }
 
     /// Covers a moment that a test cannot time from outside: a write after the last check of the file.

@@ -1,60 +1,56 @@
-//! What can go wrong with a store, said so that a person can mend it.
+//! The errors of a store, each with its remedy.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use crate::hint::{Hint, Problem};
 use crate::text;
 
-/// Why a store gave no verdict. Nothing is admitted then.
+/// Why a store returned no verdict. Nothing is admitted then.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The connection was refused.
-    #[error(
-        "expected a Redis-protocol server at {at}, found nobody listening; start it, or choose another store: export FROSTY_STORE=embedded"
-    )]
+    #[error("cannot connect to {at}: connection refused")]
     NobodyListens {
         /// The server, without its password.
         at: String,
     },
     /// The connection failed otherwise.
-    #[error("expected a Redis-protocol server at {at}, found: {cause}; check it with: redis-cli -u {at} PING")]
+    #[error("the connection to {at} failed: {cause}")]
     Unreachable {
         /// The server, without its password.
         at: String,
-        /// What the system said.
+        /// The system's error.
         cause: String,
     },
-    /// No answer in time.
-    #[error(
-        "expected an answer from {at} in time (budget {within_ms} ms), found none; check it with: redis-cli -u {at} --latency"
-    )]
+    /// No answer came in time.
+    #[error("no answer from {at} in time (budget {within_ms} ms)")]
     TimedOut {
         /// The server, without its password.
         at: String,
-        /// The budget of the whole ask, of which the server has its part.
+        /// The budget of the whole request, of which the server has its part.
         within_ms: u128,
     },
-    /// The server answered with an error.
-    #[error("the store at {at} answered \"{said}\"; {cure}")]
+    /// The server returned an error.
+    #[error("{at} returned the error \"{said}\"")]
     Refused {
         /// The server, without its password.
         at: String,
-        /// Its words, on one line.
+        /// The server's error, on one line.
         said: String,
-        /// What mends it.
+        /// The remedy.
         cure: String,
     },
-    /// The server answered something that is no verdict.
-    #[error("expected a verdict from {at}, found {found}; check what listens there: redis-cli -u {at} INFO server")]
+    /// The server returned something that is no verdict.
+    #[error("unexpected reply from {at}: {found}")]
     Nonsense {
         /// The server, without its password.
         at: String,
         /// What it was.
         found: String,
     },
-    /// A newer version of the program wrote what is there.
-    #[error(
-        "expected the format 1 under {key} at {at}, found {format}, which a newer frosty wrote: nothing was changed; update this one: frosty --version"
-    )]
+    /// A newer version of the program wrote the key.
+    #[error("{key} at {at} has the format {format} of a newer frosty (this one reads 1); nothing was changed")]
     Newer {
         /// The server, without its password.
         at: String,
@@ -65,8 +61,8 @@ pub enum StoreError {
     },
     /// A newer version of the program wrote the file.
     #[error(
-        "expected the format {expected} in {}, found {version}, which a newer frosty wrote: nothing was changed; update this one: frosty --version",
-        crate::text::path(path)
+        "{} has the format {version} of a newer frosty (this one reads {expected}); nothing was changed",
+        text::path(path)
     )]
     NewerFile {
         /// The file.
@@ -76,76 +72,102 @@ pub enum StoreError {
         /// The format found.
         version: u32,
     },
-    /// The server is known to be away and is not asked.
-    #[error("{why}")]
-    Away {
-        /// What was wrong when it was asked last, with its cure.
-        why: String,
-    },
-    /// A server was reached for the first time while this step asked for the lock of the files.
+    /// The server is known to be unreachable, and no request is sent to it.
+    #[error("{}", .0.message)]
+    Away(Problem),
+    /// A server was reached for the first time while this step waited for the lock of the files.
     #[error("a server was reached for the first time; the step is sent to it")]
     Met,
-    /// An admission came later than any ask may take.
-    #[error("expected an answer within a second, found it later: the machine stalled; see how busy it is: uptime")]
+    /// An admission came later than any request may take.
+    #[error("the machine stalled: an answer that is due within a second came later")]
     TooLate,
-    /// The server cannot be asked, and the embedded store cannot stand in.
-    #[error("{server}; nor can the embedded store stand in: {files}")]
+    /// The server is unreachable, and the embedded store cannot decide in its place.
+    #[error("{server}, and local files cannot decide in its place: {files}")]
     NoStandIn {
         /// What is wrong with the server.
         server: Box<StoreError>,
         /// What is wrong with the embedded store.
         files: Box<StoreError>,
     },
-    /// The handshake came to nothing.
-    #[error("expected TLS and a certificate to trust at {at}, found {found}; {cure}")]
+    /// The TLS handshake failed.
+    #[error("no trusted TLS connection to {at}: {found}")]
     Tls {
         /// The server, without its password.
         at: String,
         /// What it was.
         found: String,
-        /// What mends it.
+        /// The remedy.
         cure: String,
     },
     /// The password file cannot be used.
-    #[error("expected a password in {file} (FROSTY_STORE_PASSWORD_FILE), found: {cause}; mend it with: {cure}")]
+    #[error("cannot read the password in {file} (FROSTY_STORE_PASSWORD_FILE): {cause}")]
     Password {
-        /// The file; not what may be a password given for its path.
+        /// The file, unless its path may be the password itself.
         file: String,
-        /// What the system said.
+        /// The system's error.
         cause: String,
-        /// What mends it.
+        /// The remedy.
         cure: String,
     },
-    /// There is no folder for the embedded store.
-    #[error(
-        "expected a state folder, found neither XDG_STATE_HOME nor HOME to be an absolute path; set one: export XDG_STATE_HOME=~/.local/state"
-    )]
+    /// There is no directory for the embedded store.
+    #[error("no state directory: neither XDG_STATE_HOME nor HOME is an absolute path")]
     NoStateFolder,
-    /// Others can write where the state is.
+    /// Other users can write where the state is.
     #[error(transparent)]
     NotPrivate(#[from] crate::ownership::NotPrivate),
     /// Another process holds the lock for too long.
-    #[error("expected the lock {path} within {within_ms} ms, found it held; see who holds it: fuser -v {path}", path = text::path(path))]
+    #[error("cannot lock {path} within {within_ms} ms: another process holds it", path = text::path(path))]
     Locked {
         /// The lock file.
         path: PathBuf,
         /// The budget.
         within_ms: u128,
     },
-    /// A file or folder of the embedded store cannot be used.
-    #[error("expected to {doing} {path}, found: {cause}; see how full it is and who may write there: df {dir} && namei -l {path}", path = text::path(path), dir = text::path(crate::text::standing(path)))]
+    /// A file or directory of the embedded store cannot be used.
+    #[error("cannot {doing} {path}: {cause}", path = text::path(path))]
     Files {
         /// What was tried.
         doing: &'static str,
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: std::io::Error,
     },
 }
 
+/// The remedy where neither variable that leads to the state directory is set.
+pub(crate) const SET_STATE_FOLDER: &str = "set one: export XDG_STATE_HOME=~/.local/state";
+
+impl Hint for StoreError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NobodyListens { .. } => {
+                "start the server, or use local files: export FROSTY_STORE=embedded".to_owned()
+            }
+            Self::Unreachable { at, .. } => format!("check the server: redis-cli -u {at} PING"),
+            Self::TimedOut { at, .. } => format!("check the server: redis-cli -u {at} --latency"),
+            Self::Nonsense { at, .. } => format!("check what listens there: redis-cli -u {at} INFO server"),
+            Self::Newer { .. } | Self::NewerFile { .. } => "update this frosty: frosty --version".to_owned(),
+            Self::Refused { cure, .. } | Self::Tls { cure, .. } | Self::Password { cure, .. } => cure.clone(),
+            Self::Away(problem) => return problem.hint.clone(),
+            Self::Met => return None,
+            Self::TooLate => "see how busy the machine is: uptime".to_owned(),
+            Self::NoStandIn { server, files } => return files.hint().or_else(|| server.hint()),
+            Self::NoStateFolder => SET_STATE_FOLDER.to_owned(),
+            Self::NotPrivate(e) => return e.hint(),
+            Self::Locked { path, .. } => format!("see which process holds it: fuser -v {}", text::path(path)),
+            Self::Files { path, cause, .. } => match cause.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    format!("see how full the disk is: df -h {}", text::path(text::standing(path)))
+                }
+                _ => format!("see the permissions on the way: namei -l {}", text::path(path)),
+            },
+        })
+    }
+}
+
 impl StoreError {
-    /// Whether it is the server's and concerns every ask of it: not one key's, and not this machine's files'.
+    /// Whether the error concerns every request to the server, not one key or this machine's files.
     pub(crate) fn concerns_all(&self) -> bool {
         match self {
             Self::Refused { said, .. } => !said.contains("WRONGTYPE") && !self.is_full(),
@@ -154,12 +176,12 @@ impl StoreError {
         }
     }
 
-    /// Whether the server takes no more connections. It is well, and decides for those that it took.
+    /// Whether the server takes no more connections. It works, and decides for those that it has.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Refused { said, .. } if said.contains("max number of clients"))
     }
 
-    /// Whether nothing that speaks the protocol could be asked.
+    /// Whether no server that uses the protocol could be reached.
     pub(crate) fn is_silence(&self) -> bool {
         matches!(
             self,

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::config::{Config, DEFAULT_BUDGET, Server};
+use crate::hint::Problem;
 use crate::journal::Entry;
 use crate::ownership;
 use crate::policy::request::Event;
@@ -30,6 +31,7 @@ use crate::policy::verdict::Verdict;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::failover::last_seen::Seen;
+use crate::store::failover::server_record::Breaker;
 use crate::store::failover::server_record::Record;
 use crate::store::failover::server_record::Route;
 use crate::store::files;
@@ -190,7 +192,7 @@ impl<'a> Failover<'a> {
     fn stand_in(&self, step: &Step, server: StoreError) -> Result<Verdict, StoreError> {
         let nobody = matches!(server, StoreError::NobodyListens { .. });
         let quiet = nobody && !self.met;
-        let why = server.to_string();
+        let why = Problem::from(&server);
         let breaks = !quiet && server.concerns_all() && !self.slow;
         let stand_in =
             StandIn { server: &self.server.shown, why: &why, quiet, breaks, keeps: !server.is_full() && !self.slow };
@@ -199,7 +201,7 @@ impl<'a> Failover<'a> {
         let decided = Embedded::new(self.config, deadline).and_then(|store| store.standing_in(stand_in).step(step));
         match decided {
             Ok(mut verdict) => {
-                verdict.degraded = (!quiet).then_some(why);
+                verdict.degraded = (!quiet).then(|| why.to_string());
                 verdict.unconfirmed = self.unconfirmed;
                 Ok(verdict)
             }
@@ -295,7 +297,7 @@ impl Failover<'_> {
                 self.meet_or_go_home(dir, &record, step)
             }
             Route::Probe | Route::Away => {
-                Err(StoreError::Away { why: record.breaker.as_ref().map(|b| b.why.clone()).unwrap_or_default() })
+                Err(StoreError::Away(record.breaker.as_ref().map(Breaker::problem).unwrap_or_default()))
             }
         };
         let asked = match asked {

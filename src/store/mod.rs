@@ -13,7 +13,7 @@ use crate::config::{Config, Server, StoreChoice};
 use crate::policy::request::Step;
 use crate::policy::verdict::Verdict;
 
-mod error;
+pub(crate) mod error;
 pub(crate) mod failover;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use crate::clock;
+use crate::hint::Problem;
 use crate::ownership;
 use crate::policy::decision;
 use crate::policy::decision::State;
@@ -30,7 +31,7 @@ pub struct Foreseen {
     /// Whether the embedded store would decide.
     pub by_files: bool,
     /// Why the embedded store would decide in the server's place, where it would.
-    pub away: Option<String>,
+    pub away: Option<Problem>,
     /// What may change the answer; empty where nothing may.
     pub note: String,
 }
@@ -49,12 +50,12 @@ impl Roll<'_> {
         if let Some(full) = self.take_full() {
             return Err(full);
         }
-        let mut away = self.away().map(ToString::to_string);
+        let mut away = self.away().map(Problem::from);
         if self.server.is_some() {
             match self.foresee_on_server(scope, session) {
                 Ok(foreseen) => return Ok(foreseen),
                 // A request that gets an error is decided by the embedded store, and so is this one.
-                Err(why) => away = Some(why.to_string()),
+                Err(why) => away = Some(Problem::from(&why)),
             }
         }
         let dir = decider::dir(config).ok_or(StoreError::NoStateFolder)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::support::{Frosty, Server, stop};
 use frosty::config::{Config, Flags, StoreChoice, Trust, apply};
 use frosty::env::Env;
+use frosty::hint::Problem;
 
 /// The whole configuration as the documentation shows it.
 const FULL: &str = r#"{
@@ -138,7 +139,11 @@ fn a_project_may_not_loosen() {
     ] {
         let error =
             apply(&mut Config::default(), json, "/p/.claude/frosty.json", Trust::Project).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("/p/.claude/frosty.json: {key}: expected ")), "{error}");
+        assert!(
+            error.starts_with("/p/.claude/frosty.json: invalid value ")
+                && error.contains(&format!(" for {key}; expected ")),
+            "{error}"
+        );
         assert!(error.contains("own configuration"), "{error}");
     }
 }
@@ -148,26 +153,26 @@ fn errors_name_file_key_found_allowed_and_cure() {
     for (json, words) in [
         ("", &["JSON", "EOF"] as &[&str]),
         ("{\"a\"", &["JSON", "EOF"]),
-        ("[]", &["an object", "found []"]),
-        (r#"{"stopp": {}}"#, &["unknown key \"stopp\"; did you mean \"stop\"?", "stop, compact"]),
-        (r#"{"stop": {"brust": null}}"#, &["\"stop.brust\"; did you mean \"stop.burst\"?"]),
+        ("[]", &["an object", "invalid value []"]),
+        (r#"{"stopp": {}}"#, &["unknown key \"stopp\" (did you mean \"stop\"?)", "stop, compact"]),
+        (r#"{"stop": {"brust": null}}"#, &["\"stop.brust\" (did you mean \"stop.burst\"?)"]),
         (r#"{"stop": {"prompt": "{cnt} of {time} {"}}"#, &["stop.prompt", "{cnt} (did you mean {count}?)", "{held}"]),
-        (r#"{"fleet": "a", "fleet": "b"}"#, &["every key once", "\"fleet\" twice at line 1"]),
+        (r#"{"fleet": "a", "fleet": "b"}"#, &["a key twice", "\"fleet\" twice at line 1"]),
         ("{\"stop\": {\n\"burst\": null,\n\"burst\": null}}", &["\"burst\" twice at line 3"]),
         ("{\n // the fleet\n \"fleet\": \"a\"}", &["a comment at line 2, and JSON has none"]),
         ("{\"fleet\": \"http://a\" /* b */}", &["a comment at line 1"]),
         ("# mine\n{}", &["a comment at line 1"]),
-        (r#"{"$schema": 5}"#, &["$schema", "found 5"]),
+        (r#"{"$schema": 5}"#, &["$schema", "invalid value 5"]),
         (r#"{"stop": {"min_intervall": "1s"}}"#, &["unknown key \"stop.min_intervall\"", "min_interval, burst"]),
         (r#"{"stop": {"burst": {"size": 3}}}"#, &["\"stop.burst.size\"", "limit, window"]),
         (r#"{"compact": {"quotas": []}}"#, &["\"compact.quotas\""]),
-        (r#"{"stop": {"min_interval": 15}}"#, &["stop.min_interval", "found 15", "\"15s\""]),
-        (r#"{"stop": {"min_interval": "15"}}"#, &["stop.min_interval", "found \"15\""]),
+        (r#"{"stop": {"min_interval": 15}}"#, &["stop.min_interval", "invalid value 15", "\"15s\""]),
+        (r#"{"stop": {"min_interval": "15"}}"#, &["stop.min_interval", "invalid value \"15\""]),
         (r#"{"stop": {"min_interval": "32d"}}"#, &["31d"]),
-        (r#"{"stop": {"burst": {"limit": 0}}}"#, &["stop.burst.limit", "found 0", "1 to 1000"]),
-        (r#"{"stop": {"burst": {"limit": 2.5}}}"#, &["found 2.5"]),
-        (r#"{"stop": {"cooldown": {"factor": 0.5}}}"#, &["found 0.5", "1 to 100"]),
-        (r#"{"stop": {"cooldown": {"jitter": 1.5}}}"#, &["found 1.5", "0 to 1"]),
+        (r#"{"stop": {"burst": {"limit": 0}}}"#, &["stop.burst.limit", "invalid value 0", "1 to 1000"]),
+        (r#"{"stop": {"burst": {"limit": 2.5}}}"#, &["invalid value 2.5"]),
+        (r#"{"stop": {"cooldown": {"factor": 0.5}}}"#, &["invalid value 0.5", "1 to 100"]),
+        (r#"{"stop": {"cooldown": {"jitter": 1.5}}}"#, &["invalid value 1.5", "0 to 1"]),
         (r#"{"stop": {"cooldown": {"jitter": 0.12345}}}"#, &["three decimals"]),
         (r#"{"stop": {"quotas": [{"limit": 1}]}}"#, &["stop.quotas[0]", "limit and per"]),
         (r#"{"stop": {"quotas": [{"limit": 0, "per": "1h"}]}}"#, &["stop.quotas[0].limit"]),
@@ -180,14 +185,15 @@ fn errors_name_file_key_found_allowed_and_cure() {
         (r#"{"arm": "yes"}"#, &["arm", "always"]),
         (r#"{"notify": "x"}"#, &["notify"]),
         (r#"{"budget": "1ms"}"#, &["budget", "20ms to 1s"]),
-        (r#"{"scope": 5}"#, &["scope", "found 5"]),
+        (r#"{"scope": 5}"#, &["scope", "invalid value 5"]),
         (r#"{"store": "redis://h:99999"}"#, &["1 to 65535"]),
         (r#"{"fleet": "arm"}"#, &["fleet", "\"arm\""]),
         (r#"{"fleet": "undecided"}"#, &["fleet", "\"undecided\""]),
         (r#"{"fleet": "continue.lock"}"#, &["fleet", "\"continue.lock\""]),
     ] {
-        let error = apply(&mut Config::default(), json, "/u/frosty.json", Trust::Own).unwrap_err().to_string();
-        for word in words.iter().chain(&["/u/frosty.json", "expected", "edit it: ${EDITOR:-vi}"]) {
+        let error = apply(&mut Config::default(), json, "/u/frosty.json", Trust::Own).unwrap_err();
+        let error = Problem::from(&error).lines();
+        for word in words.iter().chain(&["/u/frosty.json", "\nhint: edit the file: ${EDITOR:-vi} /u/frosty.json"]) {
             assert!(error.contains(word), "no {word:?} in {error}");
         }
         assert!(!error.contains("p4ss"), "{error}");
@@ -214,7 +220,13 @@ fn what_only_the_whole_shows_to_be_impossible() {
         (r#"{"stop": {"min_interval": "0s", "burst": {"limit": 1}}}"#, "stop.burst.limit"),
     ] {
         let frosty = Frosty::embedded().config(json);
-        frosty.hook(&stop("s")).stands_down_saying(&["bad_config", words, "expected", "found"]);
+        frosty.hook(&stop("s")).stands_down_saying(&[
+            "bad_config",
+            ".claude/frosty.json",
+            "invalid value ",
+            words,
+            "expected",
+        ]);
     }
 }
 
@@ -225,7 +237,7 @@ fn in_the_hook_every_fault_is_bad_config_and_exit_0() {
     unreadable.hook(&stop("s")).stands_down_saying(&["bad_config", ".claude/frosty.json", "ls -ld"]);
 
     let looser = Frosty::embedded().project_config(r#"{"stop": {"min_interval": "1s"}}"#);
-    looser.hook(&stop("s")).stands_down_saying(&["bad_config", "project/.claude/frosty.json", "stop.min_interval"]);
+    looser.hook(&stop("s")).stands_down_saying(&["bad_config", "project/.claude/frosty.json:1: ", "stop.min_interval"]);
     assert_eq!(looser.journal()[0]["reason"], "bad_config");
 
     let broken = Frosty::embedded().config("{");

@@ -91,7 +91,7 @@ fn a_scope_in_the_projects_file_is_an_error_and_admits_nothing() {
     for i in 0..5 {
         world.write("frosty.json", &json!({"scope": format!("x{i}")}));
         let answer = world.hook(&plain, &stop("s"));
-        answer.stands_down_saying(&["bad_config", "project/.claude/frosty.json: scope: expected", "EDITOR"]);
+        answer.stands_down_saying(&["bad_config", "project/.claude/frosty.json:1: ", " for scope; expected", "EDITOR"]);
     }
 }
 
@@ -106,7 +106,7 @@ fn the_environment_of_another_process_is_no_evidence() {
     hook.insert("HOME".to_owned(), home.path().to_str().unwrap().to_owned());
     assert_eq!(world.hook(&hook, &stop("s")).code, Some(2));
     world.settings("settings.local.json", &variables(&[("FROSTY_SCOPE", "a")]));
-    world.hook(&hook, &stop("s")).stands_down_saying(&["bad_config", "env.FROSTY_SCOPE: expected"]);
+    world.hook(&hook, &stop("s")).stands_down_saying(&["bad_config", " for env.FROSTY_SCOPE; expected"]);
 }
 
 #[test]
@@ -138,16 +138,18 @@ fn what_a_projects_settings_set_is_refused() {
             world.settings(file, &set);
             let hook = world.passed_on(&[&set]);
             let answer = world.hook(&hook, &stop("s"));
-            answer.stands_down_saying(&["bad_config", file, &format!("env.{name}: expected")]);
+            answer.stands_down_saying(&["bad_config", file, &format!(" for env.{name}; expected")]);
             if value.is_empty() || name == "HOME" {
                 // It hid nothing, since the shell exports none; and the client takes no HOME from there.
                 continue;
             }
             // The client keeps the value when the file no longer has it.
             world.settings(file, &Variables::new());
-            world
-                .hook(&hook, &stop("s"))
-                .stands_down_saying(&["bad_config", &format!("the environment: {name}: expected")]);
+            world.hook(&hook, &stop("s")).stands_down_saying(&[
+                "bad_config",
+                "the environment: ",
+                &format!(" for {name}; expected"),
+            ]);
         }
     }
 }

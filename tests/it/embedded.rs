@@ -143,7 +143,7 @@ fn a_damaged_state_file_is_a_cooldown_and_never_a_clean_slate() {
         damage(&scope_file(&frosty));
         let answer = frosty.hook(&stop("s"));
         answer.stands_down_saying(&["s.json", "set aside", ".bad-", "less "]);
-        assert!(answer.stdout.contains("(cooldown)"), "{name}: {answer:?}");
+        assert!(answer.stdout.contains("a cooldown is open"), "{name}: {answer:?}");
         let state: serde_json::Value = serde_json::from_str(&fs::read_to_string(scope_file(&frosty)).unwrap()).unwrap();
         let cooldown = &state["scope"]["stop"]["cooldown"];
         let length = cooldown["end"].as_i64().unwrap() - cooldown["start"].as_i64().unwrap();
@@ -203,7 +203,7 @@ fn a_damaged_fleet_file_holds_the_fleet() {
     fs::write(&file, "noise").unwrap();
     for session in ["s", "another"] {
         let answer = frosty.hook(&stop(session));
-        assert!(answer.stdout.contains("(hold)"), "{answer:?}");
+        assert!(answer.stdout.contains("held by"), "{answer:?}");
     }
     // Compaction is not touched.
     let compact = crate::support::fixture("PreCompact-auto.json");

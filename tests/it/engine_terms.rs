@@ -51,7 +51,7 @@ fn a_switch_ends_an_engine_whose_server_is_away() {
     // The names are on the server; an id needs none.
     let unknown = frosty.run(&["off", "--session", "nova"], b"");
     assert_eq!(unknown.code, Some(64), "{unknown:?}");
-    assert!(unknown.stderr.contains("the server is away") && unknown.stderr.contains("whole id"), "{unknown:?}");
+    assert!(unknown.stderr.contains("the server is unreachable") && unknown.stderr.contains("whole id"), "{unknown:?}");
     assert_eq!(frosty.run(&["off", "--session", id], b"").code, Some(0));
     leaves_silently(&engine.answer());
     assert!(frosty.journal().iter().all(|e| e["verdict"] != "admit"), "{:?}", frosty.journal());

@@ -60,7 +60,7 @@ fn the_try_shows_2_0_0_0_2_and_leaves_nothing() {
     assert!(engine.contains("refuse, reason min_interval\n  verdict    admit, reason admitted\n"), "{text}");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("takes a few minutes") && told.contains("Built in "), "{told}");
-    for word in ["reason admitted", "reason min_interval", "reason burst", "the client goes on", "stands down"] {
+    for word in ["reason admitted", "reason min_interval", "reason burst", "the client goes on", "❄ Paused"] {
         assert!(text.contains(word), "no {word:?} in {text}");
     }
     assert_eq!(files(home.path()), Vec::<PathBuf>::new());

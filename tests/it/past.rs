@@ -123,7 +123,7 @@ fn a_session_whose_past_is_unknown_is_not_admitted_at_once() {
     assert_eq!(frosty.hook(&crate::support::stop_saying("s", "frosty: done")).code, Some(0));
     fs::write(frosty.session_file("s"), "x").unwrap();
     let answer = frosty.hook(&stop("s"));
-    assert!(answer.code == Some(0) && answer.stdout.contains("(rest)"), "{answer:?}");
+    assert!(answer.code == Some(0) && answer.stdout.contains("the agent rests"), "{answer:?}");
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
 }
 
@@ -139,7 +139,7 @@ fn a_transaction_that_cannot_be_read_holds_the_fleet() {
     assert!(first.stderr.contains("redo.json.bad-"), "{first:?}");
     assert!(!redo.exists());
     let answer = frosty.hook(&stop("u"));
-    assert!(answer.code == Some(0) && answer.stdout.contains("(hold)"), "{answer:?}");
+    assert!(answer.code == Some(0) && answer.stdout.contains("held by"), "{answer:?}");
     let hold = read(&frosty.state().join("default/fleet.json"))["fleet"]["hold"].clone();
     assert_eq!(hold["until"].as_i64().unwrap() - hold["since"].as_i64().unwrap(), 900_000);
 }
@@ -221,7 +221,7 @@ fn a_hold_in_the_old_layout_holds() {
     let checked = frosty.run(&["check"], stop("s").as_bytes());
     assert!(checked.stdout.contains("reason: hold"), "{checked:?}");
     let answer = frosty.hook(&stop("s"));
-    assert!(answer.stdout.contains("(hold)"), "{answer:?}");
+    assert!(answer.stdout.contains("held by"), "{answer:?}");
     assert!(!path.exists(), "it was taken over");
     assert_eq!(read(&frosty.scope_file("s"))["scope"]["hold"]["by"], "ann");
     assert_eq!(frosty.run(&["release", "s"], b"").code, Some(0));
@@ -246,5 +246,5 @@ fn a_scope_that_no_record_names_is_told_to_the_server() {
         read(&frosty.state().join("default/server.json"))["unshipped"].is_null()
     });
     let answer = frosty.hook(&stop("s"));
-    assert!(answer.stdout.contains("(hold)"), "{answer:?} {}", read(&frosty.state().join("default/server.json")));
+    assert!(answer.stdout.contains("held by"), "{answer:?} {}", read(&frosty.state().join("default/server.json")));
 }

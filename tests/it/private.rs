@@ -30,7 +30,7 @@ fn all_in(folder: &Path) -> Vec<PathBuf> {
 #[track_caller]
 fn refused(answer: &Answer, folder: &Path, words: &[&str]) {
     let folder = folder.to_str().unwrap();
-    answer.stands_down_saying(&[&["store_down", "expected the folder", folder, "alone, found"], words].concat());
+    answer.stands_down_saying(&[&["store_down", "the directory", folder, "must be user"], words].concat());
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_folder_of_somebody_else_is_refused() {
     let fleet = frosty.state().join("default");
     for folder in [&frosty.state(), &fleet] {
         chown(folder, Some(NOBODY), None).unwrap();
-        refused(&frosty.hook(&stop("s")), folder, &["user 65534's", "without sudo: sudo -u '#65534' frosty"]);
+        refused(&frosty.hook(&stop("s")), folder, &["user 65534's", "as that user: sudo -u '#65534' frosty"]);
         chown(folder, Some(0), None).unwrap();
     }
 
@@ -195,7 +195,7 @@ fn root_leaves_the_state_of_a_user_to_its_owner() {
             let all = all_in(frosty.home.path());
             let roots: Vec<_> = all.iter().filter(|path| fs::symlink_metadata(path).unwrap().uid() == 0).collect();
             assert!(roots.is_empty(), "{store} {args:?} made {roots:?}");
-            assert!(!refuses || answer.stderr.contains("without sudo: "), "{store} {args:?}: {answer:?}");
+            assert!(!refuses || answer.stderr.contains("as that user: sudo -u "), "{store} {args:?}: {answer:?}");
             assert!(!answer.stdout.contains("chown") && !answer.stderr.contains("chown"), "{args:?}: {answer:?}");
         }
         assert_eq!(as_nobody("after").code, Some(2), "{store}");

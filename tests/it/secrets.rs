@@ -141,7 +141,9 @@ fn a_server_that_repeats_the_password() {
     ];
     for shape in shapes {
         for oks in [0, 1] {
-            each_way(&echo(oks, shape), "100ms", |frosty, secret| fails(frosty, secret, &["degraded"]));
+            each_way(&echo(oks, shape), "100ms", |frosty, secret| {
+                fails(frosty, secret, &["local files decide instead"])
+            });
         }
     }
 }
@@ -149,12 +151,12 @@ fn a_server_that_repeats_the_password() {
 #[test]
 fn real_servers_that_refuse() {
     each_way(&format!("127.0.0.1:{}", free_port()), "1s", |frosty, secret| {
-        fails(frosty, secret, &["nobody listening"])
+        fails(frosty, secret, &["connection refused"])
     });
     let host = |server: &Server| format!("127.0.0.1:{}", server.port);
 
     let other = Server::start_with(&["--requirepass", "another"]);
-    each_way(&host(&other), "1s", |frosty, secret| fails(frosty, secret, &["WRONGPASS", "right password"]));
+    each_way(&host(&other), "1s", |frosty, secret| fails(frosty, secret, &["WRONGPASS", "FROSTY_STORE_PASSWORD_FILE"]));
     // An unknown command is repeated with its arguments.
     let renamed = Server::start_with(&["--rename-command", "AUTH", ""]);
     each_way(&host(&renamed), "1s", |frosty, secret| fails(frosty, secret, &["unknown command", "AUTH", "***"]));
@@ -185,8 +187,8 @@ fn a_server_that_says_nothing() {
         }
     });
     each_way(&host, "100ms", |frosty, secret| {
-        fails(frosty, secret, &["degraded"]);
-        fails(frosty, secret, &["degraded"]);
+        fails(frosty, secret, &["local files decide instead"]);
+        fails(frosty, secret, &["local files decide instead"]);
     });
 }
 
@@ -289,7 +291,7 @@ fn urls_that_are_wrong() {
         for json in wrong {
             fails(&Frosty::new().config(&json.to_string()), secret, &["bad_config", ".claude/frosty.json"]);
         }
-        fails(&Frosty::new().config(&format!("{{\"store\": {url:?}")), secret, &["bad_config", "expected JSON"]);
+        fails(&Frosty::new().config(&format!("{{\"store\": {url:?}")), secret, &["bad_config", "not valid JSON"]);
         let frosty = Frosty::new();
         for args in [&["hook", "--store", &url][..], &["wake", "--all", "--store", &url]] {
             let answer = frosty.run(args, stop("s").as_bytes());
@@ -333,7 +335,7 @@ fn a_password_file_that_cannot_be_used() {
     let file = dir.path().join("password");
     let bad = |path: &Path, words: &[&str]| {
         let (frosty, answer) = ask(path);
-        answer.stands_down_saying(&[&["degraded", "FROSTY_STORE_PASSWORD_FILE"], words].concat());
+        answer.stands_down_saying(&[&["local files decide instead", "FROSTY_STORE_PASSWORD_FILE"], words].concat());
         tells_nothing(&frosty, &[&answer.stdout, &answer.stderr], SECRETS[0]);
     };
     bad(&file, &["No such file"]);

@@ -18,8 +18,12 @@ use frosty::policy::verdict::Outcome;
 use frosty::store;
 
 fn told(answer: &Answer, words: &[&str]) {
-    answer.stands_down_saying(&[&["degraded", "the embedded store decides"], words].concat());
-    assert!(answer.stdout.contains("(min_interval)") && answer.stdout.contains("The server is away"), "{answer:?}");
+    answer.stands_down_saying(&[&["local files decide instead of the server"], words].concat());
+    assert!(
+        answer.stdout.contains("too soon after the last turn")
+            && answer.stdout.contains("Local files decide instead of the server"),
+        "{answer:?}"
+    );
     assert!(answer.took < Duration::from_millis(2_500), "{answer:?}");
 }
 
@@ -166,7 +170,7 @@ fn what_is_no_verdict() {
         &[b"+", BIG, BIG, BIG, BIG],
     ] {
         let answer = asked(&says(pieces, Duration::from_millis(1)));
-        told(&answer, &["expected", "found", "redis-cli -u redis://127.0.0.1:"]);
+        told(&answer, &["redis-cli -u redis://127.0.0.1:"]);
     }
     let server = Server::start();
     for answer in [
@@ -185,7 +189,7 @@ fn what_is_no_verdict() {
         b"*4\r\n$4\r\ndone\r\n$1\r\n0\r\n$0\r\n\r\n$0\r\n\r\n",
     ] {
         let answer = asked(&forges(&server, answer));
-        told(&answer, &["expected a verdict", "found", "redis-cli -u redis://127.0.0.1:"]);
+        told(&answer, &["unexpected reply from", "redis-cli -u redis://127.0.0.1:"]);
     }
 }
 
@@ -194,7 +198,7 @@ fn what_is_no_verdict() {
 fn is_set_aside(damaged: &[&[u8]]) {
     let server = Server::start();
     let mut con = server.connection();
-    for (key, reason) in [(documents::scope("s").as_str(), "cooldown"), (documents::FLEET, "hold")] {
+    for (key, reason) in [(documents::scope("s").as_str(), "a cooldown is open"), (documents::FLEET, "held by")] {
         for damaged in damaged {
             let shown = String::from_utf8_lossy(damaged);
             redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
@@ -259,7 +263,7 @@ fn a_document_of_a_newer_format_is_left_alone() {
         redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
         let newer = r#"{"version":"7-a","format":2,"mood":"calm"}"#;
         redis::cmd("SET").arg(key).arg(newer).query::<()>(&mut con).unwrap();
-        told(&asked(&server.url()), &["expected the format 1 under", key, "found 2", "newer frosty"]);
+        told(&asked(&server.url()), &[key, "has the format 2", "newer frosty"]);
         let kept: String = redis::cmd("GET").arg(key).query(&mut con).unwrap();
         assert_eq!(kept, newer);
     }
@@ -270,13 +274,13 @@ fn a_document_of_a_newer_format_is_left_alone() {
 fn conflicts_without_end() {
     let server = Server::start();
     let conflict = b"*3\r\n$8\r\nconflict\r\n$1\r\n0\r\n$0\r\n\r\n";
-    told(&asked(&forges(&server, conflict)), &["in time", "found none"]);
+    told(&asked(&forges(&server, conflict)), &["in time", "--latency"]);
 }
 
 #[test]
 fn silence_and_a_drip_end_at_the_budget() {
     let asked = |url: &str| Frosty::new().var("FROSTY_STORE", url).config(r#"{"budget": "240ms"}"#).hook(&stop("s"));
-    told(&asked(&says(&[], Duration::ZERO)), &["in time (budget 240 ms)", "found none"]);
+    told(&asked(&says(&[], Duration::ZERO)), &["in time (budget 240 ms)", "--latency"]);
     const DRIP: [&[u8]; 60] = [b"+"; 60];
     let answer = asked(&says(&DRIP, Duration::from_millis(20)));
     told(&answer, &["in time (budget 240 ms)"]);
@@ -300,14 +304,14 @@ fn nobody_listens() {
     let url = format!("redis://127.0.0.1:{}", free_port());
     let frosty = Frosty::new().var("FROSTY_STORE", &url);
     let answer = frosty.hook(&stop("s"));
-    told(&answer, &["nobody listening", "FROSTY_STORE=embedded"]);
+    told(&answer, &["connection refused", "FROSTY_STORE=embedded"]);
     let said = |entry: &serde_json::Value| {
         ["reason", "status", "verdict", "store"].map(|field| entry[field].as_str().unwrap().to_owned())
     };
     let first = &frosty.journal()[0];
     assert_eq!(said(first), ["min_interval", "STANDING_DOWN", "refuse", "embedded"]);
     assert_eq!(first["degraded"], 1);
-    assert!(first["detail"].as_str().unwrap().contains("nobody listening"), "{first}");
+    assert!(first["detail"].as_str().unwrap().contains("connection refused"), "{first}");
     for (event, reason, verdict) in
         [("PreCompact-auto.json", "admitted", "admit"), ("SessionStart-startup.json", "event", "record")]
     {
@@ -326,7 +330,12 @@ fn without_either_store_nothing_is_admitted() {
     std::fs::create_dir_all(frosty.state().parent().unwrap()).unwrap();
     std::fs::write(frosty.state(), "no folder").unwrap();
     let answer = frosty.hook(&stop("s"));
-    answer.stands_down_saying(&["store_down", "nobody listening", "nor can the embedded store stand in", "namei -l"]);
+    answer.stands_down_saying(&[
+        "store_down",
+        "connection refused",
+        "local files cannot decide in its place",
+        "namei -l",
+    ]);
     assert_eq!(answer.stdout, "");
 }
 
@@ -378,11 +387,11 @@ ask third
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 6, "{output:?}");
     assert!(lines[0].starts_with("first 2 Frosty, the thro"), "{lines:?}");
-    assert!(lines[1].starts_with("stranger 0 frosty: degraded,"), "{lines:?}");
+    assert!(lines[1].starts_with("stranger 0 frosty: local files"), "{lines:?}");
     assert!(lines[2].starts_with("fourth 2 Frosty, the thro"), "{lines:?}");
     assert!(lines[3].starts_with("second 2 Frosty, the thro"), "{lines:?}");
     assert_eq!(lines[4], "1");
-    assert!(lines[5].starts_with("third 0 frosty: degraded,"), "{lines:?}");
+    assert!(lines[5].starts_with("third 0 frosty: local files"), "{lines:?}");
 }
 
 /// `auto`, and a silent program on port 18000 that is no store: it costs one hook its budget, and not every one.
@@ -485,7 +494,7 @@ fn an_admission_by_the_embedded_store_has_no_degraded_line() {
     let admitted = answers.last().unwrap();
     assert_eq!(admitted.stdout, "{\"suppressOutput\":true}\n");
     assert!(!admitted.stderr.contains("degraded") && !admitted.stderr.contains("server"), "{admitted:?}");
-    frosty.hook(&stop("s")).stands_down_saying(&["degraded, the embedded store decides"]);
+    frosty.hook(&stop("s")).stands_down_saying(&["local files decide instead of the server"]);
     let journal = frosty.journal();
     assert!(
         journal.iter().all(|e| e["degraded"] == 1) && journal.iter().any(|e| e["verdict"] == "admit"),
@@ -562,7 +571,7 @@ fn what_is_given_up_is_not_sent_later() {
     // The first request is for a server that is known, the second for one that is tried again.
     for way in ["asked", "tried again"] {
         let answer = frosty.hook(&stop("s"));
-        answer.stands_down_saying(&["degraded"]);
+        answer.stands_down_saying(&["local files decide instead"]);
         resume.send(()).unwrap();
         let (arrived, end) = ends.recv_timeout(Duration::from_secs(20)).unwrap();
         assert_eq!(end, Some(ErrorKind::ConnectionReset), "{way}: {arrived} bytes arrived");

@@ -244,7 +244,8 @@ fn followed_across_a_failover_there_and_back_nothing_is_lost_or_told_twice() {
     frosty.hook(&stop("at-the-server"));
     assert_eq!(log.sessions(1), ["at-the-server"]);
     drop(server);
-    log.says("went away");
+    log.says("became unreachable");
+    log.says("hint: ");
     for session in ["a", "b", "c"] {
         frosty.hook(&stop(session));
     }
@@ -294,7 +295,8 @@ fn followed_from_a_server_that_is_away_only_what_was_asked_for_is_told() {
         frosty.hook(&stop(session));
     }
     let log = Going::start(frosty.command(&["log", "-f", "-n", "1", "--json"]));
-    log.says("the server is away");
+    log.says("the server is unreachable");
+    log.says("hint: ");
     assert_eq!(log.sessions(1), ["c"]);
     frosty.hook(&stop("d"));
     assert_eq!(log.sessions(1), ["d"]);
@@ -343,7 +345,8 @@ fn a_server_that_says_nothing_keeps_nothing_from_who_follows() {
     let url = format!("redis://{}", mute.local_addr().unwrap());
     let frosty = Frosty::new().config(r#"{"budget": "50ms"}"#).var("FROSTY_STORE", &url);
     let log = Going::start(frosty.command(&["log", "-f", "-n", "0", "--json"]));
-    log.says("the server is away");
+    log.says("the server is unreachable");
+    log.says("hint: ");
     // Those that it would be tried in again, each of which took five seconds.
     let begun = std::time::Instant::now();
     for nth in 0..3 {
@@ -485,7 +488,7 @@ fn the_last_verdict_in_words() {
         let frosty = place.frosty.config(r#"{"stop": {"min_interval": "1h", "burst": null}}"#);
         let run = |args: &[&str]| frosty.run(args, b"");
         let nothing = run(&["explain"]);
-        assert!(nothing.code == Some(1) && nothing.stderr.contains("see what is there: frosty log"), "{nothing:?}");
+        assert!(nothing.code == Some(1) && nothing.stderr.contains("hint: see the journal: frosty log"), "{nothing:?}");
         frosty.hook(&stop("one"));
         let told = run(&["explain"]);
         assert!(lines(&told)[0].starts_with("one was admitted at "), "{told:?}");
@@ -674,7 +677,7 @@ fn check_where_nothing_would_be_asked() {
     assert!(!broken.state().exists() && !frosty.state().exists());
     let terminal = concat!(env!("CARGO_BIN_EXE_frosty"), " check");
     let shown = feed(broken.command_of(Path::new("script"), &["-qec", terminal, "/dev/null"]), b"");
-    assert!(shown.code == Some(64) && shown.stdout.contains("frosty check < payload.json"), "{shown:?}");
+    assert!(shown.code == Some(64) && shown.stdout.contains("| frosty check"), "{shown:?}");
 }
 
 #[test]

@@ -66,7 +66,7 @@ const fn admin(name: &'static str, commands: &'static [&'static str], doctor: [&
 const AT_ONCE: usize = 6;
 /// A budget for errors that are a silence.
 const BRIEF: &str = "500ms";
-const NO_VERDICT: [&str; 2] = ["expected a verdict from", "INFO server"];
+const NO_VERDICT: [&str; 2] = ["unexpected reply from", "INFO server"];
 const NO_ANSWER: [&str; 2] = ["in time", "--latency"];
 const PASSWORD: [&str; 2] = ["", "export FROSTY_STORE_PASSWORD_FILE"];
 
@@ -82,7 +82,7 @@ const MOVED: &[u8] = b"-MOVED 866 127.0.0.1:7001\r\n";
 
 const CASES: &[Case] = &[
     // The errors of the fault suite.
-    proxied("refuses", Mode::Refuse, "1s", ["found nobody listening", "FROSTY_STORE=embedded"]),
+    proxied("refuses", Mode::Refuse, "1s", ["connection refused", "FROSTY_STORE=embedded"]),
     proxied("backlog_full", Mode::Unaccepted, BRIEF, NO_ANSWER),
     proxied("silent", Mode::Silent, BRIEF, NO_ANSWER),
     proxied("cut_before_the_reply", Mode::Cut(0), "1s", NO_VERDICT),
@@ -102,7 +102,7 @@ const CASES: &[Case] = &[
     proxied("answers_a_commit_too_briefly", Mode::Forges(SHORT), "1s", NO_VERDICT),
     proxied("answers_a_commit_oddly", Mode::Forges(ODD), "1s", NO_VERDICT),
     proxied("answers_a_commit_with_conflicts", Mode::Forges(CONFLICT), BRIEF, NO_VERDICT),
-    proxied("says_a_huge_array", Mode::Says(b"*99999999999\r\n"), BRIEF, ["expected a", "redis-cli"]),
+    proxied("says_a_huge_array", Mode::Says(b"*99999999999\r\n"), BRIEF, ["redis://", "redis-cli"]),
     says("says_loading", LOADING, ["LOADING", "INFO persistence"]),
     says("says_noauth", NOAUTH, PASSWORD),
     says("says_moved", MOVED, ["MOVED 866", "export FROSTY_STORE=redis://frosty@127.0.0.1:7001"]),
@@ -110,7 +110,7 @@ const CASES: &[Case] = &[
     admin("no_password_any_more", &["CONFIG SET requirepass other", "ACL DELUSER frosty"], PASSWORD),
     admin("another_password", &["ACL SETUSER frosty resetpass >other"], PASSWORD),
     admin("read_only", &["REPLICAOF 127.0.0.1 1"], ["replica", "export FROSTY_STORE=redis://"]),
-    admin("memory_full", &["CONFIG SET maxmemory 1"], ["OOM", "CONFIG SET maxmemory"]),
+    admin("memory_full", &["CONFIG SET maxmemory 1"], ["OOM", "CONFIG GET maxmemory"]),
     admin("may_not_evalsha", &["ACL SETUSER frosty -evalsha"], ["NOPERM", "ACL SETUSER frosty"]),
     admin("may_not_set", &["ACL SETUSER frosty -set"], ["NOPERM", "ACL SETUSER frosty"]),
     Case {
@@ -353,7 +353,7 @@ fn people(stage: &Stage, case: &Case) {
 
     let woke = stage.frosty.run(&["wake", "s"], b"");
     assert_eq!((woke.code, woke.stdout.starts_with('s')), (Some(0), true), "{woke:?}");
-    assert_eq!(woke.stderr.contains("the server is away"), matches!(case.decides, Files), "{woke:?}");
+    assert_eq!(woke.stderr.contains("the server is unreachable"), matches!(case.decides, Files), "{woke:?}");
 }
 
 /// It fails if the server does not decide, with the cure.

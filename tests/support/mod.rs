@@ -401,11 +401,12 @@ impl Answer {
         }
     }
 
-    /// Expects exit 0 and one line on stderr that contains all of these words.
+    /// Checks for exit 0 and one message on stderr, perhaps with a hint in a second line, that has all of these words.
     #[track_caller]
     pub fn stands_down_saying(&self, words: &[&str]) {
         assert_eq!(self.code, Some(0), "{self:?}");
-        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
+        let (message, hint) = self.stderr.trim_end().split_once('\n').unwrap_or((self.stderr.trim_end(), "hint: "));
+        assert!(message.starts_with("frosty: ") && hint.starts_with("hint: ") && !hint.contains('\n'), "{self:?}");
         for word in words {
             assert!(self.stderr.contains(word), "no {word:?} in {self:?}");
         }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::Notify;
+use crate::hint::{Problem, edit};
 use crate::notify::Word;
 use crate::text;
 
@@ -57,7 +58,7 @@ fn one<'a>(command: &'a Notify, word: &Word) -> Running<'a> {
 
 /// Waits until all have ended, and kills each past its deadline. Returns one line for each failure.
 #[must_use]
-pub fn finish(mut running: Vec<Running<'_>>) -> Vec<String> {
+pub fn finish(mut running: Vec<Running<'_>>) -> Vec<Problem> {
     let mut wrong = Vec::new();
     loop {
         running.retain_mut(|command| match command.look() {
@@ -76,15 +77,14 @@ pub fn finish(mut running: Vec<Running<'_>>) -> Vec<String> {
 
 impl Running<'_> {
     /// Returns `None` while it runs, and then its failure, if it failed.
-    fn look(&mut self) -> Option<Option<String>> {
+    fn look(&mut self) -> Option<Option<Problem>> {
         let child = match &mut self.child {
             Ok(child) => child,
             Err(e) => {
                 let e = e.to_string();
                 let shown = self.shown();
-                return Some(Some(format!(
-                    "expected to run the notify command {shown}, found: {e}; mend it in your frosty.json"
-                )));
+                let problem = Problem::new(format!("cannot run the notify command {shown}: {e}"));
+                return Some(Some(problem.with_hint(edit("~/.claude/frosty.json"))));
             }
         };
         let ended = child.try_wait();
@@ -97,17 +97,19 @@ impl Running<'_> {
                 end(child);
                 let within = crate::duration::show(self.command.within);
                 let shown = self.shown();
-                Some(Some(format!(
-                    "expected the notify command {shown} to end within {within}, found it running, and killed it; give it longer: \"timeout\": \"30s\""
-                )))
+                let problem =
+                    Problem::new(format!("the notify command {shown} ran longer than {within} and was killed"));
+                let hint = format!("give it more time with \"timeout\", {}", edit("~/.claude/frosty.json"));
+                Some(Some(problem.with_hint(hint)))
             }
         }
     }
 
-    fn failed(&self, status: ExitStatus) -> String {
+    fn failed(&self, status: ExitStatus) -> Problem {
         let shown = self.shown();
         let said = text::line(&String::from_utf8_lossy(&self.said));
-        format!("expected the notify command {shown} to succeed, found {status} {said}; try it: echo '{{}}' | {shown}")
+        let problem = Problem::new(format!("the notify command {shown} failed: {status} {said}"));
+        problem.with_hint(format!("try the command: echo '{{}}' | {shown}"))
     }
 
     /// Returns the command in a form that can be pasted into a shell.

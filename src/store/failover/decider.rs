@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::config::{Config, Server};
+use crate::hint::Problem;
 use crate::policy::decision;
 use crate::store::StoreError;
 use crate::store::failover::reached;
@@ -23,7 +24,7 @@ use crate::store::server::load;
 use crate::store::server::trial;
 
 /// Why a scope stays with the embedded store although its server answers.
-const STAYS: &str = "it failed this scope a moment ago; it is asked again after the next admission";
+const STAYS: &str = "the server failed this scope a moment ago, and is used again after the next admission";
 
 /// The store that decides.
 pub(crate) enum Decider<'a> {
@@ -46,9 +47,9 @@ pub(crate) enum Breaker {
 pub(crate) fn find(config: &Config, within: Duration, breaker: Breaker) -> Decider<'_> {
     let Some((server, optional)) = server(config) else { return Decider::Files(None) };
     if breaker == Breaker::Heeded
-        && let Some(why) = known_away(config, server)
+        && let Some(problem) = known_away(config, server)
     {
-        return Decider::Files(Some(StoreError::Away { why }));
+        return Decider::Files(Some(StoreError::Away(problem)));
     }
     match reach(config, server, within) {
         Ok(link) => Decider::Server(link),
@@ -73,9 +74,9 @@ pub(crate) fn refusal(config: &Config, server: &Server) -> Option<StoreError> {
 }
 
 /// Returns the server's error by the open breaker, while no try is due.
-fn known_away(config: &Config, server: &Server) -> Option<String> {
+fn known_away(config: &Config, server: &Server) -> Option<Problem> {
     let record = server_record::read(&dir(config)?)?;
-    record.breaker_of(&server.shown).filter(|b| !b.is_due(clock::host_ms())).map(|b| b.why.clone())
+    record.breaker_of(&server.shown).filter(|b| !b.is_due(clock::host_ms())).map(server_record::Breaker::problem)
 }
 
 /// Returns how a step of this scope finds its store now.
@@ -106,7 +107,7 @@ pub(crate) fn stays(dir: &Path, scope: &str) -> bool {
 
 /// Returns the error of a step of a scope that stays.
 pub(crate) fn staying() -> StoreError {
-    StoreError::Away { why: STAYS.to_owned() }
+    StoreError::Away(Problem::new(STAYS))
 }
 
 /// Returns the fleet's folder.

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::clock;
+use crate::hint::Problem;
 use crate::ownership;
 use crate::policy::decision;
 use crate::policy::documents::FleetState;
@@ -73,7 +74,7 @@ impl Failover<'_> {
         }
         // The server did answer, so the try shows that it is well.
         probe::close_breaker(dir);
-        Err(StoreError::Away { why: "other asks of this scope are still decided on this machine".to_owned() })
+        Err(StoreError::Away(Problem::new("other requests of this scope are still decided on this machine")))
     }
 
     /// Sends the server what is kept here for it, and returns its documents after that.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::store::failover::server_record;
-use crate::store::failover::server_record::Record;
+use crate::store::failover::server_record::{Breaker, Record};
 use crate::store::files;
 use crate::store::server::connection::Link;
 use crate::store::server::load;
@@ -19,7 +19,7 @@ pub(crate) fn take(dir: &Path, server: &str, deadline: Instant) -> bool {
     let Ok(_lock) = files::lock(dir, deadline.min(clock::now() + ASIDE), ASIDE) else { return false };
     let now = clock::host_ms();
     let mut record = server_record::read_or_rebuild(dir);
-    let Some(why) = record.breaker_of(server).filter(|b| b.is_due(now)).map(|b| b.why.clone()) else { return false };
+    let Some(why) = record.breaker_of(server).filter(|b| b.is_due(now)).map(Breaker::problem) else { return false };
     record.failed(server, &why, now);
     server_record::write(dir, &record).is_ok()
 }

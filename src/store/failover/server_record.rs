@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::hint::Problem;
 use crate::policy::documents::FactId;
 use crate::policy::documents::FleetState;
 use crate::policy::documents::Hold;
@@ -120,7 +121,10 @@ pub(crate) struct Breaker {
     /// When the next try is due.
     pub(crate) next: Ms,
     /// The error of the last try.
-    pub(crate) why: String,
+    why: String,
+    /// Its remedy.
+    #[serde(default)]
+    hint: Option<String>,
 }
 
 /// A server's fleet document, by this machine's clock: its hold and its releases.
@@ -379,9 +383,9 @@ impl Record {
     }
 
     /// Notes a failed try. A try that began before another failure was noted counts once with it.
-    pub(crate) fn failed(&mut self, server: &str, why: &str, now: Ms) {
+    pub(crate) fn failed(&mut self, server: &str, why: &Problem, now: Ms) {
         if let Some(open) = self.breaker.as_mut().filter(|b| b.server == server && !b.is_due(now)) {
-            why.clone_into(&mut open.why);
+            (open.why, open.hint) = (why.message.clone(), why.hint.clone());
             return;
         }
         let open = self.breaker_of(server);
@@ -393,12 +397,18 @@ impl Record {
             server: server.to_owned(),
             tries: tries.saturating_add(1),
             next: now.saturating_add(millis(wait)),
-            why: why.to_owned(),
+            why: why.message.clone(),
+            hint: why.hint.clone(),
         });
     }
 }
 
 impl Breaker {
+    /// What was wrong, with its remedy.
+    pub(crate) fn problem(&self) -> Problem {
+        Problem { message: self.why.clone(), hint: self.hint.clone() }
+    }
+
     /// Returns whether a try is due. A clock that was set back must not put it off.
     pub(crate) fn is_due(&self, now: Ms) -> bool {
         self.next <= now || self.next > now.saturating_add(2 * millis(SLOWEST_PROBE))

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::config::Config;
+use crate::hint::Problem;
 use crate::journal::Entry;
 use crate::policy::decision;
 use crate::policy::decision::State;
@@ -77,7 +78,7 @@ pub(crate) struct StandIn<'a> {
     /// The server (its URL without a password).
     pub(crate) server: &'a str,
     /// The server's error.
-    pub(crate) why: &'a str,
+    pub(crate) why: &'a Problem,
     /// Whether there is no error, because no server was ever there.
     pub(crate) quiet: bool,
     /// Whether the error concerns other requests too, so that the breaker opens.
@@ -183,7 +184,7 @@ impl<'a> Embedded<'a> {
         let why;
         if let Some(stand_in) = self.degraded() {
             entry.degraded = 1;
-            why = text::line(stand_in.why);
+            why = text::line(&stand_in.why.to_string());
             if takes_over && entry.detail.is_empty() {
                 entry.detail = &why;
             }

@@ -193,7 +193,7 @@ impl<'a> ServerEars<'a> {
         }
         if self.cut.is_none_or(|cut| now.saturating_duration_since(cut) >= GOOD) {
             self.loss = Some(format!(
-                "expected the subscription at {} to stay open, found: {}; it is opened again within {} s",
+                "the subscription at {} was lost: {}; it is opened again within {} s",
                 self.server.shown,
                 text::line(found),
                 APART.as_secs()

@@ -4,6 +4,7 @@
 use std::fs;
 
 use crate::config::Config;
+use crate::hint::Problem;
 use crate::policy::limits::Ms;
 use crate::read;
 use crate::store::failover::reached;
@@ -32,8 +33,8 @@ pub struct Away {
     pub tries: u32,
     /// When the next try is due (this machine's clock).
     pub next: Ms,
-    /// The error, with its cure.
-    pub why: String,
+    /// What was wrong, with its remedy.
+    pub why: Problem,
 }
 
 /// Returns the state towards the configured server; `None` without one, or while nothing was ever noted of it.
@@ -60,6 +61,6 @@ pub fn of(config: &Config) -> Option<Backlog> {
         unshipped,
         given_up: record.given_up,
         away: record.away.len(),
-        breaker: breaker.map(|b| Away { tries: b.tries, next: b.next, why: b.why.clone() }),
+        breaker: breaker.map(|b| Away { tries: b.tries, next: b.next, why: b.problem() }),
     })
 }

@@ -392,7 +392,7 @@ fn no_password(server: &Server, e: &io::Error) -> StoreError {
     let cause = e.to_string();
     let cure = match cause.as_str() {
         WRITABLE => format!("chmod go-w {file}"),
-        _ => "export FROSTY_STORE_PASSWORD_FILE=<a file that you can read and that holds it>".to_owned(),
+        _ => remedy::WITH_PASSWORD.to_owned(),
     };
     StoreError::Password { file, cause, cure }
 }

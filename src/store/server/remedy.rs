@@ -1,82 +1,88 @@
-//! What mends a server's error.
+//! The remedies of a server's errors.
 
 use crate::config::Server;
 use crate::store::server::connection::ACL;
 use crate::text;
 
-/// The cure of an error that a server sent: the command, or a few words, a colon and the command.
+/// Returns the remedy of an error that a server sent: a short clause, a colon and a command that can be pasted.
 pub(crate) fn cure(server: &Server, said: &str) -> String {
     let at = &server.shown;
     let has = |code: &str| said.contains(code);
     let starts = |code: &str| said.starts_with(code);
     if has("without any password") {
-        "it wants no password, so give none in its address either: unset FROSTY_STORE_PASSWORD_FILE".to_owned()
+        "the server has no password, so remove it from the address and: unset FROSTY_STORE_PASSWORD_FILE".to_owned()
     } else if has("DB index") {
         let own = format!("/{}", server.database);
         let bare = at.strip_suffix(&own).unwrap_or(at);
-        format!("name a database that it has: export FROSTY_STORE={bare}/0")
+        format!("choose a database that exists: export FROSTY_STORE={bare}/0")
     } else if has("NOAUTH") || has("unauthenticated") || has("WRONGPASS") || has("invalid username-password") {
-        "give it the right password: export FROSTY_STORE_PASSWORD_FILE=<file>".to_owned()
+        WITH_PASSWORD.to_owned()
     } else if has("NOPERM") || has("The user executing the script can't") {
         let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::word);
         // To a shell a bare & would end the command.
         let rights: Vec<String> = ACL.split(' ').map(text::word).collect();
         let rights = rights.join(" ");
-        format!("let the user do this much, as one who may: redis-cli -u {at} ACL SETUSER {user} {rights}")
+        format!("grant the rights as an administrator: redis-cli -u {at} ACL SETUSER {user} {rights}")
     } else if has("READONLY") {
-        "this is a replica, so name its primary: export FROSTY_STORE=redis://<primary>:<port>".to_owned()
-    } else if has("OOM") {
-        format!("its memory is full; give it more: redis-cli -u {at} CONFIG SET maxmemory <bytes>")
-    } else if has("WRONGTYPE") {
         format!(
-            "a key of Frosty's holds another type; find it and delete it: redis-cli -u {at} --scan --pattern 'frosty:*'"
+            "this is a replica, so set FROSTY_STORE to its primary, which is shown by: redis-cli -u {at} INFO replication"
         )
+    } else if has("OOM") {
+        format!("its memory is full, so raise the limit, which is shown by: redis-cli -u {at} CONFIG GET maxmemory")
+    } else if has("WRONGTYPE") {
+        format!("find the key that holds another type and delete it: redis-cli -u {at} --scan --pattern 'frosty:*'")
     } else if has("CROSSSLOT") {
-        "in a cluster the journal must share the slot of its fleet: export FROSTY_STREAM='torch.continuous.ops{<fleet>}'"
+        // The fleet's keys have its name as their hash tag.
+        "put the journal into the cluster slot of the fleet: \
+export FROSTY_STREAM=\"torch.continuous.ops{${FROSTY_FLEET:-default}}\""
             .to_owned()
     } else if starts("MOVED ")
         && let Some(node) = node(server, said)
     {
-        format!("another node of its cluster has the keys of this fleet, so name that one: export FROSTY_STORE={node}")
+        format!("connect to the cluster node that has the keys of this fleet: export FROSTY_STORE={node}")
     } else {
         by_state(at, said)
     }
 }
 
-/// The cure of an error that a server's own state or configuration causes.
+/// Returns the remedy of an error that a server's own state or configuration causes.
 fn by_state(at: &str, said: &str) -> String {
     let has = |code: &str| said.contains(code);
     let starts = |code: &str| said.starts_with(code);
     if has("max number of clients") {
-        format!("it takes no more connections; raise its limit: redis-cli -u {at} CONFIG SET maxclients <number>")
-    } else if starts("LOADING") {
-        format!("it is loading its data; see how far it is: redis-cli -u {at} INFO persistence")
-    } else if starts("MISCONF") {
         format!(
-            "it cannot save its data, and takes no writes until it can; see why: redis-cli -u {at} INFO persistence"
+            "the server takes no more connections, so raise the limit: redis-cli -u {at} CONFIG SET maxclients 20000"
         )
+    } else if starts("LOADING") {
+        format!("wait until the server has loaded its data, as shown by: redis-cli -u {at} INFO persistence")
+    } else if starts("MISCONF") {
+        format!("the server takes no writes until it can save its data, see why: redis-cli -u {at} INFO persistence")
     } else if starts("BUSY") {
-        format!("a script that takes too long keeps it busy; end it: redis-cli -u {at} SCRIPT KILL")
+        format!("end the script that keeps the server busy: redis-cli -u {at} SCRIPT KILL")
     } else if starts("MASTERDOWN") || starts("NOREPLICAS") {
-        format!("its replication is broken; see what is missing: redis-cli -u {at} INFO replication")
+        format!("the replication is broken, see what is missing: redis-cli -u {at} INFO replication")
     } else if ["CLUSTERDOWN", "ASK ", "TRYAGAIN", "MOVED"].iter().any(|code| starts(code)) {
-        format!("its cluster is not ready; see what it lacks: redis-cli -u {at} CLUSTER INFO")
+        format!("the cluster is not ready, see what is missing: redis-cli -u {at} CLUSTER INFO")
     } else if has("unknown command") || has("Unknown Redis command") {
         format!(
-            "it lacks a command that is needed, or has it under another name; take out its rename-command line: \
+            "remove the rename-command line from the server's configuration, whose file is shown by: \
 redis-cli -u {at} INFO server"
         )
     } else {
-        format!("check it with: redis-cli -u {at} PING")
+        format!("check the server: redis-cli -u {at} PING")
     }
 }
 
-/// The address of the node that a redirection names, as a word of a shell.
+/// The remedy of a wrong or missing password.
+pub(crate) const WITH_PASSWORD: &str = "write the password into a file that only you can read, and then: \
+export FROSTY_STORE_PASSWORD_FILE=~/.config/frosty-password";
+
+/// Returns the address of the node that a redirection names, as a word of a shell.
 fn node(server: &Server, said: &str) -> Option<String> {
     let (host, port) = said.split_whitespace().nth(2)?.rsplit_once(':')?;
     let port: u16 = port.parse().ok()?;
     let host = match host.trim_matches(['[', ']']) {
-        // The node that was asked, at another port.
+        // The same node, at another port.
         "" => &server.host,
         host => host,
     };

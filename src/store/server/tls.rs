@@ -52,7 +52,7 @@ impl Tls {
 fn client(server: &Server) -> Result<ClientConnection, StoreError> {
     let broken = |cause: String| StoreError::Tls { at: server.shown.clone(), found: cause, cure: check(server) };
     let name = ServerName::try_from(server.host.clone());
-    let name = name.map_err(|_| broken("a host's name that no certificate can bear".to_owned()))?;
+    let name = name.map_err(|_| broken("the host's name is not valid in a certificate".to_owned()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.map_err(|e| broken(e.to_string()))?;
@@ -70,7 +70,7 @@ fn roots(server: &Server) -> Result<RootCertStore, StoreError> {
     let bad = |cause: String| StoreError::Tls {
         at: server.shown.clone(),
         found: format!("{cause} in {} (FROSTY_STORE_CA_FILE)", text::path(path)),
-        cure: format!("see what it holds: openssl x509 -noout -subject -in {}", text::path(path)),
+        cure: format!("see what the file holds: openssl x509 -noout -subject -in {}", text::path(path)),
     };
     let pem = read::file(path, read::SMALL).map_err(|e| bad(e.to_string()))?;
     let mut roots = RootCertStore::empty();
@@ -82,28 +82,32 @@ fn roots(server: &Server) -> Result<RootCertStore, StoreError> {
 }
 
 fn check(server: &Server) -> String {
-    format!("look at its certificate: openssl s_client -connect {}:{} </dev/null", server.host, server.port)
+    format!("look at the server's certificate: openssl s_client -connect {}:{} </dev/null", server.host, server.port)
 }
 
 /// Returns the error of a handshake that failed.
 fn failed(server: &Server, budget: Duration, e: &io::Error) -> StoreError {
-    let plain = format!("if it speaks none: export FROSTY_STORE={}", server.shown.replacen("rediss://", "redis://", 1));
+    let plain =
+        format!("connect without TLS: export FROSTY_STORE={}", server.shown.replacen("rediss://", "redis://", 1));
     let (found, cure) = match e.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
         None if matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
             (format!("no handshake in time (budget {} ms)", budget.as_millis()), plain)
         }
-        None => (format!("a connection that ended in the handshake ({e})"), plain),
-        Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. }) => ("something else".to_owned(), plain),
+        None => (format!("the connection ended in the handshake ({e})"), plain),
+        Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. }) => {
+            ("the server sent something else than TLS".to_owned(), plain)
+        }
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => (
-            "a certificate that nobody known here has signed".to_owned(),
-            "name who signed it: export FROSTY_STORE_CA_FILE=<ca.pem>".to_owned(),
+            "its certificate has an unknown issuer".to_owned(),
+            "save the certificate of its issuer, and then: export FROSTY_STORE_CA_FILE=~/.config/frosty-ca.pem"
+                .to_owned(),
         ),
         Some(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
-            ("a certificate that has expired".to_owned(), check(server))
+            ("its certificate has expired".to_owned(), check(server))
         }
         Some(Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => ("a certificate of another name".to_owned(), check(server)),
+        )) => ("its certificate is for another name".to_owned(), check(server)),
         Some(e) => (text::line(&e.to_string()), check(server)),
     };
     StoreError::Tls { at: server.shown.clone(), found, cure }

@@ -125,7 +125,7 @@ fn ask(link: &mut Link<'_>, command: &Cmd, within: Duration) -> Result<Value, St
         StoreError::Refused { at, said, .. } if said.contains("WRONGTYPE") => {
             let stream = text::path(Path::new(&link.config().stream));
             let cure = format!(
-                "the key of the journal, {stream}, holds another type; move it away: redis-cli -u {at} RENAME {stream} {stream}.other"
+                "move the key away that has the journal's name and another type: redis-cli -u {at} RENAME {stream} {stream}.other"
             );
             StoreError::Refused { at, said, cure }
         }

@@ -79,18 +79,18 @@ fn as_a_plugin() {
 fn names_bring_no_command() {
     let frosty = well();
     register(&frosty, "local", &json!({"enabledPlugins": {"frosty@x; touch y": true}}));
-    doctor(&frosty).shows("note", "hooks", &["-> claude plugin disable 'frosty@x;'' touch y'"]);
+    doctor(&frosty).shows("note", "hooks", &["-> claude plugin disable 'frosty@x; touch y'"]);
     let odd = frosty.home.path().join("a; touch y");
     fs::create_dir_all(odd.join(".claude")).unwrap();
     fs::write(odd.join(".claude/settings.json"), "{").unwrap();
     let mut command = frosty.command(&["doctor", "--project"]);
     command.arg(&odd);
-    let cure = "/a;'' touch y/.claude/settings.json'";
+    let cure = "/a; touch y/.claude/settings.json'";
     let report = doctor_by(&frosty, command);
     report.shows(
         "FAIL",
         "hooks",
-        &["expected JSON in", &format!("  -> ${{EDITOR:-vi}} '{}{cure}", frosty.home.path().display())],
+        &["is not valid JSON", &format!("  -> ${{EDITOR:-vi}} '{}{cure}", frosty.home.path().display())],
     );
 }
 
@@ -163,11 +163,9 @@ fn beside_an_old_one() {
 fn unread_settings() {
     let frosty = well();
     fs::write(frosty.home.path().join(".claude/settings.json"), "{ \"hooks\": ").unwrap();
-    doctor(&frosty).shows("FAIL", "hooks", &["expected JSON in", "at line 1", "edit it  -> ${EDITOR:-vi} "]).shows(
-        "ok",
-        "hooks",
-        &["continuous"],
-    );
+    doctor(&frosty)
+        .shows("FAIL", "hooks", &["is not valid JSON", "at line 1", "edit the file  -> ${EDITOR:-vi} "])
+        .shows("ok", "hooks", &["continuous"]);
 }
 
 #[test]

@@ -39,15 +39,19 @@ fn configurations() {
     let frosty = well().config("{ \"fleet\": ");
     doctor(&frosty)
         .shows("ok", "config", &["frosty.json (left out)", "< FROSTY_STORE"])
-        .shows("FAIL", "config", &["expected JSON in", "edit it  -> ${EDITOR:-vi} "])
+        .shows("FAIL", "config", &["is not valid JSON", "edit the file  -> ${EDITOR:-vi} "])
         .shows("ok", "engines", &[]);
     let frosty = well().config(r#"{"fleet": "night"}"#).project_config(r#"{"store": "embedded"}"#);
     doctor(&frosty)
-        .shows("FAIL", "config", &["project/.claude/frosty.json: store", "only in your own configuration"])
+        .shows(
+            "FAIL",
+            "config",
+            &["project/.claude/frosty.json:1: invalid value ", " for store", "only in your own configuration"],
+        )
         .shows("ok", "config", &["/.claude/frosty.json (budget, fleet) <", "(left out) < FROSTY_STORE"])
         .shows("ok", "scope", &["fleet night"]);
     let frosty = well().var("FROSTY_STORE", "rediss//u:hunter2@h").var("FROSTY_CONFIG", "/nowhere.json");
-    doctor(&frosty).shows("FAIL", "config", &["FROSTY_STORE: expected", "***@h", "-> unset FROSTY_STORE"]).shows(
+    doctor(&frosty).shows("FAIL", "config", &["for FROSTY_STORE; expected", "***@h", "-> unset FROSTY_STORE"]).shows(
         "FAIL",
         "config",
         &["/nowhere.json", "-> unset FROSTY_CONFIG"],
@@ -77,7 +81,7 @@ fn switches() {
     assert_eq!(here.run(&["on"], b"").code, Some(0));
     doctor(&here).shows("ok", "armed", &["yes, by this session's switch"]).shows("ok", "scope", &["s (no tmux"]);
     fs::write(here.state().join("arm/session-s"), "perhaps").unwrap();
-    doctor(&here).shows("FAIL", "armed", &["expected on or off, found \"perhaps\""]);
+    doctor(&here).shows("FAIL", "armed", &["invalid value \"perhaps\" for the switch; expected on or off"]);
     let frosty = well().var("FROSTY_ON", "0");
     doctor(&frosty).shows("note", "armed", &["no, by FROSTY_ON=0", "-> unset FROSTY_ON"]);
     let frosty = well().var("FROSTY_ON", "maybe");
@@ -122,7 +126,7 @@ fn state_folders() {
     let report = doctor(&frosty);
     report.shows("warn", "set aside", &["1 state file could not be read", "s.json.bad-", "-> less /"]);
     fs::set_permissions(frosty.state(), fs::Permissions::from_mode(0o777)).unwrap();
-    doctor(&frosty).shows("FAIL", "state", &["mode 0777, which lets others write", "chmod -R go-w"]);
+    doctor(&frosty).shows("FAIL", "state", &["writable by others (mode 0777)", "chmod -R go-w"]);
     let mut nowhere = frosty.command(&["doctor"]);
     nowhere.env_remove("HOME").env("CLAUDE_CONFIG_DIR", frosty.home.path().join(".claude"));
     doctor_by(&frosty, nowhere).shows("FAIL", "state", &["neither XDG_STATE_HOME nor HOME"]).shows(
@@ -165,7 +169,7 @@ fn engines_that_are_lost() {
 fn a_server_that_is_away() {
     let frosty = well().var("FROSTY_STORE", &format!("redis://127.0.0.1:{}", free_port()));
     frosty.hook(&stop("s"));
-    doctor(&frosty).shows("FAIL", "store", &["found nobody listening", "FROSTY_STORE=embedded"]).shows(
+    doctor(&frosty).shows("FAIL", "store", &["connection refused", "FROSTY_STORE=embedded"]).shows(
         "warn",
         "spool",
         &["known to be away (1 failed attempt in a row", "bytes of the journal wait", "1 scope decided on"],

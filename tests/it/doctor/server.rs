@@ -125,7 +125,7 @@ fn real_servers() {
         &["not known"],
     );
     let file = on(&format!("redis://frosty@127.0.0.1:{}", server.port)).var("FROSTY_STORE_PASSWORD_FILE", "/nowhere");
-    doctor(&file).shows("FAIL", "store", &["expected a password in /nowhere"]);
+    doctor(&file).shows("FAIL", "store", &["cannot read the password in /nowhere"]);
     cmd("ACL").arg("DELUSER").arg("frosty").query::<()>(&mut admin).unwrap();
 
     let replica = Server::start_with(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
@@ -134,7 +134,7 @@ fn real_servers() {
     drop(replica);
 
     set(&mut admin, "requirepass", SECRET);
-    doctor(&on(&at)).shows("FAIL", "store", &["NOAUTH", "give it the right password"]);
+    doctor(&on(&at)).shows("FAIL", "store", &["NOAUTH", "FROSTY_STORE_PASSWORD_FILE"]);
     let locked = on(&format!("redis://:{SECRET}@127.0.0.1:{}", server.port));
     doctor(&locked).shows("ok", "open port", &["wants a password"]);
     assert_eq!(changes(&mut admin), untouched, "it wrote something");
@@ -158,10 +158,10 @@ fn no_redis_at_all() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         }
     });
-    doctor(&on(&url)).shows("FAIL", "store", &["expected a verdict from", "check what listens there  -> redis-cli"]);
+    doctor(&on(&url)).shows("FAIL", "store", &["unexpected reply from", "check what listens there  -> redis-cli"]);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let report = doctor(&on(&format!("redis://{}", silent.local_addr().unwrap())));
-    report.shows("FAIL", "store", &["expected an answer from", "in time", "--latency"]).shows("ok", "state", &[]);
+    report.shows("FAIL", "store", &["no answer from", "in time", "--latency"]).shows("ok", "state", &[]);
     assert!(report.answer.took.as_secs() < 8, "{:?}", report.answer.took);
 }
 

@@ -89,7 +89,7 @@ fn a_hold_does_not_wait_for_the_breakers_next_try() {
     let frosty = Frosty::new().var("FROSTY_STORE", &url(port)).config(QUICK);
     frosty.hook(&stop("s"));
     let held = frosty.run(&["hold", "--reason", "here"], b"");
-    assert!(held.stderr.contains("this machine alone heeds it") && !held.stdout.contains("nobody"), "{held:?}");
+    assert!(held.stderr.contains("applies to this machine only") && !held.stdout.contains("nobody"), "{held:?}");
     // The breaker is open for long.
     edit(&frosty, "server.json", |record| record["breaker"]["next"] = json!(support_now() + 15_000));
     let server = Server::start_on(port);
@@ -105,8 +105,8 @@ fn a_fleet_is_held_where_the_server_lets_nobody_in() {
     let frosty = Frosty::on(&server).config(QUICK);
     frosty.hook(&stop("s"));
     let held = frosty.run(&["hold"], b"");
-    assert!(held.code == Some(0) && held.stderr.contains("this machine alone heeds it"), "{held:?}");
-    assert!(held.stderr.contains("give it the right password"), "{held:?}");
+    assert!(held.code == Some(0) && held.stderr.contains("applies to this machine only"), "{held:?}");
+    assert!(held.stderr.contains("FROSTY_STORE_PASSWORD_FILE"), "{held:?}");
     nap(300);
     assert_eq!(frosty.hook(&stop("s")).code, Some(0));
     assert!(frosty.run(&["release"], b"").stdout.starts_with("released the whole fleet"));

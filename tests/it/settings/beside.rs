@@ -71,7 +71,7 @@ fn the_project_is_the_one_named_else_the_clients_else_here() {
     done(&feed(here, b""));
     assert_eq!(owners(&settings(&frosty)).len(), 8);
     let nowhere = run(&frosty, &["install", "--project", "nowhere"]);
-    assert!(nowhere.code == Some(64) && nowhere.stderr.contains("project folder at nowhere"), "{nowhere:?}");
+    assert!(nowhere.code == Some(64) && nowhere.stderr.contains("project directory at nowhere"), "{nowhere:?}");
     // In the home directory a project's settings are the user's, and would apply to every project.
     let mut home = frosty.command_of(program(), &["install"]);
     home.env_remove("CLAUDE_PROJECT_DIR").current_dir(frosty.home.path());
@@ -130,7 +130,7 @@ fn the_hook_binary_is_named_beside_the_program_as_it_was_called() {
     // Without the hook binary nothing is registered.
     fs::remove_file(of("opt/snow man/frosty-hook")).unwrap();
     let answer = feed(frosty.command_of(&of("opt/snow man/frosty"), &["install"]), b"");
-    refused(&answer, &["expected frosty-hook beside", "./install.sh"]);
+    refused(&answer, &["no frosty-hook beside", "./install.sh"]);
     assert!(!file.exists());
 }
 
@@ -166,8 +166,12 @@ fn entries_of_the_old_form_are_frostys_own() {
 fn a_second_engine_is_named_and_refused() {
     let frosty = Frosty::new();
     done(&run(&frosty, &["install", "--user"]));
-    let words =
-        ["found besides", ".claude/settings.json: Stop: ", "a second engine, continuous", "frosty uninstall --user"];
+    let words = [
+        "other hooks decide stops here",
+        ".claude/settings.json: Stop: ",
+        "a second engine, continuous",
+        "frosty uninstall --user",
+    ];
     refused(&run(&frosty, &["install"]), &words);
     refused(&run(&frosty, &["install", "--dry-run"]), &words);
     assert!(!settings(&frosty).exists());
@@ -229,7 +233,7 @@ fn stop_hooks_that_do_not_ask_are_named() {
     done_beside(&frosty, &["install", "--keep-others"], &["loop it.sh"]);
     // A file that cannot be parsed is reported, and prevents no registration elsewhere.
     fs::write(users(&frosty), "{").unwrap();
-    done_beside(&frosty, &["install", "--plain"], &["looked for other engines, but expected JSON"]);
+    done_beside(&frosty, &["install", "--plain"], &["cannot look for other engines: "]);
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn a_link_stays_one_and_what_is_behind_it_changes() {
     assert!(fs::symlink_metadata(&file).unwrap().is_symlink());
     assert_eq!(fs::read_to_string(&real).unwrap(), PERSONS);
     fs::remove_file(&real).unwrap();
-    refused(&run(&frosty, &["install"]), &["behind the link", "dotfiles/claude.json", "rm "]);
+    refused(&run(&frosty, &["install"]), &["the link ", "dotfiles/claude.json", "rm "]);
     assert!(!real.exists());
 }
 
@@ -233,12 +233,12 @@ fn a_file_that_is_not_there_is_made_and_goes_again() {
 #[test]
 fn what_is_no_json_or_of_the_wrong_type_is_refused_and_untouched() {
     for (json, words) in [
-        (&b"{\n  \"hooks\": {},\n}\n"[..], ["expected JSON", "at line 3, column 1"]),
-        (b"// mine\n{}", ["expected JSON", "at line 1, column 1"]),
+        (&b"{\n  \"hooks\": {},\n}\n"[..], ["is not valid JSON", "at line 3, column 1"]),
+        (b"// mine\n{}", ["is not valid JSON", "at line 1, column 1"]),
         (b"{\"\\ud800\": 1}", ["the file: expected an object", "half of a surrogate pair"]),
         (b"{\"hooks\": null}", ["hooks: expected an object", "found null"]),
         (b"{\"hooks\": {\"Stop\": {}}}", ["hooks.Stop: expected a list", "found an object"]),
-        (b"{\"a\": \"\xff\"}", ["expected to read", "not UTF-8 at byte 7"]),
+        (b"{\"a\": \"\xff\"}", ["cannot read", "not UTF-8 at byte 7"]),
     ] {
         let frosty = Frosty::new();
         let file = settings(&frosty);
@@ -250,7 +250,7 @@ fn what_is_no_json_or_of_the_wrong_type_is_refused_and_untouched() {
     }
     let frosty = Frosty::new();
     fs::create_dir(settings(&frosty)).unwrap();
-    refused(&run(&frosty, &["install"]), &["expected to read", "no regular file"]);
+    refused(&run(&frosty, &["install"]), &["cannot read", "no regular file"]);
 }
 
 #[test]
@@ -284,10 +284,10 @@ fn what_may_not_be_written_stays() {
         feed(lowered, b"")
     };
     fs::set_permissions(&file, Permissions::from_mode(0o444)).unwrap();
-    refused(&install(), &["expected to write to", "settings.json", "Permission denied", "as they were"]);
+    refused(&install(), &["cannot write to", "settings.json", "Permission denied", "unchanged"]);
     fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
     fs::set_permissions(folder, Permissions::from_mode(0o555)).unwrap();
-    refused(&install(), &["expected to write ", "settings.json.frosty-new-", "Permission denied", "namei -l"]);
+    refused(&install(), &["cannot write ", "settings.json.frosty-new-", "Permission denied", "namei -l"]);
     assert_eq!((fs::read(&file).unwrap(), names(&file).len()), (b"{}".to_vec(), 1));
     fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
     done(&install());
@@ -365,7 +365,7 @@ fn many_at_once_leave_one_registration() {
     for child in all {
         let output = child.wait_with_output().unwrap();
         let told = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() || told.contains("changed by somebody else"), "{told}");
+        assert!(output.status.success() || told.contains("changed while it was being edited"), "{told}");
         ended += usize::from(output.status.success());
     }
     assert!(ended > 0);

@@ -13,6 +13,7 @@ const ORDER: &[&str] = &[
     "policy",
     "duration",
     "text",
+    "hint",
     "secret",
     "read",
     "clock",

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::config::Config;
+use crate::hint::Problem;
 use crate::hook::step_of;
 use crate::policy::documents::FleetState;
 use crate::policy::request::Event;
@@ -39,7 +40,8 @@ fn a_take_over_is_dated_after_its_file_is_there_to_see() {
         assert_eq!(is_there, reads.get() > 1);
         T0 + 5000 * Ms::from(reads.get() - 1)
     };
-    let stand_in = StandIn { server: "redis://one", why: "it is away", quiet: false, breaks: true, keeps: true };
+    let why = Problem::new("it is away");
+    let stand_in = StandIn { server: "redis://one", why: &why, quiet: false, breaks: true, keeps: true };
     let mut store = Embedded::new(&config, clock::now() + Duration::from_secs(60)).unwrap().standing_in(stand_in);
     let step = step_of("a".to_owned(), "s".to_owned(), "Stop", Event::Stop { rest: None });
     store.step_at(&step, clock).unwrap();
