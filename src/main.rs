@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use frosty::cmd::{
-    Cli, Command, Failure, announce, check, completions, doctor, explain, hold, install, log, man, out, release,
-    status, statusline, switch, uninstall, wake,
+    Cli, Command, Failure, announce, check, completions, doctor, explain, hold, install, log, man, out, overview,
+    release, status, statusline, switch, uninstall, wake,
 };
 use frosty::exit::Exit;
 use frosty::hint::Hint;
@@ -26,6 +26,10 @@ fn main() -> ExitCode {
             cli.command
         }
         Err(e) => return usage(&args, &e),
+    };
+    let Some(command) = command else {
+        overview::run();
+        return written(Exit::Done).into();
     };
     let done = match command {
         Command::Hook(args) => hook::run(&args.flags(), Program::Tool).leave(),

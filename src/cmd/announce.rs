@@ -26,7 +26,7 @@ use crate::read;
 /// The flags of `announce`.
 #[derive(Debug, Args)]
 pub struct AnnounceArgs {
-    /// Look for waiting engines of this machine that are gone
+    /// Look for lost engines of this machine
     #[arg(long)]
     pub lost: bool,
 }

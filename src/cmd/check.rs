@@ -31,15 +31,15 @@ use crate::view::forecast::Foreseen;
 /// The flags of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// As one JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// As `frosty hook` would be called.
+    /// The flags of the `frosty hook` call.
     #[command(flatten)]
     pub hook: HookArgs,
 }
 
-const SHADOW: &str = "shadow mode: the verdict is journaled only, and the client hears nothing of it";
+const SHADOW: &str = "shadow mode: the verdict is only journaled, and does not reach the client";
 
 /// Why nothing was checked.
 #[derive(Debug, thiserror::Error)]
@@ -163,12 +163,12 @@ fn why(decided: &Decision, asked: &Asked, state: &State) -> String {
                 || "the cooldown after API errors is open".to_owned(),
                 |hold| format!("held by {}: {}", text::line(&hold.by), text::line(&hold.reason)),
             );
-            let then = if asked.waits { "; the engine waits that out, and asks" } else { "" };
-            format!("the API error is booked: {opened}{then}")
+            let then = if asked.waits { "; the engine waits that out, and then sends a request" } else { "" };
+            format!("the API error is recorded: {opened}{then}")
         }
-        (None, _) => "nothing is asked: the event is journaled".to_owned(),
+        (None, _) => "no request is made: the event is journaled".to_owned(),
         (_, Outcome::Admit) if decided.reason == Reason::Probe => decided.reason.words().to_owned(),
-        (_, Outcome::Admit) => "no limit stands against it".to_owned(),
+        (_, Outcome::Admit) => "no limit applies".to_owned(),
         _ if decided.reason == Reason::MinInterval => {
             format!("{} (min_interval is {})", journal::why(decided), duration::show(limits.min_interval))
         }
@@ -185,8 +185,11 @@ fn session(answer: &Answer) -> String {
 fn lines(answer: &Answer) -> String {
     let would_exit = answer.would_exit.map_or_else(|| "none, it would wait".to_owned(), |code| code.to_string());
     let retry = answer.retry_after_ms.and_then(|ms| u64::try_from(ms).ok()).map(std::time::Duration::from_millis);
-    let store =
-        if answer.degraded { format!("{}, for a server that is away", answer.store) } else { answer.store.to_owned() };
+    let store = if answer.degraded {
+        format!("{}, in place of an unreachable server", answer.store)
+    } else {
+        answer.store.to_owned()
+    };
     let number = |n: u32| if answer.store.is_empty() { String::new() } else { n.to_string() };
     let all = [
         ("would_exit", would_exit),

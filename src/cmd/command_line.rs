@@ -11,6 +11,7 @@ use crate::cmd::announce::AnnounceArgs;
 use crate::cmd::check::CheckArgs;
 use crate::cmd::completions::CompletionsArgs;
 use crate::cmd::doctor::DoctorArgs;
+use crate::cmd::examples;
 use crate::cmd::explain::ExplainArgs;
 use crate::cmd::hold::HoldArgs;
 use crate::cmd::install::InstallArgs;
@@ -25,68 +26,122 @@ use crate::color::Color;
 use crate::config::Flags;
 use crate::text;
 
-/// Admission control for Claude Code agents that keep going by themselves.
+/// Pace Claude Code agents that keep going on their own
 #[derive(Debug, Parser)]
-#[command(name = "frosty", version, about, long_about = None, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "frosty", version, long_about = None, help_template = HELP, after_help = AFTER, max_term_width = 100)]
 pub struct Cli {
-    /// When to colour the output
+    /// Colour the output: auto, always, or never
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    #[arg(hide_possible_values = true, display_order = 900)]
     pub color: Color,
-    /// What to do.
+    /// The command; without one, an overview is shown.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 it could not be done, or its output not be written; \
-64 the command line is wrong, or names what is not there or may be several. `frosty hook` alone answers the client: 0 stand down, 2 go on.";
+/// The help of `frosty`: clap has no headings for subcommands, so a test compares this list with theirs.
+const HELP: &str = "\
+{about}
+
+{usage-heading} {usage}
+
+Act:
+  hold         Pause a session or the whole fleet
+  release      Release a hold early, and end an API cooldown with it
+  wake         End a session's rest; it resumes as its limits allow
+  on           Arm a session or a project: Frosty continues it
+  off          Disarm a session or a project: Frosty leaves it alone
+
+Look:
+  status       Show the sessions, their states, and when each resumes
+  log          Show the journal of requests and verdicts, or follow it
+  explain      Explain the last verdict: its rule, numbers, and next step
+  check        Show what `frosty hook` would answer (JSON on stdin)
+  statusline   Print a session's line for the client's status line
+
+Set up:
+  install      Register the hooks in Claude Code's settings
+  uninstall    Remove the hooks from Claude Code's settings
+  doctor       Check the whole installation, with a command for each cure
+  completions  Print the completion script of a shell
+  man          Show the man page, or write all pages
+  hook         Answer one hook call of Claude Code (JSON on stdin)
+  help         Print this message or the help of the given subcommand(s)
+
+Options:
+{options}{after-help}";
+
+const AFTER: &str = "\
+Examples:
+  frosty install   Register the hooks in this project
+  frosty status    Show the sessions of the fleet
+
+Exit codes: 0 done, 1 failed, 64 wrong command line or unknown name.
+`frosty hook` answers the client: 0 stop, 2 continue.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Answer one hook call of Claude Code: its JSON on stdin, the verdict as the exit code
-    Hook(HookArgs),
-    /// Register the hooks in Claude Code's settings: this project's, or with --user yours
-    Install(InstallArgs),
-    /// Take the hooks out of the settings again, and leave all else as it is
-    Uninstall(UninstallArgs),
+    /// Pause a session or the whole fleet
+    #[command(after_help = examples::HOLD)]
+    Hold(HoldArgs),
+    /// Release a hold early, and end an API cooldown with it
+    #[command(after_help = examples::RELEASE)]
+    Release(ReleaseArgs),
+    /// End a session's rest; it resumes as its limits allow
+    #[command(after_help = examples::WAKE)]
+    Wake(WakeArgs),
     /// Arm a session or a project: Frosty continues it
+    #[command(after_help = examples::ON)]
     On(TargetArgs),
     /// Disarm a session or a project: Frosty leaves it alone
+    #[command(after_help = examples::OFF)]
     Off(TargetArgs),
-    /// End a session's rest: the agent comes back as soon as its limits allow
-    Wake(WakeArgs),
-    /// Hold a scope or the whole fleet: nobody of it goes on until its end or its release
-    Hold(HoldArgs),
-    /// Lift a hold before its end, and end a scope's API cooldown
-    Release(ReleaseArgs),
-    /// Print what a shell needs to complete frosty's command line
+    /// Show the sessions, their states, and when each resumes
+    #[command(after_help = examples::STATUS)]
+    Status(StatusArgs),
+    /// Show the journal of requests and verdicts, or follow it
+    #[command(after_help = examples::LOG)]
+    Log(LogArgs),
+    /// Explain the last verdict: its rule, numbers, and next step
+    #[command(after_help = examples::EXPLAIN)]
+    Explain(ExplainArgs),
+    /// Show what `frosty hook` would answer (JSON on stdin)
+    #[command(after_help = examples::CHECK)]
+    Check(CheckArgs),
+    /// Print a session's line for the client's status line
+    #[command(after_help = examples::STATUSLINE)]
+    Statusline(PlaceArgs),
+    /// Register the hooks in Claude Code's settings
+    #[command(after_help = examples::INSTALL)]
+    Install(InstallArgs),
+    /// Remove the hooks from Claude Code's settings
+    #[command(after_help = examples::UNINSTALL)]
+    Uninstall(UninstallArgs),
+    /// Check the whole installation, with a command for each cure
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(DoctorArgs),
+    /// Print the completion script of a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
-    /// Print the man page, or write all of them
+    /// Show the man page, or write all pages
+    #[command(after_help = examples::MAN)]
     Man(ManArgs),
-    /// Tell everyone what a hook met with
+    /// Answer one hook call of Claude Code (JSON on stdin)
+    #[command(after_help = examples::HOOK)]
+    Hook(HookArgs),
+    /// Send a notification, or look for lost engines
     #[command(hide = true)]
     Announce(AnnounceArgs),
-    /// Check the whole set-up: one line per check, with what mends it
-    Doctor(DoctorArgs),
-    /// Show who is there, what each does, and when it is back
-    Status(StatusArgs),
-    /// Print one line about a session, for the client's status line: its JSON on stdin
-    Statusline(PlaceArgs),
-    /// Show the journal: what was asked and answered, and go on with what comes
-    Log(LogArgs),
-    /// Tell the last verdict in words: which rule, which numbers, when it is back
-    Explain(ExplainArgs),
-    /// Tell what `frosty hook` would answer, without taking it: its JSON on stdin
-    Check(CheckArgs),
 }
 
 /// The flags that select the store and the fleet.
 #[derive(Debug, Args)]
 pub struct PlaceArgs {
-    /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
+    /// Use this store: auto, embedded, or redis://HOST [default: configured]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
-    /// The fleet: all scopes that share one API key
+    /// Use this fleet: the scopes of one API key [default: configured]
     #[arg(long, value_name = "NAME")]
     pub fleet: Option<String>,
 }
@@ -114,8 +169,40 @@ impl PlaceArgs {
 mod tests {
     use std::ffi::OsString;
 
+    use clap::CommandFactory;
+
     use super::*;
     use crate::hook::flags;
+
+    /// Every text for people in the help of a command: its own and its options'.
+    fn texts(command: &clap::Command) -> Vec<String> {
+        let options = command.get_arguments().filter_map(|arg| arg.get_help());
+        command.get_about().into_iter().chain(options).map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_help_is_short_and_complete() {
+        let mut all = Cli::command();
+        all.build();
+        for command in all.get_subcommands().filter(|one| !one.is_hide_set()) {
+            let name = command.get_name();
+            let line = format!("\n  {name:<12} {}\n", command.get_about().unwrap());
+            assert!(HELP.contains(&line), "not in the list of commands:{line}");
+            if name == "help" {
+                continue;
+            }
+            let examples = command.get_after_help().unwrap().to_string();
+            let lines: Vec<&str> = examples.lines().collect();
+            assert_eq!(lines[0], "Examples:", "{name}");
+            assert!(lines[1].starts_with("  ") && lines[2].starts_with("  "), "{name}: two examples");
+            assert!(lines.iter().all(|line| line.chars().count() < 80), "{name}: {examples}");
+            for text in texts(command) {
+                assert!(text.chars().count() < 72, "{name}: too long: {text}");
+                assert!(!text.ends_with('.') && text.starts_with(char::is_uppercase), "{name}: {text}");
+            }
+        }
+        assert!(HELP.lines().all(|line| line.chars().count() < 80));
+    }
 
     #[test]
     fn both_readings_agree() {
@@ -163,7 +250,7 @@ mod tests {
         for line in lines {
             let argv: Vec<OsString> = ["frosty"].iter().chain(*line).map(OsString::from).collect();
             let clap = match Cli::try_parse_from(&argv).map(|cli| cli.command) {
-                Ok(Command::Hook(args)) => Some(args.flags()),
+                Ok(Some(Command::Hook(args))) => Some(args.flags()),
                 _ => None,
             };
             let [_, command, words @ ..] = argv.as_slice() else { continue };

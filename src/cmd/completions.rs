@@ -14,7 +14,7 @@ use crate::cmd::Cli;
 /// The flags of `completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// The shell
+    /// Complete for this shell
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
 }

@@ -16,10 +16,10 @@ use crate::env::Env;
 /// The flags of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// The project whose settings are looked at, instead of the one here
+    /// Check this project [default: the one here]
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
-    /// As one JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
     /// The store and the fleet.

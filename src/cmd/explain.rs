@@ -35,8 +35,7 @@ use crate::view::sessions::width;
 /// The flags of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, this session, else the
-    /// last one asked
+    /// Explain this session [default: this one, else the last request]
     #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
     /// The store and the fleet.
@@ -177,7 +176,7 @@ fn failure(roll: &mut Roll<'_>, past: &Past) -> Result<(Option<Past>, bool), Fai
 /// Returns their last verdict, or else their last event. The flag is whether the verdict may be among the entries that
 /// were not read.
 fn last(roll: &mut Roll<'_>, whose: &Whose) -> Result<(Option<Past>, bool), Failure> {
-    // Only an entry whose encoded names match is shown, so that an entry that was written under another name is not.
+    // Only an entry with matching encoded names is shown, so that an entry that was written under another name is not.
     let is_named = |past: &Past| {
         let names = ["scope", "session"].map(|field| past.text(field));
         names.iter().all(|name| name.is_empty() || text::is_encoded(name))

@@ -38,28 +38,28 @@ use crate::view::sessions;
 /// The flags of `hold`.
 #[derive(Debug, Args)]
 pub struct HoldArgs {
-    /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, the whole fleet
+    /// Pause this session [default: the whole fleet]
     #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
-    /// The whole fleet: this one, or without a name the configured one
+    /// Pause this whole fleet [default: the configured one]
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     pub fleet: Option<String>,
-    /// Let it end by itself after this long, such as 20s or 2h
+    /// Release the hold after this long (20s, 2h)
     #[arg(long = "for", value_name = "DURATION", value_parser = length, conflicts_with = "until")]
     pub lasting: Option<Duration>,
-    /// Let it end by itself at this time, such as 18:00 or "tomorrow 09:00" (this machine's time zone)
+    /// Release the hold at this local time (18:00, "tomorrow 09:00")
     #[arg(long, value_name = "TIME", value_parser = NonEmptyStringValueParser::new())]
     pub until: Option<String>,
-    /// Why: what everyone is told, and the agents are asked to reflect on
+    /// Give the reason, which notifications and agents receive
     #[arg(long, value_name = "TEXT", value_parser = note, default_value = "no reason was given")]
     pub reason: String,
-    /// Let all sessions of the fleet go on at once when it ends, and not one after the other
+    /// Resume all sessions together, not one after the other
     #[arg(long)]
     pub at_once: bool,
     /// Replace a hold that lasts longer
     #[arg(long)]
     pub replace: bool,
-    /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
+    /// Use this store: auto, embedded, or redis://HOST [default: configured]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
 }
@@ -149,15 +149,13 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     }
     let binds = verdict.degraded.is_none() && !config.shadow;
     let _ = writeln!(out, "{}", stops(&sessions, &scope, decided.now, binds));
-    let _ = writeln!(out, "to lift it before: {}", release_command(&target::scope_name(&sessions, &scope), &again));
+    let _ = writeln!(out, "to release it earlier: {}", release_command(&target::scope_name(&sessions, &scope), &again));
     super::tell_if_here_only(&verdict, roll.away());
     if config.shadow {
-        say(
-            "\"mode\" is \"shadow\" here, and agents in that mode go on all the same; to hold them: set \"mode\" to \"enforce\"",
-        );
+        say("\"mode\" is \"shadow\" here, and agents in that mode continue; to hold them: set \"mode\" to \"enforce\"");
     }
     if scope.is_empty() && sessions.is_empty() {
-        say("no session of this fleet is known in this store yet. If another was meant: frosty status");
+        say("no session of this fleet is known in this store yet. To see the sessions: frosty status");
     }
     let text = format!("{what} is held {} by {by}: {reason}", end_elsewhere(until));
     let word = Word { scope, by, reason, from, until, text, ..Word::new(Kind::Hold, &config.fleet, decided.now) };
@@ -222,7 +220,7 @@ fn stops(sessions: &[Session], scope: &str, now: Ms, binds: bool) -> String {
     let there: Vec<&Session> = sessions.iter().filter(is_there).collect();
     let does = if binds { "it stops" } else { "it concerns" };
     match there.len() {
-        0 => format!("{does} no session that is there now, and every one that comes"),
+        0 => format!("{does} no present session, and every later one"),
         1 => format!("{does} 1 session: {}", named(sessions, &there)),
         n => format!("{does} {n} sessions: {}", named(sessions, &there)),
     }

@@ -10,25 +10,25 @@ use crate::hook::flags::{seconds, wait};
 /// Flags of `frosty hook`; each overrides the configuration.
 #[derive(Debug, Args)]
 pub struct HookArgs {
-    /// When a session is armed without `frosty on`: always, or manual (only by FROSTY_ON=1 or `frosty on`)
+    /// Arm sessions always, or only by `frosty on` or FROSTY_ON=1 (manual)
     #[arg(long, value_name = "WHEN", value_parser = ["always", "manual"])]
     pub arm: Option<String>,
-    /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
+    /// Use this store: auto, embedded, or redis://HOST [default: configured]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
-    /// The scope that limits apply to, instead of the tmux pane or the session
+    /// Apply the limits to this scope [default: the tmux pane or session]
     #[arg(long, value_name = "NAME")]
     pub scope: Option<String>,
-    /// The fleet: all scopes that share one API key
+    /// Use this fleet: the scopes of one API key [default: configured]
     #[arg(long, value_name = "NAME")]
     pub fleet: Option<String>,
-    /// Wait out a refusal for this long instead of standing down, such as 20d; needs --timeout
+    /// Wait out a refusal for up to this long (20d); needs --timeout
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     pub wait: Option<Duration>,
-    /// The "timeout" that the client's registration gives this hook, in seconds
+    /// Repeat the "timeout" of this hook's registration, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
-    /// On SessionStart, show when the waiting engine beside this hook resumes the session
+    /// Show on SessionStart when the waiting engine resumes the session
     #[arg(long)]
     pub show_resume: bool,
 }

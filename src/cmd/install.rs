@@ -24,13 +24,13 @@ pub struct InstallArgs {
     /// The settings file.
     #[command(flatten)]
     pub settings: SettingsArgs,
-    /// The engine that waits a refusal out and brings the agent back (the default)
+    /// Use the engine that waits out a refusal and resumes it [default]
     #[arg(long, conflicts_with = "plain")]
     pub continuous: bool,
-    /// The engine that answers at once: a refused stop ends the turn, and a person types to go on
+    /// Use the engine that answers at once; you type to resume a session
     #[arg(long)]
     pub plain: bool,
-    /// Register although another engine or an unthrottled Stop hook is there, beside which nothing is throttled
+    /// Register beside other Stop hooks, which stay unthrottled
     #[arg(long)]
     pub keep_others: bool,
 }
@@ -156,13 +156,13 @@ fn tell(
 fn hints(env: &Env, chosen: &Chosen, wanted: &Registration, new: &str) {
     if program::is_built_here(Path::new(&wanted.command)) {
         warn(&format!(
-            "{} lies where cargo builds, and goes with the next cargo clean; install it first: ./install.sh",
+            "{} is in cargo's build directory, and the next cargo clean deletes it; install it first: ./install.sh",
             text::line_of(&wanted.command, 1000)
         ));
     }
     if let Some(file) = disabling(env, &chosen.project) {
         warn(&format!(
-            "no hook runs while {} says \"disableAllHooks\": true; take that out: ${{EDITOR:-vi}} {}",
+            "no hook runs while {} has \"disableAllHooks\": true; remove it: ${{EDITOR:-vi}} {}",
             text::path(&file),
             text::path(&file)
         ));

@@ -31,25 +31,25 @@ use crate::view::sessions::table::Style;
 /// The flags of `log`.
 #[derive(Debug, Args)]
 pub struct LogArgs {
-    /// Go on with what is journaled from now on, until Ctrl-C
+    /// Follow the journal until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
-    /// Of a session: its name, label, id or the beginning of it, scope, or project folder
+    /// Show the entries of this session
     #[arg(long, value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
     pub scope: Option<String>,
-    /// Since then: a duration ago such as 2h, or a time such as 18:00 or "yesterday 09:00" (this machine's time zone)
+    /// Show entries since then (2h, 18:00, "yesterday 09:00"; local time)
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub since: Option<Duration>,
-    /// With this reason, such as cooldown
+    /// Show entries with this reason (cooldown)
     #[arg(long, value_name = "REASON", value_parser = reason)]
     pub reason: Option<Reason>,
-    /// No more than so many, the newest; without it 20, or all since --since
+    /// Show the newest COUNT entries [default: 20; with --since: all]
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub lines: Option<usize>,
-    /// As one JSON object per line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
-    /// Cut nothing off, however narrow the terminal is
+    /// Show full lines on a narrow terminal, too
     #[arg(long)]
     pub no_trunc: bool,
     /// The store and the fleet.
@@ -146,7 +146,7 @@ fn follow(
                 super::warn("the server became unreachable, and the journal of this machine follows", &(&why).into());
             }
             Some(Change::Back) => {
-                let _ = writeln!(io::stderr(), "frosty: the server is back; its journal goes on");
+                let _ = writeln!(io::stderr(), "frosty: the server answers again; following its journal");
             }
             None => {}
         }

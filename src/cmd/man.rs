@@ -18,7 +18,7 @@ use crate::text;
 /// The flags of `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Write every page into this folder, instead of showing the first one
+    /// Write all pages into this directory [default: show the first]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }
@@ -46,7 +46,9 @@ impl Hint for ManError {
 pub fn run(args: &ManArgs) -> Result<(), ManError> {
     let Some(dir) = &args.dir else {
         let mut page = Vec::new();
-        let _ = Man::new(Cli::command()).render(&mut page);
+        let mut command = Cli::command();
+        command.build();
+        let _ = render(command, &mut page);
         let mut out = out::stdout();
         if !out.is_terminal() {
             let _ = out.write_all(&page);
@@ -75,5 +77,90 @@ fn is_read(reader: &[&str], page: &[u8]) -> bool {
 
 fn write(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    clap_mangen::generate_to(Cli::command(), dir)
+    let mut all = Cli::command().disable_help_subcommand(true);
+    all.build();
+    let commands = all.get_subcommands().filter(|one| !one.is_hide_set()).cloned();
+    for command in commands.chain([all.clone()]) {
+        let mut page = Vec::new();
+        let name = Man::new(command.clone()).get_filename();
+        render(command, &mut page)?;
+        fs::write(dir.join(name), page)?;
+    }
+    Ok(())
+}
+
+/// Renders a page: what the definition contains, and then what all pages share.
+fn render(command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
+    let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let is_hook = command.get_name() == "hook";
+    let has_subcommands = command.has_subcommands();
+    let man = Man::new(command).section("1");
+    man.render_title(page)?;
+    man.render_name_section(page)?;
+    man.render_synopsis_section(page)?;
+    man.render_description_section(page)?;
+    man.render_options_section(page)?;
+    if has_subcommands {
+        man.render_subcommands_section(page)?;
+    }
+    // The heading of the help's text is the section's title here.
+    let (_, examples) = examples.split_once('\n').unwrap_or_default();
+    page.extend(section("EXAMPLES", examples).into_bytes());
+    page.extend(list("FILES", &FILES).into_bytes());
+    page.extend(list("ENVIRONMENT", &ENVIRONMENT).into_bytes());
+    page.extend(list("\"EXIT STATUS\"", if is_hook { &EXIT_OF_HOOK } else { &EXIT }).into_bytes());
+    Ok(())
+}
+
+const FILES: [(&str, &str); 4] = [
+    ("~/.claude/frosty.json", "Your configuration, beside Claude Code's settings."),
+    (".claude/frosty.json", "The project's configuration: a name, a prompt, and tighter limits."),
+    (".claude/settings.json", "Claude Code's settings, in which the hooks are registered."),
+    ("~/.local/state/frosty/", "The embedded store, the journal, the switches, and the backups of changed settings."),
+];
+
+const ENVIRONMENT: [(&str, &str); 14] = [
+    ("FROSTY_CONFIG", "One more configuration file."),
+    ("FROSTY_STORE", "The store: auto, embedded, or redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]."),
+    ("FROSTY_STORE_PASSWORD_FILE", "A file with the store's password."),
+    ("FROSTY_STORE_CA_FILE", "A file with the certificate authority of a rediss:// store."),
+    ("FROSTY_FLEET", "The fleet: all scopes that share one API key."),
+    ("FROSTY_SCOPE", "The scope, instead of the tmux pane or the session."),
+    ("FROSTY_NAME", "A name for the session."),
+    ("FROSTY_STREAM", "The journal's stream on a server."),
+    ("FROSTY_MODE", "enforce, or shadow to decide and journal without an effect."),
+    ("FROSTY_ON", "1 arms the session, and 0 disarms it."),
+    ("FROSTY_DISABLE", "1 switches every hook off."),
+    ("XDG_STATE_HOME", "The parent of the state directory, instead of ~/.local/state."),
+    ("CLAUDE_CONFIG_DIR", "The directory of your settings, instead of ~/.claude."),
+    ("NO_COLOR", "No colours, unless --color is given."),
+];
+
+const EXIT: [(&str, &str); 3] = [
+    ("0", "The command is done."),
+    ("1", "It failed, doctor found a failure, or the output could not be written."),
+    ("64", "The command line is wrong, or a name in it matches nothing or several things."),
+];
+
+const EXIT_OF_HOOK: [(&str, &str); 2] = [
+    ("0", "The agent stops, or Frosty does not decide. This is also the code of every error."),
+    ("2", "The agent continues, or its compaction is refused."),
+];
+
+/// Formats a section of lines that stay as they are.
+fn section(title: &str, lines: &str) -> String {
+    let lines: String = lines.lines().map(|line| format!("{}\n", escaped(line))).collect();
+    format!(".SH {title}\n.nf\n{lines}.fi\n")
+}
+
+/// Formats a section of terms and their meanings.
+fn list(title: &str, terms: &[(&str, &str)]) -> String {
+    let terms = terms.iter().map(|(term, text)| format!(".TP\n\\fB{}\\fR\n{}\n", escaped(term), escaped(text)));
+    format!(".SH {title}\n{}", terms.collect::<String>())
+}
+
+/// Escapes what roff would read as its own, also at the beginning of a line.
+fn escaped(line: &str) -> String {
+    let line = line.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq").replace('~', "\\(ti");
+    if line.starts_with('.') { format!("\\&{line}") } else { line }
 }

@@ -19,16 +19,16 @@ use crate::text;
 /// The flags that select the settings file.
 #[derive(Debug, Args)]
 pub struct SettingsArgs {
-    /// The user's own settings: every project, but only sessions that were armed (frosty on)
+    /// Use your own settings: all projects, armed sessions only
     #[arg(long, conflicts_with_all = ["local", "project"])]
     pub user: bool,
-    /// The project's settings that are not shared (.claude/settings.local.json) instead of .claude/settings.json
+    /// Use the unshared settings (.claude/settings.local.json)
     #[arg(long)]
     pub local: bool,
-    /// The project, instead of the one here
+    /// Use this project [default: the one here]
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
-    /// Show what would change, and change nothing
+    /// Show the change without making it
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -189,7 +189,7 @@ fn show(file: &Path, before: Option<&str>, after: Option<&str>) {
 /// Returns one line per other hook, each with the command that removes it.
 #[must_use]
 pub fn listed(others: &[Other], project: &Path) -> String {
-    let line = |other: &Other| format!("  {}\n    take it out: {}", other.shown(), other.cure(project));
+    let line = |other: &Other| format!("  {}\n    remove it: {}", other.shown(), other.cure(project));
     others.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 

@@ -29,16 +29,16 @@ use crate::text;
 /// The flags of `release`.
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
-    /// A session: its name, label, id or the beginning of it, scope, or project folder; without it, the one hold that there is
+    /// Release the hold of this session [default: the only hold]
     #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
-    /// The whole fleet's hold: of this one, or without a name of the configured one
+    /// Release the hold of this whole fleet [default: the configured one]
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     pub fleet: Option<String>,
-    /// Let all sessions of the fleet go on at once, and not one after the other
+    /// Resume all sessions together, not one after the other
     #[arg(long)]
     pub at_once: bool,
-    /// The store: auto, embedded, or redis://[user:password@]host[:port][/database]
+    /// Use this store: auto, embedded, or redis://HOST [default: configured]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
 }
@@ -128,8 +128,8 @@ fn freed(roll: &mut Roll<'_>, sessions: &[Session], config: &Config, at_once: bo
     match waiting.len() {
         0 => None,
         1 => Some(format!("1 session waited for it: {named}")),
-        n if together => Some(format!("{n} sessions waited for it and go on together: {named}")),
-        n => Some(format!("{n} sessions waited for it and go on one after the other: {named}")),
+        n if together => Some(format!("{n} sessions waited for it and resume together: {named}")),
+        n => Some(format!("{n} sessions waited for it and resume one after the other: {named}")),
     }
 }
 

@@ -22,16 +22,16 @@ use crate::view::sessions::table::Style;
 /// The flags of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Sessions that ended too, and those not seen for a day
+    /// Include sessions that ended or were not seen for a day
     #[arg(long)]
     pub all: bool,
-    /// Draw it anew each second until Ctrl-C
+    /// Redraw each second until Ctrl-C
     #[arg(long, conflicts_with = "json")]
     pub watch: bool,
-    /// As one JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Cut nothing off, however narrow the terminal is
+    /// Show full lines on a narrow terminal, too
     #[arg(long, conflicts_with = "watch")]
     pub no_trunc: bool,
     /// The store and the fleet.

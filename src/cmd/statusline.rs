@@ -185,7 +185,7 @@ fn state(row: &Row, now: i64) -> String {
         Back::At(at) if row.kind == Kind::Hold => format!("{what}, until {}", local_time::clock(at, now)),
         Back::At(at) => format!("{what} until {}", local_time::clock(at, now)),
         Back::Release => format!("{what}, until it is released"),
-        Back::Prompt if row.kind != Kind::Done => format!("{what}, type to go on"),
+        Back::Prompt if row.kind != Kind::Done => format!("{what}, type to continue"),
         _ => what,
     }
 }

@@ -22,10 +22,10 @@ use crate::text;
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub struct TargetArgs {
-    /// All sessions in this folder
+    /// Apply to all sessions in this directory
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
-    /// One session: its name, label, id or the beginning of it, scope, or project folder
+    /// Apply to this session
     #[arg(long, value_name = "SESSION")]
     pub session: Option<String>,
 }

@@ -49,9 +49,8 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
             if env.state_dir().is_some_and(|state| !standing::settle(&state)) {
                 super::registration::warn("an engine was just admitted, and may still continue its session once");
             }
-            let what =
-                if new.is_none() { "and the file with them: it held nothing else" } else { "all else is as it was" };
-            say(&format!("Took {} hooks out of {file}, {what}", gone.len()));
+            let what = if new.is_none() { "and the file, which had no other content" } else { "nothing else changed" };
+            say(&format!("Removed {} hooks from {file}, {what}", gone.len()));
             if let Some(backup) = backup {
                 say(&format!("  backup   {}", text::path(&backup)));
             }

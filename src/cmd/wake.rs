@@ -28,19 +28,19 @@ use crate::text;
 #[derive(Debug, Args)]
 #[group(id = "whom", required = true, multiple = false, args = ["target", "all", "topic"])]
 pub struct WakeArgs {
-    /// A session: its name, label, id or the beginning of it, scope, or project folder
+    /// Wake this session
     #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
-    /// Every session of the fleet that rests
+    /// Wake all resting sessions of the fleet
     #[arg(long)]
     pub all: bool,
-    /// Every session that said `frosty: wait_for TOPIC`
+    /// Wake all sessions that wait for this topic (`frosty: wait_for TOPIC`)
     #[arg(long, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new())]
     pub topic: Option<String>,
-    /// What the agent reads in its next prompt, at most 1,000 characters
+    /// Add this text to the next prompt (at most 1,000 characters)
     #[arg(long, value_name = "TEXT", value_parser = note)]
     pub note: Option<String>,
-    /// Let all that are woken go on at once, and not one after the other
+    /// Resume all sessions together, not one after the other
     #[arg(long)]
     pub at_once: bool,
     /// The store and the fleet.

@@ -99,7 +99,7 @@ fn of(registered: &Path, own: &Path, project: &Path, again: &str) -> Option<Chec
         }
     };
     if !path.exists() {
-        return Some(Check::fail(BINARY, format!("the hooks run {named}, which is gone"), again));
+        return Some(Check::fail(BINARY, format!("the hooks run {named}, which does not exist"), again));
     }
     if !path.is_file() || rustix::fs::access(&path, rustix::fs::Access::EXEC_OK).is_err() {
         let found = format!("the hooks run {named}, which is not executable");

@@ -41,10 +41,10 @@ pub(super) fn check(needs: Needs) -> Check {
     match version_of(&path) {
         Some((said, Some(version))) => of(version, &format!("{} at {shown}", text::line(&said)), needs),
         Some((said, None)) => {
-            let found = format!("{shown} says \"{}\", which is no version", text::line(&said));
+            let found = format!("{shown} prints \"{}\", which is not a version", text::line(&said));
             Check::note(CLIENT, found).cured_by("claude --version")
         }
-        None => Check::note(CLIENT, format!("{shown} did not tell its version within {} s", ANSWERS.as_secs()))
+        None => Check::note(CLIENT, format!("{shown} did not print its version within {} s", ANSWERS.as_secs()))
             .cured_by("claude --version"),
     }
 }
@@ -77,7 +77,8 @@ fn of(version: Version, who: &str, needs: Needs) -> Check {
         return Check::warn(CLIENT, found, UPDATE);
     }
     if version < TESTED {
-        return Check::note(CLIENT, format!("{who}: older than what this is {tested}")).cured_by(UPDATE);
+        return Check::note(CLIENT, format!("{who}: older than {major}.{minor}.{patch}, with which Frosty was tested"))
+            .cured_by(UPDATE);
     }
     let rewake = if needs.rewake { ", knows asyncRewake" } else { "" };
     Check::ok(CLIENT, format!("{who}{rewake}"))

@@ -41,7 +41,7 @@ fn unread(env: &Env, unread: &[String]) -> Vec<Check> {
     let mut checks = Vec::new();
     if !unread.is_empty() {
         let names: Vec<String> = unread.iter().map(|name| text::line(name)).collect();
-        let found = format!("nobody reads {}", names.join(", "));
+        let found = format!("Frosty does not read {}", names.join(", "));
         // A shell can unset only a name that it could have set.
         let is_name = |name: &&String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let known: Vec<&str> = unread.iter().filter(is_name).map(String::as_str).collect();

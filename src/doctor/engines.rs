@@ -25,7 +25,7 @@ pub(super) fn check(config: &Config) -> Check {
             Check { found: format!("{}, as far as this machine knows without the server", known.found), ..known }
         }
         // The check of the store reports the error.
-        _ => Check::note(ENGINES, "not known while the store does not tell its sessions"),
+        _ => Check::note(ENGINES, "not known while the store does not list its sessions"),
     }
 }
 
@@ -51,7 +51,7 @@ fn of(sessions: &[Session]) -> Check {
     let named: Vec<String> = lost.iter().take(MOST_NAMED).map(|(id, _)| names.name(id)).collect();
     let more = if lost.len() > MOST_NAMED { ", …" } else { "" };
     let found = format!(
-        "{alive}, {} lost (stood down, and nobody waits to bring them back): {}{more}",
+        "{alive}, {} lost (their waiting engine ended, so nothing resumes them): {}{more}",
         lost.len(),
         named.join(", ")
     );

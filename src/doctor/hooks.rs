@@ -36,10 +36,7 @@ pub(super) fn checks(registered: &Registered, config: &Config, env: &Env, projec
         checks.extend(missing(registered, &again(registered, source, hook, project)));
     }
     checks.extend(registered.unknown.iter().map(|plugin| {
-        let found = format!(
-            "the plugin {} is switched on, and what it registers is not here to be read",
-            text::line(&plugin.id)
-        );
+        let found = format!("the plugin {} is enabled, but its hooks cannot be read here", text::line(&plugin.id));
         Check::note(HOOKS, found).cured_by(Other::Plugin(plugin.clone()).cure(project))
     }));
     checks.extend(doubled(registered));
@@ -55,7 +52,7 @@ fn two(engines: &[(&Source, &Hook, Engine)], project: &Path) -> Check {
         format!("{} in {}, {}", engine.name(), source.name(), text::path(&hook.file))
     };
     let all: Vec<String> = engines.iter().map(one).collect();
-    let found = format!("{what}, so that each stop is asked {} times: {}", engines.len(), all.join("; "));
+    let found = format!("{what}, so that each stop is decided {} times: {}", engines.len(), all.join("; "));
     // The user can remove every engine but those of the machine's administrator. The last one of these is named.
     let mine = engines.iter().rfind(|(source, ..)| **source != Source::Settings(Place::Managed));
     let other = mine.or(engines.first()).map(|(source, hook, engine)| match source {
@@ -72,7 +69,7 @@ fn missing(registered: &Registered, cure: &str) -> Vec<Check> {
     let (needed, helpful) = (lacks(&NEEDED), lacks(&HELPFUL));
     let mut checks = Vec::new();
     if !needed.is_empty() {
-        let found = format!("a Stop hook without {}: it cannot tell who is there", needed.join(", "));
+        let found = format!("a Stop hook without {}: it cannot track sessions", needed.join(", "));
         checks.push(Check::warn(HOOKS, found, cure));
     }
     if !helpful.is_empty() {
@@ -88,7 +85,9 @@ fn everywhere(engines: &[(&Source, &Hook, Engine)], config: &Config) -> Option<C
     let arm = flags(hook).ok().and_then(|flags| flags.arm).and_then(|arm| Arm::from_name(&arm));
     (arm.unwrap_or(config.arm) == Arm::Always).then(|| {
         let file = text::path(&hook.file);
-        let found = format!("{file} continues every session of every project; registered anew it asks to be armed");
+        let found = format!(
+            "{file} continues every session of every project; registered anew it continues only armed sessions"
+        );
         Check::warn(HOOKS, found, format!("frosty install --user --{}", engine.name()))
     })
 }
@@ -120,7 +119,7 @@ fn old(registered: &Registered, env: &Env, project: &Path, alone: bool) -> Vec<C
     let found = registered.hooks.iter().filter_map(|(_, hook)| Some((hook, old_hooks::old_kind(hook, home, project)?)));
     let check = |(hook, old): (&Hook, old_hooks::Old)| {
         let file = text::path(&hook.file);
-        let found = format!("a Stop hook in {file} {}, and goes on without asking: {}", old.does(), hook.shown());
+        let found = format!("a Stop hook in {file} {}, and continues without a limit: {}", old.does(), hook.shown());
         let state = if alone { State::Warn } else { State::Fail };
         Check { state, ..Check::fail(HOOKS, found, edit(&hook.file)) }
     };

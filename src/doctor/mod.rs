@@ -38,7 +38,7 @@ pub fn examine(env: &Env, project: &Path, place: &Flags) -> Vec<Check> {
 
     let mut checks = Vec::new();
     if !project.is_dir() {
-        let found = format!("{} is no folder", text::path(project));
+        let found = format!("{} is not a directory", text::path(project));
         checks.push(Check::fail("project", found, "frosty doctor --project <a folder>"));
     }
     checks.extend(binary::checks(&registered, project));

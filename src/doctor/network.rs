@@ -106,14 +106,14 @@ fn console(server: &Server) -> std::io::Result<bool> {
 pub(super) fn open(told: &Told, server: &Server) -> Check {
     let Door { unlocked, on_the_network, console } = told.door;
     if !unlocked {
-        return Check::ok(OPEN, format!("{} wants a password", told.at));
+        return Check::ok(OPEN, format!("{} requires a password", told.at));
     }
     let port = server.port;
-    let what = if console { "its HTTP console ask" } else { "asks" };
-    let what = format!("port {port}{} {what} for no password", if console { " and" } else { "" });
+    let what = if console { "its HTTP console require" } else { "requires" };
+    let what = format!("port {port}{} {what} no password", if console { " and" } else { "" });
     match on_the_network {
         Some(false) => Check::ok(OPEN, "no password, and only this machine reaches it"),
-        None => Check::note(OPEN, format!("{what}; whether other machines reach it cannot be told"))
+        None => Check::note(OPEN, format!("{what}; whether other machines reach it is not known"))
             .cured_by(format!("ss -ltn 'sport = :{}'", server.port)),
         Some(true) => {
             let found = format!("{what}, and other machines reach it");
@@ -148,10 +148,10 @@ pub(super) fn threads(told: &Told, server: &Server, config: &Config, edit: &str)
         Check::ok(THREADS, format!("{threads} threads, and a fleet's keys are on one of them"))
     } else if co_located {
         let journal = text::line(&config.stream);
-        let found = format!("{threads} threads, but the journal {journal} bears no {tag}; to have it so: {stream}");
+        let found = format!("{threads} threads, but the journal {journal} has no {tag}; to change that: {stream}");
         Check::note(THREADS, found).cured_by(edit)
     } else {
-        let known = if by_flag.is_none() { " (as far as it tells)" } else { "" };
+        let known = if by_flag.is_none() { " (as far as is known)" } else { "" };
         let found = format!(
             "{threads} threads, and a fleet's keys are spread over them{known}: slower with many agents; \
 to have them on one, start it with --lock_on_hashtags, and in frosty.json: {stream}"

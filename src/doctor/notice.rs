@@ -14,7 +14,7 @@ const NOTIFY: &str = "notify";
 /// Returns no line where Frosty decides and no notification is configured.
 pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
     let mode = config.shadow.then(|| {
-        let found = "shadow: it decides and journals, and stands aside; no session is continued or kept from anything, until \
+        let found = "shadow: it decides and journals without an effect; no session is continued or stopped until \
 \"mode\" is \"enforce\"";
         Check::note(MODE, found).cured_by("export FROSTY_MODE=enforce")
     });
@@ -22,7 +22,7 @@ pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
         config.notify.iter().filter_map(|n| n.argv.first()).filter(|p| is_missing(p)).map(|p| text::line(p)).collect();
     let notify = match (config.notify.len(), missing.is_empty()) {
         (0, _) => None,
-        (n, true) => Some(Check::ok(NOTIFY, format!("{n} to be told of holds, and of who needs you"))),
+        (n, true) => Some(Check::ok(NOTIFY, format!("{n} for holds, and for sessions that need you"))),
         (_, false) => {
             let found = format!("no such program: {}", missing.join(", "));
             Some(Check::warn(NOTIFY, found, super::edit_own(env)))

@@ -126,7 +126,7 @@ pub(super) fn program(hook: &Hook) -> PathBuf {
 pub(super) fn flags(hook: &Hook) -> Result<Flags, String> {
     let words: Vec<OsString> = call(hook).into_iter().flat_map(|call| call.flags).map(OsString::from).collect();
     hook::flags::parse(&words).map_err(|wrong| match wrong {
-        Wrong::Help => "it asks for the help text".to_owned(),
+        Wrong::Help => "it requests the help text".to_owned(),
         Wrong::Word(found) => text::line(&crate::secret::scrubbed(&found)),
     })
 }

@@ -56,11 +56,11 @@ pub(super) fn window(env: &Env) -> Option<Check> {
 /// Checks whether a session here is armed, and by which setting.
 pub(super) fn armed(config: &Config, env: &Env, project: Option<&Path>, engine: Option<Engine>) -> Check {
     if env.disabled() {
-        return Check::fail(ARMED, "FROSTY_DISABLE is set: every hook leaves at once", "unset FROSTY_DISABLE");
+        return Check::fail(ARMED, "FROSTY_DISABLE is set: every hook exits at once", "unset FROSTY_DISABLE");
     }
     // In that case the client waits for its hooks, and a nested `claude -p` inherits all other settings.
     if engine.is_some() && env.unattended() && env.on.as_deref() != Some("print") {
-        let found = "no: this is print mode, where a session is left alone that is not told otherwise";
+        let found = "no: this is print mode, in which only FROSTY_ON=print arms a session";
         return Check::note(ARMED, found).cured_by("export FROSTY_ON=print");
     }
     let session = env.claude_session_id.as_deref();
@@ -85,8 +85,8 @@ pub(super) fn armed(config: &Config, env: &Env, project: Option<&Path>, engine: 
     }
     match config.arm {
         _ if engine.is_none() => Check::note(ARMED, "no engine is registered that could be armed"),
-        Arm::Always => Check::ok(ARMED, "yes: whoever registered the hook armed every session of it (arm: always)"),
-        Arm::Manual => Check::note(ARMED, "no: only sessions that are told to are continued (arm: manual)")
+        Arm::Always => Check::ok(ARMED, "yes: the registration arms every session (arm: always)"),
+        Arm::Manual => Check::note(ARMED, "no: only sessions that were armed are continued (arm: manual)")
             .cured_by(on(env, project)),
     }
 }

@@ -47,17 +47,18 @@ fn folder(state: &Path, dir: &Path) -> Check {
     let shown = text::path(state);
     match fs::metadata(state) {
         Ok(about) if !about.is_dir() => {
-            return Check::fail(FOLDER, format!("{shown} is no folder"), format!("mv {shown} {shown}.old"));
+            return Check::fail(FOLDER, format!("{shown} is not a directory"), format!("mv {shown} {shown}.old"));
         }
         Ok(_) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let standing = text::standing(state);
             let above = text::path(standing);
             if let Err(e) = rustix::fs::access(standing, Access::WRITE_OK | Access::EXEC_OK) {
-                let found = format!("{shown} is not there and cannot be made: {above}: {}", std::io::Error::from(e));
+                let found =
+                    format!("{shown} does not exist and cannot be created: {above}: {}", std::io::Error::from(e));
                 return Check::fail(FOLDER, found, format!("namei -l {above}"));
             }
-            let found = format!("{shown} is not there yet: the first stop makes it");
+            let found = format!("{shown} does not exist yet: the first stop creates it");
             return on(&Disk::of(standing), &above).unwrap_or_else(|| Check::ok(FOLDER, found));
         }
         Err(e) => return Check::fail(FOLDER, format!("{shown}: {e}"), format!("namei -l {shown}")),
@@ -125,7 +126,7 @@ fn set_aside(dir: &Path) -> Option<Check> {
     let named: Vec<String> = bad.iter().take(MOST_NAMED).map(name).collect();
     let more = if bad.len() > MOST_NAMED { ", …" } else { "" };
     let found = format!(
-        "{} could not be read, so that a past is unknown: {}{more}",
+        "{} could not be read, so their state is unknown: {}{more}",
         count(bad.len(), "state file"),
         named.join(", ")
     );
@@ -148,22 +149,26 @@ fn spool(backlog: &Backlog, dir: &Path) -> Check {
     if let Some(away) = &backlog.breaker {
         let left = u64::try_from(away.next.saturating_sub(clock::host_ms())).unwrap_or(0);
         let when = match left {
-            0 => "with the next ask".to_owned(),
+            0 => "with the next request".to_owned(),
             left => format!("in {}", duration::about(Duration::from_millis(left))),
         };
         let rest = if rest.is_empty() { String::new() } else { format!(", {rest}") };
         let tried = count(away.tries as usize, "failed attempt");
         let why = text::line_of(&away.why.message, 1000);
-        let known = format!("the server is known to be away ({tried} in a row; asked again {when}){rest}: {why}");
+        let known = format!("the server is unreachable ({tried} in a row; next attempt {when}){rest}: {why}");
         let problem = Problem { message: known, hint: away.why.hint.clone() };
         let check = Check::of_error(SPOOL, State::Warn, problem);
         return if check.cure.is_some() { check } else { check.cured_by("frosty log -n 20") };
     }
     if backlog.given_up > 0 {
         let journal = text::path(&dir.join("journal.1.jsonl"));
-        return Check::warn(SPOOL, format!("{rest}: the server was away for too long"), format!("less {journal}"));
+        return Check::warn(
+            SPOOL,
+            format!("{rest}: the server was unreachable for too long"),
+            format!("less {journal}"),
+        );
     }
-    if rest.is_empty() { Check::ok(SPOOL, "the server has been told everything") } else { Check::note(SPOOL, rest) }
+    if rest.is_empty() { Check::ok(SPOOL, "everything was sent to the server") } else { Check::note(SPOOL, rest) }
 }
 
 fn count(n: usize, what: &str) -> String {

@@ -34,7 +34,7 @@ pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
     match ask(config, server) {
         Ok(told) => of_server(&told, server, config, env),
         Err(StoreError::NobodyListens { at }) if optional && !store::ever_reached(config) => {
-            vec![files(config, &format!("nobody listens at {at}, nor ever did"))]
+            vec![files(config, &format!("no server answers at {at}, nor ever did"))]
         }
         Err(e) => std::iter::once(Check::of_error(STORE, State::Fail, &e)).chain(stand_in(config, &e)).collect(),
     }
@@ -79,7 +79,7 @@ fn reached(told: &Told, tls: bool, config: &Config) -> Check {
     let who = match (told.dragonfly(), told.info("redis_version")) {
         (Some(version), _) => format!("Dragonfly {}", text::line(version)),
         (None, Some(version)) => format!("Redis {}", text::line(version)),
-        (None, None) => "a server that does not tell this user its version".to_owned(),
+        (None, None) => "a server that does not show this user its version".to_owned(),
     };
     let found = format!("{at}: {who}, answers in {}", fine(told.latency));
     if told.dragonfly().is_none() && told.info("redis_version").and_then(version).is_some_and(|v| v < OLDEST) {
@@ -94,7 +94,7 @@ fn reached(told: &Told, tls: bool, config: &Config) -> Check {
         let primary = told.info("master_host").zip(told.info("master_port"));
         // A server can report any text as its primary.
         let primary = primary.map_or_else(|| "<primary>:<port>".to_owned(), |(h, p)| text::word(&format!("{h}:{p}")));
-        let found = format!("{found}; it is a replica, and takes no writes");
+        let found = format!("{found}; it is a replica, and refuses writes");
         return Check::fail(STORE, found, format!("export FROSTY_STORE=redis://{primary}"));
     }
     if let Some(why) = &told.refuses {
@@ -136,9 +136,9 @@ fn fine(latency: Duration) -> String {
 
 fn script(told: &Told) -> Check {
     match &told.scripts {
-        Scripts::Cached => Check::ok(SCRIPT, "in the server's cache, under the digest it is asked by"),
-        Scripts::Loaded => Check::ok(SCRIPT, "the server takes it, under the digest it is asked by"),
-        Scripts::Unknown => Check::ok(SCRIPT, "not asked: its user may not, and need not (the first stop loads it)"),
+        Scripts::Cached => Check::ok(SCRIPT, "in the server's cache, under the expected digest"),
+        Scripts::Loaded => Check::ok(SCRIPT, "the server accepts it, under the expected digest"),
+        Scripts::Unknown => Check::ok(SCRIPT, "not checked: the user may not, and need not (the first stop loads it)"),
         Scripts::Misnamed(name) => Check::fail(
             SCRIPT,
             format!("the server names the script \"{}\", not by its SHA-1", text::line(name)),
@@ -146,7 +146,7 @@ fn script(told: &Told) -> Check {
         ),
         Scripts::Refused(said) => Check::fail(
             SCRIPT,
-            format!("the server does not take the script: \"{}\"", text::line(said)),
+            format!("the server refuses the script: \"{}\"", text::line(said)),
             format!("redis-cli -u {} INFO server", told.at),
         ),
     }
@@ -176,11 +176,11 @@ fn connections(told: &Told, waiting: Option<usize>) -> Check {
     let shown = |figure: Option<u64>| figure.map_or_else(|| "unknown".to_owned(), |figure| figure.to_string());
     let now = format!("open now: {}; engines that wait: {}", shown(open), shown(waiting));
     let Some(most) = most.and_then(whole) else {
-        return Check::note(CONNECTIONS, format!("the server's limit is unknown: its user may not ask; {now}"));
+        return Check::note(CONNECTIONS, format!("the server's limit is unknown: the user may not read it; {now}"));
     };
     // Engines without a connection wait, too.
     let need = open.max(waiting).unwrap_or(0).saturating_add(MARGIN);
-    let found = format!("the server takes {most}; {now}");
+    let found = format!("the server allows {most}; {now}");
     if need <= most {
         return Check::ok(CONNECTIONS, found);
     }
@@ -195,14 +195,15 @@ fn connections(told: &Told, waiting: Option<usize>) -> Check {
 /// Checks whether the server evicts state when its memory is full.
 fn memory(told: &Told, server: &Server) -> Option<Check> {
     let Some(policy) = told.info("maxmemory_policy") else {
-        let unknown = "whether it forgets keys when it is full is not known: its user may not ask (INFO), and need not";
+        let unknown =
+            "whether it evicts keys when it is full is not known: the user may not read it (INFO), and need not";
         return (told.info.is_none() && told.cut.is_none()).then(|| Check::note(MEMORY, unknown));
     };
     let cache = told.info("cache_mode") == Some("cache");
     let limited = told.info("maxmemory").is_some_and(|most| most != "0");
     if told.dragonfly().is_some() {
         return Some(if cache || policy == "eviction" {
-            let found = "a cache: it forgets keys when its memory is full, and with them limits and holds";
+            let found = "a cache: it evicts keys when its memory is full, and with them limits and holds";
             Check::warn(MEMORY, found, format!("dragonfly --cache_mode=false --port {}", server.port))
         } else {
             Check::ok(MEMORY, "full memory loses no key")
@@ -210,7 +211,7 @@ fn memory(told: &Told, server: &Server) -> Option<Check> {
     }
     Some(if policy != "noeviction" && limited {
         let found = format!(
-            "maxmemory-policy {}: it forgets keys when its memory is full, and with them limits and holds",
+            "maxmemory-policy {}: it evicts keys when its memory is full, and with them limits and holds",
             text::line(policy)
         );
         Check::warn(MEMORY, found, format!("redis-cli -u {} CONFIG SET maxmemory-policy noeviction", told.at))
@@ -223,7 +224,7 @@ fn memory(told: &Told, server: &Server) -> Option<Check> {
 fn persistence(told: &Told) -> Option<Check> {
     let (save, appendonly) = (told.setting("save")?, told.setting("appendonly").unwrap_or("no"));
     if save.is_empty() && appendonly != "yes" {
-        let found = "off: a restart of the server forgets quotas and rests, and what no machine's files mirror";
+        let found = "off: a restart of the server loses quotas and rests, and all that no machine's files mirror";
         let cure = format!("redis-cli -u {} CONFIG SET appendonly yes", told.at);
         return Some(Check::note(DISK, found).cured_by(cure));
     }

@@ -27,7 +27,7 @@ pub(super) fn checks(registered: &Registered) -> Vec<Check> {
     if let Some((file, _)) = registered.settings.iter().find(managed) {
         let file = text::path(&file.path);
         let found = format!(
-            "allowManagedHooksOnly is true in {file}: only the machine's own hooks run; whoever looks after it can change that"
+            "allowManagedHooksOnly is true in {file}: only the machine's own hooks run; its administrator can change that"
         );
         checks.push(Check::fail(SWITCHES, found, format!("less {file}")));
     }
@@ -83,7 +83,7 @@ fn cap(registered: &Registered) -> Option<Check> {
     }
     let cap = cap.map_or_else(|| "8".to_owned(), |cap| text::line(&cap));
     let found = format!(
-        "the client ends a turn after {cap} continuations in a row that used no tool, and tells no hook; \
+        "the client ends a turn after {cap} continuations in a row that used no tool, and informs no hook; \
 to lift that: \"env\": {{\"CLAUDE_CODE_STOP_HOOK_BLOCK_CAP\": \"0\"}}"
     );
     Some(Check::note(CAP, found).cured_by(edit(&hook.file)))

@@ -21,7 +21,7 @@ pub(super) fn checks(registered: &Registered, budget: Duration, project: &Path) 
     // The hooks of all events give the same lines.
     checks.dedup();
     if checks.is_empty() && registered.ours().next().is_some() {
-        checks.push(Check::ok(TIMEOUTS, "every hook is given the time that it may take"));
+        checks.push(Check::ok(TIMEOUTS, "every hook has the time that it may need"));
     }
     checks
 }
@@ -48,7 +48,7 @@ fn of(hook: &Hook, cure: &str, budget: Duration) -> Vec<Check> {
             checks.push(warn(format!("\"timeout\" is {given}, less than the budget of a verdict, {budget}")));
         }
         if hook.async_rewake && hook.event == "Stop" {
-            checks.push(warn("asyncRewake without --wait: a refused stop waits for nobody".to_owned()));
+            checks.push(warn("asyncRewake without --wait: nothing resumes a refused session".to_owned()));
         }
         return checks;
     }

@@ -82,9 +82,9 @@ reasons! {
     /// The request was admitted as the first continuation after a cooldown (half-open).
     Probe: "probe", "RESTARTING", "rule 9, half-open", Admitted, "the first after a cooldown";
     /// The minimum interval has not passed: too soon after the last admission.
-    MinInterval: "min_interval", "STANDING_DOWN", "rule 7, guard", Time, "too soon after the last turn";
+    MinInterval: "min_interval", "STANDING_DOWN", "rule 7, minimum interval", Time, "too soon after the last turn";
     /// This attempt filled the burst window and opened a cooldown.
-    Burst: "burst", "COOLDOWN", "rule 6, bang window", Time, "too many attempts in a short time opened a cooldown";
+    Burst: "burst", "COOLDOWN", "rule 6, burst window", Time, "too many attempts in a short time opened a cooldown";
     /// A cooldown is open.
     Cooldown: "cooldown", "COOLDOWN", "rule 2, cooldown", Time, "a cooldown is open";
     /// A cooldown after an API error is open.

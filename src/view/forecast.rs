@@ -36,7 +36,8 @@ pub struct Foreseen {
     pub note: String,
 }
 
-const TO_TELL: &str = "this machine has something to tell the server first: an ask may be refused min_interval once";
+const TO_TELL: &str =
+    "this machine must first send data to the server: a request may be refused once with min_interval";
 
 impl Roll<'_> {
     /// Reads the state from which a request of this scope and session would be decided, with the effect of a change of

@@ -332,6 +332,6 @@ fn limits_that_are_not_the_reports_own_are_shown_as_not_known() {
             crate::support::feed(command, b"").stdout
         };
         eventually("its time is not known there", || at(&["status"]).contains("not known here"));
-        assert!(at(&["explain", "s"]).contains("under its own"), "{}", at(&["explain", "s"]));
+        assert!(at(&["explain", "s"]).contains("Under its own"), "{}", at(&["explain", "s"]));
     }
 }

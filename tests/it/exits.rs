@@ -50,7 +50,6 @@ fn a_wrong_command_line_is_64() {
             &["status", "--watch"],
             &["wake"],
             &["nonsense"],
-            &[],
             &["hold", "nobody"],
             &["release", "nobody"],
             &["wake", "nobody"],
@@ -167,4 +166,49 @@ fn the_man_page_opens_on_a_terminal() {
     assert!(shown.contains("Usage: frosty") && !shown.contains(".SH"), "{shown}");
     // Elsewhere its source.
     assert!(frosty.run(&["man"], b"").stdout.contains(".SH NAME"));
+}
+
+#[test]
+fn every_man_page_has_its_sections() {
+    let frosty = Frosty::embedded();
+    let dir = frosty.home.path().join("man");
+    assert_eq!(frosty.run(&["man", "--dir", dir.to_str().unwrap()], b"").code, Some(0));
+    let pages: Vec<_> = fs::read_dir(&dir).unwrap().map(|page| page.unwrap().path()).collect();
+    assert!(pages.len() > 15 && pages.contains(&dir.join("frosty-hold.1")), "{pages:?}");
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for title in ["NAME", "SYNOPSIS", "OPTIONS", "EXAMPLES", "FILES", "ENVIRONMENT", "\"EXIT STATUS\""] {
+            assert!(text.contains(&format!(".SH {title}\n")), "{}: no {title}", page.display());
+        }
+        let examples = text.split(".SH EXAMPLES\n").nth(1).unwrap();
+        assert!(examples.starts_with(".nf\n  ") && examples.contains("frosty"), "{}", page.display());
+    }
+}
+
+/// Without a command: the fleet in one line, the next commands, and always exit 0.
+#[test]
+fn alone_it_shows_the_fleet_and_the_next_commands() {
+    let server = Server::start();
+    for frosty in [Frosty::embedded(), Frosty::on(&server)] {
+        let shown = frosty.run(&[], b"");
+        let lines: Vec<&str> = shown.stdout.lines().collect();
+        assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""), "{shown:?}");
+        assert_eq!(lines[..2], ["fleet default: 0 sessions, 0 waiting, 0 held", ""]);
+        assert!(lines[2].starts_with("  frosty install "), "{lines:?}");
+        let frosty = started(frosty);
+        let line = |frosty: &Frosty| {
+            let shown = frosty.run(&[], b"");
+            assert_eq!(shown.code, Some(0), "{shown:?}");
+            assert!(!shown.stdout.contains("frosty install"), "{shown:?}");
+            shown.stdout.lines().next().unwrap().to_owned()
+        };
+        assert_eq!(line(&frosty), "fleet default: 1 session, 0 waiting, 0 held");
+        frosty.run(&["hold", "--reason", "x"], b"");
+        assert_eq!(line(&frosty), "fleet default: 1 session, 0 waiting, 1 held");
+    }
+    let frosty = Frosty::new().var("FROSTY_STORE", "redis://127.0.0.1:1");
+    let shown = frosty.run(&[], b"");
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.stdout.starts_with("fleet default: unknown (the store cannot be read)\n"), "{shown:?}");
+    assert!(shown.stdout.contains("  frosty doctor "), "{shown:?}");
 }

@@ -520,7 +520,7 @@ fn shadow_mode_only_looks_on() {
         // No engine waits there that could be lost.
         assert_eq!(place.run(&["announce", "--lost"]).code, Some(0));
         assert_eq!(notified(&place.frosty).len(), 0);
-        assert!(place.run(&["hold", "s", "--for", "1s"]).stderr.contains("go on all the same"), "it is said");
+        assert!(place.run(&["hold", "s", "--for", "1s"]).stderr.contains("in that mode continue"), "it is said");
     }
     let wrong = Frosty::embedded().var("FROSTY_MODE", "ghost").hook(&stop("s"));
     wrong.stands_down_saying(&["bad_config", "FROSTY_MODE", "\"enforce\" or \"shadow\""]);

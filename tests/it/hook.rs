@@ -357,8 +357,7 @@ fn no_usage_error_is_exit_2() {
     let reasons: Vec<String> = frosty.journal().iter().map(|e| e["reason"].as_str().unwrap().to_owned()).collect();
     assert_eq!(reasons.iter().filter(|r| *r == "bad_usage").count(), 7, "{reasons:?}");
     for args in [
-        &[] as &[&str],
-        &["hok"],
+        &["hok"] as &[&str],
         &["--wat"],
         &["on", "--wat"],
         &["on", "--session"],

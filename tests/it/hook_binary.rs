@@ -175,7 +175,7 @@ fn it_holds_nothing_that_only_people_use() {
     };
     for words in [
         "a similar argument exists",
-        "Exit codes: 0 done; 1 it could not be done",
+        "Exit codes: 0 done, 1 failed",
         "installed_plugins.json",
         "settings.json.frosty-backup",
         "no Stop hook runs frosty",

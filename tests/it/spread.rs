@@ -84,7 +84,7 @@ fn forty_engines_go_on_one_after_the_other_when_the_fleet_is_released() {
             let released = place.run(&["release", "--fleet"]);
             assert_eq!(released.code, Some(0));
             let waited = released.stdout.lines().nth(1).unwrap_or_default();
-            assert!(waited.starts_with("40 sessions waited for it and go on one after the other: s"), "{released:?}");
+            assert!(waited.starts_with("40 sessions waited for it and resume one after the other: s"), "{released:?}");
             assert!(waited.ends_with(" and 35 more"), "{released:?}");
             for engine in waiting {
                 goes_on(&engine.answer());
@@ -177,7 +177,7 @@ fn one_named_session_goes_on_at_once_and_all_of_them_where_that_is_asked_for() {
             let how: &[&str] =
                 if at_once.len() > 1 { &["release", "--fleet"] } else { &["release", "--fleet", "--at-once"] };
             let released = place.run(how).stdout;
-            assert!(released.contains("\n3 sessions waited for it and go on together: "), "{released}");
+            assert!(released.contains("\n3 sessions waited for it and resume together: "), "{released}");
             waiting.into_iter().for_each(|engine| goes_on(&engine.answer()));
         }
         let spread = place.journal().iter().skip(since).filter(|e| e["reason"] == "spread").count();

@@ -347,7 +347,7 @@ fn a_store_that_is_away_is_named_and_what_this_machine_knows_is_shown() {
     frosty.hook(&stop("local"));
     let shown = lines(&frosty, &[]);
     assert!(shown[0].contains("embedded"), "{shown:?}");
-    assert!(shown[1].contains("the server is away"), "{shown:?}");
+    assert!(shown[1].contains("the server is unreachable"), "{shown:?}");
     assert!(shown.iter().any(|l| l.starts_with("degraded: ")), "{shown:?}");
     assert!(shown.iter().any(|l| l.starts_with("local ")), "{shown:?}");
     let report = report(&frosty, &[]);
@@ -395,7 +395,7 @@ fn a_line_for_the_clients_status_line() {
         let engine = place.resting("a", "frosty: done");
         assert_eq!(say(&of("a"), &[]), "❄ done · 6 left\n");
         drop(engine);
-        assert_eq!(say(&of("a"), &[]), "❄ waiter lost, type to go on · 6 left\n");
+        assert_eq!(say(&of("a"), &[]), "❄ waiter lost, type to continue · 6 left\n");
         hold(place, "a", None);
         let engine = place.resting("a", "more");
         assert_eq!(say(&of("a"), &[]), "❄ hold by ann: look at it, until it is released · 6 left\n");
@@ -624,7 +624,7 @@ fn watching_draws_anew_outlives_its_store_and_gives_the_screen_back() {
     eventually("it steps aside", || watch.seen.lock().unwrap().contains("\u{1b}[?25h\u{1b}[?1049l\u{1b}[?1049h"));
 
     drop(server);
-    eventually("the server is missed", || watch.frame().iter().any(|l| l.contains("the server is away")));
+    eventually("the server is missed", || watch.frame().iter().any(|l| l.contains("the server is unreachable")));
     let server = Server::start_on(port);
     fill(&server, 3);
     eventually("it is found again", || watch.frame().iter().any(|l| l.starts_with("3 sessions")));

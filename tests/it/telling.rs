@@ -252,7 +252,7 @@ fn followed_across_a_failover_there_and_back_nothing_is_lost_or_told_twice() {
     assert_eq!(log.sessions(3), ["a", "b", "c"]);
     // A decision made here is shown once, though it is in the files and will be in the stream.
     let server = Server::start_on(port);
-    log.says("is back");
+    log.says("answers again");
     let shipped = || {
         frosty.hook(&stop("late"));
         let mut con = server.connection();
@@ -301,7 +301,7 @@ fn followed_from_a_server_that_is_away_only_what_was_asked_for_is_told() {
     frosty.hook(&stop("d"));
     assert_eq!(log.sessions(1), ["d"]);
     let server = Server::start_on(port);
-    log.says("is back");
+    log.says("answers again");
     eventually("all is shipped", || {
         frosty.hook(r#"{"session_id":"ship","hook_event_name":"SessionStart"}"#);
         !unshipped(&frosty)
@@ -437,8 +437,8 @@ fn a_failed_turn_is_explained_with_its_error_and_remedy_by_either_engine() {
             format!(r#"{{"session_id":"{session}","hook_event_name":"StopFailure","error":"{error}"}}"#)
         };
         for (error, remedy) in [
-            ("billing_error", "(billing_error). To mend that: add credit or mend the payment method of the account."),
-            ("overloaded", "(overloaded). That may pass by itself; there is nothing to mend here."),
+            ("billing_error", "(billing_error). To fix that: add credit or mend the payment method of the account."),
+            ("overloaded", "(overloaded). That may pass by itself; there is nothing to fix here."),
         ] {
             let (plain, waits) = (format!("plain-{error}"), format!("waits-{error}"));
             // The first event of a session, and after an admission.
@@ -495,26 +495,26 @@ fn the_last_verdict_in_words() {
         frosty.hook(&stop("one"));
         let told = run(&["explain", "one"]);
         let all = lines(&told);
-        assert!(all[0].contains("(rule 7, guard): the last continuation was admitted "), "{told:?}");
+        assert!(all[0].contains("(rule 7, minimum interval): the last continuation was admitted "), "{told:?}");
         assert!(all[0].ends_with(" before, and stop.min_interval is 1h."), "{told:?}");
         assert!(all[1].starts_with("It would be admitted from ") && all[1].contains("(in "), "{told:?}");
         assert_eq!(
             all[2],
-            "It has no waiting engine (the plain one), so nothing wakes it: type in the session to go on."
+            "It has no waiting engine (it uses the plain one), so nothing resumes it: type in the session to continue."
         );
         let engine = Engine::start(&frosty, &stop_saying("two", "frosty: blocked Ann"));
         eventually("it rests", || run(&["explain", "two"]).code == Some(0));
         let told = run(&["explain", "two"]);
         let all = lines(&told);
-        assert!(all[0].contains("(rule 4, rest): the agent said \"frosty: blocked Ann\"."), "{told:?}");
+        assert!(all[0].contains("(rule 4, rest): the agent wrote \"frosty: blocked Ann\"."), "{told:?}");
         let asks = format!(
-            "To wake it: frosty wake two. Its waiting engine (pid {} on this machine) asks then by itself.",
+            "To wake it: frosty wake two. Its waiting engine (pid {} on this machine) sends a new request then.",
             engine.pid()
         );
         assert_eq!(all[2], asks);
         drop(engine);
         let told = run(&["explain", "two"]);
-        assert!(lines(&told)[2].contains("is gone, so nothing wakes it"), "{told:?}");
+        assert!(lines(&told)[2].contains("ended, so nothing resumes it"), "{told:?}");
         // This session's, without being named.
         let mut own = frosty.command(&["explain"]);
         own.env("CLAUDE_CODE_SESSION_ID", "one");
@@ -651,15 +651,18 @@ fn check_where_nothing_would_be_asked() {
     );
     // An API error requests nothing, and is booked all the same.
     for (error, why) in [
-        ("overloaded", "the API error is booked: the cooldown after API errors is open"),
-        ("billing_error", "the API error is booked: held by api: billing_error: add credit"),
+        ("overloaded", "the API error is recorded: the cooldown after API errors is open"),
+        ("billing_error", "the API error is recorded: held by api: billing_error: add credit"),
     ] {
         let failure = format!(r#"{{"session_id":"s","hook_event_name":"StopFailure","error":"{error}"}}"#);
         let said = check(&frosty, &failure);
         assert!(said["why"].as_str().unwrap().starts_with(why) && said["would_exit"] == 0, "{said}");
         let waits = ["check", "--json", "--wait", "20d", "--timeout", "1900000"];
         let said: Value = serde_json::from_str(&frosty.run(&waits, failure.as_bytes()).stdout).unwrap();
-        assert!(said["why"].as_str().unwrap().ends_with("; the engine waits that out, and asks"), "{said}");
+        assert!(
+            said["why"].as_str().unwrap().ends_with("; the engine waits that out, and then sends a request"),
+            "{said}"
+        );
         assert_eq!(said["would_exit"], Value::Null);
     }
     let mut looks_on = frosty.command(&["check", "--json"]);

@@ -193,7 +193,10 @@ fn every_command_takes_the_same_words() {
             assert!(woke.stdout.starts_with("web site-3f2a has no engine"), "{word} {woke:?}");
             let held = place.run(&["hold", word, "--for", "1h"]);
             assert!(held.stdout.starts_with("web site-3f2a is held until "), "{word} {held:?}");
-            assert!(held.stdout.ends_with("to lift it before: frosty release 'web site-3f2a'\n"), "{word} {held:?}");
+            assert!(
+                held.stdout.ends_with("to release it earlier: frosty release 'web site-3f2a'\n"),
+                "{word} {held:?}"
+            );
             let released = place.run(&["release", word]);
             assert!(released.stdout.starts_with("released web site-3f2a: "), "{word} {released:?}");
             for command in ["off", "on"] {

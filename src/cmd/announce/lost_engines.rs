@@ -1,4 +1,4 @@
-//! Finds waiting engines of this machine that were killed, or whose client was, and notifies once about each.
+//! Finds waiting engines of this machine that were killed, alone or with their client, and notifies once about each.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -71,7 +71,7 @@ fn word(config: &Config, sessions: &[Session], (id, session): &Session, now: Ms)
     let reason = text::line(&session.last_reason);
     let pid = session.pid.map(|engine| engine.pid).unwrap_or_default();
     let text = format!(
-        "{} stood down ({reason}), and its waiting engine (process {pid}) is gone: nobody brings it back; type in its window to go on",
+        "{} was refused ({reason}), and its waiting engine (process {pid}) ended, so nothing resumes it; type in its window to continue",
         subject(&session.scope)
     );
     let (scope, session) = (session.scope.clone(), id.clone());

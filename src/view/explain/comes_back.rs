@@ -28,7 +28,7 @@ pub(crate) fn now(told: &Told<'_>) -> String {
     let refused = |decided: &Decision| format!("refused {}: {}. ", decided.reason.code(), journal::why(decided));
     // A trip and the cooldown that it opened count as one obstacle.
     let is_same = first.reason == told.reason || (first.reason, told.reason) == (Reason::Cooldown, Reason::Burst);
-    let mut why = if is_same { String::new() } else { format!("Asked now, it would be {}", refused(first)) };
+    let mut why = if is_same { String::new() } else { format!("A request now would be {}", refused(first)) };
     if last.reason != first.reason {
         why.push_str(&format!("After that it would be {}", refused(last)));
     }
@@ -36,12 +36,12 @@ pub(crate) fn now(told: &Told<'_>) -> String {
         Some(left) => {
             let at = last.now.saturating_add(left);
             format!(
-                "{why}It would be admitted from {} (in {}), as things stand.",
+                "{why}It would be admitted from {} (in {}) if nothing changes.",
                 local_time::clock(at, told.now),
                 local_time::left(at, told.now)
             )
         }
-        None => format!("{why}No time ends that."),
+        None => format!("{why}It does not end by itself."),
     }
 }
 
@@ -50,11 +50,11 @@ fn admitted_now(told: &Told<'_>) -> String {
     let due = told.retry_after.map(|left| told.past.ms.saturating_add(left)).filter(|due| *due > told.now);
     match due.filter(|_| is_waited_for(&told.state.session)) {
         Some(due) => format!(
-            "Asked now under the limits here, it would be admitted. It was refused until {} (in {}) under its own.",
+            "A request now would be admitted under the limits here. Under its own limits it was refused until {} (in {}).",
             local_time::clock(due, told.now),
             local_time::left(due, told.now)
         ),
-        None => "Asked now, it would be admitted.".to_owned(),
+        None => "A request now would be admitted.".to_owned(),
     }
 }
 
@@ -64,13 +64,13 @@ pub(crate) fn since(told: &Told<'_>) -> Option<&'static str> {
     let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
     let is_refusal = told.class == Class::Stop && !told.reason.is_admission() && told.reason != Reason::Event;
     if session.phase == Phase::Asleep {
-        Some("The client stopped this background session. Open it to go on: claude agents")
+        Some("The client stopped this background session. Open it to continue: claude agents")
     } else if session.phase == Phase::Ended {
         Some("The session has ended.")
     } else if session.needs_you {
-        Some("It stands at a permission dialog now: answer it there.")
+        Some("A permission dialog is open in the session: answer it there.")
     } else if is_prompted && is_refusal {
-        Some("It was prompted since, and is at work: its next stop asks again.")
+        Some("It was prompted since, and is running: its next stop is a new request.")
     } else {
         None
     }
@@ -87,10 +87,10 @@ pub(crate) fn failed(told: &Told<'_>, failure: &Past) -> String {
     let at = local_time::clock(failure.ms, told.now);
     let detail = text::line_of(failure.text("detail"), LONGEST);
     match detail.split_once(": ") {
-        Some((error, cure)) => format!("Its last turn failed at {at} ({error}). To mend that: {cure}."),
+        Some((error, cure)) => format!("Its last turn failed at {at} ({error}). To fix that: {cure}."),
         None => {
             let error = if detail.is_empty() { "unknown" } else { &detail };
-            format!("Its last turn failed at {at} ({error}). That may pass by itself; there is nothing to mend here.")
+            format!("Its last turn failed at {at} ({error}). That may pass by itself; there is nothing to fix here.")
         }
     }
 }
@@ -98,13 +98,14 @@ pub(crate) fn failed(told: &Told<'_>, failure: &Past) -> String {
 /// Returns which process resumes the session, and what a person can do.
 pub(crate) fn by_whom(told: &Told<'_>) -> String {
     if told.class == Class::Compact {
-        return "The client asks again when it next wants to compact; until then the agent goes on uncompacted."
+        return "The client sends a new request when it next wants to compact; until then the agent continues uncompacted."
             .to_owned();
     }
     match told.reason.end() {
-        End::Successor => return "Nobody needs to: whoever took over decides what comes.".to_owned(),
+        End::Successor => return "No action is needed: the newer event decides.".to_owned(),
         End::Repair => {
-            return "Nothing was asked, and nothing asks again by itself: mend that, then type in the session to go on.".to_owned();
+            return "No request was made, and none follows by itself: fix that, then type in the session to continue."
+                .to_owned();
         }
         _ => {}
     }
@@ -118,16 +119,16 @@ pub(crate) fn by_whom(told: &Told<'_>) -> String {
         let in_force = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.holds(told.now));
         let (own, fleets) = (release_command(&scope, place), release_command("", place));
         person = match (in_force(&told.state.scope.hold), in_force(&told.state.fleet.hold)) {
-            (true, true) => format!("To lift its hold and the fleet's before: {own}; {fleets}. "),
-            (true, false) => format!("To lift the hold before: {own}. "),
-            _ => format!("To lift the fleet's hold before: {fleets}. "),
+            (true, true) => format!("To release its hold and the fleet's earlier: {own}; {fleets}. "),
+            (true, false) => format!("To release the hold earlier: {own}. "),
+            _ => format!("To release the fleet's hold earlier: {fleets}. "),
         };
     }
     if is_shut_by(&|reason| reason == Reason::Parked) {
         if !waited {
-            return format!("{person}The client wakes it by itself; or type in the session to go on.");
+            return format!("{person}The client wakes it by itself; or type in the session to continue.");
         }
-        person.push_str(&format!("The client wakes it; to do so before: frosty wake {session}{place}. "));
+        person.push_str(&format!("The client wakes it; to wake it earlier: frosty wake {session}{place}. "));
     } else if waited && is_shut_by(&Reason::is_rest) {
         // Without a waiting engine no process receives a wake-up.
         person.push_str(&format!("To wake it: frosty wake {session}{place}. "));
@@ -143,10 +144,10 @@ fn is_waited_for(session: &SessionState) -> bool {
 fn who_asks(told: &Told<'_>) -> String {
     let session = &told.state.session;
     if told.reason == Reason::WaiterExpired || session.phase == Phase::Expired {
-        return "No engine waits for it any more: type in the session to go on.".to_owned();
+        return "No engine waits for it any more: type in the session to continue.".to_owned();
     }
     let Some(pid) = session.pid else {
-        return "It has no waiting engine (the plain one), so nothing wakes it: type in the session to go on."
+        return "It has no waiting engine (it uses the plain one), so nothing resumes it: type in the session to continue."
             .to_owned();
     };
     let pid = pid.pid;
@@ -154,17 +155,17 @@ fn who_asks(told: &Told<'_>) -> String {
     let place = if session.host == clock::host() { "on this machine".to_owned() } else { text::line(&session.host) };
     if standing == Some(Standing::Gone) {
         return format!(
-            "Its waiting engine (pid {pid} {place}) is gone, so nothing wakes it: type in the session to go on."
+            "Its waiting engine (pid {pid} {place}) ended, so nothing resumes it: type in the session to continue."
         );
     }
     if standing == Some(Standing::Runs) {
-        format!("Its waiting engine (pid {pid} {place}) asks then by itself.")
+        format!("Its waiting engine (pid {pid} {place}) sends a new request then.")
     } else if session.host == clock::host() {
         format!(
-            "Its waiting engine (pid {pid} in another container, not known from here) asks then by itself, if it runs."
+            "Its waiting engine (pid {pid} in another container, not known from here) sends a new request then, if it runs."
         )
     } else {
-        format!("Its waiting engine (pid {pid} on {place}) asks then by itself, if it is still there.")
+        format!("Its waiting engine (pid {pid} on {place}) sends a new request then, if it still runs.")
     }
 }
 

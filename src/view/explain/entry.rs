@@ -32,7 +32,7 @@ const DIM: &str = "2";
 /// Formats entries as lines of equal columns.
 #[derive(Debug, Clone)]
 pub struct Lines {
-    /// The style of the terminal, whose width bounds a line. Without a terminal nothing is cut off.
+    /// The style of the terminal; its width bounds a line. Without a terminal nothing is cut off.
     terminal: Option<Style>,
     /// The names that are shown for sessions.
     names: Names,

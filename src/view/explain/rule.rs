@@ -20,7 +20,7 @@ const LONGEST: usize = 1000;
 /// Returns the rule's number and name in docs/policy.md; empty where no rule decided.
 pub(crate) fn name(told: &Told<'_>) -> &'static str {
     match told.reason {
-        Reason::MinInterval if told.is_paced() => "rule 5, guard",
+        Reason::MinInterval if told.is_paced() => "rule 5, minimum interval",
         reason => reason.rule(),
     }
 }
@@ -32,7 +32,7 @@ pub(crate) fn numbers(told: &Told<'_>) -> String {
     let (attempts, strikes) = (number("attempts"), number("strikes"));
     let detail = text::line_of(told.past.text("detail"), LONGEST);
     match told.reason {
-        Reason::Admitted => "no limit stood against it".to_owned(),
+        Reason::Admitted => "no limit applied".to_owned(),
         Reason::Probe => format!("the first after a cooldown; {} counted", strikes_of(strikes)),
         Reason::MinInterval => guard(told, class, limits),
         Reason::Burst => {
@@ -47,26 +47,28 @@ pub(crate) fn numbers(told: &Told<'_>) -> String {
             strikes_of(strikes),
             duration::show(limits.cooldown.calm)
         ),
-        Reason::ApiError if strikes == 0 => "the API named a time until which it refuses the fleet's key".to_owned(),
+        Reason::ApiError if strikes == 0 => "the API gave a time until which it refuses the fleet's key".to_owned(),
         Reason::ApiError => format!(
             "the API had failed {} since the last good stop, and the cooldown after it was open",
             if strikes == 1 { "once".to_owned() } else { format!("{strikes} times") }
         ),
         Reason::Spread => format!(
-            "it was freed together with other sessions, which go on {} apart (spread.step; {} after five minutes, spread.cold)",
+            "it was released together with other sessions, which resume {} apart (spread.step; {} after five minutes, spread.cold)",
             duration::show(told.policy.spread.step),
             duration::show(told.policy.spread.cold)
         ),
         Reason::Hold => hold(told),
         reason if reason.is_rest() => rest(told),
         Reason::Quota => quota(told),
-        Reason::Busy => "other requests changed what it was decided from, until its deadline".to_owned(),
+        Reason::Busy => "other requests changed the state of the decision until its deadline".to_owned(),
         Reason::Superseded => "a newer stop, a prompt or the session's end had taken over".to_owned(),
-        Reason::Event => format!("it asked for nothing: {} was journaled", text::line(told.past.text("event"))),
-        Reason::WaiterExpired => "its waiting engine had reached the end of its wait (--wait)".to_owned(),
-        Reason::Lost => "the server had lost its data, and was told first what this machine remembers".to_owned(),
+        Reason::Event => format!("no request was made, and {} was journaled", text::line(told.past.text("event"))),
+        Reason::WaiterExpired => {
+            "the engine reached the end of its wait (--wait), so nothing resumes the session".to_owned()
+        }
+        Reason::Lost => "the server had lost its data, and first received what this machine remembers".to_owned(),
         Reason::Contested => "the session belonged to another client process, which was looked for first".to_owned(),
-        _ if detail.is_empty() => "nothing more was journaled of it".to_owned(),
+        _ if detail.is_empty() => "the journal has no further detail".to_owned(),
         _ => detail,
     }
 }
@@ -85,7 +87,7 @@ fn guard(told: &Told<'_>, class: &str, limits: &ClassPolicy) -> String {
         limits.burst.filter(|_| limits.window_limits).filter(|_| told.retry_after.is_some_and(|l| l > interval));
     if let Some(burst) = window {
         let (limit, window) = (burst.limit, duration::show(burst.window));
-        return format!("the bang window had no place left: {class}.burst is {limit} in {window}, beside {shown}");
+        return format!("the burst window had no place left: {class}.burst is {limit} in {window}, beside {shown}");
     }
     let since = |then: i64| Some(at.saturating_sub(then)).filter(|ago| (0..=interval).contains(ago));
     let admitted = own.admitted_at.and_then(since);
@@ -93,7 +95,7 @@ fn guard(told: &Told<'_>, class: &str, limits: &ClassPolicy) -> String {
     let taken = scope.taken.map(|taken| if taken <= at.saturating_add(IN_FLIGHT) { taken.min(at) } else { taken });
     if admitted.is_none() && class == "stop" && taken.and_then(since).is_some() {
         return format!(
-            "the scope had just come from another store, which closes its guard for {class}.min_interval, {shown}"
+            "the scope had just come from another store, after which {class}.min_interval, {shown}, must pass"
         );
     }
     // Where another session was admitted since, the time that was left then gives the age of the last admission.
@@ -130,7 +132,7 @@ fn hold(told: &Told<'_>) -> String {
     match (own, fleets) {
         (Some(hold), _) => told_of(&hold),
         (None, Some(hold)) => format!("the whole fleet was {}", told_of(&hold)),
-        (None, None) => "it was held, and is not any more".to_owned(),
+        (None, None) => "it was held, and no longer is".to_owned(),
     }
 }
 
@@ -138,8 +140,8 @@ fn rest(told: &Told<'_>) -> String {
     let rest = told.state.session.rest.as_ref().filter(|rest| rest.kind.code() == told.reason.code());
     let topic = rest.map(|r| text::line(&r.topic)).filter(|topic| !topic.is_empty());
     let line = |said: &str| match &topic {
-        Some(topic) => format!("the agent said \"frosty: {said} {topic}\""),
-        None => format!("the agent said \"frosty: {said}\""),
+        Some(topic) => format!("the agent wrote \"frosty: {said} {topic}\""),
+        None => format!("the agent wrote \"frosty: {said}\""),
     };
     match RestKind::from_code(told.reason.code()) {
         Some(RestKind::Done) => line("done"),
@@ -149,7 +151,7 @@ fn rest(told: &Told<'_>) -> String {
             "the client wakes the session by itself: it has a timer for it, or work of the session runs in the background"
                 .to_owned()
         }
-        _ => "the agent said when to look again (\"frosty: next_check …\")".to_owned(),
+        _ => "the agent gave the time of its next check (\"frosty: next_check …\")".to_owned(),
     }
 }
 

@@ -76,8 +76,7 @@ impl<'a> Told<'a> {
             || (self.class == Class::Compact && self.past.says("verdict", "admit"));
         if self.is_shadow() {
             all.push(
-                "It is in shadow mode: the verdict is journaled only, and the session got what it gets without Frosty."
-                    .to_owned(),
+                "It is in shadow mode: the verdict was only journaled, and the session was not affected.".to_owned(),
             );
             return all;
         }
@@ -89,11 +88,11 @@ impl<'a> Told<'a> {
             self.failure.filter(|_| self.class == Class::Stop).map(|failure| comes_back::failed(self, failure));
         match self.reason {
             reason if reason.is_admission() && self.class == Class::Stop && comes_back::failed_since(self) => {
-                all.push(failed.unwrap_or_else(|| "It went on, and that turn failed.".to_owned()));
+                all.push(failed.unwrap_or_else(|| "It continued, and that turn failed.".to_owned()));
                 all.extend([comes_back::now(self), comes_back::by_whom(self)]);
             }
             reason if reason.is_admission() && self.class == Class::Stop => {
-                all.push("It went on; its next stop asks again.".to_owned());
+                all.push("It continued; its next stop is a new request.".to_owned());
                 all.push(comes_back::now(self));
             }
             Reason::Event if failed.is_some() => {
@@ -120,7 +119,7 @@ impl<'a> Told<'a> {
     fn happened(&self) -> String {
         let who = if self.name.is_empty() { who(self.past, &Names::default()) } else { self.name.clone() };
         // An entry that could not be read has no session.
-        let who = if who == "-" { "Somebody".to_owned() } else { who };
+        let who = if who == "-" { "An unknown session".to_owned() } else { who };
         let whose = if self.class == Class::Compact { format!("A compaction of {who}") } else { who };
         let at = local_time::clock(self.past.ms, self.now);
         let rule = Some(rule::name(self)).filter(|name| !name.is_empty()).map(|name| format!(" ({name})"));
@@ -129,16 +128,16 @@ impl<'a> Told<'a> {
             ("admit", true) => "would have been admitted",
             ("refuse", true) => "would have been refused",
             _ => match self.reason.end() {
-                End::Event if self.reason == Reason::WaiterExpired => "was left without an engine",
-                End::Event => "was heard of",
-                End::Store => &format!("could not be decided for ({})", self.reason.code()),
-                End::Repair => &format!("was not decided for ({})", self.reason.code()),
+                End::Event if self.reason == Reason::WaiterExpired => "lost its waiting engine",
+                End::Event => "had an event",
+                End::Store => &format!("had a call that could not be decided ({})", self.reason.code()),
+                End::Repair => &format!("had a call that was not decided ({})", self.reason.code()),
                 _ => "was refused",
             },
         };
         let shadow = if self.is_shadow() { "shadow: " } else { "" };
         let degraded = if self.past.says("degraded", "1") {
-            " The server was away, and the embedded store on this machine decided."
+            " The server was unreachable, and the embedded store on this machine decided."
         } else {
             ""
         };
@@ -236,7 +235,7 @@ mod tests {
             Some(Hold { reason: "mend the key".to_owned(), by: "ann".to_owned(), since: AT - 1, until: None, id: 0 });
         state.scope.api = Some(Span::new(AT, AT + 9000));
         state.scope.quota.admitted = vec![AT - 2, AT - 1];
-        let type_on = "type in the session to go on";
+        let type_on = "type in the session to continue";
         for reason in Reason::ALL {
             let kind = RestKind::from_code(reason.code());
             state.session.rest =
@@ -244,19 +243,19 @@ mod tests {
             let words = told(&past(reason.code(), &[("detail", "its detail")]), &state, decision(reason, Some(6)));
             let expected: &[&str] = match reason {
                 Reason::Admitted => {
-                    &["nova-3 was admitted at ", "(rule 9): no limit stood against it", "next stop asks again"]
+                    &["nova-3 was admitted at ", "(rule 9): no limit applied", "next stop is a new request"]
                 }
                 Reason::Probe => &["(rule 9, half-open)", "the first after a cooldown; 2 strikes counted"],
                 Reason::MinInterval => &[
                     "nova-3 was refused at ",
-                    "(rule 7, guard): the last continuation was admitted 4s before, and stop.min_interval is 15s.",
+                    "(rule 7, minimum interval): the last continuation was admitted 4s before, and stop.min_interval is 15s.",
                     "It would be admitted from ",
                     "(in 6s)",
                     "no waiting engine",
                     type_on,
                 ],
                 Reason::Burst => &[
-                    "(rule 6, bang window): 3 attempts within 20s, where stop.burst.limit is 3, opened cooldown number 2, of 11s",
+                    "(rule 6, burst window): 3 attempts within 20s, where stop.burst.limit is 3, opened cooldown number 2, of 11s",
                     type_on,
                 ],
                 Reason::Cooldown => &["(rule 2, cooldown)", "2 strikes", "10m after its end", type_on],
@@ -273,16 +272,16 @@ mod tests {
                 Reason::Quota => &["(rule 8, quota): stop.quotas is 2 per 1h, of which 2 were used", type_on],
                 Reason::Busy => &["other requests changed what it was decided from", type_on],
                 Reason::Superseded => {
-                    &["(rule 0, fence): a newer stop, a prompt or the session's end", "Nobody needs to"]
+                    &["(rule 0, fence): a newer stop, a prompt or the session's end", "No action is needed"]
                 }
-                Reason::Event => &["it asked for nothing: Stop was journaled"],
-                Reason::WaiterExpired => &["reached the end of its wait", type_on],
+                Reason::Event => &["no request was made, and Stop was journaled"],
+                Reason::WaiterExpired => &["reached the end of its wait (--wait)", type_on],
                 Reason::Lost => &["the server had lost its data"],
                 Reason::Contested => &["belonged to another client process"],
-                Reason::StoreDown => &["could not be decided for (store_down)", "its detail", type_on],
-                Reason::BadConfig => &["was not decided for (bad_config)", "its detail", "mend that"],
-                Reason::BadInput => &["was not decided for (bad_input)", "its detail", "mend that"],
-                Reason::BadUsage => &["was not decided for (bad_usage)", "its detail", "mend that"],
+                Reason::StoreDown => &["could not be decided (store_down)", "its detail", type_on],
+                Reason::BadConfig => &["was not decided (bad_config)", "its detail", "fix that"],
+                Reason::BadInput => &["was not decided (bad_input)", "its detail", "fix that"],
+                Reason::BadUsage => &["was not decided (bad_usage)", "its detail", "fix that"],
             };
             for word in expected {
                 assert!(words.contains(word), "{}: no {word:?} in: {words}", reason.code());
@@ -296,19 +295,19 @@ mod tests {
     fn what_became_of_it_since() {
         let begun = |at, id: &str| Some(Begun { at, id: id.to_owned() });
         let session = |begun, needs_you, phase| SessionState { begun, needs_you, phase, ..SessionState::default() };
-        let at_work = "It was prompted since, and is at work: its next stop asks again.";
-        let dialog = "It stands at a permission dialog now: answer it there.";
+        let at_work = "It was prompted since, and is running: its next stop is a new request.";
+        let dialog = "A permission dialog is open in the session: answer it there.";
         for (session, reason, last) in [
-            (session(begun(AT, "stop"), false, Phase::Open), "cooldown", "type in the session to go on."),
+            (session(begun(AT, "stop"), false, Phase::Open), "cooldown", "type in the session to continue."),
             (session(begun(AT + 1, ""), false, Phase::Open), "cooldown", at_work),
             // The client wakes the agent with a prompt of its own.
-            (session(begun(AT + 1, ""), false, Phase::Open), "admitted", "Asked now, it would be admitted."),
+            (session(begun(AT + 1, ""), false, Phase::Open), "admitted", "A request now would be admitted."),
             (session(begun(AT, "stop"), true, Phase::Open), "admitted", dialog),
             (session(begun(AT, "stop"), true, Phase::Open), "event", dialog),
             (session(begun(AT + 1, ""), false, Phase::Ended), "done", "The session has ended."),
             (session(begun(AT + 1, ""), false, Phase::Ended), "admitted", "The session has ended."),
-            (session(begun(AT, "stop"), false, Phase::Open), "admitted", "Asked now, it would be admitted."),
-            (session(begun(AT + 1, "fail"), false, Phase::Open), "admitted", "type in the session to go on."),
+            (session(begun(AT, "stop"), false, Phase::Open), "admitted", "A request now would be admitted."),
+            (session(begun(AT + 1, "fail"), false, Phase::Open), "admitted", "type in the session to continue."),
         ] {
             let state = State { session, ..State::default() };
             let words = told(&past(reason, &[]), &state, decision(Reason::Admitted, None));
@@ -323,7 +322,7 @@ mod tests {
         state.scope.hold = hold(Some(AT + 60_000));
         let refused = past("hold", &[]);
         let words = told(&refused, &state, decision(Reason::Hold, Some(55)));
-        assert!(words.contains("To lift the hold before: frosty release seat. "), "{words}");
+        assert!(words.contains("To release the hold earlier: frosty release seat. "), "{words}");
         assert!(!words.contains("hold_after_strikes"), "{words}");
         let mut willys = state.clone();
         willys.scope.hold = hold(None).map(|hold| Hold { by: "willy".to_owned(), ..hold });
@@ -334,7 +333,7 @@ mod tests {
         );
         state.fleet.hold = hold(None);
         let words = told(&refused, &state, decision(Reason::Hold, None));
-        assert!(words.contains("before: frosty release seat; frosty release --fleet. "), "{words}");
+        assert!(words.contains("earlier: frosty release seat; frosty release --fleet. "), "{words}");
         let policy = Policy::default();
         let mut told = Told::of(&refused, &policy, &state, AT, vec![decision(Reason::Hold, None)]).unwrap();
         told.place = " --fleet other";
@@ -346,24 +345,27 @@ mod tests {
     fn what_stands_against_it_now_and_who_asks() {
         let mut state = State::default();
         let refused = past("min_interval", &[]);
-        assert!(told(&refused, &state, decision(Reason::Admitted, None)).contains("Asked now, it would be admitted."));
+        assert!(told(&refused, &state, decision(Reason::Admitted, None)).contains("A request now would be admitted."));
         let words = told(&refused, &state, decision(Reason::Done, None));
         assert!(
-            words.contains("refused done: the agent said it is done. No time ends that.\nIt has no waiting engine"),
+            words.contains(
+                "refused done: the agent said it is done. It does not end by itself.\nIt has no waiting engine"
+            ),
             "{words}"
         );
         state.session.pid = Some(crate::process::own());
         state.session.host = crate::clock::host();
         let words = told(&refused, &state, decision(Reason::Done, None));
-        assert!(words.contains("No time ends that.\nTo wake it: frosty wake s. Its waiting engine"), "{words}");
+        assert!(words.contains("It does not end by itself.\nTo wake it: frosty wake s. Its waiting engine"), "{words}");
         let words = told(&refused, &state, decision(Reason::MinInterval, Some(6)));
         assert!(
-            words.contains("(rule 5, guard)") && words.contains("on this machine) asks then by itself."),
+            words.contains("(rule 5, minimum interval)")
+                && words.contains("on this machine) sends a new request then."),
             "{words}"
         );
         state.session.host = "elsewhere".to_owned();
         let words = told(&refused, &state, decision(Reason::MinInterval, Some(6)));
-        assert!(words.contains("on elsewhere) asks then by itself, if it is still there."), "{words}");
+        assert!(words.contains("on elsewhere) sends a new request then, if it still runs."), "{words}");
         state.fleet.hold =
             Some(Hold { reason: "all".to_owned(), by: "bo".to_owned(), since: AT, until: Some(AT + 60_000), id: 0 });
         let words = told(&past("hold", &[]), &state, decision(Reason::Hold, Some(55)));
@@ -374,7 +376,7 @@ mod tests {
     fn a_call_that_could_not_be_read_is_nobodys() {
         let nobodys = past("bad_input", &[("window", ""), ("scope", ""), ("session", "")]);
         let words = told(&nobodys, &State::default(), decision(Reason::Admitted, None));
-        assert!(words.starts_with("Somebody was not decided for (bad_input) at "), "{words}");
+        assert!(words.starts_with("An unknown session had a call that was not decided (bad_input) at "), "{words}");
     }
 
     #[test]
@@ -388,12 +390,12 @@ mod tests {
             words.contains("\nAfter that it would be refused rest: the agent rests. It would be admitted from "),
             "{words}"
         );
-        assert!(words.contains(" (in 3m20s), as things stand."), "{words}");
+        assert!(words.contains(" (in 3m20s) if nothing changes."), "{words}");
         let mut waited = state.clone();
         (waited.session.pid, waited.session.host) = (Some(crate::process::own()), crate::clock::host());
         let done = vec![decision(Reason::Cooldown, Some(60)), after(Reason::Done, 60, None)];
         let words = told_of_all(&refused, &waited, done);
-        assert!(words.contains("it is done. No time ends that.\nTo wake it: frosty wake s. "), "{words}");
+        assert!(words.contains("it is done. It does not end by itself.\nTo wake it: frosty wake s. "), "{words}");
     }
 
     #[test]
@@ -411,6 +413,6 @@ mod tests {
             words.starts_with("A compaction of nova-3 was refused") && words.contains("compact.burst.limit is 4"),
             "{words}"
         );
-        assert!(words.ends_with("the agent goes on uncompacted."), "{words}");
+        assert!(words.ends_with("the agent continues uncompacted."), "{words}");
     }
 }

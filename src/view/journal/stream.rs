@@ -68,7 +68,7 @@ pub(crate) fn read(
     Ok(end)
 }
 
-/// How long a follower waits for a server whose answer is overdue. Meanwhile it shows nothing else.
+/// How long a follower waits for an overdue answer of a server. Meanwhile it shows nothing else.
 const FOLLOWED: Duration = Duration::from_secs(2);
 
 /// Returns the id of the last entry; [`FIRST`] where there is none.

@@ -70,10 +70,10 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
     let place = if style.uncut { width::pad(place, room) } else { width::fill(&place, room) };
     lines.push(format!("{}{GAP}{}", style.paint(BOLD, &place), style.paint(DIM, &time)));
     if report.shadow {
-        lines.push(style.line(WARNING, "SHADOW: Frosty only looks on here; the states are what it would do"));
+        lines.push(style.line(WARNING, "SHADOW MODE: Frosty stops nothing here; the states show what it would do"));
     }
     if let Some(why) = &report.away {
-        lines.push(style.line(ALARM, "the server is away: this is what this machine knows"));
+        lines.push(style.line(ALARM, "the server is unreachable: only this machine's part is shown"));
         lines.push(style.line(WARNING, &format!("  {}", text::line(why))));
     }
     lines.extend(backlog(report).map(|said| style.line(WARNING, &said)));
@@ -134,7 +134,7 @@ fn backlog(report: &Report) -> Option<String> {
         format!("degraded: {} kept on this machine until the next hook reaches the server", said.join(", "))
     };
     if report.away.is_none() && backlog.breaker.is_some() {
-        let breaker = "hooks found the server away and ask it again shortly";
+        let breaker = "hooks found the server unreachable and retry shortly";
         line = if line.is_empty() { format!("degraded: {breaker}") } else { format!("{line}; {breaker}") };
     }
     (!line.is_empty()).then_some(line)
@@ -160,12 +160,12 @@ fn held(hold: &Hold, now: crate::view::sessions::Ms) -> String {
 #[must_use]
 pub fn nobody(report: &Report, style: Style) -> Vec<String> {
     if report.left_out != crate::view::sessions::LeftOut::default() {
-        return vec!["Nobody is here now.".to_owned()];
+        return vec!["No session is active now.".to_owned()];
     }
     let lines = [
         "No session has called frosty hook yet, in this store and fleet.",
-        "To put it into the project here:    frosty install",
-        "To see whether all is in its place: frosty doctor",
+        "To register the hooks here: frosty install",
+        "To check the installation:  frosty doctor",
     ];
     lines.iter().map(|line| style.line("", line)).collect()
 }
@@ -319,7 +319,7 @@ fn back(row: &Row, now: crate::view::sessions::Ms) -> String {
         Back::Nothing => "-".to_owned(),
         Back::Now => "due".to_owned(),
         Back::Later => "not known here".to_owned(),
-        Back::Mended => "once mended".to_owned(),
+        Back::Mended => "once fixed".to_owned(),
         Back::At(at) => local_time::at(at, now),
         Back::Release => "when released".to_owned(),
         Back::Wake => "a wake-up".to_owned(),

@@ -70,7 +70,7 @@ fn as_a_plugin() {
     doctor(&frosty).shows("ok", "hooks", &["plain, in the plugin frosty@skills-dir"]);
     fs::remove_dir_all(frosty.home.path().join(".claude/skills")).unwrap();
     register(&frosty, "local", &json!({"enabledPlugins": {"frosty@somewhere": true}}));
-    let unknown = ["the plugin frosty@somewhere is switched on", "-> claude plugin disable frosty@somewhere"];
+    let unknown = ["the plugin frosty@somewhere is enabled", "-> claude plugin disable frosty@somewhere"];
     doctor(&frosty).shows("note", "hooks", &unknown);
 }
 
@@ -120,13 +120,13 @@ fn what_registers_anew_registers_the_same() {
     };
     register(&frosty, "project", &gone(Engine::Plain));
     let report = doctor(&frosty);
-    report.shows("FAIL", "binary", &["/gone/frosty-hook, which is gone", "-> frosty install --plain"]);
+    report.shows("FAIL", "binary", &["/gone/frosty-hook, which does not exist", "-> frosty install --plain"]);
     register(&frosty, "project", &json!({}));
     register(&frosty, "user", &gone(Engine::Continuous));
     let mut command = frosty.command(&["doctor", "--project"]);
     command.arg(frosty.project()).current_dir(frosty.home.path());
     let report = doctor_by(&frosty, command);
-    let cure = report.lines.iter().find(|line| line.contains("which is gone")).unwrap();
+    let cure = report.lines.iter().find(|line| line.contains("which does not exist")).unwrap();
     assert!(cure.ends_with("  -> frosty install --user"), "{cure}");
 }
 
@@ -155,7 +155,7 @@ fn beside_an_old_one() {
         {"type": "command", "command": "echo again >&2; exit 2"}]}]}});
     register(&frosty, "user", &old);
     doctor(&frosty)
-        .shows("FAIL", "hooks", &["writes to /xadd/", "goes on without asking", "/.claude/settings.json"])
+        .shows("FAIL", "hooks", &["writes to /xadd/", "continues without a limit", "/.claude/settings.json"])
         .shows("FAIL", "hooks", &["a bare exit 2"]);
 }
 
@@ -188,7 +188,7 @@ fn switched_off() {
     );
     let mut command = frosty.command(&["doctor"]);
     command.env("FROSTY_DISABLE", "1");
-    doctor_by(&frosty, command).shows("FAIL", "armed", &["every hook leaves at once", "-> unset FROSTY_DISABLE"]);
+    doctor_by(&frosty, command).shows("FAIL", "armed", &["every hook exits at once", "-> unset FROSTY_DISABLE"]);
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn the_program_that_is_registered() {
     let home = frosty.home.path().display().to_string();
 
     register(&frosty, "project", &stop_with(Engine::Continuous, command(format!("{home}/gone/frosty-hook"))));
-    doctor(&frosty).shows("FAIL", "binary", &["/gone/frosty-hook, which is gone", "-> frosty install"]);
+    doctor(&frosty).shows("FAIL", "binary", &["/gone/frosty-hook, which does not exist", "-> frosty install"]);
 
     let copy = format!("{home}/frosty-hook");
     fs::copy(env!("CARGO_BIN_EXE_frosty-hook"), &copy).unwrap();

@@ -18,12 +18,12 @@ fn clients() {
         (
             "echo '2.1.330 (Claude Code)'",
             "note",
-            &["older than what this is tested with 2.1.332", "-> claude update"][..],
+            &["older than 2.1.332, with which Frosty was tested", "-> claude update"][..],
         ),
         ("echo '2.1.150 (Claude Code)'", "warn", &["may not know asyncRewake", "-> claude update"]),
         ("echo '2.1.100 (Claude Code)'", "FAIL", &["\"args\" came with 2.1.139", "-> claude update"]),
-        ("echo 'hello there'", "note", &["which is no version"]),
-        ("exec sleep 20", "note", &["did not tell its version within 3 s"]),
+        ("echo 'hello there'", "note", &["which is not a version"]),
+        ("exec sleep 20", "note", &["did not print its version within 3 s"]),
     ] {
         program(&frosty, "claude", says);
         let report = doctor(&frosty);
@@ -66,7 +66,7 @@ fn configurations() {
 fn a_project_that_is_gone() {
     let frosty = well();
     let gone = frosty.command(&["doctor", "--project", "/nowhere"]);
-    doctor_by(&frosty, gone).shows("FAIL", "project", &["/nowhere is no folder"]).shows("FAIL", "hooks", &[]);
+    doctor_by(&frosty, gone).shows("FAIL", "project", &["/nowhere is not a directory"]).shows("FAIL", "hooks", &[]);
 }
 
 #[test]
@@ -110,14 +110,14 @@ fn a_state_folder_that_cannot_be_made() {
     }
     lowered.arg(plain.get_program()).args(plain.get_args()).env_clear();
     lowered.envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?)))).current_dir(frosty.project());
-    doctor_by(&frosty, lowered).shows("FAIL", "state", &["is not there and cannot be made", "-> namei -l /"]);
+    doctor_by(&frosty, lowered).shows("FAIL", "state", &["does not exist and cannot be created", "-> namei -l /"]);
     fs::set_permissions(frosty.home.path(), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]
 fn state_folders() {
     let frosty = well();
-    doctor(&frosty).shows("ok", "state", &["is not there yet"]);
+    doctor(&frosty).shows("ok", "state", &["does not exist yet"]);
     frosty.hook(&stop("s"));
     doctor(&frosty).shows("ok", "state", &["yours alone", "MB free"]);
     let scope = frosty.scope_file("s");
@@ -172,7 +172,7 @@ fn a_server_that_is_away() {
     doctor(&frosty).shows("FAIL", "store", &["connection refused", "FROSTY_STORE=embedded"]).shows(
         "warn",
         "spool",
-        &["known to be away (1 failed attempt in a row", "bytes of the journal wait", "1 scope decided on"],
+        &["the server is unreachable (1 failed attempt in a row", "bytes of the journal wait", "1 scope decided on"],
     );
     let record = frosty.state().join("default/server.json");
     let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();

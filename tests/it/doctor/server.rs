@@ -62,7 +62,7 @@ fn a_server_that_takes_few_connections() {
     for (rules, state) in [(&["+@all", "-config"][..], "ok"), (&["+@all", "-config", "-info"], "note")] {
         let user = ["on", ">secret", "~*", "&*"];
         cmd("ACL").arg("SETUSER").arg("few").arg(&user).arg(rules).query::<()>(&mut admin).unwrap();
-        let found = if state == "ok" { "the server takes" } else { "limit is unknown" };
+        let found = if state == "ok" { "the server allows" } else { "limit is unknown" };
         doctor(&on(&at.replace("redis://", "redis://few:secret@"))).shows(state, "connections", &[found]);
     }
     assert!(engine.is_waiting());
@@ -77,7 +77,7 @@ fn real_servers() {
 
     let report = doctor(&on(&at));
     report.only(&["ok", "note"]).shows("ok", "store", &["Redis ", "answers in "]).shows("ok", "rights", &["default"]);
-    report.shows("ok", "script", &["the server takes it"]).shows("ok", "clock", &[]).shows("ok", "open port", &[]);
+    report.shows("ok", "script", &["the server accepts it"]).shows("ok", "clock", &[]).shows("ok", "open port", &[]);
     let cure = format!("-> redis-cli -u {at} CONFIG SET appendonly yes");
     report.shows("note", "persistence", &["off", &cure]);
     doctor(&on(&at)).shows("ok", "script", &["in the server's cache"]);
@@ -87,7 +87,7 @@ fn real_servers() {
     set(&mut admin, "maxmemory-policy", "allkeys-lru");
     set(&mut admin, "maxmemory", "100mb");
     let cure = format!("-> redis-cli -u {at} CONFIG SET maxmemory-policy noeviction");
-    doctor(&on(&at)).shows("warn", "memory", &["maxmemory-policy allkeys-lru: it forgets keys", &cure]);
+    doctor(&on(&at)).shows("warn", "memory", &["maxmemory-policy allkeys-lru: it evicts keys", &cure]);
     set(&mut admin, "maxmemory-policy", "noeviction");
     set(&mut admin, "maxmemory", "1");
     doctor(&on(&at)).shows("FAIL", "store", &["OOM", "its memory is full"]);
@@ -101,7 +101,7 @@ fn real_servers() {
     let as_frosty = format!("redis://frosty:{SECRET}@127.0.0.1:{}/1", server.port);
     let report = doctor(&on(&as_frosty));
     report.only(&["ok", "note"]).shows("ok", "rights", &["the user frosty may do all"]);
-    report.shows("ok", "store", &["does not tell this user its version"]).shows("ok", "script", &["not asked"]);
+    report.shows("ok", "store", &["does not show this user its version"]).shows("ok", "script", &["not checked"]);
     report.shows("note", "memory", &["not known"]);
     for word in rule.iter().filter(|word| word.starts_with(['+', '~', '&'])) {
         let without: Vec<&&str> = rule.iter().filter(|w| w != &word).collect();
@@ -130,13 +130,13 @@ fn real_servers() {
 
     let replica = Server::start_with(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
     let primary = format!("-> export FROSTY_STORE=redis://127.0.0.1:{}", server.port);
-    doctor(&on(&replica.url())).shows("FAIL", "store", &["it is a replica, and takes no writes", &primary]);
+    doctor(&on(&replica.url())).shows("FAIL", "store", &["it is a replica, and refuses writes", &primary]);
     drop(replica);
 
     set(&mut admin, "requirepass", SECRET);
     doctor(&on(&at)).shows("FAIL", "store", &["NOAUTH", "FROSTY_STORE_PASSWORD_FILE"]);
     let locked = on(&format!("redis://:{SECRET}@127.0.0.1:{}", server.port));
-    doctor(&locked).shows("ok", "open port", &["wants a password"]);
+    doctor(&locked).shows("ok", "open port", &["requires a password"]);
     assert_eq!(changes(&mut admin), untouched, "it wrote something");
 }
 
@@ -199,7 +199,7 @@ fn servers_that_only_say_so() {
             Says { settings: [("bind", "0.0.0.0"), ("protected-mode", "no")].into(), ..redis("") },
             "warn",
             "open port",
-            &["asks for no password, and other machines reach it", "CONFIG SET bind '127.0.0.1 -::1'"],
+            &["requires no password, and other machines reach it", "CONFIG SET bind '127.0.0.1 -::1'"],
         ),
     ] {
         doctor(&on(&serve(says))).shows(mark, name, words);
@@ -222,10 +222,10 @@ fn dragonflies() {
     doctor(&on(&serve(open.clone())))
         .shows("ok", "store", &["Dragonfly df-v1.40.1"])
         .shows("ok", "threads", &["one thread"])
-        .shows("warn", "open port", &["and its HTTP console ask for no password", "-> dragonfly --bind 127.0.0.1"]);
+        .shows("warn", "open port", &["and its HTTP console require no password", "-> dragonfly --bind 127.0.0.1"]);
     let without = Says { http: false, ..open };
     let report = doctor(&on(&serve(without)));
-    report.shows("warn", "open port", &["asks for no password, and other machines"]);
+    report.shows("warn", "open port", &["requires no password, and other machines"]);
     // It does not report its address, so the system's list is used.
     let closed = doctor(&on(&serve(dragonfly(1, &[]))));
     closed.shows("ok", "open port", &["only this machine reaches it"]);
@@ -240,15 +240,11 @@ fn dragonflies() {
     }
     for settings in [&[("lock_on_hashtags", "true")], &[("cluster_mode", "emulated")]] {
         let url = serve(dragonfly(8, settings));
-        doctor(&on(&url)).shows("note", "threads", &["torch.continuous.ops bears no {default}", co_locate[1]]);
+        doctor(&on(&url)).shows("note", "threads", &["torch.continuous.ops has no {default}", co_locate[1]]);
         let tagged = on(&url).var("FROSTY_STREAM", "torch.continuous.ops{default}");
         doctor(&tagged).shows("ok", "threads", &["a fleet's keys are on one of them"]);
     }
     let mut cache = dragonfly(1, &[]);
     cache.info = cache.info.replace("cache_mode:store", "cache_mode:cache");
-    doctor(&on(&serve(cache))).shows(
-        "warn",
-        "memory",
-        &["a cache: it forgets keys", "-> dragonfly --cache_mode=false"],
-    );
+    doctor(&on(&serve(cache))).shows("warn", "memory", &["a cache: it evicts keys", "-> dragonfly --cache_mode=false"]);
 }

@@ -220,7 +220,7 @@ fn stop_hooks_that_do_not_ask_are_named() {
     fs::write(users(&frosty), all.to_string()).unwrap();
     let answer = run(&frosty, &["install"]);
     refused(&answer, &["/xadd/", "claude -c", "loop it.sh", "date exit 2", "beside it nothing is throttled", "EDITOR"]);
-    assert_eq!(answer.stderr.matches("take it out").count(), 4, "{answer:?}");
+    assert_eq!(answer.stderr.matches("remove it: ").count(), 4, "{answer:?}");
     assert!(!answer.stderr.contains("innocent") && !answer.stderr.contains("say done"), "{answer:?}");
     assert!(!settings(&frosty).exists());
     done_beside(&frosty, &["install", "--keep-others"], &["loop it.sh"]);
@@ -260,7 +260,7 @@ fn the_plugin_is_named() {
     let lying = frosty.home.path().join(".claude/skills/frosty/.claude-plugin");
     fs::create_dir_all(&lying).unwrap();
     fs::write(lying.join("plugin.json"), "{}").unwrap();
-    refused(&run(&frosty, &["install"]), &["plugin frosty@skills-dir", "take it out: mv "]);
+    refused(&run(&frosty, &["install"]), &["plugin frosty@skills-dir", "remove it: mv "]);
 }
 
 #[test]

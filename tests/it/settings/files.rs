@@ -224,7 +224,7 @@ fn a_file_that_is_not_there_is_made_and_goes_again() {
     fs::remove_dir(file.parent().unwrap()).unwrap();
     done(&run(&frosty, &["install"]));
     assert_eq!((own(&file), names(&file)), (8, vec!["settings.json".to_owned()]));
-    assert!(done(&run(&frosty, &["uninstall"])).contains("it held nothing else"));
+    assert!(done(&run(&frosty, &["uninstall"])).contains("which had no other content"));
     assert!(!file.exists());
     done(&run(&frosty, &["install", "--local"]));
     assert_eq!(own(&file.with_file_name("settings.local.json")), 8);

@@ -1,0 +1,108 @@
+//! The text below the options of each command: two examples, and the forms in which a session can be named.
+//!
+//! `--help` shows it as it is, and the man pages show it as their EXAMPLES section.
+
+/// Ends the examples of a command with the forms of its SESSION.
+macro_rules! with_session {
+    ($examples:literal) => {
+        concat!(
+            $examples,
+            "\n\nSESSION is a name, a window's label, an id or its beginning, a scope,\n",
+            "or a project directory, as `frosty status` shows it."
+        )
+    };
+}
+
+pub(super) const CHECK: &str = "\
+Examples:
+  frosty check < payload.json           Show the verdict of this call
+  frosty check --json < payload.json    Show it for a program";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  source <(frosty completions bash)          Complete in this shell
+  frosty completions fish > ~/.config/fish/completions/frosty.fish";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  frosty doctor                   Check the project here
+  frosty doctor --project ~/work  Check another project";
+
+pub(super) const EXPLAIN: &str = with_session!(
+    "\
+Examples:
+  frosty explain          Explain the last verdict
+  frosty explain nova-3   Explain the last verdict of one session"
+);
+
+pub(super) const HOLD: &str = with_session!(
+    "\
+Examples:
+  frosty hold nova-3 --for 20m                  Pause one session
+  frosty hold --until 18:00 --reason 'deploy'   Pause the whole fleet"
+);
+
+pub(super) const HOOK: &str = "\
+Examples:
+  frosty hook < payload.json                               Answer at once
+  frosty hook --wait 20d --timeout 1900000 < payload.json  Wait out a refusal";
+
+pub(super) const INSTALL: &str = "\
+Examples:
+  frosty install --dry-run   Show what would change in this project
+  frosty install --user      Register for all projects, armed sessions only";
+
+pub(super) const LOG: &str = with_session!(
+    "\
+Examples:
+  frosty log -f                                Follow the journal
+  frosty log --since 2h --reason cooldown      Show the cooldowns of two hours"
+);
+
+pub(super) const MAN: &str = "\
+Examples:
+  frosty man                                Show the first page
+  frosty man --dir ~/.local/share/man/man1  Write all pages";
+
+pub(super) const OFF: &str = with_session!(
+    "\
+Examples:
+  frosty off                     Disarm the session or project here
+  frosty off --session nova-3    Disarm one session"
+);
+
+pub(super) const ON: &str = with_session!(
+    "\
+Examples:
+  frosty on                     Arm the session or project here
+  frosty on --project ~/work    Arm all sessions of a project"
+);
+
+pub(super) const RELEASE: &str = with_session!(
+    "\
+Examples:
+  frosty release nova-3    Release the hold of one session
+  frosty release --fleet   Release the hold of the whole fleet"
+);
+
+pub(super) const STATUS: &str = "\
+Examples:
+  frosty status --watch   Redraw each second
+  frosty status --json    Print one JSON object for a program";
+
+pub(super) const STATUSLINE: &str = "\
+Examples:
+  frosty statusline < session.json
+  \"statusLine\": {\"type\": \"command\", \"command\": \"frosty statusline\"}";
+
+pub(super) const UNINSTALL: &str = "\
+Examples:
+  frosty uninstall --dry-run   Show what would change in this project
+  frosty uninstall --user      Remove the hooks from your own settings";
+
+pub(super) const WAKE: &str = with_session!(
+    "\
+Examples:
+  frosty wake nova-3 --note 'CI is green'   Wake one session
+  frosty wake --topic ci                    Wake all that wait for a topic"
+);
