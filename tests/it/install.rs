@@ -175,7 +175,7 @@ _frosty frosty '{last}' ''; echo \"${{COMPREPLY[*]}}\"; complete -p frosty >&2"
         assert!(String::from_utf8_lossy(&said.stderr).contains("-F _frosty"), "{said:?}");
         String::from_utf8(said.stdout).unwrap().trim().to_owned()
     };
-    assert_eq!(completed("", "ho"), "hook hold");
+    assert_eq!(completed("", "ho"), "hold hook");
     assert_eq!(completed("install", "--k"), "--keep-others");
     let all = completed("", "");
     assert!(all.contains(" doctor ") && !all.contains("announce"), "{all}");

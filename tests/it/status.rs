@@ -429,7 +429,7 @@ fn where_it_only_looks_on_nobody_is_told_to_have_been_stopped() {
     }
     let report = report(&frosty, &[]);
     assert_eq!((&report["mode"], &report["totals"]), (&json!("shadow"), &json!({"guard": 2})));
-    assert!(lines(&frosty, &[])[1].starts_with("SHADOW: "));
+    assert!(lines(&frosty, &[])[1].starts_with("SHADOW MODE: "));
     // Without the mode, no dead engine is shown.
     let enforced = frosty.config(r#"{"stop": {"min_interval": "1h"}}"#);
     assert_eq!(self::report(&enforced, &[])["totals"], json!({"stopped": 2}));

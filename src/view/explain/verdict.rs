@@ -270,7 +270,7 @@ mod tests {
                 Reason::Parked => &["the client wakes the session by itself", "The client wakes it by itself; or type"],
                 Reason::Spread => &["(rule 5, release slot)", "250ms apart", type_on],
                 Reason::Quota => &["(rule 8, quota): stop.quotas is 2 per 1h, of which 2 were used", type_on],
-                Reason::Busy => &["other requests changed what it was decided from", type_on],
+                Reason::Busy => &["other requests changed the state of the decision", type_on],
                 Reason::Superseded => {
                     &["(rule 0, fence): a newer stop, a prompt or the session's end", "No action is needed"]
                 }

@@ -25,7 +25,7 @@ fn none_two_and_twice() {
 
     register(&frosty, "project", &registration(Engine::Continuous));
     register(&frosty, "local", &registration(Engine::Continuous));
-    let twice = ["registered more than once", "asked 2 times", "-> frosty uninstall --local"];
+    let twice = ["registered more than once", "decided 2 times", "-> frosty uninstall --local"];
     doctor(&frosty).shows("FAIL", "hooks", &twice);
 
     register(&frosty, "local", &registration(Engine::Plain));

@@ -51,7 +51,7 @@ fn a_server_that_takes_few_connections() {
     report.shows(
         "warn",
         "connections",
-        &["takes 40;", "engines that wait: 1", "for hooks and commands it needs", &cure],
+        &["allows 40;", "engines that wait: 1", "for hooks and commands it needs", &cure],
     );
     // Pasted into a shell, as a person would.
     let line = report.lines.iter().find(|line| line.starts_with("warn  connections")).unwrap();

@@ -136,7 +136,7 @@ fn every_file_is_as_it_was_after_all_of_it() {
         assert_eq!(own(&file), 7, "{kind}");
         assert!(!String::from_utf8(fs::read(&file).unwrap()).unwrap().contains("--wait"), "{kind}: two engines");
 
-        assert!(done(&run(&frosty, &["uninstall"])).contains("Took 7 hooks out"), "{kind}");
+        assert!(done(&run(&frosty, &["uninstall"])).contains("Removed 7 hooks"), "{kind}");
         assert_eq!(fs::read(&file).unwrap(), before, "{kind}: it is not as it was");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o640, "{kind}");
         assert_eq!((backups(&file).len(), names(&file).len()), (3, 1), "{kind}: {:?}", names(&file));
@@ -212,7 +212,7 @@ fn what_undoes_it_can_be_pasted() {
         let undo = told.lines().find_map(|line| line.strip_prefix("  undo     frosty ")).unwrap();
         let mut pasted = frosty.command_of(Path::new("bash"), &["-c", &format!("{} {undo}", program().display())]);
         pasted.current_dir(frosty.home.path());
-        assert!(done(&feed(pasted, b"")).contains("Took 8 hooks out"), "{undo}");
+        assert!(done(&feed(pasted, b"")).contains("Removed 8 hooks"), "{undo}");
         assert!(!project.join(".claude/settings.json").exists() && !frosty.home.path().join("y").exists());
     }
 }
