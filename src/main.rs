@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use frosty::cmd::{
-    Cli, Command, Failure, announce, check, completions, doctor, explain, hold, install, log, man, out, overview,
-    release, status, statusline, switch, uninstall, wake,
+    Cli, Command, Failure, announce, check, completions, config, doctor, explain, hold, install, log, man, out,
+    overview, release, status, statusline, switch, uninstall, wake,
 };
 use frosty::exit::Exit;
 use frosty::hint::Hint;
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Wake(args) => wake::run(args),
         Command::Hold(args) => hold::run(args),
         Command::Release(args) => release::run(args),
+        Command::Config(args) => config::run(args),
         Command::Completions(args) => {
             completions::run(&args);
             Ok(())

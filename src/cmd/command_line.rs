@@ -10,6 +10,7 @@ use crate::cmd::HookArgs;
 use crate::cmd::announce::AnnounceArgs;
 use crate::cmd::check::CheckArgs;
 use crate::cmd::completions::CompletionsArgs;
+use crate::cmd::config::ConfigArgs;
 use crate::cmd::doctor::DoctorArgs;
 use crate::cmd::examples;
 use crate::cmd::explain::ExplainArgs;
@@ -62,6 +63,7 @@ Look:
 Set up:
   install      Register the hooks in Claude Code's settings
   uninstall    Remove the hooks from Claude Code's settings
+  config       Show, change and check the configuration
   doctor       Check the whole installation, with a command for each cure
   completions  Print the completion script of a shell
   man          Show the man page, or write all pages
@@ -118,6 +120,9 @@ pub enum Command {
     /// Remove the hooks from Claude Code's settings
     #[command(after_help = examples::UNINSTALL)]
     Uninstall(UninstallArgs),
+    /// Show, change and check the configuration
+    #[command(after_help = examples::CONFIG)]
+    Config(ConfigArgs),
     /// Check the whole installation, with a command for each cure
     #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArgs),

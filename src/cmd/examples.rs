@@ -23,6 +23,11 @@ Examples:
   source <(frosty completions bash)          Complete in this shell
   frosty completions fish > ~/.config/fish/completions/frosty.fish";
 
+pub(super) const CONFIG: &str = "\
+Examples:
+  frosty config                             Show each value with its source
+  frosty config set stop.min_interval 30s   Change one value";
+
 pub(super) const DOCTOR: &str = "\
 Examples:
   frosty doctor                   Check the project here

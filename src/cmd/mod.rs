@@ -18,6 +18,7 @@ pub mod announce;
 pub mod check;
 mod command_line;
 pub mod completions;
+pub mod config;
 pub mod doctor;
 mod examples;
 pub mod explain;
@@ -49,6 +50,9 @@ pub enum Failure {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A key is unknown, or a file of the configuration was not changed.
+    #[error(transparent)]
+    ConfigCommand(#[from] config::ConfigCommandError),
     /// A hold was not opened.
     #[error(transparent)]
     Hold(#[from] hold::HoldError),
@@ -115,6 +119,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         let is_usage = match self {
             Self::Config(e) => e.is_of_command_line(),
+            Self::ConfigCommand(e) => e.is_of_command_line(),
             Self::Status(status::StatusError::NoTerminal) | Self::Switch(switch::SwitchError::NoProject { .. }) => true,
             Self::Settings(e) => matches!(e, registration::SettingsError::NoProject { .. }),
             Self::Target(_) | Self::Time(_) | Self::Check(_) => true,
@@ -138,6 +143,7 @@ impl Hint for Failure {
             Self::Settings(e) => e.hint(),
             Self::Target(e) => e.hint(),
             Self::Man(e) => e.hint(),
+            Self::ConfigCommand(e) => e.hint(),
             Self::Time(e) => e.hint(),
         }
     }

@@ -1,44 +1,45 @@
-//! A configuration file: JSON laid over what stands already. A project's file comes with a cloned repository, so it
-//! may only name and tighten.
+//! Reads a configuration file: JSON that overrides the configuration so far.
+//!
+//! A project's file comes with a cloned repository, so it may only set names and tighten limits.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::config::error::ConfigError;
-use crate::config::{Arm, Config, encoded, json, notify};
+use crate::config::{Arm, Config, encoded, json, keys, notify};
 use crate::duration;
 use crate::hint::edit;
 use crate::policy::limits::Backoff;
 use crate::policy::limits::Burst;
 use crate::policy::limits::ClassPolicy;
 use crate::policy::limits::Cooldown;
-use crate::policy::limits::LONGEST;
 use crate::policy::limits::Quota;
 use crate::policy::limits::Spread;
 use crate::secret;
 use crate::text;
 
-/// How far a file is trusted.
+/// The trust in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// The user's own: it may set everything.
+    /// The user's own file: it may set every key.
     Own,
-    /// A project's: `name`, `prompt`, and tighter limits.
+    /// A project's file: it may set `name`, `stop.prompt`, and tighter limits.
     Project,
 }
 
-/// Which way a limit tightens.
+/// The direction in which a limit gets tighter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tighter {
     Larger,
     Smaller,
 }
 
-/// What a continuation prompt may name in braces.
+/// The fields that a continuation prompt may contain, in braces.
 pub const PROMPT_FIELDS: [&str; 6] = ["count", "time", "scope", "rest", "note", "held"];
 
-/// The first word in braces that names no field. Other braces are text.
+/// Returns the first word in braces that is no field. Other braces are text.
 fn unknown_field(prompt: &str) -> Option<&str> {
     let words = prompt.match_indices('{').filter_map(|(at, _)| Some(prompt.get(at + 1..)?.split_once('}')?.0));
     let is_name = |word: &&str| {
@@ -49,12 +50,12 @@ fn unknown_field(prompt: &str) -> Option<&str> {
 }
 
 const MOST_QUOTAS: usize = 8;
-const MS: Duration = Duration::from_millis(1);
 
-/// Lays the JSON text of a file over the configuration.
+/// Applies the JSON text of a file to the configuration.
 ///
 /// # Errors
-/// When it is not JSON, gives a key twice, has an unknown key or an impossible value, or loosens what it may not.
+/// When the text is not JSON, contains a key twice, an unknown key or an impossible value, or loosens a limit of the
+/// user.
 pub fn apply(config: &mut Config, text: &str, file: &str, trust: Trust) -> Result<(), ConfigError> {
     let value = json::read(text, file)?;
     let reader = Reader { file, trust };
@@ -81,7 +82,7 @@ impl Reader<'_> {
                 config.name = self.maybe_text(key, v)?;
                 config.named_by_project = self.trust == Trust::Project;
             }
-            // For editors.
+            // Editors read it; Frosty does not.
             "$schema" => {
                 self.text(key, v)?;
             }
@@ -103,11 +104,9 @@ impl Reader<'_> {
             | "print_wait" | "resume_after" | "spread" | "budget" | "journal_max" | "hold_after_strikes"
                 if self.trust == Trust::Project =>
             {
-                return Err(self.value(
-                    key,
-                    v,
-                    "it only in your own configuration (a project may set name, stop.prompt and tighter limits)",
-                ));
+                let allowed =
+                    "it only in your own configuration (a project may set name, stop.prompt and tighter limits)";
+                return Err(self.value(key, v, allowed));
             }
             "fleet_quotas" => self.quotas(&mut config.policy.fleet_quotas, key, v)?,
             "store" => config.set_store(&self.text(key, v)?, &place(), key)?,
@@ -121,15 +120,13 @@ impl Reader<'_> {
             "notify" => {
                 config.notify = notify::read(v).ok_or_else(|| self.value(key, v, notify::ALLOWED))?;
             }
-            "park_max" => config.park_max = self.duration(key, v, MS, LONGEST)?,
-            "print_wait" => config.print_wait = self.duration(key, v, MS, LONGEST)?,
+            "park_max" => config.park_max = self.duration(key, v, keys::POSITIVE)?,
+            "print_wait" => config.print_wait = self.duration(key, v, keys::POSITIVE)?,
             "spread" => self.spread(&mut config.policy.spread, key, v)?,
-            "resume_after" => config.resume_after = self.duration(key, v, Duration::from_secs(1), LONGEST)?,
-            "budget" => {
-                config.budget = self.duration(key, v, Duration::from_millis(20), Duration::from_secs(1))?;
-            }
-            "journal_max" => config.journal_max = self.whole(key, v, 100, 100_000_000)?,
-            "hold_after_strikes" => config.policy.hold_after_strikes = self.whole(key, v, 0, 1000)?,
+            "resume_after" => config.resume_after = self.duration(key, v, keys::RESUME_AFTER)?,
+            "budget" => config.budget = self.duration(key, v, keys::BUDGET)?,
+            "journal_max" => config.journal_max = self.whole(key, v, keys::JOURNAL_MAX)?,
+            "hold_after_strikes" => config.policy.hold_after_strikes = self.whole(key, v, keys::STRIKES)?,
             _ => {
                 return Err(self.unknown(
                     key,
@@ -143,7 +140,7 @@ impl Reader<'_> {
     fn spread(&self, spread: &mut Spread, key: &str, v: &Value) -> Result<(), ConfigError> {
         for (inner, v) in self.object(key, v)? {
             let dotted = format!("{key}.{inner}");
-            let length = || self.duration(&dotted, v, Duration::ZERO, Duration::from_secs(3600));
+            let length = || self.duration(&dotted, v, keys::SPREAD);
             match inner.as_str() {
                 "step" => spread.step = length()?,
                 "cold" => spread.cold = length()?,
@@ -164,8 +161,9 @@ impl Reader<'_> {
             let dotted = format!("{key}.{inner}");
             match (inner.as_str(), &mut prompt) {
                 ("min_interval", _) => {
-                    let new = self.duration(&dotted, v, Duration::ZERO, LONGEST)?;
-                    // Where the user has no guard, the window is what limits, and a project's guard comes on top of it.
+                    let new = self.duration(&dotted, v, keys::ANY_LENGTH)?;
+                    // Without an interval of the user the window limits admissions. The project's interval is added to
+                    // it.
                     let limits = self.trust == Trust::Project && class.is_limited_by_window() && class.burst.is_some();
                     self.set(&mut class.min_interval, new, Tighter::Larger, &dotted, v)?;
                     class.window_limits = limits;
@@ -199,24 +197,24 @@ impl Reader<'_> {
             *burst = None;
             return Ok(());
         }
-        // Where it was off, any bang window is tighter.
+        // Any burst window is tighter than none.
         let mut new = burst.unwrap_or(Burst { limit: u32::MAX, window: Duration::ZERO });
         for (inner, v) in self.object(key, v)? {
             let dotted = format!("{key}.{inner}");
             match inner.as_str() {
                 "limit" => {
-                    let limit = self.whole(&dotted, v, 1, 1000)?;
+                    let limit = self.whole(&dotted, v, keys::BURST_LIMIT)?;
                     self.set(&mut new.limit, limit, Tighter::Smaller, &dotted, v)?;
                 }
                 "window" => {
-                    let window = self.duration(&dotted, v, MS, LONGEST)?;
+                    let window = self.duration(&dotted, v, keys::POSITIVE)?;
                     self.set(&mut new.window, window, Tighter::Larger, &dotted, v)?;
                 }
                 _ => return Err(self.unknown(&dotted, "limit, window")),
             }
         }
         if new.limit == u32::MAX || new.window.is_zero() {
-            return Err(self.value(key, v, "both limit and window, since no bang window was set before"));
+            return Err(self.value(key, v, "both limit and window, since no burst window was set before"));
         }
         *burst = Some(new);
         Ok(())
@@ -227,11 +225,11 @@ impl Reader<'_> {
             let dotted = format!("{key}.{inner}");
             match inner.as_str() {
                 "jitter" => {
-                    let jitter = self.thousandths(&dotted, v, 0, 1000)?;
+                    let jitter = self.thousandths(&dotted, v, keys::JITTER)?;
                     self.set(&mut cooldown.jitter, jitter, Tighter::Larger, &dotted, v)?;
                 }
                 "calm" => {
-                    let calm = self.duration(&dotted, v, Duration::ZERO, LONGEST)?;
+                    let calm = self.duration(&dotted, v, keys::ANY_LENGTH)?;
                     self.set(&mut cooldown.calm, calm, Tighter::Larger, &dotted, v)?;
                 }
                 _ => {
@@ -247,15 +245,15 @@ impl Reader<'_> {
     fn backoff(&self, backoff: &mut Backoff, inner: &str, key: &str, v: &Value) -> Result<bool, ConfigError> {
         match inner {
             "base" => {
-                let base = self.duration(key, v, MS, LONGEST)?;
+                let base = self.duration(key, v, keys::POSITIVE)?;
                 self.set(&mut backoff.base, base, Tighter::Larger, key, v)?;
             }
             "factor" => {
-                let factor = self.thousandths(key, v, 1000, 100_000)?;
+                let factor = self.thousandths(key, v, keys::FACTOR)?;
                 self.set(&mut backoff.factor, factor, Tighter::Larger, key, v)?;
             }
             "max" => {
-                let max = self.duration(key, v, MS, LONGEST)?;
+                let max = self.duration(key, v, keys::POSITIVE)?;
                 self.set(&mut backoff.max, max, Tighter::Larger, key, v)?;
             }
             _ => return Ok(false),
@@ -263,7 +261,7 @@ impl Reader<'_> {
         Ok(true)
     }
 
-    /// A project's quotas come on top of the user's.
+    /// Reads quotas. A project's quotas are added to the user's.
     fn quotas(&self, quotas: &mut Vec<Quota>, key: &str, v: &Value) -> Result<(), ConfigError> {
         let Some(list) = v.as_array() else {
             return Err(self.value(key, v, "a list such as [{\"limit\": 100, \"per\": \"1h\"}]"));
@@ -276,8 +274,8 @@ impl Reader<'_> {
             for (inner, v) in self.object(&format!("{key}[{i}]"), v)? {
                 let dotted = format!("{key}[{i}].{inner}");
                 match inner.as_str() {
-                    "limit" => limit = Some(self.whole(&dotted, v, 1, 10_000)?),
-                    "per" => per = Some(self.duration(&dotted, v, MS, LONGEST)?),
+                    "limit" => limit = Some(self.whole(&dotted, v, keys::QUOTA_LIMIT)?),
+                    "per" => per = Some(self.duration(&dotted, v, keys::POSITIVE)?),
                     _ => return Err(self.unknown(&dotted, "limit, per")),
                 }
             }
@@ -327,21 +325,23 @@ impl Reader<'_> {
         }
     }
 
-    fn duration(&self, key: &str, v: &Value, least: Duration, most: Duration) -> Result<Duration, ConfigError> {
-        v.as_str().and_then(duration::parse).filter(|d| (least..=most).contains(d)).ok_or_else(|| {
-            let (least, most) = (duration::show(least), duration::show(most));
+    fn duration(&self, key: &str, v: &Value, within: RangeInclusive<Duration>) -> Result<Duration, ConfigError> {
+        v.as_str().and_then(duration::parse).filter(|d| within.contains(d)).ok_or_else(|| {
+            let (least, most) = (duration::show(*within.start()), duration::show(*within.end()));
             let such = if most == "1s" { "\"250ms\"" } else { "\"15s\", \"10m\" or \"1h30m\"" };
             self.value(key, v, &format!("a duration from {least} to {most} such as {such}"))
         })
     }
 
-    fn whole(&self, key: &str, v: &Value, least: u32, most: u32) -> Result<u32, ConfigError> {
-        let n = v.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| (least..=most).contains(n));
+    fn whole(&self, key: &str, v: &Value, within: RangeInclusive<u32>) -> Result<u32, ConfigError> {
+        let n = v.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| within.contains(n));
+        let (least, most) = within.into_inner();
         n.ok_or_else(|| self.value(key, v, &format!("a whole number from {least} to {most}")))
     }
 
-    /// A number with at most three decimals, in thousandths.
-    fn thousandths(&self, key: &str, v: &Value, least: u32, most: u32) -> Result<u32, ConfigError> {
+    /// Reads a number with at most three decimals, in thousandths.
+    fn thousandths(&self, key: &str, v: &Value, within: RangeInclusive<u32>) -> Result<u32, ConfigError> {
+        let (least, most) = within.into_inner();
         let scaled = v.as_f64().map(|f| f * 1000.0).filter(|f| (f - f.round()).abs() < 1e-6);
         let within = scaled.filter(|f| (f64::from(least)..=f64::from(most)).contains(&f.round()));
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds of a u32")]

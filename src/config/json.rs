@@ -1,4 +1,6 @@
-//! JSON as a configuration file holds it: every key once. A parser that keeps the last of two would hide a limit.
+//! Reads the JSON of a configuration file, in which each key occurs once.
+//!
+//! A parser that keeps the last of two equal keys would hide a limit.
 
 use std::fmt;
 
@@ -10,10 +12,10 @@ use crate::config::ConfigError;
 use crate::secret;
 use crate::text;
 
-/// Reads the text of a configuration file. A byte-order mark before it is passed over.
+/// Reads the text of a configuration file. A byte-order mark at its start is skipped.
 ///
 /// # Errors
-/// When it is not JSON, has a comment, or gives a key twice.
+/// When the text is not JSON, has a comment, or contains a key twice.
 pub(crate) fn read(json: &str, file: &str) -> Result<Value, ConfigError> {
     let json = json.strip_prefix('\u{feff}').unwrap_or(json);
     let found = |cause| ConfigError::NotJson { file: file.to_owned(), cause };
@@ -26,7 +28,7 @@ pub(crate) fn read(json: &str, file: &str) -> Result<Value, ConfigError> {
     })
 }
 
-/// A value whose objects have every key once.
+/// A value whose objects contain each key once.
 struct Once(Value);
 
 impl<'de> Deserialize<'de> for Once {

@@ -1,6 +1,8 @@
-//! The configuration layer by layer, for those who look: one that is wrong is left out and told, and the others still count.
+//! Reads the configuration layer by layer, for the commands that show it. A wrong layer is skipped and reported.
 
 use std::path::Path;
+
+use serde_json::{Map, Value};
 
 use crate::config::file::Trust;
 use crate::config::{Config, ConfigError, Flags, origin, same};
@@ -8,35 +10,37 @@ use crate::env::Env;
 use crate::read;
 use crate::text;
 
-/// One layer that is there.
+/// One layer that exists.
 #[derive(Debug)]
 pub struct Layer {
-    /// Which: a file, a variable, or the flags.
+    /// The file, the variable, or the flag.
     pub name: String,
-    /// The keys that a file sets, as far as it can be read.
+    /// The top-level keys of a file that can be read.
     pub keys: Vec<String>,
-    /// What is wrong with it.
+    /// The dotted keys that the layer sets, such as `stop.min_interval`.
+    pub sets: Vec<String>,
+    /// Whether the layer may loosen limits.
+    pub trust: Trust,
+    /// The error in it.
     pub wrong: Option<ConfigError>,
 }
 
-/// The configuration as far as it is right, and every layer that is there, the later one winning.
+/// Returns the configuration of the layers without errors, and every layer that exists. A later layer overrides an
+/// earlier one.
 ///
-/// The same layers in the same order as [`Config::load`] lays them.
+/// The layers and their order are those of [`Config::load`].
 #[must_use]
 pub fn layers(env: &Env, project: Option<&Path>, flags: &Flags) -> (Config, Vec<Layer>) {
     let mut config = Config { state: env.state_dir(), ..Config::default() };
     let mut layers = Vec::new();
-    let mut lay = |config: &mut Config, name: String, keys: Vec<String>, step: &dyn Fn(&mut Config) -> Outcome| {
+    let mut lay = |config: &mut Config, mut layer: Layer, step: &dyn Fn(&mut Config) -> Outcome| {
         let mut tried = config.clone();
-        let wrong = match step(&mut tried) {
+        match step(&mut tried) {
             Ok(false) => return,
-            Ok(true) => {
-                *config = tried;
-                None
-            }
-            Err(e) => Some(e),
-        };
-        layers.push(Layer { name, keys, wrong });
+            Ok(true) => *config = tried,
+            Err(e) => layer.wrong = Some(e),
+        }
+        layers.push(layer);
     };
     let user = env.user_file();
     let file = project.map(|dir| dir.join(".claude/frosty.json"));
@@ -45,17 +49,17 @@ pub fn layers(env: &Env, project: Option<&Path>, flags: &Flags) -> (Config, Vec<
         [(user, Trust::Own, false), (file, Trust::Project, false), (env.config.clone(), Trust::Own, true)]
     {
         if let Some(path) = path {
-            lay(&mut config, text::path(&path), keys(&path), &|c| c.layer(&path, trust, required));
+            lay(&mut config, Layer::of_file(&path, trust), &|c| c.layer(&path, trust, required));
         }
     }
-    for (name, of_one) in one_by_one(env) {
-        lay(&mut config, name.to_owned(), Vec::new(), &|c| c.environment(&of_one).map(|()| true));
+    for (name, key, of_one) in one_by_one(env) {
+        lay(&mut config, Layer::of_one(name, key), &|c| c.environment(&of_one).map(|()| true));
     }
-    for (name, of_one) in flags_one_by_one(flags) {
-        lay(&mut config, name.to_owned(), Vec::new(), &|c| c.flags(&of_one).map(|()| true));
+    for (name, key, of_one) in flags_one_by_one(flags) {
+        lay(&mut config, Layer::of_one(name, key), &|c| c.flags(&of_one).map(|()| true));
     }
     if let Err(e) = origin::check(env, project) {
-        layers.push(Layer { name: "the environment".to_owned(), keys: Vec::new(), wrong: Some(e) });
+        layers.push(Layer { name: "the environment".to_owned(), wrong: Some(e), ..Layer::of_one("", "") });
     }
     config.log_in_by(env);
     (config, layers)
@@ -63,39 +67,58 @@ pub fn layers(env: &Env, project: Option<&Path>, flags: &Flags) -> (Config, Vec<
 
 type Outcome = Result<bool, ConfigError>;
 
-/// The variables that set a key, each alone.
-fn one_by_one(env: &Env) -> Vec<(&'static str, Env)> {
+/// Returns the variables that set a key: the name, the key, and an environment with this variable alone.
+fn one_by_one(env: &Env) -> Vec<(&'static str, &'static str, Env)> {
     let none = Env::default;
     let mut all = vec![
-        ("FROSTY_STORE", env.store.is_some(), Env { store: env.store.clone(), ..none() }),
-        ("FROSTY_FLEET", env.fleet.is_some(), Env { fleet: env.fleet.clone(), ..none() }),
-        ("FROSTY_STREAM", env.stream.is_some(), Env { stream: env.stream.clone(), ..none() }),
-        ("FROSTY_MODE", env.mode.is_some(), Env { mode: env.mode.clone(), ..none() }),
-        ("FROSTY_SCOPE", env.scope.is_some(), Env { scope: env.scope.clone(), ..none() }),
-        ("FROSTY_NAME", env.name.is_some(), Env { name: env.name.clone(), ..none() }),
+        ("FROSTY_STORE", "store", env.store.is_some(), Env { store: env.store.clone(), ..none() }),
+        ("FROSTY_FLEET", "fleet", env.fleet.is_some(), Env { fleet: env.fleet.clone(), ..none() }),
+        ("FROSTY_STREAM", "stream", env.stream.is_some(), Env { stream: env.stream.clone(), ..none() }),
+        ("FROSTY_MODE", "mode", env.mode.is_some(), Env { mode: env.mode.clone(), ..none() }),
+        ("FROSTY_SCOPE", "scope", env.scope.is_some(), Env { scope: env.scope.clone(), ..none() }),
+        ("FROSTY_NAME", "name", env.name.is_some(), Env { name: env.name.clone(), ..none() }),
     ];
-    all.retain(|(_, there, _)| *there);
-    all.into_iter().map(|(name, _, env)| (name, env)).collect()
+    all.retain(|(_, _, is_set, _)| *is_set);
+    all.into_iter().map(|(name, key, _, env)| (name, key, env)).collect()
 }
 
-/// The flags that set a key, each alone.
-fn flags_one_by_one(flags: &Flags) -> Vec<(&'static str, Flags)> {
+/// Returns the flags that set a key: the name, the key, and the flags with this one alone.
+fn flags_one_by_one(flags: &Flags) -> Vec<(&'static str, &'static str, Flags)> {
     let none = Flags::default;
     let mut all = vec![
-        ("--arm", flags.arm.is_some(), Flags { arm: flags.arm.clone(), ..none() }),
-        ("--store", flags.store.is_some(), Flags { store: flags.store.clone(), ..none() }),
-        ("--fleet", flags.fleet.is_some(), Flags { fleet: flags.fleet.clone(), ..none() }),
-        ("--scope", flags.scope.is_some(), Flags { scope: flags.scope.clone(), ..none() }),
+        ("--arm", "arm", flags.arm.is_some(), Flags { arm: flags.arm.clone(), ..none() }),
+        ("--store", "store", flags.store.is_some(), Flags { store: flags.store.clone(), ..none() }),
+        ("--fleet", "fleet", flags.fleet.is_some(), Flags { fleet: flags.fleet.clone(), ..none() }),
+        ("--scope", "scope", flags.scope.is_some(), Flags { scope: flags.scope.clone(), ..none() }),
     ];
-    all.retain(|(_, there, _)| *there);
-    all.into_iter().map(|(name, _, flags)| (name, flags)).collect()
+    all.retain(|(_, _, is_set, _)| *is_set);
+    all.into_iter().map(|(name, key, _, flags)| (name, key, flags)).collect()
 }
 
-fn keys(path: &Path) -> Vec<String> {
-    let json = read::text(path).unwrap_or_default();
-    let json = json.strip_prefix('\u{feff}').unwrap_or(&json);
-    let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json).unwrap_or_default();
-    object.keys().map(|key| text::line(key)).collect()
+impl Layer {
+    fn of_one(name: &str, key: &str) -> Self {
+        Self { name: name.to_owned(), keys: Vec::new(), sets: vec![key.to_owned()], trust: Trust::Own, wrong: None }
+    }
+
+    fn of_file(path: &Path, trust: Trust) -> Self {
+        let json = read::text(path).unwrap_or_default();
+        let json = json.strip_prefix('\u{feff}').unwrap_or(&json);
+        let object = serde_json::from_str::<Map<String, Value>>(json).unwrap_or_default();
+        let mut sets = Vec::new();
+        leaves(&object, "", &mut sets);
+        let keys = object.keys().map(|key| text::line(key)).collect();
+        Self { name: text::path(path), keys, sets, trust, wrong: None }
+    }
+}
+
+/// Collects the dotted keys of the values that are not objects.
+fn leaves(object: &Map<String, Value>, above: &str, all: &mut Vec<String>) {
+    for (key, value) in object {
+        match value {
+            Value::Object(inner) => leaves(inner, &format!("{above}{key}."), all),
+            _ => all.push(format!("{above}{key}")),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +126,7 @@ mod tests {
     use super::*;
     use crate::config::StoreChoice;
 
-    /// What the hooks would use and what is looked at must be the same.
+    /// The hook and the commands must use the same configuration.
     #[test]
     fn as_it_is_loaded() {
         let home = tempfile::TempDir::new().unwrap();
@@ -135,8 +158,9 @@ mod tests {
             ["frosty.json", "frosty.json", "more.json", "FROSTY_STORE", "FROSTY_NAME", "--arm", "--fleet"]
         );
         assert_eq!(all[0].keys, ["fleet", "stop"]);
+        assert_eq!(all[0].sets, ["fleet", "stop.min_interval"]);
 
-        // What is wrong is left out whole, and hides nothing.
+        // A wrong layer is skipped as a whole, and hides no other.
         std::fs::write(project.join(".claude/frosty.json"), r#"{"stop": {"min_interval": "40s"}, "store": "x"}"#)
             .unwrap();
         let env = Env { stream: Some("frosty:x".to_owned()), ..env };

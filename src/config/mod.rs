@@ -1,18 +1,21 @@
-//! The configuration: files, environment and flags resolved into one [`Config`].
+//! Resolves files, environment and flags into one [`Config`].
 //!
-//! Later wins: built-in defaults, the user's file, the project's file (which may only name and tighten), the file of
-//! `FROSTY_CONFIG`, the other `FROSTY_*` variables, the flags.
+//! A later source overrides an earlier one: defaults, the user's file, the project's file (which may only set names and
+//! tighten limits), the file of `FROSTY_CONFIG`, the other `FROSTY_*` variables, the flags.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub mod edit;
 mod error;
 mod file;
 mod json;
+pub mod keys;
 mod layers;
 mod notify;
 pub mod origin;
+mod schema;
 mod server;
 
 use crate::env::Env;
@@ -22,6 +25,7 @@ pub use error::ConfigError;
 pub use file::{PROMPT_FIELDS, Trust, apply};
 pub use layers::{Layer, layers};
 pub use notify::Notify;
+pub use schema::schema;
 pub use server::Server;
 pub(crate) use server::WRITABLE;
 
@@ -30,7 +34,7 @@ use crate::read;
 use crate::secret;
 use crate::text;
 
-/// When a session is armed without having been told.
+/// When a session is armed without `frosty on`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arm {
     /// Always: the registration is the project's own.
@@ -40,7 +44,7 @@ pub enum Arm {
 }
 
 impl Arm {
-    /// The value with this name.
+    /// Returns the value with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
@@ -51,10 +55,10 @@ impl Arm {
     }
 }
 
-/// Which store decides.
+/// The store that decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreChoice {
-    /// The server on port 18000, or the embedded store if there never was one.
+    /// The server on port 18000, or the embedded store if that server was never reached.
     Auto(Server),
     /// The embedded store.
     Embedded,
@@ -62,7 +66,7 @@ pub enum StoreChoice {
     Server(Server),
 }
 
-/// What the flags of `frosty hook` set.
+/// The flags of `frosty hook`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--arm`.
@@ -73,24 +77,24 @@ pub struct Flags {
     pub scope: Option<String>,
     /// `--fleet`.
     pub fleet: Option<String>,
-    /// `--wait`: how long a waiting engine waits; zero is none.
+    /// `--wait`: the longest wait of a waiting engine; zero is none.
     pub wait: Duration,
-    /// `--timeout`: how long the client lets it.
+    /// `--timeout`: the client's limit for that wait.
     pub timeout: Option<Duration>,
     /// `--show-resume`: a waiting engine is registered beside this hook on `SessionStart`.
     pub show_resume: bool,
 }
 
-/// The client's timer overflows past this (2.1.331), and ends the hook at once.
+/// The largest value of the client's timer (2.1.331). With a larger one the client ends the hook at once.
 const LONGEST_TIMEOUT: Duration = Duration::from_millis(0x7fff_ffff);
 
-/// The budget of a verdict. Another one that a file sets is kept however busy the machine is.
+/// The default time limit of a verdict. Any other value is kept on a busy machine too.
 pub const DEFAULT_BUDGET: Duration = Duration::from_millis(250);
 
-/// Everything that is configured, resolved.
+/// The resolved configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Which store decides.
+    /// The store that decides.
     pub store: StoreChoice,
     /// The fleet's name, encoded.
     pub fleet: String,
@@ -98,31 +102,31 @@ pub struct Config {
     pub scope: Option<String>,
     /// The session's name as given, if any.
     pub name: Option<String>,
-    /// Whether a project's file gave it.
+    /// Whether the name is from a project's file.
     pub named_by_project: bool,
     /// The journal's stream.
     pub stream: String,
     /// The continuation prompt, if not the built-in one.
     pub prompt: Option<String>,
-    /// Every limit.
+    /// All limits.
     pub policy: Policy,
-    /// When a session is armed without having been told.
+    /// When a session is armed without `frosty on`.
     pub arm: Arm,
-    /// How long a waiting engine takes a session with a shell or monitor of its own in the background for parked.
+    /// How long a waiting engine treats a session with a shell or monitor of its own in the background as parked.
     pub park_max: Duration,
     /// The longest wait in an unattended session.
     pub print_wait: Duration,
     /// How long a session whose client was killed rests before it resumes by itself.
     pub resume_after: Duration,
-    /// How long a verdict may take.
+    /// The time limit of a verdict.
     pub budget: Duration,
-    /// About how many entries the journal's stream keeps.
+    /// The approximate number of entries that the journal's stream keeps.
     pub journal_max: u32,
-    /// Who is told when something wants a person, or is held.
+    /// The commands that receive notifications.
     pub notify: Vec<Notify>,
-    /// Whether Frosty only looks on: it decides and journals, and stands aside whatever the verdict.
+    /// Whether Frosty decides and writes to the journal, but continues no session (`"mode": "shadow"`).
     pub shadow: bool,
-    /// The state folder, if there can be one.
+    /// The state directory, where the environment determines one.
     pub state: Option<PathBuf>,
 }
 
@@ -154,8 +158,8 @@ impl Config {
     /// Resolves the configuration for a project.
     ///
     /// # Errors
-    /// When a file cannot be read or is wrong, a variable or flag has an impossible value, or a project's settings set a
-    /// variable that only the user may set.
+    /// When a file cannot be read or is wrong, a variable or flag has an impossible value, or a project's settings set
+    /// a variable that is reserved for the user.
     pub fn load(env: &Env, project: Option<&Path>, flags: &Flags) -> Result<Self, ConfigError> {
         origin::check(env, project)?;
         let mut config = Self { state: env.state_dir(), ..Self::default() };
@@ -165,7 +169,7 @@ impl Config {
             None => false,
         };
         if let Some(path) = project.map(|dir| dir.join(".claude/frosty.json")) {
-            // A home folder taken for a project: its file is the user's own.
+            // Where the project is the home directory, its file is the user's.
             let is_user = |user: &PathBuf| has_user && same(user, &path);
             if !user.as_ref().is_some_and(is_user) {
                 config.layer(&path, Trust::Project, false)?;
@@ -180,7 +184,7 @@ impl Config {
         Ok(config)
     }
 
-    /// How a server is logged in to.
+    /// Sets the files that a login to the server needs.
     fn log_in_by(&mut self, env: &Env) {
         if let StoreChoice::Auto(server) | StoreChoice::Server(server) = &mut self.store {
             server.password_file.clone_from(&env.store_password_file);
@@ -188,15 +192,11 @@ impl Config {
         }
     }
 
-    /// Lays a file over the configuration; tells whether there was one.
+    /// Applies a file to the configuration. Returns whether the file exists.
     fn layer(&mut self, path: &Path, trust: Trust, required: bool) -> Result<bool, ConfigError> {
         match read::text(path) {
-            Ok(json) => {
-                let name = text::path(path);
-                let laid = apply(self, &json, &name, trust).and_then(|()| self.check(&name));
-                laid.map(|()| true).map_err(|e| e.in_text(&json))
-            }
-            // A folder that is no folder holds no file either.
+            Ok(json) => self.lay(&json, &text::path(path), trust).map(|()| true),
+            // The parent may be a file instead of a directory.
             Err(e) if !required && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
             Err(e) if required && e.kind() == ErrorKind::NotFound => Err(ConfigError::Unreadable {
                 file: text::path(path),
@@ -205,6 +205,11 @@ impl Config {
             }),
             Err(e) => Err(ConfigError::unreadable(path, &e)),
         }
+    }
+
+    /// Applies the text of a file to the configuration.
+    fn lay(&mut self, json: &str, file: &str, trust: Trust) -> Result<(), ConfigError> {
+        apply(self, json, file, trust).and_then(|()| self.check(file)).map_err(|e| e.in_text(json))
     }
 
     fn environment(&mut self, env: &Env) -> Result<(), ConfigError> {
@@ -271,14 +276,26 @@ impl Config {
         Ok(())
     }
 
-    /// [`Config::check`], for the fuzzers, which lay texts and no files over each other.
+    /// Checks the text of a user's or a project's file as [`Config::load`] would read it.
+    ///
+    /// # Errors
+    /// When it is wrong, or the user's file below a project's is wrong.
+    pub fn check_file(env: &Env, file: &Path, text: &str, trust: Trust) -> Result<(), ConfigError> {
+        let mut config = Self::default();
+        if let (Trust::Project, Some(user)) = (trust, env.user_file()) {
+            config.layer(&user, Trust::Own, false)?;
+        }
+        config.lay(text, &text::path(file), trust)
+    }
+
+    /// [`Config::check`] for the fuzzers, which apply texts instead of files.
     #[cfg(fuzzing)]
     #[doc(hidden)]
     pub fn checked(&self, place: &str) -> Result<(), ConfigError> {
         self.check(place)
     }
 
-    /// What no single key shows to be impossible, after this file was laid over the others.
+    /// Checks the combinations of values after a file was applied.
     fn check(&self, place: &str) -> Result<(), ConfigError> {
         for (name, class) in [("stop", &self.policy.stop), ("compact", &self.policy.compact)] {
             let backoff = class.cooldown.backoff;
@@ -316,7 +333,7 @@ impl Config {
     }
 
     fn set_fleet(&mut self, value: &str, place: &str, key: &str) -> Result<(), ConfigError> {
-        // The names of other files in the state folder.
+        // These are names of other files in the state directory.
         if matches!(value, "arm" | "undecided" | "continue.lock" | "reached.json") {
             return Err(wrong(place, key, value, "a name other than arm, undecided, continue.lock and reached.json"));
         }
@@ -328,7 +345,7 @@ impl Config {
         if value.is_empty() || value.len() > 256 || value.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(wrong(place, key, value, "a key of 1 to 256 bytes without spaces"));
         }
-        // The journal must not overwrite what decides.
+        // The journal must not overwrite the keys of the policy.
         if value.starts_with("frosty:") {
             return Err(wrong(place, key, value, "a key that does not begin with frosty:"));
         }
@@ -346,7 +363,7 @@ impl Config {
     }
 }
 
-/// Encodes a name where it enters.
+/// Encodes a name that was read.
 ///
 /// # Errors
 /// When it is empty or too long.

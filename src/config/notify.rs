@@ -1,4 +1,4 @@
-//! The commands that are told when something wants a person, or everything is held.
+//! Reads the commands that receive notifications (key `notify`).
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use serde_json::Value;
 
 use crate::duration;
 
-/// How long a command may take where nothing else is configured, and at most.
+/// The default and the largest time limit of a command.
 const WITHIN: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// No more of them, of their words, and of a word's bytes.
+/// The largest number of commands, and of bytes in a word.
 const MOST: usize = 16;
 const LONGEST_WORD: usize = 4096;
 
-/// What an entry may be, in words.
+/// Describes the accepted values.
 pub(crate) const ALLOWED: &str = "a list of at most 16 commands, each a text for the shell, a list of words, or \
 {\"command\": …, \"timeout\": \"10s\"}";
 
-/// A command that is fed what happened, as one JSON object on its input.
+/// A command that receives each notification as one JSON object on its standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notify {
     /// The program and its arguments.
     pub argv: Vec<String>,
-    /// How long it may take before it is killed, up to a minute.
+    /// The time after which it is killed, up to a minute.
     pub within: Duration,
 }
 
-/// Reads the value of the key `notify`; `None` for what is impossible.
+/// Reads the value of the key `notify`. Returns `None` for an impossible value.
 pub(crate) fn read(v: &Value) -> Option<Vec<Notify>> {
     let list = v.as_array().filter(|list| list.len() <= MOST)?;
     list.iter().map(one).collect()

@@ -1,9 +1,11 @@
-//! Where a variable comes from. The client passes the `env` blocks of its settings files on to its hooks, so a variable may
-//! be a project's word. What a cloned repository or an agent that edits files can write must not loosen a limit.
+//! Checks the origin of the environment variables.
 //!
-//! The client's own first environment (`/proc/<CLAUDE_PID>/environ`) holds what a shell gave it, and no settings file changes
-//! that. A value that stands neither there nor in the user's or the machine's settings is refused: a settings file that set it
-//! may have been changed since, and the client keeps such a value (2.1.331).
+//! The client passes the `env` blocks of its settings files on to its hooks, so a variable may be set by a project. A
+//! cloned repository, or an agent that edits files, must not loosen a limit.
+//!
+//! The client's own first environment (`/proc/<CLAUDE_PID>/environ`) contains the values from its shell, and no
+//! settings file changes it. A value that is neither there nor in the user's or the machine's settings is refused. A
+//! settings file that set it may have been changed since, and the client keeps such a value (2.1.331).
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -22,14 +24,14 @@ use crate::text;
 /// Refuses a guarded variable that a project's settings set.
 ///
 /// # Errors
-/// When one does, or when the client's own environment shows that some settings file did which is not the user's.
+/// When one does, or when the client's own environment shows that a settings file other than the user's did.
 #[inline]
 pub(crate) fn check(env: &Env, project: Option<&Path>) -> Result<(), ConfigError> {
     if is_plain(env) { Ok(()) } else { look(env, project.or(env.claude_project_dir.as_deref())) }
 }
 
-/// Whether nothing is set that could loosen. The client itself takes no `HOME` from a project's settings (2.1.331), so `HOME`
-/// is compared only where another variable gives a reason to look.
+/// Returns whether no variable is set that could loosen a limit. The client ignores `HOME` in a project's settings
+/// (2.1.331), so `HOME` is compared only where another variable gives a reason.
 fn is_plain(env: &Env) -> bool {
     !names_more_than_a_pane(env) && env.tmux.is_none() && env.tmux_pane.is_none()
 }
@@ -39,7 +41,7 @@ fn names_more_than_a_pane(env: &Env) -> bool {
     GUARDED.iter().filter(not_a_pane).any(|name| env.guarded(name).is_some_and(|value| loosens(name, &value)))
 }
 
-/// Whether a project could gain by this value: it may switch Frosty off, and its sessions.
+/// Returns whether a project could loosen a limit by this value. It may switch off Frosty and its own sessions.
 fn loosens(name: &str, value: &str) -> bool {
     match name {
         "FROSTY_ON" => value != "0",
@@ -48,7 +50,7 @@ fn loosens(name: &str, value: &str) -> bool {
     }
 }
 
-/// The guarded variables whose origin cannot be known: inside a client, where its first environment is not known.
+/// Returns the guarded variables of unknown origin: those in a client whose first environment cannot be read.
 #[must_use]
 pub fn unknown(env: &Env) -> Vec<&'static str> {
     if env.claude_session_id.is_none() || first_environment(env).is_some() {
@@ -58,7 +60,7 @@ pub fn unknown(env: &Env) -> Vec<&'static str> {
     GUARDED.iter().copied().filter(is_set).collect()
 }
 
-/// Whether a project's settings may set the variable so.
+/// Returns whether a project's settings may set the variable to this value.
 #[must_use]
 pub fn is_allowed(name: &str, value: &str) -> bool {
     !GUARDED.contains(&name) || !loosens(name, value)
@@ -69,11 +71,11 @@ pub fn is_allowed(name: &str, value: &str) -> bool {
 fn look(env: &Env, project: Option<&Path>) -> Result<(), ConfigError> {
     let first = first_environment(env);
     let changed = first.as_ref().map(|first| changed(env, first)).unwrap_or_default();
-    // A pane that the client was started in: nothing to ask the files for.
+    // Only the pane is set, and the client was started in it: the files need not be read.
     if first.is_some() && changed.is_empty() && !names_more_than_a_pane(env) {
         return Ok(());
     }
-    // Read only where there is something to ask them for.
+    // The files are read only where a value needs them.
     let trusted = OnceCell::new();
     let is_trusted = |name: &str, value: &str| {
         let files = trusted.get_or_init(|| self::trusted(env, first.as_deref(), project));
@@ -112,14 +114,14 @@ fn refused(place: &str, key: &str, found: &str, cure: &str) -> ConfigError {
 const ALLOWED: &str =
     "it only from your shell or your own settings (a project may set FROSTY_NAME, FROSTY_ON=0 and FROSTY_DISABLE=1)";
 
-/// The guarded variables whose value is not the one that the client was started with.
+/// Returns the guarded variables whose value differs from the client's first environment.
 fn changed(env: &Env, first: &[(String, String)]) -> Vec<&'static str> {
     let before = |name: &str| first.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
     let differs = |name: &&'static str| {
         let now = env.guarded(name);
         match (&now, before(name)) {
             (Some(now), before) => loosens(name, now) && **now != *before.unwrap_or_default(),
-            // The client takes a pane away from its background sessions.
+            // The client removes the pane from the environment of its background sessions.
             (None, Some(before)) => !before.is_empty() && !name.starts_with("TMUX"),
             (None, None) => false,
         }
@@ -127,7 +129,7 @@ fn changed(env: &Env, first: &[(String, String)]) -> Vec<&'static str> {
     GUARDED.iter().copied().filter(differs).collect()
 }
 
-/// The guarded variables that the client process was started with; `None` where that cannot be known.
+/// Returns the guarded variables of the client's first environment, or `None` where it cannot be read.
 fn first_environment(env: &Env) -> Option<Vec<(String, String)>> {
     let pid: u32 = env.claude_pid.as_ref()?.parse().ok()?;
     let bytes = read::of_kernel(&PathBuf::from(format!("/proc/{pid}/environ"))).ok()?;
@@ -141,19 +143,20 @@ fn first_environment(env: &Env) -> Option<Vec<(String, String)>> {
     is_passed_on(env, &first).then_some(first)
 }
 
-/// Whether this process's environment came from that one. The client takes no `HOME` from a project's settings (2.1.331), so
-/// another `HOME` means that `CLAUDE_PID` names a process that is not the client, such as a script's shell.
+/// Returns whether this process inherited that environment. The client ignores `HOME` in a project's settings
+/// (2.1.331), so another `HOME` means that `CLAUDE_PID` is the id of a process other than the client, such as a
+/// script's shell.
 fn is_passed_on(env: &Env, first: &[(String, String)]) -> bool {
     let home = first.iter().find(|(name, _)| name == "HOME").map(|(_, value)| value.as_str());
     env.guarded("HOME").as_deref() == home
 }
 
-/// Whether `CLAUDE_PID` is among the processes that started this one: in another process namespace it is some other process.
+/// Returns whether `CLAUDE_PID` is a parent of this process. In another process namespace it is an unrelated process.
 fn is_own_client(env: &Env) -> bool {
     let parent = |pid: &str| {
         let stat = read::of_kernel(&PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
         let stat = String::from_utf8_lossy(&stat).into_owned();
-        // The second field is a name in parentheses that may hold spaces; the parent is the fourth.
+        // The second field is a name in parentheses that may contain spaces. The parent is the fourth field.
         stat.rsplit_once(')')?.1.split_whitespace().nth(1).map(str::to_owned)
     };
     let mut above = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
@@ -167,10 +170,10 @@ fn is_own_client(env: &Env) -> bool {
     false
 }
 
-/// A hook is its client's child, or that of a shell or a wrapper of it.
+/// The largest number of processes between a hook and its client: a hook may run in a shell or a wrapper.
 const DEEPEST: usize = 16;
 
-/// A settings file, as far as it matters here.
+/// A settings file as text and as JSON.
 struct Settings {
     path: PathBuf,
     text: String,
@@ -185,7 +188,7 @@ impl Settings {
         Some(Self { path, text, value })
     }
 
-    /// A variable as the client passes it on.
+    /// Returns a variable of the `env` block as the client passes it on.
     fn variable(&self, name: &str) -> Option<String> {
         match self.value.get("env")?.get(name)? {
             Value::String(text) => Some(text.clone()),
@@ -193,21 +196,21 @@ impl Settings {
         }
     }
 
-    /// Whether the file sets the variable so, under `env` or before the program of a hook.
+    /// Returns whether the file sets the variable to this value, in its `env` block or before the program of a hook.
     fn sets(&self, name: &str, value: &str) -> bool {
         self.variable(name).as_deref() == Some(value) || self.text.contains(&format!("{name}={value}"))
     }
 }
 
-/// The project's two settings files. Where the project is the home folder, the first is the user's, and trusted as that.
+/// Reads the project's two settings files. Where the project is the home directory, the first is the user's and
+/// trusted.
 fn projects(project: Option<&Path>) -> impl Iterator<Item = Settings> {
     let folder = project.map(|project| project.join(".claude"));
     let files = ["settings.json", "settings.local.json"].into_iter();
     files.filter_map(move |name| Settings::read(folder.as_ref()?.join(name)))
 }
 
-/// The user's and the machine's settings files. The user's lie where the client looked for them: where the variables of its
-/// first environment lead.
+/// Reads the user's and the machine's settings files. The user's are where the client's first environment locates them.
 fn trusted(env: &Env, first: Option<&[(String, String)]>, project: Option<&Path>) -> Vec<Settings> {
     let own = match first {
         None => env.clone(),

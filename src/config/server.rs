@@ -1,4 +1,4 @@
-//! A Redis-protocol server's address, as a URL gives it. Its password is kept out of every text that is shown.
+//! Reads the address of a Redis-protocol server from a URL, and keeps its password out of every shown text.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
@@ -14,28 +14,29 @@ use crate::secret;
 /// A server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Its name or address.
+    /// The host name or address.
     pub host: String,
-    /// Its port.
+    /// The port.
     pub port: u16,
     /// The database selected after connecting.
     pub database: i64,
     /// The user to log in as, if any.
     pub username: Option<String>,
-    /// A file that holds the password.
+    /// A file that contains the password.
     pub password_file: Option<PathBuf>,
-    /// Whether TLS is spoken to it (`rediss://`).
+    /// Whether the connection uses TLS (`rediss://`).
     pub tls: bool,
-    /// A file with the certificates of who may have signed the server's, instead of the web's authorities.
+    /// A file with the authorities' certificates that the server's certificate is checked against, instead of the
+    /// web's.
     pub ca_file: Option<PathBuf>,
-    /// The URL without user and password, to be shown.
+    /// The URL without user and password, for output.
     pub shown: String,
     password: Option<String>,
-    /// What the file held when it was last needed.
+    /// The content of the password file at its last use.
     used: Used,
 }
 
-/// Two servers are the same whichever of them was logged in to.
+/// The last used password. It does not count in comparisons of two servers.
 #[derive(Clone, Default)]
 struct Used(OnceLock<String>);
 
@@ -48,7 +49,7 @@ impl PartialEq for Used {
 impl Eq for Used {}
 
 impl Default for Server {
-    /// Dragonfly where this product's users run it: port 18000 of this machine.
+    /// Returns the server on port 18000 of this machine, the usual place of Dragonfly.
     fn default() -> Self {
         Self {
             host: "127.0.0.1".to_owned(),
@@ -72,23 +73,22 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Reads `redis://[user:password@]host[:port][/database]`, and `rediss://` in builds that speak TLS.
+    /// Reads `redis://[user:password@]host[:port][/database]`, and `rediss://` in builds with TLS.
     ///
     /// # Errors
-    /// What was found (without its password) and what is allowed.
+    /// The found value (without its password) and the allowed values.
     pub fn parse(url: &str) -> Result<Self, (String, &'static str)> {
         const ALLOWED: &str =
             "auto, embedded, or redis://[user:password@]host[:port][/database] with a port from 1 to 65535";
         const WRITTEN: &str = "redis://[user:password@]host[:port][/database] with every / ? # @ and % of the password written \
 as %2F %3F %23 %40 %25, or the password in a file (FROSTY_STORE_PASSWORD_FILE)";
         let found = || secret::url(url);
-        const NO_TLS: &str =
-            "redis://… (this build speaks no TLS; one that does: cargo build --release --features tls)";
+        const NO_TLS: &str = "redis://… (this build has no TLS; one that has it: cargo build --release --features tls)";
         let tls = url.starts_with("rediss://");
         if tls && !cfg!(feature = "tls") {
             return Err((found(), NO_TLS));
         }
-        // The redis crate, which only reads the URL here, was built without TLS.
+        // The redis crate, which only parses the URL here, was built without TLS.
         let plain = url.replacen("rediss://", "redis://", 1);
         let Some((authority, _)) = plain.strip_prefix("redis://").map(|rest| {
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -96,7 +96,7 @@ as %2F %3F %23 %40 %25, or the password in a file (FROSTY_STORE_PASSWORD_FILE)";
         }) else {
             return Err((found(), ALLOWED));
         };
-        // A raw `/`, `?` or `#` in the password ends the host, and what comes of that is another server.
+        // A raw `/`, `?` or `#` in the password would end the host, and the result would be another server.
         let hex = |part: &str| part.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
         if url.split('%').skip(1).any(|part| !hex(part)) {
             return Err((found(), WRITTEN));
@@ -108,7 +108,7 @@ as %2F %3F %23 %40 %25, or the password in a file (FROSTY_STORE_PASSWORD_FILE)";
         let ConnectionAddr::Tcp(host, port) = info.addr().clone() else {
             return Err((found(), ALLOWED));
         };
-        // It is shown in commands to be pasted.
+        // The host is part of commands that a user pastes.
         if host.chars().any(|c| !c.is_ascii_alphanumeric() && !"._-:%".contains(c)) {
             return Err((found(), ALLOWED));
         }
@@ -130,10 +130,10 @@ as %2F %3F %23 %40 %25, or the password in a file (FROSTY_STORE_PASSWORD_FILE)";
         })
     }
 
-    /// The password: the file's, if one is named, else the URL's.
+    /// Returns the password: from the file where one is set, else from the URL.
     ///
     /// # Errors
-    /// When the file cannot be read, holds none, or is one that others may write.
+    /// When the file cannot be read, is empty, or is writable by other users.
     pub fn password(&self) -> io::Result<Option<String>> {
         let Some(path) = &self.password_file else { return Ok(self.password.clone()) };
         let password = password_in(path)?;
@@ -141,13 +141,13 @@ as %2F %3F %23 %40 %25, or the password in a file (FROSTY_STORE_PASSWORD_FILE)";
         Ok(Some(password))
     }
 
-    /// The text without the password, wherever it was had from: a server may repeat what it was told.
+    /// Returns the text without the password of any source: a server may repeat its input.
     #[must_use]
     pub fn masked(&self, text: &str) -> String {
         let text = secret::without(text, self.password.as_deref().unwrap_or_default());
         let text = secret::without(&text, self.used.0.get().map_or("", String::as_str));
         match self.password_file.as_deref().map(password_in) {
-            // It may have been changed since.
+            // The file may have changed since its last use.
             Some(Ok(now)) => secret::without(&text, &now),
             _ => text,
         }
@@ -168,13 +168,13 @@ fn password_in(path: &Path) -> io::Result<String> {
         return invalid("it is longer than a password can be");
     }
     let mut text = String::new();
-    // Of one that is no text nothing is told, not even where.
+    // The error for a file that is not text must not reveal its content.
     file.take(LONGEST).read_to_string(&mut text)?;
     let password = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end_matches(['\r', '\n']);
     if password.is_empty() { invalid("it is empty") } else { Ok(password.to_owned()) }
 }
 
-/// A server takes none that is longer.
+/// The longest password that a server accepts.
 const LONGEST: u64 = 16 * 1024;
-/// What is wrong with a password file that others may write.
+/// The error for a password file that other users may write.
 pub(crate) const WRITABLE: &str = "others than its owner may write it";

@@ -59,6 +59,12 @@ pub fn examine(env: &Env, project: &Path, place: &Flags) -> Vec<Check> {
     checks
 }
 
+/// Returns the flags of the engine that is registered for a project.
+#[must_use]
+pub fn registered_flags(env: &Env, project: &Path) -> Flags {
+    as_registered(&Registered::read(env, project), &Flags::default())
+}
+
 /// Returns the flags of the registered engine, overridden by those of this command line.
 fn as_registered(registered: &Registered, place: &Flags) -> Flags {
     let engines = registered.engines();

@@ -9,7 +9,7 @@ use frosty::config::{Config, Flags, StoreChoice, Trust, apply};
 use frosty::env::Env;
 use frosty::hint::Problem;
 
-/// The whole configuration as the documentation shows it.
+/// All defaults as one file.
 const FULL: &str = r#"{
   "store": "auto", "fleet": "default", "scope": null, "name": null, "stream": "torch.continuous.ops",
   "stop":      { "min_interval": "15s", "burst": {"limit": 3, "window": "20s"},
@@ -259,7 +259,7 @@ fn in_the_hook_every_fault_is_bad_config_and_exit_0() {
     Frosty::embedded().hook(&stop(&long)).stands_down_saying(&["bad_config", "session_id", "128"]);
 }
 
-/// A cloned repository may hold anything at that place.
+/// A cloned repository may contain any kind of file at that path.
 #[test]
 fn what_is_no_regular_file_is_told_and_not_waited_for() {
     for make in ["mkfifo \"$0\"", "ln -s /dev/zero \"$0\"", "head -c 2000000 /dev/zero > \"$0\""] {

@@ -15,7 +15,7 @@ fn started(frosty: Frosty) -> Frosty {
 }
 
 /// Every command that prints, as it prints something.
-const PRINTING: [&[&str]; 16] = [
+const PRINTING: [&[&str]; 18] = [
     &["status"],
     &["status", "--json"],
     &["log"],
@@ -28,6 +28,8 @@ const PRINTING: [&[&str]; 16] = [
     &["wake", "a"],
     &["man"],
     &["completions", "bash"],
+    &["config"],
+    &["config", "schema"],
     &["install", "--dry-run"],
     &["--help"],
     &["--version"],

@@ -11,6 +11,7 @@ mod acl;
 mod arming;
 mod concurrency;
 mod config;
+mod config_cmd;
 mod config_origin;
 mod doctor;
 mod embedded;

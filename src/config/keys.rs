@@ -1,0 +1,436 @@
+//! The table of the configuration keys: type, bounds, default, writer and meaning of each.
+//!
+//! The parser takes its bounds from here. The table itself is for `frosty config` and the reference page: the hook
+//! binary uses the bounds and never the table, so its text is not linked there.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::config::{Arm, Config, Notify, StoreChoice};
+use crate::duration;
+use crate::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota, Spread};
+use crate::secret;
+
+const MS: Duration = Duration::from_millis(1);
+pub(crate) const ANY_LENGTH: RangeInclusive<Duration> = Duration::ZERO..=LONGEST;
+pub(crate) const POSITIVE: RangeInclusive<Duration> = MS..=LONGEST;
+pub(crate) const RESUME_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=LONGEST;
+pub(crate) const SPREAD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+pub(crate) const BUDGET: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(1);
+pub(crate) const JOURNAL_MAX: RangeInclusive<u32> = 100..=100_000_000;
+pub(crate) const STRIKES: RangeInclusive<u32> = 0..=1000;
+pub(crate) const BURST_LIMIT: RangeInclusive<u32> = 1..=1000;
+pub(crate) const QUOTA_LIMIT: RangeInclusive<u32> = 1..=10_000;
+/// In thousandths.
+pub(crate) const FACTOR: RangeInclusive<u32> = 1000..=100_000;
+/// In thousandths.
+pub(crate) const JITTER: RangeInclusive<u32> = 0..=1000;
+
+/// The type of a key's value.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// A text, or null for none.
+    OptionalText,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A duration such as `15s` within these bounds.
+    Duration(RangeInclusive<Duration>),
+    /// A whole number within these bounds.
+    Whole(RangeInclusive<u32>),
+    /// A number with at most three decimals; the bounds are in thousandths.
+    Decimal(RangeInclusive<u32>),
+    /// A list of `{"limit": 100, "per": "1h"}`.
+    Quotas,
+    /// A list of commands.
+    Commands,
+    /// An object of the keys below it; null switches it off.
+    Group,
+}
+
+/// What a project's file may do with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByProject {
+    /// Nothing: the key belongs to the user.
+    No,
+    /// Set it.
+    Yes,
+    /// Set a value that is not smaller than the user's.
+    Larger,
+    /// Set a value that is not larger than the user's.
+    Smaller,
+    /// Add entries to the user's.
+    Adds,
+}
+
+/// One key of the configuration.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// The dotted name.
+    pub name: &'static str,
+    /// The type of the value.
+    pub kind: Kind,
+    /// The default, as JSON.
+    pub default: &'static str,
+    /// What a project's file may do with it.
+    pub by_project: ByProject,
+    /// The environment variable that sets it.
+    pub variable: Option<&'static str>,
+    /// The flag of `frosty hook` that sets it.
+    pub flag: Option<&'static str>,
+    /// The meaning, as a sentence.
+    pub about: &'static str,
+}
+
+impl Key {
+    const fn new(name: &'static str, kind: Kind, default: &'static str, by: ByProject, about: &'static str) -> Self {
+        Self { name, kind, default, by_project: by, variable: None, flag: None, about }
+    }
+
+    const fn from_variable(mut self, variable: &'static str) -> Self {
+        self.variable = Some(variable);
+        self
+    }
+
+    const fn from_flag(mut self, flag: &'static str) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+
+    /// Describes the values that the key accepts.
+    #[must_use]
+    pub fn values(&self) -> String {
+        match &self.kind {
+            Kind::Text => "text".to_owned(),
+            Kind::OptionalText => "text or `null`".to_owned(),
+            Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
+            Kind::Duration(within) => {
+                format!("duration, {} to {}", duration::show(*within.start()), duration::show(*within.end()))
+            }
+            Kind::Whole(within) => format!("whole number, {} to {}", within.start(), within.end()),
+            Kind::Decimal(within) => format!("number, {} to {}", decimal(*within.start()), decimal(*within.end())),
+            Kind::Quotas => "list of quotas, at most 8".to_owned(),
+            Kind::Commands => "list of commands, at most 16".to_owned(),
+            Kind::Group => "object or `null`".to_owned(),
+        }
+    }
+}
+
+pub(super) fn decimal(thousandths: u32) -> Value {
+    if thousandths.is_multiple_of(1000) {
+        (thousandths / 1000).into()
+    } else {
+        (f64::from(thousandths) / 1000.0).into()
+    }
+}
+
+/// Returns the configuration as JSON, without passwords: the values of [`KEYS`] as nested objects.
+#[must_use]
+pub fn values(config: &Config) -> Value {
+    // Each field is named, so that a new one cannot be forgotten here.
+    let Config {
+        store,
+        fleet,
+        scope,
+        name,
+        named_by_project: _,
+        stream,
+        prompt,
+        policy,
+        arm,
+        park_max,
+        print_wait,
+        resume_after,
+        budget,
+        journal_max,
+        notify,
+        shadow,
+        state: _,
+    } = config;
+    let Policy { stop, compact, api_error, fleet_quotas, hold_after_strikes, spread: Spread { step, cold } } = policy;
+    let mut stop_keys = class(stop);
+    stop_keys.insert("quotas".to_owned(), quotas(&stop.quotas));
+    stop_keys.insert("prompt".to_owned(), json!(prompt));
+    json!({
+        "store": match store {
+            StoreChoice::Auto(_) => "auto",
+            StoreChoice::Embedded => "embedded",
+            StoreChoice::Server(server) => &server.shown,
+        },
+        "fleet": fleet, "scope": scope, "name": name, "stream": stream,
+        "stop": stop_keys, "compact": class(compact), "api_error": backoff(*api_error),
+        "fleet_quotas": quotas(fleet_quotas), "hold_after_strikes": hold_after_strikes,
+        "spread": {"step": duration::show(*step), "cold": duration::show(*cold)},
+        "arm": match arm { Arm::Always => "always", Arm::Manual => "manual" },
+        "mode": if *shadow { "shadow" } else { "enforce" },
+        "park_max": duration::show(*park_max), "print_wait": duration::show(*print_wait),
+        "resume_after": duration::show(*resume_after), "budget": duration::show(*budget),
+        "journal_max": journal_max, "notify": notify.iter().map(command).collect::<Vec<_>>(),
+    })
+}
+
+fn class(class: &ClassPolicy) -> Map<String, Value> {
+    let ClassPolicy { min_interval, burst, window_limits: _, cooldown, quotas: _ } = class;
+    let Cooldown { backoff: of, jitter, calm } = cooldown;
+    let mut cooldown = backoff(*of);
+    cooldown["jitter"] = decimal(*jitter);
+    cooldown["calm"] = duration::show(*calm).into();
+    let burst = burst.map(|Burst { limit, window }| json!({"limit": limit, "window": duration::show(window)}));
+    let keys = [
+        ("min_interval", duration::show(*min_interval).into()),
+        ("burst", burst.unwrap_or_default()),
+        ("cooldown", cooldown),
+    ];
+    keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn backoff(backoff: Backoff) -> Value {
+    let Backoff { base, factor, max } = backoff;
+    json!({"base": duration::show(base), "factor": decimal(factor), "max": duration::show(max)})
+}
+
+fn quotas(quotas: &[Quota]) -> Value {
+    quotas.iter().map(|Quota { limit, per }| json!({"limit": limit, "per": duration::show(*per)})).collect()
+}
+
+fn command(notify: &Notify) -> Value {
+    let Notify { argv, within } = notify;
+    let shown = match argv.as_slice() {
+        [shell, flag, line] if shell == "/bin/sh" && flag == "-c" => secret::command([line.as_str()]),
+        words => secret::command(words.iter().map(String::as_str)),
+    };
+    json!({"command": shown, "timeout": duration::show(*within)})
+}
+
+use ByProject::{Adds, Larger, No, Smaller, Yes};
+
+/// Every key, in the order of the reference page.
+pub const KEYS: &[Key] = &[
+    Key::new(
+        "store",
+        Kind::Text,
+        r#""auto""#,
+        No,
+        "The store: `auto`, `embedded`, or `redis://[user:password@]host[:port][/database]`.",
+    )
+    .from_variable("FROSTY_STORE")
+    .from_flag("--store"),
+    Key::new("fleet", Kind::Text, r#""default""#, No, "The fleet: all scopes that share one API key.")
+        .from_variable("FROSTY_FLEET")
+        .from_flag("--fleet"),
+    Key::new(
+        "scope",
+        Kind::OptionalText,
+        "null",
+        No,
+        "The scope that the limits apply to; `null` is the tmux pane, else the session.",
+    )
+    .from_variable("FROSTY_SCOPE")
+    .from_flag("--scope"),
+    Key::new("name", Kind::OptionalText, "null", Yes, "The name that the session is shown by.")
+        .from_variable("FROSTY_NAME"),
+    Key::new(
+        "arm",
+        Kind::Choice(&["always", "manual"]),
+        r#""always""#,
+        No,
+        "When a session is armed without `frosty on`: `manual` requires `frosty on` or `FROSTY_ON=1`.",
+    )
+    .from_flag("--arm"),
+    Key::new(
+        "mode",
+        Kind::Choice(&["enforce", "shadow"]),
+        r#""enforce""#,
+        No,
+        "`shadow` decides and writes to the journal, and continues no session.",
+    )
+    .from_variable("FROSTY_MODE"),
+    Key::new(
+        "stop.min_interval",
+        Kind::Duration(ANY_LENGTH),
+        r#""15s""#,
+        Larger,
+        "The minimum interval between two admissions of a scope; `0s` switches it off.",
+    ),
+    Key::new("stop.burst", Kind::Group, "", Smaller, "The burst window; `null` switches it and its cooldown off."),
+    Key::new(
+        "stop.burst.limit",
+        Kind::Whole(BURST_LIMIT),
+        "3",
+        Smaller,
+        "The number of attempts in the window that trips a cooldown. It is at least 2 while `min_interval` is `0s`.",
+    ),
+    Key::new("stop.burst.window", Kind::Duration(POSITIVE), r#""20s""#, Larger, "The length of the burst window."),
+    Key::new(
+        "stop.cooldown.base",
+        Kind::Duration(POSITIVE),
+        r#""1m""#,
+        Larger,
+        "The length of the first cooldown. It is at most `max`.",
+    ),
+    Key::new(
+        "stop.cooldown.factor",
+        Kind::Decimal(FACTOR),
+        "2",
+        Larger,
+        "The growth of the cooldown from one trip to the next.",
+    ),
+    Key::new("stop.cooldown.max", Kind::Duration(POSITIVE), r#""15m""#, Larger, "The longest cooldown."),
+    Key::new(
+        "stop.cooldown.jitter",
+        Kind::Decimal(JITTER),
+        "0.2",
+        Larger,
+        "The largest random lengthening of a cooldown, as a share of its length.",
+    ),
+    Key::new(
+        "stop.cooldown.calm",
+        Kind::Duration(ANY_LENGTH),
+        r#""10m""#,
+        Larger,
+        "The time after a cooldown after which its strikes are forgotten.",
+    ),
+    Key::new(
+        "stop.quotas",
+        Kind::Quotas,
+        "[]",
+        Adds,
+        r#"The quotas of a scope, such as `[{"limit": 100, "per": "1h"}]`."#,
+    ),
+    Key::new(
+        "stop.prompt",
+        Kind::OptionalText,
+        "null",
+        Yes,
+        "The continuation prompt, at most 10,000 characters; `null` is the built-in one.",
+    ),
+    Key::new(
+        "compact.min_interval",
+        Kind::Duration(ANY_LENGTH),
+        r#""0s""#,
+        Larger,
+        "The minimum interval between two automatic compactions; `0s` switches it off.",
+    ),
+    Key::new(
+        "compact.burst",
+        Kind::Group,
+        "",
+        Smaller,
+        "The burst window of compactions; `null` switches it and its cooldown off.",
+    ),
+    Key::new(
+        "compact.burst.limit",
+        Kind::Whole(BURST_LIMIT),
+        "4",
+        Smaller,
+        "The number of compactions in the window that trips a cooldown. It is at least 2 while `min_interval` is `0s`.",
+    ),
+    Key::new("compact.burst.window", Kind::Duration(POSITIVE), r#""10m""#, Larger, "The length of the burst window."),
+    Key::new(
+        "compact.cooldown.base",
+        Kind::Duration(POSITIVE),
+        r#""10m""#,
+        Larger,
+        "The length of the first cooldown. It is at most `max`.",
+    ),
+    Key::new(
+        "compact.cooldown.factor",
+        Kind::Decimal(FACTOR),
+        "2",
+        Larger,
+        "The growth of the cooldown from one trip to the next.",
+    ),
+    Key::new("compact.cooldown.max", Kind::Duration(POSITIVE), r#""1h""#, Larger, "The longest cooldown."),
+    Key::new(
+        "compact.cooldown.jitter",
+        Kind::Decimal(JITTER),
+        "0.2",
+        Larger,
+        "The largest random lengthening of a cooldown, as a share of its length.",
+    ),
+    Key::new(
+        "compact.cooldown.calm",
+        Kind::Duration(ANY_LENGTH),
+        r#""10m""#,
+        Larger,
+        "The time after a cooldown after which its strikes are forgotten.",
+    ),
+    Key::new(
+        "api_error.base",
+        Kind::Duration(POSITIVE),
+        r#""1m""#,
+        Larger,
+        "The first cooldown after an API error. It is at most `max`.",
+    ),
+    Key::new(
+        "api_error.factor",
+        Kind::Decimal(FACTOR),
+        "2",
+        Larger,
+        "The growth of the cooldown from one API error to the next.",
+    ),
+    Key::new("api_error.max", Kind::Duration(POSITIVE), r#""1h""#, Larger, "The longest cooldown after an API error."),
+    Key::new("fleet_quotas", Kind::Quotas, "[]", No, "The quotas over all scopes of the fleet."),
+    Key::new(
+        "hold_after_strikes",
+        Kind::Whole(STRIKES),
+        "5",
+        No,
+        "The number of trips of a scope within a day that turns its cooldown into a hold of an hour, doubling up to eight; `0` is never.",
+    ),
+    Key::new(
+        "spread.step",
+        Kind::Duration(SPREAD),
+        r#""250ms""#,
+        No,
+        "The distance between sessions that one event releases together.",
+    ),
+    Key::new(
+        "spread.cold",
+        Kind::Duration(SPREAD),
+        r#""2s""#,
+        No,
+        "The same for sessions that waited for more than five minutes.",
+    ),
+    Key::new(
+        "park_max",
+        Kind::Duration(POSITIVE),
+        r#""10m""#,
+        No,
+        "How long a session with a background task is left alone by its waiting engine.",
+    ),
+    Key::new("print_wait", Kind::Duration(POSITIVE), r#""9m""#, No, "The longest wait in print mode."),
+    Key::new(
+        "resume_after",
+        Kind::Duration(RESUME_AFTER),
+        r#""1m""#,
+        No,
+        "How long a session whose client was killed rests before it resumes (continuous engine).",
+    ),
+    Key::new(
+        "budget",
+        Kind::Duration(BUDGET),
+        r#""250ms""#,
+        No,
+        "The time limit of a verdict, at most 100 ms of it to connect. Any other value than the default is kept on a busy machine too.",
+    ),
+    Key::new(
+        "journal_max",
+        Kind::Whole(JOURNAL_MAX),
+        "100000",
+        No,
+        "The approximate number of entries that the journal's stream keeps.",
+    ),
+    Key::new("stream", Kind::Text, r#""torch.continuous.ops""#, No, "The journal's stream on the server.")
+        .from_variable("FROSTY_STREAM"),
+    Key::new(
+        "notify",
+        Kind::Commands,
+        "[]",
+        No,
+        "Commands that receive one line of JSON when a session is held, released, resumed, needs a person, or lost its engine.",
+    ),
+];

@@ -1,0 +1,69 @@
+//! The JSON Schema of a configuration file, made from the table of the keys.
+
+use serde_json::{Value, json};
+
+use crate::config::keys::{KEYS, Key, Kind, QUOTA_LIMIT, decimal};
+
+/// Returns the JSON Schema (draft 7) of a configuration file.
+#[must_use]
+pub fn schema() -> Value {
+    let object = || json!({"type": "object", "additionalProperties": false, "properties": {}});
+    let mut root = object();
+    root["$schema"] = "http://json-schema.org/draft-07/schema#".into();
+    root["title"] = "Frosty's configuration: frosty.json".into();
+    root["properties"]["$schema"] = json!({"type": "string"});
+    for key in KEYS {
+        let (groups, last) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        let mut at = &mut root;
+        for group in groups.split('.').filter(|group| !group.is_empty()) {
+            let inner = &mut at["properties"][group];
+            if inner.is_null() {
+                *inner = object();
+            }
+            at = inner;
+        }
+        at["properties"][last] = of_key(key);
+    }
+    root
+}
+
+/// Returns the JSON Schema of a key's value.
+fn of_key(key: &Key) -> Value {
+    let mut schema = match &key.kind {
+        Kind::Text => json!({"type": "string"}),
+        Kind::OptionalText => json!({"type": ["string", "null"], "minLength": 1}),
+        Kind::Choice(words) => json!({"enum": words}),
+        Kind::Duration(_) => duration_schema(),
+        Kind::Whole(within) => json!({"type": "integer", "minimum": within.start(), "maximum": within.end()}),
+        Kind::Decimal(within) => {
+            json!({"type": "number", "minimum": decimal(*within.start()), "maximum": decimal(*within.end())})
+        }
+        Kind::Quotas => json!({"type": "array", "maxItems": 8, "items": {
+            "type": "object", "additionalProperties": false, "required": ["limit", "per"],
+            "properties": {
+                "limit": {"type": "integer", "minimum": QUOTA_LIMIT.start(), "maximum": QUOTA_LIMIT.end()},
+                "per": duration_schema(),
+            },
+        }}),
+        Kind::Commands => {
+            let command = json!([{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]);
+            let timed = json!({
+                "type": "object", "additionalProperties": false, "required": ["command"],
+                "properties": {"command": {"anyOf": command}, "timeout": duration_schema()},
+            });
+            let any: Vec<Value> = command.as_array().into_iter().flatten().cloned().chain([timed]).collect();
+            json!({"type": "array", "maxItems": 16, "items": {"anyOf": any}})
+        }
+        Kind::Group => json!({"type": ["object", "null"], "additionalProperties": false, "properties": {}}),
+    };
+    let description = format!("{} Accepts: {}.", key.about, key.values().replace('`', ""));
+    schema["description"] = description.into();
+    if !matches!(key.kind, Kind::Group) {
+        schema["default"] = serde_json::from_str(key.default).unwrap_or_default();
+    }
+    schema
+}
+
+fn duration_schema() -> Value {
+    json!({"type": "string", "pattern": "^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$"})
+}
