@@ -1,13 +1,12 @@
 //! Finds out whether an engine waits for a session, as far as this machine can observe it.
 
-use crate::policy::documents::Phase;
-use crate::policy::documents::SessionState;
+use crate::policy::documents::{Phase, SessionState};
 use crate::policy::verdict::Reason;
-use crate::process::{self, Standing};
+use crate::process::{self, ProcessStatus};
 
 /// Returns whether the session's waiting engine runs, or `None` where no engine waits.
 #[must_use]
-pub fn standing(session: &SessionState) -> Option<Standing> {
+pub fn standing(session: &SessionState) -> Option<ProcessStatus> {
     Some(process::standing(&session.pid?, &session.host, Some("frosty")))
 }
 
@@ -15,7 +14,7 @@ pub fn standing(session: &SessionState) -> Option<Standing> {
 /// known that it did.
 #[must_use]
 pub fn waits(session: &SessionState) -> bool {
-    standing(session).is_some_and(|standing| standing != Standing::Gone)
+    standing(session).is_some_and(|standing| standing != ProcessStatus::Gone)
 }
 
 /// Returns whether the session paused with an engine of this machine that is gone, so that nothing resumes it.
@@ -87,7 +86,7 @@ mod tests {
         let birth = own.birth.map(|birth| Birth { namespace: birth.namespace + 1, ..birth });
         let elsewhere = Process { pid: gone.id(), birth };
         let session = SessionState { pid: Some(elsewhere), ..session(0, clock::host(), Reason::Done) };
-        assert_eq!(standing(&session), Some(Standing::Unknown));
+        assert_eq!(standing(&session), Some(ProcessStatus::Unknown));
         assert!(waits(&session) && !lost(&session), "it is never reported as gone");
         // On this machine, another process has the id by now.
         let birth = own.birth.map(|birth| Birth { start: birth.start + 1, ..birth });

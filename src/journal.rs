@@ -9,12 +9,9 @@ use chrono::DateTime;
 use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
-use crate::policy::limits::Class;
-use crate::policy::limits::Ms;
+use crate::policy::limits::{Class, Ms};
 use crate::policy::request::Step;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
+use crate::policy::verdict::{Decision, Outcome, Reason};
 use crate::text;
 
 /// The `infrastructure_mode` of every entry.

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::policy::documents::Phase;
-use crate::policy::documents::SessionState;
+use crate::policy::documents::{Phase, SessionState};
 use crate::store::fleet_reader::Session;
 use crate::text;
 

@@ -9,12 +9,11 @@ use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, test_kill_process};
 
 use crate::clock;
-use crate::policy::process::Birth;
-use crate::policy::process::Process;
+use crate::policy::process::{Birth, Process};
 
 /// The state of a process, as far as this machine can find out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum ProcessStatus {
     /// The process runs.
     Runs,
     /// The process has ended.
@@ -39,21 +38,21 @@ pub fn exact(pid: u32) -> Process {
 /// Returns whether a process of `host` still runs. A process without a known start must also have the name
 /// `name`, since its id may belong to another process by now.
 #[must_use]
-pub fn standing(process: &Process, host: &str, name: Option<&str>) -> Standing {
+pub fn standing(process: &Process, host: &str, name: Option<&str>) -> ProcessStatus {
     if host != clock::host() {
-        return Standing::Unknown;
+        return ProcessStatus::Unknown;
     }
     if let (Some(birth), Some(here)) = (process.birth, namespace())
         && birth.namespace != here
     {
-        return Standing::Unknown;
+        return ProcessStatus::Unknown;
     }
-    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Standing::Gone };
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return ProcessStatus::Gone };
     if test_kill_process(pid) == Err(Errno::SRCH) {
-        return Standing::Gone;
+        return ProcessStatus::Gone;
     }
     // Without /proc only its id is known.
-    let Some(about) = about(&process.pid.to_string()) else { return Standing::Runs };
+    let Some(about) = about(&process.pid.to_string()) else { return ProcessStatus::Runs };
     let is_it = match (process.birth, name) {
         (Some(birth), _) => birth.start == about.start,
         (None, Some(name)) => {
@@ -61,7 +60,7 @@ pub fn standing(process: &Process, host: &str, name: Option<&str>) -> Standing {
         }
         (None, None) => true,
     };
-    if is_it && !about.is_over { Standing::Runs } else { Standing::Gone }
+    if is_it && !about.is_over { ProcessStatus::Runs } else { ProcessStatus::Gone }
 }
 
 /// Returns how long ago a process started, to one tick of the kernel's clock; `None` where the system does not
@@ -111,14 +110,18 @@ mod tests {
         let here = clock::host();
         let own = own();
         let birth = own.birth.unwrap();
-        assert_eq!(standing(&own, &here, None), Standing::Runs);
+        assert_eq!(standing(&own, &here, None), ProcessStatus::Runs);
         let other_start = Process { birth: Some(Birth { start: birth.start + 1, ..birth }), ..own };
-        assert_eq!(standing(&other_start, &here, None), Standing::Gone, "its id was given to another process");
+        assert_eq!(standing(&other_start, &here, None), ProcessStatus::Gone, "its id was given to another process");
         let container = Process { birth: Some(Birth { namespace: birth.namespace + 1, ..birth }), ..own };
-        assert_eq!(standing(&container, &here, None), Standing::Unknown);
-        assert_eq!(standing(&own, "elsewhere", None), Standing::Unknown);
-        assert_eq!(standing(&Process::numbered(own.pid), &here, None), Standing::Runs);
-        assert_eq!(standing(&Process::numbered(own.pid), &here, Some("frosty")), Standing::Runs, "this one's own name");
+        assert_eq!(standing(&container, &here, None), ProcessStatus::Unknown);
+        assert_eq!(standing(&own, "elsewhere", None), ProcessStatus::Unknown);
+        assert_eq!(standing(&Process::numbered(own.pid), &here, None), ProcessStatus::Runs);
+        assert_eq!(
+            standing(&Process::numbered(own.pid), &here, Some("frosty")),
+            ProcessStatus::Runs,
+            "this one's own name"
+        );
     }
 
     #[test]
@@ -127,12 +130,12 @@ mod tests {
         let process = exact(child.id());
         let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
         // The process has ended, but was not reaped yet.
-        while standing(&process, &clock::host(), None) != Standing::Gone {
+        while standing(&process, &clock::host(), None) != ProcessStatus::Gone {
             assert!(std::time::Instant::now() < end, "a zombie counts as running");
             std::thread::yield_now();
         }
         let _ = child.wait();
-        assert_eq!(standing(&process, &clock::host(), None), Standing::Gone);
-        assert_eq!(standing(&Process::numbered(child.id()), &clock::host(), None), Standing::Gone);
+        assert_eq!(standing(&process, &clock::host(), None), ProcessStatus::Gone);
+        assert_eq!(standing(&Process::numbered(child.id()), &clock::host(), None), ProcessStatus::Gone);
     }
 }

@@ -3,16 +3,9 @@
 use frosty::config::{Config, Trust, apply};
 use frosty::policy::decision;
 use frosty::policy::decision::State;
-use frosty::policy::limits::Backoff;
-use frosty::policy::limits::ClassPolicy;
-use frosty::policy::limits::LONGEST;
-use frosty::policy::limits::Ms;
-use frosty::policy::limits::Policy;
-use frosty::policy::limits::millis;
-use frosty::policy::request::Event;
-use frosty::policy::request::Step;
-use frosty::policy::verdict::Outcome;
-use frosty::policy::verdict::Reason;
+use frosty::policy::limits::{Backoff, ClassPolicy, LONGEST, Ms, Policy, millis};
+use frosty::policy::request::{Event, Step};
+use frosty::policy::verdict::{Outcome, Reason};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use serde_json::{Map, Value, json};
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
-use frosty::hook::directive::{LONGEST_REST, Said, read, topic};
+use frosty::hook::directive::{LONGEST_REST, AgentDirective, read, topic};
 use frosty::policy::documents::RestKind;
 
 use crate::{draw, said};
@@ -18,7 +18,7 @@ pub fn run(data: &[u8]) {
         clock(head)
     };
     let read_it = read(&message, now);
-    let Said { rest, answer } = &read_it;
+    let AgentDirective { rest, answer } = &read_it;
     said::one_line(answer, 300);
     said::one_line(&topic(&message), 200);
     if let Some(rest) = rest {
@@ -33,7 +33,7 @@ pub fn run(data: &[u8]) {
     let is_one = asked.get() > 0;
     // For a list of several directives the clock is not read, and none is followed.
     let several = rest.is_none() && answer.contains("several");
-    assert_eq!(is_one || several, read_it != Said::default());
+    assert_eq!(is_one || several, read_it != AgentDirective::default());
     let is_one = is_one || several;
     let last: Vec<&str> = message.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let marked = |l: &&&str| {
@@ -45,9 +45,9 @@ pub fn run(data: &[u8]) {
     let fenced = message.contains(['`', '~']);
     assert!(fenced || is_one == (near > 0), "a directive that was not read");
     // Five lines further up, or inside of code, the line is not a directive.
-    assert_eq!(read(&format!("{message}\n1\n2\n3\n4\n5"), || clock(head)), Said::default());
+    assert_eq!(read(&format!("{message}\n1\n2\n3\n4\n5"), || clock(head)), AgentDirective::default());
     if !fenced {
-        assert_eq!(read(&format!("```\n{message}"), || clock(head)), Said::default());
+        assert_eq!(read(&format!("```\n{message}"), || clock(head)), AgentDirective::default());
     }
 }
 

@@ -2,25 +2,10 @@
 
 use std::time::Duration;
 
-use frosty::policy::limits::Backoff;
-use frosty::policy::limits::Burst;
-use frosty::policy::limits::ClassPolicy;
-use frosty::policy::limits::Cooldown;
-use frosty::policy::limits::LONGEST;
-use frosty::policy::limits::Policy;
-use frosty::policy::limits::Quota;
-use frosty::policy::limits::Spread;
+use frosty::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota, Spread};
 use frosty::policy::process::Process;
 use frosty::policy::documents::RestKind;
-use frosty::policy::request::Claim;
-use frosty::policy::request::Event;
-use frosty::policy::request::Failure;
-use frosty::policy::request::FailureClass;
-use frosty::policy::request::HoldRequest;
-use frosty::policy::request::R_RANGE;
-use frosty::policy::request::Reset;
-use frosty::policy::request::RestRequest;
-use frosty::policy::request::Step;
+use frosty::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
 /// A plausible time of a machine, 2026-11-24.
@@ -48,7 +33,7 @@ pub fn step(event: Event) -> Step {
         host_ms: T0,
         r: 0,
         id: "0".to_owned(),
-        known_born: String::new(),
+        known_epoch: String::new(),
     }
 }
 
@@ -168,7 +153,7 @@ pub fn any_step(u: &mut Unstructured<'_>, fence: i64, now: i64) -> Result<Step> 
         host_ms,
         r: u.int_in_range(0..=R_RANGE)?,
         id: u.int_in_range(0..=3u8)?.to_string(),
-        known_born: ["", "", "", "another"][u.int_in_range(0..=3usize)?].to_owned(),
+        known_epoch: ["", "", "", "another"][u.int_in_range(0..=3usize)?].to_owned(),
         ..step(event)
     })
 }

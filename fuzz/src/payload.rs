@@ -7,9 +7,7 @@ use frosty::env::Env;
 use frosty::hook::fuzzing::{event, parked};
 use frosty::hook::payload::{Payload, parse};
 use frosty::policy::documents::RestKind;
-use frosty::policy::request::Event;
-use frosty::policy::request::FailureClass;
-use frosty::policy::request::Reset;
+use frosty::policy::request::{Event, FailureClass, Reset};
 use serde_json::Value;
 
 use crate::said;

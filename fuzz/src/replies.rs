@@ -8,14 +8,9 @@ use frosty::hook::fuzzing::{Said, answer};
 use frosty::hook::prompt::Prompt;
 use frosty::store::fuzzing::{Asked, asked, carried, carry_questions, committed, questions, refused, time, whole};
 use frosty::policy::decision::State;
-use frosty::policy::limits::Ms;
-use frosty::policy::limits::Quota;
-use frosty::policy::request::Event;
-use frosty::policy::request::RestRequest;
-use frosty::policy::request::Step;
-use frosty::policy::verdict::Decision;
-use frosty::policy::verdict::Outcome;
-use frosty::policy::verdict::Reason;
+use frosty::policy::limits::{Ms, Quota};
+use frosty::policy::request::{Event, RestRequest, Step};
+use frosty::policy::verdict::{Decision, Outcome, Reason};
 use redis::{Parser, Value};
 
 use crate::{draw, said, state};
@@ -52,8 +47,8 @@ pub fn run(data: &[u8]) {
     {
         match carried(&config, &server, ("scope", &file), draw::T0, replies) {
             Err(e) => said::one_line(&e.to_string(), 1500),
-            Ok((commit, born)) => {
-                assert!(!born.is_empty());
+            Ok((commit, store_epoch)) => {
+                assert!(!store_epoch.is_empty());
                 assert!(commit.starts_with(b"*"));
             }
         }

@@ -5,25 +5,10 @@ use frosty::journal::Entry;
 use frosty::store::fuzzing::{fleet_file, scope_file, session_file};
 use frosty::policy::decision;
 use frosty::policy::decision::State;
-use frosty::policy::limits::Class;
-use frosty::policy::limits::ClassPolicy;
-use frosty::policy::limits::Ms;
-use frosty::policy::limits::Policy;
-use frosty::policy::limits::Quota;
-use frosty::policy::limits::millis;
-use frosty::policy::documents::ClassState;
-use frosty::policy::documents::Hold;
-use frosty::policy::documents::QuotaLog;
-use frosty::policy::documents::Rest;
-use frosty::policy::documents::RestKind;
-use frosty::policy::documents::ScopeState;
-use frosty::policy::documents::SessionState;
-use frosty::policy::documents::Span;
-use frosty::policy::request::Event;
-use frosty::policy::request::Step;
-use frosty::policy::verdict::Decision;
-use frosty::policy::verdict::Outcome;
-use frosty::policy::verdict::Reason;
+use frosty::policy::limits::{Class, ClassPolicy, Ms, Policy, Quota, millis};
+use frosty::policy::documents::{ClassState, Hold, QuotaLog, Rest, RestKind, ScopeState, SessionState, Span};
+use frosty::policy::request::{Event, Step};
+use frosty::policy::verdict::{Decision, Outcome, Reason};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
 use crate::{draw, said};
@@ -117,7 +102,7 @@ fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
     let decided = decision::step(policy, state, step, now);
     let told = || format!("{decided:?}\nby {step:?}\nat {now} under {policy:?}\nafter {before:?}");
 
-    let knows_another = !step.known_born.is_empty() && step.known_born != before.fleet.born;
+    let knows_another = !step.known_epoch.is_empty() && step.known_epoch != before.fleet.store_epoch;
     if step.event.asks() == Some(Class::Stop) && knows_another {
         assert_eq!((decided.outcome, decided.reason), (Outcome::Refuse, Reason::Lost), "{}", told());
         assert_eq!((&state.scope, &state.session), (&before.scope, &before.session), "{}", told());

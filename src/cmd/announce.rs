@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::hint::Problem;
 use crate::policy::documents::SessionState;
 use crate::store;
-use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::FleetReader;
 use clap::Args;
 use std::io;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::Failure;
 use crate::env::Env;
 use crate::hook::signals;
-use crate::notify::Word;
+use crate::notify::Notification;
 use crate::read;
 
 /// The flags of `announce`.
@@ -48,7 +48,7 @@ pub fn run(args: &AnnounceArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let word = read::to_end(io::stdin(), WITHIN, LARGEST).ok();
-    if let Some(word) = word.and_then(|bytes| serde_json::from_slice::<Word>(&bytes).ok()) {
+    if let Some(word) = word.and_then(|bytes| serde_json::from_slice::<Notification>(&bytes).ok()) {
         super::say_wrong(&tell(&config, &word));
     }
     Ok(())
@@ -59,16 +59,16 @@ const NAMED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Sends a notification to the subscribers on the server, to Willy's stream, and to the configured commands. Returns
 /// each failure: a hold is in force whether or not its notification was delivered.
-pub fn tell(config: &Config, word: &Word) -> Vec<Problem> {
+pub fn tell(config: &Config, word: &Notification) -> Vec<Problem> {
     // A notification without a name is sent, too.
     let is_meant = |id: &str, s: &SessionState| *id == word.session || s.scope == word.scope;
-    let sessions = Roll::open_for(config, NAMED_WITHIN).sessions_where(is_meant).unwrap_or_default();
+    let sessions = FleetReader::open_for(config, NAMED_WITHIN).sessions_where(is_meant).unwrap_or_default();
     let word = &word.clone().named(&sessions);
     // The commands are slowest, so they start first and run while the store is written.
     let running = commands::start(&config.notify, word);
     let mut wrong = Vec::new();
     if word.kind.is_of_holds() {
-        let told = stream::write(&mut Roll::open(config), config, word);
+        let told = stream::write(&mut FleetReader::open(config), config, word);
         wrong.extend(told.err().map(|e| Problem::from(&e)));
     }
     wrong.extend(commands::finish(running));

@@ -10,21 +10,16 @@ use serde::Serialize;
 use super::{Failure, out};
 use crate::duration;
 use crate::env::Env;
-use crate::hook::look::{self, Asked, Looked};
+use crate::hook::look::{self, HookRequest, Looked};
 use crate::journal;
 use crate::naming;
 use crate::policy::decision;
 use crate::policy::decision::State;
-use crate::policy::limits::Class;
-use crate::policy::limits::millis;
+use crate::policy::limits::{Class, millis};
 use crate::policy::request::Event;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
-use crate::store::StoreError;
-use crate::store::files;
-use crate::store::fleet_reader::Roll;
-use crate::store::server;
+use crate::policy::verdict::{Decision, Outcome, Reason};
+use crate::store::fleet_reader::FleetReader;
+use crate::store::{StoreError, files, server};
 use crate::text;
 use crate::view::forecast::Foreseen;
 
@@ -109,9 +104,9 @@ fn fails(reason: Reason, why: &Problem) -> Answer {
     Answer { would_exit: Some(0), armed: true, verdict: "none", reason: reason.code(), why, ..Answer::default() }
 }
 
-fn asks(asked: &Asked) -> Answer {
+fn asks(asked: &HookRequest) -> Answer {
     let (config, step) = (&asked.config, &asked.step);
-    let foreseen = Roll::open(config).foresee(&step.scope, &step.session);
+    let foreseen = FleetReader::open(config).foresee(&step.scope, &step.session);
     let whose = Answer {
         armed: true,
         event: step.event_name.clone(),
@@ -154,7 +149,7 @@ fn down(e: &StoreError) -> Answer {
 }
 
 /// Explains the verdict; `state` is the state after the request.
-fn why(decided: &Decision, asked: &Asked, state: &State) -> String {
+fn why(decided: &Decision, asked: &HookRequest, state: &State) -> String {
     let limits = asked.config.policy.class(asked.step.event.asks().unwrap_or(Class::Stop));
     match (asked.step.event.asks(), decided.outcome) {
         (None, _) if matches!(asked.step.event, Event::StopFailure(_)) => {

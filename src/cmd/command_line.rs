@@ -6,13 +6,11 @@ use std::path::Path;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::cmd::HookArgs;
 use crate::cmd::announce::AnnounceArgs;
 use crate::cmd::check::CheckArgs;
 use crate::cmd::completions::CompletionsArgs;
 use crate::cmd::config::ConfigArgs;
 use crate::cmd::doctor::DoctorArgs;
-use crate::cmd::examples;
 use crate::cmd::explain::ExplainArgs;
 use crate::cmd::hold::HoldArgs;
 use crate::cmd::install::InstallArgs;
@@ -23,6 +21,7 @@ use crate::cmd::status::StatusArgs;
 use crate::cmd::switch::TargetArgs;
 use crate::cmd::uninstall::UninstallArgs;
 use crate::cmd::wake::WakeArgs;
+use crate::cmd::{HookArgs, examples};
 use crate::color::Color;
 use crate::config::Flags;
 use crate::text;

@@ -17,7 +17,7 @@ use crate::env::Env;
 use crate::hint::Hint;
 use crate::read;
 use crate::secret;
-use crate::settings::write::Standing;
+use crate::settings::write::SettingsText;
 use crate::text;
 use crate::view::sessions::width;
 
@@ -50,13 +50,13 @@ pub enum Action {
         /// The value: a word, or JSON
         #[arg(value_name = "VALUE")]
         value: String,
-        /// Write DIR/.claude/frosty.json, which may only set names and tighten limits
+        /// Set it in this project's .claude/frosty.json, which only tightens
         #[arg(long, value_name = "DIR")]
         project: Option<PathBuf>,
     },
     /// Check every source of the configuration, or one file
     Validate {
-        /// The file; a .claude/frosty.json other than yours is checked as a project's
+        /// The file; a project's .claude/frosty.json is checked as such
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
@@ -243,7 +243,7 @@ fn set(env: &Env, key: &str, word: &str, project: Option<&Path>) -> Result<(), F
     let (file, trust) = target(env, project)?;
     let shown = text::path(&file);
     let value = as_json(known, word);
-    let standing = Standing::read(&file).map_err(SettingsError::from)?;
+    let standing = SettingsText::read(&file).map_err(SettingsError::from)?;
     let text = standing.text.as_deref().unwrap_or_default();
     let not_json = |cause: crate::client_settings::json::NotJson| ConfigError::NotJson {
         file: shown.clone(),

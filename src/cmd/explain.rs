@@ -6,27 +6,21 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use std::io::{self, IsTerminal, Write};
 
-use super::whose::Whose;
+use super::entry_filter::EntryFilter;
 use super::{Failure, out, target};
 use crate::env::Env;
 use crate::hook;
 use crate::naming::Names;
 use crate::policy::decision;
 use crate::policy::decision::State;
-use crate::policy::limits::Class;
-use crate::policy::limits::Ms;
-use crate::policy::limits::Policy;
-use crate::policy::limits::millis;
-use crate::policy::request::Event;
-use crate::policy::request::Step;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Outcome;
+use crate::policy::limits::{Class, Ms, Policy, millis};
+use crate::policy::request::{Event, Step};
+use crate::policy::verdict::{Decision, Outcome};
 use crate::store::files::undecided;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::Session;
+use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 use crate::view::explain::verdict;
-use crate::view::explain::verdict::Told;
+use crate::view::explain::verdict::Facts;
 use crate::view::journal::Past;
 use crate::view::sessions::screen;
 use crate::view::sessions::state as status;
@@ -88,33 +82,33 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let env = Env::read();
     let place = args.place.again();
     let config = super::config(&env, args.place)?;
-    let mut roll = Roll::open(&config);
-    super::tell_if_away(roll.away());
+    let mut reader = FleetReader::open(&config);
+    super::tell_if_away(reader.away());
     let own = env.claude_session_id.as_deref().map(text::encode);
     let (mut whose, mut shown) = match (&args.target, &own) {
-        (Some(word), _) => (Whose::of(&mut roll, word)?, format!("\"{}\"", text::line(word))),
-        (None, Some(id)) => (Whose::Session(id.clone()), "this session".to_owned()),
-        (None, None) => (Whose::All, format!("fleet {}", config.fleet)),
+        (Some(word), _) => (EntryFilter::of(&mut reader, word)?, format!("\"{}\"", text::line(word))),
+        (None, Some(id)) => (EntryFilter::Session(id.clone()), "this session".to_owned()),
+        (None, None) => (EntryFilter::All, format!("fleet {}", config.fleet)),
     };
-    let (mut last, mut cut) = last(&mut roll, &whose)?;
+    let (mut last, mut cut) = last(&mut reader, &whose)?;
     if last.is_none() && args.target.is_none() && own.is_some() {
-        (whose, shown) = (Whose::All, format!("fleet {}", config.fleet));
-        (last, cut) = self::last(&mut roll, &whose)?;
+        (whose, shown) = (EntryFilter::All, format!("fleet {}", config.fleet));
+        (last, cut) = self::last(&mut reader, &whose)?;
     }
-    super::tell_if_unread(roll.take_unread().as_ref());
+    super::tell_if_unread(reader.take_unread().as_ref());
     let Some(past) = last else { return Err(ExplainError::NoVerdict { whose: shown, cut }.into()) };
-    let seen = roll.foresee(past.text("scope"), past.text("session"))?;
-    if let (Some(why), None) = (&seen.away, roll.away()) {
+    let seen = reader.foresee(past.text("scope"), past.text("session"))?;
+    if let (Some(why), None) = (&seen.away, reader.away()) {
         super::tell_of_scope(why);
     }
     let doors = doors(&config.policy, &seen.state, verdict::class(&past), seen.now);
-    let Some(told) = Told::of(&past, &config.policy, &seen.state, seen.now, doors) else {
+    let Some(told) = Facts::of(&past, &config.policy, &seen.state, seen.now, doors) else {
         return Err(ExplainError::Unknown { reason: text::line(past.text("reason")) }.into());
     };
-    let (failure, is_failure_unread) = failure(&mut roll, &past)?;
+    let (failure, is_failure_unread) = failure(&mut reader, &past)?;
     let (session, scope) = (past.text("session"), past.text("scope"));
-    let name = name(&roll.sessions_where(|id, s| id == session || s.scope == scope)?, &past);
-    let told = Told { place: &place, name, failure: failure.as_ref(), ..told };
+    let name = name(&reader.sessions_where(|id, s| id == session || s.scope == scope)?, &past);
+    let told = Facts { place: &place, name, failure: failure.as_ref(), ..told };
     let columns = io::stdout().is_terminal().then(|| screen::style().width);
     let mut out = out::stdout();
     // A closed pipe is no failure.
@@ -155,13 +149,13 @@ fn name(sessions: &[Session], past: &Past) -> String {
 
 /// Returns the failure that ended the last turn of the entry's session, if one did. The flag is whether it may be among
 /// the entries that were not read.
-fn failure(roll: &mut Roll<'_>, past: &Past) -> Result<(Option<Past>, bool), Failure> {
+fn failure(reader: &mut FleetReader<'_>, past: &Past) -> Result<(Option<Past>, bool), Failure> {
     let session = past.text("session");
     if session.is_empty() {
         return Ok((None, false));
     }
     let ends = |p: &Past| p.says("session", session) && (p.says("event", "Stop") || p.says("event", "StopFailure"));
-    let (mut found, cut) = roll.entries_among(MOST_READ, 1, ends)?;
+    let (mut found, cut) = reader.entries_among(MOST_READ, 1, ends)?;
     let last = found.pop().filter(|last| last.says("event", "StopFailure"));
     let Some(last) = last else { return Ok((None, cut)) };
     if last.says("verdict", Outcome::Record.code()) {
@@ -169,22 +163,22 @@ fn failure(roll: &mut Roll<'_>, past: &Past) -> Result<(Option<Past>, bool), Fai
     }
     // An engine that waits after a failure sends requests under the failure's name, without its detail.
     let is_booked = |p: &Past| ends(p) && p.says("event", "StopFailure") && p.says("verdict", Outcome::Record.code());
-    let (mut found, cut) = roll.entries_among(MOST_READ, 1, is_booked)?;
+    let (mut found, cut) = reader.entries_among(MOST_READ, 1, is_booked)?;
     Ok((found.pop(), cut))
 }
 
 /// Returns their last verdict, or else their last event. The flag is whether the verdict may be among the entries that
 /// were not read.
-fn last(roll: &mut Roll<'_>, whose: &Whose) -> Result<(Option<Past>, bool), Failure> {
+fn last(reader: &mut FleetReader<'_>, whose: &EntryFilter) -> Result<(Option<Past>, bool), Failure> {
     // Only an entry with matching encoded names is shown, so that an entry that was written under another name is not.
     let is_named = |past: &Past| {
         let names = ["scope", "session"].map(|field| past.text(field));
         names.iter().all(|name| name.is_empty() || text::is_encoded(name))
     };
     let wants = |past: &Past| whose.wants(past) && is_named(past);
-    let (mut found, cut) = roll.entries_among(MOST_READ, 1, |past| wants(past) && verdict::is_verdict(past))?;
+    let (mut found, cut) = reader.entries_among(MOST_READ, 1, |past| wants(past) && verdict::is_verdict(past))?;
     if found.is_empty() {
-        found = roll.entries_among(MOST_READ, 1, wants)?.0;
+        found = reader.entries_among(MOST_READ, 1, wants)?.0;
     }
     Ok((found.pop(), cut))
 }

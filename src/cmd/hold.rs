@@ -1,7 +1,6 @@
 //! `frosty hold`: pauses a scope or the whole fleet until the hold ends or is released.
 
-use crate::cmd::PlaceArgs;
-use crate::cmd::note;
+use crate::cmd::{PlaceArgs, note};
 use crate::hint::Hint;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -10,27 +9,20 @@ use std::time::{Duration, Instant};
 
 use chrono::Local;
 
-use super::{Failure, TimeError, out, target, who};
+use super::{Failure, TimeError, origin, out, target};
 use crate::config::Config;
 use crate::duration;
 use crate::env::Env;
 use crate::hook;
 use crate::local_time;
 use crate::naming::Names;
-use crate::notify::Kind;
-use crate::notify::Word;
+use crate::notify::{Kind, Notification};
 use crate::policy::documents::Hold;
-use crate::policy::limits::LONGEST_HOLD;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
-use crate::policy::request::Event;
-use crate::policy::request::HoldRequest;
-use crate::policy::request::Step;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Outcome;
+use crate::policy::limits::{LONGEST_HOLD, Ms, millis};
+use crate::policy::request::{Event, HoldRequest, Step};
+use crate::policy::verdict::{Decision, Outcome};
 use crate::store;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::Session;
+use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 use crate::view::explain::release_command;
 use crate::view::sessions;
@@ -117,16 +109,16 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let again = place.again();
     let config = super::config(&env, place)?;
-    let mut roll = Roll::open_to_change(&config);
-    super::tell_if_away(roll.away());
+    let mut reader = FleetReader::open_to_change(&config);
+    super::tell_if_away(reader.away());
     let (scope, sessions) = match &args.target {
         Some(word) => {
-            let sessions = target::sessions(&mut roll, word)?;
-            (Some(target::scope(&mut roll, &sessions, word)?), sessions)
+            let sessions = target::sessions(&mut reader, word)?;
+            (Some(target::scope(&mut reader, &sessions, word)?), sessions)
         }
-        None => (None, roll.sessions()?),
+        None => (None, reader.sessions()?),
     };
-    let (by, from) = (who::by(), who::from(&env));
+    let (by, from) = (origin::by(), origin::from(&env));
     let reason = text::line_of(&args.reason, text::LONGEST_NOTE);
     let fleet = scope.is_none();
     let (replace, at_once) = (args.replace, args.at_once);
@@ -150,7 +142,7 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let binds = verdict.degraded.is_none() && !config.shadow;
     let _ = writeln!(out, "{}", stops(&sessions, &scope, decided.now, binds));
     let _ = writeln!(out, "to release it earlier: {}", release_command(&target::scope_name(&sessions, &scope), &again));
-    super::tell_if_here_only(&verdict, roll.away());
+    super::tell_if_here_only(&verdict, reader.away());
     if config.shadow {
         say("\"mode\" is \"shadow\" here, and agents in that mode continue; to hold them: set \"mode\" to \"enforce\"");
     }
@@ -158,7 +150,15 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
         say("no session of this fleet is known in this store yet. To see the sessions: frosty status");
     }
     let text = format!("{what} is held {} by {by}: {reason}", end_elsewhere(until));
-    let word = Word { scope, by, reason, from, until, text, ..Word::new(Kind::Hold, &config.fleet, decided.now) };
+    let word = Notification {
+        scope,
+        by,
+        reason,
+        from,
+        until,
+        text,
+        ..Notification::new(Kind::Hold, &config.fleet, decided.now)
+    };
     super::tell_everyone(&config, &word);
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::env::Env;
 use crate::read;
 use crate::settings::edit::{self, Without};
 use crate::settings::registration::Registration;
-use crate::settings::write::Standing;
+use crate::settings::write::SettingsText;
 use crate::settings::{others, program};
 use crate::text;
 
@@ -47,7 +47,7 @@ pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
     let chosen = chosen(&args.settings, &env, "install")?;
     let engine = if args.plain { Engine::Plain } else { Engine::Continuous };
     let wanted = Registration { command: program::path()?, engine, manual: chosen.place == Place::User, resumes: true };
-    let standing = Standing::read(&chosen.file)?;
+    let standing = SettingsText::read(&chosen.file)?;
     let before = standing.text.as_deref();
     let new = edit::put(before, &wanted, &standing.path)?;
     is_undone(before, &new, &standing.path)?;

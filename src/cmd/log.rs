@@ -13,18 +13,17 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::whose::Whose;
+use super::entry_filter::EntryFilter;
 use super::{Failure, out};
 use crate::config::Config;
 use crate::env::Env;
 use crate::naming::Names;
 use crate::policy::limits::millis;
-use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::FleetReader;
 use crate::view::explain::entry;
 use crate::view::explain::entry::Lines;
 use crate::view::journal::Past;
-use crate::view::journal::follow::Change;
-use crate::view::journal::follow::Follower;
+use crate::view::journal::follow::{Change, Follower};
 use crate::view::sessions::screen;
 use crate::view::sessions::table::Style;
 
@@ -84,27 +83,27 @@ const NAMED_WITHIN: Duration = Duration::from_millis(500);
 pub fn run(args: LogArgs) -> Result<(), Failure> {
     let env = Env::read();
     let config = super::config(&env, args.place)?;
-    let mut roll = Roll::open(&config);
-    super::tell_if_away(roll.away());
+    let mut reader = FleetReader::open(&config);
+    super::tell_if_away(reader.away());
     let whose = match &args.scope {
-        Some(word) => Whose::of(&mut roll, word)?,
-        None => Whose::All,
+        Some(word) => EntryFilter::of(&mut reader, word)?,
+        None => EntryFilter::All,
     };
     let wants = |past: &Past| whose.wants(past) && args.reason.is_none_or(|reason| past.says("reason", reason.code()));
     let since = match args.since {
-        Some(ago) => roll.now()?.saturating_sub(millis(ago)),
+        Some(ago) => reader.now()?.saturating_sub(millis(ago)),
         None => 0,
     };
     // Names that cannot be read must not keep the journal from being shown.
     let names =
-        if args.json { Names::default() } else { roll.sessions().map(|all| Names::of_all(&all)).unwrap_or_default() };
+        if args.json { Names::default() } else { reader.sessions().map(|all| Names::of_all(&all)).unwrap_or_default() };
     let most = args.lines.unwrap_or(if args.since.is_some() { usize::MAX } else { DEFAULT });
     let (newest, follower) = if args.follow {
-        roll.entries_and_follow(since, most, wants).map(|(newest, follower)| (newest, Some(follower)))?
+        reader.entries_and_follow(since, most, wants).map(|(newest, follower)| (newest, Some(follower)))?
     } else {
-        (roll.entries_where(since, most, wants)?, None)
+        (reader.entries_where(since, most, wants)?, None)
     };
-    let unread = roll.take_unread();
+    let unread = reader.take_unread();
     let oldest_first: Vec<Past> = newest.into_iter().rev().collect();
     let is_terminal = io::stdout().is_terminal();
     // Without a terminal nothing is cut off, coloured or not.
@@ -182,7 +181,7 @@ impl Out {
             return;
         }
         self.unnamed.extend(new);
-        if let Ok(sessions) = Roll::open_for(config, NAMED_WITHIN).sessions() {
+        if let Ok(sessions) = FleetReader::open_for(config, NAMED_WITHIN).sessions() {
             self.lines.name(Names::of_all(&sessions));
         }
     }

@@ -6,7 +6,7 @@ use crate::config::{Config, ConfigError};
 use crate::env::Env;
 use crate::exit::Exit;
 use crate::hint::{Hint, Problem};
-use crate::notify::Word;
+use crate::notify::Notification;
 use crate::policy::verdict::Verdict;
 use crate::store::StoreError;
 use crate::text;
@@ -20,6 +20,7 @@ mod command_line;
 pub mod completions;
 pub mod config;
 pub mod doctor;
+mod entry_filter;
 mod examples;
 pub mod explain;
 pub mod hold;
@@ -27,6 +28,7 @@ mod hook_args;
 pub mod install;
 pub mod log;
 pub mod man;
+pub mod origin;
 pub mod out;
 pub mod overview;
 pub mod registration;
@@ -38,8 +40,6 @@ pub mod switch;
 pub mod target;
 pub mod uninstall;
 pub mod wake;
-pub mod who;
-mod whose;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +189,7 @@ fn tell_if_here_only(verdict: &Verdict, away: Option<&StoreError>) {
 }
 
 /// Sends the notifications of a command, and shows their failures to the person.
-fn tell_everyone(config: &Config, word: &Word) {
+fn tell_everyone(config: &Config, word: &Notification) {
     say_wrong(&announce::tell(config, word));
 }
 

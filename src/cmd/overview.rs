@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{PlaceArgs, out};
 use crate::config::Config;
 use crate::env::Env;
-use crate::process::Standing;
+use crate::process::ProcessStatus;
 use crate::text;
 use crate::view::sessions::{LastHour, Report, Row};
 
@@ -61,7 +61,7 @@ fn read(config: Config) -> Option<Report> {
 /// Returns how many sessions there are, how many of them have a waiting engine, and how many are held.
 fn counts(report: &Report) -> String {
     let of = |is: fn(&Row) -> bool| report.rows.iter().filter(|row| is(row)).count();
-    let waiting = of(|row| row.engine.is_some_and(|engine| engine != Standing::Gone));
+    let waiting = of(|row| row.engine.is_some_and(|engine| engine != ProcessStatus::Gone));
     let held = of(|row| row.hold.is_some());
     let sessions = if report.rows.len() == 1 { "session" } else { "sessions" };
     format!("{} {sessions}, {waiting} waiting, {held} held", report.rows.len())

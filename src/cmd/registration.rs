@@ -12,7 +12,7 @@ use crate::hint::{Hint, edit};
 use crate::settings::diff;
 use crate::settings::others::Other;
 use crate::settings::program::NoProgram;
-use crate::settings::write::{Standing, Unwritten};
+use crate::settings::write::{SettingsText, Unwritten};
 use crate::store::error::SET_STATE_FOLDER;
 use crate::text;
 
@@ -154,7 +154,7 @@ pub fn chosen(args: &SettingsArgs, env: &Env, command: &'static str) -> Result<C
 /// When the change cannot be made. The file is then unchanged.
 pub fn change(
     env: &Env,
-    standing: &Standing,
+    standing: &SettingsText,
     new: Option<&str>,
     dry_run: bool,
 ) -> Result<Option<PathBuf>, SettingsError> {

@@ -7,23 +7,19 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::target::{MOST_LISTED, TargetError};
-use super::{Failure, hold, out, target, who};
+use super::{Failure, hold, origin, out, target};
 use crate::config::Config;
 use crate::duration;
 use crate::engine;
 use crate::env::Env;
 use crate::hook;
-use crate::notify::Kind;
-use crate::notify::Word;
-use crate::policy::documents::Hold;
-use crate::policy::documents::Phase;
+use crate::notify::{Kind, Notification};
+use crate::policy::documents::{Hold, Phase};
 use crate::policy::limits::Ms;
-use crate::policy::request::Event;
-use crate::policy::request::Step;
+use crate::policy::request::{Event, Step};
 use crate::policy::verdict::Reason;
 use crate::store;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::Session;
+use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 
 /// The flags of `release`.
@@ -56,35 +52,35 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let config = super::config(&env, place)?;
     let mut out = out::stdout();
-    let mut roll = Roll::open_to_change(&config);
-    super::tell_if_away(roll.away());
-    let named = args.target.as_ref().map(|word| target::sessions(&mut roll, word)).transpose()?;
+    let mut reader = FleetReader::open_to_change(&config);
+    super::tell_if_away(reader.away());
+    let named = args.target.as_ref().map(|word| target::sessions(&mut reader, word)).transpose()?;
     let scope = match (&args.target, &named) {
-        (Some(word), Some(sessions)) => target::scope(&mut roll, sessions, word)?,
+        (Some(word), Some(sessions)) => target::scope(&mut reader, sessions, word)?,
         _ if whole => String::new(),
         _ => {
-            let fleet = roll.fleet_hold()?.map(|hold| (String::new(), hold));
-            let held: Vec<(String, Hold)> = fleet.into_iter().chain(roll.holds()?).collect();
+            let fleet = reader.fleet_hold()?.map(|hold| (String::new(), hold));
+            let held: Vec<(String, Hold)> = fleet.into_iter().chain(reader.holds()?).collect();
             match held.as_slice() {
                 [] => {
                     let _ = writeln!(out, "nothing is held");
                     return Ok(());
                 }
                 [(scope, _)] => scope.clone(),
-                several => return Err(TargetError::SeveralHeld { list: list(&roll.sessions()?, several) }.into()),
+                several => return Err(TargetError::SeveralHeld { list: list(&reader.sessions()?, several) }.into()),
             }
         }
     };
     let event = Event::Release { fleet: scope.is_empty(), at_once: args.at_once };
-    let (by, from) = (who::by(), who::from(&env));
+    let (by, from) = (origin::by(), origin::from(&env));
     let detail = text::line(&format!("by {by} from {from}"));
     let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
-    let limit = limit_of(&mut roll, &scope);
+    let limit = limit_of(&mut reader, &scope);
     // This is read first: a freed engine may have ended with its admission a moment later.
-    let sessions = named.unwrap_or_else(|| roll.sessions().unwrap_or_default());
-    let freed = if scope.is_empty() { freed(&mut roll, &sessions, &config, args.at_once) } else { None };
+    let sessions = named.unwrap_or_else(|| reader.sessions().unwrap_or_default());
+    let freed = if scope.is_empty() { freed(&mut reader, &sessions, &config, args.at_once) } else { None };
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
-    super::tell_if_here_only(&verdict, roll.away());
+    super::tell_if_here_only(&verdict, reader.away());
     let decided = verdict.decision;
     let what = hold::what(&config, &sessions, &scope);
     let limit = limit.map(|end| Duration::from_millis(end.saturating_sub(decided.now).max(0).unsigned_abs()));
@@ -105,17 +101,23 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
         let _ = writeln!(out, "{freed}");
     }
     let text = format!("{what} was released by {by}; {was}");
-    let word =
-        Word { scope, by, reason: held.reason, from, text, ..Word::new(Kind::Release, &config.fleet, decided.now) };
+    let word = Notification {
+        scope,
+        by,
+        reason: held.reason,
+        from,
+        text,
+        ..Notification::new(Kind::Release, &config.fleet, decided.now)
+    };
     super::tell_everyone(&config, &word);
     Ok(())
 }
 
 /// Returns the sessions whose engines wait for the end of the fleet's hold, and whether they continue together; `None`
 /// without any.
-fn freed(roll: &mut Roll<'_>, sessions: &[Session], config: &Config, at_once: bool) -> Option<String> {
-    let held: Vec<String> = roll.holds().ok()?.into_iter().map(|(scope, _)| scope).collect();
-    let fleet = roll.state("", "").ok()?.fleet;
+fn freed(reader: &mut FleetReader<'_>, sessions: &[Session], config: &Config, at_once: bool) -> Option<String> {
+    let held: Vec<String> = reader.holds().ok()?.into_iter().map(|(scope, _)| scope).collect();
+    let fleet = reader.state("", "").ok()?.fleet;
     let waits = |(_, s): &&Session| {
         s.phase == Phase::Open
             && Reason::from_code(&s.last_reason) == Some(Reason::Hold)
@@ -134,12 +136,12 @@ fn freed(roll: &mut Roll<'_>, sessions: &[Session], config: &Config, at_once: bo
 }
 
 /// Returns when the limit of the fleet's key ends for a scope, from which its release exempts it.
-fn limit_of(roll: &mut Roll<'_>, scope: &str) -> Option<Ms> {
+fn limit_of(reader: &mut FleetReader<'_>, scope: &str) -> Option<Ms> {
     if scope.is_empty() {
         return None;
     }
-    let now = roll.now().ok()?;
-    let state = roll.state(scope, "").ok()?;
+    let now = reader.now().ok()?;
+    let state = reader.state(scope, "").ok()?;
     state.fleet.limit_for(&state.scope, now)
 }
 

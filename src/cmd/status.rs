@@ -11,13 +11,9 @@ use crate::config::Config;
 use crate::env::Env;
 use crate::hook::signals::Signals;
 use crate::store::listen;
-use crate::view::sessions::LastHour;
-use crate::view::sessions::Report;
-use crate::view::sessions::json;
-use crate::view::sessions::screen;
 use crate::view::sessions::screen::Screen;
-use crate::view::sessions::table;
 use crate::view::sessions::table::Style;
+use crate::view::sessions::{LastHour, Report, json, screen, table};
 
 /// The flags of `status`.
 #[derive(Debug, Args)]

@@ -20,12 +20,10 @@ use crate::policy::decision::State;
 use crate::read;
 use crate::scope;
 use crate::store::StoreError;
-use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::FleetReader;
 use crate::text;
-use crate::view::sessions::Row;
-use crate::view::sessions::kind::Back;
-use crate::view::sessions::kind::Kind;
-use crate::view::sessions::width;
+use crate::view::sessions::kind::{Back, Kind};
+use crate::view::sessions::{Row, width};
 
 /// The client writes its JSON at once. A pipe that stays open is not waited for.
 const STDIN: Duration = Duration::from_millis(250);
@@ -113,16 +111,16 @@ enum Seen {
 
 fn row(env: &Env, config: &Config, session: &str) -> Seen {
     let config = Config { budget: config.budget.min(STORE), ..config.clone() };
-    let mut roll = Roll::open_for(&config, STORE);
+    let mut reader = FleetReader::open_for(&config, STORE);
     let Ok(seat) = scope::resolve(&config, env, session) else { return Seen::Away(None) };
-    let read = state_of(&mut roll, &seat, session).or_else(|why| {
+    let read = state_of(&mut reader, &seat, session).or_else(|why| {
         // A request would be decided by this machine's files, too.
-        roll.give_up(why);
-        state_of(&mut roll, &seat, session)
+        reader.give_up(why);
+        state_of(&mut reader, &seat, session)
     });
     let read = read.ok();
     let known = read.as_ref().filter(|(_, state)| state.session.seen > 0);
-    let is_away = roll.away().is_some();
+    let is_away = reader.away().is_some();
     let known = known.map(|(now, state)| (Box::new(Row::of(&config, session, state, *now, is_away)), *now));
     match known {
         _ if read.is_none() => Seen::Away(None),
@@ -134,12 +132,12 @@ fn row(env: &Env, config: &Config, session: &str) -> Seen {
 
 /// Returns the state from which the session's next request would be decided, in the scope where it was last seen, and
 /// the time of the reading.
-fn state_of(roll: &mut Roll<'_>, seat: &str, session: &str) -> Result<(i64, State), StoreError> {
-    let now = roll.now()?;
-    let state = roll.state(seat, session)?;
+fn state_of(reader: &mut FleetReader<'_>, seat: &str, session: &str) -> Result<(i64, State), StoreError> {
+    let now = reader.now()?;
+    let state = reader.state(seat, session)?;
     let last = &state.session.scope;
     if state.session.seen > 0 && last != seat && text::is_encoded(last) {
-        return Ok((now, roll.state(last, session)?));
+        return Ok((now, reader.state(last, session)?));
     }
     Ok((now, state))
 }

@@ -11,10 +11,10 @@ use super::{Failure, out, target};
 use crate::arm::{self, Target};
 use crate::config::{COMMAND_LINE, encoded};
 use crate::env::Env;
-use crate::hook::standing;
+use crate::hook::terms;
 use crate::naming::{self, Names};
 use crate::ownership;
-use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::FleetReader;
 use crate::text;
 
 /// What `on` and `off` apply to; by default the session of CLAUDE_CODE_SESSION_ID, else the project of
@@ -88,7 +88,7 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), Failure> {
     let file = target.file(&state).map_err(|cause| SwitchError::NoProject { dir: shown.clone(), cause })?;
     ownership::check(&state.join("arm")).map_err(SwitchError::NotOurs)?;
     arm::switch(&file, on).map_err(|cause| SwitchError::Unwritten { file: text::path(&file), dir, cause })?;
-    if !on && !standing::settle(&state) {
+    if !on && !terms::settle(&state) {
         let _ = writeln!(io::stderr(), "frosty: an engine was just admitted, and may still continue its session once");
     }
     let armed = if on { "armed: Frosty continues it" } else { "disarmed: Frosty leaves it alone" };
@@ -112,12 +112,12 @@ fn session(env: &Env, word: &str) -> Result<(String, String), Failure> {
     let is_own = env.claude_session_id.as_deref() == Some(word);
     let known = super::config(env, PlaceArgs { store: None, fleet: None }).map_err(Failure::from);
     let known = known.and_then(|config| {
-        let mut roll = Roll::open(&config);
-        let sessions = target::sessions(&mut roll, word)?;
+        let mut reader = FleetReader::open(&config);
+        let sessions = target::sessions(&mut reader, word)?;
         match target::one(&sessions, word) {
             Ok((id, _)) => Ok((id.clone(), Names::of_all(&sessions).name(id))),
             Err(e) => {
-                if let Some(why) = roll.away().filter(|_| !is_own && !naming::is_uuid(word)) {
+                if let Some(why) = reader.away().filter(|_| !is_own && !naming::is_uuid(word)) {
                     let what =
                         "the server is unreachable, so sessions of other machines are known by their whole id only";
                     super::warn(what, &why.into());

@@ -9,13 +9,10 @@ use super::Failure;
 use super::suggestion;
 use crate::hint::Hint;
 use crate::naming::{self, Names};
-use crate::policy::documents::Phase;
-use crate::policy::documents::RestKind;
-use crate::policy::documents::SessionState;
+use crate::policy::documents::{Phase, RestKind, SessionState};
 use crate::policy::limits::Ms;
 use crate::store::StoreError;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::Session;
+use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 
 /// The number of sessions that are listed where several match.
@@ -172,9 +169,9 @@ impl<'w> Word<'w> {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn sessions(roll: &mut Roll<'_>, word: &str) -> Result<Vec<Session>, StoreError> {
+pub fn sessions(reader: &mut FleetReader<'_>, word: &str) -> Result<Vec<Session>, StoreError> {
     let word = Word::new(word);
-    roll.sessions_where(|id, session| word.rank(id, session).is_some())
+    reader.sessions_where(|id, session| word.rank(id, session).is_some())
 }
 
 /// Returns the one session that a word names. An open session wins over one that has ended. Of several in one scope the
@@ -224,13 +221,13 @@ pub fn names_the_seat(id: &str, session: &SessionState, word: &str) -> bool {
 ///
 /// # Errors
 /// When none or several match, or the store cannot be read.
-pub fn scope(roll: &mut Roll<'_>, among: &[Session], word: &str) -> Result<String, Failure> {
+pub fn scope(reader: &mut FleetReader<'_>, among: &[Session], word: &str) -> Result<String, Failure> {
     let meant = one(among, word);
     if let Ok((_, session)) = meant {
         return Ok(session.scope.clone());
     }
     let encoded = text::encode(word);
-    let scopes: Vec<String> = roll.scopes()?.into_iter().map(|(scope, _)| scope).collect();
+    let scopes: Vec<String> = reader.scopes()?.into_iter().map(|(scope, _)| scope).collect();
     match scopes.iter().find(|scope| **scope == word || **scope == encoded) {
         Some(scope) => Ok(scope.clone()),
         None => match meant {

@@ -5,10 +5,10 @@ use crate::client_settings::hooks_in;
 use crate::client_settings::owner::{Engine, Owner, engine, owner};
 use crate::cmd::registration::SettingsArgs;
 use crate::env::Env;
-use crate::hook::standing;
+use crate::hook::terms;
 use crate::settings::edit::{self, Without};
 use crate::settings::others::{self, Other};
-use crate::settings::write::Standing;
+use crate::settings::write::SettingsText;
 use crate::text;
 use clap::Args;
 
@@ -27,7 +27,7 @@ pub struct UninstallArgs {
 pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
     let env = Env::read();
     let chosen = chosen(&args.settings, &env, "uninstall")?;
-    let standing = Standing::read(&chosen.file)?;
+    let standing = SettingsText::read(&chosen.file)?;
     let file = text::path(&chosen.file);
     let before = standing.text.as_deref();
     let without = before.map_or(Ok(Without::NoFile), |before| edit::take(before, &standing.path))?;
@@ -46,7 +46,7 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
         if args.settings.dry_run {
             say(&format!("\nNothing was written. To do it: frosty uninstall {}", chosen.flags));
         } else {
-            if env.state_dir().is_some_and(|state| !standing::settle(&state)) {
+            if env.state_dir().is_some_and(|state| !terms::settle(&state)) {
                 super::registration::warn("an engine was just admitted, and may still continue its session once");
             }
             let what = if new.is_none() { "and the file, which had no other content" } else { "nothing else changed" };

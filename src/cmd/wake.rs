@@ -1,7 +1,6 @@
 //! `frosty wake`: ends a rest, and nothing else.
 
-use crate::cmd::PlaceArgs;
-use crate::cmd::note;
+use crate::cmd::{PlaceArgs, note};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use std::io::Write;
@@ -12,15 +11,10 @@ use crate::engine;
 use crate::env::Env;
 use crate::hook::{self, directive};
 use crate::naming::Names;
-use crate::policy::documents::Phase;
-use crate::policy::documents::Rest;
-use crate::policy::documents::RestKind;
-use crate::policy::documents::SessionState;
-use crate::policy::request::Event;
-use crate::policy::request::Step;
+use crate::policy::documents::{Phase, Rest, RestKind, SessionState};
+use crate::policy::request::{Event, Step};
 use crate::policy::verdict::Reason;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::Session;
+use crate::store::fleet_reader::{FleetReader, Session};
 use crate::store::server::pipeline;
 use crate::text;
 
@@ -60,11 +54,11 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let config = super::config(&env, args.place)?;
     let note = args.note.map(|n| text::line_of(&n, text::LONGEST_NOTE)).unwrap_or_default();
     let now = clock::host_ms();
-    let mut roll = Roll::open_to_change(&config);
-    super::tell_if_away(roll.away());
+    let mut reader = FleetReader::open_to_change(&config);
+    super::tell_if_away(reader.away());
     let sessions = match &args.target {
-        Some(word) => target::sessions(&mut roll, word)?,
-        None => roll.sessions()?,
+        Some(word) => target::sessions(&mut reader, word)?,
+        None => reader.sessions()?,
     };
     let chosen: Vec<_> = match (&args.target, &args.topic) {
         (Some(word), _) => vec![target::one(&sessions, word)?],

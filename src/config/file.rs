@@ -11,12 +11,7 @@ use crate::config::error::ConfigError;
 use crate::config::{Arm, Config, encoded, json, keys, notify};
 use crate::duration;
 use crate::hint::edit;
-use crate::policy::limits::Backoff;
-use crate::policy::limits::Burst;
-use crate::policy::limits::ClassPolicy;
-use crate::policy::limits::Cooldown;
-use crate::policy::limits::Quota;
-use crate::policy::limits::Spread;
+use crate::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Quota, Spread};
 use crate::secret;
 use crate::text;
 

@@ -28,7 +28,7 @@ pub(crate) fn read(json: &str, file: &str) -> Result<Value, ConfigError> {
     })
 }
 
-/// A value whose objects contain each key once.
+/// A value in which each object contains a key once.
 struct Once(Value);
 
 impl<'de> Deserialize<'de> for Once {

@@ -90,12 +90,12 @@ impl Key {
         Self { name, kind, default, by_project: by, variable: None, flag: None, about }
     }
 
-    const fn from_variable(mut self, variable: &'static str) -> Self {
+    const fn with_variable(mut self, variable: &'static str) -> Self {
         self.variable = Some(variable);
         self
     }
 
-    const fn from_flag(mut self, flag: &'static str) -> Self {
+    const fn with_flag(mut self, flag: &'static str) -> Self {
         self.flag = Some(flag);
         self
     }
@@ -172,6 +172,7 @@ pub fn values(config: &Config) -> Value {
     })
 }
 
+#[allow(clippy::indexing_slicing, reason = "assigning to a key of a JSON object inserts it")]
 fn class(class: &ClassPolicy) -> Map<String, Value> {
     let ClassPolicy { min_interval, burst, window_limits: _, cooldown, quotas: _ } = class;
     let Cooldown { backoff: of, jitter, calm } = cooldown;
@@ -216,11 +217,11 @@ pub const KEYS: &[Key] = &[
         No,
         "The store: `auto`, `embedded`, or `redis://[user:password@]host[:port][/database]`.",
     )
-    .from_variable("FROSTY_STORE")
-    .from_flag("--store"),
+    .with_variable("FROSTY_STORE")
+    .with_flag("--store"),
     Key::new("fleet", Kind::Text, r#""default""#, No, "The fleet: all scopes that share one API key.")
-        .from_variable("FROSTY_FLEET")
-        .from_flag("--fleet"),
+        .with_variable("FROSTY_FLEET")
+        .with_flag("--fleet"),
     Key::new(
         "scope",
         Kind::OptionalText,
@@ -228,10 +229,10 @@ pub const KEYS: &[Key] = &[
         No,
         "The scope that the limits apply to; `null` is the tmux pane, else the session.",
     )
-    .from_variable("FROSTY_SCOPE")
-    .from_flag("--scope"),
+    .with_variable("FROSTY_SCOPE")
+    .with_flag("--scope"),
     Key::new("name", Kind::OptionalText, "null", Yes, "The name that the session is shown by.")
-        .from_variable("FROSTY_NAME"),
+        .with_variable("FROSTY_NAME"),
     Key::new(
         "arm",
         Kind::Choice(&["always", "manual"]),
@@ -239,7 +240,7 @@ pub const KEYS: &[Key] = &[
         No,
         "When a session is armed without `frosty on`: `manual` requires `frosty on` or `FROSTY_ON=1`.",
     )
-    .from_flag("--arm"),
+    .with_flag("--arm"),
     Key::new(
         "mode",
         Kind::Choice(&["enforce", "shadow"]),
@@ -247,7 +248,7 @@ pub const KEYS: &[Key] = &[
         No,
         "`shadow` decides and writes to the journal, and continues no session.",
     )
-    .from_variable("FROSTY_MODE"),
+    .with_variable("FROSTY_MODE"),
     Key::new(
         "stop.min_interval",
         Kind::Duration(ANY_LENGTH),
@@ -408,7 +409,7 @@ pub const KEYS: &[Key] = &[
         Kind::Duration(RESUME_AFTER),
         r#""1m""#,
         No,
-        "How long a session whose client was killed rests before it resumes (continuous engine).",
+        "How long a session of a killed client rests before it resumes (continuous engine).",
     ),
     Key::new(
         "budget",
@@ -425,7 +426,7 @@ pub const KEYS: &[Key] = &[
         "The approximate number of entries that the journal's stream keeps.",
     ),
     Key::new("stream", Kind::Text, r#""torch.continuous.ops""#, No, "The journal's stream on the server.")
-        .from_variable("FROSTY_STREAM"),
+        .with_variable("FROSTY_STREAM"),
     Key::new(
         "notify",
         Kind::Commands,

@@ -116,7 +116,7 @@ pub struct Config {
     pub park_max: Duration,
     /// The longest wait in an unattended session.
     pub print_wait: Duration,
-    /// How long a session whose client was killed rests before it resumes by itself.
+    /// How long a session of a killed client rests before it resumes by itself.
     pub resume_after: Duration,
     /// The time limit of a verdict.
     pub budget: Duration,

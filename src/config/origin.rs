@@ -14,8 +14,7 @@ use serde_json::Value;
 
 use crate::client_settings::{self, Place, SettingsFile};
 use crate::config::ConfigError;
-use crate::env::Env;
-use crate::env::GUARDED;
+use crate::env::{Env, GUARDED};
 use crate::hint::edit;
 use crate::read;
 use crate::secret;
@@ -114,7 +113,7 @@ fn refused(place: &str, key: &str, found: &str, cure: &str) -> ConfigError {
 const ALLOWED: &str =
     "it only from your shell or your own settings (a project may set FROSTY_NAME, FROSTY_ON=0 and FROSTY_DISABLE=1)";
 
-/// Returns the guarded variables whose value differs from the client's first environment.
+/// Returns the guarded variables that differ from the client's first environment.
 fn changed(env: &Env, first: &[(String, String)]) -> Vec<&'static str> {
     let before = |name: &str| first.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
     let differs = |name: &&'static str| {

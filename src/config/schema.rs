@@ -1,4 +1,5 @@
 //! The JSON Schema of a configuration file, made from the table of the keys.
+#![allow(clippy::indexing_slicing, reason = "assigning to a key of a JSON object inserts it")]
 
 use serde_json::{Value, json};
 

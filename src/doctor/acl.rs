@@ -5,11 +5,10 @@
 use redis::{Cmd, Value};
 
 use super::report::Check;
-use super::server::{Told, each};
+use super::server::{ServerFacts, each};
 use crate::config::{Config, Server};
 use crate::store::StoreError;
-use crate::store::server::connection::Link;
-use crate::store::server::connection::error_text;
+use crate::store::server::connection::{Link, error_text};
 use crate::store::server::trial;
 use crate::store::server::trial::JOURNAL;
 use crate::text;
@@ -59,7 +58,7 @@ fn is_about_the_command(said: &str) -> bool {
 }
 
 /// Returns whether the user has every right; `None` where that is not known.
-pub(super) fn rights(told: &Told, server: &Server, config: &Config) -> Option<Check> {
+pub(super) fn rights(told: &ServerFacts, server: &Server, config: &Config) -> Option<Check> {
     let denied = told.denied.as_ref()?;
     let user = server.username.as_deref().map_or_else(|| "default".to_owned(), text::word);
     if denied.is_empty() {

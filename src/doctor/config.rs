@@ -1,8 +1,7 @@
 //! Checks the sources of the configuration, and reports the wrong ones.
 
 use super::report::{Check, State};
-use crate::config::Layer;
-use crate::config::origin;
+use crate::config::{Layer, origin};
 use crate::env;
 use crate::env::Env;
 use crate::text;

@@ -6,9 +6,8 @@ use crate::config::Config;
 use crate::engine;
 use crate::naming::Names;
 use crate::policy::documents::Phase;
-use crate::process::Standing;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::Session;
+use crate::process::ProcessStatus;
+use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 
 const ENGINES: &str = "engines";
@@ -17,9 +16,9 @@ const MOST_NAMED: usize = 3;
 
 /// Returns how many engines wait on this machine, and which are lost.
 pub(super) fn check(config: &Config) -> Check {
-    let mut roll = Roll::open(config);
-    match roll.sessions() {
-        Ok(sessions) if roll.away().is_none() => of(&sessions),
+    let mut reader = FleetReader::open(config);
+    match reader.sessions() {
+        Ok(sessions) if reader.away().is_none() => of(&sessions),
         Ok(sessions) if !sessions.is_empty() => {
             let known = of(&sessions);
             Check { found: format!("{}, as far as this machine knows without the server", known.found), ..known }
@@ -31,8 +30,8 @@ pub(super) fn check(config: &Config) -> Check {
 
 /// Returns how many engines wait in the fleet, on all machines; `None` where the store does not list its sessions.
 pub(super) fn waiting(config: &Config) -> Option<usize> {
-    let mut roll = Roll::open(config);
-    let sessions = roll.sessions().ok().filter(|_| roll.away().is_none())?;
+    let mut reader = FleetReader::open(config);
+    let sessions = reader.sessions().ok().filter(|_| reader.away().is_none())?;
     Some(sessions.iter().filter(|(_, s)| s.phase == Phase::Open && engine::waits(s)).count())
 }
 
@@ -40,7 +39,7 @@ fn of(sessions: &[Session]) -> Check {
     let host = clock::host();
     let here = || sessions.iter().filter(|(_, s)| s.host == host && s.phase == Phase::Open);
     let of = |standing| here().filter(|(_, s)| engine::standing(s) == Some(standing)).count();
-    let (waiting, elsewhere) = (of(Standing::Runs), of(Standing::Unknown));
+    let (waiting, elsewhere) = (of(ProcessStatus::Runs), of(ProcessStatus::Unknown));
     let lost: Vec<&Session> = here().filter(|(_, s)| engine::lost(s)).collect();
     let mut alive = format!("{waiting} waiting on this machine");
     if elsewhere > 0 {

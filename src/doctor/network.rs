@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use redis::{Value, cmd};
 
 use super::report::Check;
-use super::server::{Told, one};
+use super::server::{ServerFacts, one};
 use crate::config::{Config, Server};
-use crate::store::server::connection::Link;
-use crate::store::server::connection::resolve;
+use crate::store::server::connection::{Link, resolve};
 use crate::text;
 
 const OPEN: &str = "open port";
@@ -33,7 +32,7 @@ pub(super) struct Door {
 }
 
 /// Tests the access to the server without credentials.
-pub(super) fn door(config: &Config, server: &Server, told: &Told) -> Door {
+pub(super) fn door(config: &Config, server: &Server, told: &ServerFacts) -> Door {
     let unlocked = Link::connect(config, server, Instant::now() + config.budget)
         .and_then(|mut link| one(&mut link, &cmd("TIME")))
         .is_ok_and(|answer| !matches!(answer, Value::ServerError(_)));
@@ -41,7 +40,7 @@ pub(super) fn door(config: &Config, server: &Server, told: &Told) -> Door {
     Door { unlocked, on_the_network: listens(server, told), console }
 }
 
-fn listens(server: &Server, told: &Told) -> Option<bool> {
+fn listens(server: &Server, told: &ServerFacts) -> Option<bool> {
     if !is_loopback(&server.host) {
         return Some(true);
     }
@@ -103,7 +102,7 @@ fn console(server: &Server) -> std::io::Result<bool> {
 }
 
 /// Checks whether the network has access without a password.
-pub(super) fn open(told: &Told, server: &Server) -> Check {
+pub(super) fn open(told: &ServerFacts, server: &Server) -> Check {
     let Door { unlocked, on_the_network, console } = told.door;
     if !unlocked {
         return Check::ok(OPEN, format!("{} requires a password", told.at));
@@ -131,7 +130,7 @@ pub(super) fn open(told: &Told, server: &Server) -> Check {
 
 /// Checks whether a Dragonfly with several threads keeps the keys of a Stop event on one of them; `None` for other
 /// servers.
-pub(super) fn threads(told: &Told, server: &Server, config: &Config, edit: &str) -> Option<Check> {
+pub(super) fn threads(told: &ServerFacts, server: &Server, config: &Config, edit: &str) -> Option<Check> {
     told.dragonfly()?;
     let threads: u32 = told.info("thread_count")?.parse().ok()?;
     if threads < 2 {
@@ -181,12 +180,12 @@ mod tests {
     #[test]
     fn where_it_listens() {
         let server = Server::default();
-        let told = |dragonfly: bool, settings: &[(&str, &str)]| Told {
+        let told = |dragonfly: bool, settings: &[(&str, &str)]| ServerFacts {
             info: Some(
                 dragonfly.then(|| ("dragonfly_version".to_owned(), "df-v1.40.1".to_owned())).into_iter().collect(),
             ),
             settings: Some(settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
-            ..Told::default()
+            ..ServerFacts::default()
         };
         for (dragonfly, settings, expected) in [
             (false, &[("bind", "* -::*"), ("protected-mode", "yes")][..], Some(false)),

@@ -9,13 +9,9 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 use super::{acl, network};
 use crate::clock;
 use crate::config::{Config, Server};
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
-use crate::store::server::commit::COMMIT;
-use crate::store::server::commit::COMMIT_SHA;
-use crate::store::server::connection::Link;
-use crate::store::server::connection::error_text;
-use crate::store::server::connection::refused;
+use crate::policy::limits::{Ms, millis};
+use crate::store::server::commit::{COMMIT, COMMIT_SHA};
+use crate::store::server::connection::{Link, error_text, refused};
 use crate::store::server::load;
 use crate::store::{self, StoreError};
 
@@ -39,7 +35,7 @@ const LONGEST: u64 = 1024 * 1024;
 
 /// The properties of a server.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct ServerFacts {
     /// Its address, without its password.
     pub(super) at: String,
     /// The median of a few round trips.
@@ -80,7 +76,7 @@ pub(super) enum Scripts {
     Unknown,
 }
 
-impl Told {
+impl ServerFacts {
     /// Returns a field of `INFO`.
     pub(super) fn info(&self, field: &str) -> Option<&str> {
         self.info.as_ref()?.get(field).map(String::as_str)
@@ -101,10 +97,10 @@ impl Told {
 ///
 /// # Errors
 /// When it cannot be reached, refuses the login, or uses another protocol.
-pub(super) fn ask(config: &Config, server: &Server) -> Result<Told, StoreError> {
+pub(super) fn ask(config: &Config, server: &Server) -> Result<ServerFacts, StoreError> {
     let mut link = Link::connect(config, server, Instant::now() + config.budget)?;
     link.log_in()?;
-    let mut told = Told { at: server.shown.clone(), ..Told::default() };
+    let mut told = ServerFacts { at: server.shown.clone(), ..ServerFacts::default() };
     (told.latency, told.ahead) = clock_of(&mut link, server)?;
     // If the connection ends, the answers until then are kept.
     told.cut = learn(&mut link, server, config, &mut told).err();
@@ -113,7 +109,7 @@ pub(super) fn ask(config: &Config, server: &Server) -> Result<Told, StoreError> 
     Ok(told)
 }
 
-fn learn(link: &mut Link<'_>, server: &Server, config: &Config, told: &mut Told) -> Result<(), StoreError> {
+fn learn(link: &mut Link<'_>, server: &Server, config: &Config, told: &mut ServerFacts) -> Result<(), StoreError> {
     let setting = |name: &&str| {
         let mut get = cmd("CONFIG");
         get.arg("GET").arg(*name);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::report::{Check, State};
-use super::server::{Scripts, Told, ask};
+use super::server::{Scripts, ServerFacts, ask};
 use super::{acl, engines, network};
 use crate::config::{Config, Server};
 use crate::duration;
@@ -33,15 +33,15 @@ pub(super) fn checks(config: &Config, env: &Env) -> Vec<Check> {
     let Some((server, optional)) = store::server(config) else { return vec![files(config, "as chosen")] };
     match ask(config, server) {
         Ok(told) => of_server(&told, server, config, env),
-        Err(StoreError::NobodyListens { at }) if optional && !store::ever_reached(config) => {
+        Err(StoreError::NoListener { at }) if optional && !store::ever_reached(config) => {
             vec![files(config, &format!("no server answers at {at}, nor ever did"))]
         }
-        Err(e) => std::iter::once(Check::of_error(STORE, State::Fail, &e)).chain(stand_in(config, &e)).collect(),
+        Err(e) => std::iter::once(Check::of_error(STORE, State::Fail, &e)).chain(take_over_scope(config, &e)).collect(),
     }
 }
 
 /// Reports which store decides while the server cannot.
-fn stand_in(config: &Config, why: &StoreError) -> Option<Check> {
+fn take_over_scope(config: &Config, why: &StoreError) -> Option<Check> {
     if why.is_full() {
         return None;
     }
@@ -59,9 +59,9 @@ fn files(config: &Config, why: &str) -> Check {
     }
 }
 
-fn of_server(told: &Told, server: &Server, config: &Config, env: &Env) -> Vec<Check> {
+fn of_server(told: &ServerFacts, server: &Server, config: &Config, env: &Env) -> Vec<Check> {
     let mut checks = vec![reached(told, server.tls, config)];
-    checks.extend(told.refuses.as_ref().and_then(|why| stand_in(config, why)));
+    checks.extend(told.refuses.as_ref().and_then(|why| take_over_scope(config, why)));
     checks.extend(acl::rights(told, server, config));
     checks.extend(told.cut.is_none().then(|| script(told)));
     checks.extend(clock(told));
@@ -74,7 +74,7 @@ fn of_server(told: &Told, server: &Server, config: &Config, env: &Env) -> Vec<Ch
 }
 
 /// Reports the server's kind, its latency, and whether it accepts writes.
-fn reached(told: &Told, tls: bool, config: &Config) -> Check {
+fn reached(told: &ServerFacts, tls: bool, config: &Config) -> Check {
     let at = &told.at;
     let who = match (told.dragonfly(), told.info("redis_version")) {
         (Some(version), _) => format!("Dragonfly {}", text::line(version)),
@@ -134,7 +134,7 @@ fn fine(latency: Duration) -> String {
     format!("{:.2} ms", latency.as_secs_f64() * 1000.0)
 }
 
-fn script(told: &Told) -> Check {
+fn script(told: &ServerFacts) -> Check {
     match &told.scripts {
         Scripts::Cached => Check::ok(SCRIPT, "in the server's cache, under the expected digest"),
         Scripts::Loaded => Check::ok(SCRIPT, "the server accepts it, under the expected digest"),
@@ -152,7 +152,7 @@ fn script(told: &Told) -> Check {
     }
 }
 
-fn clock(told: &Told) -> Option<Check> {
+fn clock(told: &ServerFacts) -> Option<Check> {
     let ahead = told.ahead?;
     let off = Duration::from_millis(ahead.unsigned_abs());
     let which = if ahead < 0 { "behind" } else { "ahead of" };
@@ -168,7 +168,7 @@ fn clock(told: &Told) -> Option<Check> {
 }
 
 /// Checks whether the server allows as many connections as the fleet needs: one for each waiting engine.
-fn connections(told: &Told, waiting: Option<usize>) -> Check {
+fn connections(told: &ServerFacts, waiting: Option<usize>) -> Check {
     let whole = |text: &str| text.parse::<u64>().ok();
     let most = told.setting("maxclients").or_else(|| told.info("maxclients")).or_else(|| told.info("max_clients"));
     let open = told.info("connected_clients").and_then(whole);
@@ -193,7 +193,7 @@ fn connections(told: &Told, waiting: Option<usize>) -> Check {
 }
 
 /// Checks whether the server evicts state when its memory is full.
-fn memory(told: &Told, server: &Server) -> Option<Check> {
+fn memory(told: &ServerFacts, server: &Server) -> Option<Check> {
     let Some(policy) = told.info("maxmemory_policy") else {
         let unknown =
             "whether it evicts keys when it is full is not known: the user may not read it (INFO), and need not";
@@ -221,7 +221,7 @@ fn memory(told: &Told, server: &Server) -> Option<Check> {
 }
 
 /// Checks whether the server loses its data at a restart.
-fn persistence(told: &Told) -> Option<Check> {
+fn persistence(told: &ServerFacts) -> Option<Check> {
     let (save, appendonly) = (told.setting("save")?, told.setting("appendonly").unwrap_or("no"));
     if save.is_empty() && appendonly != "yes" {
         let found = "off: a restart of the server loses quotas and rests, and all that no machine's files mirror";

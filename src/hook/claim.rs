@@ -4,12 +4,9 @@
 use super::client;
 use crate::env::Env;
 use crate::policy::process::Process;
-use crate::policy::request::Claim;
-use crate::policy::request::Event;
-use crate::policy::request::Step;
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Verdict;
-use crate::process::{self, Standing};
+use crate::policy::request::{Claim, Event, Step};
+use crate::policy::verdict::{Reason, Verdict};
+use crate::process::{self, ProcessStatus};
 use crate::store::{Store, StoreError};
 
 /// Returns the client process that sent the event. No file is read for a Stop event that is not waited out.
@@ -40,9 +37,9 @@ pub(super) fn step(store: &mut dyn Store, step: &Step) -> Result<Verdict, StoreE
     {
         let owner = decision.client.map(|owner| process::standing(&owner, &step.host, None));
         let claim = match owner {
-            Some(Standing::Runs) => Claim::Beside,
-            Some(Standing::Gone) | None => Claim::Take,
-            Some(Standing::Unknown) => step.event.settles_unseen(),
+            Some(ProcessStatus::Runs) => Claim::Beside,
+            Some(ProcessStatus::Gone) | None => Claim::Take,
+            Some(ProcessStatus::Unknown) => step.event.settles_unseen(),
         };
         verdict = store.step(&Step { claim, ..step.clone() });
     }

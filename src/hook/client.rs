@@ -4,7 +4,7 @@ use rustix::process::{self, Pid};
 
 use crate::env::Env;
 use crate::policy::process::Process;
-use crate::process::{Standing, exact, standing};
+use crate::process::{ProcessStatus, exact, standing};
 
 /// The client as it was when the hook began.
 pub(super) struct Client {
@@ -20,7 +20,7 @@ impl Client {
 
     /// Returns whether the client still exists.
     pub(super) fn is_there(&self) -> bool {
-        let is_gone = |client: &Process| standing(client, &crate::clock::host(), None) == Standing::Gone;
+        let is_gone = |client: &Process| standing(client, &crate::clock::host(), None) == ProcessStatus::Gone;
         !self.named.as_ref().is_some_and(is_gone) && process::getppid() == self.parent
     }
 }

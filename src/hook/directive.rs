@@ -24,7 +24,7 @@ const LONGEST_TOPIC: usize = 200;
 
 /// The directive in the agent's message.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct AgentDirective {
     /// The rest that it requests.
     pub rest: Option<RestRequest>,
     /// The answer in the agent's next prompt; empty for none.
@@ -34,7 +34,7 @@ pub struct Said {
 /// Reads the last directive in a message. `now` returns the machine's time in its own time zone; it is called
 /// only when there is a directive.
 #[must_use]
-pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Said {
+pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> AgentDirective {
     let mut code: Option<(char, usize)> = None;
     let mut lines = Vec::new();
     for line in message.lines().map(str::trim).filter(|l| !l.is_empty()) {
@@ -47,10 +47,10 @@ pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Said
     }
     let last = lines.iter().rev().take(LINES).filter(|(_, outside)| *outside);
     let mut directives = last.filter_map(|(line, _)| Some((unmarked(line).0, words(line)?)));
-    let Some((mark, directive)) = directives.next() else { return Said::default() };
+    let Some((mark, directive)) = directives.next() else { return AgentDirective::default() };
     // A list of several directives describes them, and is not one itself.
     if mark == Mark::Item && directives.any(|(mark, other)| mark == Mark::Item && other != directive) {
-        return Said { rest: None, answer: SEVERAL.to_owned() };
+        return AgentDirective { rest: None, answer: SEVERAL.to_owned() };
     }
     understand(directive, &now())
 }
@@ -135,14 +135,14 @@ fn closes(line: &str, (mark, length): (char, usize)) -> bool {
 
 #[cold]
 #[inline(never)]
-fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> Said {
+fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> AgentDirective {
     let is_verbs = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let (verb, rest) = words.split_at_checked(words.find(|c| !is_verbs(c)).unwrap_or(words.len())).unwrap_or_default();
     let apart = rest.is_empty() || rest.starts_with(|c: char| c.is_whitespace() || "!.\u{2013}\u{2014}".contains(c));
     let (verb, rest) = if apart { (verb, rest.trim_start_matches(['!', '.']).trim()) } else { ("", "") };
     let request =
         |kind, lasting, topic: &str| RestRequest { kind, lasting, topic: text::line_of(topic, LONGEST_TOPIC) };
-    let booked = |request| Said { rest: Some(request), answer: String::new() };
+    let booked = |request| AgentDirective { rest: Some(request), answer: String::new() };
     match verb.to_ascii_lowercase().as_str() {
         "done" if before_dash(rest).is_empty() => booked(request(RestKind::Done, None, "")),
         "wait_for" if !rest.is_empty() => booked(request(RestKind::WaitFor, Some(UNTIMED), rest)),
@@ -157,7 +157,7 @@ fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> Said {
                     text::line_of(before_dash(rest), 40),
                     at.format("%Y-%m-%d %H:%M:%S UTC")
                 );
-                Said { rest: Some(request(RestKind::Rest, Some(lasting), "")), answer }
+                AgentDirective { rest: Some(request(RestKind::Rest, Some(lasting), "")), answer }
             }
             None => not_understood(words),
         },
@@ -165,13 +165,13 @@ fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> Said {
     }
 }
 
-fn not_understood(words: &str) -> Said {
+fn not_understood(words: &str) -> AgentDirective {
     let answer = format!(
         "Frosty did not understand your line \"frosty: {}\": expected done, next_check 20m (or 14:30, or tomorrow 09:00), \
 wait_for <topic>, or blocked <on whom>.",
         text::line_of(words, 80)
     );
-    Said { rest: None, answer }
+    AgentDirective { rest: None, answer }
 }
 
 /// Returns a topic in the form in which it is stored and compared.
@@ -295,7 +295,7 @@ mod tests {
             "fros\u{00e9}\u{00e9}",
             "",
         ] {
-            assert_eq!(read(message, noon), Said::default(), "{message}");
+            assert_eq!(read(message, noon), AgentDirective::default(), "{message}");
         }
         assert!(rest("frosty: done\n\n1\n\n2\n3\n\n4\n").is_some());
         assert!(rest("```js``` is it\nfrosty: done").is_some());
@@ -317,7 +317,7 @@ mod tests {
     fn every_form_is_quoted() {
         for line in ["frosty: done", "- frosty: done", "## frosty: done!", "1. **frosty:** done", "  * `frosty: done`"]
         {
-            assert_eq!(read(&quoted(line), noon), Said::default(), "{line}");
+            assert_eq!(read(&quoted(line), noon), AgentDirective::default(), "{line}");
             assert!(rest(line).is_some(), "{line}");
         }
     }

@@ -7,31 +7,23 @@ use super::claim;
 use super::client::Client;
 use super::local::Known;
 use super::signals::Signals;
-use super::standing::{self, Standing, Terms};
+use super::terms::{self, EngineTerms, Terms};
 use super::told;
 use super::wait::{Action, Answer, Checked, End, Failure, Found, Input, LATEST, Note, Request, Wait};
 use crate::clock;
 use crate::config::Config;
 use crate::env::Env;
 use crate::hint::Problem;
-use crate::notify::Kind;
-use crate::notify::detached;
 use crate::notify::detached::Caller;
-use crate::notify::lost_engines;
-use crate::policy::request::Event;
-use crate::policy::request::Step;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Verdict;
+use crate::notify::{Kind, detached, lost_engines};
+use crate::policy::request::{Event, Step};
+use crate::policy::verdict::{Decision, Outcome, Reason, Verdict};
 use crate::store;
-use crate::store::Store;
-use crate::store::StoreError;
-use crate::store::files::taken_over;
 use crate::store::files::taken_over::Mark;
-use crate::store::files::undecided;
-use crate::store::listen::{self, Ears, Listener, Source};
+use crate::store::files::{taken_over, undecided};
+use crate::store::listen::{self, Listener, Notifications, Source};
 use crate::store::server::kept_connection::Line;
+use crate::store::{Store, StoreError};
 
 /// The outcome of an engine's run.
 pub(super) enum Ended {
@@ -95,7 +87,7 @@ pub(super) struct Engine<'a, 's> {
     pub(super) known: &'a Known,
     pub(super) caller: Caller<'a>,
     pub(super) start: &'a Start,
-    pub(super) standing: &'a mut Standing<'s>,
+    pub(super) standing: &'a mut EngineTerms<'s>,
     pub(super) seen: &'a mut Seen,
     /// The event after which it waits.
     pub(super) begin: Step,
@@ -104,7 +96,7 @@ pub(super) struct Engine<'a, 's> {
 /// The resources that an engine keeps open, and its last findings.
 #[derive(Default)]
 struct Held<'a> {
-    ears: Option<(Source, Ears<'a>)>,
+    notifications: Option<(Source, Notifications<'a>)>,
     /// The connection to the server.
     line: Option<Line<'a>>,
     /// The last request with a fence, which is retried with the same id.
@@ -143,7 +135,7 @@ impl<'a> Engine<'a, '_> {
                 Action::End(end) => return self.ended(held, end),
             };
             input = found.unwrap_or_else(|e| {
-                (held.ears, held.line) = (None, None);
+                (held.notifications, held.line) = (None, None);
                 Input::Failed(Failure {
                     why: Problem::from(&e).to_string(),
                     is_silence: e.is_silence(),
@@ -178,10 +170,10 @@ impl<'a> Engine<'a, '_> {
 
     fn terms(&mut self, held: &mut Held<'_>) -> Found {
         match self.standing.look() {
-            standing::Found::Same => Found::Same,
-            standing::Found::Gone => Found::Gone,
-            standing::Found::Unclear(reason, why) => Found::Unclear(reason, why),
-            standing::Found::Changed(terms) => {
+            terms::Found::Same => Found::Same,
+            terms::Found::Gone => Found::Gone,
+            terms::Found::Unclear(reason, why) => Found::Unclear(reason, why),
+            terms::Found::Changed(terms) => {
                 held.terms = Some(terms);
                 Found::Changed
             }
@@ -203,7 +195,7 @@ impl<'a> Engine<'a, '_> {
         if is_own {
             self.notify(&step, &decision);
         }
-        let answer = Answer { decision, by_files: verdict.by_files, stands_in: verdict.degraded.is_some() };
+        let answer = Answer { decision, by_files: verdict.by_files, outage: verdict.degraded.is_some() };
         held.verdict = Some(verdict);
         Ok(answer)
     }
@@ -258,27 +250,27 @@ impl<'a> Engine<'a, '_> {
 
     fn look(&mut self, held: &mut Held<'a>, source: Source) -> Result<Input, StoreError> {
         self.watch();
-        let ears = match held.ears.take() {
-            Some((of, ears)) if of == source => ears,
+        let notifications = match held.notifications.take() {
+            Some((of, notifications)) if of == source => notifications,
             _ => {
                 let Step { scope, session, name, .. } = &self.begin;
                 let listener = Listener { scope: scope.clone(), session: session.clone(), name: name.clone() };
-                Ears::open(self.config, &listener, source)?
+                Notifications::open(self.config, &listener, source)?
             }
         };
-        let (_, ears) = held.ears.insert((source, ears));
-        ears.look(&mut held.line).map(Input::Looked)
+        let (_, notifications) = held.notifications.insert((source, notifications));
+        notifications.look(&mut held.line).map(Input::Looked)
     }
 
     fn listen(&mut self, held: &mut Held<'a>, most: Duration) -> Input {
-        let Some((_, ears)) = &mut held.ears else { return Input::Paused };
+        let Some((_, notifications)) = &mut held.notifications else { return Input::Paused };
         let standing = &*self.standing;
-        let heard = ears.wait(&mut held.line, most, self.start.signals.fd(), &|| standing.stirs());
-        if let Some(why) = ears.loss() {
+        let heard = notifications.wait(&mut held.line, most, self.start.signals.fd(), &|| standing.stirs());
+        if let Some(why) = notifications.loss() {
             let event = "Subscription".to_owned();
             Known { event, asked_to_go_on: false, ..self.known.clone() }.note(self.env, Reason::Event, &why);
         }
-        Input::Heard(heard)
+        Input::WaitEnd(heard)
     }
 
     /// Looks periodically for lost engines beside this one. An engine that dies sends no notification.

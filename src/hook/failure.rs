@@ -2,8 +2,7 @@
 
 use super::payload::Payload;
 use super::reset;
-use crate::policy::request::Failure;
-use crate::policy::request::FailureClass;
+use crate::policy::request::{Failure, FailureClass};
 
 /// The phrases by which the client recognises that the conversation is longer than the model's context
 /// (2.1.332), in lower case and without backquotes. Its own API's phrases come first, then those of gateways

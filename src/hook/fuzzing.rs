@@ -7,10 +7,8 @@ use super::prompt::Prompt;
 use super::reply::{self, Streams};
 use crate::config::Config;
 use crate::env::Env;
-use crate::policy::request::Event;
-use crate::policy::request::RestRequest;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Verdict;
+use crate::policy::request::{Event, RestRequest};
+use crate::policy::verdict::{Decision, Verdict};
 
 /// Returns the event of a payload, and the answer to the agent's directive.
 #[must_use]

@@ -10,9 +10,7 @@ use crate::env::Env;
 use crate::hint::Problem;
 use crate::policy::limits::Class;
 use crate::policy::request::Step;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
+use crate::policy::verdict::{Decision, Outcome, Reason};
 
 /// The result of a call before any store is involved.
 pub enum Looked {
@@ -22,11 +20,11 @@ pub enum Looked {
     /// The hook exits 0 with one message, which contains this reason and the failure.
     Fails(Reason, Problem),
     /// The hook would send a request to the store.
-    Asks(Box<Asked>),
+    Asks(Box<HookRequest>),
 }
 
 /// The request that would be sent to the store.
-pub struct Asked {
+pub struct HookRequest {
     /// The configuration for the request.
     pub config: Config,
     /// The step that the request contains.
@@ -37,7 +35,7 @@ pub struct Asked {
     unattended: bool,
 }
 
-impl Asked {
+impl HookRequest {
     /// Returns the hook's exit code after this decision, or `None` where it would wait instead.
     #[must_use]
     pub fn would_exit(&self, decided: &Decision) -> Option<u8> {
@@ -81,7 +79,7 @@ pub fn look(env: &Env, flags: &Flags) -> Looked {
         Ok(Some(call)) => {
             let waits = call.waits();
             let Call { config, step, unattended, .. } = call;
-            Looked::Asks(Box::new(Asked { config, step, waits, unattended }))
+            Looked::Asks(Box::new(HookRequest { config, step, waits, unattended }))
         }
         Ok(None) => {
             let session = encoded(&payload.session_id, "", "").ok();

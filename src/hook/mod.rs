@@ -30,9 +30,9 @@ pub mod reply;
 pub(crate) mod reset;
 mod resume;
 pub(crate) mod signals;
-pub(crate) mod standing;
 mod start;
 mod streams;
+pub(crate) mod terms;
 mod told;
 mod wait;
 mod watchdog;
@@ -50,12 +50,8 @@ use crate::hint::Problem;
 use crate::notify::detached;
 use crate::notify::detached::Caller;
 use crate::policy::limits::Class;
-use crate::policy::request::Claim;
-use crate::policy::request::Event;
-use crate::policy::request::R_RANGE;
-use crate::policy::request::Step;
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Verdict;
+use crate::policy::request::{Claim, Event, R_RANGE, Step};
+use crate::policy::verdict::{Reason, Verdict};
 use crate::process;
 use crate::scope;
 use crate::store::{self, StoreError};
@@ -64,7 +60,7 @@ use local::Known;
 use payload::Payload;
 use prompt::Prompt;
 use reply::Streams;
-use standing::{Standing, Terms};
+use terms::{EngineTerms, Terms};
 
 /// Answers one hook call, in either of the two programs.
 #[must_use]
@@ -350,7 +346,7 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
         host_ms: clock::host_ms(),
         r: u32::try_from(clock::chance() % u64::from(R_RANGE)).unwrap_or(0),
         id: clock::id(),
-        known_born: String::new(),
+        known_epoch: String::new(),
         event,
     }
 }
@@ -375,7 +371,7 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
     };
     known.waits = true;
     let session = step.session.clone();
-    let mut standing = Standing::new(env, caller.flags, &session, caller.project);
+    let mut standing = EngineTerms::new(env, caller.flags, &session, caller.project);
     let mut seen = engine::Seen::new(&config, &session);
     let bounds = |config: &Config| {
         let most = if unattended { wait.min(config.print_wait) } else { wait };

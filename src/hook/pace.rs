@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Reason;
+use crate::policy::verdict::{Decision, Reason};
 
 /// The time between two looks, or between two requests, except for [`QUICK`] of them.
 pub(super) const PACE: Duration = Duration::from_secs(1);

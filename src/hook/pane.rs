@@ -7,12 +7,10 @@ use super::step_of;
 use crate::config::Config;
 use crate::env::Env;
 use crate::policy::limits::millis;
-use crate::policy::request::Event;
-use crate::policy::request::HoldRequest;
-use crate::policy::request::Step;
+use crate::policy::request::{Event, HoldRequest, Step};
 use crate::process;
 use crate::store;
-use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::FleetReader;
 
 /// The start of a process is known to one tick of the kernel's clock, which is not the store's clock.
 const SLACK: Duration = Duration::from_secs(1);
@@ -30,15 +28,15 @@ pub(super) fn end_old_hold(config: &Config, env: &Env, start: &Step) {
         return;
     }
     let Some(server_age) = env.tmux_server().and_then(process::age) else { return };
-    let mut roll = Roll::open_for(config, config.budget);
-    let (Ok(now), Ok(state)) = (roll.now(), roll.state(&start.scope, "")) else { return };
+    let mut reader = FleetReader::open_for(config, config.budget);
+    let (Ok(now), Ok(state)) = (reader.now(), reader.state(&start.scope, "")) else { return };
     let server_start = now.saturating_sub(millis(server_age));
     let Some(hold) =
         state.scope.hold.filter(|hold| hold.holds(now) && hold.since < server_start.saturating_sub(millis(SLACK)))
     else {
         return;
     };
-    let sessions = roll.sessions().unwrap_or_default();
+    let sessions = reader.sessions().unwrap_or_default();
     let Some((_, last)) = sessions.iter().find(|(_, session)| session.scope == start.scope) else { return };
     if last.seen.saturating_add(millis(SLACK)) >= server_start
         || last.project.is_empty()

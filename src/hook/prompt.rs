@@ -7,8 +7,7 @@
 use super::directive;
 use crate::journal::why;
 use crate::policy::request::RestRequest;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Held;
+use crate::policy::verdict::{Decision, Held};
 use crate::text;
 
 const DEFAULT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where you \
@@ -143,7 +142,7 @@ mod tests {
             replaced: None,
             count,
             renewed: false,
-            born: String::new(),
+            store_epoch: String::new(),
             client: None,
             repeated: false,
             attempt: crate::policy::verdict::Attempt::Uncounted,

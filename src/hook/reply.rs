@@ -15,14 +15,9 @@ use crate::duration;
 use crate::hint::Problem;
 use crate::journal::why;
 use crate::local_time;
-use crate::policy::limits::Class;
-use crate::policy::limits::millis;
+use crate::policy::limits::{Class, millis};
 use crate::policy::request::Event;
-use crate::policy::verdict::Admission;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Verdict;
+use crate::policy::verdict::{Admission, Decision, Outcome, Reason, Verdict};
 use crate::text;
 
 /// A longer time is shown with the time of day at which it ends.

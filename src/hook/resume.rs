@@ -16,21 +16,14 @@ use super::payload::Payload;
 use crate::config::{Config, encoded};
 use crate::duration;
 use crate::env::Env;
-use crate::policy::documents::Phase;
-use crate::policy::documents::RestKind;
-use crate::policy::documents::SessionState;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
+use crate::policy::documents::{Phase, RestKind, SessionState};
+use crate::policy::limits::{Ms, millis};
 use crate::policy::process::Process;
-use crate::policy::request::Claim;
-use crate::policy::request::Event;
-use crate::policy::request::RestRequest;
-use crate::policy::request::Step;
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Verdict;
-use crate::process::{self, Standing};
+use crate::policy::request::{Claim, Event, RestRequest, Step};
+use crate::policy::verdict::{Reason, Verdict};
+use crate::process::{self, ProcessStatus};
 use crate::store;
-use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::FleetReader;
 use crate::text;
 
 /// The shortest rest of a fork, whatever the minimum interval is.
@@ -85,8 +78,8 @@ pub(super) fn find(
     transcript: Option<&str>,
 ) -> Option<Interrupted> {
     let client = step.client?;
-    let mut roll = Roll::open_for(config, config.budget);
-    let (now, own) = (roll.now().ok()?, roll.session(&step.session).ok()?);
+    let mut reader = FleetReader::open_for(config, config.budget);
+    let (now, own) = (reader.now().ok()?, reader.session(&step.session).ok()?);
     let found = |id: String, state, fence, has_begun| Interrupted { source, id, state, fence, now, has_begun };
     match source {
         Source::Resume => {
@@ -95,7 +88,7 @@ pub(super) fn find(
             let is_mine = state.host == step.host && owner.may_be(&client);
             // This process's session has no prompt yet but has an engine, so the engine was faster.
             let has_begun = is_mine && state.pid.is_some() && state.begun.as_ref().is_some_and(|b| !b.id.is_empty());
-            let is_left = process::standing(&owner, &state.host, None) == Standing::Gone && is_at_work(&state);
+            let is_left = process::standing(&owner, &state.host, None) == ProcessStatus::Gone && is_at_work(&state);
             let fence = state.fence;
             (has_begun || is_left).then(|| found(step.session.clone(), state, fence, has_begun))
         }
@@ -106,8 +99,8 @@ pub(super) fn find(
                 return None;
             }
             let (id, state) = match parent(env, client) {
-                Some(parent) => roll.session(&parent).ok()?.map(|state| (parent, state))?,
-                None => left(roll.sessions().ok()?, step, client, transcript)?,
+                Some(parent) => reader.session(&parent).ok()?.map(|state| (parent, state))?,
+                None => left(reader.sessions().ok()?, step, client, transcript)?,
             };
             is_at_work(&state).then(|| found(id, state, fence, false))
         }

@@ -1,22 +1,17 @@
 //! Builds the notification for a verdict: hold opened, held session resumed, attention needed.
 
-use crate::notify::Kind;
-use crate::notify::Word;
 use crate::notify::notification::subject;
+use crate::notify::{Kind, Notification};
 use crate::policy::documents::RestKind;
 use crate::policy::effects::BY_API;
 use crate::policy::limits::millis;
 use crate::policy::long_hold::BY_WILLY;
-use crate::policy::request::Event;
-use crate::policy::request::RestRequest;
-use crate::policy::request::Step;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
+use crate::policy::request::{Event, RestRequest, Step};
+use crate::policy::verdict::{Decision, Outcome, Reason};
 use crate::text;
 
 /// Returns the notification, if the verdict requires one.
-pub(super) fn word(fleet: &str, step: &Step, decided: &Decision) -> Option<Word> {
+pub(super) fn word(fleet: &str, step: &Step, decided: &Decision) -> Option<Notification> {
     let wants_a_person = || matches!(step.event, Event::NeedsYou) || blocked(step).is_some();
     if step.shadow || (decided.held.is_none() && !wants_a_person()) {
         return None;
@@ -34,7 +29,7 @@ fn blocked(step: &Step) -> Option<&RestRequest> {
 
 #[cold]
 #[inline(never)]
-fn said(fleet: &str, step: &Step, decided: &Decision) -> Option<Word> {
+fn said(fleet: &str, step: &Step, decided: &Decision) -> Option<Notification> {
     let held = decided.held.clone().unwrap_or_default();
     let (by, reason) = (held.by, held.reason);
     let who = subject(&step.scope);
@@ -50,8 +45,8 @@ fn said(fleet: &str, step: &Step, decided: &Decision) -> Option<Word> {
         _ if comes => (Kind::Hold, format!("{who} is held by Really Chill Willy: {reason}")),
         (_, Some(rest)) if stands_down => {
             let topic = text::line(&rest.topic);
-            let word = Word { reason: topic.clone(), ..Word::new(Kind::Blocked, fleet, decided.now) };
-            return Some(Word { text: format!("{who} is blocked on {topic}"), ..about(word, step) });
+            let word = Notification { reason: topic.clone(), ..Notification::new(Kind::Blocked, fleet, decided.now) };
+            return Some(Notification { text: format!("{who} is blocked on {topic}"), ..about(word, step) });
         }
         _ if decided.outcome == Outcome::Admit && !by.is_empty() => {
             (Kind::Resume, format!("{who} goes on; it was held by {by}: {reason}"))
@@ -60,17 +55,17 @@ fn said(fleet: &str, step: &Step, decided: &Decision) -> Option<Word> {
     };
     let until = decided.retry_after.filter(|_| kind == Kind::Hold);
     let until = until.map(|left| decided.now.saturating_add(millis(left)));
-    Some(about(Word { by, reason, until, text, ..Word::new(kind, fleet, decided.now) }, step))
+    Some(about(Notification { by, reason, until, text, ..Notification::new(kind, fleet, decided.now) }, step))
 }
 
 /// Adds the session of a step to a notification.
-fn about(word: Word, step: &Step) -> Word {
-    Word { scope: step.scope.clone(), session: step.session.clone(), host: step.host.clone(), ..word }
+fn about(word: Notification, step: &Step) -> Notification {
+    Notification { scope: step.scope.clone(), session: step.session.clone(), host: step.host.clone(), ..word }
 }
 
 /// Returns the notification that the session's engine reached the end of its wait.
-pub(super) fn expired(fleet: &str, step: &Step) -> Word {
+pub(super) fn expired(fleet: &str, step: &Step) -> Notification {
     let text = format!("{}: its engine reached the end of its wait; type in its window to go on", subject(&step.scope));
     let reason = Reason::WaiterExpired.code().to_owned();
-    about(Word { reason, text, ..Word::new(Kind::WaiterLost, fleet, step.host_ms) }, step)
+    about(Notification { reason, text, ..Notification::new(Kind::WaiterLost, fleet, step.host_ms) }, step)
 }

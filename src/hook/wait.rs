@@ -9,11 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::pace::{PACE, Pace, Retry, next_request_in};
 use crate::policy::effects::BY_API;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Held;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
-use crate::store::listen::{self, Heard, Look, Source};
+use crate::policy::verdict::{Decision, Held, Outcome, Reason};
+use crate::store::listen::{self, Look, Source, WaitEnd};
 use crate::text;
 
 /// A slower admission is not used. A Stop event that is sent later counts as late.
@@ -45,7 +42,7 @@ pub(super) enum Action {
     Verify,
     /// Read the session and the holds in this store: [`Input::Looked`] or [`Input::Failed`].
     Look(Source),
-    /// Listen for notifications for at most this long: [`Input::Heard`] or [`Input::Failed`].
+    /// Listen for notifications for at most this long: [`Input::WaitEnd`] or [`Input::Failed`].
     Listen(Duration),
     /// Sleep for this long, or until a signal arrives or a file changes: [`Input::Paused`].
     Pause(Duration),
@@ -76,7 +73,7 @@ pub(super) enum Input {
     Answered(Box<Answer>),
     Failed(Failure),
     Looked(Look),
-    Heard(Heard),
+    WaitEnd(WaitEnd),
     Paused,
 }
 
@@ -106,7 +103,7 @@ pub(super) struct Answer {
     pub(super) decision: Decision,
     /// Whether files decided, and whether they did so in a server's place.
     pub(super) by_files: bool,
-    pub(super) stands_in: bool,
+    pub(super) outage: bool,
 }
 
 /// The reason why a store could not be used.
@@ -279,7 +276,7 @@ impl Wait {
                 self.looks_in(refused)
             }
             (Stage::Refused(refused), Input::Looked(look)) => self.looked(now, refused, &look),
-            (Stage::Refused(refused), Input::Heard(heard)) => self.heard(refused, heard),
+            (Stage::Refused(refused), Input::WaitEnd(heard)) => self.heard(refused, heard),
             (Stage::Refused(refused), Input::Failed(failure)) => self.lost(now, refused, failure),
             (Stage::Expiring, Input::Failed(failure)) => Next {
                 note: Some(Note::Undecided(Reason::WaiterExpired, failure.why)),
@@ -372,7 +369,7 @@ impl Wait {
     fn answered(&mut self, now: Instant, answer: Answer) -> Next {
         self.retry = Retry::default();
         let note = self.decided();
-        let source = Source::of(answer.by_files, answer.stands_in, self.source);
+        let source = Source::of(answer.by_files, answer.outage, self.source);
         self.source = Some(source);
         let next = match answer.decision.outcome {
             Outcome::Admit => {
@@ -486,8 +483,8 @@ impl Wait {
         Action::Listen(left).into()
     }
 
-    fn heard(&mut self, mut refused: Box<Refused>, heard: Heard) -> Next {
-        if let Heard::Word(word) = heard {
+    fn heard(&mut self, mut refused: Box<Refused>, heard: WaitEnd) -> Next {
+        if let WaitEnd::Word(word) = heard {
             let before = self.word.take().filter(|before| !before.is_empty());
             let words = before.into_iter().chain([word]).collect::<Vec<_>>().join(" / ");
             self.word = Some(text::line_of(&words, text::LONGEST_NOTE));
@@ -514,7 +511,7 @@ impl Wait {
     fn asks_again(&mut self, now: Instant, refused: &Refused) -> Next {
         // The fence of a failover store may not be the server's, which knows the event by its id. Of a request
         // that met conflicts, only the attempt was committed.
-        let is_unknown = matches!(self.source, Some(Source::StandIn(_))) || refused.decision.reason == Reason::Busy;
+        let is_unknown = matches!(self.source, Some(Source::Outage(_))) || refused.decision.reason == Reason::Busy;
         if is_unknown && !refused.renews {
             return self.plans(Plan::Begin);
         }

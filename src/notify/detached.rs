@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Flags};
-use crate::notify::Word;
+use crate::notify::Notification;
 
 /// How often a child is polled for its end.
 const EVERY: Duration = Duration::from_millis(10);
@@ -57,7 +57,7 @@ pub enum Then {
 /// notification is not sent, and the hook answers all the same.
 #[cold]
 #[inline(never)]
-pub fn tell(config: &Config, caller: Caller<'_>, word: &Word, then: Then) {
+pub fn tell(config: &Config, caller: Caller<'_>, word: &Notification, then: Then) {
     if !word.kind.is_of_holds() && config.notify.is_empty() {
         return;
     }

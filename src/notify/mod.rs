@@ -7,4 +7,4 @@ pub mod detached;
 pub mod lost_engines;
 pub mod notification;
 
-pub use notification::{Kind, Word};
+pub use notification::{Kind, Notification};

@@ -55,7 +55,7 @@ impl Kind {
 
 /// One notification. Its times are the store's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Word {
+pub struct Notification {
     /// The kind of event.
     pub kind: Kind,
     /// The fleet, encoded.
@@ -98,7 +98,7 @@ pub struct Word {
     pub text: String,
 }
 
-impl Word {
+impl Notification {
     /// Creates a notification with these fields alone.
     #[must_use]
     pub fn new(kind: Kind, fleet: &str, at: Ms) -> Self {

@@ -2,45 +2,16 @@
 
 use std::time::Duration;
 
-use crate::policy::documents::Begun;
-use crate::policy::documents::COMMIT_SLACK;
-use crate::policy::documents::ClassState;
-use crate::policy::documents::FactId;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::Hold;
-use crate::policy::documents::IN_FLIGHT;
-use crate::policy::documents::QuotaLog;
-use crate::policy::documents::Rest;
-use crate::policy::documents::RestKind;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
-use crate::policy::documents::Span;
-use crate::policy::documents::fact_id;
-use crate::policy::documents::note_lifted;
-use crate::policy::effects;
-use crate::policy::effects::BY_API;
-use crate::policy::effects::Relation;
-use crate::policy::effects::Standing;
-use crate::policy::effects::Turned;
-use crate::policy::limits::Class;
-use crate::policy::limits::ClassPolicy;
-use crate::policy::limits::LONGEST;
-use crate::policy::limits::MOST_STRIKES;
-use crate::policy::limits::Ms;
-use crate::policy::limits::Policy;
-use crate::policy::limits::Quota;
-use crate::policy::limits::millis;
-use crate::policy::long_hold;
+use crate::policy::documents::{
+    Begun, COMMIT_SLACK, ClassState, FactId, FleetState, Hold, IN_FLIGHT, QuotaLog, Rest, RestKind, ScopeState,
+    SessionState, Span, fact_id, note_lifted,
+};
+use crate::policy::effects::{BY_API, FenceStatus, Relation, Turned};
+use crate::policy::limits::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
 use crate::policy::quota::Shared;
-use crate::policy::release_slots;
-use crate::policy::request::Event;
-use crate::policy::request::R_RANGE;
-use crate::policy::request::Step;
-use crate::policy::verdict::Attempt;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Held;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
+use crate::policy::request::{Event, R_RANGE, Step};
+use crate::policy::verdict::{Attempt, Decision, Held, Outcome, Reason};
+use crate::policy::{effects, long_hold, release_slots};
 
 /// The largest burst window, and the largest number of attempts that is kept.
 const MOST_ATTEMPTS: usize = 1000;
@@ -76,12 +47,12 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     }
     let fence = state.session.fence;
     let is_beside = relation == Relation::Beside;
-    let standing = match is_beside {
-        true if ask.event.asks() == Some(Class::Stop) => Standing::Superseded,
-        true => Standing::Own,
-        false => effects::standing(&mut state.session, ask, now),
+    let fence_status = match is_beside {
+        true if ask.event.asks() == Some(Class::Stop) => FenceStatus::Superseded,
+        true => FenceStatus::Own,
+        false => effects::fence_status(&mut state.session, ask, now),
     };
-    if standing == Standing::Superseded {
+    if fence_status == FenceStatus::Superseded {
         return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
     }
     if let Some(again) = repeated(state, ask, now) {
@@ -94,7 +65,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     }
     let by_person = state.session.by_person;
     if !is_beside {
-        effects::on_session(&mut state.session, ask, relation, standing, now);
+        effects::on_session(&mut state.session, ask, relation, fence_status, now);
     }
     let mut turned = Turned::default();
     let mut ended = None;
@@ -112,7 +83,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         if matches!(ask.event, Event::Release { fleet: false, .. }) {
             ended = state.scope.api.and_then(|api| api.left(now)).map(duration);
         }
-        if standing != Standing::Told {
+        if fence_status != FenceStatus::Repeated {
             turned = effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, by_person, now);
             effects::on_key(&mut state.fleet, &policy.api_error, ask, now);
         }
@@ -203,16 +174,16 @@ fn repeated(state: &State, ask: &Step, now: Ms) -> Option<Decision> {
 /// Nothing is decided before the requester has sent the state that it keeps.
 fn lost(fleet: &mut FleetState, ask: &Step, now: Ms) -> Option<Decision> {
     fleet.lost = fleet.lost.map(|lost| lost.min(now));
-    let known = ask.known_born.is_empty() || ask.known_born == fleet.born;
-    if fleet.born.is_empty() {
+    let known = ask.known_epoch.is_empty() || ask.known_epoch == fleet.store_epoch;
+    if fleet.store_epoch.is_empty() {
         // A step that is retried on a store that lost its data must not give it the same epoch.
-        fleet.born = format!("{}-{now}", ask.id);
+        fleet.store_epoch = format!("{}-{now}", ask.id);
     }
     if known {
         return None;
     }
     fleet.lost = fleet.lost.or(Some(now));
-    Some(Decision { born: fleet.born.clone(), ..decision(Outcome::Refuse, Reason::Lost, now) })
+    Some(Decision { store_epoch: fleet.store_epoch.clone(), ..decision(Outcome::Refuse, Reason::Lost, now) })
 }
 
 /// Completes the answer to an event without an admission request.
@@ -249,7 +220,7 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         note: String::new(),
         renewed: false,
         now,
-        born: String::new(),
+        store_epoch: String::new(),
         client: None,
         repeated: false,
         attempt: Attempt::Uncounted,
@@ -287,7 +258,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     answer.attempts = in_window(own, case.limits, now);
     answer.strikes = own.strikes;
     if case.stop {
-        answer.born.clone_from(&state.fleet.born);
+        answer.store_epoch.clone_from(&state.fleet.store_epoch);
     }
     let refusal = case.restricted(state, &mut answer);
     let refusal = refusal.or_else(|| case.too_soon(state, &mut answer));

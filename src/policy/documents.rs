@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::limits::Class;
-use crate::policy::limits::Ms;
+use crate::policy::limits::{Class, Ms};
 use crate::policy::process::Process;
 use crate::policy::quota::Places;
 
@@ -265,7 +264,8 @@ impl ScopeState {
 #[serde(default)]
 pub struct FleetState {
     /// The store epoch: a random id set once. A store that lost its data has another one.
-    pub born: String,
+    #[serde(rename = "born")]
+    pub store_epoch: String,
     /// When a requester that knew this store by another epoch sent its first request; admissions before that are lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<Ms>,

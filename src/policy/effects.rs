@@ -3,28 +3,10 @@
 
 use std::time::Duration;
 
-use crate::policy::documents::Begun;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::Hold;
-use crate::policy::documents::Phase;
-use crate::policy::documents::Rest;
-use crate::policy::documents::RestKind;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
-use crate::policy::documents::Span;
-use crate::policy::limits::Backoff;
-use crate::policy::limits::MOST_STRIKES;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
+use crate::policy::documents::{Begun, FleetState, Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
+use crate::policy::limits::{Backoff, MOST_STRIKES, Ms, millis};
 use crate::policy::release_slots;
-use crate::policy::request::Claim;
-use crate::policy::request::Event;
-use crate::policy::request::Failure;
-use crate::policy::request::FailureClass;
-use crate::policy::request::HoldRequest;
-use crate::policy::request::Reset;
-use crate::policy::request::RestRequest;
-use crate::policy::request::Step;
+use crate::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, Reset, RestRequest, Step};
 use crate::policy::verdict::Held;
 
 /// The name on the holds of API errors; a successful turn lifts these holds and no others.
@@ -46,41 +28,41 @@ const PASSING_IN_A_ROW: u32 = 3;
 
 /// The relation of an event's fence to the session's fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum FenceStatus {
     /// The event has the session's fence, or begins a new one.
     Own,
     /// A late event that the session knows already; its effects are not applied twice.
-    Told,
+    Repeated,
     /// A newer Stop event, prompt or end has taken over.
     Superseded,
 }
 
 /// Compares the fence or the id of an event with the session's.
-pub(crate) fn standing(session: &mut SessionState, ask: &Step, now: Ms) -> Standing {
+pub(crate) fn fence_status(session: &mut SessionState, ask: &Step, now: Ms) -> FenceStatus {
     match ask.event {
         Event::Ask { fence, .. } | Event::Expired { fence } if stored(session).is_some_and(|newer| newer > fence) => {
-            Standing::Superseded
+            FenceStatus::Superseded
         }
         Event::Ask { fence, .. } => {
             session.fence = Some(fence.clamp(0, HIGHEST_FENCE));
-            Standing::Own
+            FenceStatus::Own
         }
         Event::Resume { fence, .. } if session.begun.as_ref().is_none_or(|begun| begun.id != ask.id) => {
             let is_newer = stored(session).is_some_and(|newer| newer > fence.unwrap_or(0));
-            if is_newer { Standing::Superseded } else { Standing::Own }
+            if is_newer { FenceStatus::Superseded } else { FenceStatus::Own }
         }
         Event::Stop { .. } | Event::Resume { .. } | Event::StopFailure(_) => {
-            let Some(begun) = &session.begun else { return Standing::Own };
+            let Some(begun) = &session.begun else { return FenceStatus::Own };
             let raised_since = |age: &Duration| begun.at <= now && begun.at > now.saturating_sub(millis(*age));
             if begun.id == ask.id {
-                Standing::Told
+                FenceStatus::Repeated
             } else if ask.late.as_ref().is_some_and(raised_since) {
-                Standing::Superseded
+                FenceStatus::Superseded
             } else {
-                Standing::Own
+                FenceStatus::Own
             }
         }
-        _ => Standing::Own,
+        _ => FenceStatus::Own,
     }
 }
 
@@ -121,7 +103,13 @@ fn stored(session: &SessionState) -> Option<i64> {
 }
 
 /// Applies the event's effects on its session.
-pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relation, standing: Standing, now: Ms) {
+pub(crate) fn on_session(
+    session: &mut SessionState,
+    ask: &Step,
+    relation: Relation,
+    fence_status: FenceStatus,
+    now: Ms,
+) {
     match &ask.event {
         Event::Wake { note, spread: with_others } => {
             session.woken = true;
@@ -149,14 +137,14 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         session.label.clear();
     }
     own(session, ask, moves);
-    if ask.event.raises_fence() && standing != Standing::Told {
+    if ask.event.raises_fence() && fence_status != FenceStatus::Repeated {
         raise_fence(session, ask, now);
     }
-    if matches!(ask.event, Event::Resume { .. }) && standing != Standing::Told {
+    if matches!(ask.event, Event::Resume { .. }) && fence_status != FenceStatus::Repeated {
         // Earlier wake-ups are part of the rest that the event requests, so that a person keeps the time to cancel.
         session.woken = false;
     }
-    change_rest(session, ask, standing, now);
+    change_rest(session, ask, fence_status, now);
     if let Event::SessionStart { label } = &ask.event
         && registers
     {
@@ -208,12 +196,12 @@ fn raise_fence(session: &mut SessionState, ask: &Step, now: Ms) {
 }
 
 /// Books, ends or keeps the session's rest.
-fn change_rest(session: &mut SessionState, ask: &Step, standing: Standing, now: Ms) {
+fn change_rest(session: &mut SessionState, ask: &Step, fence_status: FenceStatus, now: Ms) {
     if let Some(rest) = &mut session.rest {
         rest.rebase(now);
     }
     match &ask.event {
-        Event::Stop { .. } | Event::Resume { .. } if standing == Standing::Told => {}
+        Event::Stop { .. } | Event::Resume { .. } if fence_status == FenceStatus::Repeated => {}
         Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => book(session, rest, now),
         // Nothing is left that would wake the session.
         Event::Stop { rest: None } => end_parked(session),

@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use crate::policy::documents::Hold;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
-use crate::policy::limits::LONGEST;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
+use crate::policy::documents::{Hold, ScopeState, SessionState};
+use crate::policy::limits::{LONGEST, Ms, millis};
 
 /// A session is deleted after it was not seen for this long.
 pub const SESSION: Duration = Duration::from_secs(30 * 86_400);

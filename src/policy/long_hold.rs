@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use crate::policy::documents::Hold;
-use crate::policy::documents::ScopeState;
-use crate::policy::limits::Backoff;
-use crate::policy::limits::MOST_STRIKES;
-use crate::policy::limits::Ms;
+use crate::policy::documents::{Hold, ScopeState};
+use crate::policy::limits::{Backoff, MOST_STRIKES, Ms};
 use crate::policy::verdict::Held;
 
 /// The name on these holds.

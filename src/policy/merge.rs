@@ -5,18 +5,10 @@
 //! kept. Without a base every fact is new, so the merge is the union of the restrictions. A time of one clock is never
 //! compared with a time of the other. A fact moves from one side to the other as an age or as the time that is left.
 
-use crate::policy::documents::Begun;
-use crate::policy::documents::FactId;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::Hold;
-use crate::policy::documents::Phase;
-use crate::policy::documents::Rest;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
-use crate::policy::documents::Span;
-use crate::policy::documents::note_lifted;
-use crate::policy::effects::BY_API;
-use crate::policy::effects::add_note;
+use crate::policy::documents::{
+    Begun, FactId, FleetState, Hold, Phase, Rest, ScopeState, SessionState, Span, note_lifted,
+};
+use crate::policy::effects::{BY_API, add_note};
 use crate::policy::limits::Ms;
 
 /// The two clocks, read one after the other.

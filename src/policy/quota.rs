@@ -3,11 +3,8 @@
 //! A session that waits for a place is in the wait queue, which has the order of the Stop events. It continues when
 //! more places are free than sessions are before it. So each session gets its share, however fast its turns are.
 
-use crate::policy::documents::QuotaLog;
-use crate::policy::documents::Waiting;
-use crate::policy::limits::Ms;
-use crate::policy::limits::Quota;
-use crate::policy::limits::millis;
+use crate::policy::documents::{QuotaLog, Waiting};
+use crate::policy::limits::{Ms, Quota, millis};
 
 /// A session that does not send its request is passed this long after the request was due.
 const PASSED_AFTER: Ms = 250;

@@ -1,11 +1,7 @@
 //! Release slots: sessions that one event frees together continue one after the other, and not at once.
 
-use crate::policy::documents::FleetState;
-use crate::policy::documents::SessionState;
-use crate::policy::documents::Span;
-use crate::policy::limits::Ms;
-use crate::policy::limits::Spread;
-use crate::policy::limits::millis;
+use crate::policy::documents::{FleetState, SessionState, Span};
+use crate::policy::limits::{Ms, Spread, millis};
 use crate::policy::request::R_RANGE;
 
 /// A session that waited longer than this has lost its prompt cache, so its next request costs more.

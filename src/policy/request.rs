@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::policy::documents::RestKind;
-use crate::policy::limits::Class;
-use crate::policy::limits::Ms;
+use crate::policy::limits::{Class, Ms};
 use crate::policy::process::Process;
 
 /// The limit of the number that a caller draws for jitter, exclusive: `r` counts millionths.
@@ -305,5 +304,5 @@ pub struct Step {
     /// A random id, distinct from step to step, and the same when a step is retried.
     pub id: String,
     /// The store epoch that the requester knows; empty when it does not know the store yet.
-    pub known_born: String,
+    pub known_epoch: String,
 }

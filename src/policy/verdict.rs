@@ -6,8 +6,7 @@ use crate::policy::documents::Hold;
 use crate::policy::limits::Ms;
 use crate::policy::process::Process;
 
-pub use crate::policy::reason::End;
-pub use crate::policy::reason::Reason;
+pub use crate::policy::reason::{End, Reason};
 
 /// The result of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +65,7 @@ pub struct Decision {
     /// The store's clock at the decision.
     pub now: Ms,
     /// For a continuation, the store epoch, which distinguishes this store from another one; else empty.
-    pub born: String,
+    pub store_epoch: String,
     /// The client process that the session belongs to, where `reason` is [`Reason::Contested`].
     pub client: Option<Process>,
     /// Whether the request was admitted before and its answer was lost; nothing more is committed then.

@@ -94,14 +94,14 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Unwritt
 
 /// A settings file as it was read.
 #[derive(Debug)]
-pub struct Standing {
+pub struct SettingsText {
     /// The file itself, after every link.
     pub path: PathBuf,
     /// Its text; `None` where there is no file.
     pub text: Option<String>,
 }
 
-impl Standing {
+impl SettingsText {
     /// Reads the file at the end of a path's links.
     ///
     /// # Errors
@@ -363,13 +363,13 @@ mod tests {
         let (path, new) = (dir.path().join("settings.json"), dir.path().join("new"));
         fs::write(&path, "theirs").unwrap();
         fs::write(&new, "ours").unwrap();
-        let standing = Standing { path: path.clone(), text: Some("as read".to_owned()) };
+        let standing = SettingsText { path: path.clone(), text: Some("as read".to_owned()) };
         assert!(matches!(standing.exchange(&new), Err(Unwritten::Changed { .. })));
         assert!(matches!(standing.set_aside(&new), Err(Unwritten::Changed { .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
         fs::write(&new, "ours").unwrap();
-        let standing = Standing { path: path.clone(), text: Some("theirs".to_owned()) };
+        let standing = SettingsText { path: path.clone(), text: Some("theirs".to_owned()) };
         standing.exchange(&new).unwrap();
         assert_eq!((fs::read_to_string(&path).unwrap().as_str(), new.exists()), ("ours", false));
     }

@@ -11,7 +11,7 @@ use crate::text;
 pub enum StoreError {
     /// The connection was refused.
     #[error("cannot connect to {at}: connection refused")]
-    NobodyListens {
+    NoListener {
         /// The server, without its password.
         at: String,
     },
@@ -83,7 +83,7 @@ pub enum StoreError {
     TooLate,
     /// The server is unreachable, and the embedded store cannot decide in its place.
     #[error("{server}, and local files cannot decide in its place: {files}")]
-    NoStandIn {
+    NoOutage {
         /// What is wrong with the server.
         server: Box<StoreError>,
         /// What is wrong with the embedded store.
@@ -141,9 +141,7 @@ pub(crate) const SET_STATE_FOLDER: &str = "set one: export XDG_STATE_HOME=~/.loc
 impl Hint for StoreError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NobodyListens { .. } => {
-                "start the server, or use local files: export FROSTY_STORE=embedded".to_owned()
-            }
+            Self::NoListener { .. } => "start the server, or use local files: export FROSTY_STORE=embedded".to_owned(),
             Self::Unreachable { at, .. } => format!("check the server: redis-cli -u {at} PING"),
             Self::TimedOut { at, .. } => format!("check the server: redis-cli -u {at} --latency"),
             Self::Nonsense { at, .. } => format!("check what listens there: redis-cli -u {at} INFO server"),
@@ -152,7 +150,7 @@ impl Hint for StoreError {
             Self::Away(problem) => return problem.hint.clone(),
             Self::Met => return None,
             Self::TooLate => "see how busy the machine is: uptime".to_owned(),
-            Self::NoStandIn { server, files } => return files.hint().or_else(|| server.hint()),
+            Self::NoOutage { server, files } => return files.hint().or_else(|| server.hint()),
             Self::NoStateFolder => SET_STATE_FOLDER.to_owned(),
             Self::NotPrivate(e) => return e.hint(),
             Self::Locked { path, .. } => format!("see which process holds it: fuser -v {}", text::path(path)),
@@ -185,7 +183,7 @@ impl StoreError {
     pub(crate) fn is_silence(&self) -> bool {
         matches!(
             self,
-            Self::NobodyListens { .. }
+            Self::NoListener { .. }
                 | Self::Unreachable { .. }
                 | Self::TimedOut { .. }
                 | Self::Nonsense { .. }

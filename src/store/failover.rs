@@ -23,26 +23,16 @@ use crate::config::{Config, DEFAULT_BUDGET, Server};
 use crate::hint::Problem;
 use crate::journal::Entry;
 use crate::ownership;
-use crate::policy::request::Event;
-use crate::policy::request::Step;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Verdict;
-use crate::store::Store;
-use crate::store::StoreError;
+use crate::policy::request::{Event, Step};
+use crate::policy::verdict::{Decision, Reason, Verdict};
 use crate::store::failover::last_seen::Seen;
-use crate::store::failover::server_record::Breaker;
-use crate::store::failover::server_record::Record;
-use crate::store::failover::server_record::Route;
-use crate::store::files;
-use crate::store::files::Embedded;
-use crate::store::files::StandIn;
-use crate::store::files::expiry;
+use crate::store::failover::server_record::{Breaker, Record, Route};
 use crate::store::files::journal_file::LocalJournal;
-use crate::store::server;
+use crate::store::files::{Embedded, Outage, expiry};
 use crate::store::server::Dragonfly;
 use crate::store::server::connection::Link;
 use crate::store::server::kept_connection::Line;
+use crate::store::{Store, StoreError, files, server};
 
 /// How long optional writes may wait for the fleet's lock, and how long one request sends old journal entries.
 pub(crate) const ASIDE: Duration = Duration::from_millis(50);
@@ -116,8 +106,8 @@ impl<'a> Failover<'a> {
         (clock::now() + self.config.budget).min(begun + LATEST)
     }
 
-    pub(crate) fn born<'r>(&self, record: &'r Record) -> &'r str {
-        record.born(&self.server.shown)
+    pub(crate) fn store_epoch<'r>(&self, record: &'r Record) -> &'r str {
+        record.store_epoch(&self.server.shown)
     }
 
     /// Returns the server over the existing connection, or over a new one.
@@ -146,9 +136,9 @@ impl<'a> Failover<'a> {
     }
 
     /// Sends the step to the server and does nothing else.
-    fn ask(&mut self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
+    fn ask(&mut self, step: &Step, known_epoch: &str) -> Result<Verdict, StoreError> {
         let mut server = self.reach()?;
-        let verdict = server.step(step, known_born);
+        let verdict = server.step(step, known_epoch);
         self.decided(server, verdict)
     }
 
@@ -156,7 +146,7 @@ impl<'a> Failover<'a> {
     /// the step again.
     fn learn(&mut self, dir: &Path, record: &Record, step: &Step, verdict: Verdict) -> Result<Verdict, StoreError> {
         if verdict.decision.reason == Reason::Lost {
-            let at_home = self.go_home(dir, record, step)?;
+            let at_home = self.fail_back(dir, record, step)?;
             return Ok(Verdict { notes: [verdict.notes, at_home.notes].concat(), ..at_home });
         }
         if let Some(seen) = self.answered.as_mut().and_then(Dragonfly::take_seen) {
@@ -168,11 +158,11 @@ impl<'a> Failover<'a> {
     /// Keeps documents with contents that are not kept yet.
     pub(crate) fn keep_news(&self, dir: &Path, record: &Record, step: &Step, seen: Seen) {
         let (server, scope) = (&self.server.shown, &step.scope);
-        if !seen.restricts() && !record.keeps(server, scope, seen.born()) {
+        if !seen.restricts() && !record.keeps(server, scope, seen.store_epoch()) {
             return;
         }
         let seen = seen.here(clock::host_ms());
-        if record.is_other(server, seen.born()) || seen.is_news(record, server, scope) {
+        if record.is_other(server, seen.store_epoch()) || seen.is_news(record, server, scope) {
             self.keep(dir, step, &seen, None, false);
         }
     }
@@ -180,25 +170,25 @@ impl<'a> Failover<'a> {
     /// Sends the server what it may not know, then the step.
     #[cold]
     #[inline(never)]
-    fn go_home(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
+    fn fail_back(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
         let mut server = self.reach()?;
-        let verdict = self.decide_at_home(dir, record, step, &mut server);
+        let verdict = self.decide_on_server(dir, record, step, &mut server);
         self.decided(server, verdict)
     }
 
     /// Decides by the embedded store.
     #[cold]
     #[inline(never)]
-    fn stand_in(&self, step: &Step, server: StoreError) -> Result<Verdict, StoreError> {
-        let nobody = matches!(server, StoreError::NobodyListens { .. });
+    fn take_over_scope(&self, step: &Step, server: StoreError) -> Result<Verdict, StoreError> {
+        let nobody = matches!(server, StoreError::NoListener { .. });
         let quiet = nobody && !self.met;
         let why = Problem::from(&server);
         let breaks = !quiet && server.concerns_all() && !self.slow;
-        let stand_in =
-            StandIn { server: &self.server.shown, why: &why, quiet, breaks, keeps: !server.is_full() && !self.slow };
+        let outage =
+            Outage { server: &self.server.shown, why: &why, quiet, breaks, keeps: !server.is_full() && !self.slow };
         // Many processes may want the files at once when a server fails: each gets its turn.
         let deadline = self.deadline.max(self.latest());
-        let decided = Embedded::new(self.config, deadline).and_then(|store| store.standing_in(stand_in).step(step));
+        let decided = Embedded::new(self.config, deadline).and_then(|store| store.in_outage(outage).step(step));
         match decided {
             Ok(mut verdict) => {
                 verdict.degraded = (!quiet).then(|| why.to_string());
@@ -206,7 +196,7 @@ impl<'a> Failover<'a> {
                 Ok(verdict)
             }
             Err(files) if quiet => Err(files),
-            Err(files) => Err(StoreError::NoStandIn { server: Box::new(server), files: Box::new(files) }),
+            Err(files) => Err(StoreError::NoOutage { server: Box::new(server), files: Box::new(files) }),
         }
     }
 
@@ -241,7 +231,7 @@ impl<'a> Failover<'a> {
 impl Store for Failover<'_> {
     fn step(&mut self, step: &Step) -> Result<Verdict, StoreError> {
         let Some(dir) = self.dir.take() else {
-            return self.ask(step, "").or_else(|e| self.stand_in(step, e));
+            return self.ask(step, "").or_else(|e| self.take_over_scope(step, e));
         };
         let verdict = self.step_in(&dir, step);
         if matches!(step.event, Event::SessionStart { .. }) && verdict.as_ref().is_ok_and(|v| !v.by_files) {
@@ -261,16 +251,16 @@ impl Failover<'_> {
         {
             match self.hand_over(dir) {
                 Ok(new) => record = Some(new),
-                Err(e) if handover::matters(dir, record.as_ref()) => return self.stand_in(step, e),
+                Err(e) if handover::matters(dir, record.as_ref()) => return self.take_over_scope(step, e),
                 Err(_) => {}
             }
         }
         let route = decider::route(self.config, dir, record.as_ref(), &self.server.shown, &step.scope);
         let record = record.unwrap_or_default();
-        self.met = !self.optional || !record.born(&self.server.shown).is_empty() || reached::ever(self.config);
+        self.met = !self.optional || !record.store_epoch(&self.server.shown).is_empty() || reached::ever(self.config);
         let asked = match route {
             Route::Server if !self.met => self.meet(dir, step),
-            Route::Server => match self.ask(step, record.born(&self.server.shown)) {
+            Route::Server => match self.ask(step, record.store_epoch(&self.server.shown)) {
                 Ok(verdict) => {
                     if verdict.unjournaled {
                         self.journal_here(dir, step, &verdict.decision);
@@ -278,7 +268,7 @@ impl Failover<'_> {
                     if record.silent.is_some() {
                         starvation::is_heard(dir);
                     }
-                    if self.born(&record).is_empty() {
+                    if self.store_epoch(&record).is_empty() {
                         reached::remember(self.config, self.server);
                     }
                     self.learn(dir, &record, step, verdict)
@@ -286,24 +276,24 @@ impl Failover<'_> {
                 Err(e) => Err(e),
             },
             Route::Stays => Err(decider::staying()),
-            Route::Home => self.meet_or_go_home(dir, &record, step),
+            Route::Failback => self.meet_or_fail_back(dir, &record, step),
             // A person's command is not kept here because of an earlier failure of other requests.
             Route::Away if step.event.is_persons() && !decider::stays(dir, &step.scope) => {
-                self.meet_or_go_home(dir, &record, step)
+                self.meet_or_fail_back(dir, &record, step)
             }
             Route::Probe
                 if step.event.is_persons() || probe::take(dir, &self.server.shown, self.servers_deadline()) =>
             {
-                self.meet_or_go_home(dir, &record, step)
+                self.meet_or_fail_back(dir, &record, step)
             }
             Route::Probe | Route::Away => {
                 Err(StoreError::Away(record.breaker.as_ref().map(Breaker::problem).unwrap_or_default()))
             }
         };
         let asked = match asked {
-            Err(e) if !self.met => match self.stand_in(step, e) {
+            Err(e) if !self.met => match self.take_over_scope(step, e) {
                 // Another process reached the server while this one waited for the lock.
-                Err(StoreError::Met) => self.go_home(dir, &record, step),
+                Err(StoreError::Met) => self.fail_back(dir, &record, step),
                 decided => return decided,
             },
             asked => asked,
@@ -313,7 +303,7 @@ impl Failover<'_> {
             Err(StoreError::TimedOut { .. }) if self.config.budget == DEFAULT_BUDGET && starvation::is_starved() => {
                 self.ask_longer(dir, &record, step)
             }
-            Err(e) => self.stand_in(step, e),
+            Err(e) => self.take_over_scope(step, e),
             Ok(verdict) => Ok(verdict),
         }
     }
@@ -330,8 +320,8 @@ impl Failover<'_> {
         Ok(record)
     }
 
-    fn meet_or_go_home(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
-        if self.met { self.go_home(dir, record, step) } else { self.meet(dir, step) }
+    fn meet_or_fail_back(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
+        if self.met { self.fail_back(dir, record, step) } else { self.meet(dir, step) }
     }
 
     /// Sends the first step to a server that was never there before.
@@ -347,7 +337,7 @@ impl Failover<'_> {
         reached::remember(self.config, self.server);
         drop(lock);
         let record = self.hand_over(dir)?;
-        let verdict = self.decide_at_home(dir, &record, step, &mut server);
+        let verdict = self.decide_on_server(dir, &record, step, &mut server);
         self.decided(server, verdict)
     }
 
@@ -356,14 +346,14 @@ impl Failover<'_> {
     #[inline(never)]
     fn ask_longer(&mut self, dir: &Path, record: &Record, step: &Step) -> Result<Verdict, StoreError> {
         self.patience = Some(self.latest());
-        let e = match self.go_home(dir, record, step) {
+        let e = match self.fail_back(dir, record, step) {
             Err(e) => e,
             decided => return decided,
         };
         let is_open = record.breaker_of(&self.server.shown).is_some();
         self.slow = matches!(e, StoreError::TimedOut { .. }) && !is_open && !starvation::is_silent(dir);
         // The server decides for other machines meanwhile.
-        if self.slow && step.event.asks().is_some() { Err(e) } else { self.stand_in(step, e) }
+        if self.slow && step.event.asks().is_some() { Err(e) } else { self.take_over_scope(step, e) }
     }
 }
 
@@ -389,7 +379,7 @@ impl Failover<'_> {
                 break;
             }
             clock::sleep(pause);
-            match self.go_home(dir, record, step) {
+            match self.fail_back(dir, record, step) {
                 Err(e) if e.is_full() => full = e,
                 // A request is refused in both cases, and the next request finds the cause.
                 Err(e) => {
@@ -399,6 +389,6 @@ impl Failover<'_> {
                 decided => return decided,
             }
         }
-        if step.event.asks().is_some() { Err(full) } else { self.stand_in(step, full) }
+        if step.event.asks().is_some() { Err(full) } else { self.take_over_scope(step, full) }
     }
 }

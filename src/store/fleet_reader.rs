@@ -12,31 +12,18 @@ use serde::de::DeserializeOwned;
 use crate::clock;
 use crate::config::Config;
 use crate::policy::decision::State;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::Hold;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
+use crate::policy::documents::{FleetState, Hold, ScopeState, SessionState};
 use crate::policy::limits::Ms;
 use crate::policy::request::Event;
-use crate::store::StoreError;
-use crate::store::failover::decider;
-use crate::store::failover::decider::Breaker;
-use crate::store::failover::decider::Decider;
-use crate::store::failover::server_record;
-use crate::store::files::paths;
-use crate::store::files::state_file;
-use crate::store::files::state_file::FleetFile;
-use crate::store::files::state_file::ScopeFile;
-use crate::store::files::state_file::SessionFile;
-use crate::store::parallel;
-use crate::store::server;
+use crate::store::failover::decider::{Breaker, Decider};
+use crate::store::failover::{decider, server_record};
+use crate::store::files::state_file::{FleetFile, ScopeFile, SessionFile};
+use crate::store::files::{paths, state_file};
 use crate::store::server::connection::Link;
-use crate::store::server::document;
 use crate::store::server::keys::Keys;
-use crate::store::server::load;
 use crate::store::server::load::Load;
-use crate::store::server::session_index;
-use crate::store::unknown_past;
+use crate::store::server::{document, load, session_index};
+use crate::store::{StoreError, parallel, server, unknown_past};
 use crate::text;
 
 /// How long the whole list may take.
@@ -49,7 +36,7 @@ pub(crate) const LARGEST: u64 = 64 * 1024 * 1024;
 pub type Session = (String, SessionState);
 
 /// The store from which the list is read.
-pub struct Roll<'a> {
+pub struct FleetReader<'a> {
     pub(crate) config: &'a Config,
     /// The server; without one, the files of this machine.
     pub(crate) server: Option<Link<'a>>,
@@ -58,7 +45,7 @@ pub struct Roll<'a> {
     pub(crate) unread: Option<StoreError>,
 }
 
-impl<'a> Roll<'a> {
+impl<'a> FleetReader<'a> {
     /// Opens the store that would decide a step now.
     ///
     /// That is the server, or this machine's files where the server is unreachable, would refuse, or is left alone by
@@ -68,13 +55,13 @@ impl<'a> Roll<'a> {
         Self::open_for(config, WITHIN)
     }
 
-    /// Works as [`Roll::open`], but ignores an open breaker: for commands that change something.
+    /// Works as [`FleetReader::open`], but ignores an open breaker: for commands that change something.
     #[must_use]
     pub fn open_to_change(config: &'a Config) -> Self {
         Self::of(config, decider::find(config, WITHIN, Breaker::Passed), Instant::now() + WITHIN)
     }
 
-    /// Works as [`Roll::open`], with this time for it and for all later reads.
+    /// Works as [`FleetReader::open`], with this time for it and for all later reads.
     #[must_use]
     pub fn open_for(config: &'a Config, within: Duration) -> Self {
         let begun = Instant::now();

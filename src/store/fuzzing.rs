@@ -5,27 +5,16 @@ use redis::Value;
 use crate::config::{Config, Server};
 use crate::policy::decision;
 use crate::policy::decision::State;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::Rest;
-use crate::policy::documents::RestKind;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
+use crate::policy::documents::{FleetState, Rest, RestKind, ScopeState, SessionState};
 use crate::policy::limits::Ms;
 use crate::policy::request::Step;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Reason;
+use crate::policy::verdict::{Decision, Reason};
 use crate::store::StoreError;
 use crate::store::failover::carry::Carry;
-use crate::store::files::state_file::FleetFile;
-use crate::store::files::state_file::ScopeFile;
-use crate::store::files::state_file::SessionFile;
-use crate::store::server::changes;
-use crate::store::server::commit;
-use crate::store::server::commit::COMMIT_SHA;
-use crate::store::server::commit::Committed;
-use crate::store::server::connection;
-use crate::store::server::load;
+use crate::store::files::state_file::{FleetFile, ScopeFile, SessionFile};
+use crate::store::server::commit::{COMMIT_SHA, Committed};
 use crate::store::server::load::Load;
+use crate::store::server::{changes, commit, connection, load};
 
 /// Reads the bytes of a scope's file as the embedded store does.
 #[must_use]
@@ -110,7 +99,7 @@ pub fn carried(
 ) -> Result<(Vec<u8>, String), StoreError> {
     let file = serde_json::from_slice::<ScopeFile>(file).unwrap_or_else(|_| ScopeFile::new(ScopeState::default()));
     let (commit, seen) = carry(config, scope, &file, &sessions(now), now).merge(server, answers)?;
-    Ok((commit.call("EVALSHA", COMMIT_SHA).get_packed_command(), seen.born().to_owned()))
+    Ok((commit.call("EVALSHA", COMMIT_SHA).get_packed_command(), seen.store_epoch().to_owned()))
 }
 
 /// Returns the sessions that the file lists.
@@ -133,7 +122,7 @@ fn carry<'a>(
     sessions: &'a [(String, SessionFile)],
     now: Ms,
 ) -> Carry<'a> {
-    Carry { config, scope, file, sessions, fleet: None, starts_interval: file.away.is_some(), known_born: "", now }
+    Carry { config, scope, file, sessions, fleet: None, starts_interval: file.away.is_some(), known_epoch: "", now }
 }
 
 /// Returns whether a commit was applied, by its reply; `None` for an invalid reply.

@@ -9,9 +9,8 @@ use redis::cmd;
 use serde_json::{Map, Value};
 
 use crate::read;
-use crate::store::StoreError;
-use crate::store::files;
-use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::FleetReader;
+use crate::store::{StoreError, files};
 
 /// The stream on the server.
 pub const STREAM: &str = "reflect.willy";
@@ -23,7 +22,7 @@ const FILE: &str = "reflect.willy.jsonl";
 const PREVIOUS: &str = "reflect.willy.1.jsonl";
 const ROTATE_AT: u64 = 8 * 1024 * 1024;
 
-impl Roll<'_> {
+impl FleetReader<'_> {
     /// Adds an entry to Willy's stream, or, where files are the store or the server is away, to this machine's file.
     ///
     /// # Errors

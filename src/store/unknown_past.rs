@@ -1,17 +1,8 @@
 //! The replacements of a state that could not be read: a pause as long as any limit reaches back, never a clean slate.
 
 use crate::config::Config;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::Hold;
-use crate::policy::documents::QuotaLog;
-use crate::policy::documents::Rest;
-use crate::policy::documents::RestKind;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
-use crate::policy::documents::Span;
-use crate::policy::limits::LONGEST;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
+use crate::policy::documents::{FleetState, Hold, QuotaLog, Rest, RestKind, ScopeState, SessionState, Span};
+use crate::policy::limits::{LONGEST, Ms, millis};
 
 /// Returns the state of a scope with a lost past.
 pub(crate) fn scope(config: &Config, now: Ms) -> ScopeState {

@@ -9,17 +9,12 @@ use crate::policy::decision;
 use crate::policy::decision::State;
 use crate::policy::documents::ScopeState;
 use crate::policy::limits::Ms;
-use crate::store::StoreError;
-use crate::store::failover::decider;
-use crate::store::failover::server_record;
 use crate::store::failover::server_record::Route;
+use crate::store::failover::{decider, server_record};
 use crate::store::files::state_file;
-use crate::store::files::state_file::FleetFile;
-use crate::store::files::state_file::ScopeFile;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::fleet_hold_here;
-use crate::store::server;
-use crate::store::unknown_past;
+use crate::store::files::state_file::{FleetFile, ScopeFile};
+use crate::store::fleet_reader::{FleetReader, fleet_hold_here};
+use crate::store::{StoreError, server, unknown_past};
 
 /// A state, and when it was read.
 #[derive(Debug)]
@@ -39,7 +34,7 @@ pub struct Foreseen {
 const TO_TELL: &str =
     "this machine must first send data to the server: a request may be refused once with min_interval";
 
-impl Roll<'_> {
+impl FleetReader<'_> {
     /// Reads the state from which a request of this scope and session would be decided, with the effect of a change of
     /// store.
     ///

@@ -5,33 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 use redis::{Cmd, Value, cmd};
 
 use crate::config::Config;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::QuotaLog;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
-use crate::policy::documents::Span;
-use crate::policy::limits::Ms;
-use crate::policy::limits::Quota;
-use crate::policy::limits::millis;
-use crate::store::failover::decider;
-use crate::store::failover::server_record;
+use crate::policy::documents::{FleetState, QuotaLog, ScopeState, SessionState, Span};
+use crate::policy::limits::{Ms, Quota, millis};
 use crate::store::failover::server_record::Route;
+use crate::store::failover::{decider, server_record};
 use crate::store::files::state_file;
-use crate::store::files::state_file::FleetFile;
-use crate::store::files::state_file::ScopeFile;
-use crate::store::fleet_reader;
-use crate::store::fleet_reader::Kind;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::Session;
-use crate::store::server::connection::Link;
-use crate::store::server::connection::error_text;
-use crate::store::server::connection::refused;
+use crate::store::files::state_file::{FleetFile, ScopeFile};
+use crate::store::fleet_reader::{FleetReader, Kind, Session};
+use crate::store::server::connection::{Link, error_text, refused};
 use crate::store::server::keys::Keys;
-use crate::store::server::load::get;
-use crate::store::server::load::newest;
-use crate::store::server::load::time;
-use crate::store::server::load::times;
-use crate::store::{self as store, StoreError};
+use crate::store::server::load::{get, newest, time, times};
+use crate::store::{self as store, StoreError, fleet_reader};
 use crate::text;
 
 /// The state of a fleet at one moment.
@@ -102,7 +86,7 @@ fn under(fleet: &FleetState, mut scope: ScopeState, now: Ms) -> ScopeState {
     scope
 }
 
-impl Roll<'_> {
+impl FleetReader<'_> {
     /// Reads everything at once. If the server refuses the reads that every request needs, this machine's files are
     /// read instead.
     ///

@@ -6,8 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use frosty::config::{Config, Server, StoreChoice};
-use frosty::policy::request::Event;
-use frosty::policy::request::Step;
+use frosty::policy::request::{Event, Step};
 use frosty::store;
 
 use crate::measure::{LONGEST, on_server, on_this_machine};

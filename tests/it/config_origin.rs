@@ -8,10 +8,8 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Answer, feed, stop};
 use frosty::config::{Config, Flags};
-use frosty::env::Env;
-use frosty::env::GUARDED;
-use frosty::policy::limits::Class;
-use frosty::policy::limits::ClassPolicy;
+use frosty::env::{Env, GUARDED};
+use frosty::policy::limits::{Class, ClassPolicy};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runner, RngSeed};
 use serde_json::{Value, json};

@@ -12,11 +12,8 @@ use crate::support::{Frosty, Server};
 use frosty::config::{Config, Flags};
 use frosty::env::Env;
 use frosty::policy::limits::Quota;
-use frosty::policy::request::Event;
-use frosty::policy::request::HoldRequest;
-use frosty::policy::request::Step;
-use frosty::policy::verdict::Outcome;
-use frosty::policy::verdict::Reason;
+use frosty::policy::request::{Event, HoldRequest, Step};
+use frosty::policy::verdict::{Outcome, Reason};
 use frosty::store;
 
 const SESSIONS: usize = 40;

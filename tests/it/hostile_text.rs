@@ -306,7 +306,7 @@ fn a_note_is_no_directive() {
             clean_answer(&admitted);
             assert!(admitted.stderr.to_lowercase().contains("frosty:"), "{note:?} {admitted:?}");
             let said = directive::read(&admitted.stderr, chrono::Local::now);
-            assert_eq!(said, directive::Said::default(), "{note:?} {admitted:?}");
+            assert_eq!(said, directive::AgentDirective::default(), "{note:?} {admitted:?}");
             let again = place.frosty.hook(&stop_saying("s", &admitted.stderr));
             assert_eq!(again.code, Some(2), "{note:?} {again:?}");
         }
@@ -329,7 +329,7 @@ fn a_note_is_no_directive() {
             clean_answer(&admitted);
             assert_eq!(
                 directive::read(&admitted.stderr, chrono::Local::now),
-                directive::Said::default(),
+                directive::AgentDirective::default(),
                 "{admitted:?}"
             );
         }

@@ -1,13 +1,5 @@
 //! Two stores decided apart, on clocks that may be an hour apart: tests the facts that the merge keeps and lifts.
-use frosty::policy::documents::Begun;
-use frosty::policy::documents::FactId;
-use frosty::policy::documents::FleetState;
-use frosty::policy::documents::Hold;
-use frosty::policy::documents::Rest;
-use frosty::policy::documents::RestKind;
-use frosty::policy::documents::ScopeState;
-use frosty::policy::documents::SessionState;
-use frosty::policy::documents::Span;
+use frosty::policy::documents::{Begun, FactId, FleetState, Hold, Rest, RestKind, ScopeState, SessionState, Span};
 use frosty::policy::limits::Ms;
 use frosty::policy::merge;
 use frosty::policy::merge::Clocks;

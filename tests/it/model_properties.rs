@@ -8,21 +8,9 @@ use crate::support::{T0, stop_step};
 use frosty::policy::decision;
 use frosty::policy::decision::State;
 use frosty::policy::documents::RestKind;
-use frosty::policy::limits::Class;
-use frosty::policy::limits::Ms;
-use frosty::policy::limits::Policy;
-use frosty::policy::limits::Spread;
-use frosty::policy::limits::millis;
-use frosty::policy::request::Event;
-use frosty::policy::request::Failure;
-use frosty::policy::request::FailureClass;
-use frosty::policy::request::HoldRequest;
-use frosty::policy::request::R_RANGE;
-use frosty::policy::request::Reset;
-use frosty::policy::request::RestRequest;
-use frosty::policy::request::Step;
-use frosty::policy::verdict::Decision;
-use frosty::policy::verdict::Outcome;
+use frosty::policy::limits::{Class, Ms, Policy, Spread, millis};
+use frosty::policy::request::{Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
+use frosty::policy::verdict::{Decision, Outcome};
 use proptest::prelude::*;
 
 /// Runs a history over as many scopes and sessions as it names.

@@ -7,26 +7,10 @@ use crate::support::{T0, policy, step, stop_step};
 use frosty::config::Config;
 use frosty::policy::decision;
 use frosty::policy::decision::State;
-use frosty::policy::documents::Begun;
-use frosty::policy::documents::FleetState;
-use frosty::policy::documents::Hold;
-use frosty::policy::documents::QuotaLog;
-use frosty::policy::documents::RestKind;
-use frosty::policy::documents::SessionState;
-use frosty::policy::documents::Waiting;
-use frosty::policy::limits::Burst;
-use frosty::policy::limits::Ms;
-use frosty::policy::limits::Policy;
-use frosty::policy::limits::Quota;
-use frosty::policy::limits::millis;
-use frosty::policy::request::Event;
-use frosty::policy::request::Failure;
-use frosty::policy::request::FailureClass;
-use frosty::policy::request::Reset;
-use frosty::policy::request::RestRequest;
-use frosty::policy::request::Step;
-use frosty::policy::verdict::Decision;
-use frosty::policy::verdict::Outcome;
+use frosty::policy::documents::{Begun, FleetState, Hold, QuotaLog, RestKind, SessionState, Waiting};
+use frosty::policy::limits::{Burst, Ms, Policy, Quota, millis};
+use frosty::policy::request::{Event, Failure, FailureClass, Reset, RestRequest, Step};
+use frosty::policy::verdict::{Decision, Outcome};
 use frosty::store::files::Embedded;
 use tempfile::TempDir;
 
@@ -57,7 +41,7 @@ impl Story {
         let mut store = Embedded::new(&self.config, Instant::now() + Duration::from_secs(5)).unwrap();
         let verdict = store.step_at(&step, || T0 + at).unwrap();
         // Files on one machine have no other store to get documents from.
-        let decided = Decision { born: String::new(), ..decided };
+        let decided = Decision { store_epoch: String::new(), ..decided };
         assert_eq!(verdict.decision, decided, "the embedded store differs from the model at {at}");
         assert_eq!(verdict.admission.is_some(), decided.outcome == Outcome::Admit);
         decided

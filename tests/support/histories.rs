@@ -5,26 +5,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use frosty::policy::documents::RestKind;
-use frosty::policy::limits::Backoff;
-use frosty::policy::limits::Burst;
-use frosty::policy::limits::ClassPolicy;
-use frosty::policy::limits::Cooldown;
-use frosty::policy::limits::Ms;
-use frosty::policy::limits::Policy;
-use frosty::policy::limits::Quota;
-use frosty::policy::limits::Spread;
-use frosty::policy::limits::millis;
-use frosty::policy::process::Birth;
-use frosty::policy::process::Process;
-use frosty::policy::request::Claim;
-use frosty::policy::request::Event;
-use frosty::policy::request::Failure;
-use frosty::policy::request::FailureClass;
-use frosty::policy::request::HoldRequest;
-use frosty::policy::request::R_RANGE;
-use frosty::policy::request::Reset;
-use frosty::policy::request::RestRequest;
-use frosty::policy::request::Step;
+use frosty::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Ms, Policy, Quota, Spread, millis};
+use frosty::policy::process::{Birth, Process};
+use frosty::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
 use frosty::policy::verdict::Decision;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runner, RngSeed};
@@ -282,7 +265,7 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
     // arrived.
     let late = prop::option::weighted(0.1, (0u64..=90_000).prop_map(Duration::from_millis));
     // In most histories every request has the store's own epoch; in the others some requests have another one.
-    let known_born = prop::sample::select(vec!["", "", "", "", "", "", "", "", "", "", "another"]);
+    let known_epoch = prop::sample::select(vec!["", "", "", "", "", "", "", "", "", "", "another"]);
     let one = (
         ahead(steps_back),
         event(),
@@ -290,10 +273,10 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
         0..R_RANGE,
         0u8..3,
         0u8..2,
-        (-60_000i64..60_000, late, "[a-c]{0,1}", any::<bool>(), "[a-c]{0,1}", known_born, sender()),
+        (-60_000i64..60_000, late, "[a-c]{0,1}", any::<bool>(), "[a-c]{0,1}", known_epoch, sender()),
     )
         .prop_map(|(ahead, event, [paced, own_fence], r, session, scope, more)| {
-            let (skew, late, name, named_by_project, project, known_born, (client, claim, host)) = more;
+            let (skew, late, name, named_by_project, project, known_epoch, (client, claim, host)) = more;
             Move {
                 ahead,
                 own_fence,
@@ -303,7 +286,7 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
                     name,
                     named_by_project,
                     project,
-                    known_born: known_born.to_owned(),
+                    known_epoch: known_epoch.to_owned(),
                     pid: (r % 2 == 0).then_some(Process::numbered(r)),
                     client,
                     claim,

@@ -17,11 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use frosty::policy::limits::Ms;
-use frosty::policy::limits::Policy;
-use frosty::policy::request::Claim;
-use frosty::policy::request::Event;
-use frosty::policy::request::Step;
+use frosty::policy::limits::{Ms, Policy};
+use frosty::policy::request::{Claim, Event, Step};
 use tempfile::TempDir;
 
 /// The modules in which a test may use a server that runs already: see [`Server::start`].
@@ -452,7 +449,7 @@ pub fn step(event: Event) -> Step {
         host_ms: T0,
         r: 0,
         id: format!("id-{}", STEPS.fetch_add(1, Ordering::SeqCst)),
-        known_born: String::new(),
+        known_epoch: String::new(),
         event,
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Notify;
 use crate::hint::{Problem, edit};
-use crate::notify::Word;
+use crate::notify::Notification;
 use crate::text;
 
 /// How often the running commands are checked.
@@ -26,11 +26,11 @@ pub struct Running<'a> {
 }
 
 /// Starts each command; they run concurrently.
-pub fn start<'a>(commands: &'a [Notify], word: &Word) -> Vec<Running<'a>> {
+pub fn start<'a>(commands: &'a [Notify], word: &Notification) -> Vec<Running<'a>> {
     commands.iter().map(|command| one(command, word)).collect()
 }
 
-fn one<'a>(command: &'a Notify, word: &Word) -> Running<'a> {
+fn one<'a>(command: &'a Notify, word: &Notification) -> Running<'a> {
     let mut argv = command.argv.iter();
     let spawned = Command::new(argv.next().map_or("", String::as_str))
         .args(argv)

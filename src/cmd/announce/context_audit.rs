@@ -1,7 +1,7 @@
 //! Collects the context audit: the journal entries that led to a hold.
 
 use crate::store::StoreError;
-use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::FleetReader;
 use crate::view::journal::Past;
 
 /// The number of entries in the audit.
@@ -13,7 +13,7 @@ const AMONG: usize = 2000;
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn of(roll: &mut Roll<'_>, fleet: &str, scope: &str) -> Result<Vec<Past>, StoreError> {
+pub fn of(reader: &mut FleetReader<'_>, fleet: &str, scope: &str) -> Result<Vec<Past>, StoreError> {
     let wanted = |past: &Past| past.says("fleet", fleet) && (scope.is_empty() || past.says("scope", scope));
-    Ok(roll.entries_among(AMONG, ENTRIES, wanted)?.0)
+    Ok(reader.entries_among(AMONG, ENTRIES, wanted)?.0)
 }

@@ -8,16 +8,13 @@ use std::time::{Duration, SystemTime};
 use crate::cmd::announce::commands;
 use crate::config::Config;
 use crate::engine;
-use crate::notify::Kind;
-use crate::notify::Word;
 use crate::notify::lost_engines::file;
 use crate::notify::notification::subject;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
+use crate::notify::{Kind, Notification};
+use crate::policy::limits::{Ms, millis};
 use crate::read;
 use crate::store::StoreError;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::Session;
+use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 
 /// A session that was not seen for this long is not reported.
@@ -25,7 +22,7 @@ const SEEN_WITHIN: Duration = Duration::from_secs(86_400);
 const LARGEST: u64 = 1024 * 1024;
 
 /// The sessions that were reported, each with the process that it lost.
-type Told = BTreeMap<String, u32>;
+type Notified = BTreeMap<String, u32>;
 
 /// Looks for lost engines, and runs the configured commands once for each.
 ///
@@ -45,11 +42,11 @@ pub fn look(config: &Config) -> Result<(), StoreError> {
     let _ = kept.set_modified(SystemTime::now());
     let mut before = Vec::new();
     (&kept).take(LARGEST).read_to_end(&mut before).map_err(files)?;
-    let before: Told = serde_json::from_slice(&before).unwrap_or_default();
-    let mut roll = Roll::open(config);
-    let (now, sessions) = (roll.now()?, roll.sessions()?);
+    let before: Notified = serde_json::from_slice(&before).unwrap_or_default();
+    let mut reader = FleetReader::open(config);
+    let (now, sessions) = (reader.now()?, reader.sessions()?);
     let lost: Vec<&Session> = sessions.iter().filter(|(_, s)| is_lost(s, now)).collect();
-    let told: Told = lost.iter().filter_map(|(id, s)| Some((id.clone(), s.pid?.pid))).collect();
+    let told: Notified = lost.iter().filter_map(|(id, s)| Some((id.clone(), s.pid?.pid))).collect();
     // The list is written first, because a missing notification is better than an endlessly repeated one.
     let written = kept.seek(SeekFrom::Start(0)).and_then(|_| kept.set_len(0));
     let written = written.and_then(|()| kept.write_all(&serde_json::to_vec(&told).unwrap_or_default()));
@@ -67,7 +64,7 @@ fn is_lost(session: &crate::policy::documents::SessionState, now: Ms) -> bool {
     session.seen > now.saturating_sub(millis(SEEN_WITHIN)) && engine::lost(session)
 }
 
-fn word(config: &Config, sessions: &[Session], (id, session): &Session, now: Ms) -> Word {
+fn word(config: &Config, sessions: &[Session], (id, session): &Session, now: Ms) -> Notification {
     let reason = text::line(&session.last_reason);
     let pid = session.pid.map(|engine| engine.pid).unwrap_or_default();
     let text = format!(
@@ -75,5 +72,6 @@ fn word(config: &Config, sessions: &[Session], (id, session): &Session, now: Ms)
         subject(&session.scope)
     );
     let (scope, session) = (session.scope.clone(), id.clone());
-    Word { scope, session, text, reason, ..Word::new(Kind::WaiterLost, &config.fleet, now) }.named(sessions)
+    Notification { scope, session, text, reason, ..Notification::new(Kind::WaiterLost, &config.fleet, now) }
+        .named(sessions)
 }

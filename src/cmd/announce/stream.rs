@@ -3,21 +3,19 @@
 use serde_json::{Map, Value};
 
 use crate::clock;
-use crate::cmd::announce::context_audit;
-use crate::cmd::announce::haiku;
+use crate::cmd::announce::{context_audit, haiku};
 use crate::config::Config;
 use crate::journal;
-use crate::notify::Kind;
-use crate::notify::Word;
+use crate::notify::{Kind, Notification};
 use crate::store::StoreError;
-use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::FleetReader;
 use crate::store::server::keys::CHANNEL;
 
 /// Writes the notification to Willy's stream, and publishes it.
 ///
 /// # Errors
 /// When the store cannot be written.
-pub fn write(roll: &mut Roll<'_>, config: &Config, word: &Word) -> Result<(), StoreError> {
+pub fn write(reader: &mut FleetReader<'_>, config: &Config, word: &Notification) -> Result<(), StoreError> {
     let mut entry = Map::new();
     let mut put = |name: &str, value: Value| entry.insert(name.to_owned(), value);
     put("timestamp", journal::stamp(word.at).into());
@@ -28,12 +26,12 @@ pub fn write(roll: &mut Roll<'_>, config: &Config, word: &Word) -> Result<(), St
     }
     if word.kind == Kind::Hold {
         // A hold is published without its audit, too.
-        let entries = context_audit::of(roll, &config.fleet, &word.scope).unwrap_or_default();
+        let entries = context_audit::of(reader, &config.fleet, &word.scope).unwrap_or_default();
         let text = |(name, value): (&str, &str)| (name.to_owned(), Value::from(value));
         let entries = entries.iter().map(|past| past.fields().map(text).collect::<Map<_, _>>().into());
         put("audit", Value::Array(entries.collect()));
         put("haiku", haiku::drawn(clock::chance()).into());
     }
-    let told = roll.reflect(&entry);
-    told.and(roll.publish(CHANNEL, &word.json()))
+    let told = reader.reflect(&entry);
+    told.and(reader.publish(CHANNEL, &word.json()))
 }

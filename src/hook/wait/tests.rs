@@ -58,7 +58,7 @@ impl Play {
 
     /// Plays until the engine looks again, at least a second later.
     fn looks_again(&mut self) {
-        assert_eq!(self.after(2 * SECOND, Input::Heard(Heard::Stirred)), Action::Check);
+        assert_eq!(self.after(2 * SECOND, Input::WaitEnd(WaitEnd::Stirred)), Action::Check);
         assert_eq!(self.gives(checked(Found::Same)), Action::Look(Source::Server));
     }
 }
@@ -88,7 +88,7 @@ fn decision(outcome: Outcome, reason: Reason, retry_after: Option<Duration>) -> 
 }
 
 fn answered(decision: Decision) -> Input {
-    Input::Answered(Box::new(Answer { decision, by_files: false, stands_in: false }))
+    Input::Answered(Box::new(Answer { decision, by_files: false, outage: false }))
 }
 
 fn refused(reason: Reason, retry_after: Option<Duration>) -> Input {
@@ -141,10 +141,10 @@ fn a_refusal_is_waited_out_and_requested_again_with_the_fence() {
     let mut play = Play::refused(Reason::Cooldown, Some(MINUTE));
     let left = MINUTE + Duration::from_millis(1);
     assert_eq!(play.gives(Input::Looked(unchanged())), Action::Listen(left));
-    assert_eq!(play.after(5 * SECOND, Input::Heard(Heard::Stirred)), Action::Check);
+    assert_eq!(play.after(5 * SECOND, Input::WaitEnd(WaitEnd::Stirred)), Action::Check);
     assert_eq!(play.gives(checked(Found::Same)), Action::Look(Source::Server));
     assert_eq!(play.gives(Input::Looked(unchanged())), Action::Listen(left - 5 * SECOND));
-    assert_eq!(play.after(left - 5 * SECOND, Input::Heard(Heard::Stirred)), Action::Check);
+    assert_eq!(play.after(left - 5 * SECOND, Input::WaitEnd(WaitEnd::Stirred)), Action::Check);
     assert_eq!(play.gives(checked(Found::Same)), Action::Check, "due");
     assert_eq!(play.gives(checked(Found::Same)), ask());
     assert_eq!(play.gives(admitted()), Action::Verify);
@@ -201,7 +201,7 @@ fn it_ends_where_nothing_is_left_to_wait_for() {
     for over in [unwanted(), checked(Found::Gone)] {
         let mut play = Play::refused(Reason::Done, None);
         play.looks_again();
-        play.gives(Input::Heard(Heard::Stirred));
+        play.gives(Input::WaitEnd(WaitEnd::Stirred));
         assert_eq!(play.gives(over), Action::End(End::Over));
     }
     let mut play = Play::after_a_stop();
@@ -252,7 +252,7 @@ fn a_store_that_fails_is_tried_ever_more_slowly_and_noted_once() {
     // After a lost answer, the store knows the admission by the id of its request.
     let mut play = Play::refused(Reason::Cooldown, Some(SECOND));
     play.now += MINUTE;
-    play.gives(Input::Heard(Heard::Stirred));
+    play.gives(Input::WaitEnd(WaitEnd::Stirred));
     play.gives(checked(Found::Same));
     assert_eq!(play.gives(checked(Found::Same)), ask());
     play.gives(failed(true));
@@ -305,7 +305,7 @@ fn what_could_change_the_answer_makes_it_request_again() {
 fn what_was_published_is_sent_to_the_store_as_a_wake_up() {
     let mut play = Play::refused(Reason::Done, None);
     play.gives(Input::Looked(unchanged()));
-    assert_eq!(play.gives(Input::Heard(Heard::Word("one".to_owned()))), Action::Check);
+    assert_eq!(play.gives(Input::WaitEnd(WaitEnd::Word("one".to_owned()))), Action::Check);
     let wake = |note: &str| Action::Send(Request::Wake { note: note.to_owned() });
     assert_eq!(play.gives(checked(Found::Same)), wake("one"));
     // The note is kept until the store has it.
@@ -322,7 +322,7 @@ fn several_published_words_are_one_note() {
     let mut play = Play::refused(Reason::Done, None);
     for word in ["", "one", "two"] {
         play.gives(Input::Looked(unchanged()));
-        play.gives(Input::Heard(Heard::Word(word.to_owned())));
+        play.gives(Input::WaitEnd(WaitEnd::Word(word.to_owned())));
     }
     assert_eq!(play.gives(checked(Found::Same)), Action::Send(Request::Wake { note: "one / two".to_owned() }));
 }
@@ -338,7 +338,7 @@ fn a_store_that_falls_silent_is_sent_the_event_once_more() {
     play.after(SECOND, Input::Paused);
     assert_eq!(play.gives(checked(Found::Same)), Action::Look(Source::Server));
     play.gives(Input::Looked(unchanged()));
-    assert_eq!(play.gives(Input::Heard(Heard::Stirred)), Action::Check);
+    assert_eq!(play.gives(Input::WaitEnd(WaitEnd::Stirred)), Action::Check);
     assert_eq!(play.notes, [Note::Undecided(Reason::StoreDown, "gone".to_owned()), Note::Decided]);
     play.after(SECOND, checked(Found::Same));
     assert_eq!(play.gives(failed(true)), Action::Check, "it answered since");
@@ -347,12 +347,12 @@ fn a_store_that_falls_silent_is_sent_the_event_once_more() {
 
 #[test]
 fn a_stand_in_and_a_busy_store_are_sent_the_event_again() {
-    let by_files = |stands_in| {
+    let by_files = |outage| {
         let decision = decision(Outcome::Refuse, Reason::Cooldown, Some(MINUTE));
-        Input::Answered(Box::new(Answer { decision, by_files: true, stands_in }))
+        Input::Answered(Box::new(Answer { decision, by_files: true, outage }))
     };
     for (answer, source, then) in [
-        (by_files(true), Source::StandIn(0), begin(Some(2 * MINUTE))),
+        (by_files(true), Source::Outage(0), begin(Some(2 * MINUTE))),
         (by_files(false), Source::Files, ask()),
         (refused(Reason::Busy, Some(MINUTE)), Source::Server, begin(Some(2 * MINUTE))),
     ] {
@@ -360,7 +360,7 @@ fn a_stand_in_and_a_busy_store_are_sent_the_event_again() {
         play.sends();
         play.gives(answer);
         assert_eq!(play.gives(checked(Found::Same)), Action::Look(source));
-        play.after(2 * MINUTE, Input::Heard(Heard::Stirred));
+        play.after(2 * MINUTE, Input::WaitEnd(WaitEnd::Stirred));
         assert_eq!(play.gives(checked(Found::Same)), Action::Check, "due");
         assert_eq!(play.gives(checked(Found::Same)), then);
     }
@@ -390,7 +390,7 @@ fn under_other_terms_it_goes_on_where_it_is() {
     for (elsewhere, then) in [(false, ask()), (true, begin(Some(MINUTE)))] {
         let mut play = Play::refused(Reason::Done, None);
         play.looks_again();
-        play.gives(Input::Heard(Heard::Stirred));
+        play.gives(Input::WaitEnd(WaitEnd::Stirred));
         assert_eq!(play.gives(checked(Found::Changed)), Action::End(End::Changed));
         play.now = play.begun + MINUTE;
         play.wait.moves(play.wait.bounds, elsewhere);
@@ -403,7 +403,7 @@ fn before_its_end_a_wait_is_renewed() {
     let mut play = Play::refused(Reason::Done, None);
     let renewed = DAY - RENEW_BEFORE;
     assert_eq!(play.gives(Input::Looked(unchanged())), Action::Listen(renewed));
-    play.after(renewed, Input::Heard(Heard::Stirred));
+    play.after(renewed, Input::WaitEnd(WaitEnd::Stirred));
     assert_eq!(play.gives(checked(Found::Same)), Action::Check);
     let renews = Action::Send(Request::Ask { fence: FENCE, renew: true, again: false });
     assert_eq!(play.gives(checked(Found::Same)), renews);
@@ -411,7 +411,7 @@ fn before_its_end_a_wait_is_renewed() {
     play.gives(refused(Reason::MinInterval, Some(MINUTE)));
     assert_eq!(play.gives(checked(Found::Same)), Action::Look(Source::Server));
     assert_eq!(play.gives(Input::Looked(unchanged())), Action::Listen(MINUTE + Duration::from_millis(1)));
-    play.after(2 * MINUTE, Input::Heard(Heard::Stirred));
+    play.after(2 * MINUTE, Input::WaitEnd(WaitEnd::Stirred));
     play.gives(checked(Found::Same));
     assert_eq!(play.gives(checked(Found::Same)), renews);
     play.gives(refused(Reason::MinInterval, Some(DAY)));
@@ -422,7 +422,7 @@ fn before_its_end_a_wait_is_renewed() {
 #[test]
 fn a_machine_that_stalled_sends_a_last_request() {
     let mut play = Play::refused(Reason::Cooldown, Some(MINUTE));
-    play.after(2 * DAY, Input::Heard(Heard::Stirred));
+    play.after(2 * DAY, Input::WaitEnd(WaitEnd::Stirred));
     assert_eq!(play.gives(checked(Found::Same)), Action::Check);
     assert_eq!(
         play.gives(checked(Found::Same)),
@@ -452,14 +452,14 @@ fn found(action: &Action, by: u8, flag: bool) -> Input {
         (Action::Send(_), 5) => held("ann"),
         (Action::Send(_), 6) => {
             let decision = decision(Outcome::Refuse, Reason::Quota, Some(MINUTE));
-            Input::Answered(Box::new(Answer { decision, by_files: true, stands_in: flag }))
+            Input::Answered(Box::new(Answer { decision, by_files: true, outage: flag }))
         }
         (Action::Send(_), _) => refused(Reason::Done, None),
         (Action::Look(_), 1) => Input::Looked(Look { is_back: flag, woken: true, ..unchanged() }),
         (Action::Look(_), 2) => Input::Looked(Look { fence: None, ..unchanged() }),
         (Action::Look(_), _) => Input::Looked(unchanged()),
-        (_, 1) => Input::Heard(Heard::Word("now".to_owned())),
-        _ => Input::Heard(Heard::Stirred),
+        (_, 1) => Input::WaitEnd(WaitEnd::Word("now".to_owned())),
+        _ => Input::WaitEnd(WaitEnd::Stirred),
     }
 }
 

@@ -4,31 +4,20 @@ use redis::{Cmd, Value, cmd};
 
 use crate::clock;
 use crate::config::{Config, Server};
-use crate::policy::documents::FleetState;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
-use crate::policy::limits::Ms;
-use crate::policy::limits::Quota;
-use crate::policy::limits::millis;
+use crate::policy::documents::{FleetState, ScopeState, SessionState};
+use crate::policy::limits::{Ms, Quota, millis};
 use crate::policy::merge;
 use crate::policy::merge::Clocks;
 use crate::store::StoreError;
 use crate::store::failover::last_seen::Seen;
 use crate::store::failover::server_record::FleetSeen;
-use crate::store::files::state_file::ScopeFile;
-use crate::store::files::state_file::SessionFile;
-use crate::store::server::changes;
-use crate::store::server::changes::put;
-use crate::store::server::changes::put_scope;
-use crate::store::server::changes::put_session;
+use crate::store::files::state_file::{ScopeFile, SessionFile};
+use crate::store::server::changes::{put, put_scope, put_session};
 use crate::store::server::commit::Commit;
 use crate::store::server::document::Document;
 use crate::store::server::keys::Keys;
-use crate::store::server::load::SetAside;
-use crate::store::server::load::document;
-use crate::store::server::load::get;
-use crate::store::server::load::time;
-use crate::store::server::session_index;
+use crate::store::server::load::{SetAside, document, get, time};
+use crate::store::server::{changes, session_index};
 #[cfg(test)]
 use crate::store::simulator::{Variant, is_broken};
 use crate::store::unknown_past;
@@ -44,7 +33,7 @@ pub(crate) struct Carry<'a> {
     /// Whether the minimum interval begins, because another store may have admitted the scope.
     pub(crate) starts_interval: bool,
     /// The server's epoch as this machine knows it.
-    pub(crate) known_born: &'a str,
+    pub(crate) known_epoch: &'a str,
     pub(crate) now: Ms,
 }
 
@@ -100,7 +89,7 @@ impl Carry<'_> {
         let fleet = self.fleet(&found);
         let base = self.file.base.as_ref();
         // A base of another store epoch does not count, because the server has lost that data.
-        let known = base.filter(|base| is_common(&base.born, &fleet.born));
+        let known = base.filter(|base| is_common(&base.store_epoch, &fleet.store_epoch));
         let here = if self.file.away.is_some() { Some(&self.file.scope) } else { base.map(|base| &base.scope) };
         let mut scope = found.scope.state.clone();
         if let Some(here) = here {
@@ -153,15 +142,15 @@ impl Carry<'_> {
     /// Returns the fleet's document with the decisions made here.
     fn fleet(&self, found: &Found) -> FleetState {
         let mut fleet = found.fleet.state.clone();
-        if !self.known_born.is_empty() && self.known_born != fleet.born && fleet.lost.is_none() {
+        if !self.known_epoch.is_empty() && self.known_epoch != fleet.store_epoch && fleet.lost.is_none() {
             fleet.lost = Some(found.now);
         }
-        if fleet.born.is_empty() {
-            fleet.born = clock::id();
+        if fleet.store_epoch.is_empty() {
+            fleet.store_epoch = clock::id();
         }
         let clocks = self.clocks(found.now);
         let Some(kept) = self.fleet else { return fleet };
-        let base = Some(&kept.base).filter(|_| is_common(&kept.born, &fleet.born));
+        let base = Some(&kept.base).filter(|_| is_common(&kept.store_epoch, &fleet.store_epoch));
         let mut here = kept.known().clone();
         #[cfg(test)]
         if is_broken(Variant::ReleaseForgotten) {
@@ -194,10 +183,10 @@ impl Carry<'_> {
 }
 
 /// Returns whether both stores had a document in common, by the server's epoch when it was seen and its epoch now.
-fn is_common(seen: &str, born: &str) -> bool {
+fn is_common(seen: &str, store_epoch: &str) -> bool {
     #[cfg(test)]
     if is_broken(Variant::ReleaseForgotten) || is_broken(Variant::BaseOfAnotherEpoch) {
         return is_broken(Variant::BaseOfAnotherEpoch);
     }
-    !seen.is_empty() && seen == born
+    !seen.is_empty() && seen == store_epoch
 }

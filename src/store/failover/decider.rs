@@ -10,18 +10,14 @@ use crate::clock;
 use crate::config::{Config, Server};
 use crate::hint::Problem;
 use crate::policy::decision;
-use crate::store::StoreError;
-use crate::store::failover::reached;
-use crate::store::failover::server_record;
-use crate::store::failover::server_record::Record;
-use crate::store::failover::server_record::Route;
+use crate::store::failover::server_record::{Record, Route};
+use crate::store::failover::{reached, server_record};
 use crate::store::files::state_file;
 use crate::store::files::state_file::ScopeFile;
-use crate::store::server;
 use crate::store::server::connection::Link;
 use crate::store::server::keys::Keys;
-use crate::store::server::load;
-use crate::store::server::trial;
+use crate::store::server::{load, trial};
+use crate::store::{StoreError, server};
 
 /// Why a scope stays with the embedded store although its server answers.
 const STAYS: &str = "the server failed this scope a moment ago, and is used again after the next admission";
@@ -53,7 +49,7 @@ pub(crate) fn find(config: &Config, within: Duration, breaker: Breaker) -> Decid
     }
     match reach(config, server, within) {
         Ok(link) => Decider::Server(link),
-        Err(StoreError::NobodyListens { .. }) if optional && !reached::ever(config) => Decider::Files(None),
+        Err(StoreError::NoListener { .. }) if optional && !reached::ever(config) => Decider::Files(None),
         Err(e) => Decider::Files(Some(e)),
     }
 }
@@ -83,12 +79,12 @@ fn known_away(config: &Config, server: &Server) -> Option<Problem> {
 pub(crate) fn route(config: &Config, dir: &Path, record: Option<&Record>, server: &str, scope: &str) -> Route {
     let now = clock::host_ms();
     let pause = decision::pause(&config.policy.stop);
-    let route = record.map_or(Route::Home, |r| r.route(server, scope, pause, now));
+    let route = record.map_or(Route::Failback, |r| r.route(server, scope, pause, now));
     match route {
         Route::Server if record.is_some_and(|r| r.unnamed && r.mark(scope, now).is_none()) && has_news(dir, scope) => {
-            Route::Home
+            Route::Failback
         }
-        Route::Home | Route::Probe if stays(dir, scope) => Route::Stays,
+        Route::Failback | Route::Probe if stays(dir, scope) => Route::Stays,
         route => route,
     }
 }

@@ -8,37 +8,23 @@ use crate::clock;
 use crate::hint::Problem;
 use crate::ownership;
 use crate::policy::decision;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
+use crate::policy::documents::{FleetState, ScopeState, SessionState};
 use crate::policy::request::Step;
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Verdict;
-use crate::store::StoreError;
+use crate::policy::verdict::{Reason, Verdict};
 use crate::store::failover::carry::Carry;
-use crate::store::failover::last_seen::Away;
-use crate::store::failover::last_seen::Seen;
-use crate::store::failover::probe;
-use crate::store::failover::reached;
-use crate::store::failover::server_record;
+use crate::store::failover::last_seen::{Away, Seen};
 use crate::store::failover::server_record::Record;
-use crate::store::failover::{ASIDE, Failover};
-use crate::store::files;
-use crate::store::files::paths;
-use crate::store::files::state_file;
-use crate::store::files::state_file::Before;
-use crate::store::files::state_file::Found;
-use crate::store::files::state_file::ScopeFile;
-use crate::store::files::state_file::SessionFile;
-use crate::store::files::transaction;
+use crate::store::failover::{ASIDE, Failover, probe, reached, server_record};
+use crate::store::files::state_file::{Before, Found, ScopeFile, SessionFile};
 use crate::store::files::transaction::Transaction;
-use crate::store::outbox;
+use crate::store::files::{paths, state_file, transaction};
 use crate::store::server::Dragonfly;
+use crate::store::{StoreError, files, outbox};
 use crate::text;
 
 impl Failover<'_> {
     /// Sends the server what is kept here, then the step, and keeps the server's documents.
-    pub(crate) fn decide_at_home(
+    pub(crate) fn decide_on_server(
         &self,
         dir: &Path,
         record: &Record,
@@ -50,15 +36,15 @@ impl Failover<'_> {
         // Other processes may be deciding for this scope here right now.
         for _ in 0..3 {
             let Some(fleet) = self.tell(dir, record, &step.scope, server)? else { continue };
-            if !fleet.born.is_empty() {
-                known = fleet.born;
+            if !fleet.store_epoch.is_empty() {
+                known = fleet.store_epoch;
             } else if known.is_empty() {
-                self.born(record).clone_into(&mut known);
+                self.store_epoch(record).clone_into(&mut known);
             }
             let verdict = server.step(step, &known)?;
             if verdict.decision.reason == Reason::Lost {
                 // The server receives the contents of the scope's file, and then the step with its present epoch.
-                known = verdict.decision.born;
+                known = verdict.decision.store_epoch;
                 continue;
             }
             if let Some(seen) = server.take_seen() {
@@ -112,11 +98,11 @@ impl Failover<'_> {
         }
         let mut sessions = state_file::listed(dir, scope, &file);
         sessions.iter_mut().for_each(|(_, session)| session.rebase(now));
-        let (known_born, sessions) = (self.born(record), sessions.as_slice());
+        let (known_epoch, sessions) = (self.store_epoch(record), sessions.as_slice());
         let starts_interval = file.away.is_some() || comes_from_another;
         let fleet = fleet.as_ref();
         let carry =
-            Carry { config: self.config, scope, file: &file, sessions, fleet, starts_interval, known_born, now };
+            Carry { config: self.config, scope, file: &file, sessions, fleet, starts_interval, known_epoch, now };
         let seen = server.tell(&carry)?.here(clock::host_ms());
         let merged = seen.fleet.clone();
         let is_done = match &file.away {
@@ -162,7 +148,7 @@ impl Failover<'_> {
             _ => {}
         }
         file.give_back(now);
-        let (_, kept) = file.see(seen, seen.born());
+        let (_, kept) = file.see(seen, seen.store_epoch());
         put_seen(&mut changes, dir, scope, &kept)?;
         changes.put(paths::scope(scope), &file, &Before::read::<ScopeFile>(&state_file::scope(dir, scope)))?;
         if let Err(e) = changes.commit(None) {
@@ -188,14 +174,14 @@ impl Failover<'_> {
         let before = record.clone();
         record.breaker = record.breaker.take().filter(|_| !is_home);
         record.silent = None;
-        if record.knows(&self.server.shown, seen.born()) {
+        if record.knows(&self.server.shown, seen.store_epoch()) {
             reached::remember(self.config, self.server);
         }
         let pause = decision::pause(&self.config.policy.stop);
         if is_home && record.comes_from_another(&self.server.shown, scope, pause, now) {
             record.arrived(&self.server.shown, scope);
         }
-        let born = self.born(&record).to_owned();
+        let store_epoch = self.store_epoch(&record).to_owned();
         if let Some(fleet) = &seen.fleet {
             record.see_fleet(&self.server.shown, fleet, told);
         }
@@ -207,13 +193,13 @@ impl Failover<'_> {
         let mut written = false;
         if let Some(mut file) = found.take_if(|file| file.away.is_some()) {
             // The scope was taken over meanwhile, and its file contains more than this answer.
-            file.see_beside(seen, &born);
+            file.see_beside(seen, &store_epoch);
             written = put(&mut changes, &file);
         } else if !scope.is_empty() {
             record.away.remove(scope);
             let had_base = found.as_ref().is_some_and(|file| file.base.is_some());
             let mut file = found.unwrap_or_else(|| ScopeFile::new(ScopeState::default()));
-            let (mark, kept) = file.see(seen, &born);
+            let (mark, kept) = file.see(seen, &store_epoch);
             record.unmark(scope, now);
             let is_kept = mark.is_some();
             if let Some(mark) = mark {

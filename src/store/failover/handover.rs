@@ -9,14 +9,11 @@ use crate::policy::documents::FleetState;
 use crate::policy::limits::Ms;
 use crate::policy::merge;
 use crate::policy::merge::Clocks;
-use crate::store::StoreError;
 use crate::store::failover::server_record;
-use crate::store::failover::server_record::FILES;
-use crate::store::failover::server_record::Record;
-use crate::store::files::paths;
-use crate::store::files::state_file;
+use crate::store::failover::server_record::{FILES, Record};
 use crate::store::files::state_file::FleetFile;
-use crate::store::unknown_past;
+use crate::store::files::{paths, state_file};
+use crate::store::{StoreError, unknown_past};
 
 /// Returns whether another store may have decided anything.
 pub(crate) fn matters(dir: &Path, record: Option<&Record>) -> bool {

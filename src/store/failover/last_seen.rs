@@ -10,20 +10,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::policy::documents::FactId;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::Hold;
-use crate::policy::documents::IN_FLIGHT;
-use crate::policy::documents::QuotaLog;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
+use crate::policy::documents::{FactId, FleetState, Hold, IN_FLIGHT, QuotaLog, ScopeState, SessionState};
+use crate::policy::limits::{Ms, millis};
 use crate::policy::merge;
 use crate::policy::merge::Clocks;
-use crate::store::failover::server_record::FOREVER;
-use crate::store::failover::server_record::Mark;
-use crate::store::failover::server_record::Record;
+use crate::store::failover::server_record::{FOREVER, Mark, Record};
 use crate::store::files::state_file;
 use crate::store::files::state_file::ScopeFile;
 #[cfg(test)]
@@ -58,7 +49,7 @@ impl Seen {
         let scope = |scope: ScopeState| merge::scope(None, &scope, &ScopeState::default(), clocks);
         let fleet = |fleet: FleetState| {
             let merged = merge::fleet(None, &fleet, &FleetState::default(), clocks);
-            FleetState { born: fleet.born, ..merged }
+            FleetState { store_epoch: fleet.store_epoch, ..merged }
         };
         let session = |(id, session): (String, SessionState)| {
             (id, merge::session(None, &session, &SessionState::default(), clocks))
@@ -72,8 +63,8 @@ impl Seen {
     }
 
     /// Returns the server's store epoch, where the step read it.
-    pub(crate) fn born(&self) -> &str {
-        self.fleet.as_ref().map_or("", |fleet| &fleet.born)
+    pub(crate) fn store_epoch(&self) -> &str {
+        self.fleet.as_ref().map_or("", |fleet| &fleet.store_epoch)
     }
 
     /// Returns whether the documents, by this machine's clock, differ in any restriction from what is kept.
@@ -115,7 +106,8 @@ fn restricted_until(scope: &ScopeState, now: Ms) -> Option<Ms> {
 #[serde(default)]
 pub(crate) struct Base {
     /// The store epoch of the server.
-    pub(crate) born: String,
+    #[serde(rename = "born")]
+    pub(crate) store_epoch: String,
     /// The document.
     pub(crate) scope: ScopeState,
 }
@@ -153,14 +145,18 @@ impl Away {
 impl ScopeFile {
     /// Keeps the server's documents (by this machine's clock). Returns the scope's mark, and the sessions that are
     /// kept.
-    pub(crate) fn see<'s>(&mut self, seen: &'s Seen, born: &str) -> (Option<Mark>, Vec<&'s (String, SessionState)>) {
+    pub(crate) fn see<'s>(
+        &mut self,
+        seen: &'s Seen,
+        store_epoch: &str,
+    ) -> (Option<Mark>, Vec<&'s (String, SessionState)>) {
         let now = seen.now;
         let base = self.base.get_or_insert_default();
-        born.clone_into(&mut base.born);
+        store_epoch.clone_into(&mut base.store_epoch);
         if let Some(scope) = &seen.scope {
             // Where the step did not read the epoch, the server may have lost what was seen before.
             let clocks = Clocks { here: now, there: now };
-            let is_known = !seen.born().is_empty();
+            let is_known = !seen.store_epoch().is_empty();
             base.scope = if is_known { scope.clone() } else { merge::scope(None, &base.scope, scope, clocks) };
         }
         let (facts, until) = (Restrictions::of(&base.scope, now), restricted_until(&base.scope, now));
@@ -186,21 +182,21 @@ impl ScopeFile {
         self.given_back.get_or_insert(0);
         let resting = self.sessions.iter().filter(|(_, listed)| listed.rests(now));
         let rests = resting.map(|(id, listed)| (id.clone(), listed.rest)).collect();
-        (until.map(|until| Mark { until, born: born.to_owned(), facts, rests }), kept)
+        (until.map(|until| Mark { until, store_epoch: store_epoch.to_owned(), facts, rests }), kept)
     }
 
     /// Keeps the server's document (by this machine's clock) of a scope that was taken over while the server answered.
     ///
     /// New restrictions in it are in force here, too.
-    pub(crate) fn see_beside(&mut self, seen: &Seen, born: &str) {
+    pub(crate) fn see_beside(&mut self, seen: &Seen, store_epoch: &str) {
         let Some(scope) = &seen.scope else { return };
         // Where the step did not read the epoch, the server may have lost what was seen before.
-        let is_known = !seen.born().is_empty();
-        let base = self.base.as_ref().filter(|base| is_known && base.born == born);
+        let is_known = !seen.store_epoch().is_empty();
+        let base = self.base.as_ref().filter(|base| is_known && base.store_epoch == store_epoch);
         let clocks = Clocks { here: seen.now, there: seen.now };
         self.scope = merge::scope(base.map(|base| &base.scope), scope, &self.scope, clocks);
         if is_known {
-            self.base = Some(Base { born: born.to_owned(), scope: scope.clone() });
+            self.base = Some(Base { store_epoch: store_epoch.to_owned(), scope: scope.clone() });
         }
         if let Some(away) = &mut self.away {
             away.steps = away.steps.wrapping_add(1);

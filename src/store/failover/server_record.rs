@@ -9,17 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::hint::Problem;
-use crate::policy::documents::FactId;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::Hold;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
+use crate::policy::documents::{FactId, FleetState, Hold};
+use crate::policy::limits::{Ms, millis};
 use crate::read;
 use crate::store::StoreError;
 use crate::store::failover::last_seen::Restrictions;
 use crate::store::files::journal_file::LocalJournal;
-use crate::store::files::paths;
-use crate::store::files::state_file;
+use crate::store::files::{paths, state_file};
 
 /// The time between two probes of a server that is away: the first and the longest.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
@@ -53,7 +49,8 @@ pub(crate) struct Record {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     scopes: BTreeMap<String, String>,
     /// The store epoch of each server (its URL without a password) as this machine knows it since the first verdict.
-    born: BTreeMap<String, String>,
+    #[serde(rename = "born")]
+    store_epoch: BTreeMap<String, String>,
     /// The circuit breaker; closed when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) breaker: Option<Breaker>,
@@ -103,7 +100,8 @@ pub(crate) struct Mark {
     /// When it no longer matters (this machine's clock).
     pub(crate) until: Ms,
     /// The store epoch of the server.
-    pub(crate) born: String,
+    #[serde(rename = "born")]
+    pub(crate) store_epoch: String,
     /// The restrictions of the scope's document.
     pub(crate) facts: Restrictions,
     /// The rests of the scope's sessions.
@@ -132,7 +130,8 @@ pub(crate) struct Breaker {
 #[serde(default)]
 pub(crate) struct FleetSeen {
     /// The store epoch of the server.
-    pub(crate) born: String,
+    #[serde(rename = "born")]
+    pub(crate) store_epoch: String,
     /// The document as the server last had it.
     pub(crate) base: FleetState,
     /// The document after the decisions made here, while the server does not have those.
@@ -159,7 +158,7 @@ pub(crate) enum Route {
     /// The server, without anything else to do.
     Server,
     /// The server, after it received what it may not know.
-    Home,
+    Failback,
     /// The server is away, and a try is due.
     Probe,
     /// The server is away.
@@ -251,21 +250,24 @@ impl Record {
         match self.breaker_of(server) {
             Some(breaker) if breaker.is_due(now) => Route::Probe,
             Some(_) => Route::Away,
-            None if !self.store.is_empty() && self.store != server => Route::Home,
-            None if self.comes_from_another(server, scope, pause, now) => Route::Home,
-            None if self.unshipped.is_some() || self.away.contains(scope) => Route::Home,
+            None if !self.store.is_empty() && self.store != server => Route::Failback,
+            None if self.comes_from_another(server, scope, pause, now) => Route::Failback,
+            None if self.unshipped.is_some() || self.away.contains(scope) => Route::Failback,
             // The server has lost its data since, or may have, where its epoch was not known then.
-            None if self.mark(scope, now).is_some_and(|m| self.is_doubtful(server, &m.born)) => Route::Home,
-            None if self.fleet(server).is_some_and(|f| f.here.is_some() || self.is_doubtful(server, &f.born)) => {
-                Route::Home
+            None if self.mark(scope, now).is_some_and(|m| self.is_doubtful(server, &m.store_epoch)) => Route::Failback,
+            None if self
+                .fleet(server)
+                .is_some_and(|f| f.here.is_some() || self.is_doubtful(server, &f.store_epoch)) =>
+            {
+                Route::Failback
             }
             None => Route::Server,
         }
     }
 
     /// Returns whether the server may have lost its data since this machine saw it with this epoch.
-    fn is_doubtful(&self, server: &str, born: &str) -> bool {
-        born.is_empty() || born != self.born(server)
+    fn is_doubtful(&self, server: &str, store_epoch: &str) -> bool {
+        store_epoch.is_empty() || store_epoch != self.store_epoch(server)
     }
 
     /// Notes that the configuration names another store. Returns the fleet as known at the earlier server, if there was
@@ -299,23 +301,24 @@ impl Record {
     }
 
     /// Returns the store epoch by which this machine knows the server; empty before its first verdict.
-    pub(crate) fn born(&self, server: &str) -> &str {
-        self.born.get(server).map_or("", String::as_str)
+    pub(crate) fn store_epoch(&self, server: &str) -> &str {
+        self.store_epoch.get(server).map_or("", String::as_str)
     }
 
     /// Returns whether anything is kept that a server's documents of this scope may differ from.
-    pub(crate) fn keeps(&self, server: &str, scope: &str, born: &str) -> bool {
-        self.is_other(server, born) || self.fleets.contains_key(server) || self.marks.contains_key(scope)
+    pub(crate) fn keeps(&self, server: &str, scope: &str, store_epoch: &str) -> bool {
+        self.is_other(server, store_epoch) || self.fleets.contains_key(server) || self.marks.contains_key(scope)
     }
 
     /// Returns whether this is another store epoch than the one that this machine knows.
-    pub(crate) fn is_other(&self, server: &str, born: &str) -> bool {
-        !born.is_empty() && born != self.born(server)
+    pub(crate) fn is_other(&self, server: &str, store_epoch: &str) -> bool {
+        !store_epoch.is_empty() && store_epoch != self.store_epoch(server)
     }
 
     /// Notes a server's store epoch; returns whether it differs from the one before.
-    pub(crate) fn knows(&mut self, server: &str, born: &str) -> bool {
-        !born.is_empty() && self.born.insert(server.to_owned(), born.to_owned()).as_deref() != Some(born)
+    pub(crate) fn knows(&mut self, server: &str, store_epoch: &str) -> bool {
+        !store_epoch.is_empty()
+            && self.store_epoch.insert(server.to_owned(), store_epoch.to_owned()).as_deref() != Some(store_epoch)
     }
 
     /// Returns this server's fleet document, as far as it is kept.
@@ -348,7 +351,7 @@ impl Record {
         if seen.hold.is_none() {
             return self.fleets.remove(server).is_some();
         }
-        let new = FleetSeen { born: self.born(server).to_owned(), base: of_fleet(seen), here: None };
+        let new = FleetSeen { store_epoch: self.store_epoch(server).to_owned(), base: of_fleet(seen), here: None };
         self.fleets.insert(server.to_owned(), new.clone()).as_ref() != Some(&new)
     }
 

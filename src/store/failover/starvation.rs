@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::policy::limits::millis;
-use crate::store::failover::ASIDE;
-use crate::store::failover::server_record;
+use crate::store::failover::{ASIDE, server_record};
 use crate::store::files;
 
 /// The wait of a process for a core since it began, from which on the machine is busy.

@@ -7,13 +7,10 @@ use std::time::UNIX_EPOCH;
 
 use crate::policy::documents::ScopeState;
 use crate::policy::lifetime;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
+use crate::policy::limits::{Ms, millis};
 use crate::store::failover::server_record;
-use crate::store::files::paths;
-use crate::store::files::state_file;
-use crate::store::files::state_file::ScopeFile;
-use crate::store::files::state_file::SessionFile;
+use crate::store::files::state_file::{ScopeFile, SessionFile};
+use crate::store::files::{paths, state_file};
 
 /// Returns the expired files beside those of this scope and session.
 pub(crate) fn expired(dir: &Path, scope: &str, session: &str, now: Ms) -> Vec<PathBuf> {

@@ -24,33 +24,18 @@ use crate::hint::Problem;
 use crate::journal::Entry;
 use crate::policy::decision;
 use crate::policy::decision::State;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::SessionState;
-use crate::policy::documents::fact_id;
-use crate::policy::limits::Class;
-use crate::policy::limits::Ms;
-use crate::policy::request::Event;
-use crate::policy::request::Step;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Verdict;
+use crate::policy::documents::{FleetState, SessionState, fact_id};
+use crate::policy::limits::{Class, Ms};
+use crate::policy::request::{Event, Step};
+use crate::policy::verdict::{Decision, Outcome, Reason, Verdict};
 use crate::read;
-use crate::store::Store;
-use crate::store::StoreError;
-use crate::store::failover::handover;
 use crate::store::failover::last_seen::Away;
-use crate::store::failover::reached;
-use crate::store::failover::server_record;
 use crate::store::failover::server_record::Record;
+use crate::store::failover::{handover, reached, server_record};
 use crate::store::files::journal_file::LocalJournal;
-use crate::store::files::state_file::Before;
-use crate::store::files::state_file::FleetFile;
-use crate::store::files::state_file::Found;
-use crate::store::files::state_file::ScopeFile;
-use crate::store::files::state_file::SessionFile;
+use crate::store::files::state_file::{Before, FleetFile, Found, ScopeFile, SessionFile};
 use crate::store::files::transaction::Transaction;
-use crate::store::unknown_past;
+use crate::store::{Store, StoreError, unknown_past};
 use crate::text;
 
 /// The name of this store in the journal.
@@ -70,11 +55,11 @@ pub struct Embedded<'a> {
     config: &'a Config,
     dir: PathBuf,
     deadline: Instant,
-    stands_in: Option<StandIn<'a>>,
+    outage: Option<Outage<'a>>,
 }
 
 /// The server that the embedded store replaces.
-pub(crate) struct StandIn<'a> {
+pub(crate) struct Outage<'a> {
     /// The server (its URL without a password).
     pub(crate) server: &'a str,
     /// The server's error.
@@ -94,12 +79,12 @@ impl<'a> Embedded<'a> {
     /// When there is no state folder.
     pub fn new(config: &'a Config, deadline: Instant) -> Result<Self, StoreError> {
         let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
-        Ok(Self { config, dir, deadline, stands_in: None })
+        Ok(Self { config, dir, deadline, outage: None })
     }
 
     /// Returns the same store in the place of a server.
-    pub(crate) fn standing_in(self, stands_in: StandIn<'a>) -> Self {
-        Self { stands_in: Some(stands_in), ..self }
+    pub(crate) fn in_outage(self, outage: Outage<'a>) -> Self {
+        Self { outage: Some(outage), ..self }
     }
 
     /// Works as [`Store::step`] at a given time; tests use it to move the clock.
@@ -117,13 +102,13 @@ impl<'a> Embedded<'a> {
         }
         let Read { state: mut file, before: mut scope_before } = self.scope(step, &mut changes, now, &mut notes)?;
         let is_new = scope_before.is_empty();
-        let (takes_over, servers) = self.stand_in(step, &mut file, now)?;
+        let (takes_over, servers) = self.take_over_scope(step, &mut file, now)?;
         if takes_over {
             (changes, scope_before) = self.show(step, changes, &file, &scope_before, now)?;
             now = clock();
         }
-        if let Some(stand_in) = &self.stands_in {
-            file.stay_over(now, !stand_in.quiet);
+        if let Some(outage) = &self.outage {
+            file.stay_over(now, !outage.quiet);
         }
         let mut fleet = if step.event.touches_fleet() { self.fleet(now, &mut notes)? } else { Read::default() };
         if let Some(since) = self.come_back(&mut fleet.state, now)?
@@ -173,7 +158,7 @@ impl<'a> Embedded<'a> {
         if matches!(step.event, Event::SessionStart { .. }) {
             expiry::clear(&self.dir, &step.scope, &step.session, now);
         }
-        decided.born.clear();
+        decided.store_epoch.clear();
         Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) })
     }
 
@@ -182,9 +167,9 @@ impl<'a> Embedded<'a> {
         let window = if label.is_empty() { &step.scope } else { label };
         let mut entry = Entry::of(step, decided, window, &self.config.fleet, NAME);
         let why;
-        if let Some(stand_in) = self.degraded() {
+        if let Some(outage) = self.degraded() {
             entry.degraded = 1;
-            why = text::line(&stand_in.why.to_string());
+            why = text::line(&outage.why.to_string());
             if takes_over && entry.detail.is_empty() {
                 entry.detail = &why;
             }
@@ -205,9 +190,9 @@ impl<'a> Embedded<'a> {
         let mut own = self.fleet(now, &mut notes)?;
         self.come_back(&mut own.state, now)?;
         let mut state = State { fleet: std::mem::take(&mut own.state.fleet), ..State::default() };
-        let mut record = self.stands_in.as_ref().map(|_| server_record::read_or_rebuild(&self.dir));
-        if let (Some(stand_in), Some(record)) = (&self.stands_in, &mut record) {
-            if let Some(kept) = record.fleet(stand_in.server)
+        let mut record = self.outage.as_ref().map(|_| server_record::read_or_rebuild(&self.dir));
+        if let (Some(outage), Some(record)) = (&self.outage, &mut record) {
+            if let Some(kept) = record.fleet(outage.server)
                 && !state.fleet.hold.as_ref().is_some_and(|h| h.holds(now))
             {
                 let known = kept.known().clone();
@@ -220,12 +205,12 @@ impl<'a> Embedded<'a> {
                     ..state.fleet
                 };
             }
-            self.note_absence(stand_in, record, now);
+            self.note_absence(outage, record, now);
         }
         let decided = decision::step(&self.config.policy, &mut state, step, now);
-        if let (Some(stand_in), Some(mut record)) = (&self.stands_in, record) {
+        if let (Some(outage), Some(mut record)) = (&self.outage, record) {
             if decided.outcome != Outcome::Refuse {
-                record.decide_fleet(stand_in.server, &state.fleet);
+                record.decide_fleet(outage.server, &state.fleet);
                 state.fleet.hold = None;
             }
             server_record::write(&self.dir, &record)?;
@@ -239,13 +224,13 @@ impl<'a> Embedded<'a> {
     }
 
     /// Returns the server that the store replaces, where there is an error.
-    fn degraded(&self) -> Option<&StandIn<'a>> {
-        self.stands_in.as_ref().filter(|s| !s.quiet)
+    fn degraded(&self) -> Option<&Outage<'a>> {
+        self.outage.as_ref().filter(|s| !s.quiet)
     }
 
     /// Records that the server was not there; returns whether that changed anything.
-    fn note_absence(&self, stand_in: &StandIn<'_>, record: &mut Record, now: Ms) -> bool {
-        let StandIn { server, why, quiet, breaks, .. } = stand_in;
+    fn note_absence(&self, outage: &Outage<'_>, record: &mut Record, now: Ms) -> bool {
+        let Outage { server, why, quiet, breaks, .. } = outage;
         let mut changed = *breaks;
         if *breaks {
             record.failed(server, why, now);
@@ -263,9 +248,9 @@ impl<'a> Embedded<'a> {
     /// Takes the scope over in a server's place, and records that the server has to receive it.
     ///
     /// Returns whether it took over, and the fleet as this machine knows it on the server, if it is held.
-    fn stand_in(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<(bool, FleetState), StoreError> {
-        let Some(stand_in) = &self.stands_in else { return Ok((false, FleetState::default())) };
-        let StandIn { server, quiet, keeps, .. } = stand_in;
+    fn take_over_scope(&self, step: &Step, file: &mut ScopeFile, now: Ms) -> Result<(bool, FleetState), StoreError> {
+        let Some(outage) = &self.outage else { return Ok((false, FleetState::default())) };
+        let Outage { server, quiet, keeps, .. } = outage;
         if *quiet && reached::ever(self.config) {
             return Err(StoreError::Met);
         }
@@ -273,7 +258,7 @@ impl<'a> Embedded<'a> {
         // The mark precedes the scope's file: without the mark no request would read the file.
         let is_new = record.name_away(&step.scope);
         let moved = record.rebase_fleet(server, now);
-        if self.note_absence(stand_in, &mut record, now) || is_new || moved {
+        if self.note_absence(outage, &mut record, now) || is_new || moved {
             server_record::write(&self.dir, &record)?;
         }
         let takes_over = file.away.is_none();
@@ -358,7 +343,7 @@ impl<'a> Embedded<'a> {
 
     /// Returns when files became the configured store after a server; `None` in a server's place.
     fn come_back(&self, fleet: &mut FleetFile, now: Ms) -> Result<Option<Ms>, StoreError> {
-        if self.stands_in.is_some() {
+        if self.outage.is_some() {
             return Ok(None);
         }
         if fleet.left {

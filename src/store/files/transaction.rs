@@ -14,15 +14,11 @@ use serde_json::value::RawValue;
 
 use crate::config::Config;
 use crate::policy::limits::Ms;
-use crate::store::StoreError;
 use crate::store::failover::server_record;
 use crate::store::files::journal_file::LocalJournal;
-use crate::store::files::paths;
-use crate::store::files::state_file;
-use crate::store::files::state_file::Before;
-use crate::store::files::state_file::FleetFile;
-use crate::store::files::state_file::Found;
-use crate::store::unknown_past;
+use crate::store::files::state_file::{Before, FleetFile, Found};
+use crate::store::files::{paths, state_file};
+use crate::store::{StoreError, unknown_past};
 
 /// The most entries that wait for a journal that cannot be written; beyond these the oldest are dropped.
 const MOST_PENDING: usize = 100;

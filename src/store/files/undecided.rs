@@ -18,7 +18,7 @@ use crate::clock;
 use crate::ownership;
 use crate::policy::limits::Ms;
 use crate::policy::process::Process;
-use crate::process::{self, Standing};
+use crate::process::{self, ProcessStatus};
 use crate::read;
 
 /// The age after which no engine waits under a mark any more.
@@ -108,7 +108,7 @@ impl Undecided {
     #[must_use]
     pub fn is_waited_for(&self) -> bool {
         let standing = self.pid.map(|pid| process::standing(&pid, &clock::host(), Some("frosty")));
-        standing.is_some_and(|standing| standing != Standing::Gone)
+        standing.is_some_and(|standing| standing != ProcessStatus::Gone)
     }
 
     /// Returns whether the call came after the store last saw its session, where the store's clock shows `now`.

@@ -9,12 +9,9 @@ use super::{Listener, Look};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::store::StoreError;
-use crate::store::failover::probe;
-use crate::store::failover::server_record;
+use crate::store::failover::{probe, server_record};
 use crate::store::files::state_file;
-use crate::store::files::state_file::FleetFile;
-use crate::store::files::state_file::ScopeFile;
-use crate::store::files::state_file::SessionFile;
+use crate::store::files::state_file::{FleetFile, ScopeFile, SessionFile};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// The slowest pace of requests to a server that exists but does not answer for this scope.
@@ -23,7 +20,7 @@ const SLOWEST: Duration = Duration::from_secs(10);
 /// What distinguishes a replaced file from the one read before: each replacement is a file of its own.
 type Mark = Option<(u64, i64, i64, u64)>;
 
-pub(crate) struct FileEars<'a> {
+pub(crate) struct FileNotifications<'a> {
     scope: PathBuf,
     session: PathBuf,
     fleet: PathBuf,
@@ -42,7 +39,7 @@ struct Absent<'a> {
     new: bool,
 }
 
-impl<'a> FileEars<'a> {
+impl<'a> FileNotifications<'a> {
     pub(super) fn open(config: &Config, listener: &Listener) -> Result<Self, StoreError> {
         let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
         Ok(Self {
@@ -80,7 +77,7 @@ impl<'a> FileEars<'a> {
     }
 }
 
-impl FileEars<'_> {
+impl FileNotifications<'_> {
     pub(super) fn look(&mut self) -> Look {
         let is_back = self.is_back();
         let now = clock::host_ms();

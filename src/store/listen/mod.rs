@@ -9,10 +9,8 @@ mod server;
 
 use crate::config::Config;
 use crate::policy::documents::Hold;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Reason;
+use crate::policy::limits::{Ms, millis};
+use crate::policy::verdict::{Decision, Reason};
 use crate::store::server::kept_connection::Line;
 use crate::store::server::load::Loaded;
 use crate::store::{StoreError, server as configured};
@@ -97,7 +95,7 @@ pub fn end_of(refused: &Decision) -> Option<Ms> {
 
 /// What ended a wait.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum WaitEnd {
     /// The time was over or a notification came: the state must be read again.
     Stirred,
     /// The text of a plain `PUBLISH` by another program: a wake-up that the store does not know of yet.
@@ -105,23 +103,25 @@ pub enum Heard {
 }
 
 /// The source of one waiting engine's notifications.
-pub(crate) enum Ears<'a> {
+pub(crate) enum Notifications<'a> {
     /// A server, over the engine's connection.
-    Server(server::ServerEars<'a>),
+    Server(server::ServerNotifications<'a>),
     /// The files of the embedded store.
-    Files(files::FileEars<'a>),
+    Files(files::FileNotifications<'a>),
 }
 
-impl<'a> Ears<'a> {
+impl<'a> Notifications<'a> {
     /// Listens on the store that gave the last answer.
     ///
     /// # Errors
     /// When there is no state folder.
     pub(crate) fn open(config: &'a Config, listener: &Listener, source: Source) -> Result<Self, StoreError> {
-        let files = || files::FileEars::open(config, listener);
+        let files = || files::FileNotifications::open(config, listener);
         Ok(match (configured(config), source) {
-            (Some((server, _)), Source::Server) => Self::Server(server::ServerEars::new(config, server, listener)),
-            (Some((server, _)), Source::StandIn(times)) => Self::Files(files()?.watching_for(config, server, times)),
+            (Some((server, _)), Source::Server) => {
+                Self::Server(server::ServerNotifications::new(config, server, listener))
+            }
+            (Some((server, _)), Source::Outage(times)) => Self::Files(files()?.watching_for(config, server, times)),
             // A server that never existed may be started some day, and wake-ups are then sent to it.
             (Some((server, _)), Source::Files) => Self::Files(files()?.expecting(config, server)),
             _ => Self::Files(files()?),
@@ -148,12 +148,12 @@ impl<'a> Ears<'a> {
         most: Duration,
         interrupt: BorrowedFd<'_>,
         stirs: &dyn Fn() -> bool,
-    ) -> Heard {
+    ) -> WaitEnd {
         match self {
             Self::Server(server) => server.wait(line, most, interrupt, stirs),
             Self::Files(_) => {
                 let _ = poll([interrupt], most.min(EACH));
-                Heard::Stirred
+                WaitEnd::Stirred
             }
         }
     }
@@ -175,18 +175,18 @@ pub enum Source {
     /// Files, as the configured store.
     Files,
     /// Files, in the place of a server that is away; the number is how many times in a row.
-    StandIn(u32),
+    Outage(u32),
 }
 
 impl Source {
     /// Returns the source of an answer after one of `before`.
     #[must_use]
-    pub fn of(by_files: bool, stands_in: bool, before: Option<Self>) -> Self {
-        match (by_files, stands_in, before) {
+    pub fn of(by_files: bool, outage: bool, before: Option<Self>) -> Self {
+        match (by_files, outage, before) {
             (false, ..) => Self::Server,
             (true, false, _) => Self::Files,
-            (true, true, Some(Self::StandIn(n))) => Self::StandIn(n.saturating_add(1)),
-            (true, true, _) => Self::StandIn(0),
+            (true, true, Some(Self::Outage(n))) => Self::Outage(n.saturating_add(1)),
+            (true, true, _) => Self::Outage(0),
         }
     }
 }
@@ -236,7 +236,7 @@ mod tests {
             replaced: None,
             count: 0,
             renewed: false,
-            born: String::new(),
+            store_epoch: String::new(),
             client: None,
             repeated: false,
             attempt: crate::policy::verdict::Attempt::Uncounted,

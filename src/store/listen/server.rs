@@ -7,16 +7,14 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use super::{EACH, Heard, LONGEST, Listener, Look, pause_until, poll};
+use super::{EACH, LONGEST, Listener, Look, WaitEnd, pause_until, poll};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::store::StoreError;
-use crate::store::server::connection::Link;
-use crate::store::server::connection::Pushed;
+use crate::store::server::connection::{Link, Pushed};
 use crate::store::server::kept_connection::Line;
 use crate::store::server::keys::Keys;
-use crate::store::server::load::Load;
-use crate::store::server::load::Loaded;
+use crate::store::server::load::{Load, Loaded};
 use crate::text;
 
 /// How long the engine waits for further messages that were published together.
@@ -31,7 +29,7 @@ const GOOD: Duration = Duration::from_secs(60);
 /// The shortest time between two reads, however soon a connection is cut. Without notifications it is the usual time.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-pub(crate) struct ServerEars<'a> {
+pub(crate) struct ServerNotifications<'a> {
     config: &'a Config,
     server: &'a Server,
     scope: String,
@@ -51,7 +49,7 @@ pub(crate) struct ServerEars<'a> {
     loss: Option<String>,
 }
 
-impl<'a> ServerEars<'a> {
+impl<'a> ServerNotifications<'a> {
     pub(super) fn new(config: &'a Config, server: &'a Server, listener: &Listener) -> Self {
         let Listener { scope, session, name } = listener;
         let keys = Keys::of(&config.fleet);
@@ -120,20 +118,20 @@ impl<'a> ServerEars<'a> {
         most: Duration,
         interrupt: BorrowedFd<'_>,
         stirs: &dyn Fn() -> bool,
-    ) -> Heard {
+    ) -> WaitEnd {
         let begun = clock::now();
         let until = begun + most.min(self.every).max(Duration::from_millis(1));
         loop {
-            let Some(open) = line else { return Heard::Stirred };
+            let Some(open) = line else { return WaitEnd::Stirred };
             // Some messages may have come with the last replies.
             let heard = self.messages(open.link());
             let is_cut = heard.is_err();
             match (self.word.take(), heard) {
                 (Some(word), _) => {
                     *line = line.take().filter(|_| !is_cut);
-                    return Heard::Word(word);
+                    return WaitEnd::Word(word);
                 }
-                (None, Ok(true)) => return Heard::Stirred,
+                (None, Ok(true)) => return WaitEnd::Stirred,
                 (None, Ok(false)) => {}
                 (None, Err(found)) => {
                     *line = None;
@@ -142,7 +140,7 @@ impl<'a> ServerEars<'a> {
                     if let Some(opens) = self.opens_again() {
                         pause_until(opens.min(begun + most), interrupt, stirs);
                     }
-                    return Heard::Stirred;
+                    return WaitEnd::Stirred;
                 }
             }
             loop {
@@ -150,7 +148,7 @@ impl<'a> ServerEars<'a> {
                 match poll([open.link().as_fd(), interrupt], left) {
                     Some([true, _]) => break,
                     Some([_, false]) if !left.is_zero() && !stirs() => {}
-                    _ => return Heard::Stirred,
+                    _ => return WaitEnd::Stirred,
                 }
             }
         }

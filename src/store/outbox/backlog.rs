@@ -7,11 +7,9 @@ use crate::config::Config;
 use crate::hint::Problem;
 use crate::policy::limits::Ms;
 use crate::read;
-use crate::store::failover::reached;
-use crate::store::failover::server_record;
+use crate::store::failover::{reached, server_record};
 use crate::store::files::journal_file;
-use crate::store::outbox;
-use crate::store::server;
+use crate::store::{outbox, server};
 
 /// The state of this machine towards its server.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,15 +20,13 @@ use crate::config::Config;
 use crate::journal;
 use crate::policy::limits::millis;
 use crate::read;
-use crate::store::StoreError;
 use crate::store::failover::server_record;
 use crate::store::failover::server_record::Unshipped;
-use crate::store::files;
 use crate::store::files::journal_file;
-use crate::store::server;
 use crate::store::server::connection::Link;
 use crate::store::server::keys::Keys;
 use crate::store::server::load;
+use crate::store::{StoreError, files, server};
 
 /// The script. Its text is sent with each piece of a journal, so its size matters little.
 pub(crate) const SHIP: &str = include_str!("ship.lua");

@@ -13,11 +13,9 @@ use redis::{Cmd, FromRedisValue, Parser, PushKind, Value, cmd};
 
 use crate::clock;
 use crate::config::{Config, Server, WRITABLE};
-use crate::store::CONNECT;
-use crate::store::StoreError;
 use crate::store::server::remedy;
-use crate::store::server::wire::Stream;
-use crate::store::server::wire::Wire;
+use crate::store::server::wire::{Stream, Wire};
+use crate::store::{CONNECT, StoreError};
 use crate::text;
 
 /// The largest reply that a verdict needs; the usual one is a few hundred bytes.
@@ -378,7 +376,7 @@ pub(crate) fn resolve(server: &Server, deadline: Instant) -> io::Result<Vec<Sock
 fn failed(server: &Server, budget: Duration, e: &io::Error) -> StoreError {
     let at = server.shown.clone();
     match e.kind() {
-        ErrorKind::ConnectionRefused => StoreError::NobodyListens { at },
+        ErrorKind::ConnectionRefused => StoreError::NoListener { at },
         ErrorKind::TimedOut | ErrorKind::WouldBlock => timed_out(server, budget),
         _ => StoreError::Unreachable { at, cause: e.to_string() },
     }

@@ -26,29 +26,15 @@ use redis::{Value, cmd};
 use crate::clock;
 use crate::config::Config;
 use crate::policy::decision;
-use crate::policy::request::Event;
-use crate::policy::request::Step;
-use crate::policy::verdict::Attempt;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Verdict;
+use crate::policy::request::{Event, Step};
+use crate::policy::verdict::{Attempt, Decision, Outcome, Reason, Verdict};
 use crate::store::StoreError;
 use crate::store::failover::carry::Carry;
 use crate::store::failover::last_seen::Seen;
-use crate::store::server::commit::COMMIT;
-use crate::store::server::commit::COMMIT_SHA;
-use crate::store::server::commit::Commit;
-use crate::store::server::commit::Committed;
-use crate::store::server::commit::committed;
-use crate::store::server::connection::Link;
-use crate::store::server::connection::error_text;
-use crate::store::server::connection::refused;
-use crate::store::server::kept_connection::Line;
-use crate::store::server::kept_connection::Remembered;
-use crate::store::server::load::Load;
-use crate::store::server::load::Loaded;
-use crate::store::server::load::time;
+use crate::store::server::commit::{COMMIT, COMMIT_SHA, Commit, Committed, committed};
+use crate::store::server::connection::{Link, error_text, refused};
+use crate::store::server::kept_connection::{Line, Remembered};
+use crate::store::server::load::{Load, Loaded, time};
 
 /// The name of this store in the journal.
 pub const NAME: &str = "dragonfly";
@@ -210,9 +196,9 @@ impl<'a> Dragonfly<'a> {
     ///
     /// # Errors
     /// When nothing is known to be committed.
-    pub(crate) fn step(&mut self, step: &Step, known_born: &str) -> Result<Verdict, StoreError> {
+    pub(crate) fn step(&mut self, step: &Step, known_epoch: &str) -> Result<Verdict, StoreError> {
         self.log_in()?;
-        let step = &Step { known_born: known_born.to_owned(), ..step.clone() };
+        let step = &Step { known_epoch: known_epoch.to_owned(), ..step.clone() };
         // An event that is no request would be applied twice.
         let (mut is_first_loss, mut conflicts) = (step.event.asks().is_some() || step.event.is_of_holds(), 0);
         let mut sent: Option<(Vec<String>, Decision)> = None;
@@ -270,5 +256,5 @@ fn pause(conflicts: u32) {
 fn busy(decided: Decision) -> Decision {
     let attempt = if decided.attempt == Attempt::Uncounted { Attempt::Uncounted } else { Attempt::Counted };
     let refusal = decision::refusal(Reason::Busy, decided.now);
-    Decision { attempt, fence: decided.fence, born: decided.born, retry_after: Some(BUSY), ..refusal }
+    Decision { attempt, fence: decided.fence, store_epoch: decided.store_epoch, retry_after: Some(BUSY), ..refusal }
 }

@@ -13,27 +13,16 @@ use crate::config::Config;
 use crate::policy::decision;
 use crate::policy::decision::State;
 use crate::policy::request::Step;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Verdict;
-use crate::store::StoreError;
-use crate::store::failover::Failover;
-use crate::store::failover::decider;
+use crate::policy::verdict::{Decision, Reason, Verdict};
 use crate::store::failover::last_seen::Seen;
-use crate::store::failover::reached;
-use crate::store::failover::server_record;
 use crate::store::failover::server_record::Route;
-use crate::store::over;
-use crate::store::server;
-use crate::store::server::Dragonfly;
-use crate::store::server::changes;
-use crate::store::server::commit::COMMIT_SHA;
-use crate::store::server::commit::Committed;
-use crate::store::server::commit::committed;
+use crate::store::failover::{Failover, decider, reached, server_record};
+use crate::store::server::commit::{COMMIT_SHA, Committed, committed};
 use crate::store::server::connection::Link;
 use crate::store::server::kept_connection::Line;
-use crate::store::server::load::Load;
-use crate::store::server::load::Loaded;
+use crate::store::server::load::{Load, Loaded};
+use crate::store::server::{Dragonfly, changes};
+use crate::store::{StoreError, over, server};
 
 /// The number of steps that are sent in one write.
 const AT_ONCE: usize = 100;
@@ -59,8 +48,8 @@ fn at_once<'a>(config: &'a Config, steps: &[Step], line: &mut Option<Line<'a>>) 
     let Some((server, optional)) = server(config) else { return Vec::new() };
     let Some(dir) = decider::dir(config) else { return Vec::new() };
     let Some(record) = server_record::read(&dir) else { return Vec::new() };
-    let born = record.born(&server.shown);
-    let is_met = !optional || !born.is_empty() || reached::ever(config);
+    let store_epoch = record.store_epoch(&server.shown);
+    let is_met = !optional || !store_epoch.is_empty() || reached::ever(config);
     if !is_met || record.store != server.shown || record.silent.is_some() {
         return Vec::new();
     }
@@ -68,7 +57,7 @@ fn at_once<'a>(config: &'a Config, steps: &[Step], line: &mut Option<Line<'a>>) 
         |step: &Step| decider::route(config, &dir, Some(&record), &server.shown, &step.scope) == Route::Server;
     let routed: Vec<Option<Step>> = steps
         .iter()
-        .map(|step| is_servers(step).then(|| Step { known_born: born.to_owned(), ..step.clone() }))
+        .map(|step| is_servers(step).then(|| Step { known_epoch: store_epoch.to_owned(), ..step.clone() }))
         .collect();
     let deadline = clock::now() + config.budget;
     let store = match line.take() {

@@ -7,8 +7,7 @@ use crate::policy::documents::FleetState;
 use crate::policy::request::Step;
 use crate::store::server::changes;
 use crate::store::server::document::Document;
-use crate::store::server::load::Load;
-use crate::store::server::load::Loaded;
+use crate::store::server::load::{Load, Loaded};
 
 /// Returns the bytes that a step sends: the reads of its load, their number, and a commit without any obstacle.
 #[must_use]
@@ -16,7 +15,7 @@ pub fn requests(config: &Config, step: &Step) -> (Vec<u8>, usize, Vec<u8>) {
     let server = Server::default();
     let questions = Load::of(config, &server, step).questions();
     // The server counts as known, so its fleet document is not written.
-    let fleet = Document::known(FleetState { born: "known".to_owned(), ..FleetState::default() });
+    let fleet = Document::known(FleetState { store_epoch: "known".to_owned(), ..FleetState::default() });
     let loaded =
         Loaded { now: clock::host_ms(), scope: Some(Default::default()), fleet: Some(fleet), ..Loaded::default() };
     let mut state = loaded.state();

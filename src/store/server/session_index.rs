@@ -8,16 +8,11 @@ use std::collections::{BTreeSet, HashSet};
 
 use redis::{FromRedisValue, Value};
 
-use crate::policy::documents::Phase;
-use crate::policy::documents::SessionState;
+use crate::policy::documents::{Phase, SessionState};
 use crate::policy::limits::Ms;
-use crate::store::StoreError;
 use crate::store::failover::decider;
-use crate::store::fleet_reader;
-use crate::store::fleet_reader::Kind;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::Session;
-use crate::store::parallel;
+use crate::store::fleet_reader::{FleetReader, Kind, Session};
+use crate::store::{StoreError, fleet_reader, parallel};
 use crate::text;
 
 /// Returns the member of a session.
@@ -55,7 +50,7 @@ fn session(member: &str, seen: Ms) -> Option<Session> {
     Some((id.to_owned(), SessionState { seen, ..session }))
 }
 
-impl Roll<'_> {
+impl FleetReader<'_> {
     /// Returns every session that is remembered, the last seen first.
     ///
     /// The wanted sessions and all others of their scopes are whole; the rest may have their names alone. Without any

@@ -10,14 +10,9 @@ use crate::config::Config;
 use crate::policy::limits::Ms;
 use crate::store::StoreError;
 use crate::store::reflect::STREAM;
-use crate::store::server::commit::COMMIT;
-use crate::store::server::commit::COMMIT_SHA;
-use crate::store::server::commit::READY;
-use crate::store::server::connection::Link;
-use crate::store::server::connection::error_text;
-use crate::store::server::connection::refused;
-use crate::store::server::keys::CHANNEL;
-use crate::store::server::keys::Keys;
+use crate::store::server::commit::{COMMIT, COMMIT_SHA, READY};
+use crate::store::server::connection::{Link, error_text, refused};
+use crate::store::server::keys::{CHANNEL, Keys};
 use crate::store::server::load::time;
 
 /// The placeholder for the key of the journal's stream.

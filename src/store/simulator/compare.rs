@@ -12,8 +12,7 @@ use super::database::Reply;
 use super::server::Server;
 use super::world::Clock;
 use crate::store::outbox::SHIP;
-use crate::store::server::commit::COMMIT;
-use crate::store::server::commit::Commit;
+use crate::store::server::commit::{COMMIT, Commit};
 
 /// A `redis-server` of its own.
 struct Real {

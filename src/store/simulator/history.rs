@@ -16,16 +16,10 @@ use crate::clock;
 use crate::config::{self, Config, StoreChoice};
 use crate::hook::step_of;
 use crate::policy::documents::RestKind;
-use crate::policy::request::Event;
-use crate::policy::request::HoldRequest;
-use crate::policy::request::RestRequest;
-use crate::policy::request::Step;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Verdict;
+use crate::policy::request::{Event, HoldRequest, RestRequest, Step};
+use crate::policy::verdict::{Outcome, Reason, Verdict};
 use crate::store;
-use crate::store::failover::decider;
-use crate::store::failover::server_record;
+use crate::store::failover::{decider, server_record};
 
 /// The journal's stream.
 pub(super) const STREAM: &str = "torch.continuous.ops";

@@ -10,8 +10,7 @@ use super::server::Entry;
 use super::world::{Time, World};
 use crate::journal;
 use crate::policy::limits::millis;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
+use crate::policy::verdict::{Outcome, Reason};
 use crate::store::failover::decider;
 
 /// The rounding error, since times are cut to whole milliseconds.

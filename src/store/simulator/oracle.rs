@@ -17,10 +17,8 @@ use super::machines;
 use super::plan::{self, Plan, Stores};
 use super::server::Entry;
 use super::world::{Clock, Time, World};
-use crate::policy::limits::Quota;
-use crate::policy::limits::millis;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
+use crate::policy::limits::{Quota, millis};
+use crate::policy::verdict::{Outcome, Reason};
 
 /// The rounding error, since times are cut to whole milliseconds.
 const ROUNDING: i64 = 2000;

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use super::world::{Rates, SECOND, Time};
-use crate::policy::limits::Burst;
-use crate::policy::limits::Policy;
-use crate::policy::limits::Quota;
+use crate::policy::limits::{Burst, Policy, Quota};
 
 /// The name of the window that limits without a minimum interval.
 pub(super) const WINDOW: &str = "window";

@@ -7,8 +7,7 @@ use super::script;
 use super::variants;
 use super::world::{Clock, Time};
 use crate::store::outbox::SHIP;
-use crate::store::server::commit::COMMIT;
-use crate::store::server::commit::COMMIT_SHA;
+use crate::store::server::commit::{COMMIT, COMMIT_SHA};
 
 /// An entry of a journal, as it was committed.
 #[derive(Debug, Clone)]

@@ -4,24 +4,19 @@ use crate::clock;
 use crate::engine;
 use crate::journal;
 use crate::local_time;
-use crate::policy::documents::Hold;
-use crate::policy::documents::Phase;
-use crate::policy::documents::SessionState;
-use crate::policy::limits::Class;
-use crate::policy::limits::millis;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::End;
-use crate::policy::verdict::Reason;
-use crate::process::Standing;
+use crate::policy::documents::{Hold, Phase, SessionState};
+use crate::policy::limits::{Class, millis};
+use crate::policy::verdict::{Decision, End, Reason};
+use crate::process::ProcessStatus;
 use crate::text;
-use crate::view::explain::verdict::Told;
+use crate::view::explain::verdict::Facts;
 use crate::view::journal::Past;
 
 /// The longest text of an entry that is shown.
 const LONGEST: usize = 1000;
 
 /// Returns the refusals that apply to the session now, and the time at which it would be admitted.
-pub(crate) fn now(told: &Told<'_>) -> String {
+pub(crate) fn now(told: &Facts<'_>) -> String {
     let (Some(first), Some(last)) = (told.doors.first(), told.doors.last()) else {
         return admitted_now(told);
     };
@@ -46,7 +41,7 @@ pub(crate) fn now(told: &Told<'_>) -> String {
 }
 
 /// Describes a session that no limit here refuses now. Its engine may have been refused under tighter limits.
-fn admitted_now(told: &Told<'_>) -> String {
+fn admitted_now(told: &Facts<'_>) -> String {
     let due = told.retry_after.map(|left| told.past.ms.saturating_add(left)).filter(|due| *due > told.now);
     match due.filter(|_| is_waited_for(&told.state.session)) {
         Some(due) => format!(
@@ -59,7 +54,7 @@ fn admitted_now(told: &Told<'_>) -> String {
 }
 
 /// Returns what happened to the session since the verdict, where that matters more than the limits that apply now.
-pub(crate) fn since(told: &Told<'_>) -> Option<&'static str> {
+pub(crate) fn since(told: &Facts<'_>) -> Option<&'static str> {
     let session = &told.state.session;
     let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
     let is_refusal = told.class == Class::Stop && !told.reason.is_admission() && told.reason != Reason::Event;
@@ -77,13 +72,13 @@ pub(crate) fn since(told: &Told<'_>) -> Option<&'static str> {
 }
 
 /// Returns whether a turn of the session failed after the verdict: a Stop event would have brought another verdict.
-pub(crate) fn failed_since(told: &Told<'_>) -> bool {
+pub(crate) fn failed_since(told: &Facts<'_>) -> bool {
     let begun = told.state.session.begun.as_ref();
     begun.is_some_and(|begun| !begun.id.is_empty() && begun.at > told.past.ms)
 }
 
 /// Returns the sentence about the failed last turn: its time, its error and the cure.
-pub(crate) fn failed(told: &Told<'_>, failure: &Past) -> String {
+pub(crate) fn failed(told: &Facts<'_>, failure: &Past) -> String {
     let at = local_time::clock(failure.ms, told.now);
     let detail = text::line_of(failure.text("detail"), LONGEST);
     match detail.split_once(": ") {
@@ -96,7 +91,7 @@ pub(crate) fn failed(told: &Told<'_>, failure: &Past) -> String {
 }
 
 /// Returns which process resumes the session, and what a person can do.
-pub(crate) fn by_whom(told: &Told<'_>) -> String {
+pub(crate) fn by_whom(told: &Facts<'_>) -> String {
     if told.class == Class::Compact {
         return "The client sends a new request when it next wants to compact; until then the agent continues uncompacted."
             .to_owned();
@@ -141,7 +136,7 @@ fn is_waited_for(session: &SessionState) -> bool {
 }
 
 /// Returns which engine sends the next admission request when the time has come.
-fn who_asks(told: &Told<'_>) -> String {
+fn who_asks(told: &Facts<'_>) -> String {
     let session = &told.state.session;
     if told.reason == Reason::WaiterExpired || session.phase == Phase::Expired {
         return "No engine waits for it any more: type in the session to continue.".to_owned();
@@ -153,12 +148,12 @@ fn who_asks(told: &Told<'_>) -> String {
     let pid = pid.pid;
     let standing = engine::standing(session);
     let place = if session.host == clock::host() { "on this machine".to_owned() } else { text::line(&session.host) };
-    if standing == Some(Standing::Gone) {
+    if standing == Some(ProcessStatus::Gone) {
         return format!(
             "Its waiting engine (pid {pid} {place}) ended, so nothing resumes it: type in the session to continue."
         );
     }
-    if standing == Some(Standing::Runs) {
+    if standing == Some(ProcessStatus::Runs) {
         format!("Its waiting engine (pid {pid} {place}) sends a new request then.")
     } else if session.host == clock::host() {
         format!(

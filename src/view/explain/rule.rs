@@ -2,23 +2,19 @@
 
 use crate::duration;
 use crate::local_time;
-use crate::policy::documents::Hold;
-use crate::policy::documents::IN_FLIGHT;
-use crate::policy::documents::RestKind;
-use crate::policy::limits::ClassPolicy;
-use crate::policy::limits::Quota;
-use crate::policy::limits::millis;
+use crate::policy::documents::{Hold, IN_FLIGHT, RestKind};
+use crate::policy::limits::{ClassPolicy, Quota, millis};
 use crate::policy::long_hold::BY_WILLY;
 use crate::policy::verdict::Reason;
 use crate::text;
 use crate::view::explain::long;
-use crate::view::explain::verdict::Told;
+use crate::view::explain::verdict::Facts;
 
 /// The longest text of an entry that is shown.
 const LONGEST: usize = 1000;
 
 /// Returns the rule's number and name in docs/policy.md; empty where no rule decided.
-pub(crate) fn name(told: &Told<'_>) -> &'static str {
+pub(crate) fn name(told: &Facts<'_>) -> &'static str {
     match told.reason {
         Reason::MinInterval if told.is_paced() => "rule 5, minimum interval",
         reason => reason.rule(),
@@ -26,7 +22,7 @@ pub(crate) fn name(told: &Told<'_>) -> &'static str {
 }
 
 /// Returns the sentence with the numbers of the decision.
-pub(crate) fn numbers(told: &Told<'_>) -> String {
+pub(crate) fn numbers(told: &Facts<'_>) -> String {
     let (class, limits) = (told.class.name(), told.policy.class(told.class));
     let number = |field| told.past.text(field).parse::<u32>().unwrap_or(0);
     let (attempts, strikes) = (number("attempts"), number("strikes"));
@@ -78,7 +74,7 @@ fn strikes_of(strikes: u32) -> String {
 }
 
 /// Describes the minimum interval: how long ago the last admission was, as far as that is still known.
-fn guard(told: &Told<'_>, class: &str, limits: &ClassPolicy) -> String {
+fn guard(told: &Facts<'_>, class: &str, limits: &ClassPolicy) -> String {
     let (at, interval) = (told.past.ms, millis(limits.min_interval));
     let shown = duration::show(limits.min_interval);
     let scope = &told.state.scope;
@@ -111,7 +107,7 @@ fn guard(told: &Told<'_>, class: &str, limits: &ClassPolicy) -> String {
     }
 }
 
-fn hold(told: &Told<'_>) -> String {
+fn hold(told: &Facts<'_>) -> String {
     let told_of = |hold: &Hold| {
         let until = hold.until.map_or_else(
             || "without an end".to_owned(),
@@ -136,7 +132,7 @@ fn hold(told: &Told<'_>) -> String {
     }
 }
 
-fn rest(told: &Told<'_>) -> String {
+fn rest(told: &Facts<'_>) -> String {
     let rest = told.state.session.rest.as_ref().filter(|rest| rest.kind.code() == told.reason.code());
     let topic = rest.map(|r| text::line(&r.topic)).filter(|topic| !topic.is_empty());
     let line = |said: &str| match &topic {
@@ -155,7 +151,7 @@ fn rest(told: &Told<'_>) -> String {
     }
 }
 
-fn quota(told: &Told<'_>) -> String {
+fn quota(told: &Facts<'_>) -> String {
     let used = |key: &str, quotas: &[Quota], admitted: &[i64]| -> Vec<String> {
         let line = |quota: &Quota| {
             let from = told.past.ms.saturating_sub(millis(quota.per));

@@ -3,21 +3,15 @@
 use crate::local_time;
 use crate::naming::Names;
 use crate::policy::decision::State;
-use crate::policy::limits::Class;
-use crate::policy::limits::Ms;
-use crate::policy::limits::Policy;
-use crate::policy::verdict::Decision;
-use crate::policy::verdict::End;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
-use crate::view::explain::comes_back;
+use crate::policy::limits::{Class, Ms, Policy};
+use crate::policy::verdict::{Decision, End, Outcome, Reason};
 use crate::view::explain::entry::who;
-use crate::view::explain::rule;
+use crate::view::explain::{comes_back, rule};
 use crate::view::journal::Past;
 
 /// The facts from which a verdict is explained.
 #[derive(Debug)]
-pub struct Told<'a> {
+pub struct Facts<'a> {
     /// The journal entry of the verdict.
     pub past: &'a Past,
     /// The reason of the verdict.
@@ -42,7 +36,7 @@ pub struct Told<'a> {
     pub failure: Option<&'a Past>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> Facts<'a> {
     /// Reads the verdict of an entry; `None` where this version does not know its reason.
     #[must_use]
     pub fn of(past: &'a Past, policy: &'a Policy, state: &'a State, now: Ms, doors: Vec<Decision>) -> Option<Self> {
@@ -209,7 +203,7 @@ mod tests {
             note: String::new(),
             renewed: false,
             now: AT + 5000,
-            born: String::new(),
+            store_epoch: String::new(),
             client: None,
             repeated: false,
             attempt: crate::policy::verdict::Attempt::Uncounted,
@@ -224,7 +218,7 @@ mod tests {
         let mut policy = Policy::default();
         policy.stop.quotas = vec![Quota { limit: 2, per: Duration::from_secs(3600) }];
         let doors = doors.into_iter().filter(|door| door.outcome == Outcome::Refuse).collect();
-        Told::of(past, &policy, state, AT + 5000, doors).unwrap().sentences().join("\n")
+        Facts::of(past, &policy, state, AT + 5000, doors).unwrap().sentences().join("\n")
     }
 
     #[test]
@@ -335,7 +329,7 @@ mod tests {
         let words = told(&refused, &state, decision(Reason::Hold, None));
         assert!(words.contains("earlier: frosty release seat; frosty release --fleet. "), "{words}");
         let policy = Policy::default();
-        let mut told = Told::of(&refused, &policy, &state, AT, vec![decision(Reason::Hold, None)]).unwrap();
+        let mut told = Facts::of(&refused, &policy, &state, AT, vec![decision(Reason::Hold, None)]).unwrap();
         told.place = " --fleet other";
         let words = told.sentences().join("\n");
         assert!(words.contains("frosty release seat --fleet other; frosty release --fleet other. "), "{words}");

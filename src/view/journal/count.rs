@@ -8,11 +8,10 @@ use redis::{FromRedisValue, Value, cmd};
 
 use crate::policy::limits::Ms;
 use crate::store::StoreError;
-use crate::store::fleet_reader::Roll;
+use crate::store::fleet_reader::FleetReader;
 use crate::store::outbox::backlog;
 use crate::store::server::connection::Link;
-use crate::view::journal::Patience;
-use crate::view::journal::stream;
+use crate::view::journal::{Patience, stream};
 
 /// The most entries that are counted in one call, so that the server can answer other clients between calls.
 const PAGE: usize = 500;
@@ -31,7 +30,7 @@ pub struct Admissions {
     pub cut: bool,
 }
 
-impl Roll<'_> {
+impl FleetReader<'_> {
     /// Returns each session's admitted continuations since `since`, among the newest `most` entries of the journal. A
     /// server stops counting at `until`.
     ///

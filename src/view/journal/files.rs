@@ -8,14 +8,11 @@ use std::path::Path;
 use crate::config::Config;
 use crate::journal;
 use crate::read;
-use crate::store::StoreError;
 use crate::store::failover::server_record;
 use crate::store::files::journal_file;
-use crate::store::outbox;
-use crate::view::journal::Newest;
-use crate::view::journal::Past;
-use crate::view::journal::Words;
+use crate::store::{StoreError, outbox};
 use crate::view::journal::tail::Tail;
+use crate::view::journal::{Newest, Past, Words};
 
 /// The number of bytes that are read at once.
 const BLOCK: u64 = 64 * 1024;

@@ -7,13 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::config::Config;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
+use crate::policy::limits::{Ms, millis};
 use crate::store::server::connection::Link;
 use crate::store::{StoreError, server};
-use crate::view::journal::Past;
-use crate::view::journal::stream;
 use crate::view::journal::tail::Tail;
+use crate::view::journal::{Past, stream};
 
 /// How long to wait for the server before the files are read again.
 const BLOCK: Duration = Duration::from_millis(500);

@@ -15,9 +15,8 @@ use std::collections::{BinaryHeap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::policy::limits::Ms;
-use crate::store::StoreError;
-use crate::store::fleet_reader::Roll;
-use crate::store::server;
+use crate::store::fleet_reader::FleetReader;
+use crate::store::{StoreError, server};
 use follow::Follower;
 use tail::Tail;
 
@@ -202,7 +201,7 @@ impl Newest {
     }
 }
 
-impl<'a> Roll<'a> {
+impl<'a> FleetReader<'a> {
     /// Returns this fleet's entries since `since`, the newest first, at most `most`.
     ///
     /// # Errors
@@ -214,7 +213,7 @@ impl<'a> Roll<'a> {
     /// Returns the same, for the wanted entries.
     ///
     /// # Errors
-    /// As [`Roll::entries`].
+    /// As [`FleetReader::entries`].
     pub fn entries_where(
         &mut self,
         since: Ms,
@@ -228,7 +227,7 @@ impl<'a> Roll<'a> {
     /// older entries were left unread that may be wanted too.
     ///
     /// # Errors
-    /// As [`Roll::entries`].
+    /// As [`FleetReader::entries`].
     pub fn entries_among(
         &mut self,
         newest: usize,
@@ -241,7 +240,7 @@ impl<'a> Roll<'a> {
         Ok((newest.into_entries(), cut))
     }
 
-    /// Reads as [`Roll::entries`] does, within these limits. The flag is whether a limit ended the reading.
+    /// Reads as [`FleetReader::entries`] does, within these limits. The flag is whether a limit ended the reading.
     fn entries_within(&mut self, since: Ms, most: usize, patience: Patience) -> Result<(Vec<Past>, bool), StoreError> {
         let newest = self.read(Newest { patience, ..Newest::new(since, most) }, &mut |_| true)?.0;
         let cut = newest.cut;
@@ -251,7 +250,7 @@ impl<'a> Roll<'a> {
     /// Returns the same, and a follower of later entries.
     ///
     /// # Errors
-    /// As [`Roll::entries`].
+    /// As [`FleetReader::entries`].
     pub fn entries_and_follow(
         &mut self,
         since: Ms,

@@ -11,10 +11,7 @@ use crate::policy::limits::Ms;
 use crate::store::StoreError;
 use crate::store::server::connection::Link;
 use crate::text;
-use crate::view::journal::Newest;
-use crate::view::journal::Past;
-use crate::view::journal::Patience;
-use crate::view::journal::Words;
+use crate::view::journal::{Newest, Past, Patience, Words};
 
 /// The id before all others.
 pub(crate) const FIRST: &str = "0-0";

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::store::files::journal_file;
 use crate::view::journal::Past;
-use crate::view::journal::files::of_line;
-use crate::view::journal::files::open;
+use crate::view::journal::files::{of_line, open};
 
 /// The number of bytes that are read at once.
 const BLOCK: usize = 256 * 1024;

@@ -6,11 +6,10 @@ use serde::Serialize;
 
 use crate::policy::documents::Hold;
 use crate::policy::limits::Ms;
-use crate::process::Standing;
+use crate::process::ProcessStatus;
 use crate::text;
-use crate::view::sessions::Report;
-use crate::view::sessions::Row;
 use crate::view::sessions::kind::Back;
+use crate::view::sessions::{Report, Row};
 
 #[derive(Serialize)]
 struct Whole<'a> {
@@ -150,9 +149,9 @@ fn one<'a>(report: &Report, row: &'a Row) -> One<'a> {
         needs_you: session.needs_you,
         woken: session.woken,
         engine: row.engine.map(|engine| match engine {
-            Standing::Runs => "waits",
-            Standing::Gone => "gone",
-            Standing::Unknown => "unknown",
+            ProcessStatus::Runs => "waits",
+            ProcessStatus::Gone => "gone",
+            ProcessStatus::Unknown => "unknown",
         }),
         pid: session.pid.map(|engine| engine.pid),
         rest: rest.map(|rest| Rests {

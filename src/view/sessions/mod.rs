@@ -17,19 +17,14 @@ use crate::local_time;
 use crate::naming::{self, Names};
 use crate::policy::decision;
 use crate::policy::decision::State;
-use crate::policy::documents::Hold;
-use crate::policy::documents::Phase;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
+use crate::policy::documents::{Hold, Phase, ScopeState, SessionState};
 use crate::policy::effects::BY_API;
-use crate::policy::limits::Ms;
-use crate::policy::limits::millis;
+use crate::policy::limits::{Ms, millis};
 use crate::policy::verdict::Reason;
-use crate::process::Standing;
+use crate::process::ProcessStatus;
 use crate::store::files::undecided;
 use crate::store::files::undecided::Undecided;
-use crate::store::fleet_reader::Roll;
-use crate::store::fleet_reader::Session;
+use crate::store::fleet_reader::{FleetReader, Session};
 use crate::store::outbox::backlog;
 use crate::store::outbox::backlog::Backlog;
 use crate::store::{self, StoreError};
@@ -83,7 +78,7 @@ pub struct Row {
     /// The hold in force over it, and whether it is the whole fleet's.
     pub hold: Option<(Hold, bool)>,
     /// Whether its engine runs, as far as this machine can find out; `None` where no engine waits.
-    pub engine: Option<Standing>,
+    pub engine: Option<ProcessStatus>,
     /// Its last hook call, where that came to no verdict.
     pub undecided: Option<Undecided>,
 }
@@ -138,20 +133,20 @@ impl Report {
     /// When the store cannot be read.
     pub fn read(config: &Config, all: bool, hour: &mut LastHour) -> Result<Self, StoreError> {
         let begun = Instant::now();
-        let mut roll = Roll::open(config);
-        let mut survey = roll.survey()?;
+        let mut reader = FleetReader::open(config);
+        let mut survey = reader.survey()?;
         let now = survey.now;
-        let away = roll.away().map(ToString::to_string);
-        let server = if away.is_some() { None } else { roll.server() };
+        let away = reader.away().map(ToString::to_string);
+        let server = if away.is_some() { None } else { reader.server() };
         let mut left_out = LeftOut::default();
         let mut shown = std::mem::take(&mut survey.sessions);
         let names = Names::of_all(&shown);
         shown.retain(|(_, s)| all || left_out.keeps(s, now));
         let seats: BTreeSet<&str> = shown.iter().map(|(_, s)| s.scope.as_str()).collect();
-        let quotas = roll.quotas_left(&survey, &seats)?;
+        let quotas = reader.quotas_left(&survey, &seats)?;
         let is_away = away.is_some();
         // This machine's journal contains only what was decided here.
-        let admissions = if is_away { None } else { hour.count(&mut roll, now, begun) };
+        let admissions = if is_away { None } else { hour.count(&mut reader, now, begun) };
         let unknown = ScopeState::default();
         let mut undecided = undecided::all(config.state.as_deref());
         let rows = shown.into_iter().map(|(id, session)| {
@@ -215,10 +210,10 @@ impl LastHour {
     }
 
     /// Counts the admissions, unless that was done a moment ago. A journal that cannot be read hides no session.
-    fn count(&mut self, roll: &mut Roll<'_>, now: Ms, begun: Instant) -> Option<&Admissions> {
+    fn count(&mut self, reader: &mut FleetReader<'_>, now: Ms, begun: Instant) -> Option<&Admissions> {
         let fresh = self.counted.take().filter(|(at, _)| at.elapsed() < RECOUNT);
         let (most, until) = (self.most, self.within.map(|within| begun + within));
-        let mut count = || roll.admissions(now.saturating_sub(HOUR), most, until).ok();
+        let mut count = || reader.admissions(now.saturating_sub(HOUR), most, until).ok();
         self.counted.insert(fresh.unwrap_or_else(|| (Instant::now(), count()))).1.as_ref()
     }
 }
@@ -314,13 +309,14 @@ impl Row {
                 // Shadow mode stops no session, so only the refusal that would come now can be shown.
                 _ if config.shadow => Engine::Waits,
                 None => Engine::Plain,
-                Some(Standing::Runs | Standing::Unknown) => Engine::Waits,
-                Some(Standing::Gone) => Engine::Gone,
+                Some(ProcessStatus::Runs | ProcessStatus::Unknown) => Engine::Waits,
+                Some(ProcessStatus::Gone) => Engine::Gone,
             },
             hearsay: is_away && is_hearsay(&session),
             // A call that takes nothing over leaves an engine of an earlier stop where it is.
             undecided: undecided.as_ref().map(|mark| {
-                let waits = || mark.took != mark.id && matches!(engine, Some(Standing::Runs | Standing::Unknown));
+                let waits =
+                    || mark.took != mark.id && matches!(engine, Some(ProcessStatus::Runs | ProcessStatus::Unknown));
                 mark.is_waited_for() || waits()
             }),
             park_max: millis(config.park_max),

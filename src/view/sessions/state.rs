@@ -5,24 +5,11 @@ pub(crate) mod tests;
 
 use crate::policy::decision;
 use crate::policy::decision::State;
-use crate::policy::documents::FleetState;
-use crate::policy::documents::Hold;
-use crate::policy::documents::Phase;
-use crate::policy::documents::RestKind;
-use crate::policy::documents::ScopeState;
-use crate::policy::documents::SessionState;
-use crate::policy::documents::Span;
-use crate::policy::limits::Ms;
-use crate::policy::limits::Policy;
-use crate::policy::limits::millis;
-use crate::policy::request::Claim;
-use crate::policy::request::Event;
-use crate::policy::request::Step;
-use crate::policy::verdict::End;
-use crate::policy::verdict::Outcome;
-use crate::policy::verdict::Reason;
-use crate::view::sessions::kind::Back;
-use crate::view::sessions::kind::Kind;
+use crate::policy::documents::{FleetState, Hold, Phase, RestKind, ScopeState, SessionState, Span};
+use crate::policy::limits::{Ms, Policy, millis};
+use crate::policy::request::{Claim, Event, Step};
+use crate::policy::verdict::{End, Outcome, Reason};
+use crate::view::sessions::kind::{Back, Kind};
 use crate::view::survey::QuotaLeft;
 
 /// The most consecutive refusals that are looked ahead.
@@ -216,7 +203,7 @@ fn ask(session: &SessionState) -> Step {
         host_ms: 0,
         r: 0,
         id: String::new(),
-        known_born: String::new(),
+        known_epoch: String::new(),
     }
 }
 

@@ -1,14 +1,10 @@
 //! Formats the report as lines for a terminal.
 
 use crate::local_time;
-use crate::policy::documents::Hold;
-use crate::policy::documents::RestKind;
+use crate::policy::documents::{Hold, RestKind};
 use crate::text;
-use crate::view::sessions::Report;
-use crate::view::sessions::Row;
-use crate::view::sessions::kind::Back;
-use crate::view::sessions::kind::Kind;
-use crate::view::sessions::width;
+use crate::view::sessions::kind::{Back, Kind};
+use crate::view::sessions::{Report, Row, width};
 
 /// The least width of a name.
 const NARROWEST_NAME: usize = 10;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use frosty::client_settings::hooks;
 use frosty::client_settings::owner::{Owner, owner};
-use frosty::settings::write::{Standing, Unwritten};
+use frosty::settings::write::{SettingsText, Unwritten};
 
 use tempfile::TempDir;
 
@@ -299,7 +299,7 @@ fn what_somebody_else_wrote_meanwhile_stays() {
     let frosty = Frosty::new();
     let file = settings(&frosty);
     fs::write(&file, "{}").unwrap();
-    let standing = Standing::read(&file).unwrap();
+    let standing = SettingsText::read(&file).unwrap();
     let backups_in = frosty.state().join("backups");
     fs::write(&file, "{\"model\": \"opus\"}").unwrap();
     for new in [Some("{\"hooks\": {}}"), None] {
@@ -311,7 +311,7 @@ fn what_somebody_else_wrote_meanwhile_stays() {
     assert!(names(&file).iter().all(|name| !name.contains("frosty-new")));
     // Nor is a file overwritten that was not there when it was read.
     let local = file.with_file_name("settings.local.json");
-    let standing = Standing::read(&local).unwrap();
+    let standing = SettingsText::read(&local).unwrap();
     fs::write(&local, "{}").unwrap();
     assert!(matches!(standing.replace(Some("{\"a\": 1}"), &backups_in), Err(Unwritten::Changed { .. })));
     assert_eq!(fs::read_to_string(&local).unwrap(), "{}");

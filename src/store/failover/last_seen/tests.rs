@@ -9,8 +9,7 @@ use crate::policy::documents::FleetState;
 use crate::policy::request::Event;
 use crate::store::failover::last_seen::*;
 use crate::store::failover::server_record::Route;
-use crate::store::files::Embedded;
-use crate::store::files::StandIn;
+use crate::store::files::{Embedded, Outage};
 
 const T0: Ms = 1_790_000_000_000;
 
@@ -21,7 +20,7 @@ fn hold(id: FactId) -> Hold {
 fn seen(hold: Option<Hold>, lifted: Vec<FactId>) -> Seen {
     Seen {
         now: T0 + 100,
-        fleet: Some(FleetState { born: "epoch".to_owned(), ..FleetState::default() }),
+        fleet: Some(FleetState { store_epoch: "epoch".to_owned(), ..FleetState::default() }),
         scope: Some(ScopeState { hold, lifted, ..ScopeState::default() }),
         sessions: Vec::new(),
     }
@@ -41,8 +40,8 @@ fn a_take_over_is_dated_after_its_file_is_there_to_see() {
         T0 + 5000 * Ms::from(reads.get() - 1)
     };
     let why = Problem::new("it is away");
-    let stand_in = StandIn { server: "redis://one", why: &why, quiet: false, breaks: true, keeps: true };
-    let mut store = Embedded::new(&config, clock::now() + Duration::from_secs(60)).unwrap().standing_in(stand_in);
+    let outage = Outage { server: "redis://one", why: &why, quiet: false, breaks: true, keeps: true };
+    let mut store = Embedded::new(&config, clock::now() + Duration::from_secs(60)).unwrap().in_outage(outage);
     let step = step_of("a".to_owned(), "s".to_owned(), "Stop", Event::Stop { rest: None });
     store.step_at(&step, clock).unwrap();
     let file = state_file::peek::<ScopeFile>(&path).unwrap();
@@ -83,15 +82,17 @@ fn a_hold_that_the_server_took_while_the_scope_was_taken_over_is_in_force_here()
 #[test]
 fn what_was_kept_of_a_server_whose_epoch_was_not_known_is_brought_before_a_request() {
     let now = T0 + 200;
-    let route = |known: &str, born: &str| {
+    let route = |known: &str, store_epoch: &str| {
         let mut record = Record::default();
         record.hand_over("redis://one", T0);
         record.knows("redis://one", known);
-        record.marks.insert("a".to_owned(), Mark { until: FOREVER, born: born.to_owned(), ..Mark::default() });
+        record
+            .marks
+            .insert("a".to_owned(), Mark { until: FOREVER, store_epoch: store_epoch.to_owned(), ..Mark::default() });
         record.route("redis://one", "a", 1000, now)
     };
     assert_eq!(route("epoch", "epoch"), Route::Server);
-    assert_eq!(route("epoch", "other"), Route::Home);
-    assert_eq!(route("epoch", ""), Route::Home);
-    assert_eq!(route("", ""), Route::Home);
+    assert_eq!(route("epoch", "other"), Route::Failback);
+    assert_eq!(route("epoch", ""), Route::Failback);
+    assert_eq!(route("", ""), Route::Failback);
 }

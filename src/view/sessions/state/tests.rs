@@ -1,8 +1,6 @@
 //! Tests which of several states wins, one line for each case.
 
-use crate::policy::documents::Begun;
-use crate::policy::documents::Rest;
-use crate::policy::documents::Span;
+use crate::policy::documents::{Begun, Rest, Span};
 use crate::view::sessions::state::*;
 
 const NOW: Ms = 1_800_000_000_000;

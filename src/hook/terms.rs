@@ -57,7 +57,7 @@ pub(super) enum Found {
 }
 
 /// The files that decide whether and how a session is continued.
-pub(super) struct Standing<'a> {
+pub(super) struct EngineTerms<'a> {
     env: &'a Env,
     flags: &'a Flags,
     session: &'a str,
@@ -74,7 +74,7 @@ pub(super) struct Standing<'a> {
     vanished: Option<Instant>,
 }
 
-impl<'a> Standing<'a> {
+impl<'a> EngineTerms<'a> {
     /// Creates the checker of a session. The first look reads its terms, whatever was read before.
     pub(super) fn new(env: &'a Env, flags: &'a Flags, session: &'a str, project: Option<&'a Path>) -> Self {
         let mut standing = Self {
