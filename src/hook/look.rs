@@ -94,12 +94,12 @@ fn unarmed(env: &Env, flags: &Flags, told: Option<bool>) -> String {
     let why = match told {
         Some(false) => "it was disarmed by frosty off or FROSTY_ON=0; to arm it: frosty on",
         None if by_flag(flags) == Some(false) => {
-            "its registration arms nobody by itself (--arm manual); to arm it: frosty on"
+            "its registration arms no session by itself (--arm manual); to arm it: frosty on"
         }
         _ if !flags.wait.is_zero() && env.unattended() && env.on.as_deref() != Some("print") => {
-            "nobody sits before the client, and a waiting engine would hold it up; to arm it: export FROSTY_ON=print"
+            "the client is unattended, and a waiting engine would block it; to arm it: export FROSTY_ON=print"
         }
-        _ => "its configuration arms nobody by itself (\"arm\": \"manual\"); to arm it: frosty on",
+        _ => "its configuration arms no session by itself (\"arm\": \"manual\"); to arm it: frosty on",
     };
     why.to_owned()
 }

@@ -70,7 +70,7 @@ fn both_programs_answer_a_wrong_command_line_alike() {
         let answer = feed(hook.hook_binary(args), payload.as_bytes());
         let as_tool: Vec<&str> = std::iter::once("hook").chain(args.iter().copied()).collect();
         assert_eq!(shown(&answer), shown(&tool.run(&as_tool, payload.as_bytes())), "{args:?}");
-        answer.stands_down_saying(&["bad_usage", "hint: see the flags"]);
+        answer.stands_down_saying(&["hint: see the flags: frosty hook --help"]);
         assert!(!answer.stderr.contains("hunter2"), "{answer:?}");
     }
     assert_eq!(journaled(&hook), journaled(&tool));

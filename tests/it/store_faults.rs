@@ -198,7 +198,9 @@ fn what_is_no_verdict() {
 fn is_set_aside(damaged: &[&[u8]]) {
     let server = Server::start();
     let mut con = server.connection();
-    for (key, reason) in [(documents::scope("s").as_str(), "a cooldown is open"), (documents::FLEET, "held by")] {
+    for (key, reason, words) in
+        [(documents::scope("s").as_str(), "cooldown", "a cooldown is open"), (documents::FLEET, "hold", "held by")]
+    {
         for damaged in damaged {
             let shown = String::from_utf8_lossy(damaged);
             redis::cmd("FLUSHALL").query::<()>(&mut con).unwrap();
@@ -209,7 +211,7 @@ fn is_set_aside(damaged: &[&[u8]]) {
             let aside = format!("{key}:unreadable");
             let noted = ["could not be read", "set aside", &format!("GET '{aside}'")];
             answer.stands_down_saying(&noted);
-            assert!(answer.stdout.contains(reason), "{key} {shown:?} {answer:?}");
+            assert!(answer.stdout.contains(words), "{key} {shown:?} {answer:?}");
             let kept: Vec<u8> = redis::cmd("GET").arg(&aside).query(&mut con).unwrap();
             assert_eq!(String::from_utf8_lossy(&kept), shown, "{key}");
             // From now on it is whole, and as closed.

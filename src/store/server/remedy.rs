@@ -65,7 +65,7 @@ fn by_state(at: &str, said: &str) -> String {
         format!("the cluster is not ready, see what is missing: redis-cli -u {at} CLUSTER INFO")
     } else if has("unknown command") || has("Unknown Redis command") {
         format!(
-            "remove the rename-command line from the server's configuration, whose file is shown by: \
+            "remove the rename-command line from the configuration file, which is shown by: \
 redis-cli -u {at} INFO server"
         )
     } else {

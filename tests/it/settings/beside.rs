@@ -75,7 +75,7 @@ fn the_project_is_the_one_named_else_the_clients_else_here() {
     // In the home directory a project's settings are the user's, and would apply to every project.
     let mut home = frosty.command_of(program(), &["install"]);
     home.env_remove("CLAUDE_PROJECT_DIR").current_dir(frosty.home.path());
-    refused(&feed(home, b""), &["your own settings", "--user", "--project DIR"]);
+    refused(&feed(home, b""), &["your own settings", "frosty install --user"]);
     assert!(!users(&frosty).exists());
     for wrong in [&["install", "--user", "--local"] as &[&str], &["install", "--plain", "--continuous"]] {
         assert_eq!(run(&frosty, wrong).code, Some(64));
