@@ -52,9 +52,9 @@ pub fn run(data: &[u8]) {
         return;
     }
     match (Cli::try_parse_from(&argv).map(|cli| cli.command), short) {
-        (Ok(Command::Hook(args)), Some(flags)) => assert_eq!(args.flags(), flags, "{argv:?}"),
+        (Ok(Some(Command::Hook(args))), Some(flags)) => assert_eq!(args.flags(), flags, "{argv:?}"),
         (long, Some(flags)) => panic!("{argv:?}: {flags:?} where clap says {long:?}"),
-        (Ok(Command::Hook(args)), None) => {
+        (Ok(Some(Command::Hook(args))), None) => {
             let flags = args.flags();
             let words: Vec<_> = argv.iter().skip(2).filter_map(|a| a.to_str()).collect();
             // The fast parser leaves no registered form to clap, which would cost a Stop event more than its

@@ -160,7 +160,7 @@ fn text(value: &Value) -> Option<&str> {
 fn verdict(step: &Step, decided: Decision, notes: Vec<String>) {
     let admits = decided.outcome == Outcome::Admit;
     assert_eq!(matches!(decided.reason, Reason::Admitted | Reason::Probe), admits, "{decided:?}");
-    let prompt = Prompt { rest: "you said that you are done".to_owned(), ..Prompt::default() };
+    let prompt = Prompt { rest: "you reported that you are done".to_owned(), ..Prompt::default() };
     said::lines(&prompt.render(&decided), 10_000);
     let rest = RestRequest { kind: frosty::policy::documents::RestKind::Done, lasting: None, topic: String::new() };
     said::one_line(&frosty::hook::prompt::paused(&decided, Some(&rest)), 1000);

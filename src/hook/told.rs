@@ -38,7 +38,7 @@ fn said(fleet: &str, step: &Step, decided: &Decision) -> Option<Notification> {
     let comes = decided.reason == Reason::Hold && by == BY_WILLY && decided.attempts > 0;
     let stands_down = decided.outcome == Outcome::Refuse && decided.reason != Reason::Superseded;
     let (kind, text) = match (&step.event, blocked(step)) {
-        (Event::NeedsYou, _) => (Kind::NeedsYou, format!("{who} stands at a permission dialog and needs you")),
+        (Event::NeedsYou, _) => (Kind::NeedsYou, format!("{who} waits at a permission dialog and needs you")),
         (Event::StopFailure(_), _) if by == BY_API => {
             (Kind::Hold, format!("{who} is held until a person mends it: {reason}"))
         }

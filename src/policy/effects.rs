@@ -103,13 +103,7 @@ fn stored(session: &SessionState) -> Option<i64> {
 }
 
 /// Applies the event's effects on its session.
-pub(crate) fn on_session(
-    session: &mut SessionState,
-    ask: &Step,
-    relation: Relation,
-    fence_status: FenceStatus,
-    now: Ms,
-) {
+pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relation, fence: FenceStatus, now: Ms) {
     match &ask.event {
         Event::Wake { note, spread: with_others } => {
             session.woken = true;
@@ -137,14 +131,14 @@ pub(crate) fn on_session(
         session.label.clear();
     }
     own(session, ask, moves);
-    if ask.event.raises_fence() && fence_status != FenceStatus::Repeated {
+    if ask.event.raises_fence() && fence != FenceStatus::Repeated {
         raise_fence(session, ask, now);
     }
-    if matches!(ask.event, Event::Resume { .. }) && fence_status != FenceStatus::Repeated {
+    if matches!(ask.event, Event::Resume { .. }) && fence != FenceStatus::Repeated {
         // Earlier wake-ups are part of the rest that the event requests, so that a person keeps the time to cancel.
         session.woken = false;
     }
-    change_rest(session, ask, fence_status, now);
+    change_rest(session, ask, fence, now);
     if let Event::SessionStart { label } = &ask.event
         && registers
     {

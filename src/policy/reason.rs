@@ -94,11 +94,11 @@ reasons! {
     /// The agent rests until a time.
     Rest: "rest", "RESTING", "rule 4, rest", WakeUp, "the agent rests", "you asked to be continued later";
     /// The agent reported that it is done.
-    Done: "done", "RESTING", "rule 4, rest", WakeUp, "the agent said it is done", "you said that you are done";
+    Done: "done", "RESTING", "rule 4, rest", WakeUp, "the agent reported it is done", "you reported that you are done";
     /// The agent waits for a person.
-    Blocked: "blocked", "RESTING", "rule 4, rest", WakeUp, "the agent waits for a person", "you said that you are blocked on ";
+    Blocked: "blocked", "RESTING", "rule 4, rest", WakeUp, "the agent waits for a person", "you reported that you are blocked on ";
     /// The agent waits for a topic.
-    WaitFor: "wait_for", "RESTING", "rule 4, rest", WakeUp, "the agent waits for a wake-up", "you said that you wait for ";
+    WaitFor: "wait_for", "RESTING", "rule 4, rest", WakeUp, "the agent waits for a wake-up", "you reported that you wait for ";
     /// The client wakes the session by itself.
     Parked: "parked", "RESTING", "rule 4, rest", Client, "the client will wake the session itself", "work of yours ran in the background";
     /// The session was freed together with others, and its release slot has not come.

@@ -343,7 +343,7 @@ mod tests {
         let words = told(&refused, &state, decision(Reason::Done, None));
         assert!(
             words.contains(
-                "refused done: the agent said it is done. It does not end by itself.\nIt has no waiting engine"
+                "refused done: the agent reported it is done. It does not end by itself.\nIt has no waiting engine"
             ),
             "{words}"
         );
