@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
-use frosty::hook::directive::{LONGEST_REST, AgentDirective, read, topic};
+use frosty::hook::directive::{AgentDirective, LONGEST_REST, read, topic};
 use frosty::policy::documents::RestKind;
 
 use crate::{draw, said};

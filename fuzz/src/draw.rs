@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use frosty::policy::documents::RestKind;
 use frosty::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota, Spread};
 use frosty::policy::process::Process;
-use frosty::policy::documents::RestKind;
 use frosty::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 

@@ -6,11 +6,11 @@ use std::io::Read;
 use frosty::config::{Config, Server};
 use frosty::hook::fuzzing::{Said, answer};
 use frosty::hook::prompt::Prompt;
-use frosty::store::fuzzing::{Asked, asked, carried, carry_questions, committed, questions, refused, time, whole};
 use frosty::policy::decision::State;
 use frosty::policy::limits::{Ms, Quota};
 use frosty::policy::request::{Event, RestRequest, Step};
 use frosty::policy::verdict::{Decision, Outcome, Reason};
+use frosty::store::fuzzing::{Asked, asked, carried, carry_questions, committed, questions, refused, time, whole};
 use redis::{Parser, Value};
 
 use crate::{draw, said, state};

@@ -2,13 +2,13 @@
 //! file's limits.
 
 use frosty::journal::Entry;
-use frosty::store::fuzzing::{fleet_file, scope_file, session_file};
 use frosty::policy::decision;
 use frosty::policy::decision::State;
-use frosty::policy::limits::{Class, ClassPolicy, Ms, Policy, Quota, millis};
 use frosty::policy::documents::{ClassState, Hold, QuotaLog, Rest, RestKind, ScopeState, SessionState, Span};
+use frosty::policy::limits::{Class, ClassPolicy, Ms, Policy, Quota, millis};
 use frosty::policy::request::{Event, Step};
 use frosty::policy::verdict::{Decision, Outcome, Reason};
+use frosty::store::fuzzing::{fleet_file, scope_file, session_file};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
 use crate::{draw, said};
