@@ -33,6 +33,7 @@ pub fn step(event: Event) -> Step {
         host_ms: T0,
         r: 0,
         id: "0".to_owned(),
+        turn: None,
         known_epoch: String::new(),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A project's file comes with a cloned repository, so it may only set names and tighten limits.
 
+mod idle;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -119,13 +121,15 @@ impl Reader<'_> {
             "print_wait" => config.print_wait = self.duration(key, v, keys::POSITIVE)?,
             "spread" => self.spread(&mut config.policy.spread, key, v)?,
             "resume_after" => config.resume_after = self.duration(key, v, keys::RESUME_AFTER)?,
+            "idle" => self.idle(&mut config.policy.idle, key, v)?,
+            "person" => self.person(&mut config.policy, key, v)?,
             "budget" => config.budget = self.duration(key, v, keys::BUDGET)?,
             "journal_max" => config.journal_max = self.whole(key, v, keys::JOURNAL_MAX)?,
             "hold_after_strikes" => config.policy.hold_after_strikes = self.whole(key, v, keys::STRIKES)?,
             _ => {
                 return Err(self.unknown(
                     key,
-                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, arm, mode, park_max, print_wait, resume_after, spread, budget, journal_max, hold_after_strikes, notify",
+                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, notify",
                 ));
             }
         }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Arm, Config, Notify, StoreChoice};
 use crate::duration;
-use crate::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota, Spread};
+use crate::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Idle, IdleRow, LONGEST, Policy, Quota, Spread};
 use crate::secret;
 
 const MS: Duration = Duration::from_millis(1);
@@ -20,6 +20,8 @@ pub(crate) const RESUME_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)
 pub(crate) const SPREAD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 pub(crate) const BUDGET: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(1);
 pub(crate) const JOURNAL_MAX: RangeInclusive<u32> = 100..=100_000_000;
+pub(crate) const IDLE_UNITS: RangeInclusive<u32> = 0..=1_000_000;
+pub(crate) const QUIET: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 pub(crate) const STRIKES: RangeInclusive<u32> = 0..=1000;
 pub(crate) const BURST_LIMIT: RangeInclusive<u32> = 1..=1000;
 pub(crate) const QUOTA_LIMIT: RangeInclusive<u32> = 1..=10_000;
@@ -45,6 +47,8 @@ pub enum Kind {
     Decimal(RangeInclusive<u32>),
     /// A list of `{"limit": 100, "per": "1h"}`.
     Quotas,
+    /// A list of `{"units": 3, "rest": "2m"}`, or the word `by_use`.
+    IdleTable,
     /// A list of commands.
     Commands,
     /// An object of the keys below it; null switches it off.
@@ -113,6 +117,7 @@ impl Key {
             Kind::Whole(within) => format!("whole number, {} to {}", within.start(), within.end()),
             Kind::Decimal(within) => format!("number, {} to {}", decimal(*within.start()), decimal(*within.end())),
             Kind::Quotas => "list of quotas, at most 8".to_owned(),
+            Kind::IdleTable => "list of rows, at most 16, or `by_use`".to_owned(),
             Kind::Commands => "list of commands, at most 16".to_owned(),
             Kind::Group => "object or `null`".to_owned(),
         }
@@ -150,7 +155,8 @@ pub fn values(config: &Config) -> Value {
         shadow,
         state: _,
     } = config;
-    let Policy { stop, compact, api_error, fleet_quotas, hold_after_strikes, spread: Spread { step, cold } } = policy;
+    let Policy { stop, compact, api_error, fleet_quotas, hold_after_strikes, spread, idle, quiet } = policy;
+    let Spread { step, cold } = spread;
     let mut stop_keys = class(stop);
     stop_keys.insert("quotas".to_owned(), quotas(&stop.quotas));
     stop_keys.insert("prompt".to_owned(), json!(prompt));
@@ -164,6 +170,7 @@ pub fn values(config: &Config) -> Value {
         "stop": stop_keys, "compact": class(compact), "api_error": backoff(*api_error),
         "fleet_quotas": quotas(fleet_quotas), "hold_after_strikes": hold_after_strikes,
         "spread": {"step": duration::show(*step), "cold": duration::show(*cold)},
+        "idle": idle.as_ref().map(idle_keys), "person": {"quiet": duration::show(*quiet)},
         "arm": match arm { Arm::Always => "always", Arm::Manual => "manual" },
         "mode": if *shadow { "shadow" } else { "enforce" },
         "park_max": duration::show(*park_max), "print_wait": duration::show(*print_wait),
@@ -191,6 +198,16 @@ fn class(class: &ClassPolicy) -> Map<String, Value> {
 fn backoff(backoff: Backoff) -> Value {
     let Backoff { base, factor, max } = backoff;
     json!({"base": duration::show(base), "factor": decimal(factor), "max": duration::show(max)})
+}
+
+#[allow(clippy::indexing_slicing, reason = "assigning to a key of a JSON object inserts it")]
+fn idle_keys(idle: &Idle) -> Value {
+    let Idle { growth, looked_max, table } = idle;
+    let mut keys = backoff(*growth);
+    keys["looked_max"] = duration::show(*looked_max).into();
+    keys["table"] =
+        table.iter().map(|IdleRow { units, rest }| json!({"units": units, "rest": duration::show(*rest)})).collect();
+    keys
 }
 
 fn quotas(quotas: &[Quota]) -> Value {
@@ -410,6 +427,43 @@ pub const KEYS: &[Key] = &[
         r#""1m""#,
         No,
         "How long a session of a killed client rests before it resumes (continuous engine).",
+    ),
+    Key::new("idle", Kind::Group, "", Larger, "Idle backoff of the continuous engine; `null` switches it off."),
+    Key::new(
+        "idle.base",
+        Kind::Duration(POSITIVE),
+        r#""2m""#,
+        Larger,
+        "The first rest after a turn in which the agent did nothing. It is at most `max`.",
+    ),
+    Key::new(
+        "idle.factor",
+        Kind::Decimal(FACTOR),
+        "2",
+        Larger,
+        "The growth of the rest from one idle turn to the next.",
+    ),
+    Key::new("idle.max", Kind::Duration(POSITIVE), r#""1h""#, Larger, "The longest idle rest."),
+    Key::new(
+        "idle.looked_max",
+        Kind::Duration(POSITIVE),
+        r#""10m""#,
+        Larger,
+        "The longest idle rest after a turn that repeated the tool calls of the turns before it.",
+    ),
+    Key::new(
+        "idle.table",
+        Kind::IdleTable,
+        "[]",
+        No,
+        r#"The first rest by the tool calls since the last rest, such as `[{"units": 0, "rest": "20m"}, {"units": 3, "rest": "2m"}]`. `by_use` is 20m, 10m from 1 call, 2m from 3 calls. Without a row it is `base`."#,
+    ),
+    Key::new(
+        "person.quiet",
+        Kind::Duration(QUIET),
+        r#""1m""#,
+        Larger,
+        "How long a waiting engine continues nothing after a turn that a person began; `0s` switches it off.",
     ),
     Key::new(
         "budget",

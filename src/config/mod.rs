@@ -29,7 +29,7 @@ pub use schema::schema;
 pub use server::Server;
 pub(crate) use server::WRITABLE;
 
-use crate::policy::limits::Policy;
+use crate::policy::limits::{Idle, Policy};
 use crate::read;
 use crate::secret;
 use crate::text;
@@ -317,6 +317,13 @@ impl Config {
         if backoff.base > backoff.max {
             let found = crate::duration::show(backoff.max);
             return Err(wrong(place, "api_error.max", &found, "at least api_error.base"));
+        }
+        if let Some(Idle { growth, table, .. }) = &self.policy.idle
+            && let Some(longer) = table.iter().map(|row| row.rest).chain([growth.base]).find(|rest| *rest > growth.max)
+        {
+            let found = crate::duration::show(growth.max);
+            let least = crate::duration::show(longer);
+            return Err(wrong(place, "idle.max", &found, &format!("at least {least}, which another idle key has")));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::keys::{KEYS, Key, Kind, QUOTA_LIMIT, decimal};
+use crate::config::keys::{IDLE_UNITS, KEYS, Key, Kind, QUOTA_LIMIT, decimal};
 
 /// Returns the JSON Schema (draft 7) of a configuration file.
 #[must_use]
@@ -46,6 +46,13 @@ fn of_key(key: &Key) -> Value {
                 "per": duration_schema(),
             },
         }}),
+        Kind::IdleTable => json!({"anyOf": [{"enum": ["by_use"]}, {"type": "array", "maxItems": 16, "items": {
+            "type": "object", "additionalProperties": false, "required": ["units", "rest"],
+            "properties": {
+                "units": {"type": "integer", "minimum": IDLE_UNITS.start(), "maximum": IDLE_UNITS.end()},
+                "rest": duration_schema(),
+            },
+        }}]}),
         Kind::Commands => {
             let command = json!([{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]);
             let timed = json!({

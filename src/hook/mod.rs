@@ -275,7 +275,11 @@ fn prepare(
     if unattended && env.on.as_deref() != Some("print") {
         return Ok(None);
     }
-    let Some(config) = armed(env, flags, told, project)? else { return Ok(None) };
+    let Some(mut config) = armed(env, flags, told, project)? else { return Ok(None) };
+    if unattended || env.claude_job_dir.is_some() {
+        // No person is in this conversation.
+        config.policy.quiet = Duration::ZERO;
+    }
     known.fleet.clone_from(&config.fleet);
     let scope = scope::resolve(&config, env, &session).map_err(bad_config)?;
     known.scope.clone_from(&scope);
@@ -346,6 +350,7 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
         host_ms: clock::host_ms(),
         r: u32::try_from(clock::chance() % u64::from(R_RANGE)).unwrap_or(0),
         id: clock::id(),
+        turn: None,
         known_epoch: String::new(),
         event,
     }

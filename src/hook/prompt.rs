@@ -142,6 +142,7 @@ mod tests {
             replaced: None,
             count,
             renewed: false,
+            worth: None,
             store_epoch: String::new(),
             client: None,
             repeated: false,

@@ -414,7 +414,7 @@ impl Wait {
         if decision.outcome != Outcome::Refuse {
             return self.plans(Plan::Ask { fence, renew: renews, again: false });
         }
-        if !matches!(decision.reason, Reason::MinInterval | Reason::Spread) {
+        if !matches!(decision.reason, Reason::MinInterval | Reason::Spread | Reason::Quiet) {
             self.paused = Some(Box::new(decision.clone()));
         }
         if self.unattended && decision.reason == Reason::Done {

@@ -64,9 +64,9 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         state.fleet.rebase(now);
     }
     let by_person = state.session.by_person;
-    if !is_beside {
-        effects::on_session(&mut state.session, ask, relation, fence_status, now);
-    }
+    let idle = policy.idle.as_ref();
+    let worth =
+        if is_beside { None } else { effects::on_session(&mut state.session, ask, relation, fence_status, idle, now) };
     let mut turned = Turned::default();
     let mut ended = None;
     if ask.event.is_fleets() {
@@ -93,6 +93,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         None => turned_into(turned, ended, recorded(&state.fleet, &state.scope, &ask.event, now)),
     };
     facts.settle(state, &ask.id, now);
+    decided.worth = worth;
     decided.fence = if ask.event.is_of_holds() || is_beside { None } else { state.session.fence };
     if ask.event.asks() == Some(Class::Stop) {
         decided.reason_changed = state.session.last_reason != decided.reason.code();
@@ -224,6 +225,7 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         client: None,
         repeated: false,
         attempt: Attempt::Uncounted,
+        worth: None,
     }
 }
 
@@ -337,8 +339,13 @@ impl Case<'_> {
         }
         // 4. a rest
         let renews = matches!(self.ask.event, Event::Ask { renew: true, .. });
-        let rest = session.rest.as_ref().filter(|r| !renews && r.lasts(now))?;
-        Some((rest_reason(rest.kind), rest.until.map(|end| end.saturating_sub(now))))
+        if let Some(rest) = session.rest.as_ref().filter(|r| !renews && r.lasts(now)) {
+            return Some((rest_reason(rest.kind), rest.until.map(|end| end.saturating_sub(now))));
+        }
+        // 4. the quiet minute: a person is in the conversation
+        let quiet = session.answered_person.filter(|at| self.ask.paced && *at <= now)?;
+        let left = quiet.saturating_add(millis(self.policy.quiet)).saturating_sub(now);
+        (left > 0).then_some((Reason::Quiet, Some(left)))
     }
 
     /// What refuses a request that comes too soon after the last one: the minimum interval, release slots, the burst window.
@@ -496,6 +503,7 @@ fn rest_reason(kind: RestKind) -> Reason {
         RestKind::Blocked => Reason::Blocked,
         RestKind::WaitFor => Reason::WaitFor,
         RestKind::Parked => Reason::Parked,
+        RestKind::Idle => Reason::Idle,
     }
 }
 

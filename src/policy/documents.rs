@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::policy::limits::{Class, Ms};
 use crate::policy::process::Process;
 use crate::policy::quota::Places;
+use crate::policy::turn::TranscriptPlace;
 
 /// A request that a server got before a change of store may be admitted up to this much later: no caller waits longer.
 pub const IN_FLIGHT: Ms = 1000;
@@ -342,11 +343,13 @@ pub enum RestKind {
     WaitFor,
     /// Until the client wakes the session by itself (a cron, a task).
     Parked,
+    /// Until a time, because the agent's last turns did nothing.
+    Idle,
 }
 
 impl RestKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Rest, Self::Done, Self::Blocked, Self::WaitFor, Self::Parked];
+    pub const ALL: [Self; 6] = [Self::Rest, Self::Done, Self::Blocked, Self::WaitFor, Self::Parked, Self::Idle];
 
     /// Returns the kind with this code, if there is one.
     #[must_use]
@@ -363,7 +366,14 @@ impl RestKind {
             Self::Blocked => "blocked",
             Self::WaitFor => "wait_for",
             Self::Parked => "parked",
+            Self::Idle => "idle",
         }
+    }
+
+    /// Returns whether the agent requested the rest itself. Only such a rest outlasts a turn that the client began.
+    #[must_use]
+    pub fn is_agents(self) -> bool {
+        !matches!(self, Self::Parked | Self::Idle)
     }
 }
 
@@ -524,6 +534,24 @@ pub struct SessionState {
     /// The continuations since a person's last prompt.
     #[serde(skip_serializing_if = "is_zero")]
     pub count: u32,
+    /// The idle streak: the turns in a row in which the agent did nothing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub idle: u32,
+    /// The units of the run, which are the tool calls of the working turns since the last rest.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub units: u32,
+    /// The tool calls of the last turns, as hashes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Vec<u64>>,
+    /// The position up to which the transcript was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<TranscriptPlace>,
+    /// Since when the session's turns could not be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmeasured: Option<Ms>,
+    /// When the last turn that a person began ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_person: Option<Ms>,
     /// Whether a person's prompt began the turn under way. Where that is unknown, the turn is the agent's own.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_person: bool,

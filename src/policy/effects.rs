@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use crate::policy::documents::{Begun, FleetState, Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
-use crate::policy::limits::{Backoff, MOST_STRIKES, Ms, millis};
-use crate::policy::release_slots;
+use crate::policy::limits::{Backoff, Idle, MOST_STRIKES, Ms, millis};
 use crate::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, Reset, RestRequest, Step};
+use crate::policy::turn::Worth;
 use crate::policy::verdict::Held;
+use crate::policy::{idle, release_slots};
 
 /// The name on the holds of API errors; a successful turn lifts these holds and no others.
 pub const BY_API: &str = "api";
@@ -102,23 +103,24 @@ fn stored(session: &SessionState) -> Option<i64> {
     session.fence.filter(|f| (0..=HIGHEST_FENCE).contains(f))
 }
 
-/// Applies the event's effects on its session.
-pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relation, fence: FenceStatus, now: Ms) {
+/// Applies the event's effects on its session, and returns the worth of a turn that ended and was measured.
+pub(crate) fn on_session(
+    session: &mut SessionState,
+    ask: &Step,
+    relation: Relation,
+    fence: FenceStatus,
+    idle: Option<&Idle>,
+    now: Ms,
+) -> Option<Worth> {
     match &ask.event {
-        Event::Wake { note, spread: with_others } => {
-            session.woken = true;
-            session.slot = None;
-            if *with_others {
-                release_slots::mark(session);
-            }
-            add_note(&mut session.note, note);
-        }
+        Event::Wake { note, spread } => wake(session, note, *spread),
         Event::Expired { .. } => session.phase = Phase::Expired,
         _ => {}
     }
     if !ask.event.is_clients() {
-        return;
+        return None;
     }
+    let by_person = session.by_person;
     // A client process that only views an open session does not move it.
     let moves = relation == Relation::TakesOver
         || ask.event.raises_fence()
@@ -138,7 +140,9 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         // Earlier wake-ups are part of the rest that the event requests, so that a person keeps the time to cancel.
         session.woken = false;
     }
-    change_rest(session, ask, fence, now);
+    let is_stop = matches!(ask.event, Event::Stop { .. }) && fence != FenceStatus::Repeated;
+    let worth = if is_stop { end_turn(session, ask, by_person, now) } else { None };
+    change_rest(session, ask, fence, idle, (worth, by_person), now);
     if let Event::SessionStart { label } = &ask.event
         && registers
     {
@@ -168,6 +172,25 @@ pub(crate) fn on_session(session: &mut SessionState, ask: &Step, relation: Relat
         session.host.clone_from(&ask.host);
     }
     session.seen = now;
+    worth
+}
+
+/// Notes a wake-up, which the session's next request finds.
+fn wake(session: &mut SessionState, note: &str, with_others: bool) {
+    session.woken = true;
+    session.slot = None;
+    if with_others {
+        release_slots::mark(session);
+    }
+    add_note(&mut session.note, note);
+}
+
+/// Notes the turn that a Stop event ended, and returns its worth where it was measured.
+fn end_turn(session: &mut SessionState, ask: &Step, by_person: bool, now: Ms) -> Option<Worth> {
+    if by_person {
+        session.answered_person = session.begun.as_ref().map(|begun| begun.at);
+    }
+    ask.turn.as_ref().map(|turn| idle::note(session, turn, by_person, now))
 }
 
 /// Gives the session a newer fencing token: what an earlier event of it requested is superseded.
@@ -190,21 +213,40 @@ fn raise_fence(session: &mut SessionState, ask: &Step, now: Ms) {
 }
 
 /// Books, ends or keeps the session's rest.
-fn change_rest(session: &mut SessionState, ask: &Step, fence_status: FenceStatus, now: Ms) {
+///
+/// `turn` is the worth of the turn that ended, and whether a person began it.
+fn change_rest(
+    session: &mut SessionState,
+    ask: &Step,
+    fence_status: FenceStatus,
+    idle: Option<&Idle>,
+    turn: (Option<Worth>, bool),
+    now: Ms,
+) {
     if let Some(rest) = &mut session.rest {
         rest.rebase(now);
     }
     match &ask.event {
         Event::Stop { .. } | Event::Resume { .. } if fence_status == FenceStatus::Repeated => {}
-        Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => book(session, rest, now),
-        // Nothing is left that would wake the session.
-        Event::Stop { rest: None } => end_parked(session),
+        Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => {
+            book(session, rest, idle::least(session, idle, turn.0), now);
+        }
+        Event::Stop { rest: None } => {
+            // Nothing is left that would wake the session.
+            end_unrequested(session);
+            if session.rest.is_none()
+                && let Some(rest) = idle.and_then(|idle| idle::rest(session, idle, turn.0, turn.1, now))
+            {
+                session.rest = Some(rest);
+                session.units = 0;
+            }
+        }
         Event::PersonPrompt => {
             session.rest = None;
             session.count = 0;
         }
         Event::SessionEnd | Event::Sleep => session.rest = None,
-        Event::ClientPrompt { .. } => end_parked(session),
+        Event::ClientPrompt { .. } => end_unrequested(session),
         _ => {}
     }
 }
@@ -239,8 +281,9 @@ fn own(session: &mut SessionState, ask: &Step, moves: bool) {
     }
 }
 
-fn end_parked(session: &mut SessionState) {
-    session.rest = session.rest.take().filter(|r| r.kind != RestKind::Parked);
+/// Ends a rest that the agent did not request.
+fn end_unrequested(session: &mut SessionState) {
+    session.rest = session.rest.take().filter(|r| r.kind.is_agents());
 }
 
 /// Returns the notes of the wake-ups, and the notes that an admission delivered since the last Stop event.
@@ -266,19 +309,22 @@ pub(crate) fn add_note(notes: &mut String, note: &str) {
     }
 }
 
-fn book(session: &mut SessionState, rest: &RestRequest, now: Ms) {
+/// Books a rest that the agent or its tasks request. A time that the agent names is at least `least` milliseconds.
+fn book(session: &mut SessionState, rest: &RestRequest, least: Ms, now: Ms) {
     // A directive of the agent takes precedence over the client's own tasks.
-    let says_otherwise = |r: &Rest| r.kind != RestKind::Parked && r.lasts(now);
+    let says_otherwise = |r: &Rest| r.kind.is_agents() && r.lasts(now);
     if rest.kind == RestKind::Parked && session.rest.as_ref().is_some_and(says_otherwise) {
         return;
     }
+    let is_time = rest.kind == RestKind::Rest;
     session.rest = Some(Rest {
         kind: rest.kind,
         since: now,
-        until: rest.lasting.map(|d| now.saturating_add(millis(d))),
+        until: rest.lasting.map(|d| now.saturating_add(if is_time { millis(d).max(least) } else { millis(d) })),
         topic: rest.topic.clone(),
         id: 0,
     });
+    session.units = 0;
 }
 
 /// What happened to the hold that was in force.

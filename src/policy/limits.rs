@@ -134,6 +134,45 @@ pub struct Spread {
     pub cold: Duration,
 }
 
+/// A row of the idle table: a run with at least this many units rests this long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdleRow {
+    /// The least units of the run: the tool calls of its turns that were work.
+    pub units: u32,
+    /// The first rest after such a run.
+    pub rest: Duration,
+}
+
+/// Idle backoff: how long an agent rests after turns in which it did nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idle {
+    /// The first rest, its growth from one idle turn to the next, and the longest rest.
+    pub growth: Backoff,
+    /// The longest rest after a turn that repeated the tool calls of the turns before it.
+    pub looked_max: Duration,
+    /// The first rest by the units of the run, in the order of the units; without a row it is `growth.base`.
+    pub table: Vec<IdleRow>,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        let secs = Duration::from_secs;
+        let growth = Backoff { base: secs(120), factor: 2000, max: secs(3600) };
+        Self { growth, looked_max: secs(600), table: Vec::new() }
+    }
+}
+
+impl Idle {
+    /// Returns the rest after the `streak`-th idle turn in a row, after a run with this many units.
+    #[must_use]
+    pub fn length(&self, units: u32, streak: u32, looked: bool) -> Ms {
+        let row = self.table.iter().rev().find(|row| row.units <= units);
+        let growth = Backoff { base: row.map_or(self.growth.base, |row| row.rest), ..self.growth };
+        let length = growth.length(streak.min(MOST_STRIKES));
+        if looked { length.min(millis(self.looked_max)) } else { length }
+    }
+}
+
 /// All limits that decide a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -150,6 +189,10 @@ pub struct Policy {
     pub hold_after_strikes: u32,
     /// The release slots.
     pub spread: Spread,
+    /// Idle backoff; `None` switches it off.
+    pub idle: Option<Idle>,
+    /// How long a waiting engine continues nothing after a turn that a person began; zero switches it off.
+    pub quiet: Duration,
 }
 
 impl Policy {
@@ -204,6 +247,8 @@ impl Default for Policy {
             fleet_quotas: Vec::new(),
             hold_after_strikes: 5,
             spread: Spread { step: Duration::from_millis(250), cold: secs(2) },
+            idle: Some(Idle::default()),
+            quiet: secs(60),
         }
     }
 }

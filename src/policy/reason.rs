@@ -101,6 +101,10 @@ reasons! {
     WaitFor: "wait_for", "RESTING", "rule 4, rest", WakeUp, "the agent waits for a wake-up", "you reported that you wait for ";
     /// The client wakes the session by itself.
     Parked: "parked", "RESTING", "rule 4, rest", Client, "the client will wake the session itself", "work of yours ran in the background";
+    /// The agent's last turns did nothing.
+    Idle: "idle", "RESTING", "rule 4, rest", WakeUp, "the agent had nothing to do", "your last turns did nothing new";
+    /// A person's turn ended a moment ago.
+    Quiet: "quiet", "STANDING_DOWN", "rule 4, quiet minute", Time, "a person typed a moment ago";
     /// The session was freed together with others, and its release slot has not come.
     Spread: "spread", "STANDING_DOWN", "rule 5, release slot", Time, "others were freed with it, and its release slot comes later";
     /// A quota is used up.

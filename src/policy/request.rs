@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::policy::documents::RestKind;
 use crate::policy::limits::{Class, Ms};
 use crate::policy::process::Process;
+use crate::policy::turn::Turn;
 
 /// The limit of the number that a caller draws for jitter, exclusive: `r` counts millionths.
 pub const R_RANGE: u32 = 1_000_000;
@@ -295,6 +296,8 @@ pub struct Step {
     /// A fence raised since then is newer. The store recognises an event that it did receive by its [`Step::id`], and
     /// applies nothing of it twice.
     pub late: Option<Duration>,
+    /// The turn that ended with a `Stop`, where the caller measured it.
+    pub turn: Option<Box<Turn>>,
     /// The name of the machine that sends the event.
     pub host: String,
     /// The clock of that machine.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::policy::documents::Hold;
 use crate::policy::limits::Ms;
 use crate::policy::process::Process;
+use crate::policy::turn::Worth;
 
 pub use crate::policy::reason::{End, Reason};
 
@@ -72,6 +73,8 @@ pub struct Decision {
     pub repeated: bool,
     /// The effect on the attempts that the burst window counts.
     pub attempt: Attempt,
+    /// For a Stop event with a measured turn, the worth of the turn.
+    pub worth: Option<Worth>,
 }
 
 /// The effect of a request on the attempts of its scope and class.

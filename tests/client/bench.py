@@ -35,8 +35,8 @@ class Bench:
         if server:
             self.server = self.keep(Server(server_keeps))
         store = self.server.url if server else "embedded"
-        # The budget is wide: this machine may be compiling, and none of these scenarios is about it.
-        self.home = self.keep(Home(self.stub, {"store": store, "budget": "1s", **(policy or {})}, **home))
+        # The budget is wide, the quiet minute and idle backoff are off: few of these scenarios are about them.
+        self.home = self.keep(Home(self.stub, {"store": store, "budget": "1s", "person": {"quiet": "0s"}, "idle": None, **(policy or {})}, **home))
         self.journal = journal.Journal(self.home, self.server)
 
     def open(self, *args):

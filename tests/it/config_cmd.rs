@@ -55,6 +55,11 @@ fn bounds(key: &Key) -> (Vec<Value>, Vec<Value>) {
         Kind::Quotas => {
             (vec![json!([{"limit": 1, "per": "1h"}])], vec![json!(vec![json!({"limit": 1, "per": "1h"}); 9])])
         }
+        Kind::IdleTable => {
+            let row = |units| json!({"units": units, "rest": "1m"});
+            let rows = |n: u32| json!((0..n).map(row).collect::<Vec<_>>());
+            (vec![json!([]), rows(16)], vec![rows(17), json!([row(3), row(3)]), json!(5)])
+        }
         Kind::Commands => (vec![json!(["a", ["b", "c"]])], vec![json!(vec!["a"; 17])]),
         Kind::Group => (vec![Value::Null, json!({})], vec![json!(5)]),
     }

@@ -10,6 +10,7 @@ use frosty::policy::decision::State;
 use frosty::policy::documents::{Begun, FleetState, Hold, QuotaLog, RestKind, SessionState, Waiting};
 use frosty::policy::limits::{Burst, Ms, Policy, Quota, millis};
 use frosty::policy::request::{Event, Failure, FailureClass, Reset, RestRequest, Step};
+use frosty::policy::turn::Turn;
 use frosty::policy::verdict::{Decision, Outcome};
 use frosty::store::files::Embedded;
 use tempfile::TempDir;
@@ -307,6 +308,134 @@ fn one_token_per_quarter_hour() {
     }));
     let admitted = (0..3600).step_by(30).filter(|s| story.stop(s * S).reason.code() == "admitted").count();
     assert_eq!(admitted, 4);
+}
+
+// ---- idle backoff and the quiet minute -------------------------------------------------------------------------------
+
+/// A Stop event of a waiting engine, after a turn with these tool calls.
+fn measured(calls: &[u64]) -> Step {
+    let tools = u32::try_from(calls.len()).unwrap();
+    let turn = Turn { seen: true, calls: calls.to_vec(), tools, units: tools, tokens_out: 30, ..Turn::default() };
+    Step { paced: true, turn: Some(Box::new(turn)), ..stop_step() }
+}
+
+impl Story {
+    /// Sends a Stop event after a turn, and returns the reason and the seconds until the next request.
+    fn after_turn(&mut self, at: Ms, calls: &[u64]) -> (&'static str, u64) {
+        let decided = self.tell(at, measured(calls));
+        (decided.reason.code(), decided.retry_after.unwrap_or_default().as_secs())
+    }
+
+    /// Sends the engine's next request.
+    fn engine(&mut self, at: Ms) -> &'static str {
+        let fence = self.state.session.fence.unwrap();
+        self.tell(at, Step { paced: true, ..step(Event::Ask { fence, renew: false }) }).reason.code()
+    }
+}
+
+#[test]
+fn an_agent_with_nothing_to_do_rests_twice_as_long_each_time() {
+    let mut story = default();
+    let mut at = 0;
+    let mut rests = Vec::new();
+    for _ in 0..7 {
+        let (reason, seconds) = story.after_turn(at, &[]);
+        assert_eq!(reason, "idle");
+        rests.push(seconds / 60);
+        at += Ms::try_from(seconds).unwrap() * S;
+        assert_eq!(story.engine(at), "admitted");
+        at += S;
+    }
+    assert_eq!(rests, [2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(story.after_turn(at, &[1]), ("min_interval", 14), "work resets it");
+    assert_eq!(story.after_turn(at + MIN, &[]), ("idle", 120));
+}
+
+#[test]
+fn a_poll_rests_at_most_ten_minutes_and_sees_the_new_result() {
+    let mut story = default();
+    assert_eq!(story.after_turn(0, &[1, 2]).0, "admitted");
+    let mut at = MIN;
+    for _ in 0..20 {
+        let (reason, seconds) = story.after_turn(at, &[2, 1]);
+        assert_eq!(reason, "idle");
+        assert!(seconds <= 600, "{seconds}");
+        at += Ms::try_from(seconds).unwrap() * S;
+        assert_eq!(story.engine(at), "admitted");
+        at += S;
+    }
+    assert_eq!(story.after_turn(at, &[1, 3]).0, "min_interval", "another result is work");
+}
+
+#[test]
+fn what_ends_an_idle_rest() {
+    let wake = || Event::Wake { note: String::new(), spread: false };
+    for (event, is_over) in [
+        (wake(), true),
+        (Event::ClientPrompt { of_admission: false }, true),
+        (Event::PersonPrompt, true),
+        (Event::Other, false),
+    ] {
+        let mut story = default();
+        assert_eq!(story.after_turn(0, &[]), ("idle", 120));
+        story.event(S, event.clone());
+        let answer = story.engine(2 * S);
+        assert_eq!(answer != "idle", is_over, "{event:?}: {answer}");
+    }
+}
+
+#[test]
+fn a_directive_comes_before_parked_and_parked_before_idle() {
+    let mut story = default();
+    let resting = |kind, ms: u64| {
+        let rest = RestRequest { kind, lasting: Some(Duration::from_millis(ms)), topic: String::new() };
+        Step { event: Event::Stop { rest: Some(rest) }, ..measured(&[]) }
+    };
+    let mut stop = |at, step: Option<Step>| {
+        let decided = story.tell(at, step.unwrap_or_else(|| measured(&[])));
+        (decided.reason.code(), decided.retry_after.unwrap_or_default().as_secs())
+    };
+    assert_eq!(stop(0, None), ("idle", 120));
+    assert_eq!(stop(S, Some(resting(RestKind::Parked, 60_000))), ("parked", 60));
+    assert_eq!(stop(2 * S, Some(resting(RestKind::Rest, 300_000))), ("rest", 300));
+    assert_eq!(stop(3 * S, Some(resting(RestKind::Parked, 60_000))), ("rest", 299), "the agent's own rest");
+    assert_eq!(stop(4 * S, None), ("rest", 298));
+    // It is the sixth idle turn in a row.
+    assert_eq!(stop(5 * S, Some(resting(RestKind::Rest, 60_000))), ("rest", 3600), "at least the idle rest");
+    assert_eq!(stop(6 * S, Some(resting(RestKind::Done, 60_000))), ("done", 60));
+}
+
+#[test]
+fn a_persons_turn_is_never_idle_and_quiet_for_a_minute() {
+    let mut story = default();
+    story.event(0, Event::PersonPrompt);
+    assert_eq!(story.after_turn(S, &[]), ("quiet", 60));
+    assert_eq!(story.engine(61 * S - 1), "quiet");
+    assert_eq!(story.engine(61 * S), "admitted");
+    assert_eq!(story.after_turn(62 * S, &[]), ("idle", 240), "the person's empty turn counts");
+    // The client's own turn does not shorten the quiet minute.
+    let mut story = default();
+    story.event(0, Event::PersonPrompt);
+    assert_eq!(story.after_turn(S, &[1]), ("quiet", 60));
+    story.event(2 * S, Event::ClientPrompt { of_admission: false });
+    assert_eq!(story.after_turn(11 * S, &[2]), ("quiet", 50));
+    // An engine that does not wait would never come back.
+    let mut story = default();
+    story.event(0, Event::PersonPrompt);
+    assert_eq!(story.stop(S).reason.code(), "admitted");
+}
+
+#[test]
+fn a_failed_turn_and_a_plain_stop_leave_the_idle_streak() {
+    let mut story = default();
+    assert_eq!(story.after_turn(0, &[]), ("idle", 120));
+    story.event(S, Event::StopFailure(failure(FailureClass::Passing)));
+    assert_eq!(story.state.session.idle, 1);
+    assert_eq!(story.after_turn(10 * MIN, &[]), ("idle", 240));
+    assert_eq!(story.stop(30 * MIN).reason.code(), "admitted");
+    assert_eq!(story.state.session.idle, 2);
+    let none = Story::new(policy(|p| p.idle = None)).after_turn(0, &[]);
+    assert_eq!(none.0, "admitted", "switched off");
 }
 
 // ---- healthy loops never trip -----------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use frosty::policy::documents::RestKind;
-use frosty::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Ms, Policy, Quota, Spread, millis};
+use frosty::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Idle, IdleRow, Ms, Policy, Quota, Spread, millis};
 use frosty::policy::process::{Birth, Process};
 use frosty::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
+use frosty::policy::turn::{TranscriptPlace, Turn};
 use frosty::policy::verdict::Decision;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runner, RngSeed};
@@ -96,8 +97,16 @@ pub fn policy() -> impl Strategy<Value = Policy> {
     });
     let millis = |most: u64| (0..=most).prop_map(Duration::from_millis);
     let spread = (millis(5_000), millis(20_000)).prop_map(|(step, cold)| Spread { step, cold });
-    (class(true), class(false), api, prop::collection::vec(fleet, 0..=1), 0u32..=3, spread).prop_map(
-        |(stop, compact, api_error, fleet_quotas, hold_after_strikes, spread)| Policy {
+    let idle =
+        (secs(1..=60), secs(60..=600), prop::collection::vec(secs(1..=60), 0..=2)).prop_map(|(base, max, rests)| {
+            let table = (0..).zip(rests).map(|(units, rest)| IdleRow { units, rest }).collect();
+            Idle { growth: Backoff { base, factor: 2000, max }, looked_max: max / 2, table }
+        });
+    let rests = (prop::option::weighted(0.7, idle), prop_oneof![Just(Duration::ZERO), secs(1..=60)]);
+    (class(true), class(false), api, prop::collection::vec(fleet, 0..=1), 0u32..=3, spread, rests).prop_map(
+        |(stop, compact, api_error, fleet_quotas, hold_after_strikes, spread, (idle, quiet))| Policy {
+            idle,
+            quiet,
             spread,
             stop,
             compact,
@@ -234,6 +243,15 @@ pub fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Returns the turn before a Stop event: not measured, not seen, or with a few tool calls.
+fn turn(r: u32) -> Option<Box<Turn>> {
+    let calls: Vec<u64> = (1..=3).filter(|bit| r >> bit & 1 == 1).collect();
+    let units = u32::try_from(calls.len()).unwrap();
+    let place = TranscriptPlace { path: "transcript".to_owned(), inode: 7, offset: r.into() };
+    let turn = Turn { seen: !r.is_multiple_of(5), place: Some(place), tools: units, units, calls, ..Turn::default() };
+    (!r.is_multiple_of(3)).then(|| Box::new(turn))
+}
+
 /// Draws the step of the clock: mostly short, sometimes far ahead, sometimes back.
 pub fn ahead(steps_back: bool) -> impl Strategy<Value = Ahead> {
     let back = u32::from(steps_back);
@@ -291,6 +309,7 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
                     client,
                     claim,
                     host: host.to_owned(),
+                    turn: turn(r).filter(|_| matches!(event, Event::Stop { .. })),
                     r,
                     session: format!("session-{session}"),
                     scope: if event.is_fleets() { String::new() } else { format!("scope-{scope}") },

@@ -251,6 +251,8 @@ impl Frosty {
         let mut text = json.to_owned();
         if let Ok(serde_json::Value::Object(mut object)) = serde_json::from_str(json) {
             object.entry("budget").or_insert("1s".into());
+            // The quiet minute is longer than a test.
+            object.entry("person").or_insert(serde_json::json!({"quiet": "0s"}));
             text = serde_json::Value::Object(object).to_string();
         }
         fs::write(self.home.path().join(".claude/frosty.json"), text).unwrap();
@@ -449,6 +451,7 @@ pub fn step(event: Event) -> Step {
         host_ms: T0,
         r: 0,
         id: format!("id-{}", STEPS.fetch_add(1, Ordering::SeqCst)),
+        turn: None,
         known_epoch: String::new(),
         event,
     }

@@ -236,6 +236,7 @@ mod tests {
             replaced: None,
             count: 0,
             renewed: false,
+            worth: None,
             store_epoch: String::new(),
             client: None,
             repeated: false,

@@ -48,6 +48,9 @@ pub(crate) fn numbers(told: &Facts<'_>) -> String {
             "the API had failed {} since the last good stop, and the cooldown after it was open",
             if strikes == 1 { "once".to_owned() } else { format!("{strikes} times") }
         ),
+        Reason::Quiet => {
+            format!("a person's turn had just ended, and person.quiet is {}", duration::show(told.policy.quiet))
+        }
         Reason::Spread => format!(
             "it was released together with other sessions, which resume {} apart (spread.step; {} after five minutes, spread.cold)",
             duration::show(told.policy.spread.step),
@@ -147,8 +150,23 @@ fn rest(told: &Facts<'_>) -> String {
             "the client wakes the session by itself: it has a timer for it, or work of the session runs in the background"
                 .to_owned()
         }
+        Some(RestKind::Idle) => idle(told),
         _ => "the agent gave the time of its next check (\"frosty: next_check …\")".to_owned(),
     }
+}
+
+/// Describes an idle rest: how many turns did nothing, and the keys of its length.
+fn idle(told: &Facts<'_>) -> String {
+    let turns = match told.state.session.idle {
+        0 => "the agent's last turns".to_owned(),
+        1 => "the agent's last turn".to_owned(),
+        n => format!("the agent's last {n} turns in a row"),
+    };
+    let limits = told.policy.idle.as_ref().map(|idle| {
+        let (base, max) = (duration::show(idle.growth.base), duration::show(idle.growth.max));
+        format!(" (idle.base is {base}, idle.max is {max}); any work resets it")
+    });
+    format!("{turns} did nothing new{}", limits.unwrap_or_default())
 }
 
 fn quota(told: &Facts<'_>) -> String {

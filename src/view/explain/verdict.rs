@@ -203,6 +203,7 @@ mod tests {
             note: String::new(),
             renewed: false,
             now: AT + 5000,
+            worth: None,
             store_epoch: String::new(),
             client: None,
             repeated: false,
@@ -225,6 +226,7 @@ mod tests {
     fn every_reason_is_told_with_its_rule_numbers_and_way_back() {
         let mut state = State::default();
         state.scope.stop.admitted_at = Some(AT - 4000);
+        state.session.idle = 3;
         state.scope.hold =
             Some(Hold { reason: "mend the key".to_owned(), by: "ann".to_owned(), since: AT - 1, until: None, id: 0 });
         state.scope.api = Some(Span::new(AT, AT + 9000));
@@ -262,6 +264,10 @@ mod tests {
                 Reason::Blocked => &["\"frosty: blocked the build\"", type_on],
                 Reason::WaitFor => &["\"frosty: wait_for the build\"", type_on],
                 Reason::Parked => &["the client wakes the session by itself", "The client wakes it by itself; or type"],
+                Reason::Idle => {
+                    &["the agent's last 3 turns in a row did nothing new (idle.base is 2m, idle.max is 1h)", type_on]
+                }
+                Reason::Quiet => &["(rule 4, quiet minute)", "person.quiet is 1m", type_on],
                 Reason::Spread => &["(rule 5, release slot)", "250ms apart", type_on],
                 Reason::Quota => &["(rule 8, quota): stop.quotas is 2 per 1h, of which 2 were used", type_on],
                 Reason::Busy => &["other requests changed the state of the decision", type_on],

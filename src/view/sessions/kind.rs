@@ -29,6 +29,8 @@ pub enum Kind {
     Quota,
     /// The minimum interval is not over.
     Guard,
+    /// A person typed a moment ago.
+    Quiet,
     /// The agent rests until a time.
     Resting,
     /// The agent waits for a topic.
@@ -53,7 +55,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every state, in its order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NeedsYou,
         Self::Blocked,
         Self::Stopped,
@@ -66,6 +68,7 @@ impl Kind {
         Self::Spread,
         Self::Quota,
         Self::Guard,
+        Self::Quiet,
         Self::Resting,
         Self::WaitFor,
         Self::Parked,
@@ -92,6 +95,7 @@ impl Kind {
             Self::Spread => "spread",
             Self::Quota => "quota",
             Self::Guard => "guard",
+            Self::Quiet => "quiet",
             Self::Resting => "resting",
             Self::WaitFor => "wait_for",
             Self::Blocked => "blocked",

@@ -155,6 +155,7 @@ fn due_since(facts: &Facts<'_>) -> Ms {
         scope.hold.as_ref().and_then(|hold| hold.until),
         scope.released,
         session.rest.as_ref().and_then(|rest| rest.until),
+        session.answered_person.map(|at| at.saturating_add(millis(facts.policy.quiet))),
         facts.quota.and_then(|quota| quota.frees),
         Some(session.seen),
     ];
@@ -203,6 +204,7 @@ fn ask(session: &SessionState) -> Step {
         host_ms: 0,
         r: 0,
         id: String::new(),
+        turn: None,
         known_epoch: String::new(),
     }
 }
@@ -212,7 +214,8 @@ fn kind(reason: Reason) -> Kind {
         Reason::Hold => Kind::Hold,
         Reason::Cooldown | Reason::Burst => Kind::Cooldown,
         Reason::ApiError => Kind::ApiCooldown,
-        Reason::Rest => Kind::Resting,
+        Reason::Rest | Reason::Idle => Kind::Resting,
+        Reason::Quiet => Kind::Quiet,
         Reason::Done => Kind::Done,
         Reason::Blocked => Kind::Blocked,
         Reason::WaitFor => Kind::WaitFor,

@@ -48,7 +48,7 @@ fn configurations() {
             "config",
             &["project/.claude/frosty.json:1: invalid value ", " for store", "only in your own configuration"],
         )
-        .shows("ok", "config", &["/.claude/frosty.json (budget, fleet) <", "(left out) < FROSTY_STORE"])
+        .shows("ok", "config", &["/.claude/frosty.json (budget, fleet, person) <", "(left out) < FROSTY_STORE"])
         .shows("ok", "scope", &["fleet night"]);
     let frosty = well().var("FROSTY_STORE", "rediss//u:hunter2@h").var("FROSTY_CONFIG", "/nowhere.json");
     doctor(&frosty).shows("FAIL", "config", &["for FROSTY_STORE; expected", "***@h", "-> unset FROSTY_STORE"]).shows(
