@@ -1,10 +1,10 @@
 //! Many processes on one scope: never more admissions than the policy allows.
 
 use std::sync::RwLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Frosty, Server, stop};
+use crate::support::{Frosty, Server, distant_proxy, stop};
 
 const PROCESSES: u32 = 64;
 /// A quota is contended until it is used up; the first admission starts a minimum interval. Ten thousand requests of
@@ -177,4 +177,33 @@ fn quota_on_a_server_that_is_full() {
     assert_ne!(refused, "0");
     assert!(here == 0 && twos <= 100, "{twos} exits 2, {here} admissions by the embedded store: {why:?}");
     assert!(twos > 50, "those that it took were decided");
+}
+
+/// A request from a distance that meets a conflict each time is refused in time, and no error. A near client changes
+/// the same session without a pause.
+#[test]
+fn a_distant_request_that_meets_conflicts_is_busy() {
+    let server = Server::start();
+    let (far_url, _) = distant_proxy(&server, Duration::from_millis(30));
+    let near = Frosty::on(&server).config(r#"{"scope": "one"}"#);
+    let far = Frosty::bare().var("FROSTY_STORE", &far_url).config(r#"{"scope": "one", "budget": "250ms"}"#);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                near.hook(&stop("session"));
+            }
+        });
+        for _ in 0..10 {
+            far.hook(&stop("session"));
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+    let entries: Vec<(String, Vec<String>)> =
+        redis::cmd("XRANGE").arg("torch.continuous.ops").arg("-").arg("+").query(&mut server.connection()).unwrap();
+    let busy = entries.iter().filter(|(_, fields)| fields.iter().any(|f| f == "busy")).count();
+    let here = far.journal().len();
+    println!("{busy} busy, {here} entries on the distant machine");
+    assert_eq!(here, 0, "{:?}", far.journal());
+    assert!(busy > 0, "no conflict");
 }

@@ -39,7 +39,7 @@ use crate::store::server::load::{Load, Loaded, time};
 /// The name of this store in the journal.
 pub const NAME: &str = "dragonfly";
 
-/// The time before the deadline in which a conflict is no longer decided again.
+/// The time before the deadline in which a conflict is no longer decided again, beside the round trips that this takes.
 const LAST_TRY: Duration = Duration::from_millis(10);
 /// The number of conflicts that are retried without a pause.
 const FREE_CONFLICTS: u32 = 2;
@@ -159,11 +159,15 @@ impl<'a> Dragonfly<'a> {
         Ok(committed)
     }
 
-    /// Works as [`Dragonfly::commit`], but loads again where the answer was lost `for_the_first_time`.
+    /// Works as [`Dragonfly::commit`], but returns `None` where the answer was lost `for_the_first_time`.
     ///
-    /// The load shows whether the commit was applied. An admitted request is known by its id, and a hold or a release
+    /// The next load shows whether the commit was applied. An admitted request is known by its id, and a hold or a release
     /// by its commit's id.
-    fn commit_or_ask_again(&mut self, commit: &Commit, for_the_first_time: &mut bool) -> Result<Committed, StoreError> {
+    fn commit_or_ask_again(
+        &mut self,
+        commit: &Commit,
+        for_the_first_time: &mut bool,
+    ) -> Result<Option<Committed>, StoreError> {
         let deadline = self.link.deadline();
         match self.commit(commit) {
             Err(StoreError::Nonsense { .. } | StoreError::Unreachable { .. })
@@ -171,9 +175,9 @@ impl<'a> Dragonfly<'a> {
             {
                 self.link.renew()?;
                 self.link.until(deadline);
-                Ok(Committed::Conflict)
+                Ok(None)
             }
-            committed => committed,
+            committed => committed.map(Some),
         }
     }
 
@@ -204,8 +208,9 @@ impl<'a> Dragonfly<'a> {
         let mut sent: Option<(Vec<String>, Decision)> = None;
         let mut remembered = self.remembered(step);
         loop {
-            let is_remembered = remembered.is_some();
+            let (is_remembered, begun) = (remembered.is_some(), clock::now());
             let loaded = remembered.take().map_or_else(|| self.load(step), Ok)?;
+            let trip = clock::now().saturating_duration_since(begun);
             if let Some((written, decided)) = sent.take()
                 && loaded.has(&written)
             {
@@ -213,7 +218,7 @@ impl<'a> Dragonfly<'a> {
                 return Ok(Verdict::committed(decided, loaded.notes()));
             }
             let mut state = loaded.state();
-            let mut decided = decision::step(&self.config.policy, &mut state, step, loaded.now);
+            let decided = decision::step(&self.config.policy, &mut state, step, loaded.now);
             // A refusal checks nothing, so it is decided from fresh data.
             if is_remembered && decided.outcome != Outcome::Admit {
                 continue;
@@ -222,25 +227,39 @@ impl<'a> Dragonfly<'a> {
                 self.seen = Some(loaded.seen(step, state));
                 return Ok(Verdict::committed(decided, loaded.notes()));
             }
-            let mut commit = changes::of(self.config, step, &loaded, &mut state, &decided);
-            let is_late = conflicts > 0 && clock::now() + LAST_TRY >= self.link.deadline();
-            if is_late && step.event.asks().is_some() {
-                decided = busy(decided);
-                commit = changes::of_attempt(self.config, step, &loaded, &decided);
-            }
+            let commit = changes::of(self.config, step, &loaded, &mut state, &decided);
             match self.commit_or_ask_again(&commit, &mut is_first_loss)? {
-                Committed::Done { unjournaled } => {
-                    let state = if decided.reason == Reason::Busy { loaded.state() } else { state };
+                Some(Committed::Done { unjournaled }) => {
                     self.seen = Some(loaded.seen(step, state));
                     return Ok(Verdict { unjournaled, ..Verdict::committed(decided, loaded.notes()) });
                 }
-                Committed::Conflict => {
-                    sent = step.event.is_of_holds().then_some((commit.written, decided));
+                lost_or_conflict => {
+                    let is_conflict = lost_or_conflict.is_some();
                     conflicts += u32::from(!is_remembered);
+                    // Another load and commit, and then the commit of the attempt, must be answered in time.
+                    let is_late = clock::now() + LAST_TRY + 3 * trip >= self.link.deadline();
+                    if is_conflict && is_late && step.event.asks().is_some() {
+                        return self.give_up(step, &loaded, decided);
+                    }
+                    sent = step.event.is_of_holds().then_some((commit.written, decided));
                     pause(conflicts);
                 }
             }
         }
+    }
+}
+
+impl Dragonfly<'_> {
+    /// Commits only the attempt of a request that met conflicts until its deadline.
+    fn give_up(&mut self, step: &Step, loaded: &Loaded, decided: Decision) -> Result<Verdict, StoreError> {
+        let decided = busy(decided);
+        let commit = changes::of_attempt(self.config, step, loaded, &decided);
+        let Committed::Done { unjournaled } = self.commit(&commit)? else {
+            // This commit has no condition.
+            return Err(self.link.nonsense(&Value::SimpleString("conflict".to_owned())));
+        };
+        self.seen = Some(loaded.seen(step, loaded.state()));
+        Ok(Verdict { unjournaled, ..Verdict::committed(decided, loaded.notes()) })
     }
 }
 
