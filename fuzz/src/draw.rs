@@ -24,6 +24,7 @@ pub fn step(event: Event) -> Step {
         name: String::new(),
         named_by_project: false,
         project: String::new(),
+        wake_on: None,
         paced: false,
         pid: None,
         client: None,
@@ -126,7 +127,11 @@ pub fn event(u: &mut Unstructured<'_>, fence: i64) -> Result<Event> {
         10 => Event::SessionStart { label: "a:b".to_owned() },
         11 => Event::SessionEnd,
         12 => Event::NeedsYou,
-        13 => Event::Wake { note: (*u.choose(&["", "the build is green"])?).to_owned(), spread: u.arbitrary()? },
+        13 => Event::Wake {
+            note: (*u.choose(&["", "the build is green"])?).to_owned(),
+            spread: u.arbitrary()?,
+            signal: u.choose(&[None, Some("ping"), Some("infra")])?.map(str::to_owned),
+        },
         14 if u.arbitrary()? => Event::Release { fleet: u.arbitrary()?, at_once: u.arbitrary()? },
         14 => Event::Hold(HoldRequest {
             fleet: u.arbitrary()?,
@@ -154,6 +159,7 @@ pub fn any_step(u: &mut Unstructured<'_>, fence: i64, now: i64) -> Result<Step> 
         host_ms,
         r: u.int_in_range(0..=R_RANGE)?,
         id: u.int_in_range(0..=3u8)?.to_string(),
+        wake_on: if rarely(u, 8)? { Some(vec!["infra".to_owned()]) } else { None },
         known_epoch: ["", "", "", "another"][u.int_in_range(0..=3usize)?].to_owned(),
         ..step(event)
     })

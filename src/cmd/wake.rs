@@ -13,6 +13,7 @@ use crate::hook::{self, directive};
 use crate::naming::Names;
 use crate::policy::documents::{Phase, Rest, RestKind, SessionState};
 use crate::policy::request::{Event, Step};
+use crate::policy::signal;
 use crate::policy::verdict::Reason;
 use crate::store::fleet_reader::{FleetReader, Session};
 use crate::store::server::pipeline;
@@ -34,6 +35,9 @@ pub struct WakeArgs {
     /// Add this text to the next prompt (at most 1,000 characters)
     #[arg(long, value_name = "TEXT", value_parser = note)]
     pub note: Option<String>,
+    /// Wake only if the session's wake_on contains this signal
+    #[arg(long, value_name = "NAME", value_parser = signal_name)]
+    pub signal: Option<String>,
     /// Resume all sessions together, not one after the other
     #[arg(long)]
     pub at_once: bool,
@@ -78,19 +82,25 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     // This is read first: an engine may have ended with its admission a moment later.
     let waiting: Vec<bool> = chosen.iter().map(|(_, session)| engine::waits(session)).collect();
     let step = |(id, session): &&Session| {
-        let event = Event::Wake { note: note.clone(), spread: chosen.len() > 1 && !args.at_once };
-        Step { detail: text::line(&note), ..hook::step_of(session.scope.clone(), id.clone(), "Wake", event) }
+        let (spread, signal) = (chosen.len() > 1 && !args.at_once, args.signal.clone());
+        let detail = text::line(&signal::noted(signal.as_deref(), &note));
+        let event = Event::Wake { note: note.clone(), spread, signal };
+        Step { detail, ..hook::step_of(session.scope.clone(), id.clone(), "Wake", event) }
     };
     let steps: Vec<Step> = chosen.iter().map(step).collect();
     for (((id, session), waits), decided) in chosen.iter().zip(waiting).zip(pipeline::decide(&config, &steps)) {
         let name = names.name(id);
-        if let Err(e) = decided {
-            // The other sessions are woken nevertheless.
-            failed = Some(e);
-            lines.add(format!("{name} was not woken"), "more were not woken".to_owned());
-            continue;
-        }
-        let (one, more) = woken(&name, session, waits);
+        let (one, more) = match decided {
+            Err(e) => {
+                // The other sessions are woken nevertheless.
+                failed = Some(e);
+                (format!("{name} was not woken"), "more were not woken".to_owned())
+            }
+            Ok(verdict) if verdict.decision.reason == Reason::NoteKept => {
+                kept(&name, args.signal.as_deref().unwrap_or_default())
+            }
+            Ok(_) => woken(&name, session, waits),
+        };
         lines.add(one, more);
     }
     lines.end();
@@ -102,6 +112,24 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
         _ => {}
     }
     failed.map_or(Ok(()), |e| Err(e.into()))
+}
+
+/// Parses the name of a signal.
+fn signal_name(word: &str) -> Result<String, String> {
+    if signal::is_name(word) {
+        return Ok(word.to_owned());
+    }
+    Err("expected 1 to 32 of a-z, 0-9, _ and -".to_owned())
+}
+
+/// Returns the line of a session that its `wake_on` kept asleep, and the words for further such sessions.
+fn kept(name: &str, signal: &str) -> (String, String) {
+    (
+        format!("{name} was not woken: its wake_on does not contain {signal}; the note is kept for its next prompt"),
+        format!(
+            "more were not woken: their wake_on does not contain {signal}; the notes are kept for their next prompts"
+        ),
+    )
 }
 
 /// Returns the line of a woken session, and the words that follow the number of further sessions with the same outcome.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::config::error::ConfigError;
-use crate::config::{Arm, Config, encoded, json, keys, notify};
+use crate::config::{Arm, Config, encoded, json, keys, notify, signals};
 use crate::duration;
 use crate::hint::edit;
 use crate::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Quota, Spread};
@@ -117,6 +117,7 @@ impl Reader<'_> {
             "notify" => {
                 config.notify = notify::read(v).ok_or_else(|| self.value(key, v, notify::ALLOWED))?;
             }
+            "wake_on" => self.signals(&mut config.wake_on, key, v)?,
             "park_max" => config.park_max = self.duration(key, v, keys::POSITIVE)?,
             "print_wait" => config.print_wait = self.duration(key, v, keys::POSITIVE)?,
             "spread" => self.spread(&mut config.policy.spread, key, v)?,
@@ -129,10 +130,20 @@ impl Reader<'_> {
             _ => {
                 return Err(self.unknown(
                     key,
-                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, notify",
+                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, wake_on, notify",
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// Reads the signals that wake. A project's list is a part of the user's.
+    fn signals(&self, signals: &mut Option<Vec<String>>, key: &str, v: &Value) -> Result<(), ConfigError> {
+        let new = signals::read(v).ok_or_else(|| self.value(key, v, signals::ALLOWED))?;
+        if self.trust == Trust::Project && !signals::is_part(new.as_deref(), signals.as_deref()) {
+            return Err(self.looser(key, v));
+        }
+        *signals = new;
         Ok(())
     }
 

@@ -51,6 +51,8 @@ pub enum Kind {
     IdleTable,
     /// A list of commands.
     Commands,
+    /// A list of signals, or null for all.
+    Signals,
     /// An object of the keys below it; null switches it off.
     Group,
 }
@@ -68,6 +70,8 @@ pub enum ByProject {
     Smaller,
     /// Add entries to the user's.
     Adds,
+    /// Set a list of some of the user's entries.
+    Fewer,
 }
 
 /// One key of the configuration.
@@ -119,6 +123,7 @@ impl Key {
             Kind::Quotas => "list of quotas, at most 8".to_owned(),
             Kind::IdleTable => "list of rows, at most 16, or `by_use`".to_owned(),
             Kind::Commands => "list of commands, at most 16".to_owned(),
+            Kind::Signals => "list of signals, at most 32, or `null`".to_owned(),
             Kind::Group => "object or `null`".to_owned(),
         }
     }
@@ -151,6 +156,7 @@ pub fn values(config: &Config) -> Value {
         resume_after,
         budget,
         journal_max,
+        wake_on,
         notify,
         shadow,
         state: _,
@@ -175,7 +181,7 @@ pub fn values(config: &Config) -> Value {
         "mode": if *shadow { "shadow" } else { "enforce" },
         "park_max": duration::show(*park_max), "print_wait": duration::show(*print_wait),
         "resume_after": duration::show(*resume_after), "budget": duration::show(*budget),
-        "journal_max": journal_max, "notify": notify.iter().map(command).collect::<Vec<_>>(),
+        "journal_max": journal_max, "wake_on": wake_on, "notify": notify.iter().map(command).collect::<Vec<_>>(),
     })
 }
 
@@ -223,7 +229,7 @@ fn command(notify: &Notify) -> Value {
     json!({"command": shown, "timeout": duration::show(*within)})
 }
 
-use ByProject::{Adds, Larger, No, Smaller, Yes};
+use ByProject::{Adds, Fewer, Larger, No, Smaller, Yes};
 
 /// Every key, in the order of the reference page.
 pub const KEYS: &[Key] = &[
@@ -481,6 +487,13 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new("stream", Kind::Text, r#""torch.continuous.ops""#, No, "The journal's stream on the server.")
         .with_variable("FROSTY_STREAM"),
+    Key::new(
+        "wake_on",
+        Kind::Signals,
+        "null",
+        Fewer,
+        r#"The signals of a wake-up that end a rest, such as `["urgent", "infra"]`; `null` is all. The note of any other signal waits for the next prompt."#,
+    ),
     Key::new(
         "notify",
         Kind::Commands,

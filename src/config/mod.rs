@@ -17,6 +17,7 @@ mod notify;
 pub mod origin;
 mod schema;
 mod server;
+mod signals;
 
 use crate::env::Env;
 use crate::hint::edit;
@@ -122,6 +123,8 @@ pub struct Config {
     pub budget: Duration,
     /// The approximate number of entries that the journal's stream keeps.
     pub journal_max: u32,
+    /// The signals of a wake-up that end a session's rest; `None` for all.
+    pub wake_on: Option<Vec<String>>,
     /// The commands that receive notifications.
     pub notify: Vec<Notify>,
     /// Whether Frosty decides and writes to the journal, but continues no session (`"mode": "shadow"`).
@@ -147,6 +150,7 @@ impl Default for Config {
             resume_after: Duration::from_secs(60),
             budget: DEFAULT_BUDGET,
             journal_max: 100_000,
+            wake_on: None,
             notify: Vec::new(),
             shadow: false,
             state: None,

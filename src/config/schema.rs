@@ -4,6 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::config::keys::{IDLE_UNITS, KEYS, Key, Kind, QUOTA_LIMIT, decimal};
+use crate::config::signals::MOST;
+use crate::policy::signal::LONGEST;
 
 /// Returns the JSON Schema (draft 7) of a configuration file.
 #[must_use]
@@ -62,6 +64,10 @@ fn of_key(key: &Key) -> Value {
             let any: Vec<Value> = command.as_array().into_iter().flatten().cloned().chain([timed]).collect();
             json!({"type": "array", "maxItems": 16, "items": {"anyOf": any}})
         }
+        Kind::Signals => json!({
+            "type": ["array", "null"], "maxItems": MOST,
+            "items": {"type": "string", "pattern": format!("^[a-z0-9_-]{{1,{LONGEST}}}$")},
+        }),
         Kind::Group => json!({"type": ["object", "null"], "additionalProperties": false, "properties": {}}),
     };
     let description = format!("{} Accepts: {}.", key.about, key.values().replace('`', ""));

@@ -17,13 +17,15 @@ use crate::hint::Problem;
 use crate::notify::detached::Caller;
 use crate::notify::{Kind, detached, lost_engines};
 use crate::policy::request::{Event, Step};
+use crate::policy::signal;
 use crate::policy::verdict::{Decision, Outcome, Reason, Verdict};
 use crate::store;
 use crate::store::files::taken_over::Mark;
 use crate::store::files::{taken_over, undecided};
-use crate::store::listen::{self, Listener, Notifications, Source};
+use crate::store::listen::{self, Listener, Notifications, Source, Word};
 use crate::store::server::kept_connection::Line;
 use crate::store::{Store, StoreError};
+use crate::text;
 
 /// The outcome of an engine's run.
 pub(super) enum Ended {
@@ -218,9 +220,11 @@ impl<'a> Engine<'a, '_> {
                 let step = before.unwrap_or_else(|| self.now(Event::Ask { fence, renew }));
                 held.asked.insert(step).clone()
             }
-            Request::Wake { note } => {
+            Request::Wake(Word { signal, note }) => {
                 let Step { scope, session, .. } = &self.begin;
-                super::step_of(scope.clone(), session.clone(), "Wake", Event::Wake { note, spread: false })
+                let detail = text::line(&signal::noted(signal.as_deref(), &note));
+                let event = Event::Wake { note, spread: false, signal };
+                Step { detail, ..super::step_of(scope.clone(), session.clone(), "Wake", event) }
             }
             Request::Expired { fence } => {
                 let fence = fence.unwrap_or(self.begin.host_ms);

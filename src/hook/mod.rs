@@ -308,6 +308,7 @@ fn prepare(
         name,
         named_by_project: config.named_by_project,
         project,
+        wake_on: config.wake_on.clone(),
         ..step_of(scope, session, &payload.hook_event_name, event)
     };
     Ok(Some(Call { config, step, prompt, wait: flags.wait, unattended }))
@@ -340,6 +341,7 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
         name: String::new(),
         named_by_project: false,
         project: String::new(),
+        wake_on: None,
         paced: false,
         shadow: false,
         pid: None,
@@ -420,6 +422,7 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
                 let elsewhere = config.fleet != new.fleet || config.store != new.store || step.scope != scope;
                 wait.moves(bounds(&new), elsewhere);
                 step.name = new.name.as_deref().map(text::line).unwrap_or_default();
+                step.wake_on.clone_from(&new.wake_on);
                 prompt.template.clone_from(&new.prompt);
                 (known.fleet, known.scope) = (new.fleet.clone(), scope.clone());
                 (step.scope, prompt.scope) = (scope.clone(), scope);

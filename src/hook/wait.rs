@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use super::pace::{PACE, Pace, Retry, next_request_in};
 use crate::policy::effects::BY_API;
 use crate::policy::verdict::{Decision, Held, Outcome, Reason};
-use crate::store::listen::{self, Look, Source, WaitEnd};
-use crate::text;
+use crate::store::listen::{self, Look, Source, WaitEnd, Word, Words};
 
 /// A slower admission is not used. A Stop event that is sent later counts as late.
 pub(super) const LATEST: Duration = Duration::from_secs(1);
@@ -26,7 +25,7 @@ pub(super) enum Request {
     /// A request with the fence of that event. `again` marks a retry with the same id, since no answer arrived.
     Ask { fence: i64, renew: bool, again: bool },
     /// A wake-up that was published and that the store does not know yet.
-    Wake { note: String },
+    Wake(Word),
     /// The wait ends without an admission.
     Expired { fence: Option<i64> },
 }
@@ -223,8 +222,8 @@ pub(super) struct Wait {
     held: Option<Held>,
     /// Whether the store stopped answering, and the event was sent once more since.
     silent: bool,
-    /// A published note that was not sent to the store yet.
-    word: Option<String>,
+    /// The published texts that were not sent to the store yet.
+    words: Words,
     looks: Pace,
     requests: Pace,
 }
@@ -247,7 +246,7 @@ impl Wait {
             paused: None,
             held: None,
             silent: false,
-            word: None,
+            words: Words::default(),
             looks: Pace::default(),
             requests: Pace::default(),
         }
@@ -272,8 +271,8 @@ impl Wait {
             (Stage::Admitted, Input::Checked(checked)) => self.admitted(checked),
             (Stage::Refused(refused), Input::Checked(checked)) => self.listens(now, refused, checked),
             (Stage::Refused(refused), Input::Answered(_)) => {
-                self.word = None;
-                self.looks_in(refused)
+                self.words.remove_first();
+                self.sends_words(refused)
             }
             (Stage::Refused(refused), Input::Looked(look)) => self.looked(now, refused, &look),
             (Stage::Refused(refused), Input::WaitEnd(heard)) => self.heard(refused, heard),
@@ -449,13 +448,14 @@ impl Wait {
             self.stage = Stage::Refused(refused);
             return self.pause(now, left);
         }
-        match self.word.clone() {
-            Some(note) => {
-                self.stage = Stage::Refused(refused);
-                Action::Send(Request::Wake { note }).into()
-            }
-            None => self.looks_in(refused),
-        }
+        self.sends_words(refused)
+    }
+
+    /// Sends the published texts first, those of one signal after the other, and then looks.
+    fn sends_words(&mut self, refused: Box<Refused>) -> Next {
+        let Some(word) = self.words.first().cloned() else { return self.looks_in(refused) };
+        self.stage = Stage::Refused(refused);
+        Action::Send(Request::Wake(word)).into()
     }
 
     /// Returns how long nothing is due.
@@ -484,10 +484,8 @@ impl Wait {
     }
 
     fn heard(&mut self, mut refused: Box<Refused>, heard: WaitEnd) -> Next {
-        if let WaitEnd::Word(word) = heard {
-            let before = self.word.take().filter(|before| !before.is_empty());
-            let words = before.into_iter().chain([word]).collect::<Vec<_>>().join(" / ");
-            self.word = Some(text::line_of(&words, text::LONGEST_NOTE));
+        if let WaitEnd::Words(words) = heard {
+            self.words.append(&words);
         }
         refused.retry = Retry::default();
         self.silent = false;

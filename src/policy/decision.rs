@@ -90,7 +90,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     }
     let mut decided = match ask.event.asks() {
         Some(class) => decide(policy, state, ask, class, now),
-        None => turned_into(turned, ended, recorded(&state.fleet, &state.scope, &ask.event, now)),
+        None => turned_into(turned, ended, recorded(state, &ask.event, now)),
     };
     facts.settle(state, &ask.id, now);
     decided.worth = worth;
@@ -229,8 +229,13 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
     }
 }
 
-fn recorded(fleet: &FleetState, scope: &ScopeState, event: &Event, now: Ms) -> Decision {
-    let reason = if matches!(event, Event::Expired { .. }) { Reason::WaiterExpired } else { Reason::Event };
+fn recorded(state: &State, event: &Event, now: Ms) -> Decision {
+    let State { fleet, scope, session } = state;
+    let reason = match event {
+        Event::Expired { .. } => Reason::WaiterExpired,
+        Event::Wake { signal, .. } if !effects::wakes(session, signal.as_deref()) => Reason::NoteKept,
+        _ => Reason::Event,
+    };
     let mut decided = decision(Outcome::Record, reason, now);
     if let Event::Hold(asked) = event {
         decided.held = Some(Held { by: asked.by.clone(), reason: asked.reason.clone(), fleet: asked.fleet });

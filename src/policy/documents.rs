@@ -518,6 +518,9 @@ pub struct SessionState {
     /// Whether there is a wake-up that no admission has delivered yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub woken: bool,
+    /// The signals that end the session's rest; `None` for all. Its last Stop event had them in its configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake_on: Option<Vec<String>>,
     /// The notes of the wake-ups, one line each, oldest first; the next admission delivers them.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::policy::documents::{Begun, FleetState, Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
 use crate::policy::limits::{Backoff, Idle, MOST_STRIKES, Ms, millis};
 use crate::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, Reset, RestRequest, Step};
+use crate::policy::signal;
 use crate::policy::turn::Worth;
 use crate::policy::verdict::Held;
 use crate::policy::{idle, release_slots};
@@ -113,7 +114,7 @@ pub(crate) fn on_session(
     now: Ms,
 ) -> Option<Worth> {
     match &ask.event {
-        Event::Wake { note, spread } => wake(session, note, *spread),
+        Event::Wake { note, spread, signal } => wake(session, note, *spread, signal.as_deref()),
         Event::Expired { .. } => session.phase = Phase::Expired,
         _ => {}
     }
@@ -168,21 +169,29 @@ pub(crate) fn on_session(
         session.pid = ask.pid;
     }
     if moves {
-        session.scope.clone_from(&ask.scope);
-        session.host.clone_from(&ask.host);
+        settle(session, ask);
     }
     session.seen = now;
     worth
 }
 
-/// Notes a wake-up, which the session's next request finds.
-fn wake(session: &mut SessionState, note: &str, with_others: bool) {
-    session.woken = true;
-    session.slot = None;
-    if with_others {
-        release_slots::mark(session);
+/// Notes where the session runs, and the signals that wake it there.
+fn settle(session: &mut SessionState, ask: &Step) {
+    session.scope.clone_from(&ask.scope);
+    session.host.clone_from(&ask.host);
+    session.wake_on.clone_from(&ask.wake_on);
+}
+
+/// Notes a wake-up, which the session's next request finds. A signal that does not wake leaves its note and no more.
+fn wake(session: &mut SessionState, note: &str, with_others: bool, signal: Option<&str>) {
+    if wakes(session, signal) {
+        session.woken = true;
+        session.slot = None;
+        if with_others {
+            release_slots::mark(session);
+        }
     }
-    add_note(&mut session.note, note);
+    add_note(&mut session.note, &signal::noted(signal, note));
 }
 
 /// Notes the turn that a Stop event ended, and returns its worth where it was measured.
@@ -191,6 +200,12 @@ fn end_turn(session: &mut SessionState, ask: &Step, by_person: bool, now: Ms) ->
         session.answered_person = session.begun.as_ref().map(|begun| begun.at);
     }
     ask.turn.as_ref().map(|turn| idle::note(session, turn, by_person, now))
+}
+
+/// Returns whether a wake-up with this signal ends the session's rest. One without a signal always does.
+pub(crate) fn wakes(session: &SessionState, signal: Option<&str>) -> bool {
+    let Some((signal, listed)) = signal.zip(session.wake_on.as_ref()) else { return true };
+    listed.iter().any(|one| one == signal)
 }
 
 /// Gives the session a newer fencing token: what an earlier event of it requested is superseded.

@@ -17,5 +17,6 @@ pub mod quota;
 pub mod reason;
 pub(crate) mod release_slots;
 pub mod request;
+pub mod signal;
 pub mod turn;
 pub mod verdict;

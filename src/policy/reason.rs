@@ -115,6 +115,8 @@ reasons! {
     Superseded: "superseded", "STANDING_DOWN", "rule 0, fence", Successor, "a newer stop or prompt took over";
     /// The event made no request and was journaled.
     Event: "event", "RECORDED", "", Event, "event";
+    /// The session's `wake_on` does not contain the wake-up's signal: the wake-up ends no rest, and its note is kept.
+    NoteKept: "note_kept", "RECORDED", "", Event, "the signal ends no rest, and its note is kept";
     /// A waiting engine reached the end of its wait, so nothing wakes the session any more.
     WaiterExpired: "waiter_expired", "RECORDED", "", Event, "waiter expired";
     /// The requester knows the store by another store epoch and sends its state first. Nothing was decided or

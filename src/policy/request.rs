@@ -67,6 +67,8 @@ pub enum Event {
         note: String,
         /// Whether many sessions are woken together, so that this one waits for its release slot.
         spread: bool,
+        /// The signal, which the session's list `wake_on` may exclude; a wake-up without one always wakes.
+        signal: Option<String>,
     },
     /// A command holds the scope, or its whole fleet. It concerns no session.
     Hold(HoldRequest),
@@ -281,6 +283,8 @@ pub struct Step {
     pub named_by_project: bool,
     /// The project folder; empty where it is not known.
     pub project: String,
+    /// The signals that end the session's rest, as configured; `None` for all.
+    pub wake_on: Option<Vec<String>>,
     /// Whether the caller waits for the end of a refusal.
     pub paced: bool,
     /// Whether the answer is for display only: no session continues by it, and the journal marks it.

@@ -61,6 +61,10 @@ fn bounds(key: &Key) -> (Vec<Value>, Vec<Value>) {
             (vec![json!([]), rows(16)], vec![rows(17), json!([row(3), row(3)]), json!(5)])
         }
         Kind::Commands => (vec![json!(["a", ["b", "c"]])], vec![json!(vec!["a"; 17])]),
+        Kind::Signals => (
+            vec![Value::Null, json!([]), json!(["urgent", "a".repeat(32)]), json!(vec!["a"; 32])],
+            vec![json!(vec!["a"; 33]), json!(["a".repeat(33)]), json!(["Urgent"]), json!([""]), json!("urgent")],
+        ),
         Kind::Group => (vec![Value::Null, json!({})], vec![json!(5)]),
     }
 }
@@ -141,6 +145,19 @@ fn a_project_may_do_what_the_table_states() {
                 }
                 assert_eq!(config.policy.stop.quotas.len(), 2);
             }
+            ByProject::Fewer => {
+                let json = |v: Value| file(key.name, &v);
+                let mut config = Config::default();
+                for (value, trust, is_allowed) in [
+                    (json!(["a", "b"]), Trust::Project, true),
+                    (json!(["a", "c"]), Trust::Project, false),
+                    (Value::Null, Trust::Project, false),
+                    (json!(["b"]), Trust::Project, true),
+                    (json!(["a"]), Trust::Own, true),
+                ] {
+                    assert_eq!(apply(&mut config, &json(value.clone()), "f", trust).is_ok(), is_allowed, "{value}");
+                }
+            }
             ByProject::Smaller if is_group(key) => assert!(refused(&Value::Null), "{}", key.name),
             ByProject::Larger | ByProject::Smaller => {
                 let [least, most] = within.as_slice() else { panic!("{}", key.name) };
@@ -198,6 +215,7 @@ fn table() -> String {
         ByProject::Larger => "not smaller",
         ByProject::Smaller if is_group(key) => "not `null`",
         ByProject::Smaller => "not larger",
+        ByProject::Fewer => "only some of yours",
         ByProject::Adds => "adds to yours",
     };
     let mut out = "| key | default | values | a project may set it | meaning |\n|---|---|---|---|---|\n".to_owned();

@@ -35,6 +35,7 @@ mod processes;
 mod ratchet;
 mod secrets;
 mod settings;
+mod signals;
 mod spread;
 mod status;
 mod store_faults;

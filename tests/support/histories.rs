@@ -235,7 +235,11 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Sleep),
         1 => Just(Event::NeedsYou),
         1 => Just(Event::Other),
-        1 => ("[a-z]{0,4}", any::<bool>()).prop_map(|(note, spread)| Event::Wake { note: note.repeat(900), spread }),
+        1 => ("[a-z]{0,4}", any::<bool>(), prop::option::of("[ab]")).prop_map(|(note, spread, signal)| Event::Wake {
+            note: note.repeat(900),
+            spread,
+            signal,
+        }),
         1 => (any::<bool>(), prop::bool::weighted(0.2)).prop_map(|(fleet, at_once)| Event::Release { fleet, at_once }),
         1 => hold().prop_map(Event::Hold),
         1 => (-300_000i64..=300_000).prop_map(|ms| Event::Expired { fence: T0 + ms }),
@@ -284,6 +288,7 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
     let late = prop::option::weighted(0.1, (0u64..=90_000).prop_map(Duration::from_millis));
     // In most histories every request has the store's own epoch; in the others some requests have another one.
     let known_epoch = prop::sample::select(vec!["", "", "", "", "", "", "", "", "", "", "another"]);
+    let wake_on = prop::option::weighted(0.3, prop::collection::vec("[ab]", 0..=1));
     let one = (
         ahead(steps_back),
         event(),
@@ -291,10 +296,10 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
         0..R_RANGE,
         0u8..3,
         0u8..2,
-        (-60_000i64..60_000, late, "[a-c]{0,1}", any::<bool>(), "[a-c]{0,1}", known_epoch, sender()),
+        (-60_000i64..60_000, late, "[a-c]{0,1}", any::<bool>(), "[a-c]{0,1}", known_epoch, sender(), wake_on),
     )
         .prop_map(|(ahead, event, [paced, own_fence], r, session, scope, more)| {
-            let (skew, late, name, named_by_project, project, known_epoch, (client, claim, host)) = more;
+            let (skew, late, name, named_by_project, project, known_epoch, (client, claim, host), wake_on) = more;
             Move {
                 ahead,
                 own_fence,
@@ -305,6 +310,7 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
                     named_by_project,
                     project,
                     known_epoch: known_epoch.to_owned(),
+                    wake_on,
                     pid: (r % 2 == 0).then_some(Process::numbered(r)),
                     client,
                     claim,

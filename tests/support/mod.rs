@@ -442,6 +442,7 @@ pub fn step(event: Event) -> Step {
         name: String::new(),
         named_by_project: false,
         project: String::new(),
+        wake_on: None,
         paced: false,
         pid: None,
         client: None,

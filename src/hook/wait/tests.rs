@@ -305,8 +305,8 @@ fn what_could_change_the_answer_makes_it_request_again() {
 fn what_was_published_is_sent_to_the_store_as_a_wake_up() {
     let mut play = Play::refused(Reason::Done, None);
     play.gives(Input::Looked(unchanged()));
-    assert_eq!(play.gives(Input::WaitEnd(WaitEnd::Word("one".to_owned()))), Action::Check);
-    let wake = |note: &str| Action::Send(Request::Wake { note: note.to_owned() });
+    assert_eq!(play.gives(Input::WaitEnd(published(&["one"]))), Action::Check);
+    let wake = |note: &str| Action::Send(Request::Wake(Word { signal: None, note: note.to_owned() }));
     assert_eq!(play.gives(checked(Found::Same)), wake("one"));
     // The note is kept until the store has it.
     assert_eq!(play.gives(failed(false)), Action::Pause(SECOND));
@@ -322,9 +322,27 @@ fn several_published_words_are_one_note() {
     let mut play = Play::refused(Reason::Done, None);
     for word in ["", "one", "two"] {
         play.gives(Input::Looked(unchanged()));
-        play.gives(Input::WaitEnd(WaitEnd::Word(word.to_owned())));
+        play.gives(Input::WaitEnd(published(&[word])));
     }
-    assert_eq!(play.gives(checked(Found::Same)), Action::Send(Request::Wake { note: "one / two".to_owned() }));
+    let all = Word { signal: None, note: "one / two".to_owned() };
+    assert_eq!(play.gives(checked(Found::Same)), Action::Send(Request::Wake(all)));
+}
+
+/// A signal that does not wake must not take a text without a signal with it.
+#[test]
+fn the_texts_of_each_signal_are_a_wake_up_of_their_own() {
+    let mut play = Play::refused(Reason::Done, None);
+    play.gives(Input::Looked(unchanged()));
+    play.gives(Input::WaitEnd(published(&["ping: a", "b", "ping: c"])));
+    let wake = |signal: Option<&str>, note: &str| {
+        Action::Send(Request::Wake(Word { signal: signal.map(str::to_owned), note: note.to_owned() }))
+    };
+    assert_eq!(play.gives(checked(Found::Same)), wake(Some("ping"), "a / c"));
+    let kept = answered(decision(Outcome::Record, Reason::NoteKept, None));
+    assert_eq!(play.gives(kept), wake(None, "b"));
+    assert_eq!(play.gives(answered(decision(Outcome::Record, Reason::Event, None))), Action::Look(Source::Server));
+    // A note alone changes nothing that the engine waits for.
+    assert!(matches!(play.gives(Input::Looked(unchanged())), Action::Listen(_)));
 }
 
 #[test]
@@ -438,6 +456,12 @@ fn inputs() -> impl Strategy<Value = Vec<(u64, u8, bool)>> {
     )
 }
 
+fn published(texts: &[&str]) -> WaitEnd {
+    let mut words = Words::default();
+    texts.iter().for_each(|text| words.add(text));
+    WaitEnd::Words(words)
+}
+
 /// Returns an input that belongs to this action.
 fn found(action: &Action, by: u8, flag: bool) -> Input {
     match (action, by % 8) {
@@ -458,7 +482,7 @@ fn found(action: &Action, by: u8, flag: bool) -> Input {
         (Action::Look(_), 1) => Input::Looked(Look { is_back: flag, woken: true, ..unchanged() }),
         (Action::Look(_), 2) => Input::Looked(Look { fence: None, ..unchanged() }),
         (Action::Look(_), _) => Input::Looked(unchanged()),
-        (_, 1) => Input::WaitEnd(WaitEnd::Word("now".to_owned())),
+        (_, 1) => Input::WaitEnd(published(&["now"])),
         _ => Input::WaitEnd(WaitEnd::Stirred),
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 mod files;
+mod published;
 mod server;
 
 use crate::config::Config;
@@ -14,6 +15,7 @@ use crate::policy::verdict::{Decision, Reason};
 use crate::store::server::kept_connection::Line;
 use crate::store::server::load::Loaded;
 use crate::store::{StoreError, server as configured};
+pub use published::{Word, Words};
 
 /// The longest single wait, after which the engine finds a lost notification by reading the state.
 pub const LONGEST: Duration = Duration::from_secs(5);
@@ -98,8 +100,8 @@ pub fn end_of(refused: &Decision) -> Option<Ms> {
 pub enum WaitEnd {
     /// The time was over or a notification came: the state must be read again.
     Stirred,
-    /// The text of a plain `PUBLISH` by another program: a wake-up that the store does not know of yet.
-    Word(String),
+    /// The texts that other programs published: wake-ups that the store does not know of yet.
+    Words(Words),
 }
 
 /// The source of one waiting engine's notifications.

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use super::{EACH, LONGEST, Listener, Look, WaitEnd, pause_until, poll};
+use super::{EACH, LONGEST, Listener, Look, WaitEnd, Words, pause_until, poll};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::store::StoreError;
@@ -43,8 +43,8 @@ pub(crate) struct ServerNotifications<'a> {
     every: Duration,
     /// When the connection was last cut.
     cut: Option<Instant>,
-    /// The published text that is not reported yet.
-    word: Option<String>,
+    /// The published texts that are not reported yet.
+    words: Words,
     /// Why the connection was lost, until that is journaled.
     loss: Option<String>,
 }
@@ -69,7 +69,7 @@ impl<'a> ServerNotifications<'a> {
             subscribes: true,
             every: LONGEST,
             cut: None,
-            word: None,
+            words: Words::default(),
             loss: None,
         }
     }
@@ -82,7 +82,7 @@ impl<'a> ServerNotifications<'a> {
             let mut link = kept.take().map_or_else(|| self.connect(), Ok)?;
             match self.load(&mut link) {
                 // A message that is too long to be read is a wake-up nevertheless.
-                Err(_) if is_kept && link.overran() => self.word = Some(String::new()),
+                Err(_) if is_kept && link.overran() => self.words.add(""),
                 // The connection was cut since the last read.
                 Err(StoreError::Nonsense { .. } | StoreError::Unreachable { .. }) if is_kept => {}
                 loaded => break (link, loaded?),
@@ -126,14 +126,14 @@ impl<'a> ServerNotifications<'a> {
             // Some messages may have come with the last replies.
             let heard = self.messages(open.link());
             let is_cut = heard.is_err();
-            match (self.word.take(), heard) {
-                (Some(word), _) => {
-                    *line = line.take().filter(|_| !is_cut);
-                    return WaitEnd::Word(word);
-                }
-                (None, Ok(true)) => return WaitEnd::Stirred,
-                (None, Ok(false)) => {}
-                (None, Err(found)) => {
+            if !self.words.is_empty() {
+                *line = line.take().filter(|_| !is_cut);
+                return WaitEnd::Words(std::mem::take(&mut self.words));
+            }
+            match heard {
+                Ok(true) => return WaitEnd::Stirred,
+                Ok(false) => {}
+                Err(found) => {
                     *line = None;
                     self.was_cut(begun, &found);
                     // The first time it is opened at once, to check whether the server is away.
@@ -154,7 +154,7 @@ impl<'a> ServerNotifications<'a> {
         }
     }
 
-    /// Reads the messages that have come and returns whether any is Frosty's own. The texts of all others are joined.
+    /// Reads the messages that have come and returns whether any is Frosty's own. The texts of all others are kept.
     fn messages(&mut self, link: &mut Link<'a>) -> Result<bool, String> {
         let mut is_own = false;
         for _ in 0..MOST_WORDS {
@@ -165,9 +165,9 @@ impl<'a> ServerNotifications<'a> {
                     drop(text);
                     is_own = true;
                 }
-                Ok(Pushed { text, .. }) => self.hear(&text),
+                Ok(Pushed { text, .. }) => self.words.add(&text),
                 Err(_) if link.overran() => {
-                    self.hear("");
+                    self.words.add("");
                     return Err("a message that is too long".to_owned());
                 }
                 Err(StoreError::TimedOut { .. }) => break,
@@ -175,12 +175,6 @@ impl<'a> ServerNotifications<'a> {
             }
         }
         Ok(is_own)
-    }
-
-    fn hear(&mut self, text: &str) {
-        let before = self.word.take().filter(|word| !word.is_empty());
-        let words: Vec<String> = before.into_iter().chain(Some(text::line(text)).filter(|t| !t.is_empty())).collect();
-        self.word = Some(text::line_of(&words.join(" / "), text::LONGEST_NOTE));
     }
 
     fn was_cut(&mut self, begun: Instant, found: &str) {

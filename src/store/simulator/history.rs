@@ -224,7 +224,13 @@ fn people(world: &mut World, shared: &Shared, loses: bool) {
     }
     if world.chance.happens(200) {
         let (about, at) = (session(world), world.chance.below(calms));
-        person(world, shared, at, about, vec![(0, Event::Wake { note: "look".to_owned(), spread: false })]);
+        person(
+            world,
+            shared,
+            at,
+            about,
+            vec![(0, Event::Wake { note: "look".to_owned(), spread: false, signal: None })],
+        );
     }
     if world.chance.happens(300) {
         let (about, at) = (session(world), world.chance.below(calms));

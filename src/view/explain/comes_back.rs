@@ -57,7 +57,9 @@ fn admitted_now(told: &Facts<'_>) -> String {
 pub(crate) fn since(told: &Facts<'_>) -> Option<&'static str> {
     let session = &told.state.session;
     let is_prompted = session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
-    let is_refusal = told.class == Class::Stop && !told.reason.is_admission() && told.reason != Reason::Event;
+    let is_refusal = told.class == Class::Stop
+        && !told.reason.is_admission()
+        && !matches!(told.reason, Reason::Event | Reason::NoteKept);
     if session.phase == Phase::Asleep {
         Some("The client stopped this background session. Open it to continue: claude agents")
     } else if session.phase == Phase::Ended {

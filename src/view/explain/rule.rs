@@ -62,6 +62,7 @@ pub(crate) fn numbers(told: &Facts<'_>) -> String {
         Reason::Busy => "other requests changed the state of the decision until its deadline".to_owned(),
         Reason::Superseded => "a newer stop, a prompt or the session's end had taken over".to_owned(),
         Reason::Event => format!("no request was made, and {} was journaled", text::line(told.past.text("event"))),
+        Reason::NoteKept => "its wake_on does not contain the signal, so the note waits for its next prompt".to_owned(),
         Reason::WaiterExpired => {
             "the engine reached the end of its wait (--wait), so nothing resumes the session".to_owned()
         }

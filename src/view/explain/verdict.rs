@@ -66,7 +66,7 @@ impl<'a> Facts<'a> {
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let mut all = vec![self.happened()];
-        let is_about_then = matches!(self.reason, Reason::Superseded | Reason::Event)
+        let is_about_then = matches!(self.reason, Reason::Superseded | Reason::Event | Reason::NoteKept)
             || (self.class == Class::Compact && self.past.says("verdict", "admit"));
         if self.is_shadow() {
             all.push(
@@ -151,7 +151,9 @@ pub fn class(past: &Past) -> Class {
 #[must_use]
 pub fn is_verdict(past: &Past) -> bool {
     let decided = [Outcome::Admit, Outcome::Refuse].iter().any(|outcome| past.says("verdict", outcome.code()));
-    decided || Reason::from_code(past.text("reason")).is_some_and(|reason| reason != Reason::Event)
+    decided
+        || Reason::from_code(past.text("reason"))
+            .is_some_and(|reason| !matches!(reason, Reason::Event | Reason::NoteKept))
 }
 
 #[cfg(test)]
@@ -173,7 +175,7 @@ mod tests {
     fn past(reason: &str, more: &[(&str, &str)]) -> Past {
         let verdict = match reason {
             "admitted" | "probe" => "admit",
-            "event" | "waiter_expired" | "bad_input" | "bad_usage" => "record",
+            "event" | "note_kept" | "waiter_expired" | "bad_input" | "bad_usage" => "record",
             _ => "refuse",
         };
         let mut words = Words::default();
@@ -275,6 +277,7 @@ mod tests {
                     &["(rule 0, fence): a newer stop, a prompt or the session's end", "No action is needed"]
                 }
                 Reason::Event => &["no request was made, and Stop was journaled"],
+                Reason::NoteKept => &["wake_on does not contain the signal"],
                 Reason::WaiterExpired => &["reached the end of its wait (--wait)", type_on],
                 Reason::Lost => &["the server had lost its data"],
                 Reason::Contested => &["belonged to another client process"],

@@ -194,6 +194,7 @@ fn ask(session: &SessionState) -> Step {
         name: String::new(),
         named_by_project: false,
         project: String::new(),
+        wake_on: None,
         paced: true,
         shadow: false,
         pid: None,
