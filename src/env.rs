@@ -141,9 +141,15 @@ pub fn time_zone() -> Option<String> {
 
 /// Returns the client's limit of continuations in a row (`CLAUDE_CODE_STOP_HOOK_BLOCK_CAP`, seen on 2.1.331).
 #[must_use]
-#[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
 pub fn block_cap() -> Option<String> {
-    env::var_os("CLAUDE_CODE_STOP_HOOK_BLOCK_CAP").map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.is_empty())
+    of_client("CLAUDE_CODE_STOP_HOOK_BLOCK_CAP")
+}
+
+/// Returns a variable that the client reads, and that changes no decision of Frosty's.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
+pub fn of_client(name: &str) -> Option<String> {
+    env::var_os(name).map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.is_empty())
 }
 
 impl Env {

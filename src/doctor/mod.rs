@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 mod acl;
 mod binary;
 mod client;
+mod client_engines;
 mod config;
 mod engines;
 mod hooks;
@@ -22,7 +23,7 @@ mod timeouts;
 mod zones;
 
 use crate::client_settings::owner::{Engine, Owner, owner};
-use crate::client_settings::{Hook, Place, same};
+use crate::client_settings::{Hook, Place, same, user_dir};
 use crate::config::{Flags, layers};
 use crate::env::Env;
 use crate::text;
@@ -45,6 +46,7 @@ pub fn examine(env: &Env, project: &Path, place: &Flags) -> Vec<Check> {
     checks.extend(hooks::checks(&registered, &config, env, project));
     checks.extend(switches::checks(&registered));
     checks.extend(timeouts::checks(&registered, config.budget, project));
+    checks.extend(client_engines::checks(&registered, env, project));
     checks.push(client::check(needs(&registered)));
     checks.extend(config::checks(env, &layers));
     checks.push(session::armed(&config, env, Some(project), engine));
@@ -107,6 +109,12 @@ fn install(project: &Path) -> String {
 
 fn edit(file: &Path) -> String {
     format!("${{EDITOR:-vi}} {}", text::path(file))
+}
+
+/// Returns an editor command for the user's settings of the client.
+fn edit_settings(env: &Env) -> String {
+    let file = user_dir(env).map(|dir| dir.join("settings.json"));
+    file.map_or_else(|| "${EDITOR:-vi} ~/.claude/settings.json".to_owned(), |file| edit(&file))
 }
 
 /// Returns an editor command for the user's own configuration.

@@ -1,9 +1,10 @@
 """The API fails in mid-loop, nobody at the keyboard."""
+import json
 import time
 
 import procs
 from bench import NotBegun, check
-from stub import rate_limit, text, unauthorized
+from stub import error, rate_limit, text, unauthorized
 
 POLICY = {"stop": {"min_interval": "1s"}, "api_error": {"base": "2s", "factor": 2, "max": "60s"}}
 
@@ -82,5 +83,38 @@ def rate_limit_unattended(b):
     check(calls == 1 and not b.journal.admissions(), f"{calls} calls, admitted: {b.journal.admissions()}")
 
 
-SCENARIOS = [rate_limit_resumes, rate_limits_in_a_row, unauthorized_holds, unauthorized_holds_without_a_server,
+def _at_usage_limit(b, switch):
+    """After a usage limit one of the two resumes the agent: with an API key that is Frosty, whatever the switch is."""
+    reset = 12
+
+    def script(c):
+        if c.n == 2:
+            return error(429, "rate_limit_error", "You've hit your limit", x_should_retry="false",
+                         anthropic_ratelimit_unified_status="rejected",
+                         anthropic_ratelimit_unified_representative_claim="five_hour",
+                         anthropic_ratelimit_unified_reset=str(int(time.time()) + reset))
+        return text("Nothing is left.\n\nfrosty: done" if c.n == 3 else f"Reply {c.n}.")
+
+    b.start(script, POLICY)
+    users = b.home.path / ".claude/settings.json"
+    users.write_text(json.dumps({"autoContinueAtUsageLimit": switch}))
+    b.open().say("Go.")
+    calls = b.stub.wait(3, 60, "resumed after the limit")
+    # The client's own continuation would come at the reset.
+    left = calls[1].at + reset + 8 - time.monotonic()
+    b.quiet(max(left, 1))
+    admitted = len(b.journal.admissions())
+    check(len(b.stub.main()) == 3 and admitted == 2, f"{len(b.stub.main())} calls, {admitted} admissions")
+    b.say(f"switch {switch}: resumed once, {calls[2].at - calls[1].at:.1f} s after the limit, by an admission")
+
+
+def usage_limit_with_the_clients_switch_on(b):
+    _at_usage_limit(b, True)
+
+
+def usage_limit_with_the_clients_switch_off(b):
+    _at_usage_limit(b, False)
+
+
+SCENARIOS = [rate_limit_resumes, usage_limit_with_the_clients_switch_on, usage_limit_with_the_clients_switch_off, rate_limits_in_a_row, unauthorized_holds, unauthorized_holds_without_a_server,
              rate_limit_unattended]

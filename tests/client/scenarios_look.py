@@ -38,4 +38,24 @@ def statusline(b):
     b.waiting(refused=2)
 
 
-SCENARIOS = [statusline]
+def goal(b):
+    """`frosty doctor` finds the client's own goal where the client keeps it."""
+    b.start(lambda c: text(f"Reply {c.n}."), {"stop": {"min_interval": "1h"}})
+    t = b.open()
+    t.say("Go.")
+    b.stub.wait(1, 30)
+
+    def doctor(words):
+        def line():
+            lines = b.home.frosty("doctor")[1].splitlines()
+            return next((l for l in lines if " goal " in l and words in l), None)
+        b.say(b.until(line, 30, f"{words!r} in the doctor's line"))
+
+    doctor("none in force")
+    t.say("/goal the tests pass")
+    doctor("/goal \"the tests pass\" is in force")
+    t.say("/goal clear")
+    doctor("none in force")
+
+
+SCENARIOS = [statusline, goal]

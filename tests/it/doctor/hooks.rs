@@ -179,7 +179,7 @@ fn switched_off() {
     doctor(&frosty).shows("FAIL", "hooks off", &["disableAllHooks is true in", "no hook runs"]);
     // The nearest file decides.
     register(&frosty, "local", &json!({"disableAllHooks": false}));
-    doctor(&frosty).only(&["ok"]);
+    doctor(&frosty).only(&["ok", "note"]).shows("ok", "hooks off", &[]);
     register(&frosty, "local", &json!({"disableAllHooks": false, "env": {"FROSTY_DISABLE": "1", "FROSTY_FLEET": "x"}}));
     doctor(&frosty).shows("FAIL", "hooks off", &["FROSTY_DISABLE is set for every hook", "settings.local.json"]).shows(
         "note",

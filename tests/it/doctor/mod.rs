@@ -1,6 +1,7 @@
 //! Runs `frosty doctor` on each broken set-up that it detects. The line that it prints is shown by
 //! `cargo test --test it doctor:: -- --nocapture`. Every call is compared with the files before and after it.
 
+mod client_engines;
 mod fake;
 mod hooks;
 mod machine;
@@ -26,6 +27,7 @@ fn well() -> Frosty {
     program(&frosty, "claude", "echo '2.1.332 (Claude Code)'");
     let path = format!("{}:/usr/bin:/bin", bin.display());
     register(&frosty, "project", &registration(Engine::Continuous));
+    register(&frosty, "user", &json!({"autoContinueAtUsageLimit": false}));
     frosty.var("PATH", &path).var("FROSTY_STORE", "embedded")
 }
 
