@@ -52,8 +52,8 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Log(args) => log::run(args),
         Command::Status(args) => status::run(args),
-        Command::Statusline(place) => {
-            statusline::run(place);
+        Command::Statusline(args) => {
+            statusline::run(args);
             return Exit::Done.into();
         }
     };

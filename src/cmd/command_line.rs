@@ -18,6 +18,7 @@ use crate::cmd::log::LogArgs;
 use crate::cmd::man::ManArgs;
 use crate::cmd::release::ReleaseArgs;
 use crate::cmd::status::StatusArgs;
+use crate::cmd::statusline::StatuslineArgs;
 use crate::cmd::switch::TargetArgs;
 use crate::cmd::uninstall::UninstallArgs;
 use crate::cmd::wake::WakeArgs;
@@ -112,7 +113,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Print a session's line for the client's status line
     #[command(after_help = examples::STATUSLINE)]
-    Statusline(PlaceArgs),
+    Statusline(StatuslineArgs),
     /// Register the hooks in Claude Code's settings
     #[command(after_help = examples::INSTALL)]
     Install(InstallArgs),

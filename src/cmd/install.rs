@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use super::line_registration;
 use super::registration::{Chosen, SettingsError, change, chosen, listed, say, warn};
 use crate::client_settings::owner::{Engine, Owner, owner};
 use crate::client_settings::{Hook, Place, disabling, hooks_in, json};
@@ -33,6 +34,12 @@ pub struct InstallArgs {
     /// Register beside other Stop hooks, which stay unthrottled
     #[arg(long)]
     pub keep_others: bool,
+    /// Register the status line instead of the hooks
+    #[arg(long, conflicts_with_all = ["continuous", "plain", "keep_others"])]
+    pub statusline: bool,
+    /// Keep an existing status line above Frosty's without asking
+    #[arg(long, requires = "statusline")]
+    pub replace: bool,
 }
 
 /// The client's limit on consecutive continuations, which counts only those of the plain engine (2.1.331).
@@ -43,6 +50,9 @@ const CAP: &str = "CLAUDE_CODE_STOP_HOOK_BLOCK_CAP";
 /// # Errors
 /// When another hook decides stops there, or the file cannot be used or written. The file is then unchanged.
 pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
+    if args.statusline {
+        return line_registration::run(args);
+    }
     let env = Env::read();
     let chosen = chosen(&args.settings, &env, "install")?;
     let engine = if args.plain { Engine::Plain } else { Engine::Continuous };

@@ -26,6 +26,7 @@ pub mod explain;
 pub mod hold;
 mod hook_args;
 pub mod install;
+mod line_registration;
 pub mod log;
 pub mod man;
 pub mod origin;

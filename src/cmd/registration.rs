@@ -77,6 +77,16 @@ pub enum SettingsError {
         /// The command that registers the hooks nevertheless.
         anyway: String,
     },
+    /// The operator has a status line of their own.
+    #[error("{file} has a status line: {command}; nothing was written")]
+    StatusLine {
+        /// The settings file.
+        file: String,
+        /// Its command, safe to show.
+        command: String,
+        /// The command that shows both.
+        anyway: String,
+    },
     /// An edit could not be undone.
     #[error("the change of {0} could not be undone, so nothing was written")]
     NotItsInverse(String),
@@ -97,6 +107,7 @@ impl Hint for SettingsError {
             Self::Unwritten(e) => return e.hint(),
             Self::Program(e) => return e.hint(),
             Self::Beside { anyway, .. } => format!("register beside them all the same: {anyway}"),
+            Self::StatusLine { anyway, .. } => format!("show its output above Frosty's line: {anyway}"),
             Self::NotItsInverse(file) => edit(file),
         })
     }

@@ -6,8 +6,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use beside::Beside;
+use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+mod beside;
 
 use super::out;
 use crate::arm;
@@ -34,17 +38,37 @@ const STORE: Duration = Duration::from_millis(250);
 /// The most columns of a hold's reason.
 const LONGEST_REASON: usize = 40;
 
+/// The flags of `statusline`.
+#[derive(Debug, Args)]
+pub struct StatuslineArgs {
+    /// Run this command with the same input, and print its output first
+    #[arg(long, value_name = "COMMAND")]
+    pub beside: Option<String>,
+    /// The store and the fleet.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
 /// Prints the line, if there is one.
-pub fn run(place: PlaceArgs) {
+pub fn run(args: StatuslineArgs) {
     let env = Env::read();
-    if env.disabled() {
+    if env.disabled() && args.beside.is_none() {
         return;
     }
     // If a pipe stays open, what was read until then is used.
     let bytes = read::what_comes(io::stdin(), STDIN, LARGEST);
+    let beside = args.beside.map(|command| Beside::start(&command, bytes.clone()));
     let given = payload::object(&bytes).unwrap_or_default();
-    if let Some(line) = line(&env, place, &given) {
-        let _ = writeln!(out::stdout(), "❄ {line}");
+    let line = (!env.disabled()).then(|| line(&env, args.place, &given)).flatten();
+    let mut out = out::stdout();
+    if let Some(printed) = beside.map(Beside::printed) {
+        let _ = out.write_all(&printed);
+        if !printed.is_empty() && !printed.ends_with(b"\n") {
+            let _ = writeln!(out);
+        }
+    }
+    if let Some(line) = line {
+        let _ = writeln!(out, "❄ {line}");
     }
 }
 

@@ -8,6 +8,7 @@ use crate::env::Env;
 use crate::hook::terms;
 use crate::settings::edit::{self, Without};
 use crate::settings::others::{self, Other};
+use crate::settings::status_line::{self, StatusLine};
 use crate::settings::write::SettingsText;
 use crate::text;
 use clap::Args;
@@ -31,6 +32,11 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
     let file = text::path(&chosen.file);
     let before = standing.text.as_deref();
     let without = before.map_or(Ok(Without::NoFile), |before| edit::take(before, &standing.path))?;
+    let line = before.and_then(|before| status_line::of(before, &standing.path).ok()?);
+    let without = match without {
+        Without::Text(text) => status_line::take(&text, &standing.path)?,
+        Without::NoFile => Without::NoFile,
+    };
     let new = match &without {
         Without::Text(text) => Some(text.as_str()),
         Without::NoFile => None,
@@ -50,13 +56,23 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
                 super::registration::warn("an engine was just admitted, and may still continue its session once");
             }
             let what = if new.is_none() { "and the file, which had no other content" } else { "nothing else changed" };
-            say(&format!("Removed {} hooks from {file}, {what}", gone.len()));
+            let line = match line {
+                Some(StatusLine::Frostys(None)) => " and the status line",
+                Some(StatusLine::Frostys(Some(_))) => " and the status line, in whose place is yours again,",
+                _ => "",
+            };
+            say(&format!("Removed {} hooks{line} from {file}, {what}", gone.len()));
             if let Some(backup) = backup {
                 say(&format!("  backup   {}", text::path(&backup)));
             }
             // Beside these hooks the installation would be refused.
             let keep = if engine == Engine::Continuous && !others.is_empty() { " --keep-others" } else { "" };
-            say(&format!("  undo     frosty install --{} {}{keep}", engine.name(), chosen.flags));
+            if !gone.is_empty() {
+                say(&format!("  undo     frosty install --{} {}{keep}", engine.name(), chosen.flags));
+            }
+            if !line.is_empty() {
+                say(&format!("  undo     frosty install --statusline {}", chosen.flags));
+            }
         }
     }
     let frostys: Vec<Other> = others.into_iter().filter(|other| !matches!(other, Other::Unthrottled(..))).collect();

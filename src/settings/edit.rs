@@ -100,7 +100,7 @@ fn is_as_wanted(text: &str, wanted: &Registration, file: &Path) -> Result<bool, 
 // ---- removal -------------------------------------------------------------------------------------------------------
 
 #[derive(Default)]
-struct Cuts {
+pub(super) struct Cuts {
     spans: Vec<Range<usize>>,
     /// The program of the first own entry.
     first: Option<String>,
@@ -152,7 +152,7 @@ impl Cuts {
     }
 
     /// Marks the items to remove, each with one comma and its white space.
-    fn items(&mut self, spans: &[Range<usize>], gone: &[bool]) {
+    pub(super) fn items(&mut self, spans: &[Range<usize>], gone: &[bool]) {
         let mut kept_end = None;
         let mut run: Option<Range<usize>> = None;
         for (span, gone) in spans.iter().zip(gone) {
@@ -172,7 +172,7 @@ impl Cuts {
         }
     }
 
-    fn cut(mut self, text: &str) -> String {
+    pub(super) fn cut(mut self, text: &str) -> String {
         self.spans.sort_by_key(|span| std::cmp::Reverse(span.start));
         let mut left = text.to_owned();
         for span in self.spans {
@@ -205,7 +205,7 @@ fn emptied(text: &str, root: &Node<'_>, command: Option<String>) -> Without {
 }
 
 /// Returns whether the first item of an object or list comes directly after its bracket.
-fn is_tight(node: &Node<'_>) -> bool {
+pub(super) fn is_tight(node: &Node<'_>) -> bool {
     node.text().get(1..).is_some_and(|rest| !rest.starts_with(BLANK))
 }
 
@@ -254,7 +254,7 @@ fn whole(wanted: &Registration) -> String {
 }
 
 /// An item to insert.
-enum New {
+pub(super) enum New {
     /// Finished text on one line.
     Line(String),
     /// A new object or list.
@@ -282,7 +282,7 @@ enum Lay {
     Line,
 }
 
-struct Style {
+pub(super) struct Style {
     line_end: &'static str,
     indent: String,
     /// Whether to use several lines. A file of one line stays one.
@@ -290,7 +290,7 @@ struct Style {
 }
 
 impl Style {
-    fn of(text: &str, root: &Node<'_>, members: &[Member<'_>]) -> Self {
+    pub(super) fn of(text: &str, root: &Node<'_>, members: &[Member<'_>]) -> Self {
         let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
         let first = members.first().and_then(|m| text.get(root.span().start + 1..m.start)).unwrap_or_default();
         let indent = first.rsplit_once('\n').map(|(_, indent)| indent).filter(|indent| !indent.is_empty());
@@ -300,7 +300,7 @@ impl Style {
 
     /// Returns what is inserted into an object or list, and the position: after its last item, with the same
     /// separator.
-    fn append(&self, text: &str, node: &Node<'_>, spans: &[Range<usize>], items: &[New]) -> (usize, String) {
+    pub(super) fn append(&self, text: &str, node: &Node<'_>, spans: &[Range<usize>], items: &[New]) -> (usize, String) {
         let Some(last) = spans.last() else {
             let at = node.span().start + 1;
             let lay = if self.lines { Lay::Lines(indent_at(text, at) + &self.indent) } else { Lay::Line };

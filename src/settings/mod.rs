@@ -8,4 +8,5 @@ pub mod others;
 pub mod plugins;
 pub mod program;
 pub mod registration;
+pub mod status_line;
 pub mod write;

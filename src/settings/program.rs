@@ -45,13 +45,32 @@ impl Hint for NoProgram {
 /// # Errors
 /// Returns an error when there is no such file, or its path is not UTF-8.
 pub fn path() -> Result<String, NoProgram> {
-    let real = env::current_exe().and_then(|exe| exe.canonicalize()).map_err(NoProgram::Unknown)?;
-    let called = env::args_os().next().and_then(|word| called(&word)).filter(|path| leads_to(path, &real));
+    let (real, called) = this()?;
     let beside = |tool: &PathBuf| Some(tool.with_file_name(HOOK_BINARY)).filter(|path| path.is_file());
     let Some(path) = called.as_ref().and_then(beside).or_else(|| beside(&real)) else {
         return Err(NoProgram::NoHookBinary { tool: text::path(called.as_ref().unwrap_or(&real)) });
     };
-    path.to_str().map(str::to_owned).ok_or_else(|| NoProgram::NotUtf8(text::path(&path)))
+    utf8(&path)
+}
+
+/// Returns this program's absolute path: as it was called, or else of the running file.
+///
+/// # Errors
+/// Returns an error when it is not known, or is not UTF-8.
+pub fn tool() -> Result<String, NoProgram> {
+    let (real, called) = this()?;
+    utf8(&called.unwrap_or(real))
+}
+
+/// Returns the path of the running file, and the one by which it was called.
+fn this() -> Result<(PathBuf, Option<PathBuf>), NoProgram> {
+    let real = env::current_exe().and_then(|exe| exe.canonicalize()).map_err(NoProgram::Unknown)?;
+    let called = env::args_os().next().and_then(|word| called(&word)).filter(|path| leads_to(path, &real));
+    Ok((real, called))
+}
+
+fn utf8(path: &Path) -> Result<String, NoProgram> {
+    path.to_str().map(str::to_owned).ok_or_else(|| NoProgram::NotUtf8(text::path(path)))
 }
 
 /// Resolves the word by which the program was called: from the working directory, or by `PATH`.

@@ -1,4 +1,5 @@
 """What people see of a session: the client's own status line, and `frosty status`."""
+import json
 import threading
 
 from bench import check
@@ -38,6 +39,30 @@ def statusline(b):
     b.waiting(refused=2)
 
 
+def statusline_beside_ones_own(b):
+    """The client shows a person's own status line and Frosty's on two lines, and takes the own one back."""
+    b.start(lambda c: text("All done.\n\nfrosty: done"), {"stop": {"min_interval": "1s"}})
+    settings = b.home.project / ".claude/settings.json"
+    own = json.loads(settings.read_text())
+    own["statusLine"] = {"type": "command", "command": "grep -o '\"session_id\":\"[0-9a-f]*' | sed 's/.*\"/own line of /'"}
+    settings.write_text(json.dumps(own, indent=3))
+    before = settings.read_bytes()
+    code, out = b.home.frosty("install", "--statusline")
+    check(code == 1 and "--replace" in out and settings.read_bytes() == before, f"exit {code}: {out}")
+    code, out = b.home.frosty("install", "--statusline", "--replace")
+    check(code == 0, f"exit {code}: {out}")
+    t = b.open()
+    t.say("Go.")
+    screen = t.until(lambda s: "❄ done" in s, 30, "Frosty's line")
+    lines = [line.strip() for line in screen.splitlines()]
+    at = next(i for i, line in enumerate(lines) if "❄ done" in line)
+    check(lines[at - 1].startswith("own line of "), f"above Frosty's line: {lines[at - 1]!r}")
+    b.say(f"{lines[at - 1]} / {lines[at]}")
+    code, out = b.home.frosty("uninstall")
+    check(code == 0 and settings.read_bytes() == before, f"exit {code}: {out}")
+    t.until(lambda s: "own line of " in s and "❄" not in s, 30, "the own line alone")
+
+
 def goal(b):
     """`frosty doctor` finds the client's own goal where the client keeps it."""
     b.start(lambda c: text(f"Reply {c.n}."), {"stop": {"min_interval": "1h"}})
@@ -58,4 +83,4 @@ def goal(b):
     doctor("none in force")
 
 
-SCENARIOS = [statusline, goal]
+SCENARIOS = [statusline, statusline_beside_ones_own, goal]

@@ -3,3 +3,4 @@
 mod beside;
 mod edits;
 mod files;
+mod status_line;
