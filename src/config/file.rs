@@ -3,6 +3,7 @@
 //! A project's file comes with a cloned repository, so it may only set names and tighten limits.
 
 mod idle;
+mod pace;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -97,8 +98,9 @@ impl Reader<'_> {
                     }
                 }
             }
-            "scope" | "fleet_quotas" | "store" | "stream" | "fleet" | "arm" | "notify" | "mode" | "park_max"
-            | "print_wait" | "resume_after" | "spread" | "budget" | "journal_max" | "hold_after_strikes"
+            "scope" | "fleet_quotas" | "pace" | "store" | "stream" | "fleet" | "arm" | "notify" | "mode"
+            | "park_max" | "print_wait" | "resume_after" | "spread" | "budget" | "journal_max"
+            | "hold_after_strikes"
                 if self.trust == Trust::Project =>
             {
                 let allowed =
@@ -122,6 +124,7 @@ impl Reader<'_> {
             "print_wait" => config.print_wait = self.duration(key, v, keys::POSITIVE)?,
             "spread" => self.spread(&mut config.policy.spread, key, v)?,
             "resume_after" => config.resume_after = self.duration(key, v, keys::RESUME_AFTER)?,
+            "pace" => self.pace(&mut config.policy.pace, key, v)?,
             "idle" => self.idle(&mut config.policy.idle, key, v)?,
             "person" => self.person(&mut config.policy, key, v)?,
             "budget" => config.budget = self.duration(key, v, keys::BUDGET)?,
@@ -130,7 +133,7 @@ impl Reader<'_> {
             _ => {
                 return Err(self.unknown(
                     key,
-                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, wake_on, notify",
+                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, pace, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, wake_on, notify",
                 ));
             }
         }

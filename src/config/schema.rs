@@ -41,6 +41,7 @@ fn of_key(key: &Key) -> Value {
         Kind::Decimal(within) => {
             json!({"type": "number", "minimum": decimal(*within.start()), "maximum": decimal(*within.end())})
         }
+        Kind::Flag => json!({"type": "boolean"}),
         Kind::Quotas => json!({"type": "array", "maxItems": 8, "items": {
             "type": "object", "additionalProperties": false, "required": ["limit", "per"],
             "properties": {

@@ -8,9 +8,11 @@ use crate::policy::documents::{
 };
 use crate::policy::effects::{BY_API, FenceStatus, Relation, Turned};
 use crate::policy::limits::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
+use crate::policy::pace::{self, Paced, Turns};
 use crate::policy::quota::Shared;
 use crate::policy::request::{Event, R_RANGE, Step};
 use crate::policy::verdict::{Attempt, Decision, Held, Outcome, Reason};
+use crate::policy::windows::Windows;
 use crate::policy::{effects, long_hold, release_slots};
 
 /// The largest burst window, and the largest number of attempts that is kept.
@@ -28,6 +30,10 @@ pub struct State {
     pub scope: ScopeState,
     /// The session of the event.
     pub session: SessionState,
+    /// The usage windows of the key; read where a pace is configured.
+    pub windows: Windows,
+    /// The fleet's turns; read where a pace is configured.
+    pub turns: Turns,
 }
 
 /// Applies one event to the state at `now` (the store's clock) and decides its admission request, if it makes one.
@@ -123,7 +129,7 @@ impl Facts {
 
     /// Gives the facts that the step began its id, and notes the facts that it lifted or replaced.
     fn settle(self, state: &mut State, id: &str, now: Ms) {
-        let State { fleet, scope, session } = state;
+        let State { fleet, scope, session, .. } = state;
         let spans = [&mut scope.stop.cooldown, &mut scope.compact.cooldown, &mut scope.api];
         for (span, before) in spans.into_iter().zip(self.spans) {
             if let Some(span) = span.as_mut().filter(|s| s.id == 0 && s.start == now && Some(s.identity()) != before) {
@@ -226,11 +232,12 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         repeated: false,
         attempt: Attempt::Uncounted,
         worth: None,
+        slot: None,
     }
 }
 
 fn recorded(state: &State, event: &Event, now: Ms) -> Decision {
-    let State { fleet, scope, session } = state;
+    let State { fleet, scope, session, .. } = state;
     let reason = match event {
         Event::Expired { .. } => Reason::WaiterExpired,
         Event::Wake { signal, .. } if !effects::wakes(session, signal.as_deref()) => Reason::NoteKept,
@@ -269,7 +276,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     }
     let refusal = case.restricted(state, &mut answer);
     let refusal = refusal.or_else(|| case.too_soon(state, &mut answer));
-    let refusal = refusal.or_else(|| case.stop.then(|| case.without_place(state, waited))?);
+    let refusal = refusal.or_else(|| case.stop.then(|| case.without_place(state, waited, &mut answer))?);
     if let Some((reason, left)) = refusal {
         return refused(answer, reason, left);
     }
@@ -297,7 +304,7 @@ struct Case<'a> {
 impl Case<'_> {
     /// Prepares the decision of a Stop event. Returns the time since when the session has waited for a quota.
     fn begin(&self, state: &mut State) -> Option<Ms> {
-        let (State { fleet, scope, session }, now) = (state, self.now);
+        let (State { fleet, scope, session, .. }, now) = (state, self.now);
         // A session waits in the wait queue only while the quota is its one obstacle.
         let own = Shared { quotas: &self.limits.quotas, log: &mut scope.quota }.leave(&self.ask.session, now);
         let fleets = Shared { quotas: &self.policy.fleet_quotas, log: &mut fleet.quota }.leave(&self.ask.session, now);
@@ -315,7 +322,7 @@ impl Case<'_> {
 
     /// What refuses without regard to the pace: a hold, a cooldown, an API error, a rest.
     fn restricted(&self, state: &mut State, answer: &mut Decision) -> Refusal {
-        let (State { fleet, scope, session }, now) = (state, self.now);
+        let (State { fleet, scope, session, .. }, now) = (state, self.now);
         // 1. a hold of the scope or its fleet
         if let Some((by, until)) = if self.stop { held(scope, fleet, now) } else { None } {
             remember(session, &by);
@@ -355,7 +362,7 @@ impl Case<'_> {
 
     /// What refuses a request that comes too soon after the last one: the minimum interval, release slots, the burst window.
     fn too_soon(&self, state: &mut State, answer: &mut Decision) -> Refusal {
-        let (State { fleet, scope, session }, Self { limits, ask, now, .. }) = (state, *self);
+        let (State { fleet, scope, session, .. }, Self { limits, ask, now, .. }) = (state, *self);
         let taken = scope.taken.filter(|_| self.stop).map(|at| at.saturating_add(pause(limits)));
         let own = scope.class_mut(self.class);
         // 5. the minimum interval: it refuses a paced request here, and such a refusal counts no attempt
@@ -413,26 +420,45 @@ impl Case<'_> {
         (Reason::Burst, Some(left))
     }
 
-    /// 8. the quotas of the scope and of the fleet. `waited` is the time since when the session has waited for one.
-    fn without_place(&self, state: &mut State, waited: Option<Ms>) -> Refusal {
-        let (State { fleet, scope, session }, Self { ask, now, .. }) = (state, *self);
+    /// 8. the quotas of the scope and of the fleet, and its pace. `waited` is the time since when the session has waited.
+    fn without_place(&self, state: &mut State, waited: Option<Ms>, answer: &mut Decision) -> Refusal {
+        let (State { fleet, scope, session, windows, turns }, Self { ask, now, policy, .. }) = (state, *self);
+        let paced = policy.pace.map_or(Paced::Free, |pace| pace::required(&pace, windows, turns, now));
+        if let Paced::Limit(until) = paced {
+            release_slots::mark(session);
+            return Some((Reason::Limit, Some(until.saturating_sub(now))));
+        }
         // The queue has the order of the Stop events, whatever else a session has waited for since.
         let begun = session.begun.as_ref().map(|begun| begun.at).filter(|at| *at <= now);
         // Where the Stop event is unknown, or was dated by a clock that was ahead, the session keeps its place.
         let since = begun.or(waited).unwrap_or(now);
         let mut own = Shared { quotas: &self.limits.quotas, log: &mut scope.quota };
         let own_left = own.left(&ask.session, since, ask.paced, now);
-        let mut fleets = Shared { quotas: &self.policy.fleet_quotas, log: &mut fleet.quota };
+        if let Paced::Slot(slot) = paced {
+            answer.slot = Some(slot);
+        }
+        // The slot of the pace is one more quota of the fleet, after the configured ones.
+        let quotas: Vec<Quota> = policy.fleet_quotas.iter().copied().chain(answer.slot).collect();
         let waits_for_fleet = ask.paced && own_left.is_none();
+        let by_quotas =
+            Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota }.left(&ask.session, since, false, now);
+        let mut fleets = Shared { quotas: &quotas, log: &mut fleet.quota };
         let fleet_left = fleets.left(&ask.session, since, waits_for_fleet, now);
-        own_left.max(fleet_left).map(|left| (Reason::Quota, Some(left)))
+        if let Some(left) = own_left.max(fleet_left) {
+            let is_pace = own_left.is_none() && by_quotas.is_none();
+            return Some((if is_pace { Reason::Pace } else { Reason::Quota }, Some(left)));
+        }
+        match paced {
+            Paced::Wait(left) => Some((Reason::Pace, Some(millis(left)))),
+            _ => None,
+        }
     }
 
     /// Counts the continuation, and hands out what the session's next prompt contains.
     fn continue_session(&self, state: &mut State, answer: &mut Decision) {
-        let (State { fleet, scope, session }, now) = (state, self.now);
-        count(&mut scope.quota, &self.limits.quotas, now);
-        count(&mut fleet.quota, &self.policy.fleet_quotas, now);
+        let (State { fleet, scope, session, .. }, now) = (state, self.now);
+        count(&mut scope.quota, self.limits.quotas.iter().map(|quota| quota.per).max(), now);
+        count(&mut fleet.quota, Some(self.policy.fleet_period()).filter(|_| self.policy.counts_fleet()), now);
         session.woken = false;
         release_slots::taken(fleet, session, now);
         session.count = session.count.saturating_add(1).min(MOST_COUNTED);
@@ -565,9 +591,10 @@ fn trip(own: &mut ClassState, limits: &ClassPolicy, r: u32, now: Ms) -> Ms {
     len
 }
 
-fn count(log: &mut QuotaLog, quotas: &[Quota], now: Ms) {
-    if let Some(longest) = quotas.iter().map(|q| millis(q.per)).max() {
-        log.keep = log.keep.clamp(longest, millis(LONGEST));
+/// Counts an admission, which the log keeps for at least this long.
+fn count(log: &mut QuotaLog, longest: Option<Duration>, now: Ms) {
+    if let Some(longest) = longest {
+        log.keep = log.keep.clamp(millis(longest), millis(LONGEST));
         log.admitted.retain(|at| *at > now.saturating_sub(log.keep));
         log.admitted.push(now);
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::policy::pace::Pace;
+
 /// A time: milliseconds since the Unix epoch, UTC, read from the *store's* clock.
 pub type Ms = i64;
 
@@ -193,6 +195,8 @@ pub struct Policy {
     pub idle: Option<Idle>,
     /// How long a waiting engine continues nothing after a turn that a person began; zero switches it off.
     pub quiet: Duration,
+    /// The pace of the fleet by the usage windows of its key; `None` switches it off.
+    pub pace: Option<Pace>,
 }
 
 impl Policy {
@@ -203,6 +207,19 @@ impl Policy {
             Class::Stop => &self.stop,
             Class::Compact => &self.compact,
         }
+    }
+
+    /// Returns whether the fleet's admissions are counted: by its quotas, or by its pace.
+    #[must_use]
+    pub fn counts_fleet(&self) -> bool {
+        !self.fleet_quotas.is_empty() || self.pace.is_some()
+    }
+
+    /// Returns how long an admission of the fleet counts.
+    #[must_use]
+    pub fn fleet_period(&self) -> Duration {
+        let quotas = self.fleet_quotas.iter().map(|quota| quota.per).max();
+        quotas.into_iter().chain(self.pace.map(|pace| pace.longest())).max().unwrap_or_default()
     }
 
     /// Returns the longest period of any quota, of the scope or the fleet; zero without quotas.
@@ -249,6 +266,7 @@ impl Default for Policy {
             spread: Spread { step: Duration::from_millis(250), cold: secs(2) },
             idle: Some(Idle::default()),
             quiet: secs(60),
+            pace: None,
         }
     }
 }

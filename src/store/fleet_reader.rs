@@ -185,7 +185,7 @@ impl<'a> FleetReader<'a> {
             let scope = file.as_known();
             let mut fleet = fleet.unwrap_or_default();
             fleet.hold = fleet_hold_here(self.config)?;
-            return Ok(State { fleet, scope, session });
+            return Ok(State { fleet, scope, session, ..State::default() });
         };
         // The state is read as for a Stop event.
         let stop = Event::Stop { rest: None };

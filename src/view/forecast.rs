@@ -82,7 +82,7 @@ impl FleetReader<'_> {
         let mut fleet = fleet.fleet;
         fleet.hold = fleet_hold_here(config)?;
         Ok(Foreseen {
-            state: State { fleet, scope: file.scope, session: own },
+            state: State { fleet, scope: file.scope, session: own, ..State::default() },
             now,
             by_files: true,
             away,

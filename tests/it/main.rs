@@ -29,6 +29,7 @@ mod install;
 mod merge_properties;
 mod model_properties;
 mod model_rules;
+mod pace_simulation;
 mod past;
 mod private;
 mod processes;

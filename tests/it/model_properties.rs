@@ -31,6 +31,7 @@ impl World {
             fleet: std::mem::take(&mut self.fleet),
             scope: self.scopes.remove(&step.scope).unwrap_or_default(),
             session: self.sessions.remove(&step.session).unwrap_or_default(),
+            ..State::default()
         };
         // The histories draw ids anew, so that a request with the id of an admitted one is another request.
         state.session.admitted = None;

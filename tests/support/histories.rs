@@ -107,6 +107,7 @@ pub fn policy() -> impl Strategy<Value = Policy> {
         |(stop, compact, api_error, fleet_quotas, hold_after_strikes, spread, (idle, quiet))| Policy {
             idle,
             quiet,
+            pace: None,
             spread,
             stop,
             compact,

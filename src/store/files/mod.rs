@@ -119,11 +119,11 @@ impl<'a> Embedded<'a> {
         }
         let session =
             if step.event.is_of_holds() { Read::default() } else { self.session(step, &file, now, &mut notes)? };
-
         let mut state = State {
             fleet: std::mem::take(&mut fleet.state.fleet),
             scope: file.scope,
             session: session.state.as_ref().map(|file| file.session.clone()).unwrap_or_default(),
+            ..State::default()
         };
         forget_slots(&mut state.fleet, now);
         if let Some(hold) = &mut state.fleet.hold {

@@ -172,9 +172,9 @@ fn admission(
     commit.add(key, *keep, told.clone());
     // This comes after the write that a server without memory refuses.
     commit.touch(keys.scope(&step.scope), millis(lifetime::SCOPE));
-    if !fleets.is_empty() {
+    if policy.counts_fleet() {
         let key = keys.fleet_admissions();
-        for quota in fleets {
+        for quota in fleets.iter().chain(&decided.slot) {
             commit.only_if_free(key.clone(), quota.limit, millis(quota.per));
         }
         commit.add(key, state.fleet.quota.keep, told);

@@ -385,6 +385,7 @@ impl Loaded {
             fleet: self.fleet.as_ref().map(|d| d.state.clone()).unwrap_or_default(),
             scope: self.scope.as_ref().map(|d| d.state.clone()).unwrap_or_default(),
             session: self.session.state.clone(),
+            ..State::default()
         }
     }
 }

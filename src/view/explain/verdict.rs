@@ -206,6 +206,7 @@ mod tests {
             renewed: false,
             now: AT + 5000,
             worth: None,
+            slot: None,
             store_epoch: String::new(),
             client: None,
             repeated: false,
@@ -271,6 +272,8 @@ mod tests {
                 }
                 Reason::Quiet => &["(rule 4, quiet minute)", "person.quiet is 1m", type_on],
                 Reason::Spread => &["(rule 5, release slot)", "250ms apart", type_on],
+                Reason::Pace => &["(rule 8, pace)", "spread over what is left of a usage window", type_on],
+                Reason::Limit => &["(rule 8, usage limit)", "waits for its reset", type_on],
                 Reason::Quota => &["(rule 8, quota): stop.quotas is 2 per 1h, of which 2 were used", type_on],
                 Reason::Busy => &["other requests changed the state of the decision", type_on],
                 Reason::Superseded => {

@@ -27,6 +27,8 @@ pub enum Kind {
     Spread,
     /// A quota is used up.
     Quota,
+    /// The fleet's pace by a usage window has no slot for it yet, or the window is used up to its cap.
+    Pace,
     /// The minimum interval is not over.
     Guard,
     /// A person typed a moment ago.
@@ -55,7 +57,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every state, in its order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::NeedsYou,
         Self::Blocked,
         Self::Stopped,
@@ -67,6 +69,7 @@ impl Kind {
         Self::ApiCooldown,
         Self::Spread,
         Self::Quota,
+        Self::Pace,
         Self::Guard,
         Self::Quiet,
         Self::Resting,
@@ -94,6 +97,7 @@ impl Kind {
             Self::ApiCooldown => "api_cooldown",
             Self::Spread => "spread",
             Self::Quota => "quota",
+            Self::Pace => "pace",
             Self::Guard => "guard",
             Self::Quiet => "quiet",
             Self::Resting => "resting",

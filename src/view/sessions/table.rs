@@ -47,7 +47,7 @@ fn colour(kind: Kind) -> &'static str {
         Kind::NeedsYou => "1;33",
         Kind::WaiterLost | Kind::Expired | Kind::Undecided => ALARM,
         Kind::Hold => HELD,
-        Kind::Cooldown | Kind::ApiCooldown | Kind::Quota | Kind::NoEvent => WARNING,
+        Kind::Cooldown | Kind::ApiCooldown | Kind::Quota | Kind::Pace | Kind::NoEvent => WARNING,
         Kind::Guard | Kind::Quiet | Kind::Spread | Kind::Running => "32",
         Kind::Resting | Kind::WaitFor | Kind::Blocked | Kind::Parked => "36",
         Kind::Done | Kind::Asleep | Kind::Idle | Kind::Unknown | Kind::Ended => DIM,
