@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::fnv::Fnv;
 use crate::policy::limits::{Class, Ms};
 use crate::policy::process::Process;
 use crate::policy::quota::Places;
@@ -24,10 +25,7 @@ const MOST_LIFTED: usize = 8;
 /// Returns the id of the fact that a step begins.
 #[must_use]
 pub fn fact_id(step: &str) -> FactId {
-    let hash = step
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    hash % 999_999_999_999_999 + 1
+    step.bytes().fold(Fnv::default(), Fnv::with).short()
 }
 
 /// Returns the id of a fact: its own, or one derived from its beginning.
@@ -552,6 +550,9 @@ pub struct SessionState {
     /// Since when the session's turns could not be measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmeasured: Option<Ms>,
+    /// The version of the client that wrote the transcript last.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub client_version: String,
     /// When the last turn that a person began ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_person: Option<Ms>,

@@ -58,7 +58,7 @@ pub(crate) fn fence_status(session: &mut SessionState, ask: &Step, now: Ms) -> F
             let raised_since = |age: &Duration| begun.at <= now && begun.at > now.saturating_sub(millis(*age));
             if begun.id == ask.id {
                 FenceStatus::Repeated
-            } else if ask.late.as_ref().is_some_and(raised_since) {
+            } else if ask.age().as_ref().is_some_and(raised_since) {
                 FenceStatus::Superseded
             } else {
                 FenceStatus::Own
@@ -211,7 +211,7 @@ pub(crate) fn wakes(session: &SessionState, signal: Option<&str>) -> bool {
 /// Gives the session a newer fencing token: what an earlier event of it requested is superseded.
 fn raise_fence(session: &mut SessionState, ask: &Step, now: Ms) {
     let id = if ask.event.begins() { ask.id.clone() } else { String::new() };
-    let age = ask.late.filter(|_| ask.event.begins()).map_or(0, millis);
+    let age = ask.age().filter(|_| ask.event.begins()).map_or(0, millis);
     session.begun = Some(Begun { at: now.saturating_sub(age), id });
     if ask.event.begins() {
         session.given.clear();
@@ -428,7 +428,7 @@ fn open(hold: &mut Option<Hold>, asked: &HoldRequest, now: Ms) -> Turned {
 pub(crate) fn on_key(fleet: &mut FleetState, api_error: &Backoff, ask: &Step, now: Ms) {
     match &ask.event {
         Event::Stop { .. } => {
-            let answered = now.saturating_sub(ask.late.map_or(0, millis));
+            let answered = now.saturating_sub(ask.age().map_or(0, millis));
             if fleet.limit.is_some_and(|limit| limit.start <= answered) {
                 fleet.limit = None;
                 fleet.answered = Some(now);

@@ -16,6 +16,9 @@ pub(crate) fn note(session: &mut SessionState, turn: &Turn, by_person: bool, now
     if turn.place.is_some() {
         session.transcript.clone_from(&turn.place);
     }
+    if !turn.version.is_empty() {
+        session.client_version.clone_from(&turn.version);
+    }
     session.unmeasured = match worth {
         Worth::Unknown => session.unmeasured.filter(|since| *since <= now).or(Some(now)),
         _ => None,

@@ -313,3 +313,11 @@ pub struct Step {
     /// The store epoch that the requester knows; empty when it does not know the store yet.
     pub known_epoch: String,
 }
+
+impl Step {
+    /// Returns how long ago the event happened, where the step was sent later than that.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        self.late.or_else(|| self.turn.as_ref().map(|turn| turn.spent))
+    }
+}

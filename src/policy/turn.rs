@@ -98,6 +98,11 @@ pub struct Turn {
     pub model: String,
     /// The id of the last request.
     pub request_id: String,
+    /// The version of the client that wrote the transcript; empty where unknown. It is also known of a turn that was
+    /// not seen.
+    pub version: String,
+    /// How long the measuring took. The Stop event is sent later by this time.
+    pub spent: Duration,
 }
 
 impl Turn {
