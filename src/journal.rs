@@ -11,6 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use crate::policy::limits::{Class, Ms};
 use crate::policy::request::Step;
+use crate::policy::turn::Worth;
 use crate::policy::verdict::{Decision, Outcome, Reason};
 use crate::text;
 
@@ -18,7 +19,7 @@ use crate::text;
 pub const MODE: &str = "GUARDED_CONTINUOUS";
 
 /// One verdict or event.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Entry<'a> {
     /// `%Y%m%d_%H%M%S`, UTC, of the store's clock.
     pub timestamp: String,
@@ -62,6 +63,36 @@ pub struct Entry<'a> {
     /// Further details; empty for none.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub detail: &'a str,
+    /// The class of the turn that a Stop event ended, where the turn was measured; else empty.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub outcome: &'static str,
+    /// The origin of that turn; empty where unknown.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub turn: &'a str,
+    /// The length of the turn, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn_ms: Option<u64>,
+    /// The number of tool calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<u64>,
+    /// The tokens of input that were not cached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_in: Option<u64>,
+    /// The tokens of output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_out: Option<u64>,
+    /// The tokens of input that the cache served or took in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_cached: Option<u64>,
+    /// The number of API requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    /// The model of the last request.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub model: &'a str,
+    /// The id of the last request.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub request_id: &'a str,
     /// The store's clock.
     pub ms: Ms,
     /// Random, distinct from entry to entry.
@@ -75,6 +106,9 @@ impl<'a> Entry<'a> {
         let class = step.event.asks();
         let enforced = class == Some(Class::Stop) && !step.shadow;
         let goes_on = enforced && decided.outcome == Outcome::Admit;
+        // A retry of the same event does not count the turn again.
+        let measured = step.turn.as_deref().filter(|_| decided.worth.is_some());
+        let seen = measured.filter(|turn| turn.seen);
         Self {
             timestamp: stamp(decided.now),
             window: if window.is_empty() { fleet } else { window },
@@ -96,6 +130,16 @@ impl<'a> Entry<'a> {
             host: &step.host,
             mode: if step.shadow { "shadow" } else { "" },
             detail: &step.detail,
+            outcome: decided.worth.filter(|_| measured.is_some()).map_or("", Worth::code),
+            turn: seen.map_or("", |turn| &turn.origin),
+            turn_ms: seen.and_then(|turn| turn.took).map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            tools: seen.map(|turn| turn.tools.into()),
+            tokens_in: seen.map(|turn| turn.tokens_in),
+            tokens_out: seen.map(|turn| turn.tokens_out),
+            tokens_cached: seen.map(|turn| turn.tokens_cached),
+            requests: seen.map(|turn| turn.requests.into()),
+            model: seen.map_or("", |turn| &turn.model),
+            request_id: seen.map_or("", |turn| &turn.request_id),
             ms: decided.now,
             id: &step.id,
         }
@@ -125,12 +169,37 @@ impl<'a> Entry<'a> {
         put("store", self.store);
         put("degraded", &self.degraded.to_string());
         put("host", self.host);
-        for (name, value) in [("mode", self.mode), ("detail", self.detail)] {
+        for (name, value) in [("mode", self.mode), ("detail", self.detail), ("outcome", self.outcome)] {
             if !value.is_empty() {
                 put(name, value);
             }
         }
+        if !self.outcome.is_empty() {
+            self.put_turn(&mut put);
+        }
         words
+    }
+
+    #[cold]
+    fn put_turn(&self, put: &mut impl FnMut(&str, &str)) {
+        for (name, value) in [("turn", self.turn), ("model", self.model), ("request_id", self.request_id)] {
+            if !value.is_empty() {
+                put(name, value);
+            }
+        }
+        let numbers = [
+            ("turn_ms", self.turn_ms),
+            ("tools", self.tools),
+            ("tokens_in", self.tokens_in),
+            ("tokens_out", self.tokens_out),
+            ("tokens_cached", self.tokens_cached),
+            ("requests", self.requests),
+        ];
+        for (name, value) in numbers {
+            if let Some(value) = value {
+                put(name, &value.to_string());
+            }
+        }
     }
 
     /// Returns the entry as one line of JSON with its newline. Text cannot break out of it, because JSON

@@ -9,6 +9,7 @@ use super::local::Known;
 use super::signals::Signals;
 use super::terms::{self, EngineTerms, Terms};
 use super::told;
+use super::transcript;
 use super::wait::{Action, Answer, Checked, End, Failure, Found, Input, LATEST, Note, Request, Wait};
 use crate::clock;
 use crate::config::Config;
@@ -18,10 +19,12 @@ use crate::notify::detached::Caller;
 use crate::notify::{Kind, detached, lost_engines};
 use crate::policy::request::{Event, Step};
 use crate::policy::signal;
+use crate::policy::turn::Turn;
 use crate::policy::verdict::{Decision, Outcome, Reason, Verdict};
 use crate::store;
 use crate::store::files::taken_over::Mark;
 use crate::store::files::{taken_over, undecided};
+use crate::store::known_session;
 use crate::store::listen::{self, Listener, Notifications, Source, Word};
 use crate::store::server::kept_connection::Line;
 use crate::store::{Store, StoreError};
@@ -62,12 +65,21 @@ pub(super) struct Seen {
     blocked: bool,
     /// When to check next whether a look for lost engines is due.
     watch: Option<Instant>,
+    /// The end of the turn, until it is measured.
+    pub(super) turn_end: Option<TurnEnd>,
+    turn: Option<Box<Turn>>,
+}
+
+/// What a Stop event's payload contains about the turn that ended.
+pub(super) struct TurnEnd {
+    pub(super) transcript: String,
+    pub(super) last_message: Option<String>,
 }
 
 impl Seen {
     pub(super) fn new(config: &Config, session: &str) -> Self {
         let (mark, took) = (taken_over::taken_over_by(config, session), took(config, session));
-        Self { mark, took, blocked: false, watch: None }
+        Self { mark, took, blocked: false, watch: None, turn_end: None, turn: None }
     }
 
     /// Continues in another fleet.
@@ -112,6 +124,7 @@ impl<'a> Engine<'a, '_> {
     /// Runs until the session is admitted, nothing is left to wait for, or the terms change.
     pub(super) fn run(mut self, wait: &mut Wait) -> Ended {
         let mut held = Held::default();
+        self.begin.turn.clone_from(&self.seen.turn);
         let mut input = Input::Begin;
         loop {
             let next = wait.next(Instant::now(), input);
@@ -123,7 +136,7 @@ impl<'a> Engine<'a, '_> {
             let found = match next.action {
                 Action::Check => {
                     held.kept = None;
-                    Ok(Input::Checked(self.check(&mut held)))
+                    Ok(Input::Checked(self.check_and_measure(&mut held, wait)))
                 }
                 Action::Verify => Ok(Input::Checked(self.verify(&mut held))),
                 Action::Send(request) => self.send(&mut held, request).map(Box::new).map(Input::Answered),
@@ -145,6 +158,32 @@ impl<'a> Engine<'a, '_> {
                 })
             });
         }
+    }
+
+    /// Checks, and measures the turn that the event ended before the event is sent for the first time.
+    fn check_and_measure(&mut self, held: &mut Held<'a>, wait: &mut Wait) -> Checked {
+        let checked = self.check(held);
+        if !(checked.is_wanted && matches!(checked.terms, Found::Same)) {
+            return checked;
+        }
+        let Some(end) = self.seen.turn_end.take() else { return checked };
+        self.measure(&end, held, wait);
+        // Much may have changed meanwhile.
+        self.check(held)
+    }
+
+    #[cold]
+    fn measure(&mut self, end: &TurnEnd, held: &mut Held<'a>, wait: &mut Wait) {
+        let begun = Instant::now();
+        let session = known_session::read(self.config, &self.begin, begun + self.config.budget, &mut held.line);
+        let place = session.and_then(|session| session.transcript);
+        let (last_message, until) = (end.last_message.as_deref(), begun + transcript::LONGEST);
+        let signals = &self.start.signals;
+        let turn = transcript::measure(&end.transcript, place.as_ref(), last_message, until, || signals.terminated());
+        let spent = begun.elapsed();
+        wait.measured(spent);
+        self.seen.turn = Some(Box::new(Turn { spent, ..turn }));
+        self.begin.turn.clone_from(&self.seen.turn);
     }
 
     fn check(&mut self, held: &mut Held<'_>) -> Checked {
@@ -236,7 +275,7 @@ impl<'a> Engine<'a, '_> {
     /// Builds a step of the same session at the present time.
     fn now(&self, event: Event) -> Step {
         let (host_ms, id) = (clock::host_ms(), clock::id());
-        Step { event, late: None, detail: String::new(), host_ms, id, ..self.begin.clone() }
+        Step { event, late: None, turn: None, detail: String::new(), host_ms, id, ..self.begin.clone() }
     }
 
     /// Sends the notification of a refusal or of a failure.

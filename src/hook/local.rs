@@ -100,16 +100,12 @@ impl Known {
             event: &text::line(&self.event),
             verdict: outcome.code(),
             reason: reason.code(),
-            retry_after_ms: None,
-            attempts: 0,
-            strikes: 0,
             store: "none",
-            degraded: 0,
             host: &clock::host(),
-            mode: "",
             detail: &text::line(why),
             ms: now,
             id: &clock::id(),
+            ..Entry::default()
         };
         if let Ok(mut journal) = LocalJournal::open(&dir) {
             let _ = journal.append(&entry.line());

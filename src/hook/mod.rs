@@ -34,6 +34,7 @@ mod start;
 mod streams;
 pub(crate) mod terms;
 mod told;
+mod transcript;
 mod wait;
 mod watchdog;
 
@@ -131,9 +132,16 @@ fn run_waiting(env: &Env, flags: &Flags, program: Program) -> Code {
         signals::let_in_alarm();
         return answer(env, &known, caller, call);
     }
+    let turn_end = turn_end(&payload, &call.step.event);
     // A payload may be large and a wait long, so the payload is freed first.
     drop(bytes);
-    wait_out(env, known, caller, call, engine::Start { client, signals, since })
+    wait_out(env, known, caller, (call, turn_end), engine::Start { client, signals, since })
+}
+
+/// Returns the data about the turn that a Stop event ended, where the client writes a transcript.
+fn turn_end(payload: &Payload<'_>, event: &Event) -> Option<engine::TurnEnd> {
+    let transcript = payload.transcript_path().filter(|_| matches!(event, Event::Stop { .. }))?;
+    Some(engine::TurnEnd { transcript, last_message: payload.last_message() })
 }
 
 /// Answers at once.
@@ -370,7 +378,13 @@ fn ask(call: &Call) -> Result<Verdict, StoreError> {
 /// Waits until the session is admitted. Prints nothing when it is not.
 #[cold]
 #[inline(never)]
-fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: engine::Start) -> Code {
+fn wait_out(
+    env: &Env,
+    mut known: Known,
+    caller: Caller<'_>,
+    (call, turn_end): (Call, Option<engine::TurnEnd>),
+    start: engine::Start,
+) -> Code {
     let Call { mut config, mut step, mut prompt, wait, unattended } = call;
     let rest = match &step.event {
         Event::Stop { rest } => rest.clone(),
@@ -380,6 +394,7 @@ fn wait_out(env: &Env, mut known: Known, caller: Caller<'_>, call: Call, start: 
     let session = step.session.clone();
     let mut standing = EngineTerms::new(env, caller.flags, &session, caller.project);
     let mut seen = engine::Seen::new(&config, &session);
+    seen.turn_end = turn_end;
     let bounds = |config: &Config| {
         let most = if unattended { wait.min(config.print_wait) } else { wait };
         wait::Bounds::of(start.since, most, unattended)

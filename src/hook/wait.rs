@@ -226,6 +226,8 @@ pub(super) struct Wait {
     words: Words,
     looks: Pace,
     requests: Pace,
+    /// How long the measuring of the turn took. That does not make the event late.
+    measuring: Duration,
 }
 
 impl Wait {
@@ -249,7 +251,13 @@ impl Wait {
             words: Words::default(),
             looks: Pace::default(),
             requests: Pace::default(),
+            measuring: Duration::ZERO,
         }
+    }
+
+    /// Notes how long the turn was measured before the event is sent.
+    pub(super) fn measured(&mut self, spent: Duration) {
+        self.measuring = spent;
     }
 
     /// Continues within other bounds. `elsewhere` means another scope, fleet or store, which does not know the
@@ -316,7 +324,7 @@ impl Wait {
         }
         let waited = now.saturating_duration_since(self.bounds.since);
         // After a late payload or configuration, the store's newer events of the session take precedence.
-        let late = (self.sent || waited > LATEST).then_some(waited);
+        let late = (self.sent || waited > LATEST + self.measuring).then_some(waited);
         self.sent = true;
         self.stage = Stage::Sent(plan);
         Action::Send(match plan {

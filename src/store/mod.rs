@@ -4,6 +4,7 @@
 
 pub mod files;
 pub mod fleet_reader;
+pub(crate) mod known_session;
 pub(crate) mod outbox;
 pub mod server;
 

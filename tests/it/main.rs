@@ -44,6 +44,7 @@ mod store_properties;
 mod telling;
 mod tidy;
 mod truth;
+mod turns;
 mod waiting;
 mod waiting_faults;
 mod waking;

@@ -129,11 +129,12 @@ impl<'a> Dragonfly<'a> {
 
     /// Returns the remembered state, where this step may be decided from it without a read.
     ///
-    /// That is an engine's request for which the commit checks all conditions of an admission. The commit does not
-    /// check a place in a wait queue, nor one in a burst window that limits beside a minimum interval.
+    /// That is an engine's request for which the commit checks all conditions of an admission: a later one, or that of
+    /// a Stop event whose turn it measured. The commit does not check a place in a wait queue, nor one in a burst window
+    /// that limits beside a minimum interval.
     fn remembered(&mut self, step: &Step) -> Option<Loaded> {
         let policy = &self.config.policy;
-        let is_checked = matches!(step.event, Event::Ask { .. })
+        let is_checked = matches!(step.event, Event::Ask { .. } | Event::Stop { .. })
             && policy.stop.quotas.is_empty()
             && policy.fleet_quotas.is_empty()
             && !policy.stop.window_limits;
