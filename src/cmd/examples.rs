@@ -61,7 +61,7 @@ pub(super) const LOG: &str = with_session!(
     "\
 Examples:
   frosty log -f                                Follow the journal
-  frosty log --since 2h --reason cooldown      Show the cooldowns of two hours"
+  frosty log --since 8h --turns                Show what the turns of a night cost"
 );
 
 pub(super) const MAN: &str = "\

@@ -13,6 +13,7 @@ use crate::hook;
 use crate::naming::Names;
 use crate::policy::decision;
 use crate::policy::decision::State;
+use crate::policy::documents::SessionState;
 use crate::policy::limits::{Class, Ms, Policy, millis};
 use crate::policy::request::{Event, Step};
 use crate::policy::verdict::{Decision, Outcome};
@@ -25,6 +26,7 @@ use crate::view::journal::Past;
 use crate::view::sessions::screen;
 use crate::view::sessions::state as status;
 use crate::view::sessions::width;
+use crate::view::turns;
 
 /// The flags of `explain`.
 #[derive(Debug, Args)]
@@ -111,8 +113,9 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let told = Facts { place: &place, name, failure: failure.as_ref(), ..told };
     let columns = io::stdout().is_terminal().then(|| screen::style().width);
     let mut out = out::stdout();
+    let turn = turn(&mut reader, &past, &seen.state.session, seen.now)?;
     // A closed pipe is no failure.
-    for sentence in told.sentences() {
+    for sentence in told.sentences().into_iter().chain(turn) {
         let lines = columns.map_or_else(|| vec![sentence.clone()], |columns| wrapped(&sentence, columns));
         for line in lines {
             let _ = writeln!(out, "{line}");
@@ -165,6 +168,17 @@ fn failure(reader: &mut FleetReader<'_>, past: &Past) -> Result<(Option<Past>, b
     let is_booked = |p: &Past| ends(p) && p.says("event", "StopFailure") && p.says("verdict", Outcome::Record.code());
     let (mut found, cut) = reader.entries_among(MOST_READ, 1, is_booked)?;
     Ok((found.pop(), cut))
+}
+
+/// Returns the outcome of the last turn of the entry's session in a sentence, where it was measured.
+fn turn(reader: &mut FleetReader<'_>, past: &Past, session: &SessionState, now: Ms) -> Result<Option<String>, Failure> {
+    // A session that no engine measured needs no look at the journal.
+    if session.transcript.is_none() && session.unmeasured.is_none() {
+        return Ok(None);
+    }
+    let is_own = |p: &Past| turns::is_turn(p) && p.says("session", past.text("session"));
+    let (found, _) = reader.entries_among(MOST_READ, 1, is_own)?;
+    Ok(found.first().and_then(|turn| turns::sentence(turn, &session.client_version, now)))
 }
 
 /// Returns their last verdict, or else their last event. The flag is whether the verdict may be among the entries that

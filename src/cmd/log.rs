@@ -26,6 +26,7 @@ use crate::view::journal::Past;
 use crate::view::journal::follow::{Change, Follower};
 use crate::view::sessions::screen;
 use crate::view::sessions::table::Style;
+use crate::view::turns;
 
 /// The flags of `log`.
 #[derive(Debug, Args)]
@@ -45,6 +46,9 @@ pub struct LogArgs {
     /// Show the newest COUNT entries [default: 20; with --since: all]
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub lines: Option<usize>,
+    /// Show measured turns, and the sums of each session
+    #[arg(long, conflicts_with = "follow")]
+    pub turns: bool,
     /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
@@ -89,7 +93,10 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
         Some(word) => EntryFilter::of(&mut reader, word)?,
         None => EntryFilter::All,
     };
-    let wants = |past: &Past| whose.wants(past) && args.reason.is_none_or(|reason| past.says("reason", reason.code()));
+    let wants = |past: &Past| {
+        let is_of_reason = args.reason.is_none_or(|reason| past.says("reason", reason.code()));
+        whose.wants(past) && is_of_reason && (!args.turns || turns::is_turn(past))
+    };
     let since = match args.since {
         Some(ago) => reader.now()?.saturating_sub(millis(ago)),
         None => 0,
@@ -105,6 +112,12 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
     };
     let unread = reader.take_unread();
     let oldest_first: Vec<Past> = newest.into_iter().rev().collect();
+    if args.turns && !args.json && !oldest_first.is_empty() {
+        let mut out = out::stdout();
+        // A closed pipe ends the output, and is no failure.
+        let _ = turns::lines(&oldest_first, &names).iter().try_for_each(|line| writeln!(out, "{line}"));
+        return unread.map_or(Ok(()), |why| Err(why.into()));
+    }
     let is_terminal = io::stdout().is_terminal();
     // Without a terminal nothing is cut off, coloured or not.
     let style = screen::style();

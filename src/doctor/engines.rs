@@ -4,6 +4,7 @@ use super::report::Check;
 use crate::clock;
 use crate::config::Config;
 use crate::engine;
+use crate::local_time;
 use crate::naming::Names;
 use crate::policy::documents::Phase;
 use crate::process::ProcessStatus;
@@ -11,6 +12,7 @@ use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 
 const ENGINES: &str = "engines";
+const TURNS: &str = "turns";
 /// The number of lost sessions that are named.
 const MOST_NAMED: usize = 3;
 
@@ -33,6 +35,24 @@ pub(super) fn waiting(config: &Config) -> Option<usize> {
     let mut reader = FleetReader::open(config);
     let sessions = reader.sessions().ok().filter(|_| reader.away().is_none())?;
     Some(sessions.iter().filter(|(_, s)| s.phase == Phase::Open && engine::waits(s)).count())
+}
+
+/// Returns which sessions have turns that could not be measured, since when, and with which client.
+pub(super) fn measuring(config: &Config) -> Option<Check> {
+    let mut reader = FleetReader::open(config);
+    let sessions = reader.sessions().ok()?;
+    let is_open = |session: &&Session| session.1.phase == Phase::Open;
+    let unmeasured = sessions.iter().filter(is_open).filter_map(|all| Some((all, all.1.unmeasured?)));
+    let ((id, session), since) = unmeasured.clone().min_by_key(|(_, since)| *since)?;
+    let version = if session.client_version.is_empty() { "unknown" } else { &session.client_version };
+    let found = format!(
+        "{} sessions have turns of unknown outcome, {} since {} with client {}; they count as work",
+        unmeasured.count(),
+        Names::of_all(&sessions).name(id),
+        local_time::dated(since),
+        text::line(version)
+    );
+    Some(Check::note(TURNS, found))
 }
 
 fn of(sessions: &[Session]) -> Check {

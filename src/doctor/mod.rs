@@ -56,6 +56,7 @@ pub fn examine(env: &Env, project: &Path, place: &Flags) -> Vec<Check> {
     checks.extend(state::checks(&config));
     checks.extend(store::checks(&config, env));
     checks.push(engines::check(&config));
+    checks.extend(engines::measuring(&config));
     checks.extend(zones::local());
     checks.extend(zones::check());
     checks

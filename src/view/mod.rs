@@ -5,3 +5,4 @@ pub mod forecast;
 pub mod journal;
 pub mod sessions;
 pub mod survey;
+pub mod turns;

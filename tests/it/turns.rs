@@ -235,3 +235,44 @@ fn a_measured_stop_that_is_admitted_takes_two_round_trips() {
     goes_on(&Engine::start(&frosty.var("FROSTY_SCOPE", "other"), &transcript.payload("Done.")).answer());
     assert_eq!(trips.load(Ordering::SeqCst) - before, 2);
 }
+
+#[test]
+fn the_log_shows_turns_and_their_sums() {
+    for place in Place::both() {
+        let transcript = Transcript::of(&place.frosty);
+        transcript.prompt("human");
+        transcript.bash(1, "make", "ok");
+        transcript.ends(2, "All done.");
+        goes_on(&transcript.stop(&place.frosty, "All done.").answer());
+        transcript.prompt("task_notification");
+        transcript.bash(3, "git status", "clean");
+        goes_on(&transcript.stop(&place.frosty, "Not written.").answer());
+        let shown = place.run(&["log", "--turns"]);
+        let lines: Vec<Vec<&str>> = shown.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines.len(), 6, "{shown:?}");
+        assert_eq!(
+            lines[1][3..],
+            ["worked", "human", "claude-opus-5-5", "3s", "1", "2", "20", "50", "1000"],
+            "{shown:?}"
+        );
+        assert_eq!(lines[2][3..], ["unknown", "-", "-", "-", "-", "-", "-", "-", "-"], "{shown:?}");
+        assert_eq!(lines[5][1..], ["2", "1", "0", "0", "1", "20", "50", "1000"], "{shown:?}");
+        let json = place.run(&["log", "--turns", "--json"]).stdout;
+        let first: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+        assert_eq!(
+            (&first["tokens_cached"], &first["turn_ms"], &first["outcome"]),
+            (&json!(1000), &json!(2500), &json!("worked"))
+        );
+        assert_eq!(json.lines().count(), 2);
+        let explained = place.run(&["explain", "s"]).stdout;
+        assert!(
+            explained.contains("counted as unknown: its last message was not found in the transcript (client 2.1.331)"),
+            "{explained}"
+        );
+        let status: Value = serde_json::from_str(&place.run(&["status", "--json"]).stdout).unwrap();
+        let session = &status["sessions"][0];
+        assert!(session["unmeasured_since"].is_i64() && session["client_version"] == "2.1.331", "{status}");
+        let doctor = place.run(&["doctor"]).stdout;
+        assert!(doctor.contains("turns of unknown outcome"), "{doctor}");
+    }
+}

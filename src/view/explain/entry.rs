@@ -22,7 +22,20 @@ const WHOS_PART: usize = 3;
 /// The longest text of an entry that is shown: a note's.
 const LONGEST: usize = 2000;
 /// Fields that are numbers, as a journal's file has them.
-const NUMBERS: [&str; 6] = ["v", "retry_after_ms", "attempts", "strikes", "degraded", "ms"];
+const NUMBERS: [&str; 12] = [
+    "v",
+    "retry_after_ms",
+    "attempts",
+    "strikes",
+    "degraded",
+    "ms",
+    "turn_ms",
+    "tools",
+    "requests",
+    "tokens_in",
+    "tokens_out",
+    "tokens_cached",
+];
 
 const GREEN: &str = "32";
 const YELLOW: &str = "33";

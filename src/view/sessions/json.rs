@@ -81,6 +81,8 @@ struct One<'a> {
     rest: Option<Rests>,
     hold: Option<Held>,
     undecided: Option<Open>,
+    unmeasured_since: Option<Ms>,
+    client_version: String,
 }
 
 /// The last hook call, where it came to no verdict.
@@ -167,6 +169,8 @@ fn one<'a>(report: &Report, row: &'a Row) -> One<'a> {
             why: text::line(&mark.why),
             at: mark.at,
         }),
+        unmeasured_since: session.unmeasured,
+        client_version: text::line(&session.client_version),
     }
 }
 
