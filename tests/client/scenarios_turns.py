@@ -1,10 +1,13 @@
 """Measured turns: the outcome and the tokens of each turn, read from the client's transcript."""
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import home
 from bench import check
-from stub import text, tool
+from stub import error, text, tool
 
 TURNS = 50
 POLICY = {"stop": {"min_interval": "200ms", "burst": None}}
@@ -69,4 +72,72 @@ def turns_under_load(b):
     b.none_burnt(TURNS - 1)
 
 
-SCENARIOS = [turns_under_load]
+def turns(b, script, name, count, policy=POLICY, **start):
+    """The entries of so many turns, of which the last ends in `done`. FROSTY_FIXTURES is a folder for the transcript."""
+    b.start(script, policy, **start)
+    b.open().say("Go.")
+    b.until(lambda: b.journal.refusals("done"), 120, "`done` in the journal")
+    found = [e for e in b.journal.entries() if e.outcome]
+    keep = os.environ.get("FROSTY_FIXTURES")
+    if keep:
+        [file] = (b.home.path / ".claude/projects").glob("*/*.jsonl")
+        shutil.copy(file, Path(keep) / f"{name}.jsonl")
+    for e in found:
+        b.say(f"{e.outcome} {e.turn}: {e.tools} tools, {e.requests} requests, {e.tokens_in} tokens of input")
+    check(len(found) == count, f"{len(found)} measured turns, not {count}")
+    return found
+
+
+def _calls_of_main_line(b):
+    """The calls of the agent itself. A subagent's conversation begins with its own prompt."""
+    return [c for c in b.stub.main() if "SUBTASK" not in str(c.body["messages"][0])]
+
+
+def turn_of_100_tools(b):
+    def script(c):
+        return tool("Bash", tokens=1000, command=f"echo {word(c.n)}", description="x") if c.n <= 100 else text("frosty: done", tokens=1000)
+
+    [e] = turns(b, script, "hundred-tools", 1, allow=["Bash"])
+    check((e.outcome, e.tools, e.requests, e.tokens_in) == ("worked", 100, 101, 101000), f"{dict(e)}")
+
+
+def turn_with_a_compaction(b):
+    def script(c):
+        if c.n > 6:
+            return text("All done.\n\nfrosty: done")
+        return tool("Bash", command=f"echo step {word(c.n)}", tokens=95000 if c.n == 4 else None)
+
+    [e] = turns(b, script, "compaction-in-turn", 1, allow=["Bash"], env={"CLAUDE_CODE_AUTO_COMPACT_WINDOW": "100000"})
+    check(len(b.stub.of("summary")) == 1, f"{len(b.stub.of('summary'))} summaries, not 1")
+    check((e.outcome, e.turn, e.tools, e.requests) == ("worked", "human", 6, len(b.stub.main())), f"{dict(e)}")
+
+
+def turn_with_a_subagent(b):
+    def script(c):
+        if "SUBTASK" in str(c.body["messages"][0]):
+            return text("Subagent's answer.")
+        if not c.tool_result:
+            return tool("Agent", description="look", prompt="SUBTASK look around", subagent_type="general-purpose", run_in_background=False)
+        return text("All done.\n\nfrosty: done")
+
+    [e] = turns(b, script, "subagent-in-turn", 1, allow=["Agent", "Task"])
+    own = len(_calls_of_main_line(b))
+    check(len(b.stub.main()) > own, "no call of a subagent")
+    check((e.outcome, e.tools, e.requests) == ("worked", 1, own), f"{own} calls, {dict(e)}")
+
+
+def turn_after_an_api_error(b):
+    """A failed turn is not measured: its tools and tokens belong to the next turn."""
+    def script(c):
+        if c.n in (1, 3):
+            return tool("Bash", tokens=1000, command=f"echo {word(c.n)}", description="x")
+        if c.n == 4:
+            return error(529, "overloaded_error", "Overloaded", x_should_retry="false")
+        return text("Begun." if c.n == 2 else "All done.\n\nfrosty: done", tokens=1000)
+
+    first, e = turns(b, script, "api-error-in-turn", 2, allow=["Bash"], policy={**POLICY, "api_error": {"base": "1s", "max": "2s"}})
+    check((first.outcome, first.tools, first.tokens_in) == ("worked", 1, 2000), f"{dict(first)}")
+    check((e.outcome, e.tools, e.requests, e.tokens_in) == ("worked", 1, 2, 2000), f"{dict(e)}")
+
+
+SCENARIOS = [turns_under_load, turn_of_100_tools, turn_with_a_compaction, turn_with_a_subagent, turn_after_an_api_error]

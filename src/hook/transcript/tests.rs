@@ -394,3 +394,22 @@ fn a_file_of_50_mb() {
     file.append(&(prompt("more", 1) + &says(4, "two")));
     assert_eq!(file.measure(unknown.place.as_ref(), "two").requests, 1);
 }
+
+/// Transcripts of the client 2.1.332.
+#[test]
+fn turns_of_the_client_with_a_compaction_a_subagent_an_error_and_many_tools() {
+    let measure = |name: &str, message: &str| File::of(&fixture(name)).measure(None, message);
+    let turn = measure("compaction-in-turn", "All done.\n\nfrosty: done");
+    assert_eq!((turn.origin.as_str(), turn.tools, turn.requests, turn.delegated), ("human", 6, 7, false));
+    let turn = measure("subagent-in-turn", "All done.\n\nfrosty: done");
+    assert_eq!((turn.origin.as_str(), turn.tools, turn.requests, turn.delegated), ("human", 1, 2, true));
+    let turn = measure("hundred-tools", "frosty: done");
+    assert_eq!((turn.tools, turn.requests, turn.tokens_in, turn.calls.len()), (100, 101, 101_000, MOST_CALLS + 1));
+    let file = File::of(&fixture("api-error-in-turn"));
+    let from = TranscriptPlace { path: file.path().to_owned(), inode: inode(&file.path), offset: 0 };
+    let first = file.measure(Some(&from), "Begun.");
+    let second = file.measure(first.place.as_ref(), "All done.\n\nfrosty: done");
+    assert_eq!((first.tools, first.requests, first.tokens_in), (1, 2, 2000));
+    assert_eq!((second.tools, second.requests, second.tokens_in), (1, 2, 2000), "with those of the failed turn");
+    assert_eq!(second.origin, "task_notification");
+}
