@@ -3,6 +3,7 @@ mod clocks;
 mod engines;
 mod holds;
 mod more;
+mod signals;
 mod stores;
 
 use std::collections::HashMap;
