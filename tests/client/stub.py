@@ -11,7 +11,8 @@ from procs import PATIENCE
 class Reply:
     """One answer: content blocks, or an error status with headers."""
 
-    def __init__(self, blocks=None, status=200, headers=None, error=None, delay=0.0, tokens=None, after=None):
+    def __init__(self, blocks=None, status=200, headers=None, error=None, delay=0.0, tokens=None, after=None, out=8):
+        self.out = out
         self.blocks = blocks or []
         self.status = status
         self.headers = headers or {}
@@ -26,8 +27,8 @@ class Reply:
 _ids = itertools.count(1)
 
 
-def text(words, delay=0.0, tokens=None, after=None):
-    return Reply([{"type": "text", "text": words}], delay=delay, tokens=tokens, after=after)
+def text(words, delay=0.0, tokens=None, after=None, out=8):
+    return Reply([{"type": "text", "text": words}], delay=delay, tokens=tokens, after=after, out=out)
 
 
 def tool(name, delay=0.0, tokens=None, **given):
@@ -183,7 +184,7 @@ def _handler(stub):
             reply = stub.answer(call)
             if reply.error:
                 return self._send(reply.status, reply.error, reply.headers)
-            message = _message(body.get("model", "stub"), reply.blocks, reply.tokens or _tokens(call.size))
+            message = _message(body.get("model", "stub"), reply.blocks, reply.tokens or _tokens(call.size), reply.out)
             if body.get("stream"):
                 return self._stream(message)
             self._send(200, message)
@@ -218,11 +219,11 @@ def _tokens(size):
     return size // 4
 
 
-def _message(model, blocks, tokens):
+def _message(model, blocks, tokens, out):
     stop = "tool_use" if any(b["type"] == "tool_use" for b in blocks) else "end_turn"
     return {"id": f"msg_{next(_ids):024d}", "type": "message", "role": "assistant", "model": model,
             "content": blocks, "stop_reason": stop, "stop_sequence": None,
-            "usage": {"input_tokens": tokens, "output_tokens": 8}}
+            "usage": {"input_tokens": tokens, "output_tokens": out}}
 
 
 def _events(message):
