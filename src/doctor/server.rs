@@ -12,6 +12,7 @@ use crate::config::{Config, Server};
 use crate::policy::limits::{Ms, millis};
 use crate::store::server::commit::{COMMIT, COMMIT_SHA};
 use crate::store::server::connection::{Link, error_text, refused};
+use crate::store::server::keys::Keys;
 use crate::store::server::load;
 use crate::store::{self, StoreError};
 
@@ -58,6 +59,8 @@ pub(super) struct ServerFacts {
     pub(super) refuses: Option<StoreError>,
     /// How other machines reach the server, and whether they need a password.
     pub(super) door: network::Door,
+    /// Whether the server has data of the format before documents, which nothing reads any more.
+    pub(super) has_old_data: bool,
 }
 
 /// The state of the scripts on the server.
@@ -115,9 +118,12 @@ fn learn(link: &mut Link<'_>, server: &Server, config: &Config, told: &mut Serve
         get.arg("GET").arg(*name);
         get
     };
-    let asked: Vec<Cmd> = std::iter::once(cmd("INFO")).chain(SETTINGS.iter().map(setting)).collect();
+    let mut exists = cmd("EXISTS");
+    exists.arg(Keys::of(&config.fleet).before_documents());
+    let asked: Vec<Cmd> = [cmd("INFO"), exists].into_iter().chain(SETTINGS.iter().map(setting)).collect();
     let mut answers = each(link, &asked)?.into_iter();
     told.info = answers.next().and_then(|info| String::from_redis_value(info).ok()).map(|text| fields(&text));
+    told.has_old_data = matches!(answers.next(), Some(Value::Int(1)));
     for answer in answers.filter(|answer| !matches!(answer, Value::ServerError(_))) {
         let settings = told.settings.get_or_insert_default();
         // An unknown setting has an empty answer.

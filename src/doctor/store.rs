@@ -9,6 +9,7 @@ use crate::config::{Config, Server};
 use crate::duration;
 use crate::env::Env;
 use crate::policy::limits::Ms;
+use crate::store::server::keys::Keys;
 use crate::store::{self, StoreError};
 use crate::text;
 
@@ -66,6 +67,7 @@ fn of_server(told: &ServerFacts, server: &Server, config: &Config, env: &Env) ->
     checks.extend(told.cut.is_none().then(|| script(told)));
     checks.extend(clock(told));
     checks.extend(told.cut.is_none().then(|| connections(told, engines::waiting(config))));
+    checks.extend(old_data(told, config));
     checks.extend(memory(told, server));
     checks.extend(persistence(told));
     checks.push(network::open(told, server));
@@ -122,6 +124,15 @@ fn reached(told: &ServerFacts, tls: bool, config: &Config) -> Check {
         return Check::warn(STORE, found, format!("redis-cli -u {at} --latency"));
     }
     Check::ok(STORE, found)
+}
+
+/// Reports data of the format before documents. Its scopes and sessions expire by themselves.
+fn old_data(told: &ServerFacts, config: &Config) -> Option<Check> {
+    let (at, fleet) = (&told.at, &config.fleet);
+    let found =
+        format!("data of an earlier format of fleet {fleet}, which nothing reads: a hold in it is not in force");
+    let cure = format!("redis-cli -u {at} DEL {}", text::word(&Keys::of(fleet).before_documents()));
+    told.has_old_data.then(|| Check::warn(STORE, found, cure))
 }
 
 fn version(text: &str) -> Option<(u32, u32)> {

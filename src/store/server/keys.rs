@@ -91,6 +91,11 @@ impl<'a> Keys<'a> {
         self.key(["shipped:", journal, ""])
     }
 
+    /// Returns the key of the fleet's hash in the format before documents.
+    pub(crate) fn before_documents(self) -> String {
+        self.key(["fleet", "", ""])
+    }
+
     /// Returns a key that is never created, on which a user's rights are tried.
     pub(crate) fn never_made(self) -> String {
         self.key(["doctor", "", ""])

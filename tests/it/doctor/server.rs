@@ -141,6 +141,24 @@ fn real_servers() {
 }
 
 #[test]
+fn data_of_an_earlier_format() {
+    let server = Server::start();
+    let mut admin = server.connection();
+    let frosty = on(&server.url());
+    frosty.hook(&crate::support::stop("session"));
+    let keys = |admin: &mut Connection| cmd("KEYS").arg("frosty:*").query::<Vec<String>>(admin).unwrap().len();
+    let before = keys(&mut admin);
+    cmd("HSET").arg("frosty:{default}:fleet").arg("hold_by").arg("ann").exec(&mut admin).unwrap();
+    let report = doctor(&frosty);
+    report.shows("warn", "store", &["data of an earlier format of fleet default"]);
+    let line = report.lines.iter().find(|line| line.contains("earlier format")).unwrap();
+    let pasted = std::process::Command::new("bash").args(["-c", line.split("-> ").nth(1).unwrap()]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&pasted.stdout), "1\n", "{pasted:?}");
+    assert_eq!(keys(&mut admin), before);
+    assert!(!doctor(&frosty).lines.iter().any(|line| line.contains("earlier format")));
+}
+
+#[test]
 fn a_server_that_is_far_away() {
     let server = Server::start();
     let report = |away| doctor(&on(&distant_proxy(&server, Duration::from_millis(away)).0));
