@@ -249,7 +249,8 @@ fn change_rest(
         Event::Stop { rest: None } => {
             // Nothing is left that would wake the session.
             end_unrequested(session);
-            if session.rest.is_none()
+            // A rest that is over stays in place until the next admission.
+            if session.rest.as_ref().is_none_or(|rest| !rest.lasts(now))
                 && let Some(rest) = idle.and_then(|idle| idle::rest(session, idle, turn.0, turn.1, now))
             {
                 session.rest = Some(rest);

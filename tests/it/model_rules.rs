@@ -403,6 +403,7 @@ fn a_directive_comes_before_parked_and_parked_before_idle() {
     // It is the sixth idle turn in a row.
     assert_eq!(stop(5 * S, Some(resting(RestKind::Rest, 60_000))), ("rest", 3600), "at least the idle rest");
     assert_eq!(stop(6 * S, Some(resting(RestKind::Done, 60_000))), ("done", 60));
+    assert_eq!(stop(70 * S, None).0, "idle", "the agent's own rest is over, though no admission followed it");
 }
 
 #[test]

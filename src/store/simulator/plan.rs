@@ -66,7 +66,8 @@ fn quotas(chance: &mut Chance) -> Vec<Quota> {
 }
 
 fn policy(chance: &mut Chance) -> Policy {
-    let mut policy = Policy { hold_after_strikes: 0, ..Policy::default() };
+    // The quiet minute is longer than a history.
+    let mut policy = Policy { hold_after_strikes: 0, quiet: Duration::ZERO, ..Policy::default() };
     policy.stop.min_interval = secs(chance.one_of(&[0, 1, 3, 8]));
     policy.stop.burst = match chance.below(3) {
         0 => None,
