@@ -29,6 +29,8 @@ pub struct Env {
     pub mode: Option<String>,
     /// `FROSTY_ON`: `1` or `print` arms the session, `0` disarms it.
     pub on: Option<String>,
+    /// `FROSTY_GATE`: the run of `frosty gate` that this process is part of.
+    pub gate: Option<String>,
     /// `FROSTY_DISABLE`: anything but `0` switches Frosty off before any I/O.
     pub disable: Option<String>,
     /// `HOME`.
@@ -60,7 +62,7 @@ pub struct Env {
 
 /// The variables that decide which limits, which store and which scope apply. A project's settings may not set
 /// them.
-pub const GUARDED: [&str; 15] = [
+pub const GUARDED: [&str; 16] = [
     "FROSTY_CONFIG",
     "FROSTY_STORE",
     "FROSTY_STORE_PASSWORD_FILE",
@@ -70,6 +72,7 @@ pub const GUARDED: [&str; 15] = [
     "FROSTY_STREAM",
     "FROSTY_MODE",
     "FROSTY_ON",
+    "FROSTY_GATE",
     "FROSTY_DISABLE",
     "XDG_STATE_HOME",
     "CLAUDE_CONFIG_DIR",
@@ -79,7 +82,7 @@ pub const GUARDED: [&str; 15] = [
 ];
 
 /// The variables of Frosty's own that [`Env`] reads.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "FROSTY_CONFIG",
     "FROSTY_STORE",
     "FROSTY_STORE_PASSWORD_FILE",
@@ -90,6 +93,7 @@ const OWN: [&str; 11] = [
     "FROSTY_STREAM",
     "FROSTY_MODE",
     "FROSTY_ON",
+    "FROSTY_GATE",
     "FROSTY_DISABLE",
 ];
 
@@ -180,6 +184,7 @@ impl Env {
             stream: text("FROSTY_STREAM"),
             mode: text("FROSTY_MODE"),
             on: text("FROSTY_ON"),
+            gate: text("FROSTY_GATE"),
             disable: text("FROSTY_DISABLE"),
             claude_session_id: text("CLAUDE_CODE_SESSION_ID"),
             claude_attended: text("CLAUDE_CODE_SESSION_ATTENDED"),
@@ -218,6 +223,7 @@ impl Env {
             "FROSTY_STREAM" => text(&self.stream),
             "FROSTY_MODE" => text(&self.mode),
             "FROSTY_ON" => text(&self.on),
+            "FROSTY_GATE" => text(&self.gate),
             "FROSTY_DISABLE" => text(&self.disable),
             "XDG_STATE_HOME" => path(&self.xdg_state_home),
             "CLAUDE_CONFIG_DIR" => path(&self.claude_config_dir),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use frosty::cmd::{
-    Cli, Command, Failure, announce, check, completions, config, doctor, explain, hold, install, log, man, out,
+    Cli, Command, Failure, announce, check, completions, config, doctor, explain, gate, hold, install, log, man, out,
     overview, release, status, statusline, switch, uninstall, wake,
 };
 use frosty::exit::Exit;
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         return written(Exit::Done).into();
     };
     let done = match command {
+        Command::Gate(args) => return gate::run(args).into(),
         Command::Hook(args) => hook::run(&args.flags(), Program::Tool).leave(),
         Command::Install(args) => install::run(&args).map_err(Failure::from),
         Command::Uninstall(args) => uninstall::run(&args).map_err(Failure::from),

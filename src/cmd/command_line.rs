@@ -12,6 +12,7 @@ use crate::cmd::completions::CompletionsArgs;
 use crate::cmd::config::ConfigArgs;
 use crate::cmd::doctor::DoctorArgs;
 use crate::cmd::explain::ExplainArgs;
+use crate::cmd::gate::GateArgs;
 use crate::cmd::hold::HoldArgs;
 use crate::cmd::install::InstallArgs;
 use crate::cmd::log::LogArgs;
@@ -52,6 +53,7 @@ Act:
   wake         End a session's rest; it resumes as its limits allow
   on           Arm a session or a project: Frosty continues it
   off          Disarm a session or a project: Frosty leaves it alone
+  gate         Run a command once it is admitted, for loops and cron
 
 Look:
   status       Show the sessions, their states, and when each resumes
@@ -79,7 +81,8 @@ Examples:
   frosty status    Show the sessions of the fleet
 
 Exit codes: 0 done, 1 failed, 64 wrong command line or unknown name.
-`frosty hook` answers the client: 0 stop, 2 continue.";
+`frosty hook` answers the client: 0 stop, 2 continue.
+`frosty gate` exits as its command, or 75 not now, 3 the agent is done.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -99,6 +102,9 @@ pub enum Command {
     /// Disarm a session or a project: Frosty leaves it alone
     #[command(after_help = examples::OFF)]
     Off(TargetArgs),
+    /// Run a command once it is admitted, for loops and cron
+    #[command(after_help = examples::GATE)]
+    Gate(GateArgs),
     /// Show the sessions, their states, and when each resumes
     #[command(after_help = examples::STATUS)]
     Status(StatusArgs),

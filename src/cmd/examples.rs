@@ -40,6 +40,14 @@ Examples:
   frosty explain nova-3   Explain the last verdict of one session"
 );
 
+pub(super) const GATE: &str = "\
+Examples:
+  frosty gate --wait -- claude -p 'Continue'    Run an agent once it may run
+  frosty gate --name nightly -- ./nightly.sh    Run it now, or exit with 75
+
+Exit codes: the command's own, else 75 not now, 3 the agent is done,
+64 wrong command line, 78 wrong configuration.";
+
 pub(super) const HOLD: &str = with_session!(
     "\
 Examples:
@@ -61,7 +69,7 @@ pub(super) const LOG: &str = with_session!(
     "\
 Examples:
   frosty log -f                                Follow the journal
-  frosty log --since 8h --turns                Show what the turns of a night cost"
+  frosty log --since 8h --turns                Show the turns of a night"
 );
 
 pub(super) const MAN: &str = "\

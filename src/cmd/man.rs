@@ -92,7 +92,7 @@ fn write(dir: &Path) -> io::Result<()> {
 /// Renders a page: what the definition contains, and then what all pages share.
 fn render(command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
     let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let is_hook = command.get_name() == "hook";
+    let name = command.get_name().to_owned();
     let has_subcommands = command.has_subcommands();
     let man = Man::new(command).section("1");
     man.render_title(page)?;
@@ -108,7 +108,7 @@ fn render(command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
     page.extend(section("EXAMPLES", examples).into_bytes());
     page.extend(list("FILES", &FILES).into_bytes());
     page.extend(list("ENVIRONMENT", &ENVIRONMENT).into_bytes());
-    page.extend(list("\"EXIT STATUS\"", if is_hook { &EXIT_OF_HOOK } else { &EXIT }).into_bytes());
+    page.extend(list("\"EXIT STATUS\"", exit_codes(&name)).into_bytes());
     Ok(())
 }
 
@@ -119,7 +119,7 @@ const FILES: [(&str, &str); 4] = [
     ("~/.local/state/frosty/", "The embedded store, the journal, the switches, and the backups of changed settings."),
 ];
 
-const ENVIRONMENT: [(&str, &str); 14] = [
+const ENVIRONMENT: [(&str, &str); 15] = [
     ("FROSTY_CONFIG", "One more configuration file."),
     ("FROSTY_STORE", "The store: auto, embedded, or redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]."),
     ("FROSTY_STORE_PASSWORD_FILE", "A file with the store's password."),
@@ -130,6 +130,7 @@ const ENVIRONMENT: [(&str, &str); 14] = [
     ("FROSTY_STREAM", "The journal's stream on a server."),
     ("FROSTY_MODE", "enforce, or shadow to decide and journal without an effect."),
     ("FROSTY_ON", "1 arms the session, and 0 disarms it."),
+    ("FROSTY_GATE", "The run of frosty gate that a hook belongs to. Only frosty gate sets it."),
     ("FROSTY_DISABLE", "1 switches every hook off."),
     ("XDG_STATE_HOME", "The parent of the state directory, instead of ~/.local/state."),
     ("CLAUDE_CONFIG_DIR", "The directory of your settings, instead of ~/.claude."),
@@ -142,10 +143,26 @@ const EXIT: [(&str, &str); 3] = [
     ("64", "The command line is wrong, or a name in it matches nothing or several things."),
 ];
 
+const EXIT_OF_GATE: [(&str, &str); 5] = [
+    ("the command's own", "The command ran. It is 128 + n if signal n ended the command."),
+    ("3", "The agent reported that it is done, so the command did not run."),
+    ("64", "The command line is wrong, or no such program exists."),
+    ("75", "The command is not admitted now."),
+    ("78", "The configuration is wrong."),
+];
+
 const EXIT_OF_HOOK: [(&str, &str); 2] = [
     ("0", "The agent stops, or Frosty does not decide. This is also the code of every error."),
     ("2", "The agent continues, or its compaction is refused."),
 ];
+
+fn exit_codes(command: &str) -> &'static [(&'static str, &'static str)] {
+    match command {
+        "hook" => &EXIT_OF_HOOK,
+        "gate" => &EXIT_OF_GATE,
+        _ => &EXIT,
+    }
+}
 
 /// Formats a section of lines that stay as they are.
 fn section(title: &str, lines: &str) -> String {

@@ -23,6 +23,7 @@ pub mod doctor;
 mod entry_filter;
 mod examples;
 pub mod explain;
+pub mod gate;
 pub mod hold;
 mod hook_args;
 pub mod install;

@@ -139,6 +139,10 @@ fn woken(name: &str, session: &SessionState, waits: bool) -> (String, String) {
             "has ended: the wake-up is kept for when it is resumed",
             "more have ended: the wake-ups are kept for when they are resumed",
         ),
+        _ if session.gate && !waits => (
+            "has no gate that waits: the wake-up is kept for its next run",
+            "more have no gate that waits: the wake-ups are kept for their next runs",
+        ),
         Phase::Open if waits => match Reason::from_code(&session.last_reason) {
             Some(rest) if rest.is_rest() => return (format!("woke {name}"), "more were woken".to_owned()),
             Some(reason) if !reason.is_admission() => {

@@ -33,8 +33,8 @@ use crate::text;
 /// The outcome of an engine's run.
 pub(super) enum Ended {
     Admitted(Box<Admitted>),
-    /// The engine ended without an admission.
-    Over,
+    /// The engine ended without an admission, after this decision if a store decided.
+    Over(Option<Box<Decision>>),
     /// The wait continues under other terms.
     Changed(Box<Terms>),
 }
@@ -49,9 +49,9 @@ pub(super) struct Admitted {
 }
 
 /// The state of the process when it began.
-pub(super) struct Start {
+pub(super) struct Start<'s> {
     pub(super) client: Client,
-    pub(super) signals: Signals,
+    pub(super) signals: &'s Signals,
     pub(super) since: Instant,
 }
 
@@ -100,11 +100,13 @@ pub(super) struct Engine<'a, 's> {
     pub(super) env: &'a Env,
     pub(super) known: &'a Known,
     pub(super) caller: Caller<'a>,
-    pub(super) start: &'a Start,
+    pub(super) start: &'a Start<'a>,
     pub(super) standing: &'a mut EngineTerms<'s>,
     pub(super) seen: &'a mut Seen,
     /// The event after which it waits.
     pub(super) begin: Step,
+    /// Whether it waits for a gate, which reports its own end.
+    pub(super) is_gate: bool,
 }
 
 /// The resources that an engine keeps open, and its last findings.
@@ -139,6 +141,7 @@ impl<'a> Engine<'a, '_> {
                     Ok(Input::Checked(self.check_and_measure(&mut held, wait)))
                 }
                 Action::Verify => Ok(Input::Checked(self.verify(&mut held))),
+                Action::Send(Request::Expired { .. }) if self.is_gate => return self.ended(held, End::Over),
                 Action::Send(request) => self.send(&mut held, request).map(Box::new).map(Input::Answered),
                 Action::Look(source) => self.look(&mut held, source),
                 Action::Listen(most) => Ok(self.listen(&mut held, most)),
@@ -341,9 +344,9 @@ impl<'a> Engine<'a, '_> {
             (End::Expired, ..) => {
                 let word = told::expired(&self.config.fleet, &self.begin);
                 detached::tell(self.config, self.caller, &word, detached::WAITED);
-                Ended::Over
+                Ended::Over(None)
             }
-            _ => Ended::Over,
+            (_, verdict, _) => Ended::Over(verdict.map(|verdict| Box::new(verdict.decision))),
         }
     }
 }

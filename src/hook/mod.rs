@@ -18,6 +18,7 @@ pub mod flags;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub(crate) mod gate;
 mod local;
 pub mod look;
 mod pace;
@@ -29,6 +30,7 @@ pub mod prompt;
 pub mod reply;
 pub(crate) mod reset;
 mod resume;
+pub(crate) mod run;
 pub(crate) mod signals;
 mod start;
 mod streams;
@@ -135,7 +137,7 @@ fn run_waiting(env: &Env, flags: &Flags, program: Program) -> Code {
     let turn_end = turn_end(&payload, &call.step.event);
     // A payload may be large and a wait long, so the payload is freed first.
     drop(bytes);
-    wait_out(env, known, caller, (call, turn_end), engine::Start { client, signals, since })
+    wait_out(env, known, caller, (call, turn_end), &engine::Start { client, signals: &signals, since })
 }
 
 /// Returns the data about the turn that a Stop event ended, where the client writes a transcript.
@@ -269,6 +271,9 @@ fn prepare(
     known: &mut Known,
 ) -> Result<Option<Call>, (Reason, Problem)> {
     let bad_config = |e: ConfigError| (Reason::BadConfig, Problem::from(&e));
+    if let Some(run) = run::of(env) {
+        return run::call(env, flags, run, payload, project, known);
+    }
     let session = encoded(&payload.session_id, "the payload", "session_id").map_err(bad_config)?;
     known.session.clone_from(&session);
     known.asked_to_go_on = payload.hook_event_name == "Stop" && !payload.is_subagents();
@@ -383,7 +388,7 @@ fn wait_out(
     mut known: Known,
     caller: Caller<'_>,
     (call, turn_end): (Call, Option<engine::TurnEnd>),
-    start: engine::Start,
+    start: &engine::Start<'_>,
 ) -> Code {
     let Call { mut config, mut step, mut prompt, wait, unattended } = call;
     let rest = match &step.event {
@@ -408,13 +413,14 @@ fn wait_out(
             env,
             known: &known,
             caller,
-            start: &start,
+            start,
             standing: &mut standing,
             seen: &mut seen,
             begin: step.clone(),
+            is_gate: false,
         };
         match engine.run(&mut wait) {
-            engine::Ended::Over => return Code::ZERO,
+            engine::Ended::Over(_) => return Code::ZERO,
             engine::Ended::Admitted(admitted) => {
                 prompt.rest = match &step.event {
                     Event::Resume { .. } => step.detail.clone(),

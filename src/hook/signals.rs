@@ -76,6 +76,8 @@ fn mask(fill: impl FnOnce(*mut libc::sigset_t)) {
 }
 
 static TERMINATED: AtomicBool = AtomicBool::new(false);
+/// The last signal to end; zero for none.
+static LAST: AtomicI32 = AtomicI32::new(0);
 static SUSPENDED: AtomicBool = AtomicBool::new(false);
 static ON_TERMINAL: AtomicBool = AtomicBool::new(false);
 /// The pipe that the handler writes to, so that a wait that is about to begin ends too.
@@ -104,6 +106,22 @@ impl Signals {
     pub(crate) fn of_terminal() -> io::Result<Self> {
         ON_TERMINAL.store(true, Ordering::SeqCst);
         Self::of(&[libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTSTP, libc::SIGWINCH])
+    }
+
+    /// Installs the handlers of `frosty gate`: for its end, and for the end of its command. A SIGHUP that was ignored
+    /// when the process began (`nohup`) stays ignored.
+    pub(crate) fn of_gate() -> io::Result<Self> {
+        ON_TERMINAL.store(true, Ordering::SeqCst);
+        let signals = Self::of(&[libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGCHLD])?;
+        if !is_ignored(libc::SIGHUP) {
+            catch(libc::SIGHUP);
+        }
+        Ok(signals)
+    }
+
+    /// Returns the last signal to end that arrived since the last call.
+    pub(crate) fn take_last(&self) -> Option<libc::c_int> {
+        Some(LAST.swap(0, Ordering::SeqCst)).filter(|signal| *signal != 0)
     }
 
     fn of(signals: &[libc::c_int]) -> io::Result<Self> {
@@ -177,14 +195,29 @@ fn catch(signal: libc::c_int) {
 #[allow(unsafe_code, reason = "write is all that a handler may do")]
 extern "C" fn on_signal(signal: libc::c_int) {
     match signal {
-        libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => TERMINATED.store(true, Ordering::SeqCst),
+        libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => end_by(signal),
         // For an engine this means that its parent died, which it then verifies.
-        libc::SIGHUP if ON_TERMINAL.load(Ordering::SeqCst) => TERMINATED.store(true, Ordering::SeqCst),
+        libc::SIGHUP if ON_TERMINAL.load(Ordering::SeqCst) => end_by(signal),
         libc::SIGTSTP => SUSPENDED.store(true, Ordering::SeqCst),
         _ => {}
     }
     // SAFETY: the pipe stays open until the process ends. A full pipe already wakes its reader.
     unsafe { libc::write(BELL.load(Ordering::SeqCst), [1u8].as_ptr().cast(), 1) };
+}
+
+fn end_by(signal: libc::c_int) {
+    TERMINATED.store(true, Ordering::SeqCst);
+    LAST.store(signal, Ordering::SeqCst);
+}
+
+/// Returns whether a signal is ignored.
+#[allow(unsafe_code, reason = "the standard library cannot read the meaning of a signal")]
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: a zeroed sigaction is a valid one, and the call only writes to it.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub(super) struct EngineTerms<'a> {
     flags: &'a Flags,
     session: &'a str,
     project: Option<&'a Path>,
+    /// Whether the terms are a gate's, which no switch and no registration concerns.
+    is_gate: bool,
     terms: Vec<(PathBuf, Mark)>,
     settings: Vec<(PathBuf, Mark)>,
     /// Whether the settings files contained a waiting engine when this one began. An engine that a plugin or a
@@ -82,6 +84,7 @@ impl<'a> EngineTerms<'a> {
             flags,
             session,
             project,
+            is_gate: false,
             terms: Vec::new(),
             settings: Vec::new(),
             registered: false,
@@ -92,6 +95,11 @@ impl<'a> EngineTerms<'a> {
         standing.settings = marked(standing.settings_files());
         standing.registered = standing.is_registered() == Some(true);
         standing
+    }
+
+    /// Creates the checker of a gate.
+    pub(super) fn of_gate(env: &'a Env, flags: &'a Flags, session: &'a str, project: Option<&'a Path>) -> Self {
+        Self { is_gate: true, registered: false, settings: Vec::new(), ..Self::new(env, flags, session, project) }
     }
 
     /// Returns whether any of the files changed since the last look.
@@ -169,6 +177,11 @@ impl<'a> EngineTerms<'a> {
     /// Returns the present terms, or `None` for a session that is no longer armed.
     fn read(&self) -> Result<Option<Terms>, (Reason, Problem)> {
         let bad_config = |e: crate::config::ConfigError| (Reason::BadConfig, Problem::from(&e));
+        if self.is_gate {
+            let config = Config::load(self.env, self.project, self.flags).map_err(bad_config)?;
+            let scope = config.scope.clone().unwrap_or_else(|| self.session.to_owned());
+            return Ok((!config.shadow).then_some(Terms { config, scope }));
+        }
         let told = arm::told(self.env, Some(self.session), self.project).map_err(bad_config)?;
         if told.or(by_flag(self.flags)) == Some(false) {
             return Ok(None);

@@ -70,9 +70,11 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         state.fleet.rebase(now);
     }
     let by_person = state.session.by_person;
-    let idle = policy.idle.as_ref();
-    let worth =
-        if is_beside { None } else { effects::on_session(&mut state.session, ask, relation, fence_status, idle, now) };
+    let worth = if is_beside {
+        None
+    } else {
+        effects::on_session(&mut state.session, ask, relation, fence_status, policy, now)
+    };
     let mut turned = Turned::default();
     let mut ended = None;
     if ask.event.is_fleets() {
@@ -248,7 +250,7 @@ fn recorded(state: &State, event: &Event, now: Ms) -> Decision {
         decided.held = Some(Held { by: asked.by.clone(), reason: asked.reason.clone(), fleet: asked.fleet });
         decided.retry_after = asked.lasting;
     }
-    if let Event::StopFailure(failure) = event {
+    if let Some(failure) = event.failure() {
         let in_force = scope.hold.as_ref().filter(|h| h.holds(now));
         decided.held = in_force.map(|h| Held { by: h.by.clone(), reason: h.reason.clone(), fleet: false });
         let hold = scope.hold.as_ref().and_then(|h| h.until);
@@ -535,6 +537,7 @@ fn rest_reason(kind: RestKind) -> Reason {
         RestKind::WaitFor => Reason::WaitFor,
         RestKind::Parked => Reason::Parked,
         RestKind::Idle => Reason::Idle,
+        RestKind::Failed => Reason::Failed,
     }
 }
 

@@ -343,11 +343,14 @@ pub enum RestKind {
     Parked,
     /// Until a time, because the agent's last turns did nothing.
     Idle,
+    /// Until a time, because the command of `frosty gate` failed.
+    Failed,
 }
 
 impl RestKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Rest, Self::Done, Self::Blocked, Self::WaitFor, Self::Parked, Self::Idle];
+    pub const ALL: [Self; 7] =
+        [Self::Rest, Self::Done, Self::Blocked, Self::WaitFor, Self::Parked, Self::Idle, Self::Failed];
 
     /// Returns the kind with this code, if there is one.
     #[must_use]
@@ -365,13 +368,14 @@ impl RestKind {
             Self::WaitFor => "wait_for",
             Self::Parked => "parked",
             Self::Idle => "idle",
+            Self::Failed => "failed",
         }
     }
 
     /// Returns whether the agent requested the rest itself. Only such a rest outlasts a turn that the client began.
     #[must_use]
     pub fn is_agents(self) -> bool {
-        !matches!(self, Self::Parked | Self::Idle)
+        !matches!(self, Self::Parked | Self::Idle | Self::Failed)
     }
 }
 
@@ -553,6 +557,12 @@ pub struct SessionState {
     /// The version of the client that wrote the transcript last.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub client_version: String,
+    /// Whether the session is a gate's: `frosty gate` requests its runs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gate: bool,
+    /// The runs of the gate in a row that failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failures: u32,
     /// When the last turn that a person began ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_person: Option<Ms>,

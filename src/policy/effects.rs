@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use crate::policy::documents::{Begun, FleetState, Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
-use crate::policy::limits::{Backoff, Idle, MOST_STRIKES, Ms, millis};
-use crate::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, Reset, RestRequest, Step};
+use crate::policy::limits::{Backoff, Idle, MOST_STRIKES, Ms, Policy, millis};
+use crate::policy::request::{
+    Claim, Event, Failure, FailureClass, HoldRequest, Reset, RestRequest, RunOutcome, RunPart, Step,
+};
 use crate::policy::signal;
 use crate::policy::turn::Worth;
 use crate::policy::verdict::Held;
@@ -42,7 +44,9 @@ pub(crate) enum FenceStatus {
 /// Compares the fence or the id of an event with the session's.
 pub(crate) fn fence_status(session: &mut SessionState, ask: &Step, now: Ms) -> FenceStatus {
     match ask.event {
-        Event::Ask { fence, .. } | Event::Expired { fence } if stored(session).is_some_and(|newer| newer > fence) => {
+        Event::Ask { fence, .. } | Event::Expired { fence } | Event::Run { fence, .. }
+            if stored(session).is_some_and(|newer| newer > fence) =>
+        {
             FenceStatus::Superseded
         }
         Event::Ask { fence, .. } => {
@@ -110,9 +114,10 @@ pub(crate) fn on_session(
     ask: &Step,
     relation: Relation,
     fence: FenceStatus,
-    idle: Option<&Idle>,
+    policy: &Policy,
     now: Ms,
 ) -> Option<Worth> {
+    let (idle, api_error) = (policy.idle.as_ref(), &policy.api_error);
     match &ask.event {
         Event::Wake { note, spread, signal } => wake(session, note, *spread, signal.as_deref()),
         Event::Expired { .. } => session.phase = Phase::Expired,
@@ -137,11 +142,13 @@ pub(crate) fn on_session(
     if ask.event.raises_fence() && fence != FenceStatus::Repeated {
         raise_fence(session, ask, now);
     }
-    if matches!(ask.event, Event::Resume { .. }) && fence != FenceStatus::Repeated {
+    if matches!(ask.event, Event::Resume { rest: Some(_), .. }) && fence != FenceStatus::Repeated {
         // Earlier wake-ups are part of the rest that the event requests, so that a person keeps the time to cancel.
         session.woken = false;
     }
-    let is_stop = matches!(ask.event, Event::Stop { .. }) && fence != FenceStatus::Repeated;
+    note_run(session, &ask.event, api_error, now);
+    let is_stop = matches!(ask.event, Event::Stop { .. } | Event::Run { part: RunPart::Turn { .. }, .. })
+        && fence != FenceStatus::Repeated;
     let worth = if is_stop { end_turn(session, ask, by_person, now) } else { None };
     change_rest(session, ask, fence, idle, (worth, by_person), now);
     if let Event::SessionStart { label } = &ask.event
@@ -151,11 +158,7 @@ pub(crate) fn on_session(
     }
     if !matches!(ask.event, Event::Ask { .. }) {
         session.needs_you = matches!(ask.event, Event::NeedsYou);
-        session.phase = match ask.event {
-            Event::SessionEnd => Phase::Ended,
-            Event::Sleep => Phase::Asleep,
-            _ => Phase::Open,
-        };
+        session.phase = phase_after(&ask.event);
     }
     if !ask.name.is_empty() {
         session.name.clone_from(&ask.name);
@@ -243,10 +246,12 @@ fn change_rest(
     }
     match &ask.event {
         Event::Stop { .. } | Event::Resume { .. } if fence_status == FenceStatus::Repeated => {}
-        Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => {
+        Event::Stop { rest: Some(rest) }
+        | Event::Resume { rest: Some(rest), .. }
+        | Event::Run { part: RunPart::Turn { rest: Some(rest) }, .. } => {
             book(session, rest, idle::least(session, idle, turn.0), now);
         }
-        Event::Stop { rest: None } => {
+        Event::Stop { rest: None } | Event::Run { part: RunPart::Turn { rest: None }, .. } => {
             // Nothing is left that would wake the session.
             end_unrequested(session);
             // A rest that is over stays in place until the next admission.
@@ -267,6 +272,47 @@ fn change_rest(
     }
 }
 
+/// Returns the phase of a session after an event of its client.
+fn phase_after(event: &Event) -> Phase {
+    match event {
+        Event::SessionEnd => Phase::Ended,
+        Event::Sleep => Phase::Asleep,
+        _ => Phase::Open,
+    }
+}
+
+/// Notes the steps of a gate and of its runs.
+fn note_run(session: &mut SessionState, event: &Event, api_error: &Backoff, now: Ms) {
+    match event {
+        Event::Resume { rest: None, .. } => session.gate = true,
+        Event::Run { part, .. } => {
+            session.gate = true;
+            if let RunPart::End(outcome) = part {
+                run_over(session, *outcome, api_error, now);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Ends the gate of a session. A run that failed makes it rest, longer from failure to failure.
+fn run_over(session: &mut SessionState, outcome: RunOutcome, backoff: &Backoff, now: Ms) {
+    session.pid = None;
+    match outcome {
+        RunOutcome::NotRun => {}
+        RunOutcome::Succeeded => session.failures = 0,
+        RunOutcome::Failed => {
+            session.failures = session.failures.saturating_add(1).min(MOST_STRIKES);
+            let until = now.saturating_add(backoff.length(session.failures));
+            let lasts_longer = |rest: &Rest| rest.until.is_none_or(|end| end >= until);
+            if !session.rest.as_ref().is_some_and(lasts_longer) {
+                session.rest =
+                    Some(Rest { kind: RestKind::Failed, since: now, until: Some(until), topic: String::new(), id: 0 });
+            }
+        }
+    }
+}
+
 /// Registers the session that starts.
 fn register(session: &mut SessionState, ask: &Step, label: &str) {
     // The session was opened again after its end: nothing runs, and nothing was refused.
@@ -282,7 +328,7 @@ fn register(session: &mut SessionState, ask: &Step, label: &str) {
 
 /// Notes the client process that the session belongs to from now on.
 fn own(session: &mut SessionState, ask: &Step, moves: bool) {
-    if ask.event.ends() {
+    if ask.event.ends() || matches!(ask.event, Event::Run { part: RunPart::End(_), .. }) {
         session.client = None;
         return;
     }
@@ -366,7 +412,7 @@ pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Even
             }
             return lift(&mut scope.hold, &mut scope.released, false, now);
         }
-        Event::Stop { .. } => {
+        Event::Stop { .. } | Event::Run { part: RunPart::Turn { .. }, .. } => {
             scope.api_strikes = 0;
             scope.api_row = 0;
             scope.api_holds = 0;
@@ -375,8 +421,10 @@ pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Even
                 scope.released = Some(now);
             }
         }
-        Event::StopFailure(failure) => fail(scope, api_error, failure, by_person, now),
-        Event::ClientPrompt { of_admission: true } => {
+        Event::StopFailure(failure) | Event::Run { part: RunPart::Failure(failure), .. } => {
+            fail(scope, api_error, failure, by_person, now);
+        }
+        Event::ClientPrompt { of_admission: true } | Event::Run { part: RunPart::Prompt, .. } => {
             scope.stop.admitted_at = scope.stop.admitted_at.map(|_| now);
         }
         _ => {}
@@ -428,14 +476,14 @@ fn open(hold: &mut Option<Hold>, asked: &HoldRequest, now: Ms) -> Turned {
 /// Applies a successful turn or an error with a reset time to the limit of the fleet's key, already rebased to `now`.
 pub(crate) fn on_key(fleet: &mut FleetState, api_error: &Backoff, ask: &Step, now: Ms) {
     match &ask.event {
-        Event::Stop { .. } => {
+        Event::Stop { .. } | Event::Run { part: RunPart::Turn { .. }, .. } => {
             let answered = now.saturating_sub(ask.age().map_or(0, millis));
             if fleet.limit.is_some_and(|limit| limit.start <= answered) {
                 fleet.limit = None;
                 fleet.answered = Some(now);
             }
         }
-        Event::StopFailure(failure) if failure.of_key => {
+        Event::StopFailure(failure) | Event::Run { part: RunPart::Failure(failure), .. } if failure.of_key => {
             let Some(len) = reset_in(failure, api_error, now) else { return };
             let end = now.saturating_add(len);
             if fleet.limit.is_none_or(|open| open.end < end) {

@@ -298,6 +298,8 @@ fn moved(here: &SessionState, there: &SessionState, clocks: Clocks) -> SessionSt
 fn same_turn(here: &SessionState, there: &SessionState, clocks: Clocks) -> SessionState {
     SessionState {
         count: here.count.max(there.count),
+        gate: here.gate || there.gate,
+        failures: here.failures.max(there.failures),
         phase: if here.phase == Phase::Open { there.phase } else { here.phase },
         pid: here.pid.or(there.pid),
         client: here.client.or(there.client),

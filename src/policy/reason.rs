@@ -103,6 +103,8 @@ reasons! {
     Parked: "parked", "RESTING", "rule 4, rest", Client, "the client will wake the session itself", "work of yours ran in the background";
     /// The agent's last turns did nothing.
     Idle: "idle", "RESTING", "rule 4, rest", WakeUp, "the agent had nothing to do", "your last turns did nothing new";
+    /// The command of the gate failed.
+    Failed: "failed", "RESTING", "rule 4, rest", WakeUp, "the last run failed", "your last run failed";
     /// A person's turn ended a moment ago.
     Quiet: "quiet", "STANDING_DOWN", "rule 4, quiet minute", Time, "a person typed a moment ago";
     /// The session was freed together with others, and its release slot has not come.

@@ -84,8 +84,44 @@ pub enum Event {
         /// The fence of the waiting engine.
         fence: i64,
     },
+    /// A step of a run of `frosty gate`. It makes no request, because the next gate requests the next run.
+    Run {
+        /// The fence of the gate; a newer fence has taken over.
+        fence: i64,
+        /// What happened in the run.
+        part: RunPart,
+    },
     /// Any other event, which is only journaled.
     Other,
+}
+
+/// What happened in a run of `frosty gate`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunPart {
+    /// An agent of the run received its prompt: the minimum interval starts again.
+    Prompt,
+    /// A turn ended well: books the agent's rest, and what a Stop event tells of the API.
+    Turn {
+        /// The rest that the agent requests.
+        rest: Option<RestRequest>,
+    },
+    /// A turn ended on an API error.
+    Failure(Failure),
+    /// The command still runs.
+    Alive,
+    /// The gate is over. Another gate of the scope may begin.
+    End(RunOutcome),
+}
+
+/// How a gate ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// The command did not run.
+    NotRun,
+    /// The command exited with 0, which ends its backoff.
+    Succeeded,
+    /// The command failed: the backoff of the scope's gate grows.
+    Failed,
 }
 
 impl Event {
@@ -128,8 +164,11 @@ impl Event {
     /// Returns whether the event reads or writes its scope's state.
     #[must_use]
     pub fn touches_scope(&self) -> bool {
-        let own =
-            matches!(self, Self::StopFailure(_) | Self::ClientPrompt { of_admission: true }) || self.is_of_holds();
+        let of_run =
+            matches!(self, Self::Run { part: RunPart::Prompt | RunPart::Turn { .. } | RunPart::Failure(_), .. });
+        let own = matches!(self, Self::StopFailure(_) | Self::ClientPrompt { of_admission: true })
+            || of_run
+            || self.is_of_holds();
         self.asks().is_some() || (own && !self.is_fleets())
     }
 
@@ -151,11 +190,21 @@ impl Event {
         matches!(self, Self::Hold(HoldRequest { fleet: true, .. }) | Self::Release { fleet: true, .. })
     }
 
+    /// Returns the API error that the event reports, if it reports one.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::StopFailure(failure) | Self::Run { part: RunPart::Failure(failure), .. } => Some(failure),
+            _ => None,
+        }
+    }
+
     /// Returns whether the event reads or writes the fleet's state.
     #[must_use]
     pub fn touches_fleet(&self) -> bool {
-        let of_key = matches!(self, Self::StopFailure(failure) if failure.of_key);
-        of_key || self.is_fleets() || self.asks() == Some(Class::Stop)
+        let of_key = self.failure().is_some_and(|failure| failure.of_key);
+        let answers = matches!(self, Self::Run { part: RunPart::Turn { .. }, .. });
+        of_key || answers || self.is_fleets() || self.asks() == Some(Class::Stop)
     }
 
     /// Returns whether the client itself sent the event, which shows that the session is alive.

@@ -20,6 +20,7 @@ mod exits;
 mod fairness;
 mod finding;
 mod formats;
+mod gate;
 mod handover;
 mod holds;
 mod hook;

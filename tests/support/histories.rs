@@ -7,7 +7,9 @@ use std::time::Duration;
 use frosty::policy::documents::RestKind;
 use frosty::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Idle, IdleRow, Ms, Policy, Quota, Spread, millis};
 use frosty::policy::process::{Birth, Process};
-use frosty::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
+use frosty::policy::request::{
+    Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, RunOutcome, RunPart, Step,
+};
 use frosty::policy::turn::{TranscriptPlace, Turn};
 use frosty::policy::verdict::Decision;
 use proptest::prelude::*;
@@ -219,6 +221,17 @@ fn hold() -> impl Strategy<Value = HoldRequest> {
     )
 }
 
+fn run_part() -> impl Strategy<Value = RunPart> {
+    prop_oneof![
+        Just(RunPart::Prompt),
+        Just(RunPart::Alive),
+        prop::option::of(rest()).prop_map(|rest| RunPart::Turn { rest }),
+        failure().prop_map(RunPart::Failure),
+        prop::sample::select(vec![RunOutcome::NotRun, RunOutcome::Succeeded, RunOutcome::Failed])
+            .prop_map(RunPart::End),
+    ]
+}
+
 pub fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         20 => Just(Event::Stop { rest: None }),
@@ -244,6 +257,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => (any::<bool>(), prop::bool::weighted(0.2)).prop_map(|(fleet, at_once)| Event::Release { fleet, at_once }),
         1 => hold().prop_map(Event::Hold),
         1 => (-300_000i64..=300_000).prop_map(|ms| Event::Expired { fence: T0 + ms }),
+        4 => (-300_000i64..=300_000, run_part()).prop_map(|(ms, part)| Event::Run { fence: T0 + ms, part }),
         1 => "[a-z]{0,3}".prop_map(|label| Event::SessionStart { label }),
     ]
 }

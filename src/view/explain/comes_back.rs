@@ -126,7 +126,7 @@ pub(crate) fn by_whom(told: &Facts<'_>) -> String {
             return format!("{person}The client wakes it by itself; or type in the session to continue.");
         }
         person.push_str(&format!("The client wakes it; to wake it earlier: frosty wake {session}{place}. "));
-    } else if waited && is_shut_by(&Reason::is_rest) {
+    } else if (waited || told.state.session.gate) && is_shut_by(&Reason::is_rest) {
         // Without a waiting engine no process receives a wake-up.
         person.push_str(&format!("To wake it: frosty wake {session}{place}. "));
     }
@@ -140,6 +140,9 @@ fn is_waited_for(session: &SessionState) -> bool {
 /// Returns which engine sends the next admission request when the time has come.
 fn who_asks(told: &Facts<'_>) -> String {
     let session = &told.state.session;
+    if session.gate && !is_waited_for(session) {
+        return "The next frosty gate of its scope sends the next request.".to_owned();
+    }
     if told.reason == Reason::WaiterExpired || session.phase == Phase::Expired {
         return "No engine waits for it any more: type in the session to continue.".to_owned();
     }

@@ -156,8 +156,20 @@ fn rest(told: &Facts<'_>) -> String {
                 .to_owned()
         }
         Some(RestKind::Idle) => idle(told),
+        Some(RestKind::Failed) => failed(told),
         _ => "the agent gave the time of its next check (\"frosty: next_check …\")".to_owned(),
     }
+}
+
+/// Describes the rest after a run of a gate that failed, and the keys of its length.
+fn failed(told: &Facts<'_>) -> String {
+    let growth = &told.policy.api_error;
+    let runs = match told.state.session.failures {
+        0 | 1 => "the last run failed".to_owned(),
+        n => format!("the last {n} runs in a row failed"),
+    };
+    let (base, max) = (duration::show(growth.base), duration::show(growth.max));
+    format!("{runs} (api_error.base is {base}, api_error.max is {max}); a run that exits with 0 resets it")
 }
 
 /// Describes an idle rest: how many turns did nothing, and the keys of its length.

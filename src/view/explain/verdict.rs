@@ -228,17 +228,16 @@ mod tests {
     #[test]
     fn every_reason_is_told_with_its_rule_numbers_and_way_back() {
         let mut state = State::default();
-        state.scope.stop.admitted_at = Some(AT - 4000);
-        state.session.idle = 3;
-        state.scope.hold =
-            Some(Hold { reason: "mend the key".to_owned(), by: "ann".to_owned(), since: AT - 1, until: None, id: 0 });
+        (state.scope.stop.admitted_at, state.session.idle) = (Some(AT - 4000), 3);
+        let (reason, by) = ("mend the key".to_owned(), "ann".to_owned());
+        state.scope.hold = Some(Hold { reason, by, since: AT - 1, until: None, id: 0 });
         state.scope.api = Some(Span::new(AT, AT + 9000));
         state.scope.quota.admitted = vec![AT - 2, AT - 1];
         let type_on = "type in the session to continue";
         for reason in Reason::ALL {
             let kind = RestKind::from_code(reason.code());
-            state.session.rest =
-                kind.map(|kind| Rest { kind, since: AT, until: None, topic: "the build".to_owned(), id: 0 });
+            let topic = "the build".to_owned();
+            state.session.rest = kind.map(|kind| Rest { kind, since: AT, until: None, topic, id: 0 });
             let words = told(&past(reason.code(), &[("detail", "its detail")]), &state, decision(reason, Some(6)));
             let expected: &[&str] = match reason {
                 Reason::Admitted => {
@@ -270,6 +269,7 @@ mod tests {
                 Reason::Idle => {
                     &["the agent's last 3 turns in a row did nothing new (idle.base is 2m, idle.max is 1h)", type_on]
                 }
+                Reason::Failed => &["the last run failed (api_error.base is 1m, api_error.max is 1h)", type_on],
                 Reason::Quiet => &["(rule 4, quiet minute)", "person.quiet is 1m", type_on],
                 Reason::Spread => &["(rule 5, release slot)", "250ms apart", type_on],
                 Reason::Pace => &["(rule 8, pace)", "spread over what is left of a usage window", type_on],

@@ -51,7 +51,7 @@ pub enum Kind {
     Idle,
     /// Only the server knows the state, and the server is unreachable.
     Unknown,
-    /// The client ended the session.
+    /// The client ended the session, or the run of its gate is over.
     Ended,
 }
 
@@ -151,6 +151,8 @@ pub enum Back {
     Answer,
     /// The client resumes it by a task or timer of its own.
     Client,
+    /// The next `frosty gate` of its scope runs its command.
+    Gate,
 }
 
 impl Back {
@@ -166,6 +168,7 @@ impl Back {
             Self::Prompt => Some("prompt"),
             Self::Answer => Some("answer"),
             Self::Client => Some("client"),
+            Self::Gate => Some("gate"),
         }
     }
 }

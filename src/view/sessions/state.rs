@@ -73,6 +73,9 @@ pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
     if facts.hearsay && facts.engine != Engine::Waits {
         return (Kind::Unknown, Back::Nothing);
     }
+    if session.gate && session.client.is_none() && facts.engine != Engine::Waits {
+        return between_runs(facts);
+    }
     if let Some(moving) = unrefused(facts) {
         // A turn that a person interrupted (Esc) sends no event (client 2.1.331).
         let is_silent = moving == Kind::Running && facts.now.saturating_sub(session.seen) > facts.park_max;
@@ -81,7 +84,7 @@ pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
     let rest = session.rest.as_ref().filter(|rest| rest.lasts(facts.now) && !session.woken);
     match facts.engine {
         _ if session.phase == Phase::Expired => (Kind::Expired, Back::Prompt),
-        Engine::Gone => (Kind::WaiterLost, Back::Prompt),
+        Engine::Gone => (Kind::WaiterLost, if session.gate { Back::Gate } else { Back::Prompt }),
         Engine::Plain => match rest.map(|rest| rest.kind) {
             Some(RestKind::Done) => (Kind::Done, Back::Prompt),
             Some(RestKind::Parked) => (Kind::Parked, Back::Client),
@@ -89,6 +92,13 @@ pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
         },
         Engine::Waits => waiting(facts),
     }
+}
+
+/// Returns the state of a gate's session after a run: its rest, or that the run is over.
+fn between_runs(facts: &Facts<'_>) -> (Kind, Back) {
+    let rest = facts.session.rest.as_ref().filter(|rest| rest.lasts(facts.now) && !facts.session.woken);
+    let reason = rest.and_then(|rest| Reason::from_code(rest.kind.code()));
+    (reason.map_or(Kind::Ended, kind), Back::Gate)
 }
 
 /// Returns the state of a session that had no refused request and no failed turn since it was last admitted or
@@ -217,7 +227,7 @@ fn kind(reason: Reason) -> Kind {
         Reason::Hold => Kind::Hold,
         Reason::Cooldown | Reason::Burst => Kind::Cooldown,
         Reason::ApiError => Kind::ApiCooldown,
-        Reason::Rest | Reason::Idle => Kind::Resting,
+        Reason::Rest | Reason::Idle | Reason::Failed => Kind::Resting,
         Reason::Quiet => Kind::Quiet,
         Reason::Done => Kind::Done,
         Reason::Blocked => Kind::Blocked,

@@ -320,6 +320,7 @@ fn back(row: &Row, now: crate::view::sessions::Ms) -> String {
         Back::Release => "when released".to_owned(),
         Back::Wake => "a wake-up".to_owned(),
         Back::Prompt => "when you type".to_owned(),
+        Back::Gate => "by its next gate".to_owned(),
         Back::Answer => "when you answer".to_owned(),
         Back::Client => match row.session.rest.as_ref().and_then(|rest| rest.until) {
             Some(at) => local_time::at(at, now),

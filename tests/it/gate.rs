@@ -1,0 +1,202 @@
+//! `frosty gate`: one admission for each run, the lease of a scope, and what the run leaves for the next one.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::place::Place;
+use crate::support::{Answer, Engine, Server, eventually, stop_saying};
+
+/// The words of a shell that notes its run in a file, and then does this.
+fn noted(place: &Place, then: &str) -> Vec<String> {
+    let file = runs_file(place);
+    vec!["sh".to_owned(), "-c".to_owned(), format!("date +%s%N >> '{}'; {then}", file.display())]
+}
+
+fn runs_file(place: &Place) -> PathBuf {
+    place.frosty.home.path().join("runs")
+}
+
+/// Returns the number of runs.
+fn runs(place: &Place) -> usize {
+    fs::read_to_string(runs_file(place)).unwrap_or_default().lines().count()
+}
+
+fn command(place: &Place, flags: &[&str], words: &[String]) -> Command {
+    let args: Vec<&str> =
+        ["gate"].iter().chain(flags).copied().chain(["--"]).chain(words.iter().map(String::as_str)).collect();
+    place.frosty.command(&args)
+}
+
+fn gate(place: &Place, flags: &[&str], then: &str) -> Answer {
+    Engine::of(command(place, flags, &noted(place, then)), "").answer()
+}
+
+fn start(place: &Place, flags: &[&str], then: &str) -> Child {
+    command(place, flags, &noted(place, then)).stdin(Stdio::null()).spawn().unwrap()
+}
+
+/// Returns a shell that sends the Stop event of an agent in print mode.
+fn agent(place: &Place, message: &str) -> String {
+    let payload = place.frosty.home.path().join("stop.json");
+    fs::write(&payload, stop_saying("the-childs-own-session", message)).unwrap();
+    let frosty = env!("CARGO_BIN_EXE_frosty-hook");
+    format!("CLAUDE_CODE_ENTRYPOINT=sdk-cli '{frosty}' < '{}'", payload.display())
+}
+
+fn kill(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
+}
+
+#[test]
+fn each_run_takes_one_admission_and_keeps_the_interval() {
+    for place in Place::both() {
+        let first = gate(&place, &["--name", "n"], "echo out; exit 7");
+        assert_eq!((first.code, first.stdout.as_str()), (Some(7), "out\n"), "{first:?}");
+        let place = &place;
+        let refused = gate(place, &["--name", "m"], "true");
+        assert_eq!(refused.code, Some(0), "{refused:?}");
+        let refused = gate(place, &["--name", "m"], "true");
+        assert_eq!(refused.code, Some(75), "{refused:?}");
+        assert!(refused.stderr.starts_with("frosty: not now (min_interval), possible in "), "{refused:?}");
+        for _ in 0..2 {
+            assert_eq!(gate(place, &["--name", "m", "--wait"], "true").code, Some(0));
+        }
+        assert_eq!((runs(place), place.admissions().len()), (4, 4), "{:#?}", place.journal());
+        let own: Vec<i64> = place.admissions().into_iter().skip(1).collect();
+        assert!(own.windows(2).all(|pair| pair[1] - pair[0] >= 1000), "{own:?}");
+    }
+}
+
+#[test]
+fn a_wrong_gate_runs_nothing() {
+    for place in Place::both() {
+        let code = |place: &Place, args: &[&str]| place.run(args).code;
+        assert_eq!(code(&place, &["gate"]), Some(64));
+        assert_eq!(code(&place, &["gate", "true"]), Some(64), "the command follows --");
+        assert_eq!(code(&place, &["gate", "--max", "1s", "--", "true"]), Some(64), "--max belongs to --wait");
+        assert_eq!(code(&place, &["gate", "--", "no-such-program"]), Some(64));
+        assert_eq!(code(&place, &["gate", "--store", "redis", "--", "true"]), Some(64));
+        assert!(place.admissions().is_empty());
+        let off = place.var("FROSTY_DISABLE", "1");
+        assert_eq!(gate(&off, &[], "true").code, Some(78));
+        let shadow = off.var("FROSTY_DISABLE", "0").var("FROSTY_MODE", "shadow");
+        assert_eq!(gate(&shadow, &[], "true").code, Some(78));
+        let broken = shadow.var("FROSTY_MODE", "enforce").var("FROSTY_STORE", "nonsense");
+        assert_eq!(gate(&broken, &[], "true").code, Some(78));
+        assert_eq!(runs(&broken), 0);
+    }
+}
+
+#[test]
+fn the_childs_agent_books_the_rest_and_makes_no_request() {
+    for place in Place::both() {
+        let flags = ["--name", "n"];
+        let run = gate(&place, &flags, &agent(&place, "all of it works\n\nfrosty: done"));
+        assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{run:?}");
+        let again = gate(&place, &flags, "true");
+        assert_eq!(again.code, Some(3), "{again:?}");
+        assert!(again.stderr.contains("frosty wake n"), "{again:?}");
+        assert_eq!(gate(&place, &["--name", "n", "--wait"], "true").code, Some(3), "a gate that waits ends too");
+        assert_eq!(place.run(&["wake", "n"]).code, Some(0));
+        assert_eq!(gate(&place, &["--name", "n", "--wait"], &agent(&place, "frosty: next_check 20m")).code, Some(0));
+        let rests = gate(&place, &["--name", "n", "--wait", "--max", "2s"], "true");
+        assert!(rests.code == Some(75) && rests.stderr.contains("(rest)"), "{rests:?}");
+        assert_eq!((runs(&place), place.admissions().len()), (2, 2), "{:#?}", place.journal());
+    }
+}
+
+#[test]
+fn two_gates_at_once_cause_one_run() {
+    for place in Place::both() {
+        for flags in [&["--name", "a"] as &[&str], &["--name", "b", "--wait"]] {
+            let before = runs(&place);
+            let both = [start(&place, flags, "sleep 2"), start(&place, flags, "sleep 2")];
+            let codes: Vec<_> = both.into_iter().map(|mut child| child.wait().unwrap().code()).collect();
+            assert!(codes.contains(&Some(0)) && codes.contains(&Some(75)), "{codes:?}");
+            assert_eq!(runs(&place), before + 1, "{:#?}", place.journal());
+        }
+        assert_eq!(place.admissions().len(), 2);
+    }
+}
+
+#[test]
+fn a_killed_gate_frees_its_scope_once_its_command_has_ended() {
+    for place in Place::both() {
+        let flags = ["--name", "n"];
+        let mut first = start(&place, &flags, "sleep 3");
+        eventually("it runs", || runs(&place) == 1);
+        kill(first.id(), Signal::KILL);
+        first.wait().unwrap();
+        let busy = gate(&place, &flags, "true");
+        assert!(busy.code == Some(75) && busy.stderr.contains("at work"), "its command still runs: {busy:?}");
+        // A gate that was killed is no run that ended, so the one that waits runs.
+        assert_eq!(gate(&place, &["--name", "n", "--wait"], "true").code, Some(0));
+        assert_eq!((runs(&place), place.admissions().len()), (2, 2));
+        let mut waits = start(&place, &["--name", "n", "--wait"], "true");
+        eventually("it is refused", || place.reasons("gate-n").last().is_some_and(|r| r == "min_interval"));
+        kill(waits.id(), Signal::KILL);
+        waits.wait().unwrap();
+        assert_eq!(gate(&place, &["--name", "n", "--wait"], "true").code, Some(0), "nothing is left of it");
+    }
+}
+
+#[test]
+fn a_command_that_fails_backs_off_until_it_succeeds() {
+    for place in Place::both() {
+        // The backoff is 1 s, 2 s, 4 s at most.
+        for _ in 0..3 {
+            assert_eq!(gate(&place, &["--name", "n", "--wait"], "false").code, Some(1));
+        }
+        let rests = gate(&place, &["--name", "n"], "true");
+        assert!(rests.code == Some(75) && rests.stderr.contains("(failed)"), "{rests:?}");
+        let times = place.admissions();
+        let gaps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps[0] >= 1000 && gaps[1] >= 2000, "{gaps:?}");
+        assert_eq!(gate(&place, &["--name", "n", "--wait"], "true").code, Some(0));
+        assert!(place.admissions()[3] - times[2] >= 4000);
+        assert_eq!(gate(&place, &["--name", "n", "--wait"], "false").code, Some(1));
+        let times = place.admissions();
+        assert!(times[4] - times[3] < 4000, "the streak began again: {times:?}");
+    }
+}
+
+#[test]
+fn a_signal_ends_the_wait_or_reaches_the_command() {
+    for place in Place::both() {
+        let flags = ["--name", "n", "--wait"];
+        let mut runs_it = start(&place, &flags, "trap 'exit 9' TERM; sleep 20 & wait");
+        eventually("it runs", || runs(&place) == 1);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        kill(runs_it.id(), Signal::TERM);
+        assert_eq!(runs_it.wait().unwrap().code(), Some(9));
+        let mut waits = start(&place, &flags, "true");
+        eventually("it is refused", || {
+            place.reasons("gate-n").last().is_some_and(|r| r == "min_interval" || r == "failed")
+        });
+        kill(waits.id(), Signal::INT);
+        assert_eq!(waits.wait().unwrap().code(), Some(130));
+        assert_eq!((runs(&place), place.admissions().len()), (1, 1));
+    }
+}
+
+#[test]
+fn a_gate_outlasts_its_server() {
+    let server = Server::start_own();
+    let port = server.port;
+    let frosty = crate::support::Frosty::on(&server)
+        .config(r#"{"stop": {"min_interval": "1s", "quotas": [{"limit": 1, "per": "3s"}]}}"#);
+    let place = Place { frosty, server: None };
+    let flags = ["--name", "n", "--wait"];
+    assert_eq!(gate(&place, &flags, "true").code, Some(0));
+    drop(server);
+    assert_eq!(gate(&place, &flags, "true").code, Some(0), "the files decide in an outage");
+    let _server = Server::start_on(port);
+    assert_eq!(gate(&place, &flags, "true").code, Some(0));
+    let text = fs::read_to_string(runs_file(&place)).unwrap();
+    let times: Vec<i64> = text.lines().map(|line| line.parse::<i64>().unwrap() / 1_000_000).collect();
+    assert_eq!(times.len(), 3);
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 1000), "{times:?}");
+}
