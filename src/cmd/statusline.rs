@@ -21,13 +21,16 @@ use crate::env::Env;
 use crate::hook::payload::{self, Text};
 use crate::local_time;
 use crate::policy::decision::State;
+use crate::policy::windows::{Report, Share, Windows};
 use crate::read;
 use crate::scope;
 use crate::store::StoreError;
 use crate::store::fleet_reader::FleetReader;
+use crate::store::windows;
 use crate::text;
 use crate::view::sessions::kind::{Back, Kind};
 use crate::view::sessions::{Row, width};
+use crate::view::usage::Usage;
 
 /// The client writes its JSON at once. A pipe that stays open is not waited for.
 const STDIN: Duration = Duration::from_millis(250);
@@ -85,12 +88,15 @@ fn line(env: &Env, place: PlaceArgs, given: &Given<'_>) -> Option<String> {
     let Ok(config) = Config::load(env, project.as_deref(), &flags) else {
         return Some("configuration wrong; see: frosty doctor".to_owned());
     };
-    let seen = row(env, &config, &session);
+    let (seen, usage) = row(env, &config, &session, &given.report(&session));
     let aside = if config.shadow { "shadow: " } else { "" };
     // A session that never was armed has no line.
     let is_armed = told.unwrap_or(config.arm == Arm::Always);
     match seen {
-        Seen::Row(row, now) => Some(format!("{aside}{}", words(&row, now, false))),
+        Seen::Row(row, now) => {
+            let said = std::iter::once(format!("{aside}{}", words(&row, now, false)));
+            Some(said.chain(usage.lines(now)).collect::<Vec<_>>().join(" · "))
+        }
         Seen::Away(None) => is_armed.then(|| "store away".to_owned()),
         Seen::Away(Some((row, now))) => Some(format!("store away · {aside}{}", words(&row, now, true))),
         Seen::Unknown => None,
@@ -107,6 +113,35 @@ struct Given<'a> {
     cwd: Text<'a>,
     #[serde(default, borrow)]
     workspace: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    rate_limits: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    cost: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct RateLimits<'a> {
+    #[serde(default, borrow)]
+    five_hour: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    seven_day: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RateLimit {
+    used_percentage: f64,
+    resets_at: f64,
+}
+
+#[derive(Deserialize)]
+struct Cost {
+    total_api_duration_ms: f64,
+}
+
+/// Returns the share of a window, where the client reports one.
+fn share(raw: Option<&RawValue>) -> Option<Share> {
+    let limit: RateLimit = serde_json::from_str(raw?.get()).ok()?;
+    Share::of(limit.used_percentage, limit.resets_at)
 }
 
 #[derive(Default, Deserialize)]
@@ -118,6 +153,19 @@ struct Workspace<'a> {
 }
 
 impl Given<'_> {
+    /// Returns what the client reports of the usage windows.
+    fn report(&self, session: &str) -> Report {
+        let limits: RateLimits<'_> =
+            self.rate_limits.and_then(|raw| payload::object(raw.get().as_bytes()).ok()).unwrap_or_default();
+        let cost: Option<Cost> = self.cost.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        Report {
+            session: session.to_owned(),
+            api_ms: cost.map(|cost| cost.total_api_duration_ms.max(0.0) as u64),
+            five_hour: share(limits.five_hour),
+            seven_day: share(limits.seven_day),
+        }
+    }
+
     fn folder(&self) -> Option<PathBuf> {
         let workspace: Workspace<'_> =
             self.workspace.and_then(|raw| payload::object(raw.get().as_bytes()).ok()).unwrap_or_default();
@@ -133,25 +181,35 @@ enum Seen {
     Unknown,
 }
 
-fn row(env: &Env, config: &Config, session: &str) -> Seen {
+/// Reads the session, and merges what the client reports of the usage windows.
+fn row(env: &Env, config: &Config, session: &str, report: &Report) -> (Seen, Usage) {
     let config = Config { budget: config.budget.min(STORE), ..config.clone() };
     let mut reader = FleetReader::open_for(&config, STORE);
-    let Ok(seat) = scope::resolve(&config, env, session) else { return Seen::Away(None) };
+    let Ok(seat) = scope::resolve(&config, env, session) else { return (Seen::Away(None), Usage::default()) };
     let read = state_of(&mut reader, &seat, session).or_else(|why| {
         // A request would be decided by this machine's files, too.
         reader.give_up(why);
         state_of(&mut reader, &seat, session)
     });
-    let read = read.ok();
+    let mut read = read.ok();
+    // A report that cannot be written is sent again by the next one.
+    let windows = windows::report(&mut reader, report).ok();
+    let usage = read.as_mut().map(|(now, state)| {
+        if state.windows == Windows::default() {
+            state.windows = windows.unwrap_or_default();
+        }
+        Usage::of(&config, state, *now)
+    });
     let known = read.as_ref().filter(|(_, state)| state.session.seen > 0);
     let is_away = reader.away().is_some();
     let known = known.map(|(now, state)| (Box::new(Row::of(&config, session, state, *now, is_away)), *now));
-    match known {
+    let seen = match known {
         _ if read.is_none() => Seen::Away(None),
         known if is_away => Seen::Away(known),
         Some((row, now)) => Seen::Row(row, now),
         None => Seen::Unknown,
-    }
+    };
+    (seen, usage.unwrap_or_default())
 }
 
 /// Returns the state from which the session's next request would be decided, in the scope where it was last seen, and

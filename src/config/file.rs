@@ -107,6 +107,7 @@ impl Reader<'_> {
                     "it only in your own configuration (a project may set name, stop.prompt and tighter limits)";
                 return Err(self.value(key, v, allowed));
             }
+            "pace" => self.pace(&mut config.policy.pace, key, v)?,
             "fleet_quotas" => self.quotas(&mut config.policy.fleet_quotas, key, v)?,
             "store" => config.set_store(&self.text(key, v)?, &place(), key)?,
             "stream" => config.set_stream(&self.text(key, v)?, &place(), key)?,
@@ -124,7 +125,6 @@ impl Reader<'_> {
             "print_wait" => config.print_wait = self.duration(key, v, keys::POSITIVE)?,
             "spread" => self.spread(&mut config.policy.spread, key, v)?,
             "resume_after" => config.resume_after = self.duration(key, v, keys::RESUME_AFTER)?,
-            "pace" => self.pace(&mut config.policy.pace, key, v)?,
             "idle" => self.idle(&mut config.policy.idle, key, v)?,
             "person" => self.person(&mut config.policy, key, v)?,
             "budget" => config.budget = self.duration(key, v, keys::BUDGET)?,

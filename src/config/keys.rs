@@ -22,13 +22,14 @@ pub(crate) const SPREAD: RangeInclusive<Duration> = Duration::ZERO..=Duration::f
 pub(crate) const BUDGET: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(1);
 pub(crate) const JOURNAL_MAX: RangeInclusive<u32> = 100..=100_000_000;
 pub(crate) const IDLE_UNITS: RangeInclusive<u32> = 0..=1_000_000;
-pub(crate) const CAP: RangeInclusive<u32> = 1..=100;
 pub(crate) const QUIET: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 pub(crate) const STRIKES: RangeInclusive<u32> = 0..=1000;
 pub(crate) const BURST_LIMIT: RangeInclusive<u32> = 1..=1000;
 pub(crate) const QUOTA_LIMIT: RangeInclusive<u32> = 1..=10_000;
 /// In thousandths.
 pub(crate) const FACTOR: RangeInclusive<u32> = 1000..=100_000;
+/// In per cent.
+pub(crate) const PACE_CAP: RangeInclusive<u32> = 1..=100;
 /// In thousandths.
 pub(crate) const JITTER: RangeInclusive<u32> = 0..=1000;
 
@@ -47,10 +48,10 @@ pub enum Kind {
     Whole(RangeInclusive<u32>),
     /// A number with at most three decimals; the bounds are in thousandths.
     Decimal(RangeInclusive<u32>),
-    /// True or false.
-    Flag,
     /// A list of `{"limit": 100, "per": "1h"}`.
     Quotas,
+    /// The caps of the usage windows, or null for none.
+    Pace,
     /// A list of `{"units": 3, "rest": "2m"}`, or the word `by_use`.
     IdleTable,
     /// A list of commands.
@@ -124,8 +125,8 @@ impl Key {
             }
             Kind::Whole(within) => format!("whole number, {} to {}", within.start(), within.end()),
             Kind::Decimal(within) => format!("number, {} to {}", decimal(*within.start()), decimal(*within.end())),
-            Kind::Flag => "`true` or `false`".to_owned(),
             Kind::Quotas => "list of quotas, at most 8".to_owned(),
+            Kind::Pace => "object of `five_hour` and `seven_day`, or `null`".to_owned(),
             Kind::IdleTable => "list of rows, at most 16, or `by_use`".to_owned(),
             Kind::Commands => "list of commands, at most 16".to_owned(),
             Kind::Signals => "list of signals, at most 32, or `null`".to_owned(),
@@ -179,7 +180,7 @@ pub fn values(config: &Config) -> Value {
         },
         "fleet": fleet, "scope": scope, "name": name, "stream": stream,
         "stop": stop_keys, "compact": class(compact), "api_error": backoff(*api_error),
-        "fleet_quotas": quotas(fleet_quotas), "pace": pace.map(pace_keys), "hold_after_strikes": hold_after_strikes,
+        "fleet_quotas": quotas(fleet_quotas), "pace": pace.as_ref().map(pace_keys), "hold_after_strikes": hold_after_strikes,
         "spread": {"step": duration::show(*step), "cold": duration::show(*cold)},
         "idle": idle.as_ref().map(idle_keys), "person": {"quiet": duration::show(*quiet)},
         "arm": match arm { Arm::Always => "always", Arm::Manual => "manual" },
@@ -221,10 +222,13 @@ fn idle_keys(idle: &Idle) -> Value {
     keys
 }
 
-fn pace_keys(Pace { five_hour, seven_day }: Pace) -> Value {
-    let window =
-        |pace: Option<WindowPace>| pace.map(|WindowPace { cap, spread }| json!({"cap": cap, "spread": spread}));
-    json!({"five_hour": window(five_hour), "seven_day": window(seven_day)})
+fn pace_keys(pace: &Pace) -> Value {
+    let windows = [("five_hour", pace.five_hour), ("seven_day", pace.seven_day)];
+    let keys = windows.into_iter().filter_map(|(name, window)| {
+        let WindowPace { cap, spread } = window?;
+        Some((name.to_owned(), json!({"cap": cap, "spread": spread})))
+    });
+    Value::Object(keys.collect())
 }
 
 fn quotas(quotas: &[Quota]) -> Value {
@@ -409,36 +413,12 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new("api_error.max", Kind::Duration(POSITIVE), r#""1h""#, Larger, "The longest cooldown after an API error."),
     Key::new("fleet_quotas", Kind::Quotas, "[]", No, "The quotas over all scopes of the fleet."),
-    Key::new("pace", Kind::Group, "null", No, "The pace of the fleet by the usage windows of its key; `null` is none."),
-    Key::new("pace.five_hour", Kind::Group, "null", No, "The pace of the client's five-hour window; `null` is none."),
     Key::new(
-        "pace.five_hour.cap",
-        Kind::Whole(CAP),
-        "95",
+        "pace",
+        Kind::Pace,
+        "null",
         No,
-        "The share of the window, in per cent, at which every request waits for the reset (`limit`).",
-    ),
-    Key::new(
-        "pace.five_hour.spread",
-        Kind::Flag,
-        "false",
-        No,
-        "Whether the turns of the fleet are spread over the rest of the window (`pace`).",
-    ),
-    Key::new("pace.seven_day", Kind::Group, "null", No, "The pace of the client's seven-day window; `null` is none."),
-    Key::new(
-        "pace.seven_day.cap",
-        Kind::Whole(CAP),
-        "95",
-        No,
-        "The share of the window, in per cent, at which every request waits for the reset (`limit`).",
-    ),
-    Key::new(
-        "pace.seven_day.spread",
-        Kind::Flag,
-        "false",
-        No,
-        "Whether the turns of the fleet are spread over the rest of the window (`pace`).",
+        r#"The share of each usage window that the fleet may use, in per cent, and whether its turns are spread over the window, such as `{"five_hour": {"cap": 95, "spread": true}, "seven_day": {"cap": 98, "spread": false}}`, which are the defaults of a window that is named."#,
     ),
     Key::new(
         "hold_after_strikes",

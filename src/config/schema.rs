@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::keys::{IDLE_UNITS, KEYS, Key, Kind, QUOTA_LIMIT, decimal};
+use crate::config::keys::{IDLE_UNITS, KEYS, Key, Kind, PACE_CAP, QUOTA_LIMIT, decimal};
 use crate::config::signals::MOST;
 use crate::policy::signal::LONGEST;
 
@@ -41,7 +41,6 @@ fn of_key(key: &Key) -> Value {
         Kind::Decimal(within) => {
             json!({"type": "number", "minimum": decimal(*within.start()), "maximum": decimal(*within.end())})
         }
-        Kind::Flag => json!({"type": "boolean"}),
         Kind::Quotas => json!({"type": "array", "maxItems": 8, "items": {
             "type": "object", "additionalProperties": false, "required": ["limit", "per"],
             "properties": {
@@ -49,6 +48,19 @@ fn of_key(key: &Key) -> Value {
                 "per": duration_schema(),
             },
         }}),
+        Kind::Pace => {
+            let window = json!({
+                "type": ["object", "null"], "additionalProperties": false,
+                "properties": {
+                    "cap": {"type": "integer", "minimum": PACE_CAP.start(), "maximum": PACE_CAP.end()},
+                    "spread": {"type": "boolean"},
+                },
+            });
+            json!({
+                "type": ["object", "null"], "additionalProperties": false, "minProperties": 1,
+                "properties": {"five_hour": window.clone(), "seven_day": window},
+            })
+        }
         Kind::IdleTable => json!({"anyOf": [{"enum": ["by_use"]}, {"type": "array", "maxItems": 16, "items": {
             "type": "object", "additionalProperties": false, "required": ["units", "rest"],
             "properties": {

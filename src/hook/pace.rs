@@ -63,7 +63,7 @@ impl Retry {
 /// sent of that. So a long wait is divided.
 pub(super) fn next_request_in(refused: &Decision) -> Option<Duration> {
     let left = refused.retry_after?;
-    if !matches!(refused.reason, Reason::Quota | Reason::Pace | Reason::Limit) {
+    if !matches!(refused.reason, Reason::Quota | Reason::Pace) {
         return Some(left);
     }
     Some(left.min(SOONEST.max(left / 4)))

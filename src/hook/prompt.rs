@@ -143,7 +143,6 @@ mod tests {
             count,
             renewed: false,
             worth: None,
-            slot: None,
             store_epoch: String::new(),
             client: None,
             repeated: false,

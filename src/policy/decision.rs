@@ -3,20 +3,24 @@
 use std::time::Duration;
 
 use crate::policy::documents::{
-    Begun, COMMIT_SLACK, ClassState, FactId, FleetState, Hold, IN_FLIGHT, QuotaLog, Rest, RestKind, ScopeState,
+    Begun, COMMIT_SLACK, ClassState, FactId, FleetState, Flight, Hold, IN_FLIGHT, QuotaLog, Rest, RestKind, ScopeState,
     SessionState, Span, fact_id, note_lifted,
 };
 use crate::policy::effects::{BY_API, FenceStatus, Relation, Turned};
 use crate::policy::limits::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
-use crate::policy::pace::{self, Paced, Turns};
+use crate::policy::pace::Paced;
 use crate::policy::quota::Shared;
 use crate::policy::request::{Event, R_RANGE, Step};
 use crate::policy::verdict::{Attempt, Decision, Held, Outcome, Reason};
 use crate::policy::windows::Windows;
-use crate::policy::{effects, long_hold, release_slots};
+use crate::policy::{effects, long_hold, pace, release_slots};
 
 /// The largest burst window, and the largest number of attempts that is kept.
 const MOST_ATTEMPTS: usize = 1000;
+
+/// How long after a rounded reset the sessions continue, at least, and what is added by chance.
+const AFTER_RESET: Ms = 5_000;
+const AFTER_RESET_BY_CHANCE: Ms = 55_000;
 
 /// The largest count of continuations in a row.
 const MOST_COUNTED: u32 = 1_000_000_000;
@@ -30,10 +34,8 @@ pub struct State {
     pub scope: ScopeState,
     /// The session of the event.
     pub session: SessionState,
-    /// The usage windows of the key; read where a pace is configured.
+    /// The usage windows; read only where a pace is configured.
     pub windows: Windows,
-    /// The fleet's turns; read where a pace is configured.
-    pub turns: Turns,
 }
 
 /// Applies one event to the state at `now` (the store's clock) and decides its admission request, if it makes one.
@@ -70,11 +72,8 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         state.fleet.rebase(now);
     }
     let by_person = state.session.by_person;
-    let worth = if is_beside {
-        None
-    } else {
-        effects::on_session(&mut state.session, ask, relation, fence_status, policy, now)
-    };
+    let own = &mut state.session;
+    let worth = if is_beside { None } else { effects::on_session(own, ask, relation, fence_status, policy, now) };
     let mut turned = Turned::default();
     let mut ended = None;
     if ask.event.is_fleets() {
@@ -95,6 +94,9 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
             turned = effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, by_person, now);
             effects::on_key(&mut state.fleet, &policy.api_error, ask, now);
         }
+    }
+    if policy.pace.is_some() && ask.event.ends_turn() {
+        pace::land(&mut state.fleet.quota.in_flight, &ask.session, now);
     }
     let mut decided = match ask.event.asks() {
         Some(class) => decide(policy, state, ask, class, now),
@@ -234,7 +236,6 @@ fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         repeated: false,
         attempt: Attempt::Uncounted,
         worth: None,
-        slot: None,
     }
 }
 
@@ -278,7 +279,7 @@ fn decide(policy: &Policy, state: &mut State, ask: &Step, class: Class, now: Ms)
     }
     let refusal = case.restricted(state, &mut answer);
     let refusal = refusal.or_else(|| case.too_soon(state, &mut answer));
-    let refusal = refusal.or_else(|| case.stop.then(|| case.without_place(state, waited, &mut answer))?);
+    let refusal = refusal.or_else(|| case.stop.then(|| case.without_place(state, waited))?);
     if let Some((reason, left)) = refusal {
         return refused(answer, reason, left);
     }
@@ -306,10 +307,15 @@ struct Case<'a> {
 impl Case<'_> {
     /// Prepares the decision of a Stop event. Returns the time since when the session has waited for a quota.
     fn begin(&self, state: &mut State) -> Option<Ms> {
-        let (State { fleet, scope, session, .. }, now) = (state, self.now);
+        let (State { fleet, scope, session, windows }, now) = (state, self.now);
+        if let Some(pace) = &self.policy.pace {
+            let in_flight = u32::try_from(fleet.quota.in_flight.len()).unwrap_or(u32::MAX);
+            fleet.quota.paced = pace::derive(pace, windows, in_flight, now);
+        }
         // A session waits in the wait queue only while the quota is its one obstacle.
-        let own = Shared { quotas: &self.limits.quotas, log: &mut scope.quota }.leave(&self.ask.session, now);
-        let fleets = Shared { quotas: &self.policy.fleet_quotas, log: &mut fleet.quota }.leave(&self.ask.session, now);
+        let own = shared(&self.limits.quotas, &mut scope.quota, Ms::MAX).leave(&self.ask.session, now);
+        let (quotas, longest) = (self.fleet_quotas(fleet), fleet.quota.paced.longest_wait(now));
+        let fleets = shared(&quotas, &mut fleet.quota, longest).leave(&self.ask.session, now);
         if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
             scope.taken = fleet.lost;
         }
@@ -422,45 +428,57 @@ impl Case<'_> {
         (Reason::Burst, Some(left))
     }
 
-    /// 8. the quotas of the scope and of the fleet, and its pace. `waited` is the time since when the session has waited.
-    fn without_place(&self, state: &mut State, waited: Option<Ms>, answer: &mut Decision) -> Refusal {
-        let (State { fleet, scope, session, windows, turns }, Self { ask, now, policy, .. }) = (state, *self);
-        let paced = policy.pace.map_or(Paced::Free, |pace| pace::required(&pace, windows, turns, now));
-        if let Paced::Limit(until) = paced {
-            release_slots::mark(session);
-            return Some((Reason::Limit, Some(until.saturating_sub(now))));
-        }
+    /// 8. the quotas of the scope and of the fleet. `waited` is the time since when the session has waited for one.
+    fn without_place(&self, state: &mut State, waited: Option<Ms>) -> Refusal {
+        let (State { fleet, scope, session, .. }, Self { ask, now, .. }) = (state, *self);
         // The queue has the order of the Stop events, whatever else a session has waited for since.
         let begun = session.begun.as_ref().map(|begun| begun.at).filter(|at| *at <= now);
         // Where the Stop event is unknown, or was dated by a clock that was ahead, the session keeps its place.
         let since = begun.or(waited).unwrap_or(now);
-        let mut own = Shared { quotas: &self.limits.quotas, log: &mut scope.quota };
-        let own_left = own.left(&ask.session, since, ask.paced, now);
-        if let Paced::Slot(slot) = paced {
-            answer.slot = Some(slot);
+        if let Paced::Limit(until) = fleet.quota.paced {
+            // The reset was rounded, and it frees all sessions at once.
+            release_slots::mark(session);
+            let late = AFTER_RESET + (AFTER_RESET_BY_CHANCE * Ms::from(ask.r.min(R_RANGE - 1)) / Ms::from(R_RANGE));
+            return Some((Reason::Limit, Some(until.saturating_add(late).saturating_sub(now))));
         }
-        // The slot of the pace is one more quota of the fleet, after the configured ones.
-        let quotas: Vec<Quota> = policy.fleet_quotas.iter().copied().chain(answer.slot).collect();
+        let own_left = shared(&self.limits.quotas, &mut scope.quota, Ms::MAX).left(&ask.session, since, ask.paced, now);
+        let (quotas, paced) = (self.fleet_quotas(fleet), fleet.quota.paced);
         let waits_for_fleet = ask.paced && own_left.is_none();
-        let by_quotas =
-            Shared { quotas: &policy.fleet_quotas, log: &mut fleet.quota }.left(&ask.session, since, false, now);
-        let mut fleets = Shared { quotas: &quotas, log: &mut fleet.quota };
+        let mut fleets = shared(&quotas, &mut fleet.quota, paced.longest_wait(now));
+        if paced == Paced::NoRoom && own_left.is_none() {
+            if ask.paced {
+                fleets.enter(&ask.session, since, now.saturating_add(pace::NO_ROOM));
+            }
+            return Some((Reason::Pace, Some(pace::NO_ROOM)));
+        }
         let fleet_left = fleets.left(&ask.session, since, waits_for_fleet, now);
-        if let Some(left) = own_left.max(fleet_left) {
-            let is_pace = own_left.is_none() && by_quotas.is_none();
-            return Some((if is_pace { Reason::Pace } else { Reason::Quota }, Some(left)));
-        }
-        match paced {
-            Paced::Wait(left) => Some((Reason::Pace, Some(millis(left)))),
-            _ => None,
-        }
+        let left = own_left.max(fleet_left)?;
+        let is_paced = paced.quota().is_some() && fleet_left == Some(left) && !self.is_of_quota(fleet, since);
+        Some((if is_paced { Reason::Pace } else { Reason::Quota }, Some(left)))
+    }
+
+    /// Returns whether the fleet's configured quotas alone would refuse, too.
+    fn is_of_quota(&self, fleet: &mut FleetState, since: Ms) -> bool {
+        let quotas = &self.policy.fleet_quotas;
+        shared(quotas, &mut fleet.quota, Ms::MAX).left(&self.ask.session, since, false, self.now).is_some()
+    }
+
+    /// Returns the fleet's quotas, with that of the pace.
+    fn fleet_quotas(&self, fleet: &FleetState) -> Vec<Quota> {
+        self.policy.fleet_quotas.iter().copied().chain(fleet.quota.paced.quota()).collect()
     }
 
     /// Counts the continuation, and hands out what the session's next prompt contains.
     fn continue_session(&self, state: &mut State, answer: &mut Decision) {
         let (State { fleet, scope, session, .. }, now) = (state, self.now);
-        count(&mut scope.quota, self.limits.quotas.iter().map(|quota| quota.per).max(), now);
-        count(&mut fleet.quota, Some(self.policy.fleet_period()).filter(|_| self.policy.counts_fleet()), now);
+        count(&mut scope.quota, &self.limits.quotas, now);
+        let mut quotas = self.fleet_quotas(fleet);
+        if self.policy.pace.is_some() {
+            // The next report of the usage windows counts the turns since the last one.
+            quotas.push(Quota { limit: 1, per: duration(pace::LONGEST_FLIGHT) });
+            fleet.quota.in_flight.push(Flight { session: self.ask.session.clone(), at: now });
+        }
+        count(&mut fleet.quota, &quotas, now);
         session.woken = false;
         release_slots::taken(fleet, session, now);
         session.count = session.count.saturating_add(1).min(MOST_COUNTED);
@@ -511,6 +529,10 @@ fn place_left(own: &ClassState, limits: &ClassPolicy, now: Ms) -> Option<Ms> {
     let places = (burst.limit as usize).saturating_sub(1).max(1);
     let noted = own.attempts.get(own.attempts.len().checked_sub(places)?)?;
     Some(noted.saturating_add(window).saturating_sub(now)).filter(|left| *left > 0)
+}
+
+fn shared<'a>(quotas: &'a [Quota], log: &'a mut QuotaLog, longest: Ms) -> Shared<'a> {
+    Shared { quotas, log, longest }
 }
 
 fn refused(answer: Decision, reason: Reason, left: Option<Ms>) -> Decision {
@@ -594,10 +616,9 @@ fn trip(own: &mut ClassState, limits: &ClassPolicy, r: u32, now: Ms) -> Ms {
     len
 }
 
-/// Counts an admission, which the log keeps for at least this long.
-fn count(log: &mut QuotaLog, longest: Option<Duration>, now: Ms) {
-    if let Some(longest) = longest {
-        log.keep = log.keep.clamp(millis(longest), millis(LONGEST));
+fn count(log: &mut QuotaLog, quotas: &[Quota], now: Ms) {
+    if let Some(longest) = quotas.iter().map(|q| millis(q.per)).max() {
+        log.keep = log.keep.clamp(longest, millis(LONGEST));
         log.admitted.retain(|at| *at > now.saturating_sub(log.keep));
         log.admitted.push(now);
     }

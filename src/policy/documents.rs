@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::fnv::Fnv;
 use crate::policy::limits::{Class, Ms};
+use crate::policy::pace::Paced;
 use crate::policy::process::Process;
 use crate::policy::quota::Places;
 use crate::policy::turn::TranscriptPlace;
@@ -142,6 +143,21 @@ pub struct QuotaLog {
     /// The admissions that a store read for each quota, where it did not read all of them.
     #[serde(skip)]
     pub places: Vec<Places>,
+    /// The turns that were admitted and have not ended; kept only where a pace is configured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_flight: Vec<Flight>,
+    /// What the pace permits, as the step derived it.
+    #[serde(skip)]
+    pub paced: Paced,
+}
+
+/// A turn that was admitted and has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flight {
+    /// The session, encoded.
+    pub session: String,
+    /// When it was admitted.
+    pub at: Ms,
 }
 
 /// A session in a wait queue.
@@ -159,7 +175,7 @@ impl QuotaLog {
     /// Returns whether nothing was ever counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.admitted.is_empty() && self.keep == 0 && self.waiting.is_empty()
+        self.admitted.is_empty() && self.keep == 0 && self.waiting.is_empty() && self.in_flight.is_empty()
     }
 }
 

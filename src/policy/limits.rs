@@ -195,7 +195,7 @@ pub struct Policy {
     pub idle: Option<Idle>,
     /// How long a waiting engine continues nothing after a turn that a person began; zero switches it off.
     pub quiet: Duration,
-    /// The pace of the fleet by the usage windows of its key; `None` switches it off.
+    /// The pace of the fleet; `None` switches it off.
     pub pace: Option<Pace>,
 }
 
@@ -207,19 +207,6 @@ impl Policy {
             Class::Stop => &self.stop,
             Class::Compact => &self.compact,
         }
-    }
-
-    /// Returns whether the fleet's admissions are counted: by its quotas, or by its pace.
-    #[must_use]
-    pub fn counts_fleet(&self) -> bool {
-        !self.fleet_quotas.is_empty() || self.pace.is_some()
-    }
-
-    /// Returns how long an admission of the fleet counts.
-    #[must_use]
-    pub fn fleet_period(&self) -> Duration {
-        let quotas = self.fleet_quotas.iter().map(|quota| quota.per).max();
-        quotas.into_iter().chain(self.pace.map(|pace| pace.longest())).max().unwrap_or_default()
     }
 
     /// Returns the longest period of any quota, of the scope or the fleet; zero without quotas.

@@ -3,7 +3,8 @@
 //! `limits` contains the limits, `documents` the state, and `lifetime` how long the state is kept. `request` is the
 //! event and its admission request, `turn` is the worth of the turn before it, `effects` are the effects of an event,
 //! and `decision` has the rules. `long_hold` opens the hold after many trips, `idle` the rests of an idle agent, `reason` is
-//! the table of reasons, and `verdict` is the answer. `fnv` is the hash of ids and tool calls.
+//! the table of reasons, and `verdict` is the answer. `fnv` is the hash of ids and tool calls. `windows` are the usage windows
+//! of the API key, and `pace` is the quota that is derived from them.
 
 pub mod decision;
 pub mod documents;

@@ -1,169 +1,120 @@
-//! The pace: a quota of the whole fleet with a rate that is derived from a usage window, so that the window lasts until
-//! its reset.
+//! Pace: one smooth quota of the fleet, derived from the usage windows, so that a window lasts until its reset.
 
 use std::time::Duration;
 
-use crate::policy::limits::{Ms, Quota, millis};
-use crate::policy::windows::{FIVE_HOURS, SEVEN_DAYS, Window, Windows};
+use crate::policy::documents::Flight;
+use crate::policy::limits::{Ms, Quota};
+use crate::policy::windows::{POINT, Window, Windows};
 
-/// How long requests wait where a turn under way may use the rest of the window.
-const FULL: Duration = Duration::from_secs(30);
-/// Below this share of use, in hundredths of a per cent, the cost of a turn is unknown.
-const KNOWN_FROM: u32 = 200;
-/// The shortest and the longest distance of two slots.
-const SHORTEST: Ms = 1;
-const LONGEST: Ms = 3_600_000;
+/// How long a turn in flight is counted at most: a client that was killed sends no event.
+pub const LONGEST_FLIGHT: Ms = 3_600_000;
+/// How long a request waits where the turns in flight may use up the room.
+pub const NO_ROOM: Ms = 30_000;
+/// The room below which turns of an unknown cost are paced, in hundredths of a per cent.
+const LITTLE_ROOM: u32 = 10 * POINT;
+/// How long a paced request waits at most before it is decided again: the pace changes with each report.
+const LONGEST_LOOK: Ms = 300_000;
 
-/// The pace of one usage window.
+/// The pace of one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowPace {
-    /// The share up to which the fleet uses the window, in per cent, 1 to 100.
+    /// The share that the fleet may use, in per cent.
     pub cap: u32,
-    /// Whether the turns are spread over the rest of the window, and not only ended at the cap.
+    /// Whether the turns are spread over the window, or continue until the cap.
     pub spread: bool,
 }
 
-impl Default for WindowPace {
-    fn default() -> Self {
-        Self { cap: 95, spread: false }
-    }
-}
-
-/// The paces of the usage windows.
+/// The pace of the fleet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pace {
-    /// The pace of the window of five hours.
+    /// The pace of the five-hour window.
     pub five_hour: Option<WindowPace>,
-    /// The pace of the window of seven days.
+    /// The pace of the seven-day window.
     pub seven_day: Option<WindowPace>,
 }
 
-impl Pace {
-    /// Returns the length of the longest window over which the turns are spread.
-    #[must_use]
-    pub fn longest(&self) -> Duration {
-        let of = |pace: Option<WindowPace>, length| pace.filter(|pace| pace.spread).map(|_| length);
-        of(self.seven_day, SEVEN_DAYS).or(of(self.five_hour, FIVE_HOURS)).unwrap_or_default()
-    }
-}
-
-/// The fleet's turns, as far as a pace needs them.
+/// What the pace permits now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Turns {
-    /// The turns that ended in the window of five hours, and in that of seven days.
-    pub finished: [u32; 2],
-    /// The turns that were admitted and have not ended.
-    pub in_flight: u32,
-}
-
-/// What a pace requires of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paced {
-    /// Nothing.
+    /// No window restricts.
+    #[default]
     Free,
-    /// A place in this quota of the fleet.
-    Slot(Quota),
-    /// To wait this long: the turns under way may use the rest.
-    Wait(Duration),
-    /// To wait for the reset of the window.
+    /// One turn per period, until the windows change at the time.
+    Slot(Quota, Ms),
+    /// The turns in flight may use up the room, so the request waits.
+    NoRoom,
+    /// The cap is reached, until the reset.
     Limit(Ms),
 }
 
-/// Returns what the paces require at `now`: the strictest of the windows.
-#[must_use]
-pub fn required(pace: &Pace, windows: &Windows, turns: &Turns, now: Ms) -> Paced {
-    let five = of_window(pace.five_hour, windows.five_hour, turns.finished[0], turns.in_flight, now);
-    let seven = of_window(pace.seven_day, windows.seven_day, turns.finished[1], turns.in_flight, now);
-    stricter(five, seven)
-}
-
-fn stricter(a: Paced, b: Paced) -> Paced {
-    let rank = |paced: &Paced| match paced {
-        Paced::Free => (0, 0),
-        Paced::Slot(quota) => (1, millis(quota.per)),
-        Paced::Wait(left) => (2, millis(*left)),
-        Paced::Limit(until) => (3, *until),
-    };
-    if rank(&b) > rank(&a) { b } else { a }
-}
-
-/// Returns what the pace of one window requires. Shares are in hundredths of a per cent.
-fn of_window(pace: Option<WindowPace>, window: Option<Window>, finished: u32, in_flight: u32, now: Ms) -> Paced {
-    let (Some(pace), Some(window)) = (pace, window.filter(|window| window.resets_at > now)) else { return Paced::Free };
-    let (cap, used) = (u64::from(pace.cap) * 100, u64::from(window.used));
-    if used >= cap {
-        return Paced::Limit(window.resets_at);
+impl Paced {
+    /// Returns the quota of the fleet.
+    #[must_use]
+    pub fn quota(self) -> Option<Quota> {
+        if let Self::Slot(quota, _) = self { Some(quota) } else { None }
     }
-    if !pace.spread || window.used < KNOWN_FROM || finished == 0 {
+
+    /// Returns how long a request waits at most before it is decided again.
+    #[must_use]
+    pub(crate) fn longest_wait(self, now: Ms) -> Ms {
+        if let Self::Slot(_, until) = self { until.saturating_sub(now).clamp(1, LONGEST_LOOK) } else { Ms::MAX }
+    }
+
+    fn strictness(self) -> (u8, Ms) {
+        match self {
+            Self::Free => (0, 0),
+            Self::Slot(quota, _) => (1, Ms::try_from(quota.per.as_millis()).unwrap_or(Ms::MAX)),
+            Self::NoRoom => (2, 0),
+            Self::Limit(until) => (3, until),
+        }
+    }
+}
+
+/// Derives what the pace permits from the windows and the number of turns in flight. Of several windows the most
+/// restrictive one applies.
+#[must_use]
+pub fn derive(pace: &Pace, windows: &Windows, in_flight: u32, now: Ms) -> Paced {
+    let of = |pace: Option<WindowPace>, window: Option<Window>| {
+        pace.zip(window).map_or(Paced::Free, |(pace, window)| in_window(pace, &window, in_flight, now))
+    };
+    let five_hour = of(pace.five_hour, windows.five_hour);
+    let seven_day = of(pace.seven_day, windows.seven_day);
+    if seven_day.strictness() > five_hour.strictness() { seven_day } else { five_hour }
+}
+
+fn in_window(pace: WindowPace, window: &Window, in_flight: u32, now: Ms) -> Paced {
+    let left = window.resets_at.saturating_sub(now);
+    if left <= 0 {
         return Paced::Free;
     }
-    // In thousandths of the share's unit, so that a cheap turn is not counted as free.
-    let cost = (used * 1000 / u64::from(finished)).max(1);
-    let room = ((cap - used) * 1000).saturating_sub(cost * u64::from(in_flight));
-    if room < cost {
-        return Paced::Wait(FULL);
+    let cap = pace.cap.saturating_mul(POINT);
+    if window.used >= cap {
+        return Paced::Limit(window.resets_at);
     }
-    let left = window.resets_at.saturating_sub(now).unsigned_abs();
-    let per = Ms::try_from(u128::from(left) * u128::from(cost) / u128::from(room)).unwrap_or(LONGEST);
-    Paced::Slot(Quota { limit: 1, per: Duration::from_millis(per.clamp(SHORTEST, LONGEST).unsigned_abs()) })
+    if !pace.spread {
+        return Paced::Free;
+    }
+    let slot = |per: Ms| {
+        Paced::Slot(Quota { limit: 1, per: Duration::from_millis(per.max(1).unsigned_abs()) }, window.resets_at)
+    };
+    let unused = cap.saturating_sub(window.used);
+    let Some(cost) = window.cost(in_flight) else {
+        return if unused < LITTLE_ROOM { slot(NO_ROOM.min(left)) } else { Paced::Free };
+    };
+    let room = (u64::from(unused) * 1000).saturating_sub(cost.saturating_mul(in_flight.into()));
+    if room < cost {
+        return Paced::NoRoom;
+    }
+    let per = u128::from(left.unsigned_abs()) * u128::from(cost) / u128::from(room);
+    slot(Ms::try_from(per).unwrap_or(Ms::MAX).min(left))
+}
+
+/// Removes the turn of a session that ended, and turns that are counted no more.
+pub(crate) fn land(in_flight: &mut Vec<Flight>, session: &str, now: Ms) {
+    in_flight.retain(|flight| flight.session != session && flight.at > now.saturating_sub(LONGEST_FLIGHT));
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: Ms = 3_600_000;
-
-    fn at(used: u32, left: Ms, finished: u32, in_flight: u32) -> Paced {
-        let pace = Pace { five_hour: Some(WindowPace { cap: 95, spread: true }), seven_day: None };
-        let windows = Windows { five_hour: Some(Window { resets_at: left, used, seen: 0 }), seven_day: None };
-        required(&pace, &windows, &Turns { finished: [finished, 0], in_flight }, 0)
-    }
-
-    fn slot(ms: u64) -> Paced {
-        Paced::Slot(Quota { limit: 1, per: Duration::from_millis(ms) })
-    }
-
-    #[test]
-    fn the_slots_divide_what_is_left() {
-        // 50 turns used 25 points, so 45 points are 90 more turns of 100 s.
-        assert_eq!(at(5000 - 2500, 2 * HOUR + HOUR / 2, 50, 0), slot(9_000_000 / 140), "70 points are 140 turns");
-        assert_eq!(at(5000, HOUR, 100, 0), slot(HOUR.unsigned_abs() / 90));
-        assert_eq!(at(5000, HOUR, 100, 10), slot(HOUR.unsigned_abs() / 80), "those under way count");
-        assert_eq!(at(9500 - 50, HOUR, 189, 0), slot(HOUR.unsigned_abs()), "one more turn");
-        assert_eq!(at(9500 - 49, HOUR, 189, 0), Paced::Wait(FULL));
-        assert_eq!(at(5000, HOUR, 100, 90), Paced::Wait(FULL));
-    }
-
-    #[test]
-    fn what_is_not_paced() {
-        assert_eq!(at(199, HOUR, 1, 0), Paced::Free, "below two points the cost is unknown");
-        assert_eq!(at(5000, HOUR, 0, 0), Paced::Free);
-        assert_eq!(at(9600, 0, 100, 0), Paced::Free, "the window is over");
-        assert_eq!(at(0, millis(FIVE_HOURS), 0, 0), Paced::Free, "a window that has just begun");
-        assert_eq!(required(&Pace::default(), &Windows::default(), &Turns::default(), 0), Paced::Free);
-    }
-
-    #[test]
-    fn at_the_cap_it_is_a_limit() {
-        assert_eq!(at(9500, HOUR, 100, 0), Paced::Limit(HOUR));
-        assert_eq!(at(9600, HOUR, 0, 0), Paced::Limit(HOUR));
-    }
-
-    #[test]
-    fn the_strictest_window_counts() {
-        let pace = Pace {
-            five_hour: Some(WindowPace { cap: 95, spread: true }),
-            seven_day: Some(WindowPace { cap: 98, spread: false }),
-        };
-        let window = |used, resets_at| Some(Window { resets_at, used, seen: 0 });
-        let both = |five, seven| {
-            let windows = Windows { five_hour: window(five, HOUR), seven_day: window(seven, 9 * HOUR) };
-            required(&pace, &windows, &Turns { finished: [100, 100], in_flight: 0 }, 0)
-        };
-        assert_eq!(both(5000, 9700), slot(HOUR.unsigned_abs() / 90));
-        assert_eq!(both(5000, 9800), Paced::Limit(9 * HOUR));
-        assert_eq!(both(9600, 9800), Paced::Limit(9 * HOUR));
-        assert_eq!(both(9600, 100), Paced::Limit(HOUR));
-    }
-}
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -51,12 +51,14 @@ impl Places {
 pub(crate) struct Shared<'a> {
     pub(crate) quotas: &'a [Quota],
     pub(crate) log: &'a mut QuotaLog,
+    /// How long a request waits at most before it is decided again.
+    pub(crate) longest: Ms,
 }
 
 impl Shared<'_> {
     /// Removes a session and overdue sessions from the wait queue, and returns when the session began to wait.
     pub(crate) fn leave(&mut self, session: &str, now: Ms) -> Option<Ms> {
-        let longest = self.quotas.iter().map(|quota| millis(quota.per)).max().unwrap_or(0);
+        let longest = self.quotas.iter().map(|quota| millis(quota.per)).max().unwrap_or(0).min(self.longest);
         let waiting = &mut self.log.waiting;
         // A request that is due later than any place was dated by a clock that was ahead.
         waiting.iter_mut().for_each(|w| w.next = w.next.min(now.saturating_add(longest)));
@@ -90,13 +92,17 @@ impl Shared<'_> {
         let is_free = all().all(|(quota, places)| places.free(quota, now) > 0);
         let due = self.log.waiting.iter().filter(is_before).map(|w| w.next.saturating_add(PASSED_AFTER)).min();
         let time = due.filter(|_| is_free).map_or(time, |passed| time.min(passed));
-        let left = time.saturating_sub(now).max(1);
+        let left = time.saturating_sub(now).clamp(1, self.longest.max(1));
         if waits {
-            let next = now.saturating_add(left);
-            let at = self.log.waiting.partition_point(|w| (w.since, w.session.as_str()) < (since, session));
-            self.log.waiting.insert(at, Waiting { session: session.to_owned(), since, next });
+            self.enter(session, since, now.saturating_add(left));
         }
         Some(left)
+    }
+
+    /// Adds a session to the wait queue.
+    pub(crate) fn enter(&mut self, session: &str, since: Ms, next: Ms) {
+        let at = self.log.waiting.partition_point(|w| (w.since, w.session.as_str()) < (since, session));
+        self.log.waiting.insert(at, Waiting { session: session.to_owned(), since, next });
     }
 }
 
@@ -119,7 +125,7 @@ mod tests {
     /// A session that is not in the queue has stopped just now.
     fn left(log: &mut QuotaLog, quotas: &[Quota], session: &str, now: Ms) -> Option<Ms> {
         let since = log.waiting.iter().find(|w| w.session == session).map_or(now, |w| w.since);
-        let mut shared = Shared { quotas, log };
+        let mut shared = Shared { quotas, log, longest: Ms::MAX };
         shared.leave(session, now);
         shared.left(session, since, true, now)
     }

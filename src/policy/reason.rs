@@ -111,10 +111,10 @@ reasons! {
     Spread: "spread", "STANDING_DOWN", "rule 5, release slot", Time, "others were freed with it, and its release slot comes later";
     /// A quota is used up.
     Quota: "quota", "STANDING_DOWN", "rule 8, quota", Time, "a quota is used up";
-    /// The fleet's pace by a usage window has no slot for the session yet.
-    Pace: "pace", "STANDING_DOWN", "rule 8, pace", Time, "the usage window is spread over its time";
-    /// A usage window is used up to the configured share.
-    Limit: "limit", "COOLDOWN", "rule 8, usage limit", Time, "the usage window is used up to its cap";
+    /// The pace of the fleet has no slot for the turn yet.
+    Pace: "pace", "STANDING_DOWN", "rule 8, pace", Time, "the pace of the usage window has no slot yet";
+    /// The fleet has used its share of a usage window.
+    Limit: "limit", "STANDING_DOWN", "rule 8, usage window", Time, "the share of a usage window is used up";
     /// Other requests changed the state of the decision until the deadline; the request is to be sent again.
     Busy: "busy", "STANDING_DOWN", "", Time, "the store is busy";
     /// A newer Stop event, a prompt or the session's end took over.

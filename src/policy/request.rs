@@ -207,6 +207,12 @@ impl Event {
         of_key || answers || self.is_fleets() || self.asks() == Some(Class::Stop)
     }
 
+    /// Returns whether no turn of the session is in flight after the event.
+    #[must_use]
+    pub fn ends_turn(&self) -> bool {
+        self.asks() == Some(Class::Stop) || matches!(self, Self::StopFailure(_)) || self.ends()
+    }
+
     /// Returns whether the client itself sent the event, which shows that the session is alive.
     #[must_use]
     pub fn is_clients(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::policy::documents::Hold;
-use crate::policy::limits::{Ms, Quota};
+use crate::policy::limits::Ms;
 use crate::policy::process::Process;
 use crate::policy::turn::Worth;
 
@@ -75,8 +75,6 @@ pub struct Decision {
     pub attempt: Attempt,
     /// For a Stop event with a measured turn, the worth of the turn.
     pub worth: Option<Worth>,
-    /// For a continuation that a pace applies to, its quota of the fleet. A store checks it with an admission.
-    pub slot: Option<Quota>,
 }
 
 /// The effect of a request on the attempts of its scope and class.

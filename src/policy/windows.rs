@@ -1,116 +1,201 @@
-//! The usage windows of an API key: the shares that the client's status line shows (client 2.1.332).
-
-use std::time::Duration;
+//! Usage windows: the used shares of the API key's limits, as the client's status line reports them.
+//!
+//! A window is known by its reset, to the minute. Within a window the used share only grows, because a session that is
+//! idle repeats its old report for ever. A session that has used the API since its last report may also lower the share.
 
 use serde::{Deserialize, Serialize};
 
 use crate::policy::limits::Ms;
 
-/// The length of the client's `five_hour` window.
-pub const FIVE_HOURS: Duration = Duration::from_secs(5 * 3600);
-/// The length of the client's `seven_day` window.
-pub const SEVEN_DAYS: Duration = Duration::from_secs(7 * 86_400);
+/// One point: a per cent of a window, in the unit of the shares (hundredths of a per cent).
+pub const POINT: u32 = 100;
+/// The share of a whole window.
+pub const WHOLE: u32 = 100 * POINT;
 
-/// A whole minute: the client's reset times differ by seconds from report to report.
+/// The largest share that is believed: a window may be exceeded.
+const MOST: u32 = 10 * WHOLE;
+/// The used points from which the cost of a turn is known.
+const LEAST_POINTS: u32 = 2 * POINT;
+/// The number of sessions whose last report is remembered.
+const MOST_REPORTERS: usize = 64;
 const MINUTE: Ms = 60_000;
 
-/// One usage window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The length of a five-hour window.
+pub const FIVE_HOURS: Ms = 5 * 3_600_000;
+/// The length of a seven-day window.
+pub const SEVEN_DAYS: Ms = 7 * 86_400_000;
+
+/// A usage window of the API key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Window {
-    /// When the window ends, rounded to the minute.
+    /// When the window ends, to the minute.
     pub resets_at: Ms,
-    /// The share that is used, in hundredths of a per cent.
+    /// The used share, in hundredths of a per cent.
     pub used: u32,
-    /// When a session last reported a new share.
+    /// When the share was last reported.
     pub seen: Ms,
+    /// The used share at the first report.
+    pub first_used: u32,
+    /// The turns that the fleet was admitted between the first report and the last one.
+    pub turns: u32,
+    /// The cost of a turn in the window before, in thousandths of the share's unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earlier_cost: Option<u64>,
 }
 
 impl Window {
-    /// Makes a window from a report.
-    #[must_use]
-    pub fn new(resets_at: Ms, used: u32, seen: Ms) -> Self {
-        Self { resets_at: resets_at.saturating_add(MINUTE / 2).div_euclid(MINUTE).saturating_mul(MINUTE), used, seen }
-    }
-
-    /// Returns the window after a report about the same one or another one.
+    /// Returns the cost of a turn in thousandths of the share's unit, with this many turns still in flight.
     ///
-    /// An idle session repeats its old report for ever, so a smaller share counts only where the report is fresh.
-    fn after(own: Option<Self>, report: Option<Self>, is_fresh: bool, now: Ms) -> Option<Self> {
-        let own = own.filter(|own| own.resets_at > now);
-        let Some(report) = report.filter(|report| report.resets_at > now) else { return own };
-        let Some(own) = own else { return Some(report) };
-        match report.resets_at.cmp(&own.resets_at) {
-            std::cmp::Ordering::Greater => Some(report),
-            std::cmp::Ordering::Equal if is_fresh || report.used > own.used => Some(report),
-            _ => Some(own),
+    /// Returns `None` while the fleet has used less than two points under observation.
+    #[must_use]
+    pub fn cost(&self, in_flight: u32) -> Option<u64> {
+        let used = self.used.saturating_sub(self.first_used);
+        if used < LEAST_POINTS || self.turns == 0 {
+            return self.earlier_cost;
         }
+        let finished = self.turns.saturating_sub(in_flight).max(1);
+        Some((u64::from(used) * 1000).div_ceil(u64::from(finished)))
     }
+}
+
+/// The session whose report was merged last of its reports, and how long it had used the API until then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reporter {
+    /// The session, encoded.
+    pub session: String,
+    /// Its `total_api_duration_ms`.
+    pub api_ms: u64,
 }
 
 /// The usage windows of one API key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Windows {
-    /// The window of five hours.
+    /// The five-hour window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub five_hour: Option<Window>,
-    /// The window of seven days.
+    /// The seven-day window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seven_day: Option<Window>,
+    /// Up to when the fleet's admissions are counted as turns.
+    pub counted: Ms,
+    /// The last reports, the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reporters: Vec<Reporter>,
 }
 
-/// What one session's status line showed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// A reported share of one window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// When the window ends, to the minute.
+    pub resets_at: Ms,
+    /// The used share, in hundredths of a per cent.
+    pub used: u32,
+}
+
+impl Share {
+    /// Returns a share from the client's numbers: per cent, and Unix seconds. `None` where they are impossible.
+    #[must_use]
+    pub fn of(percentage: f64, resets_at: f64) -> Option<Self> {
+        let is_time = (1.0e9..1.0e11).contains(&resets_at);
+        if !is_time || !percentage.is_finite() || percentage < 0.0 {
+            return None;
+        }
+        let minutes = (resets_at / 60.0).round() as Ms;
+        let used = (percentage * f64::from(POINT)).round().min(f64::from(MOST)) as u32;
+        Some(Self { resets_at: minutes.saturating_mul(MINUTE), used })
+    }
+}
+
+/// A report of the status line of one session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The windows, each seen now.
-    pub windows: Windows,
-    /// Whether the session called the API since its last report.
-    pub is_fresh: bool,
+    /// The session, encoded.
+    pub session: String,
+    /// How long the session has used the API (`total_api_duration_ms`).
+    pub api_ms: Option<u64>,
+    /// The share of the five-hour window.
+    pub five_hour: Option<Share>,
+    /// The share of the seven-day window.
+    pub seven_day: Option<Share>,
 }
 
 impl Windows {
-    /// Returns the windows after a report. A past reset and one before the known one are dropped.
-    #[must_use]
-    pub fn merged(self, report: &Report, now: Ms) -> Self {
-        let Report { windows, is_fresh } = report;
-        Self {
-            five_hour: Window::after(self.five_hour, windows.five_hour, *is_fresh, now),
-            seven_day: Window::after(self.seven_day, windows.seven_day, *is_fresh, now),
+    /// Merges a report at `now`, and returns whether that changed anything.
+    ///
+    /// `finished` is the number of the fleet's admissions since [`Windows::counted`].
+    pub fn merge(&mut self, report: &Report, finished: u32, now: Ms) -> bool {
+        let last = self.reporters.iter().find(|known| known.session == report.session).map(|known| known.api_ms);
+        let rose = report.api_ms.zip(last).is_some_and(|(api_ms, last)| api_ms > last);
+        let windows =
+            [(&mut self.five_hour, report.five_hour, FIVE_HOURS), (&mut self.seven_day, report.seven_day, SEVEN_DAYS)];
+        let mut changed = false;
+        for (window, share, length) in windows {
+            if let Some(share) = share {
+                changed |= merge(window, share, rose, length, now);
+            }
         }
+        let is_new = last.is_none() && report.api_ms.is_some() && report.has_share();
+        if !changed && !is_new {
+            return false;
+        }
+        // The turns are counted when the share is known, so that both have the same time.
+        for window in [&mut self.five_hour, &mut self.seven_day].into_iter().flatten() {
+            window.turns = window.turns.saturating_add(if window.seen == 0 { 0 } else { finished });
+            window.seen = now;
+        }
+        self.counted = now;
+        if let Some(api_ms) = report.api_ms {
+            self.reporters.retain(|known| known.session != report.session);
+            self.reporters.push(Reporter { session: report.session.clone(), api_ms });
+            let over = self.reporters.len().saturating_sub(MOST_REPORTERS);
+            self.reporters.drain(..over);
+        }
+        true
     }
 
-    /// Returns each window with the client's name of it and its length.
+    /// Returns the windows that have not ended, with their names.
+    pub fn open(&self, now: Ms) -> impl Iterator<Item = (&'static str, Window)> {
+        let named = [("5h", self.five_hour), ("7d", self.seven_day)];
+        named.into_iter().filter_map(move |(name, window)| Some((name, window.filter(|w| w.resets_at > now)?)))
+    }
+}
+
+impl Report {
+    /// Returns whether it contains a share.
     #[must_use]
-    pub fn all(self) -> [(&'static str, Duration, Option<Window>); 2] {
-        [("five_hour", FIVE_HOURS, self.five_hour), ("seven_day", SEVEN_DAYS, self.seven_day)]
+    pub fn has_share(&self) -> bool {
+        self.five_hour.is_some() || self.seven_day.is_some()
+    }
+}
+
+/// Merges the share of one window. `rose` is whether its session has used the API since its last report.
+fn merge(known: &mut Option<Window>, share: Share, rose: bool, length: Ms, now: Ms) -> bool {
+    let Share { resets_at, used } = share;
+    // A window that ended, or that ends later than any window can, was reported by mistake.
+    if resets_at <= now || resets_at > now.saturating_add(length).saturating_add(2 * MINUTE) {
+        return false;
+    }
+    match known {
+        Some(window) if window.resets_at > resets_at && window.resets_at > now => false,
+        Some(window) if window.resets_at == resets_at => {
+            if used == window.used || (used < window.used && !rose) {
+                return false;
+            }
+            if used < window.first_used {
+                (window.first_used, window.turns) = (used, 0);
+            }
+            window.used = used;
+            true
+        }
+        earlier => {
+            let earlier_cost = earlier.and_then(|window| window.cost(0));
+            *earlier = Some(Window { resets_at, used, first_used: used, earlier_cost, ..Window::default() });
+            true
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RESET: Ms = 1_796_083_200_000;
-
-    fn five(resets_at: Ms, used: u32, seen: Ms) -> Windows {
-        Windows { five_hour: Some(Window::new(resets_at, used, seen)), seven_day: None }
-    }
-
-    #[test]
-    fn within_a_window_the_share_only_grows() {
-        let known = five(RESET, 6200, 1);
-        let after = |resets_at, used, is_fresh, now| {
-            let merged = known.merged(&Report { windows: five(resets_at, used, now), is_fresh }, now);
-            merged.five_hour.map(|w| (w.used, w.seen))
-        };
-        assert_eq!(after(RESET, 6300, false, 9), Some((6300, 9)));
-        assert_eq!(after(RESET, 6100, false, 9), Some((6200, 1)), "an idle session repeats itself");
-        assert_eq!(after(RESET, 6200, false, 9), Some((6200, 1)), "and makes nothing younger");
-        assert_eq!(after(RESET, 6100, true, 9), Some((6100, 9)), "the session worked since");
-        assert_eq!(after(RESET + 20_000, 6300, false, 9), Some((6300, 9)), "the same minute");
-        assert_eq!(after(RESET - 3_600_000, 9000, true, 9), Some((6200, 1)), "an older reset");
-        assert_eq!(after(RESET + 18_000_000, 100, false, 9), Some((100, 9)), "the next window");
-        assert_eq!(after(RESET, 6300, true, RESET), None, "over");
-        assert_eq!(Windows::default().merged(&Report { windows: known, is_fresh: false }, 5), known);
-    }
-}
+mod tests;

@@ -23,7 +23,7 @@ use crate::store::server::connection::Link;
 use crate::store::server::keys::Keys;
 use crate::store::server::load::Load;
 use crate::store::server::{document, load, session_index};
-use crate::store::{StoreError, parallel, server, unknown_past};
+use crate::store::{StoreError, parallel, server, unknown_past, windows};
 use crate::text;
 
 /// How long the whole list may take.
@@ -34,6 +34,9 @@ pub(crate) const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// A session and its id, encoded.
 pub type Session = (String, SessionState);
+
+/// A name that no scope and no session has, because it is not encoded.
+const NO_NAME: &str = "/none";
 
 /// The store from which the list is read.
 pub struct FleetReader<'a> {
@@ -185,13 +188,21 @@ impl<'a> FleetReader<'a> {
             let scope = file.as_known();
             let mut fleet = fleet.unwrap_or_default();
             fleet.hold = fleet_hold_here(self.config)?;
-            return Ok(State { fleet, scope, session, ..State::default() });
+            return Ok(State { fleet, scope, session, windows: windows::here(&dir) });
         };
         // The state is read as for a Stop event.
         let stop = Event::Stop { rest: None };
         let load = Load::for_people(self.config, link.server(), scope, session, &stop);
         let answers = link.ask(&load.questions())?;
         Ok(load.answers(answers)?.state())
+    }
+
+    /// Returns the state of the fleet, without any scope or session.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn fleet_state(&mut self) -> Result<State, StoreError> {
+        self.state(NO_NAME, NO_NAME)
     }
 
     /// Returns the clock of the store that answers.

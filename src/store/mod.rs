@@ -26,6 +26,7 @@ pub mod reflect;
 pub(crate) mod simulator;
 pub(crate) mod unknown;
 pub(crate) mod unknown_past;
+pub(crate) mod windows;
 
 pub use error::StoreError;
 pub(crate) use failover::decider::refusal as refusal_of_a_step;

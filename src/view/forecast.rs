@@ -14,7 +14,7 @@ use crate::store::failover::{decider, server_record};
 use crate::store::files::state_file;
 use crate::store::files::state_file::{FleetFile, ScopeFile};
 use crate::store::fleet_reader::{FleetReader, fleet_hold_here};
-use crate::store::{StoreError, server, unknown_past};
+use crate::store::{StoreError, server, unknown_past, windows};
 
 /// A state, and when it was read.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl FleetReader<'_> {
         let mut fleet = fleet.fleet;
         fleet.hold = fleet_hold_here(config)?;
         Ok(Foreseen {
-            state: State { fleet, scope: file.scope, session: own, ..State::default() },
+            state: State { fleet, scope: file.scope, session: own, windows: windows::here(&dir) },
             now,
             by_files: true,
             away,

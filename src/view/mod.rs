@@ -6,3 +6,4 @@ pub mod journal;
 pub mod sessions;
 pub mod survey;
 pub mod turns;
+pub mod usage;

@@ -28,6 +28,7 @@ use crate::policy::documents::{FleetState, SessionState, fact_id};
 use crate::policy::limits::{Class, Ms};
 use crate::policy::request::{Event, Step};
 use crate::policy::verdict::{Decision, Outcome, Reason, Verdict};
+use crate::policy::windows::Windows;
 use crate::read;
 use crate::store::failover::last_seen::Away;
 use crate::store::failover::server_record::Record;
@@ -35,7 +36,7 @@ use crate::store::failover::{handover, reached, server_record};
 use crate::store::files::journal_file::LocalJournal;
 use crate::store::files::state_file::{Before, FleetFile, Found, ScopeFile, SessionFile};
 use crate::store::files::transaction::Transaction;
-use crate::store::{Store, StoreError, unknown_past};
+use crate::store::{Store, StoreError, unknown_past, windows};
 use crate::text;
 
 /// The name of this store in the journal.
@@ -110,7 +111,9 @@ impl<'a> Embedded<'a> {
         if let Some(outage) = &self.outage {
             file.stay_over(now, !outage.quiet);
         }
-        let mut fleet = if step.event.touches_fleet() { self.fleet(now, &mut notes)? } else { Read::default() };
+        let paced = self.config.policy.pace.is_some() && step.event.ends_turn();
+        let mut fleet =
+            if step.event.touches_fleet() || paced { self.fleet(now, &mut notes)? } else { Read::default() };
         if let Some(since) = self.come_back(&mut fleet.state, now)?
             && step.event.asks() == Some(Class::Stop)
             && (is_new || !file.is_files())
@@ -123,7 +126,7 @@ impl<'a> Embedded<'a> {
             fleet: std::mem::take(&mut fleet.state.fleet),
             scope: file.scope,
             session: session.state.as_ref().map(|file| file.session.clone()).unwrap_or_default(),
-            ..State::default()
+            windows: if paced { windows::here(&self.dir) } else { Windows::default() },
         };
         forget_slots(&mut state.fleet, now);
         if let Some(hold) = &mut state.fleet.hold {
@@ -136,13 +139,11 @@ impl<'a> Embedded<'a> {
         }
         let mut decided = decision::step(&self.config.policy, &mut state, step, now);
         (state.fleet.hold, state.fleet.hold_at_once) = own;
-        // No new decision was made.
         let is_aside = decided.reason == Reason::Contested || decided.repeated;
         if is_aside && notes.is_empty() {
             return Ok(Verdict { by_files: true, ..Verdict::committed(decided, notes) });
         }
         let line = self.entry(step, &decided, &state.session.label, takes_over);
-
         fleet.state.fleet = state.fleet;
         put_fleet(&mut changes, &fleet.state, &fleet.before)?;
         file.scope = state.scope;

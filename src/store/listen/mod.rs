@@ -239,7 +239,6 @@ mod tests {
             count: 0,
             renewed: false,
             worth: None,
-            slot: None,
             store_epoch: String::new(),
             client: None,
             repeated: false,

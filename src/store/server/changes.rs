@@ -12,7 +12,8 @@ use crate::journal::Entry;
 use crate::policy::decision::State;
 use crate::policy::documents::{FleetState, QuotaLog, ScopeState, SessionState, Waiting};
 use crate::policy::lifetime;
-use crate::policy::limits::{Class, LONGEST, Ms, Policy, millis};
+use crate::policy::limits::{Class, LONGEST, Ms, Policy, Quota, millis};
+use crate::policy::pace::LONGEST_FLIGHT;
 use crate::policy::request::{Event, Step};
 use crate::policy::verdict::{Attempt, Decision, Outcome, Reason};
 use crate::store::server::commit::Commit;
@@ -56,6 +57,9 @@ pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
         let keep = state.scope.stop.attempts_keep;
         attempts(&mut commit, keys, &config.policy, step, decided, keep, loaded.own_attempts);
         queues(&mut commit, keys, step, loaded, state);
+    }
+    if config.policy.pace.is_some() && step.event.ends_turn() && !admitted {
+        commit.remove(keys.in_flight(), &step.session);
     }
     for key in &loaded.ahead {
         commit.clamp(key.clone());
@@ -156,7 +160,8 @@ fn admission(
     decided: &Decision,
 ) {
     let interval = millis(policy.stop.min_interval);
-    let (own, fleets) = (&policy.stop.quotas, &policy.fleet_quotas);
+    let own = &policy.stop.quotas;
+    let fleets: Vec<Quota> = policy.fleet_quotas.iter().copied().chain(state.fleet.quota.paced.quota()).collect();
     let key = keys.admissions(&step.scope);
     if interval > 0 {
         commit.only_if_free(key.clone(), 1, interval);
@@ -172,12 +177,15 @@ fn admission(
     commit.add(key, *keep, told.clone());
     // This comes after the write that a server without memory refuses.
     commit.touch(keys.scope(&step.scope), millis(lifetime::SCOPE));
-    if policy.counts_fleet() {
+    if !fleets.is_empty() || policy.pace.is_some() {
         let key = keys.fleet_admissions();
-        for quota in fleets.iter().chain(&decided.slot) {
+        for quota in fleets {
             commit.only_if_free(key.clone(), quota.limit, millis(quota.per));
         }
         commit.add(key, state.fleet.quota.keep, told);
+    }
+    if policy.pace.is_some() {
+        commit.add(keys.in_flight(), LONGEST_FLIGHT, step.session.clone());
     }
 }
 

@@ -61,6 +61,16 @@ impl<'a> Keys<'a> {
         [self.key(["queue:since:fleet", "", ""]), self.key(["queue:next:fleet", "", ""])]
     }
 
+    /// Returns the key of the usage windows (a JSON string).
+    pub(crate) fn windows(self) -> String {
+        self.key(["windows", "", ""])
+    }
+
+    /// Returns the key of the turns that are in flight (a sorted set of sessions by the time of the admission).
+    pub(crate) fn in_flight(self) -> String {
+        self.key(["inflight", "", ""])
+    }
+
     fn channel(self, parts: [&str; 2]) -> String {
         let [kind, name] = parts;
         ["frosty.wake.{", self.0, "}:", kind, name].concat()

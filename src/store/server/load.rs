@@ -1,6 +1,7 @@
 //! The input of one decision as a server sent it: its clock, the documents, and the entries that decide.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Value, cmd};
 use serde::Serialize;
@@ -8,10 +9,11 @@ use serde::de::DeserializeOwned;
 
 use crate::config::{Config, Server};
 use crate::policy::decision::State;
-use crate::policy::documents::{FleetState, QuotaLog, ScopeState, SessionState, Waiting};
+use crate::policy::documents::{FleetState, Flight, QuotaLog, ScopeState, SessionState, Waiting};
 use crate::policy::limits::{Class, Ms, Quota};
 use crate::policy::quota::{LOOKAHEAD, Places};
 use crate::policy::request::{Event, Step};
+use crate::policy::windows::Windows;
 use crate::store::failover::last_seen::Seen;
 use crate::store::server::document::{Document, Unfit};
 use crate::store::server::keys;
@@ -76,6 +78,8 @@ pub(crate) struct Loaded {
     pub(crate) scope: Option<Document<ScopeState>>,
     /// The fleet's document, read where the event touches the fleet.
     pub(crate) fleet: Option<Document<FleetState>>,
+    /// The usage windows, read where a pace is configured, and for people.
+    pub(crate) windows: Windows,
     /// When the turn of an admission last began late, as the scope's document contains it.
     pub(crate) turn_began: Option<Ms>,
     /// Whether the scope has an admission.
@@ -147,13 +151,28 @@ impl<'a> Load<'a> {
         self.is_stop() || matches!(self.event, Event::ClientPrompt { of_admission: true })
     }
 
-    fn quotas(&self) -> [(String, [String; 2], &'a [Quota]); 2] {
+    fn quotas(&self) -> [(String, [String; 2], Vec<Quota>); 2] {
         let (policy, keys) = (&self.config.policy, self.keys);
-        let read = |quotas: &'a [Quota]| if self.reads == Reads::Nothing { &[] } else { quotas };
+        let read = |quotas: &[Quota]| if self.reads == Reads::Nothing { Vec::new() } else { quotas.to_vec() };
+        let mut fleets = read(&policy.fleet_quotas);
+        if self.reads_flights() {
+            // The period of the pace is derived later, and its quota has one place.
+            fleets.push(Quota { limit: 1, per: Duration::ZERO });
+        }
         [
             (keys.admissions(self.scope), keys.scope_queue(self.scope), read(&policy.stop.quotas)),
-            (keys.fleet_admissions(), keys.fleet_queue(), read(&policy.fleet_quotas)),
+            (keys.fleet_admissions(), keys.fleet_queue(), fleets),
         ]
+    }
+
+    /// Returns whether the pace decides.
+    fn reads_flights(&self) -> bool {
+        self.config.policy.pace.is_some() && self.reads != Reads::Nothing
+    }
+
+    /// Returns whether the usage windows are read.
+    fn reads_windows(&self) -> bool {
+        self.reads_flights() || self.reads == Reads::All
     }
 
     /// Returns the entries of a sorted set that are read for these quotas, as ranges counted from the newest.
@@ -192,10 +211,16 @@ impl<'a> Load<'a> {
             all.push(newest(&keys.attempts(self.scope), self.attempts(), 1));
         }
         for (key, queue, quotas) in self.quotas() {
-            all.extend(self.ranges(quotas).into_iter().map(|(from, to)| newest(&key, from, to)));
+            all.extend(self.ranges(&quotas).into_iter().map(|(from, to)| newest(&key, from, to)));
             if !quotas.is_empty() {
                 all.extend(queue.iter().map(|key| first(key)));
             }
+        }
+        if self.reads_flights() {
+            all.push(first(&keys.in_flight()));
+        }
+        if self.reads_windows() {
+            all.push(get(&keys.windows()));
         }
         all
     }
@@ -227,6 +252,16 @@ impl<'a> Load<'a> {
             return Ok(loaded);
         }
         self.counted(&mut loaded, &mut next);
+        if self.reads_flights()
+            && let (answer, Some(fleet)) = (next(), &mut loaded.fleet)
+        {
+            let flights = pairs(&answer).into_iter().map(|(session, at)| Flight { session, at: at.min(now) });
+            fleet.state.quota.in_flight = flights.collect();
+        }
+        if self.reads_windows() {
+            // A damaged text is no windows, and the next report replaces it.
+            loaded.windows = document(self.server, keys.windows(), &next(), Windows::default)?.0.state;
+        }
         Ok(loaded)
     }
 
@@ -267,7 +302,7 @@ impl<'a> Load<'a> {
             }
         };
         let [own, fleets] = self.quotas().map(|(key, _, quotas)| {
-            let ranges = self.ranges(quotas).into_iter();
+            let ranges = self.ranges(&quotas).into_iter();
             let read: Vec<Vec<Ms>> = ranges.map(|_| entries(loaded, &key, &next())).collect();
             let waiting = if quotas.is_empty() { Vec::new() } else { waiting(&next(), &next()) };
             let places = |read: Vec<Vec<Ms>>| read.into_iter().map(|oldest| Places { oldest }).collect();
@@ -337,13 +372,15 @@ fn first(key: &str) -> Cmd {
     range
 }
 
+/// Returns the members of a sorted set with their scores.
+fn pairs(answer: &Value) -> Vec<(String, Ms)> {
+    let words = Vec::<String>::from_redis_value_ref(answer).unwrap_or_default();
+    let pair = |pair: &[String]| Some((pair.first()?.clone(), score(pair.get(1)?)?));
+    words.chunks(2).filter_map(pair).collect()
+}
+
 /// Returns the wait queue from its two sorted sets.
 fn waiting(since: &Value, next: &Value) -> Vec<Waiting> {
-    let pairs = |answer: &Value| {
-        let words = Vec::<String>::from_redis_value_ref(answer).unwrap_or_default();
-        let pair = |pair: &[String]| Some((pair.first()?.clone(), score(pair.get(1)?)?));
-        words.chunks(2).filter_map(pair).collect::<Vec<(String, Ms)>>()
-    };
     let due: HashMap<String, Ms> = pairs(next).into_iter().collect();
     let one = |(session, since): (String, Ms)| {
         due.get(&session).map(|next| Waiting { next: *next, since, session: session.clone() })
@@ -385,7 +422,7 @@ impl Loaded {
             fleet: self.fleet.as_ref().map(|d| d.state.clone()).unwrap_or_default(),
             scope: self.scope.as_ref().map(|d| d.state.clone()).unwrap_or_default(),
             session: self.session.state.clone(),
-            ..State::default()
+            windows: self.windows.clone(),
         }
     }
 }

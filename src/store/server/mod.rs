@@ -136,7 +136,8 @@ impl<'a> Dragonfly<'a> {
         let policy = &self.config.policy;
         let is_checked = matches!(step.event, Event::Ask { .. } | Event::Stop { .. })
             && policy.stop.quotas.is_empty()
-            && !policy.counts_fleet()
+            && policy.fleet_quotas.is_empty()
+            && policy.pace.is_none()
             && !policy.stop.window_limits;
         self.remembered.take().filter(|_| is_checked).map(Remembered::now)
     }

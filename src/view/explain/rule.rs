@@ -59,10 +59,8 @@ pub(crate) fn numbers(told: &Facts<'_>) -> String {
         Reason::Hold => hold(told),
         reason if reason.is_rest() => rest(told),
         Reason::Quota => quota(told),
-        Reason::Pace => "the fleet's turns are spread over what is left of a usage window (pace)".to_owned(),
-        Reason::Limit => {
-            "a usage window was used up to the share that pace sets, and it waits for its reset".to_owned()
-        }
+        Reason::Pace => "the turns of the fleet are spread over a usage window (pace)".to_owned(),
+        Reason::Limit => "the fleet had used its share of a usage window (pace), until the window's reset".to_owned(),
         Reason::Busy => "other requests changed the state of the decision until its deadline".to_owned(),
         Reason::Superseded => "a newer stop, a prompt or the session's end had taken over".to_owned(),
         Reason::Event => format!("no request was made, and {} was journaled", text::line(told.past.text("event"))),

@@ -206,7 +206,6 @@ mod tests {
             renewed: false,
             now: AT + 5000,
             worth: None,
-            slot: None,
             store_epoch: String::new(),
             client: None,
             repeated: false,
@@ -272,9 +271,9 @@ mod tests {
                 Reason::Failed => &["the last run failed (api_error.base is 1m, api_error.max is 1h)", type_on],
                 Reason::Quiet => &["(rule 4, quiet minute)", "person.quiet is 1m", type_on],
                 Reason::Spread => &["(rule 5, release slot)", "250ms apart", type_on],
-                Reason::Pace => &["(rule 8, pace)", "spread over what is left of a usage window", type_on],
-                Reason::Limit => &["(rule 8, usage limit)", "waits for its reset", type_on],
                 Reason::Quota => &["(rule 8, quota): stop.quotas is 2 per 1h, of which 2 were used", type_on],
+                Reason::Pace => &["(rule 8, pace): the turns of the fleet are spread", type_on],
+                Reason::Limit => &["(rule 8, usage window): the fleet had used its share", type_on],
                 Reason::Busy => &["other requests changed the state of the decision", type_on],
                 Reason::Superseded => {
                     &["(rule 0, fence): a newer stop, a prompt or the session's end", "No action is needed"]

@@ -27,8 +27,10 @@ pub enum Kind {
     Spread,
     /// A quota is used up.
     Quota,
-    /// The fleet's pace by a usage window has no slot for it yet, or the window is used up to its cap.
+    /// It waits for a slot of the pace.
     Pace,
+    /// The fleet has used its share of a usage window.
+    Limit,
     /// The minimum interval is not over.
     Guard,
     /// A person typed a moment ago.
@@ -57,7 +59,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every state, in its order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::NeedsYou,
         Self::Blocked,
         Self::Stopped,
@@ -70,6 +72,7 @@ impl Kind {
         Self::Spread,
         Self::Quota,
         Self::Pace,
+        Self::Limit,
         Self::Guard,
         Self::Quiet,
         Self::Resting,
@@ -98,6 +101,7 @@ impl Kind {
             Self::Spread => "spread",
             Self::Quota => "quota",
             Self::Pace => "pace",
+            Self::Limit => "limit",
             Self::Guard => "guard",
             Self::Quiet => "quiet",
             Self::Resting => "resting",

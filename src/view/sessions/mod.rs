@@ -30,6 +30,7 @@ use crate::store::outbox::backlog::Backlog;
 use crate::store::{self, StoreError};
 use crate::view::journal::Admissions;
 use crate::view::survey::QuotaLeft;
+use crate::view::usage::Usage;
 
 use kind::{Back, Kind};
 use state::{Engine, Facts};
@@ -109,6 +110,8 @@ pub struct Report {
     pub backlog: Option<Backlog>,
     /// The fleet's hold, if one is in force.
     pub hold: Option<Hold>,
+    /// The usage windows.
+    pub usage: Usage,
     /// The sessions, those that need a person first.
     pub rows: Vec<Row>,
     /// The shown name of every session of the fleet.
@@ -145,6 +148,8 @@ impl Report {
         let seats: BTreeSet<&str> = shown.iter().map(|(_, s)| s.scope.as_str()).collect();
         let quotas = reader.quotas_left(&survey, &seats)?;
         let is_away = away.is_some();
+        // Usage windows that cannot be read hide no session.
+        let usage = reader.fleet_state().map(|state| Usage::of(config, &state, now)).unwrap_or_default();
         // This machine's journal contains only what was decided here.
         let admissions = if is_away { None } else { hour.count(&mut reader, now, begun) };
         let unknown = ScopeState::default();
@@ -170,6 +175,7 @@ impl Report {
             away,
             backlog: backlog::of(config).filter(|b| b.unshipped > 0 || b.away > 0 || b.breaker.is_some()),
             hold: survey.fleet.hold,
+            usage,
             rows,
             names,
             left_out,

@@ -177,8 +177,7 @@ fn refusal(facts: &Facts<'_>, at: Ms) -> Option<(Reason, Option<Ms>)> {
     // A release slot that was given stays. Only the request itself determines the next one.
     let slots = facts.session.slot.map(|slot| Span::new(0, slot));
     let fleet = FleetState { hold: facts.fleet_hold.cloned(), slots, ..FleetState::default() };
-    let (scope, session) = (facts.scope.clone(), facts.session.clone());
-    let mut state = State { fleet, scope, session, ..State::default() };
+    let mut state = State { fleet, scope: facts.scope.clone(), session: facts.session.clone(), ..State::default() };
     let answer = decision::step(&unlimited(facts.policy), &mut state, &ask(facts.session), at);
     if answer.outcome == Outcome::Refuse {
         return Some((answer.reason, answer.retry_after.map(|left| at.saturating_add(millis(left)))));
@@ -192,7 +191,6 @@ fn unlimited(policy: &Policy) -> Policy {
     let mut policy = policy.clone();
     policy.stop.quotas.clear();
     policy.fleet_quotas.clear();
-    policy.pace = None;
     policy
 }
 
@@ -235,7 +233,8 @@ fn kind(reason: Reason) -> Kind {
         Reason::Parked => Kind::Parked,
         Reason::Spread => Kind::Spread,
         Reason::Quota => Kind::Quota,
-        Reason::Pace | Reason::Limit => Kind::Pace,
+        Reason::Pace => Kind::Pace,
+        Reason::Limit => Kind::Limit,
         _ => Kind::Guard,
     }
 }

@@ -47,8 +47,8 @@ fn colour(kind: Kind) -> &'static str {
         Kind::NeedsYou => "1;33",
         Kind::WaiterLost | Kind::Expired | Kind::Undecided => ALARM,
         Kind::Hold => HELD,
-        Kind::Cooldown | Kind::ApiCooldown | Kind::Quota | Kind::Pace | Kind::NoEvent => WARNING,
-        Kind::Guard | Kind::Quiet | Kind::Spread | Kind::Running => "32",
+        Kind::Cooldown | Kind::ApiCooldown | Kind::Quota | Kind::Limit | Kind::NoEvent => WARNING,
+        Kind::Guard | Kind::Pace | Kind::Quiet | Kind::Spread | Kind::Running => "32",
         Kind::Resting | Kind::WaitFor | Kind::Blocked | Kind::Parked => "36",
         Kind::Done | Kind::Asleep | Kind::Idle | Kind::Unknown | Kind::Ended => DIM,
         Kind::Stopped => "31",
@@ -76,6 +76,7 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
     if let Some(hold) = &report.hold {
         lines.push(style.line(HELD, &format!("HOLD of the whole fleet {}", held(hold, now))));
     }
+    lines.extend(report.usage.lines(now).iter().map(|line| style.line("", line)));
     if !report.rows.is_empty() {
         let totals = report.totals().into_iter().map(|(kind, n)| format!("{n} {}", kind.words()));
         let sessions = if report.rows.len() == 1 { "session" } else { "sessions" };

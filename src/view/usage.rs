@@ -1,0 +1,111 @@
+//! Formats the usage windows for people: their share, their reset, their age, and the next slot of the pace.
+
+use crate::config::Config;
+use crate::local_time;
+use crate::policy::decision::State;
+use crate::policy::limits::{Ms, millis};
+use crate::policy::pace::{self, Paced};
+use crate::policy::windows::{POINT, WHOLE, Window, Windows};
+
+/// The cells of a bar.
+const CELLS: u32 = 8;
+/// A report that is older is shown with its age.
+const STALE: Ms = 600_000;
+
+/// The usage windows at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Usage {
+    /// The windows.
+    pub windows: Windows,
+    /// What the pace permits.
+    pub paced: Paced,
+    /// When the next slot of the pace comes.
+    pub next: Option<Ms>,
+}
+
+impl Usage {
+    /// Derives the usage from the state that a request would be decided from.
+    #[must_use]
+    pub fn of(config: &Config, state: &State, now: Ms) -> Self {
+        let log = &state.fleet.quota;
+        let is_counted = |at: Ms| at > now.saturating_sub(pace::LONGEST_FLIGHT);
+        let in_flight = log.in_flight.iter().filter(|flight| is_counted(flight.at)).count();
+        let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
+        let pace = config.policy.pace.as_ref();
+        let paced = pace.map(|pace| pace::derive(pace, &state.windows, in_flight, now)).unwrap_or_default();
+        let last = log.admitted.iter().max().copied();
+        let next = paced.quota().map(|quota| last.map_or(now, |last| last.saturating_add(millis(quota.per)).max(now)));
+        Self { windows: state.windows.clone(), paced, next }
+    }
+
+    /// Returns a text for each window that has not ended, such as `5h ▓▓▓▓▓░░░ 62 %, resets 14:00, next slot in 40s`.
+    #[must_use]
+    pub fn lines(&self, now: Ms) -> Vec<String> {
+        let open: Vec<(&str, Window)> = self.windows.open(now).collect();
+        let line = |(name, window): &(&str, Window)| {
+            let mut line = format!(
+                "{name} {} {} %, resets {}",
+                bar(window.used),
+                (window.used + POINT / 2) / POINT,
+                local_time::clock(window.resets_at, now)
+            );
+            let age = now.saturating_sub(window.seen);
+            if age > STALE {
+                line.push_str(&format!(", reported {} ago", local_time::age(age)));
+            }
+            match (self.paced, self.next) {
+                (Paced::Limit(until), _) if until == window.resets_at => line.push_str(", its cap is reached"),
+                (Paced::Slot(_, until), Some(next)) if until == window.resets_at && next <= now => {
+                    line.push_str(", a slot is free");
+                }
+                (Paced::Slot(_, until), Some(next)) if until == window.resets_at => {
+                    line.push_str(&format!(", next slot in {}", local_time::left(next, now)));
+                }
+                (Paced::NoRoom, _) => line.push_str(", no room beside the turns that run"),
+                _ => {}
+            }
+            line
+        };
+        open.iter().map(line).collect()
+    }
+}
+
+/// Draws a share as a bar.
+fn bar(used: u32) -> String {
+    let full = (used.min(WHOLE) * CELLS + WHOLE / 2) / WHOLE;
+    let cells = (0..CELLS).map(|cell| if cell < full { '▓' } else { '░' });
+    cells.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::limits::Quota;
+
+    #[test]
+    fn a_window_is_shown_with_its_age_and_its_next_slot() {
+        let now = 1_800_000_000_000;
+        let window = Window { resets_at: now + 3_600_000, used: 6200, seen: now - 1000, ..Window::default() };
+        let slot = Paced::Slot(Quota { limit: 1, per: Duration::from_secs(60) }, window.resets_at);
+        let windows = Windows { five_hour: Some(window), ..Windows::default() };
+        let usage = |paced, next| Usage { windows: windows.clone(), paced, next }.lines(now).join("\n");
+        let shown = usage(slot, Some(now + 40_000));
+        assert!(shown.starts_with("5h ▓▓▓▓▓░░░ 62 %, resets ") && shown.ends_with(", next slot in 40s"), "{shown}");
+        assert!(usage(slot, Some(now)).ends_with(", a slot is free"));
+        assert!(usage(Paced::Limit(window.resets_at), None).ends_with(", its cap is reached"));
+        let old = Window { seen: now - 25 * 60_000, ..window };
+        let old = Usage { windows: Windows { five_hour: Some(old), ..Windows::default() }, ..Usage::default() };
+        assert!(old.lines(now).join("").ends_with(", reported 25m ago"), "{:?}", old.lines(now));
+        assert!(old.lines(now + 3_600_000).is_empty(), "a window that ended is not shown");
+    }
+
+    #[test]
+    fn a_bar_has_eight_cells() {
+        for (used, shown) in [(0, "░░░░░░░░"), (5000, "▓▓▓▓░░░░"), (10_000, "▓▓▓▓▓▓▓▓"), (12_000, "▓▓▓▓▓▓▓▓")]
+        {
+            assert_eq!(bar(used), shown);
+        }
+    }
+}
