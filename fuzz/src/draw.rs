@@ -94,6 +94,10 @@ pub fn policy(u: &mut Unstructured<'_>) -> Result<Policy> {
         fleet_quotas: quotas(u)?,
         hold_after_strikes: u.int_in_range(0..=5)?,
         spread: Spread { step: duration(u, Duration::ZERO)?, cold: duration(u, Duration::ZERO)? },
+        // They apply to measured turns, to persons and to usage windows, and none of these is drawn.
+        idle: None,
+        quiet: Duration::ZERO,
+        pace: None,
     })
 }
 

@@ -152,7 +152,7 @@ fn told(policy: &Policy, state: &mut State, step: &Step, now: Ms) {
 
 /// Returns the reason why the state does not allow the request, read from it without the model.
 pub fn forbids(policy: &Policy, state: &State, step: &Step, now: Ms) -> Option<&'static str> {
-    let State { fleet, scope, session } = state;
+    let State { fleet, scope, session, .. } = state;
     let class = step.event.asks()?;
     let (limits, own) = match class {
         Class::Stop => (&policy.stop, &scope.stop),
