@@ -424,7 +424,7 @@ pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Even
         Event::StopFailure(failure) | Event::Run { part: RunPart::Failure(failure), .. } => {
             fail(scope, api_error, failure, by_person, now);
         }
-        Event::ClientPrompt { of_admission: true } | Event::Run { part: RunPart::Prompt, .. } => {
+        event if event.begins_turn() => {
             scope.stop.admitted_at = scope.stop.admitted_at.map(|_| now);
         }
         _ => {}

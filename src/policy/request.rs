@@ -166,9 +166,7 @@ impl Event {
     pub fn touches_scope(&self) -> bool {
         let of_run =
             matches!(self, Self::Run { part: RunPart::Prompt | RunPart::Turn { .. } | RunPart::Failure(_), .. });
-        let own = matches!(self, Self::StopFailure(_) | Self::ClientPrompt { of_admission: true })
-            || of_run
-            || self.is_of_holds();
+        let own = matches!(self, Self::StopFailure(_)) || self.begins_turn() || of_run || self.is_of_holds();
         self.asks().is_some() || (own && !self.is_fleets())
     }
 
@@ -188,6 +186,12 @@ impl Event {
     #[must_use]
     pub fn is_fleets(&self) -> bool {
         matches!(self, Self::Hold(HoldRequest { fleet: true, .. }) | Self::Release { fleet: true, .. })
+    }
+
+    /// Returns whether the turn of an admission begins with the event, so that the minimum interval starts again.
+    #[must_use]
+    pub fn begins_turn(&self) -> bool {
+        matches!(self, Self::ClientPrompt { of_admission: true } | Self::Run { part: RunPart::Prompt, .. })
     }
 
     /// Returns the API error that the event reports, if it reports one.

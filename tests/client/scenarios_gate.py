@@ -55,18 +55,21 @@ def gate_loop_survives_quota_and_server(b):
     check(len(calls) == 3, f"{len(calls)} calls")
     gaps = [after.at - before.at for before, after in zip(calls, calls[1:])]
     b.say("gaps: " + ", ".join(f"{gap:.2f} s" for gap in gaps))
-    check(all(gap >= 2.0 for gap in gaps), f"calls too close together: {gaps}")
+    # The interval begins with the prompt, and the client sends its call a moment later.
+    check(all(gap >= 1.9 for gap in gaps), f"calls too close together: {gaps}")
 
 
 def gate_loop_waits_out_a_quota(b):
-    """A quota of a minute is waited out."""
-    policy = {"stop": {"min_interval": "2s", "quotas": [{"limit": 2, "per": "60s"}]}}
+    """A quota is waited out: of a minute, or of 20 s in the short run."""
+    per = 60 if b.long else 20
+    policy = {"stop": {"min_interval": "2s", "quotas": [{"limit": 2, "per": f"{per}s"}]}}
     b.start(lambda c: text(f"Reply {c.n}." + ("\n\nfrosty: done" if c.n == 3 else "")), policy, server=True)
     _ends(b, _loop(b), 150)
-    calls = b.stub.main()
-    gap = calls[2].at - calls[0].at
-    b.say(f"the third call came {gap:.1f} s after the first")
-    check(len(calls) == 3 and gap >= 60.0, f"the quota was exceeded: {gap:.1f} s")
+    at = [entry.ms for entry in b.journal.admissions()]
+    check(len(at) == 3 and len(b.stub.main()) == 3, f"{len(at)} admissions, {len(b.stub.main())} calls")
+    gap = at[2] - at[0]
+    b.say(f"the third admission came {gap / 1000:.3f} s after the first")
+    check(gap >= per * 1000, "the quota was exceeded")
 
 
 def gate_loop_backs_off(b):

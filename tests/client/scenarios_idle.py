@@ -4,7 +4,7 @@ import time
 from bench import check
 from stub import text, tool
 
-# A night of eight hours takes 288 s at 1:100, or 72 s at 1:400.
+# A night of eight hours takes 288 s at 1:100, or 36 s at 1:800.
 NIGHT = 8 * 3600
 
 
@@ -15,7 +15,7 @@ def policy(scale, **more):
 
 
 def _scale(b):
-    return 100 if b.long else 400
+    return 100 if b.long else 800
 
 
 def _night(b, script, given, seconds, **start):

@@ -194,7 +194,7 @@ fn stored_scope(scope: &ScopeState, step: &Step, loaded: &Loaded) -> ScopeState 
     let mut scope = ScopeState { quota: without_entries(&scope.quota), ..scope.clone() };
     scope.stop.attempts.clear();
     // A turn that begins late starts the minimum interval anew. Every admission itself is an entry.
-    if !matches!(step.event, Event::ClientPrompt { of_admission: true }) {
+    if !step.event.begins_turn() {
         scope.stop.admitted_at = loaded.turn_began;
     }
     scope

@@ -148,7 +148,7 @@ impl<'a> Load<'a> {
 
     /// Returns whether the last admission matters: for a request, and for the turn of an admission.
     fn reads_last_admission(&self) -> bool {
-        self.is_stop() || matches!(self.event, Event::ClientPrompt { of_admission: true })
+        self.is_stop() || self.event.begins_turn()
     }
 
     fn quotas(&self) -> [(String, [String; 2], Vec<Quota>); 2] {
