@@ -286,7 +286,9 @@ impl Gate {
             let hint = format!("run it again: frosty wake {}", text::word(&self.shown()));
             return End::Done(Problem::new("the agent reported it is done").with_hint(hint));
         }
-        let left = refused.retry_after.map(|left| format!(", possible in {}", duration::about(left)));
+        // After a wait the time in the last refusal is out of date.
+        let left = refused.retry_after.filter(|_| self.began.elapsed() < Duration::from_secs(1));
+        let left = left.map(|left| format!(", possible in {}", duration::about(left)));
         let code = refused.reason.code();
         let why = format!("not now ({code}){}: {}", left.unwrap_or_default(), why(refused));
         End::NotNow(Problem::new(why).with_hint(self.look()))
