@@ -105,7 +105,8 @@ fn in_window(pace: WindowPace, window: &Window, in_flight: u32, now: Ms) -> Pace
     if room < cost {
         return Paced::NoRoom;
     }
-    let per = u128::from(left.unsigned_abs()) * u128::from(cost) / u128::from(room);
+    // Rounded up, so that no rounding makes a turn come sooner.
+    let per = (u128::from(left.unsigned_abs()) * u128::from(cost)).div_ceil(u128::from(room));
     slot(Ms::try_from(per).unwrap_or(Ms::MAX).min(left))
 }
 

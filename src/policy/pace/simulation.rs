@@ -14,7 +14,6 @@ use crate::policy::windows::{FIVE_HOURS, Report, Share, Windows};
 
 const BEGIN: Ms = 1_800_000_000_000;
 const REPORT: Ms = 60_000;
-const MEAN_TURN: f64 = 82_600.0;
 
 /// A linear congruential generator, so that a run is the same each time.
 struct Chance(u64);
@@ -171,7 +170,7 @@ impl Simulation {
                 heap.push(Reverse((now + left.min(15_000.max(left / 4)), Happens::Ask, who)));
             }
         }
-        if self.length + self.elapsed <= FIVE_HOURS {
+        if ends.is_empty() {
             ends.push(done + running(&agents, end));
         }
         let from = BEGIN + self.length / 5;
@@ -199,22 +198,64 @@ fn jain(turns: &[usize]) -> f64 {
     sum * sum / (turns.len() as f64 * squares)
 }
 
+/// The ends of the last window in 20 runs, in order, and the least fairness of a run.
+fn ends(simulation: impl Fn(u64) -> Simulation) -> (Vec<f64>, f64) {
+    let runs: Vec<Run> = (0..20).map(|seed| simulation(seed).run()).collect();
+    let mut ends: Vec<f64> = runs.iter().map(|run| *run.ends.last().unwrap()).collect();
+    ends.sort_by(f64::total_cmp);
+    (ends, runs.iter().map(|run| jain(&run.turns)).fold(1.0, f64::min))
+}
+
 #[test]
 fn a_window_ends_near_its_cap() {
-    let mut shown = Vec::new();
     for agents in [1, 4, 40] {
         for unpaced in [1.6, 4.0, 16.0] {
-            let runs: Vec<Run> = (0..20).map(|seed| whole(agents, unpaced, seed).run()).collect();
-            let mut ends: Vec<f64> = runs.iter().map(|run| run.ends[0]).collect();
-            ends.sort_by(f64::total_cmp);
+            let (ends, fairness) = ends(|seed| whole(agents, unpaced, seed));
             let over = ends.iter().filter(|end| **end > 100.0).count();
-            let fairness = runs.iter().map(|run| jain(&run.turns)).fold(1.0, f64::min);
-            shown.push(format!(
+            let shown = format!(
                 "{agents} agents, {unpaced} windows: {:.1} to {:.1} (median {:.1}), {over} over 100, fairness {fairness:.3}",
                 ends[0], ends[19], ends[10]
-            ));
-            println!("{}", shown.last().unwrap());
+            );
+            println!("{shown}");
+            assert!((90.0..99.0).contains(&ends[10]), "{shown}");
+            assert!(fairness > 0.95, "{shown}");
+            // A turn of one of few agents may cost more than the last points.
+            let is_smooth = unpaced / agents as f64 <= 1.6;
+            assert!(!is_smooth || (ends[19] <= 99.0 && over == 0), "{shown}");
+            assert!(agents < 40 || ends[0] >= 90.0, "{shown}");
         }
     }
-    println!("{MEAN_TURN}");
+}
+
+/// Returns the simulation of a seed.
+type Case = Box<dyn Fn(u64) -> Simulation>;
+
+/// Each case is another begin of the window, with 40 agents and 4 windows of use.
+#[test]
+fn a_window_ends_near_its_cap_however_it_begins() {
+    let base = |seed| whole(40, 4.0, seed);
+    let half = FIVE_HOURS / 2;
+    let cases: [(&str, Case); 3] = [
+        ("a person uses 30 points", Box::new(move |seed| Simulation { person: 30.0, ..base(seed) })),
+        (
+            "half of it is over and used",
+            Box::new(move |seed| Simulation { used_before: 50.0, elapsed: half, length: half, ..base(seed) }),
+        ),
+        (
+            "it is new, after a reset in the middle",
+            Box::new(move |seed| Simulation { elapsed: half, length: FIVE_HOURS + half, ..base(seed) }),
+        ),
+    ];
+    for (case, simulation) in cases {
+        let (ends, _) = ends(simulation);
+        println!("{case}: {:.1} to {:.1}", ends[0], ends[19]);
+        assert!(ends[0] >= 90.0 && ends[19] <= 99.0, "{case}: {:.1} to {:.1}", ends[0], ends[19]);
+    }
+}
+
+#[test]
+fn nothing_is_admitted_above_the_cap() {
+    let simulation = Simulation { used_before: 96.0, length: FIVE_HOURS / 2, ..whole(40, 4.0, 1) };
+    let run = simulation.run();
+    assert_eq!(run.turns.iter().sum::<usize>(), 0);
 }
