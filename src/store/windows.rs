@@ -102,6 +102,7 @@ pub(crate) fn report(reader: &mut FleetReader<'_>, report: &Report) -> Result<Wi
 /// Merges a report into the server's key.
 fn to_server(config: &Config, link: &mut Link<'_>, report: &Report) -> Result<Windows, StoreError> {
     let keys = Keys::of(&config.fleet);
+    let mut last = Windows::default();
     for _ in 0..TRIES {
         let mut answers = link.ask(&[cmd("TIME"), get(&keys.windows())])?.into_iter();
         let clock = answers.next().unwrap_or(Value::Nil);
@@ -121,12 +122,10 @@ fn to_server(config: &Config, link: &mut Link<'_>, report: &Report) -> Result<Wi
         let answer = link.call(&[], &commit.call("EVAL", COMMIT))?;
         match committed(&answer) {
             Some(Committed::Done { .. }) => return Ok(windows),
-            Some(Committed::Conflict) => {}
+            Some(Committed::Conflict) => last = windows,
             None => return Err(link.nonsense(&answer)),
         }
     }
-    // Other machines wrote their reports meanwhile, so this one is not needed.
-    let mut windows = Windows::default();
-    windows.merge(report, 0, clock::host_ms());
-    Ok(windows)
+    // Other machines wrote their reports meanwhile, so this one is not needed. What was read of them is kept here.
+    Ok(last)
 }
