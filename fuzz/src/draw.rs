@@ -115,7 +115,8 @@ fn failure(u: &mut Unstructured<'_>) -> Result<Failure> {
         _ => None,
     };
     let of_key = reset.is_some() && u.arbitrary()?;
-    Ok(Failure { class, reset, of_key, too_long: u.arbitrary()?, cure: "log in".to_owned() })
+    let model = (*u.choose(&["", "opus"])?).to_owned();
+    Ok(Failure { class, reset, of_key, model, too_long: u.arbitrary()?, cure: "log in".to_owned() })
 }
 
 /// Draws any event; `fence` is one that may be the session's.

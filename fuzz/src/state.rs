@@ -2,6 +2,7 @@
 //! file's limits.
 
 use frosty::journal::Entry;
+use frosty::policy::api_limit::{NEAR, PROBE_EVERY};
 use frosty::policy::decision;
 use frosty::policy::decision::State;
 use frosty::policy::documents::{ClassState, Hold, QuotaLog, Rest, RestKind, ScopeState, SessionState, Span};
@@ -166,7 +167,13 @@ pub fn forbids(policy: &Policy, state: &State, step: &Step, now: Ms) -> Option<&
     }
     let asks_again = matches!(step.event, Event::Ask { .. });
     // A good Stop event of any session lifts the API's limit of the key.
-    let is_lifted = scope.api_of_key && (!asks_again || fleet.answered.is_some());
+    let is_answered = fleet.answered.is_some() || fleet.limits.iter().any(|known| known.answered.is_some());
+    let is_lifted = scope.api_of_key && (!asks_again || is_answered);
+    // A reset time that is far away is probed each hour.
+    let is_probed = |api: Span| {
+        scope.api_of_key && now >= api.start.saturating_add(PROBE_EVERY) && api.end.saturating_sub(now) > NEAR
+    };
+    let is_lifted = is_lifted || scope.api.is_some_and(is_probed);
     if scope.api.is_some_and(|api| open(api, now)) && !is_lifted {
         return Some("an API cooldown is open");
     }

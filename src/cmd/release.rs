@@ -15,7 +15,6 @@ use crate::env::Env;
 use crate::hook;
 use crate::notify::{Kind, Notification};
 use crate::policy::documents::{Hold, Phase};
-use crate::policy::limits::Ms;
 use crate::policy::request::{Event, Step};
 use crate::policy::verdict::Reason;
 use crate::store;
@@ -34,6 +33,9 @@ pub struct ReleaseArgs {
     /// Resume all sessions together, not one after the other
     #[arg(long)]
     pub at_once: bool,
+    /// Lift the limits that the fleet's API key has met, and no hold
+    #[arg(long, conflicts_with_all = ["target", "at_once"])]
+    pub limit: bool,
     /// Use this store: auto, embedded, or redis://HOST [default: configured]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
@@ -54,6 +56,9 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let mut out = out::stdout();
     let mut reader = FleetReader::open_to_change(&config);
     super::tell_if_away(reader.away());
+    if args.limit {
+        return lift_limits(&env, &config, &reader, &mut out);
+    }
     let named = args.target.as_ref().map(|word| target::sessions(&mut reader, word)).transpose()?;
     let scope = match (&args.target, &named) {
         (Some(word), Some(sessions)) => target::scope(&mut reader, sessions, word)?,
@@ -73,17 +78,15 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     };
     let event = Event::Release { fleet: scope.is_empty(), at_once: args.at_once };
     let (by, from) = (origin::by(), origin::from(&env));
-    let detail = text::line(&format!("by {by} from {from}"));
-    let step = Step { detail, ..hook::step_of(scope.clone(), String::new(), "Release", event) };
-    let limit = limit_of(&mut reader, &scope);
+    let step = step_of(&scope, event, &format!("by {by} from {from}"));
     // This is read first: a freed engine may have ended with its admission a moment later.
     let sessions = named.unwrap_or_else(|| reader.sessions().unwrap_or_default());
+    let limit = limit_of(&mut reader, &scope, &sessions);
     let freed = if scope.is_empty() { freed(&mut reader, &sessions, &config, args.at_once) } else { None };
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
     super::tell_if_here_only(&verdict, reader.away());
     let decided = verdict.decision;
     let what = hold::what(&config, &sessions, &scope);
-    let limit = limit.map(|end| Duration::from_millis(end.saturating_sub(decided.now).max(0).unsigned_abs()));
     let ended = decided.retry_after.max(limit);
     if let Some(left) = ended {
         let left = duration::about(left);
@@ -135,14 +138,41 @@ fn freed(reader: &mut FleetReader<'_>, sessions: &[Session], config: &Config, at
     }
 }
 
-/// Returns when the limit of the fleet's key ends for a scope, from which its release exempts it.
-fn limit_of(reader: &mut FleetReader<'_>, scope: &str) -> Option<Ms> {
+/// Returns the step of a release; an empty scope is the whole fleet.
+fn step_of(scope: &str, event: Event, detail: &str) -> Step {
+    Step { detail: text::line(detail), ..hook::step_of(scope.to_owned(), String::new(), "Release", event) }
+}
+
+/// Lifts the limits of the fleet's key.
+fn lift_limits(env: &Env, config: &Config, reader: &FleetReader<'_>, out: &mut impl Write) -> Result<(), Failure> {
+    let detail = format!("the limits, by {} from {}", origin::by(), origin::from(env));
+    let step = step_of("", Event::LiftLimits, &detail);
+    let verdict = store::open(config, Instant::now() + config.budget)?.step(&step)?;
+    super::tell_if_here_only(&verdict, reader.away());
+    let fleet = text::word(&config.fleet);
+    let _ = match verdict.decision.retry_after {
+        Some(left) => {
+            writeln!(out, "lifted the limits of the fleet {fleet}, of which {} was left", duration::about(left))
+        }
+        None => writeln!(out, "the fleet {fleet} has no limit"),
+    };
+    Ok(())
+}
+
+/// Returns what is left of the limits of the fleet's key for a scope, from which its release exempts it.
+fn limit_of(reader: &mut FleetReader<'_>, scope: &str, sessions: &[Session]) -> Option<Duration> {
     if scope.is_empty() {
         return None;
     }
     let now = reader.now().ok()?;
     let state = reader.state(scope, "").ok()?;
-    state.fleet.limit_for(&state.scope, now)
+    let models =
+        sessions.iter().filter(|(_, session)| session.scope == scope).map(|(_, session)| session.model.as_str());
+    models
+        .chain([""])
+        .filter_map(|model| state.fleet.limit_for(&state.scope, model, now))
+        .max()
+        .map(|end| Duration::from_millis(end.saturating_sub(now).max(0).unsigned_abs()))
 }
 
 /// Lists each hold on one line, with the word that names it.

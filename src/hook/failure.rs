@@ -75,18 +75,18 @@ pub fn of(payload: &Payload<'_>) -> Failure {
     };
     let too_long = too_long && class != FailureClass::Person;
     let cure = if cure.is_empty() { String::new() } else { format!("{error}: {cure}") };
-    let of_model = texts.iter().flatten().any(|t| names_a_model(t));
-    let of_key = class == FailureClass::Passing && reset.is_some() && !of_model;
-    Failure { class, reset, of_key, too_long, cure }
+    let of_key = class == FailureClass::Passing && reset.is_some();
+    let model = texts.iter().flatten().find_map(|t| named_model(t)).filter(|_| of_key).unwrap_or_default();
+    Failure { class, reset, of_key, model: model.to_owned(), too_long, cure }
 }
 
-/// Returns whether a limit's text is about one model, such as `You've hit your Opus limit`. Other agents may
-/// use another model.
-fn names_a_model(text: &str) -> bool {
+/// Returns the model that a limit's text names, such as `You've hit your Opus limit`. Other agents may use another
+/// model.
+fn named_model(text: &str) -> Option<&'static str> {
     const MODELS: [&str; 5] = ["opus", "sonnet", "haiku", "fable", "mythos"];
     let text = text.to_lowercase();
-    let limits = text.match_indices(" limit").filter_map(|(at, _)| text.get(..at)?.split_whitespace().next_back());
-    limits.into_iter().any(|word| MODELS.contains(&word))
+    let mut limits = text.match_indices(" limit").filter_map(|(at, _)| text.get(..at)?.split_whitespace().next_back());
+    limits.find_map(|word| MODELS.into_iter().find(|model| *model == word))
 }
 
 /// Returns whether an error's text reports that the conversation does not fit the model's context.
@@ -138,6 +138,24 @@ mod tests {
         let payload = super::super::payload::parse(json.to_string().as_bytes()).map(|payload| of(&payload));
         assert_eq!(payload.unwrap().reset, Some(Reset::At(1_764_000_000_000)));
         assert_eq!(failure("rate_limit", "retry-after: 7").reset, Some(Reset::After(Duration::from_secs(7))));
+    }
+
+    /// The names of the limits in the client 2.1.332.
+    #[test]
+    fn the_model_of_a_limit() {
+        for (text, of_key, model) in [
+            ("You've hit your Opus limit · resets Dec 3, 8pm (UTC)", true, "opus"),
+            ("You've hit your Sonnet limit · resets 8pm", true, "sonnet"),
+            ("You've hit your Fable limit · resets 8pm · progress saved", true, "fable"),
+            ("You've hit your session limit · resets 8pm", true, ""),
+            ("You've hit your weekly limit · resets Dec 3, 8pm", true, ""),
+            ("You've hit your 5-hour limit · resets 8pm", true, ""),
+            ("the Opus model is busy, and the weekly limit resets 8pm", true, ""),
+            ("You've hit your Opus limit", false, ""),
+        ] {
+            let read = failure("rate_limit", text);
+            assert_eq!((read.of_key, read.model.as_str()), (of_key, model), "{text}");
+        }
     }
 
     #[test]

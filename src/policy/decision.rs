@@ -80,8 +80,8 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         if let Some(hold) = &mut state.fleet.hold {
             hold.rebase(now);
         }
-        if matches!(ask.event, Event::Release { .. }) {
-            ended = state.fleet.limit.and_then(|limit| limit.left(now)).map(duration);
+        if matches!(ask.event, Event::Release { .. } | Event::LiftLimits) {
+            ended = state.fleet.limited_until(now).map(|end| duration(end.saturating_sub(now)));
         }
         turned = effects::on_fleet(&mut state.fleet, &ask.event, now);
     }
@@ -348,14 +348,12 @@ impl Case<'_> {
             return None;
         }
         // 3. an open API cooldown
-        let limit = fleet.limit_for(scope, now);
-        let api = fleet.api_end_of(scope, now);
-        if let Some(end) = api.max(limit) {
+        if let Some(refusal) = fleet.api_refusal(scope, session, now) {
             answer.strikes = scope.api_strikes;
-            if limit.is_some() || (scope.api_of_key && api.is_some()) {
+            if refusal.of_key {
                 release_slots::mark(session);
             }
-            return Some((Reason::ApiError, Some(end.saturating_sub(now))));
+            return Some((Reason::ApiError, Some(refusal.until.saturating_sub(now))));
         }
         // 4. a rest
         let renews = matches!(self.ask.event, Event::Ask { renew: true, .. });
@@ -479,6 +477,7 @@ impl Case<'_> {
             fleet.quota.in_flight.push(Flight { session: self.ask.session.clone(), at: now });
         }
         count(&mut fleet.quota, &quotas, now);
+        fleet.note_probe(scope, session, now);
         session.woken = false;
         release_slots::taken(fleet, session, now);
         session.count = session.count.saturating_add(1).min(MOST_COUNTED);

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::api_limit::ModelLimit;
 use crate::policy::fnv::Fnv;
 use crate::policy::limits::{Class, Ms};
 use crate::policy::pace::Paced;
@@ -222,6 +223,9 @@ pub struct ScopeState {
     /// Whether that cooldown's end is a reset time, which a successful turn of any scope disproves.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub api_of_key: bool,
+    /// The model whose limit that reset time ends; empty for the whole key.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub api_model: String,
     /// The API errors since the last successful turn.
     pub api_strikes: u32,
     /// Of these errors, the `invalid_request` and `max_output_tokens` in a row.
@@ -302,6 +306,12 @@ pub struct FleetState {
     /// When a successful turn or a release last lifted such a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered: Option<Ms>,
+    /// When an admission last probed such a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probed: Option<Ms>,
+    /// The limits that name one model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<ModelLimit>,
     /// The release slots given: the time of the last one and the time of the next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slots: Option<Span>,
@@ -319,27 +329,10 @@ pub struct FleetState {
 impl FleetState {
     /// Works as [`ScopeState::rebase`], for what binds the scopes. A release or an answer in the future lifts nothing.
     pub fn rebase(&mut self, now: Ms) {
-        if let Some(limit) = &mut self.limit {
-            limit.rebase(now);
-        }
-        for lifted in [&mut self.released, &mut self.answered, &mut self.at_once] {
+        self.rebase_limits(now);
+        for lifted in [&mut self.released, &mut self.at_once] {
             *lifted = lifted.filter(|at| *at <= now);
         }
-    }
-
-    /// Returns when the key's limit ends for a scope that it applies to; `None` where none is in force.
-    #[must_use]
-    pub fn limit_for(&self, scope: &ScopeState, now: Ms) -> Option<Ms> {
-        let limit = self.limit.filter(|limit| scope.released.is_none_or(|at| at < limit.start))?;
-        (limit.end > now).then_some(limit.end)
-    }
-
-    /// Returns the end of a scope's API cooldown, unless it was a reset time that was disproved since.
-    #[must_use]
-    pub fn api_end_of(&self, scope: &ScopeState, now: Ms) -> Option<Ms> {
-        let api = scope.api.filter(|api| api.end > now)?;
-        let is_disproved = scope.api_of_key && self.answered.is_some_and(|at| at >= api.start);
-        (!is_disproved).then_some(api.end)
     }
 }
 
@@ -573,6 +566,9 @@ pub struct SessionState {
     /// The version of the client that wrote the transcript last.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub client_version: String,
+    /// The model of the session's last turn, as far as it is known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub model: String,
     /// Whether the session is a gate's: `frosty gate` requests its runs.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub gate: bool,

@@ -171,11 +171,21 @@ pub(crate) fn on_session(
     if ask.event.begins() {
         session.pid = ask.pid;
     }
+    note_model(session, ask);
     if moves {
         settle(session, ask);
     }
     session.seen = now;
     worth
+}
+
+/// Notes the model of a turn that ended: the measured one, or the one that a limit names.
+fn note_model(session: &mut SessionState, ask: &Step) {
+    let measured = ask.turn.as_deref().filter(|turn| turn.seen).map(|turn| &turn.model);
+    let named = ask.event.failure().map(|failure| &failure.model);
+    if let Some(model) = measured.or(named).filter(|model| !model.is_empty()) {
+        session.model.clone_from(model);
+    }
 }
 
 /// Notes where the session runs, and the signals that wake it there.
@@ -443,13 +453,15 @@ pub(crate) fn on_fleet(fleet: &mut FleetState, event: &Event, now: Ms) -> Turned
             turned
         }
         Event::Release { at_once, .. } => {
-            if fleet.limit.take().is_some() {
-                fleet.answered = Some(now);
-            }
+            fleet.lift_limits(now);
             if *at_once {
                 fleet.at_once = Some(now);
             }
             lift(&mut fleet.hold, &mut fleet.released, true, now)
+        }
+        Event::LiftLimits => {
+            fleet.lift_limits(now);
+            Turned::default()
         }
         _ => Turned::default(),
     }
@@ -473,21 +485,16 @@ fn open(hold: &mut Option<Hold>, asked: &HoldRequest, now: Ms) -> Turned {
     Turned { replaced: stands, ..Turned::default() }
 }
 
-/// Applies a successful turn or an error with a reset time to the limit of the fleet's key, already rebased to `now`.
+/// Applies a successful turn or an error with a reset time to the limits of the fleet's key, already rebased to `now`.
 pub(crate) fn on_key(fleet: &mut FleetState, api_error: &Backoff, ask: &Step, now: Ms) {
     match &ask.event {
         Event::Stop { .. } | Event::Run { part: RunPart::Turn { .. }, .. } => {
-            let answered = now.saturating_sub(ask.age().map_or(0, millis));
-            if fleet.limit.is_some_and(|limit| limit.start <= answered) {
-                fleet.limit = None;
-                fleet.answered = Some(now);
-            }
+            let model = ask.turn.as_deref().filter(|turn| turn.seen).map_or("", |turn| &turn.model);
+            fleet.answer(model, now.saturating_sub(ask.age().map_or(0, millis)), now);
         }
         Event::StopFailure(failure) | Event::Run { part: RunPart::Failure(failure), .. } if failure.of_key => {
-            let Some(len) = reset_in(failure, api_error, now) else { return };
-            let end = now.saturating_add(len);
-            if fleet.limit.is_none_or(|open| open.end < end) {
-                fleet.limit = Some(Span::new(now, end));
+            if let Some(len) = reset_in(failure, api_error, now) {
+                fleet.meet(&failure.model, Span::new(now, now.saturating_add(len)));
             }
         }
         _ => {}
@@ -540,6 +547,7 @@ fn fail(scope: &mut ScopeState, api_error: &Backoff, failure: &Failure, by_perso
     if scope.api.is_none_or(|open| open.end < end) {
         scope.api = Some(Span::new(now, end));
         scope.api_of_key = failure.of_key && reset.is_some();
+        scope.api_model.clone_from(&failure.model);
     }
 }
 

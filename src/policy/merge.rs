@@ -190,6 +190,7 @@ pub fn scope(base: Option<&ScopeState>, here: &ScopeState, there: &ScopeState, c
     if merged.api.map(|api| api.identity()) != there.api.map(|api| api.identity()) {
         // Whether a successful turn disproves the cooldown depends on times of both clocks, so it lasts until its end.
         merged.api_of_key = false;
+        merged.api_model.clear();
     }
     merged.api_strikes = sides.number(|s| s.api_strikes);
     merged.api_row = sides.number(|s| s.api_row);

@@ -6,6 +6,7 @@
 //! the table of reasons, and `verdict` is the answer. `fnv` is the hash of ids and tool calls. `windows` are the usage windows
 //! of the API key, and `pace` is the quota that is derived from them.
 
+pub mod api_limit;
 pub mod decision;
 pub mod documents;
 pub(crate) mod effects;

@@ -79,6 +79,8 @@ pub enum Event {
         /// Whether the sessions continue without release slots.
         at_once: bool,
     },
+    /// A command lifts the limits of the fleet's key. It concerns no session.
+    LiftLimits,
     /// The session's waiting engine reached the end of its wait.
     Expired {
         /// The fence of the waiting engine.
@@ -170,10 +172,10 @@ impl Event {
         self.asks().is_some() || (own && !self.is_fleets())
     }
 
-    /// Returns whether the event opens or lifts a hold, which concerns no session.
+    /// Returns whether the event opens or lifts a hold or a limit, which concerns no session.
     #[must_use]
     pub fn is_of_holds(&self) -> bool {
-        matches!(self, Self::Hold(_) | Self::Release { .. })
+        matches!(self, Self::Hold(_) | Self::Release { .. } | Self::LiftLimits)
     }
 
     /// Returns whether a person's command sent the event: a hold, a release or a wake-up.
@@ -182,10 +184,11 @@ impl Event {
         self.is_of_holds() || matches!(self, Self::Wake { .. })
     }
 
-    /// Returns whether the event holds or releases the whole fleet; then it concerns no scope.
+    /// Returns whether the event concerns the whole fleet, and no scope.
     #[must_use]
     pub fn is_fleets(&self) -> bool {
-        matches!(self, Self::Hold(HoldRequest { fleet: true, .. }) | Self::Release { fleet: true, .. })
+        let of_fleet = matches!(self, Self::Hold(HoldRequest { fleet: true, .. }) | Self::Release { fleet: true, .. });
+        of_fleet || matches!(self, Self::LiftLimits)
     }
 
     /// Returns whether the turn of an admission begins with the event, so that the minimum interval starts again.
@@ -293,6 +296,8 @@ pub struct Failure {
     pub reset: Option<Reset>,
     /// Whether the end applies to the key, and so to the whole fleet.
     pub of_key: bool,
+    /// The model that the limit names, in lower case; empty for all.
+    pub model: String,
     /// Whether the prompt no longer fits: the compact cooldown is then ended.
     pub too_long: bool,
     /// The reason of a hold that the error opens, which contains the cure.

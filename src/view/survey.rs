@@ -78,11 +78,14 @@ pub struct QuotasLeft {
     pub scopes: HashMap<String, QuotaLeft>,
 }
 
-/// Returns the scope with the API cooldown of the fleet's key that applies to it, or without one that was disproved.
-fn under(fleet: &FleetState, mut scope: ScopeState, now: Ms) -> ScopeState {
-    let end = fleet.api_end_of(&scope, now).max(fleet.limit_for(&scope, now));
+/// Returns a session's scope with what the API's errors refuse it: without a cooldown that was disproved, and with the
+/// limits of the fleet's key.
+#[must_use]
+pub fn under(fleet: &FleetState, mut scope: ScopeState, session: &SessionState, now: Ms) -> ScopeState {
+    let until = fleet.api_refusal(&scope, session, now).map(|refusal| refusal.until);
     let start = scope.api.map_or(now, |api| api.start);
-    scope.api = end.map(|end| Span::new(start, end)).or(scope.api.filter(|api| api.end <= now));
+    scope.api = until.map(|end| Span::new(start, end)).or(scope.api.filter(|api| api.end <= now));
+    scope.api_of_key = false;
     scope
 }
 
@@ -126,7 +129,7 @@ impl FleetReader<'_> {
         let (scopes, of_another_type): fleet_reader::Documents<ScopeState> =
             fleet_reader::documents(config, link, Kind::Scope, named)?;
         let scopes = with_entries(config, link, scopes, now)?;
-        let scopes = scopes.into_iter().map(|(name, scope)| (name, under(&fleet, scope, now))).collect();
+        let scopes = scopes.into_iter().collect();
         let mut survey = Survey { now, fleet, scopes, ..Survey::default() };
         lay_over(config, &mut survey, &mut sessions, &others, of_another_type);
         fleet_reader::sort_out(&mut sessions);
@@ -140,7 +143,7 @@ impl FleetReader<'_> {
         let scopes = fleet_reader::scope_files(self.config)?.into_iter().map(|(scope, file)| (scope, file.as_known()));
         let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&self.config.fleet);
         let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).map(|f| f.fleet).unwrap_or_default();
-        let scopes = scopes.map(|(name, scope)| (name, under(&fleet, scope, now))).collect();
+        let scopes = scopes.collect();
         let fleet = FleetState { hold: self.fleet_hold()?, ..fleet };
         Ok(Survey { now, fleet, sessions, scopes, here: BTreeSet::new() })
     }

@@ -8,6 +8,7 @@
 mod support;
 
 mod acl;
+mod api_limits;
 mod arming;
 mod concurrency;
 mod config;

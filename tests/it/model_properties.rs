@@ -9,7 +9,7 @@ use frosty::policy::decision;
 use frosty::policy::decision::State;
 use frosty::policy::documents::RestKind;
 use frosty::policy::limits::{Class, Ms, Policy, Spread, millis};
-use frosty::policy::request::{Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
+use frosty::policy::request::{Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, RunPart, Step};
 use frosty::policy::verdict::{Decision, Outcome};
 use proptest::prelude::*;
 
@@ -212,7 +212,7 @@ proptest! {
             for (name, own) in [("stop", &scope.stop), ("compact", &scope.compact)] {
                 let end = own.cooldown.map_or(0, |c| c.end);
                 let known = ends.insert((step.scope.clone(), name), end).unwrap_or(0);
-                let too_long = matches!(&step.event, Event::StopFailure(f) if f.too_long);
+                let too_long = step.event.failure().is_some_and(|failure| failure.too_long);
                 assert!(end >= known || (name == "compact" && too_long && end == now), "{known} became {end}");
             }
             let end = scope.api.map_or(0, |a| a.end);
@@ -249,7 +249,7 @@ proptest! {
         };
         let hold = HoldRequest { fleet: true, by: "ann".into(), reason: "r".into(), lasting: None, at_once: false, replace: false };
         let fleets = |event| Step { scope: String::new(), session: String::new(), ..crate::support::step(event) };
-        let key = Failure { class: FailureClass::Passing, reset: Some(Reset::At(T0 + waited)), of_key: true, too_long: false,
+        let key = Failure { class: FailureClass::Passing, reset: Some(Reset::At(T0 + waited)), of_key: true, model: String::new(), too_long: false,
             cure: String::new() };
         if how == 0 {
             world.tell(&fleets(Event::Hold(hold)), T0);
@@ -321,15 +321,16 @@ proptest! {
         policy.stop.quotas.iter_mut().chain(&mut policy.fleet_quotas).for_each(|q| cap(&mut q.per));
         cap(&mut policy.api_error.max);
         cap(&mut policy.api_error.base);
-        let short = |step: &Step| match &step.event {
-            Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. } => {
-                rest.lasting.is_some_and(|d| millis(d) <= silence)
-            }
-            Event::StopFailure(failure) => {
-                failure.reset.is_none() && failure.class == FailureClass::Passing
-            }
-            Event::Hold(hold) => hold.lasting.is_some(),
-            _ => true,
+        let short = |step: &Step| {
+            let rest = match &step.event {
+                Event::Stop { rest } | Event::Resume { rest, .. } => rest.as_ref(),
+                Event::Run { part: RunPart::Turn { rest }, .. } => rest.as_ref(),
+                _ => None,
+            };
+            let is_passing = |failure: &Failure| failure.reset.is_none() && failure.class == FailureClass::Passing;
+            rest.is_none_or(|rest| rest.lasting.is_some_and(|d| millis(d) <= silence))
+                && step.event.failure().is_none_or(is_passing)
+                && !matches!(&step.event, Event::Hold(hold) if hold.lasting.is_none())
         };
         let mut world = World::new(&policy);
         let mut last = T0;

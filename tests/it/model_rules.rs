@@ -80,7 +80,7 @@ fn after(decided: &Decision) -> Ms {
 }
 
 fn failure(class: FailureClass) -> Failure {
-    Failure { class, reset: None, of_key: false, too_long: false, cure: "cure".to_owned() }
+    Failure { class, reset: None, of_key: false, model: String::new(), too_long: false, cure: "cure".to_owned() }
 }
 
 // ---- rules 5 to 9: minimum interval, burst window, quota --------------------------------------------------------

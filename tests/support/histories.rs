@@ -202,6 +202,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         class,
         reset,
         of_key: of_key && reset.is_some(),
+        model: if too_long { "opus".to_owned() } else { String::new() },
         too_long,
         cure: "mend it".to_owned(),
     })

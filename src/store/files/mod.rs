@@ -417,10 +417,10 @@ fn put_fleet(changes: &mut Transaction<'_>, file: &FleetFile, before: &Before) -
 }
 
 fn is_kept(fleet: &FleetState) -> bool {
-    let times = [fleet.released, fleet.answered, fleet.freed_at, fleet.at_once];
+    let times = [fleet.released, fleet.answered, fleet.probed, fleet.freed_at, fleet.at_once];
     let spans = [fleet.limit, fleet.slots];
     let any = times.iter().any(Option::is_some) || spans.iter().any(Option::is_some);
-    any || fleet.hold.is_some() || !fleet.quota.is_empty()
+    any || fleet.hold.is_some() || !fleet.limits.is_empty() || !fleet.quota.is_empty()
 }
 
 /// Removes release slots that are long over, which matter no more and keep no file.

@@ -99,8 +99,8 @@ impl FileNotifications<'_> {
             (look.fence, look.woken) = (session.fence, session.woken);
         }
         if let Some(file) = state_file::peek::<FleetFile>(&self.fleet) {
+            look.released = look.released.max(file.fleet.lifted_at());
             look.holds.extend(file.fleet.hold);
-            look.released = look.released.max(file.fleet.released).max(file.fleet.answered);
         }
         if let (Some(absent), Some(dir)) = (&self.absent, self.record.parent()) {
             let record = server_record::read(dir);

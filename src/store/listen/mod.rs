@@ -9,7 +9,7 @@ mod published;
 mod server;
 
 use crate::config::Config;
-use crate::policy::documents::Hold;
+use crate::policy::documents::{FleetState, Hold};
 use crate::policy::limits::{Ms, millis};
 use crate::policy::verdict::{Decision, Reason};
 use crate::store::server::kept_connection::Line;
@@ -57,7 +57,7 @@ impl Look {
         let session = &loaded.session.state;
         let (scope, fleet) = (loaded.scope.as_ref().map(|d| &d.state), loaded.fleet.as_ref().map(|d| &d.state));
         let holds = [scope.and_then(|s| s.hold.clone()), fleet.and_then(|f| f.hold.clone())];
-        let released = [scope.and_then(|s| s.released), fleet.and_then(|f| f.released), fleet.and_then(|f| f.answered)];
+        let released = [scope.and_then(|s| s.released), fleet.and_then(FleetState::lifted_at)];
         Self {
             fence: session.fence,
             woken: session.woken,

@@ -295,7 +295,7 @@ fn code(event: &Event) -> &'static str {
         Event::SessionEnd | Event::Sleep => "end",
         Event::Wake { .. } => "wake",
         Event::Hold(_) => "hold",
-        Event::Release { .. } => "release",
+        Event::Release { .. } | Event::LiftLimits => "release",
         _ => "other",
     }
 }

@@ -29,7 +29,7 @@ use crate::store::outbox::backlog;
 use crate::store::outbox::backlog::Backlog;
 use crate::store::{self, StoreError};
 use crate::view::journal::Admissions;
-use crate::view::survey::QuotaLeft;
+use crate::view::survey::{QuotaLeft, under};
 use crate::view::usage::Usage;
 
 use kind::{Back, Kind};
@@ -155,12 +155,16 @@ impl Report {
         let unknown = ScopeState::default();
         let mut undecided = undecided::all(config.state.as_deref());
         let rows = shown.into_iter().map(|(id, session)| {
-            let scope = survey.scopes.get(&session.scope).unwrap_or(&unknown);
+            let is_here = survey.here.contains(&session.scope);
+            let mut scope = survey.scopes.get(&session.scope).unwrap_or(&unknown).clone();
+            if !is_here {
+                scope = under(&survey.fleet, scope, &session, now);
+            }
             let quota = [quotas.scopes.get(&session.scope).copied(), quotas.fleet].into_iter().flatten();
             let quota = quota.reduce(QuotaLeft::and);
-            let is_away = is_away || survey.here.contains(&session.scope);
+            let is_away = is_away || is_here;
             let mark = undecided.remove(&id);
-            let row = Row::new(config, now, is_away, survey.fleet.hold.as_ref(), scope, (id, session), quota, mark);
+            let row = Row::new(config, now, is_away, survey.fleet.hold.as_ref(), &scope, (id, session), quota, mark);
             let admissions = admissions.map(|all| all.of.get(&row.id).copied().unwrap_or(0));
             Row { admissions, name: names.name(&row.id), ..row }
         });
@@ -283,7 +287,8 @@ impl Row {
         let quota = [own, fleets].into_iter().flatten().reduce(QuotaLeft::and);
         let hold = state.fleet.hold.as_ref().filter(|hold| hold.holds(now));
         let mark = config.state.as_deref().and_then(|dir| undecided::of(dir, id));
-        Self::new(config, now, is_away, hold, &state.scope, (id.to_owned(), state.session.clone()), quota, mark)
+        let scope = under(&state.fleet, state.scope.clone(), &state.session, now);
+        Self::new(config, now, is_away, hold, &scope, (id.to_owned(), state.session.clone()), quota, mark)
     }
 
     #[allow(clippy::too_many_arguments, reason = "all that is known of a session")]
