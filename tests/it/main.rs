@@ -43,6 +43,7 @@ mod status;
 mod store_faults;
 mod store_properties;
 mod telling;
+mod texts;
 mod tidy;
 mod truth;
 mod turns;
