@@ -125,5 +125,30 @@ def a_poll_sees_the_new_result(b):
     check(b.journal.refusals("idle"), "no idle rest")
 
 
+def many_tools_and_a_compaction_are_not_slowed(b):
+    """A continuation of 100 tools with an automatic compaction, and a text at its end: no idle rest."""
+    def script(c):
+        if not c.tool_result and script.tools in (0, 100):
+            script.turn += 1
+            if script.turn != 2:
+                return text("frosty: done" if script.turn == 3 else "Nothing to do.")
+        if script.tools == 100:
+            return text("All of it ran.")
+        script.tools += 1
+        words = "".join(chr(97 + int(d)) for d in str(script.tools))
+        return tool("Bash", command=f"echo {words}", description="x", tokens=95000 if script.tools == 50 else 1000)
+
+    script.turn = script.tools = 0
+    b.start(script, policy(100), allow=["Bash"], env={"CLAUDE_CODE_AUTO_COMPACT_WINDOW": "100000"})
+    b.open().say("Go.")
+    b.until(lambda: b.journal.refusals("done"), 120, "`done` in the journal")
+    turns = [(e.outcome, int(e.tools)) for e in b.journal.entries() if e.outcome]
+    summaries, idle = len(b.stub.of("summary")), b.journal.refusals("idle")
+    b.say(f"turns: {turns}, {summaries} compaction, {len(idle)} idle rests")
+    check(summaries == 1, f"{summaries} compactions, not 1")
+    check(turns[:2] == [("empty", 0), ("worked", 100)] and len(turns) == 3, f"turns: {turns}")
+    check(not idle and len(b.journal.admissions()) == 2, f"{len(idle)} idle rests, {len(b.journal.admissions())} admissions")
+
+
 SCENARIOS = [idle_night, idle_night_without, looking_night, wake_from_an_idle_rest, work_is_not_slowed,
-             a_poll_sees_the_new_result]
+             a_poll_sees_the_new_result, many_tools_and_a_compaction_are_not_slowed]
