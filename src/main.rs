@@ -20,6 +20,9 @@ fn main() -> ExitCode {
     if args.get(1).is_some_and(|a| a == "hook") {
         hook::begin(Program::Tool);
     }
+    if completions::answer(&args) {
+        return written(Exit::Done).into();
+    }
     let command = match Cli::try_parse_from(&args) {
         Ok(cli) => {
             color::choose(cli.color);

@@ -1,5 +1,6 @@
 //! `frosty explain`: explains the last verdict in words.
 
+use super::candidates::sessions;
 use crate::cmd::PlaceArgs;
 use crate::hint::Hint;
 use clap::Args;
@@ -32,7 +33,7 @@ use crate::view::turns;
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Explain this session [default: this one, else the last request]
-    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new(), add = sessions())]
     pub target: Option<String>,
     /// The store and the fleet.
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! `frosty hold`: pauses a scope or the whole fleet until the hold ends or is released.
 
+use super::candidates::sessions;
 use crate::cmd::{PlaceArgs, note};
 use crate::hint::Hint;
 use clap::Args;
@@ -31,7 +32,7 @@ use crate::view::sessions;
 #[derive(Debug, Args)]
 pub struct HoldArgs {
     /// Pause this session [default: the whole fleet]
-    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new(), add = sessions())]
     pub target: Option<String>,
     /// Pause this whole fleet [default: the configured one]
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]

@@ -1,5 +1,6 @@
 //! `frosty log`: shows and follows the journal.
 
+use super::candidates::{reasons, sessions};
 use crate::cmd::PlaceArgs;
 use crate::policy::verdict::Reason;
 use crate::when;
@@ -35,13 +36,13 @@ pub struct LogArgs {
     #[arg(short, long)]
     pub follow: bool,
     /// Show the entries of this session
-    #[arg(long, value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "SESSION", value_parser = NonEmptyStringValueParser::new(), add = sessions())]
     pub scope: Option<String>,
     /// Show entries since then (2h, 18:00, "yesterday 09:00"; local time)
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub since: Option<Duration>,
     /// Show entries with this reason (cooldown)
-    #[arg(long, value_name = "REASON", value_parser = reason)]
+    #[arg(long, value_name = "REASON", value_parser = reason, add = reasons())]
     pub reason: Option<Reason>,
     /// Show the newest COUNT entries [default: 20; with --since: all]
     #[arg(short = 'n', long, value_name = "COUNT")]

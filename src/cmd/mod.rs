@@ -15,6 +15,7 @@ pub use command_line::{Cli, Command, PlaceArgs};
 pub use hook_args::HookArgs;
 
 pub mod announce;
+mod candidates;
 pub mod check;
 mod command_line;
 pub mod completions;

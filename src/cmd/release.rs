@@ -1,5 +1,6 @@
 //! `frosty release`: ends the hold of a scope or of the whole fleet early, and an API cooldown with it.
 
+use super::candidates::sessions;
 use crate::cmd::PlaceArgs;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -25,7 +26,7 @@ use crate::text;
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
     /// Release the hold of this session [default: the only hold]
-    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new(), add = sessions())]
     pub target: Option<String>,
     /// Release the hold of this whole fleet [default: the configured one]
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]

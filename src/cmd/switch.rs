@@ -1,5 +1,6 @@
 //! `frosty on` and `frosty off`: arm and disarm a session or a project.
 
+use super::candidates::sessions;
 use crate::cmd::PlaceArgs;
 use crate::hint::Hint;
 use crate::store::error::SET_STATE_FOLDER;
@@ -26,7 +27,7 @@ pub struct TargetArgs {
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
     /// Apply to this session
-    #[arg(long, value_name = "SESSION")]
+    #[arg(long, value_name = "SESSION", add = sessions())]
     pub session: Option<String>,
 }
 

@@ -1,5 +1,6 @@
 //! `frosty wake`: ends a rest, and nothing else.
 
+use super::candidates::{sessions, topics};
 use crate::cmd::{PlaceArgs, note};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -24,13 +25,13 @@ use crate::text;
 #[group(id = "whom", required = true, multiple = false, args = ["target", "all", "topic"])]
 pub struct WakeArgs {
     /// Wake this session
-    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new(), add = sessions())]
     pub target: Option<String>,
     /// Wake all resting sessions of the fleet
     #[arg(long)]
     pub all: bool,
     /// Wake all sessions that wait for this topic (`frosty: wait_for TOPIC`)
-    #[arg(long, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new(), add = topics())]
     pub topic: Option<String>,
     /// Add this text to the next prompt (at most 1,000 characters)
     #[arg(long, value_name = "TEXT", value_parser = note)]

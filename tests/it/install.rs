@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::support::{Frosty, stop_saying};
 use tempfile::TempDir;
 
 fn root() -> &'static Path {
@@ -164,26 +165,45 @@ fn what_it_says_can_be_pasted() {
 
 /// Completes as bash does: its function gets the words, and answers in COMPREPLY.
 #[test]
-fn bash_completes_it() {
-    let frosty = env!("CARGO_BIN_EXE_frosty");
+fn bash_completes_commands_sessions_topics_and_reasons() {
+    let frosty = Frosty::embedded();
+    for (session, message) in [("nova-1", "frosty: wait_for ci"), ("nova-2", "frosty: done"), ("echo", "")] {
+        frosty.hook(&stop_saying(session, message));
+    }
     let completed = |words: &str, last: &str| {
         let ask = format!(
             "source <(\"$0\" completions bash); COMP_WORDS=(frosty {words} '{last}'); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
-_frosty frosty '{last}' ''; echo \"${{COMPREPLY[*]}}\"; complete -p frosty >&2"
+COMP_TYPE=9; function=$(complete -p frosty | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
+\"$function\" frosty '{last}' ''; echo \"${{COMPREPLY[*]}}\""
         );
-        let said = Command::new("bash").args(["-c", &ask, frosty]).output().unwrap();
-        assert!(String::from_utf8_lossy(&said.stderr).contains("-F _frosty"), "{said:?}");
-        String::from_utf8(said.stdout).unwrap().trim().to_owned()
+        let mut bash = frosty.command_of(Path::new("bash"), &["-c", &ask]);
+        let said = bash.arg(env!("CARGO_BIN_EXE_frosty")).output().unwrap();
+        assert!(said.stderr.is_empty(), "{said:?}");
+        let mut words: Vec<String> =
+            String::from_utf8(said.stdout).unwrap().split_whitespace().map(str::to_owned).collect();
+        words.sort();
+        words
     };
-    assert_eq!(completed("", "ho"), "hold hook");
-    assert_eq!(completed("install", "--k"), "--keep-others");
-    let all = completed("", "");
-    assert!(all.contains(" doctor ") && !all.contains("announce"), "{all}");
-    for shell in ["zsh", "fish"] {
-        let script = Command::new(frosty).args(["completions", shell]).output().unwrap().stdout;
-        let script = String::from_utf8(script).unwrap();
-        assert!(script.contains("doctor") && script.contains("keep-others") && !script.contains("announce"), "{shell}");
+    assert_eq!(completed("", "ho"), ["hold", "hook"]);
+    assert_eq!(completed("install", "--k"), ["--keep-others"]);
+    assert!(!completed("", "").contains(&"announce".to_owned()), "a hidden command");
+    for command in ["hold", "release", "wake", "explain", "on --session", "log --scope"] {
+        assert_eq!(completed(command, "nova"), ["nova-1", "nova-2"], "{command}");
     }
+    assert_eq!(completed("wake --topic", ""), ["ci"]);
+    assert_eq!(completed("log --reason", "min"), ["min_interval"]);
+}
+
+#[test]
+fn each_shell_has_a_script() {
+    let frosty = Frosty::embedded();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = frosty.run(&["completions", shell], b"");
+        assert!(script.code == Some(0) && script.stdout.contains(env!("CARGO_BIN_EXE_frosty")), "{shell}: {script:?}");
+    }
+    // The variable alone changes nothing.
+    let asked = frosty.var("FROSTY_COMPLETE", "bash").run(&["--version"], b"");
+    assert!(asked.stdout.starts_with("frosty "), "{asked:?}");
 }
 
 #[test]
