@@ -223,7 +223,8 @@ if ! found=$("$frosty" install --user --dry-run 2>&1 >/dev/null) && found=$(grep
   printf 'These decide stops already, here or in your own settings; beside some of them nothing is throttled:\n%s\n\n' "$found"
 fi
 cat <<END
-Nothing is registered yet. Where shall it be? (--dry-run shows the change, frosty uninstall undoes it)
+Hooks that are registered run the new program from their next event on; no other was registered.
+To register Frosty (--dry-run shows the change, frosty uninstall undoes it):
   every session of one project      $shown install --project DIR
   the same, in unshared settings    $shown install --local --project DIR
   all projects, armed sessions only $shown install --user

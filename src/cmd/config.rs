@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::registration::{SettingsError, change};
 use super::{Failure, out};
+use crate::client_settings::json::NotJson;
 use crate::client_settings::same;
 use crate::config::keys::{ByProject, KEYS, Key, Kind, values};
 use crate::config::{COMMAND_LINE, Config, ConfigError, Layer, Trust, edit, layers, schema};
@@ -54,6 +55,15 @@ pub enum Action {
         #[arg(long, value_name = "DIR")]
         project: Option<PathBuf>,
     },
+    /// Remove a key from your frosty.json, or from a project's
+    Unset {
+        /// The dotted key, such as stop.min_interval
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// Remove it from this project's .claude/frosty.json
+        #[arg(long, value_name = "DIR")]
+        project: Option<PathBuf>,
+    },
     /// Check every source of the configuration, or one file
     Validate {
         /// The file; a project's .claude/frosty.json is checked as such
@@ -72,7 +82,7 @@ pub enum ConfigCommandError {
     UnknownKey {
         /// The given key.
         key: String,
-        /// The nearest key.
+        /// The command with the nearest key.
         near: Option<String>,
     },
     /// The new text of the file would be wrong.
@@ -93,7 +103,7 @@ pub enum ConfigCommandError {
 impl Hint for ConfigCommandError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownKey { near: Some(near), .. } => Some(format!("the nearest key: frosty config get {near}")),
+            Self::UnknownKey { near: Some(near), .. } => Some(format!("the nearest key: frosty config {near}")),
             Self::UnknownKey { near: None, .. } => Some("list the keys: frosty config".to_owned()),
             Self::Refused(e) => e.hint(),
             Self::Wrong { .. } => None,
@@ -123,6 +133,7 @@ pub fn run(args: ConfigArgs) -> Result<(), Failure> {
         None => show(&env, args.json),
         Some(Action::Get { key }) => get(&env, &key),
         Some(Action::Set { key, value, project }) => set(&env, &key, &value, project.as_deref()),
+        Some(Action::Unset { key, project }) => unset(&env, &key, project.as_deref()),
         Some(Action::Validate { file: Some(file) }) => validate(&env, &file),
         Some(Action::Validate { file: None }) => validate_all(&env),
         Some(Action::Schema) => {
@@ -201,7 +212,8 @@ fn source(key: &Key, layers: &[Layer]) -> String {
 fn get(env: &Env, key: &str) -> Result<(), Failure> {
     let (config, layers) = resolved(env);
     let values = values(&config);
-    let known = value(&values, key).or_else(|| find(key).map(|_| &Value::Null)).ok_or_else(|| unknown(key))?;
+    let known =
+        value(&values, key).or_else(|| find(key).map(|_| &Value::Null)).ok_or_else(|| unknown("get", key, ""))?;
     right(layers)?;
     let shown = match known {
         Value::String(word) => text::prompt(word, text::LONGEST_PROMPT),
@@ -220,12 +232,12 @@ fn find(key: &str) -> Option<&'static Key> {
 }
 
 /// Names the nearest key: one that ends in the given word, or one with nearly the same letters.
-fn unknown(key: &str) -> ConfigCommandError {
+fn unknown(action: &str, key: &str, more: &str) -> ConfigCommandError {
     let names = || KEYS.iter().map(|known| known.name);
     let near = names().find(|name| name.ends_with(&format!(".{key}"))).or_else(|| text::nearest(key, names()));
     ConfigCommandError::UnknownKey {
         key: text::word(&text::line(&secret::scrubbed(key))),
-        near: near.map(str::to_owned),
+        near: near.map(|near| format!("{action} {near}{more}")),
     }
 }
 
@@ -239,18 +251,15 @@ fn as_json(key: &Key, word: &str) -> String {
 }
 
 fn set(env: &Env, key: &str, word: &str, project: Option<&Path>) -> Result<(), Failure> {
-    let known = find(key).ok_or_else(|| unknown(key))?;
+    let known = find(key).ok_or_else(|| unknown("set", key, &format!(" {}", text::word(word))))?;
     let (file, trust) = target(env, project)?;
     let shown = text::path(&file);
     let value = as_json(known, word);
     let standing = SettingsText::read(&file).map_err(SettingsError::from)?;
     let text = standing.text.as_deref().unwrap_or_default();
-    let not_json = |cause: crate::client_settings::json::NotJson| ConfigError::NotJson {
-        file: shown.clone(),
-        cause: cause.to_string(),
-    };
-    let new = edit::set(text, key, &value).map_err(|cause| ConfigCommandError::Refused(not_json(cause)))?;
-    Config::check_file(env, &file, &new, trust).map_err(|e| ConfigCommandError::Refused(of_command_line(e, key)))?;
+    let new = edit::set(text, key, &value).map_err(|cause| not_json(&shown, &cause))?;
+    Config::check_file(env, &file, &new, trust)
+        .map_err(|e| ConfigCommandError::Refused(of_command_line(e, key, word, trust)))?;
     change(env, &standing, Some(&new), false)?;
     let (config, layers) = resolved(env);
     let now = value_of(&config, key);
@@ -263,6 +272,31 @@ fn set(env: &Env, key: &str, word: &str, project: Option<&Path>) -> Result<(), F
     for e in layers.into_iter().filter_map(|layer| layer.wrong) {
         warn(&e.into());
     }
+    Ok(())
+}
+
+fn not_json(file: &str, cause: &NotJson) -> ConfigCommandError {
+    ConfigCommandError::Refused(ConfigError::NotJson { file: file.to_owned(), cause: cause.to_string() })
+}
+
+fn unset(env: &Env, key: &str, project: Option<&Path>) -> Result<(), Failure> {
+    let more = project.map(|dir| format!(" --project {}", text::path(dir))).unwrap_or_default();
+    let known = find(key).ok_or_else(|| unknown("unset", key, &more))?;
+    let (file, trust) = target(env, project)?;
+    let shown = text::path(&file);
+    let standing = SettingsText::read(&file).map_err(SettingsError::from)?;
+    let text = standing.text.as_deref().unwrap_or_default();
+    let said = match edit::unset(text, key).map_err(|cause| not_json(&shown, &cause))? {
+        Some(new) => {
+            Config::check_file(env, &file, &new, trust).map_err(ConfigCommandError::Refused)?;
+            change(env, &standing, Some(&new), false)?;
+            "is removed from"
+        }
+        None => "is not set in",
+    };
+    let (config, layers) = resolved(env);
+    let now = value_of(&config, key);
+    let _ = writeln!(out::stdout(), "{key} {said} {shown}: it is {now} here ({})", source(known, &layers));
     Ok(())
 }
 
@@ -299,12 +333,16 @@ fn is_same(a: &Path, b: &Path) -> bool {
 }
 
 /// Attributes an error about the given value to the command line.
-fn of_command_line(mut e: ConfigError, given: &str) -> ConfigError {
+fn of_command_line(mut e: ConfigError, given: &str, word: &str, trust: Trust) -> ConfigError {
     if let ConfigError::Value { place, key, cure, .. } = &mut e
         && key.starts_with(given)
     {
         COMMAND_LINE.clone_into(place);
-        "see the accepted values: frosty config schema".clone_into(cure);
+        *cure = match trust {
+            // What a project's file may not set, the user's own may.
+            Trust::Project => format!("set it in your own file: frosty config set {given} {}", text::word(word)),
+            Trust::Own => "see the accepted values: frosty config schema".to_owned(),
+        };
     }
     e
 }

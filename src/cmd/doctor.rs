@@ -29,7 +29,7 @@ pub struct DoctorArgs {
 
 /// At least one check failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{failed} of {all} checks failed; the lines that begin with FAIL tell what mends it")]
+#[error("{failed} of {all} checks failed; what follows -> mends each")]
 pub struct Unwell {
     /// The number of failed checks.
     pub failed: usize,

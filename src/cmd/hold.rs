@@ -28,6 +28,9 @@ use crate::text;
 use crate::view::explain::release_command;
 use crate::view::sessions;
 
+/// The reason of a hold where a person gave none.
+const NO_REASON: &str = "no reason was given";
+
 /// The flags of `hold`.
 #[derive(Debug, Args)]
 pub struct HoldArgs {
@@ -44,7 +47,7 @@ pub struct HoldArgs {
     #[arg(long, value_name = "TIME", value_parser = NonEmptyStringValueParser::new())]
     pub until: Option<String>,
     /// Give the reason, which notifications and agents receive
-    #[arg(long, value_name = "TEXT", value_parser = note, default_value = "no reason was given")]
+    #[arg(long, value_name = "TEXT", value_parser = note, default_value = NO_REASON)]
     pub reason: String,
     /// Resume all sessions together, not one after the other
     #[arg(long)]
@@ -188,7 +191,7 @@ fn command(args: &HoldArgs) -> String {
     let lasting = args.lasting.map(|lasting| word("--for ", &duration::show(lasting)));
     let until = args.until.as_deref().map(|until| word("--until ", until));
     let fleet = args.fleet.as_deref().filter(|name| name.is_empty()).map(|_| " --fleet".to_owned());
-    let reason = Some(word("--reason ", &args.reason));
+    let reason = (args.reason != NO_REASON).then(|| word("--reason ", &args.reason));
     ["frosty hold".to_owned()]
         .into_iter()
         .chain([target, fleet, lasting, until, reason].into_iter().flatten())

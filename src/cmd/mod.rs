@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{COMMAND_LINE, Config, ConfigError};
 use crate::env::Env;
 use crate::exit::Exit;
 use crate::hint::{Hint, Problem};
@@ -208,7 +208,14 @@ fn say_wrong(wrong: &[Problem]) {
 /// When it is wrong.
 pub fn config(env: &Env, place: PlaceArgs) -> Result<Config, ConfigError> {
     let project = env.claude_project_dir.clone().or_else(|| std::env::current_dir().ok());
-    Config::load(env, project.as_deref(), &place.flags())
+    Config::load(env, project.as_deref(), &place.flags()).map_err(|mut e| {
+        if let ConfigError::Value { place, key, cure, .. } = &mut e
+            && place == COMMAND_LINE
+        {
+            *cure = format!("use the configured one: omit {key}");
+        }
+        e
+    })
 }
 
 /// Parses the text of a note or a reason.

@@ -6,11 +6,12 @@ use crate::hint::Hint;
 use crate::store::error::SET_STATE_FOLDER;
 use clap::Args;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Failure, out, target};
 use crate::arm::{self, Target};
 use crate::config::{COMMAND_LINE, encoded};
+use crate::doctor;
 use crate::env::Env;
 use crate::hook::terms;
 use crate::naming::{self, Names};
@@ -97,6 +98,12 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), Failure> {
         let _ = writeln!(
             io::stderr(),
             "frosty: FROSTY_DISABLE is set, so nothing is continued\nhint: unset FROSTY_DISABLE"
+        );
+    }
+    if on && matches!(target, Target::Project(_)) && !doctor::is_registered(&env, Path::new(&shown)) {
+        let _ = writeln!(
+            io::stderr(),
+            "frosty: no Stop hook runs frosty there yet, so nothing is continued\nhint: for all projects: frosty install --user"
         );
     }
     let what = match target {

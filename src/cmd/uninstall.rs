@@ -77,10 +77,7 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
     }
     let frostys: Vec<Other> = others.into_iter().filter(|other| !matches!(other, Other::Unthrottled(..))).collect();
     if !frostys.is_empty() {
-        say(&format!(
-            "Frosty is registered elsewhere too:\n{}",
-            super::registration::listed(&frostys, &chosen.project)
-        ));
+        say(&format!("Frosty stays registered elsewhere:\n{}", super::registration::listed(&frostys, &chosen.project)));
     }
     Ok(())
 }

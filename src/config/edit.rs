@@ -31,6 +31,33 @@ pub fn set(text: &str, key: &str, value: &str) -> Result<String, NotJson> {
     }
 }
 
+/// Returns the text without a dotted key; `None` where it does not contain the key. A group whose only key it is goes, too.
+///
+/// # Errors
+/// When the text is not JSON.
+pub fn unset(text: &str, key: &str) -> Result<Option<String>, NotJson> {
+    let Some(mut node) = parse(text)? else { return Ok(None) };
+    // The cut of the innermost object that has other keys.
+    let mut cut = None;
+    for name in key.split('.') {
+        let members = node.members().unwrap_or_default();
+        let Some(at) = members.iter().position(|member| member.key == name) else { return Ok(None) };
+        let (before, after) = (at.checked_sub(1).and_then(|i| members.get(i)), members.get(at + 1));
+        let Some(member) = members.get(at) else { return Ok(None) };
+        let span = member.span();
+        cut = match (before, after) {
+            (Some(before), _) => Some(before.span().end..span.end),
+            (None, Some(after)) => Some(span.start..after.span().start),
+            (None, None) => cut.or_else(|| Some(node.span().start + 1..node.span().end - 1)),
+        };
+        node = member.value;
+    }
+    let without = |cut: std::ops::Range<usize>| {
+        [text.get(..cut.start).unwrap_or_default(), text.get(cut.end..).unwrap_or_default()].concat()
+    };
+    Ok(cut.map(without))
+}
+
 /// Returns `"stop": {"min_interval": VALUE}` for `stop.min_interval`.
 fn member(key: &str, value: &str) -> String {
     match key.split_once('.') {
@@ -96,5 +123,23 @@ mod tests {
             assert_eq!(set(text, key, value).unwrap(), new);
         }
         assert!(set("{\"a\": }", "a", "1").is_err());
+    }
+
+    #[test]
+    fn only_the_key_goes() {
+        for (text, key, left) in [
+            ("", "a", None),
+            ("{\"b\": 1}", "a", None),
+            ("{\"a\": 1}", "a.b", None),
+            ("{ \"a\": 1 }\n", "a", Some("{}\n")),
+            ("{\"a\": 1, \"b\": 2}", "a", Some("{\"b\": 2}")),
+            ("{\n  \"a\": 1,\n  \"b\": 2\n}\n", "b", Some("{\n  \"a\": 1\n}\n")),
+            ("{\"x\": 0, \"a\": {\"b\": {\"c\": 1}}}", "a.b.c", Some("{\"x\": 0}")),
+            ("{\"a\": {\"b\": {\"c\": 1}, \"d\": 2}}", "a.b.c", Some("{\"a\": {\"d\": 2}}")),
+            ("{\"a\": {\"b\": {\"c\": 1}}}", "a.b.c", Some("{}")),
+        ] {
+            assert_eq!(unset(text, key).unwrap().as_deref(), left, "{key} of {text}");
+        }
+        assert!(unset("{\"a\": }", "a").is_err());
     }
 }

@@ -390,7 +390,7 @@ fn wrong(place: &str, key: &str, found: &str, allowed: &str) -> ConfigError {
     let cure = if key.starts_with("FROSTY_") {
         format!("unset {key}")
     } else if key.starts_with("--") && key != "--session" {
-        format!("use the configured one: omit {key}")
+        "see the flags: frosty hook --help".to_owned()
     } else if key == "session_id" {
         "try the payload by hand: frosty check < payload.json".to_owned()
     } else if key == "TMUX" {

@@ -35,7 +35,7 @@ pub(super) struct Needs {
 /// Checks the client that a shell would start.
 pub(super) fn check(needs: Needs) -> Check {
     let Some(path) = env::on_path("claude") else {
-        return Check::note(CLIENT, "no claude on the PATH, so its version is not known").cured_by("claude --version");
+        return Check::note(CLIENT, "no claude on the PATH, so its version is not known");
     };
     let shown = text::path(&path);
     match version_of(&path) {

@@ -62,6 +62,12 @@ pub fn examine(env: &Env, project: &Path, place: &Flags) -> Vec<Check> {
     checks
 }
 
+/// Returns whether an engine is registered for a project.
+#[must_use]
+pub fn is_registered(env: &Env, project: &Path) -> bool {
+    !Registered::read(env, project).engines().is_empty()
+}
+
 /// Returns the flags of the engine that is registered for a project.
 #[must_use]
 pub fn registered_flags(env: &Env, project: &Path) -> Flags {

@@ -179,7 +179,7 @@ fn it_holds_nothing_that_only_people_use() {
         "installed_plugins.json",
         "settings.json.frosty-backup",
         "no Stop hook runs frosty",
-        "No session has called frosty hook yet",
+        "No session has called frosty-hook yet",
     ] {
         let (tool, hook) = (env!("CARGO_BIN_EXE_frosty"), env!("CARGO_BIN_EXE_frosty-hook"));
         let words = if is_in(tool, words) { words } else { continue };

@@ -90,7 +90,7 @@ fn installing_twice_registers_nothing_and_says_what_is_in_the_way() {
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{output:?}");
         assert!(text.contains(&format!("as {}", program(home.path()).display())), "{text}");
-        assert!(text.contains("Nothing is registered yet") && !text.contains("decide stops already"), "{text}");
+        assert!(text.contains("no other was registered") && !text.contains("decide stops already"), "{text}");
         for line in ["install --project DIR", "install --local --project DIR", "install --user"] {
             assert!(text.contains(&format!("{} {line}", program(home.path()).display())), "{text}");
         }

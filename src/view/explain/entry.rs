@@ -170,6 +170,8 @@ pub fn verdict(past: &Past) -> String {
     let told = match (past.text("verdict"), reason.as_str()) {
         ("admit", "admitted" | "") => "admitted".to_owned(),
         ("admit", other) => format!("admitted {other}"),
+        // A person's command, not a session's request.
+        ("refuse", "hold") if past.text("event") == "Hold" => format!("not held: a longer hold is in force{back}"),
         ("refuse", reason) => format!("refused {reason}{back}"),
         ("record", "event" | "") => format!("recorded{back}"),
         ("record", reason) => format!("recorded {reason}{back}"),

@@ -160,7 +160,8 @@ pub fn nobody(report: &Report, style: Style) -> Vec<String> {
         return vec!["No session is active now.".to_owned()];
     }
     let lines = [
-        "No session has called frosty hook yet, in this store and fleet.",
+        "No session has called frosty-hook yet, in this store and fleet.",
+        "With the hooks registered, a session appears here at its next event.",
         "To register the hooks here: frosty install",
         "To check the installation:  frosty doctor",
     ];

@@ -179,7 +179,7 @@ fn a_second_engine_is_named_and_refused() {
     refused(&run(&frosty, &["install", "--local"]), &["a second engine, plain", "frosty uninstall --project "]);
     done_beside(&frosty, &["install", "--local", "--keep-others"], &["a second engine, plain", "--user"]);
     let told = done(&run(&frosty, &["uninstall", "--user"]));
-    assert!(told.contains("registered elsewhere too") && told.contains("uninstall --local --project"), "{told}");
+    assert!(told.contains("stays registered elsewhere") && told.contains("uninstall --local --project"), "{told}");
     // The file of an entry is not in conflict with itself, whatever it is called.
     let frosty = Frosty::new();
     done(&run(&frosty, &["install"]));
