@@ -135,7 +135,7 @@ pub enum Command {
     /// Print the completion script of a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
-    /// Show the man page, or write all pages
+    /// Show a man page, or write all pages
     #[command(after_help = examples::MAN)]
     Man(ManArgs),
     /// Answer one hook call of Claude Code (JSON on stdin)

@@ -74,7 +74,7 @@ Examples:
 
 pub(super) const MAN: &str = "\
 Examples:
-  frosty man                                Show the first page
+  frosty man hold                           Show the page of a command
   frosty man --dir ~/.local/share/man/man1  Write all pages";
 
 pub(super) const OFF: &str = with_session!(

@@ -18,9 +18,19 @@ use crate::text;
 /// The flags of `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Write all pages into this directory [default: show the first]
+    /// Show the page of this command [default: of frosty]
+    #[arg(value_name = "COMMAND", value_parser = known, conflicts_with = "dir")]
+    pub command: Option<String>,
+    /// Write all pages into this directory
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+}
+
+/// Checks that there is a command of this name.
+fn known(name: &str) -> Result<String, String> {
+    let all = Cli::command();
+    let is_known = all.find_subcommand(name).is_some_and(|command| !command.is_hide_set());
+    if is_known { Ok(name.to_owned()) } else { Err("expected a command of frosty, such as hold".to_owned()) }
 }
 
 /// The pages were not written.
@@ -39,22 +49,24 @@ impl Hint for ManError {
     }
 }
 
-/// Shows the first page on a terminal, prints it elsewhere, or writes all pages into a directory.
+/// Shows a page on a terminal, prints it elsewhere, or writes all pages into a directory.
 ///
 /// # Errors
 /// When they cannot be written there.
 pub fn run(args: &ManArgs) -> Result<(), ManError> {
     let Some(dir) = &args.dir else {
         let mut page = Vec::new();
-        let mut command = Cli::command();
-        command.build();
+        let mut all = Cli::command();
+        all.build();
+        let command = args.command.as_deref().and_then(|name| all.find_subcommand(name)).unwrap_or(&all).clone();
+        let mut help = command.clone();
         let _ = render(command, &mut page);
         let mut out = out::stdout();
         if !out.is_terminal() {
             let _ = out.write_all(&page);
         } else if !READERS.iter().any(|reader| is_read(reader, &page)) {
             // Without a viewer for man pages, the plain help is shown.
-            let _ = write!(out, "{}", Cli::command().render_long_help());
+            let _ = write!(out, "{}", help.render_long_help());
         }
         return Ok(());
     };
@@ -94,7 +106,7 @@ fn render(command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
     let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let name = command.get_name().to_owned();
     let has_subcommands = command.has_subcommands();
-    let man = Man::new(command).section("1");
+    let man = Man::new(command).section("1").source(concat!("frosty ", env!("CARGO_PKG_VERSION")));
     man.render_title(page)?;
     man.render_name_section(page)?;
     man.render_synopsis_section(page)?;
