@@ -313,9 +313,11 @@ impl Case<'_> {
             fleet.quota.paced = pace::derive(pace, windows, in_flight, now);
         }
         // A session waits in the wait queue only while the quota is its one obstacle.
-        let own = shared(&self.limits.quotas, &mut scope.quota, Ms::MAX).leave(&self.ask.session, now);
+        let own = shared(&self.limits.quotas, &mut scope.quota, Ms::MAX).leave(&self.ask.session, 0, now);
         let (quotas, longest) = (self.fleet_quotas(fleet), fleet.quota.paced.longest_wait(now));
-        let fleets = shared(&quotas, &mut fleet.quota, longest).leave(&self.ask.session, now);
+        // Another session may wait by a pace that has changed since.
+        let by_pace = if self.policy.pace.is_some() { pace::LONGEST_LOOK } else { 0 };
+        let fleets = shared(&quotas, &mut fleet.quota, longest).leave(&self.ask.session, by_pace, now);
         if scope.stop.admitted_at.is_none() && scope.taken.is_none() {
             scope.taken = fleet.lost;
         }

@@ -13,7 +13,7 @@ pub const NO_ROOM: Ms = 30_000;
 /// The room below which turns of an unknown cost are paced, in hundredths of a per cent.
 const LITTLE_ROOM: u32 = 10 * POINT;
 /// How long a paced request waits at most before it is decided again: the pace changes with each report.
-const LONGEST_LOOK: Ms = 300_000;
+pub(crate) const LONGEST_LOOK: Ms = 300_000;
 
 /// The pace of one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

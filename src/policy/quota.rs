@@ -57,8 +57,10 @@ pub(crate) struct Shared<'a> {
 
 impl Shared<'_> {
     /// Removes a session and overdue sessions from the wait queue, and returns when the session began to wait.
-    pub(crate) fn leave(&mut self, session: &str, now: Ms) -> Option<Ms> {
-        let longest = self.quotas.iter().map(|quota| millis(quota.per)).max().unwrap_or(0).min(self.longest);
+    ///
+    /// `least` is a time for which a session may wait whatever the quotas are.
+    pub(crate) fn leave(&mut self, session: &str, least: Ms, now: Ms) -> Option<Ms> {
+        let longest = self.quotas.iter().map(|quota| millis(quota.per)).max().unwrap_or(0).min(self.longest).max(least);
         let waiting = &mut self.log.waiting;
         // A request that is due later than any place was dated by a clock that was ahead.
         waiting.iter_mut().for_each(|w| w.next = w.next.min(now.saturating_add(longest)));
@@ -126,7 +128,7 @@ mod tests {
     fn left(log: &mut QuotaLog, quotas: &[Quota], session: &str, now: Ms) -> Option<Ms> {
         let since = log.waiting.iter().find(|w| w.session == session).map_or(now, |w| w.since);
         let mut shared = Shared { quotas, log, longest: Ms::MAX };
-        shared.leave(session, now);
+        shared.leave(session, 0, now);
         shared.left(session, since, true, now)
     }
 
@@ -149,6 +151,17 @@ mod tests {
         assert_eq!(left(&mut log, &quotas, "b", 1750), None);
         assert_eq!(left(&mut log, &quotas, "c", 6500), None);
         assert!(log.waiting.is_empty(), "a left");
+    }
+
+    #[test]
+    fn a_session_that_waits_for_the_pace_keeps_its_place() {
+        let mut log = log(&[], &[("a", 1000, 31_000)]);
+        for now in [2000, 7500, 30_900] {
+            Shared { quotas: &[], log: &mut log, longest: Ms::MAX }.leave("b", 300_000, now);
+            assert_eq!(log.waiting.iter().map(|w| (w.session.as_str(), w.next)).collect::<Vec<_>>(), [("a", 31_000)]);
+        }
+        Shared { quotas: &[], log: &mut log, longest: Ms::MAX }.leave("b", 300_000, 36_000);
+        assert!(log.waiting.is_empty(), "it did not come");
     }
 
     #[test]
