@@ -217,7 +217,8 @@ impl Event {
     /// Returns whether no turn of the session is in flight after the event.
     #[must_use]
     pub fn ends_turn(&self) -> bool {
-        self.asks() == Some(Class::Stop) || matches!(self, Self::StopFailure(_)) || self.ends()
+        let of_run = matches!(self, Self::Run { part, .. } if !matches!(part, RunPart::Prompt | RunPart::Alive));
+        self.asks() == Some(Class::Stop) || matches!(self, Self::StopFailure(_)) || self.ends() || of_run
     }
 
     /// Returns whether the client itself sent the event, which shows that the session is alive.

@@ -58,7 +58,7 @@ pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
         attempts(&mut commit, keys, &config.policy, step, decided, keep, loaded.own_attempts);
         queues(&mut commit, keys, step, loaded, state);
     }
-    if config.policy.pace.is_some() && step.event.ends_turn() && !admitted {
+    if config.policy.pace.is_some() && step.event.ends_turn() && !admitted && decided.reason != Reason::Superseded {
         commit.remove(keys.in_flight(), &step.session);
     }
     for key in &loaded.ahead {
