@@ -193,10 +193,11 @@ fn row(env: &Env, config: &Config, session: &str, report: &Report) -> (Seen, Usa
     });
     let mut read = read.ok();
     // A report that cannot be written is sent again by the next one.
-    let windows = windows::report(&mut reader, report).ok();
+    let stored = read.as_ref().map(|(_, state)| state.windows.clone());
+    let windows = windows::report(&mut reader, report, stored.as_ref()).ok();
     let usage = read.as_mut().map(|(now, state)| {
-        if state.windows == Windows::default() {
-            state.windows = windows.unwrap_or_default();
+        if state.windows == Windows::default() || state.windows.unknown.is_some() {
+            state.windows = windows.unwrap_or_else(|| state.windows.clone());
         }
         Usage::of(&config, state, *now)
     });

@@ -58,15 +58,19 @@ impl Retry {
     }
 }
 
-/// Returns when an engine sends its next request after a refusal: at the refusal's end. Only a place in a quota
-/// may become free sooner, because a session before it in the wait queue may be gone, and no notification is
-/// sent of that. So a long wait is divided.
+/// The longest time between two requests of an engine that waits for a usage window: a report may correct it.
+const LONGEST_LIMIT: Duration = Duration::from_secs(300);
+
+/// Returns when an engine sends its next request after a refusal: at the refusal's end. A place in a quota may
+/// become free sooner, because a session before it in the wait queue may be gone, and so may a usage window.
+/// No notification is sent of that, so a long wait is divided.
 pub(super) fn next_request_in(refused: &Decision) -> Option<Duration> {
     let left = refused.retry_after?;
-    if !matches!(refused.reason, Reason::Quota | Reason::Pace) {
-        return Some(left);
-    }
-    Some(left.min(SOONEST.max(left / 4)))
+    Some(match refused.reason {
+        Reason::Quota | Reason::Pace => left.min(SOONEST.max(left / 4)),
+        Reason::Limit => left.min(LONGEST_LIMIT),
+        _ => left,
+    })
 }
 
 #[cfg(test)]
@@ -83,6 +87,7 @@ mod tests {
         assert_eq!(seconds(Reason::Quota, 3600), Some(900));
         assert_eq!(seconds(Reason::Quota, 40), Some(15));
         assert_eq!(seconds(Reason::Quota, 10), Some(10));
+        assert_eq!([7200, 40].map(|left| seconds(Reason::Limit, left)), [Some(300), Some(40)]);
         assert_eq!(seconds(Reason::MinInterval, 3600), Some(3600));
         assert_eq!(next_request_in(&decision::refusal(Reason::Hold, 0)), None);
     }

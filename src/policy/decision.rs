@@ -435,10 +435,11 @@ impl Case<'_> {
         let begun = session.begun.as_ref().map(|begun| begun.at).filter(|at| *at <= now);
         // Where the Stop event is unknown, or was dated by a clock that was ahead, the session keeps its place.
         let since = begun.or(waited).unwrap_or(now);
-        if let Paced::Limit(until) = fleet.quota.paced {
-            // The reset was rounded, and it frees all sessions at once.
+        if let Some((until, is_rounded)) = fleet.quota.paced.closed_until() {
+            // The end frees all sessions at once.
             release_slots::mark(session);
-            let late = AFTER_RESET + (AFTER_RESET_BY_CHANCE * Ms::from(ask.r.min(R_RANGE - 1)) / Ms::from(R_RANGE));
+            let by_chance = AFTER_RESET_BY_CHANCE * Ms::from(ask.r.min(R_RANGE - 1)) / Ms::from(R_RANGE);
+            let late = if is_rounded { AFTER_RESET + by_chance } else { 0 };
             return Some((Reason::Limit, Some(until.saturating_add(late).saturating_sub(now))));
         }
         let own_left = shared(&self.limits.quotas, &mut scope.quota, Ms::MAX).left(&ask.session, since, ask.paced, now);

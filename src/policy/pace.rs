@@ -45,6 +45,8 @@ pub enum Paced {
     NoRoom,
     /// The cap is reached, until the reset.
     Limit(Ms),
+    /// The windows could not be read, so any share must be assumed until this time.
+    Unknown(Ms),
 }
 
 impl Paced {
@@ -52,6 +54,16 @@ impl Paced {
     #[must_use]
     pub fn quota(self) -> Option<Quota> {
         if let Self::Slot(quota, _) = self { Some(quota) } else { None }
+    }
+
+    /// Returns until when nothing is admitted, where that is so, and whether the time is a rounded reset.
+    #[must_use]
+    pub(crate) fn closed_until(self) -> Option<(Ms, bool)> {
+        match self {
+            Self::Limit(until) => Some((until, true)),
+            Self::Unknown(until) => Some((until, false)),
+            _ => None,
+        }
     }
 
     /// Returns how long a request waits at most before it is decided again.
@@ -65,7 +77,7 @@ impl Paced {
             Self::Free => (0, 0),
             Self::Slot(quota, _) => (1, Ms::try_from(quota.per.as_millis()).unwrap_or(Ms::MAX)),
             Self::NoRoom => (2, 0),
-            Self::Limit(until) => (3, until),
+            Self::Limit(until) | Self::Unknown(until) => (3, until),
         }
     }
 }
@@ -74,6 +86,10 @@ impl Paced {
 /// restrictive one applies.
 #[must_use]
 pub fn derive(pace: &Pace, windows: &Windows, in_flight: u32, now: Ms) -> Paced {
+    let is_paced = pace.five_hour.is_some() || pace.seven_day.is_some();
+    if let Some(until) = windows.unknown_until(now).filter(|_| is_paced) {
+        return Paced::Unknown(until);
+    }
     let of = |pace: Option<WindowPace>, window: Option<Window>| {
         pace.zip(window).map_or(Paced::Free, |(pace, window)| in_window(pace, &window, in_flight, now))
     };

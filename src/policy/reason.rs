@@ -114,7 +114,7 @@ reasons! {
     /// The pace of the fleet has no slot for the turn yet.
     Pace: "pace", "STANDING_DOWN", "rule 8, pace", Time, "the pace of the usage window has no slot yet";
     /// The fleet has used its share of a usage window.
-    Limit: "limit", "STANDING_DOWN", "rule 8, usage window", Time, "the share of a usage window is used up";
+    Limit: "limit", "STANDING_DOWN", "rule 8, usage window", Time, "the share of a usage window is used up or unknown";
     /// Other requests changed the state of the decision until the deadline; the request is to be sent again.
     Busy: "busy", "STANDING_DOWN", "", Time, "the store is busy";
     /// A newer Stop event, a prompt or the session's end took over.

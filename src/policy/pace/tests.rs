@@ -6,7 +6,7 @@ const NOW: Ms = 1_800_000_000_000;
 const HOUR: Ms = 3_600_000;
 
 fn window(used: u32, turns: u32) -> Window {
-    Window { resets_at: NOW + HOUR, used, seen: NOW, first_used: 0, turns, earlier_cost: None }
+    Window { resets_at: NOW + HOUR, used, seen: NOW, turns, ..Window::default() }
 }
 
 fn paced(used: u32, turns: u32, in_flight: u32) -> Paced {
@@ -60,6 +60,15 @@ fn a_turn_that_ended_or_was_forgotten_is_not_in_flight() {
     let mut all = vec![flight("a", NOW), flight("b", NOW), flight("c", NOW - LONGEST_FLIGHT)];
     land(&mut all, "a", NOW);
     assert_eq!(all, [flight("b", NOW)]);
+}
+
+#[test]
+fn windows_that_could_not_be_read_admit_nothing_for_a_while() {
+    let pace = Pace { five_hour: None, seven_day: Some(WindowPace { cap: 95, spread: false }) };
+    let unknown = Windows::unreadable(NOW);
+    assert_eq!(derive(&pace, &unknown, 0, NOW), Paced::Unknown(NOW + 5 * HOUR));
+    assert_eq!(derive(&pace, &unknown, 0, NOW + 5 * HOUR), Paced::Free);
+    assert_eq!(derive(&Pace::default(), &unknown, 0, NOW), Paced::Free, "no window is paced");
 }
 
 proptest! {

@@ -19,10 +19,11 @@ fn an_idle_session_that_repeats_its_old_report_changes_nothing() {
     let mut windows = Windows::default();
     assert!(windows.merge(&report("idle", 10, 3000, RESET), 0, NOW));
     assert!(windows.merge(&report("busy", 10, 4000, RESET), 7, NOW + 1));
-    let before = windows.clone();
+    let before = windows.five_hour;
+    windows.merge(&report("idle", 10, 3000, RESET), 7, NOW + 2);
     assert!(!windows.merge(&report("idle", 10, 3000, RESET), 7, NOW + 2));
-    assert_eq!(windows, before);
-    // It used the API since, so its lower share is newer.
+    assert_eq!(windows.five_hour, before);
+    // It used the API since that share was reported, so its lower share is newer.
     assert!(windows.merge(&report("idle", 11, 3500, RESET), 0, NOW + 3));
     assert_eq!(used(&windows), Some((RESET, 3500)));
     let window = windows.five_hour.unwrap();
@@ -64,6 +65,52 @@ fn the_client_gives_seconds_and_per_cent() {
     for (used, resets_at) in [(-1.0, 1.8e9), (f64::NAN, 1.8e9), (1.0, 0.0), (1.0, 1.8e12), (1.0, f64::INFINITY)] {
         assert_eq!(Share::of(used, resets_at), None, "{used} {resets_at}");
     }
+}
+
+/// A report that was not stored, because nothing changed or because the machine had just written, must not count as
+/// new later.
+#[test]
+fn an_older_use_of_the_api_does_not_lower_a_newer_share() {
+    let mut windows = Windows::default();
+    windows.merge(&report("s", 10, 3000, RESET), 0, NOW);
+    windows.merge(&report("s", 11, 3000, RESET), 0, NOW + 1);
+    windows.merge(&report("t", 1, 5000, RESET), 0, NOW + 2);
+    for _ in 0..3 {
+        windows.merge(&report("s", 12, 3100, RESET), 0, NOW + 3);
+        assert_eq!(used(&windows), Some((RESET, 5000)), "it used the API before, for all that is known");
+    }
+    windows.merge(&report("s", 13, 4900, RESET), 0, NOW + 4);
+    assert_eq!(used(&windows), Some((RESET, 4900)), "now it used the API since");
+}
+
+#[test]
+fn an_equal_share_is_confirmed_by_a_session_that_works() {
+    let mut windows = Windows::default();
+    windows.merge(&report("s", 10, 3000, RESET), 0, NOW);
+    windows.merge(&report("idle", 10, 3000, RESET), 0, NOW + 1);
+    assert_eq!(windows.five_hour.unwrap().seen, NOW);
+    windows.merge(&report("s", 11, 3000, RESET), 0, NOW + 600_000);
+    assert_eq!(windows.five_hour.unwrap().seen, NOW + 600_000);
+}
+
+#[test]
+fn windows_that_cannot_be_are_found() {
+    let of = |resets_at| Windows { five_hour: Some(Window { resets_at, ..Window::default() }), ..Windows::default() };
+    assert!(of(0).are_possible(NOW) && of(NOW + FIVE_HOURS + 60_000).are_possible(NOW));
+    assert!(!of(NOW + FIVE_HOURS + 180_000).are_possible(NOW) && !of(Ms::MAX).are_possible(NOW));
+    assert!(Windows::unreadable(NOW).are_possible(NOW) && !Windows::unreadable(NOW + 1).are_possible(NOW));
+}
+
+#[test]
+fn unreadable_windows_restrict_until_a_report_and_not_for_ever() {
+    let mut windows = Windows::unreadable(NOW);
+    assert_eq!(windows.unknown_until(NOW + 1), Some(NOW + FIVE_HOURS));
+    assert_eq!(windows.unknown_until(NOW + FIVE_HOURS), None);
+    assert_eq!(windows.unknown_until(NOW - 1), Some(NOW - 1 + FIVE_HOURS), "the clock was set back");
+    assert!(!windows.merge(&report("a", 1, 100, NOW), 0, NOW), "a window that ended");
+    assert!(windows.unknown_until(NOW + 1).is_some());
+    assert!(windows.merge(&report("a", 1, 100, RESET), 0, NOW + 1));
+    assert_eq!((windows.unknown, used(&windows)), (None, Some((RESET, 100))));
 }
 
 proptest! {

@@ -126,7 +126,7 @@ impl<'a> Embedded<'a> {
             fleet: std::mem::take(&mut fleet.state.fleet),
             scope: file.scope,
             session: session.state.as_ref().map(|file| file.session.clone()).unwrap_or_default(),
-            windows: if paced { windows::here(&self.dir) } else { Windows::default() },
+            windows: self.windows(step, now, &mut notes)?,
         };
         forget_slots(&mut state.fleet, now);
         if let Some(hold) = &mut state.fleet.hold {
@@ -351,6 +351,14 @@ impl<'a> Embedded<'a> {
             handover::to_files(&self.dir, fleet, now)?;
         }
         Ok(fleet.since)
+    }
+
+    /// Returns the usage windows, where the step is decided from them.
+    fn windows(&self, step: &Step, now: Ms, notes: &mut Vec<String>) -> Result<Windows, StoreError> {
+        if self.config.policy.pace.is_none() || step.event.asks() != Some(Class::Stop) {
+            return Ok(Windows::default());
+        }
+        windows::for_step(&self.dir, now, notes)
     }
 
     fn fleet(&self, now: Ms, notes: &mut Vec<String>) -> Result<Read<FleetFile>, StoreError> {

@@ -261,7 +261,9 @@ impl Before {
     }
 }
 
-trait Versioned {
+/// A state with the version of its file.
+pub(crate) trait Versioned {
+    /// Returns the version.
     fn version(&self) -> u32;
 }
 

@@ -21,6 +21,7 @@ use crate::store::server::document::Document;
 use crate::store::server::keys::Keys;
 use crate::store::server::load::{Loaded, SetAside};
 use crate::store::server::{NAME, session_index};
+use crate::store::windows;
 
 /// The longest lifetime of a document, whatever a person wrote into it: a server refuses a time beyond its calendar.
 const FURTHEST: Ms = 500 * 86_400_000;
@@ -50,6 +51,9 @@ pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
         put(&mut commit, keys.fleet(), document, &fleet, None, admitted);
     }
     set_aside(&mut commit, &loaded.set_aside);
+    if loaded.windows.is_in_place() {
+        put(&mut commit, keys.windows(), &loaded.windows, &loaded.windows.state, Some(windows::KEEP), false);
+    }
     if decided.reason == Reason::Lost {
         return commit;
     }

@@ -70,6 +70,11 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Document<T> 
         Self { state, version, before: None, ..Self::default() }
     }
 
+    /// Returns whether it takes the place of a damaged document.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.before.is_none()
+    }
+
     /// Returns whether its version ends with this id.
     pub(crate) fn is_of(&self, id: &str) -> bool {
         self.version.ends_with(format!("-{id}\"").as_bytes())

@@ -79,7 +79,7 @@ pub(crate) struct Loaded {
     /// The fleet's document, read where the event touches the fleet.
     pub(crate) fleet: Option<Document<FleetState>>,
     /// The usage windows, read where a pace is configured, and for people.
-    pub(crate) windows: Windows,
+    pub(crate) windows: Document<Windows>,
     /// When the turn of an admission last began late, as the scope's document contains it.
     pub(crate) turn_began: Option<Ms>,
     /// Whether the scope has an admission.
@@ -259,8 +259,9 @@ impl<'a> Load<'a> {
             fleet.state.quota.in_flight = flights.collect();
         }
         if self.reads_windows() {
-            // A damaged text is no windows, and the next report replaces it.
-            loaded.windows = document(self.server, keys.windows(), &next(), Windows::default)?.0.state;
+            let (windows, damaged) = windows(self.server, keys.windows(), &next(), now)?;
+            loaded.windows = windows;
+            loaded.set_aside.extend(damaged);
         }
         Ok(loaded)
     }
@@ -329,6 +330,17 @@ pub(crate) struct SetAside {
     pub(crate) note: String,
 }
 
+impl SetAside {
+    fn of(server: &Server, key: &str, text: Vec<u8>, cause: &str) -> Self {
+        let aside = keys::unreadable(key);
+        let note = format!(
+            "the state under {key} could not be read ({cause}); it was set aside, and its past is unknown: look at it with: redis-cli -u {} GET '{aside}'",
+            server.shown
+        );
+        Self { key: aside, text, note }
+    }
+}
+
 /// Reads a document from the reply to [`get`]. A damaged one is replaced by a state with an `unknown` past.
 ///
 /// # Errors
@@ -350,13 +362,29 @@ pub(crate) fn document<T: Clone + Default + PartialEq + Serialize + DeserializeO
         Err(Unfit::Newer(format)) => Err(StoreError::Newer { at: server.shown.clone(), key, format }),
         Err(Unfit::Damaged(cause)) => {
             let document = Document::in_place_of(&bytes, unknown());
-            let aside = keys::unreadable(&key);
-            let note = format!(
-                "the state under {key} could not be read ({cause}); it was set aside, and its past is unknown: look at it with: redis-cli -u {} GET '{aside}'",
-                server.shown
-            );
-            Ok((document, Some(SetAside { key: aside, text: bytes, note })))
+            Ok((document, Some(SetAside::of(server, &key, bytes, &cause))))
         }
+    }
+}
+
+/// Reads the usage windows at `now`. Those that are damaged, or that no report can have made, are unknown from now on.
+///
+/// # Errors
+/// When they are of a newer format.
+pub(crate) fn windows(
+    server: &Server,
+    key: String,
+    answer: &Value,
+    now: Ms,
+) -> Result<(Document<Windows>, Option<SetAside>), StoreError> {
+    let unknown = || Windows::unreadable(now);
+    let (found, damaged) = document(server, key.clone(), answer, unknown)?;
+    match answer {
+        Value::BulkString(bytes) if damaged.is_none() && !found.state.are_possible(now) => {
+            let aside = SetAside::of(server, &key, bytes.clone(), "its times are impossible");
+            Ok((Document::in_place_of(bytes, unknown()), Some(aside)))
+        }
+        _ => Ok((found, damaged)),
     }
 }
 
@@ -422,7 +450,7 @@ impl Loaded {
             fleet: self.fleet.as_ref().map(|d| d.state.clone()).unwrap_or_default(),
             scope: self.scope.as_ref().map(|d| d.state.clone()).unwrap_or_default(),
             session: self.session.state.clone(),
-            windows: self.windows.clone(),
+            windows: self.windows.state.clone(),
         }
     }
 }

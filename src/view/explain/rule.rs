@@ -60,7 +60,9 @@ pub(crate) fn numbers(told: &Facts<'_>) -> String {
         reason if reason.is_rest() => rest(told),
         Reason::Quota => quota(told),
         Reason::Pace => "the turns of the fleet are spread over a usage window (pace)".to_owned(),
-        Reason::Limit => "the fleet had used its share of a usage window (pace), until the window's reset".to_owned(),
+        Reason::Limit => {
+            "the fleet had used its share of a usage window (pace), or the windows could not be read".to_owned()
+        }
         Reason::Busy => "other requests changed the state of the decision until its deadline".to_owned(),
         Reason::Superseded => "a newer stop, a prompt or the session's end had taken over".to_owned(),
         Reason::Event => format!("no request was made, and {} was journaled", text::line(told.past.text("event"))),
