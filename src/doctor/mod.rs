@@ -20,6 +20,7 @@ mod state;
 mod store;
 mod switches;
 mod timeouts;
+mod usage;
 mod zones;
 
 use crate::client_settings::owner::{Engine, Owner, owner};
@@ -57,6 +58,7 @@ pub fn examine(env: &Env, project: &Path, place: &Flags) -> Vec<Check> {
     checks.extend(store::checks(&config, env));
     checks.push(engines::check(&config));
     checks.extend(engines::measuring(&config));
+    checks.extend(usage::check(&config, env, project));
     checks.extend(zones::local());
     checks.extend(zones::check());
     checks

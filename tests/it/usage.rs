@@ -1,5 +1,7 @@
 //! Usage windows: what the status line reports limits the fleet by its pace, on a server and on files.
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -120,4 +122,114 @@ fn commits(server: &Server) -> u64 {
     let info: String = redis::cmd("INFO").arg("commandstats").query(&mut server.connection()).unwrap();
     let calls = info.lines().filter(|line| line.starts_with("cmdstat_eval"));
     calls.map(|line| line.split(['=', ',']).nth(1).unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// Programs read the windows from `frosty status --json`, and a person their source and age from `frosty doctor`.
+#[test]
+fn the_windows_are_in_the_status_and_in_the_doctor() {
+    for server in [Some(Server::start()), None] {
+        let frosty = server.as_ref().map_or_else(Frosty::embedded, Frosty::on).config(PACED);
+        let usage = |frosty: &Frosty| {
+            let shown = frosty.run(&["status", "--json"], b"").stdout;
+            serde_json::from_str::<serde_json::Value>(&shown).unwrap()["usage"].clone()
+        };
+        let doctor = |frosty: &Frosty| {
+            let shown = frosty.run(&["doctor"], b"").stdout;
+            shown.lines().find(|line| line.contains("  usage  ")).map(str::to_owned).unwrap_or_default()
+        };
+        frosty.hook(&stop("seen"));
+        let empty = serde_json::json!({"five_hour": null, "seven_day": null, "unknown_until": null, "pace": "free",
+            "next_slot": null});
+        assert_eq!(usage(&frosty), empty);
+        let shown = doctor(&frosty);
+        assert!(shown.starts_with("warn") && shown.ends_with("-> frosty install --statusline"), "{shown}");
+        frosty.run(&["statusline"], report(96.5, 5).as_bytes());
+        let known = usage(&frosty);
+        assert_eq!(
+            (&known["five_hour"]["used_percentage"], &known["pace"]),
+            (&96.5.into(), &"limit".into()),
+            "{known}"
+        );
+        let shown = doctor(&frosty);
+        let source = server.as_ref().map_or_else(|| "files on this machine".to_owned(), Server::url);
+        assert!(shown.starts_with("ok") && shown.contains("5h 97 % until ") && shown.contains(&source), "{shown}");
+        plant(&frosty, server.as_ref(), "x");
+        let unknown = usage(&frosty);
+        assert!(unknown["unknown_until"].is_i64() && unknown["pace"] == "unknown", "{unknown}");
+        let shown = doctor(&frosty);
+        assert!(
+            shown.starts_with("warn") && shown.contains("could not be read, so the pace admits nothing"),
+            "{shown}"
+        );
+    }
+}
+
+const PACED: &str = r#"{"pace": {"five_hour": {"cap": 95}}, "stop": {"min_interval": "0s", "burst": null}}"#;
+const KEY: &str = "frosty:{default}:windows";
+
+/// Puts this text in the place of the usage windows.
+fn plant(frosty: &Frosty, server: Option<&Server>, text: &str) {
+    match server {
+        Some(server) => redis::cmd("SET").arg(KEY).arg(text).exec(&mut server.connection()).unwrap(),
+        None => fs::write(windows_file(frosty), text).unwrap(),
+    }
+}
+
+fn windows_file(frosty: &Frosty) -> PathBuf {
+    frosty.home.path().join(".local/state/frosty/default/windows.json")
+}
+
+/// Returns the stored windows.
+fn stored(frosty: &Frosty, server: Option<&Server>) -> serde_json::Value {
+    let text = match server {
+        Some(server) => redis::cmd("GET").arg(KEY).query::<String>(&mut server.connection()).unwrap(),
+        None => fs::read_to_string(windows_file(frosty)).unwrap(),
+    };
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    value.get("windows").cloned().unwrap_or(value)
+}
+
+/// Windows that cannot be read may be used up. They admit nothing until a report, which is written at once.
+#[test]
+fn windows_that_cannot_be_read_admit_nothing_until_a_report() {
+    for server in [Some(Server::start()), None] {
+        let frosty = server.as_ref().map_or_else(Frosty::embedded, Frosty::on).config(PACED);
+        let server = server.as_ref();
+        assert_eq!(frosty.hook(&stop("seen")).code, Some(2), "no window is known");
+        let far = frosty::clock::host_ms() + 400 * 86_400_000;
+        let head = if server.is_some() { r#""version":"1-x","format":1"# } else { r#""v":1"# };
+        let impossible = format!(r#"{{{head},"five_hour":{{"resets_at":{far},"used":9000}}}}"#);
+        let impossible = match server {
+            Some(_) => impossible,
+            None => format!(r#"{{{head},"windows":{{"five_hour":{{"resets_at":{far},"used":9000}}}}}}"#),
+        };
+        for (i, damage) in
+            ["", "x", "{", r#"{"version":"1-x","format":1,"five_hour":7}"#, &impossible].iter().enumerate()
+        {
+            plant(&frosty, server, damage);
+            let before = frosty::clock::host_ms();
+            assert_eq!(frosty.hook(&stop("seen")).code, Some(0), "{damage:?}");
+            assert_eq!(reasons(&frosty, server).last().map(String::as_str), Some("limit"), "{damage:?}");
+            let unknown = stored(&frosty, server)["unknown"].as_i64().unwrap();
+            assert!(unknown >= before - 5, "{damage:?}");
+            assert_eq!(frosty.hook(&stop("seen")).code, Some(0));
+            assert_eq!(stored(&frosty, server)["unknown"].as_i64(), Some(unknown), "it does not begin anew");
+            let shown = frosty.run(&["statusline"], report(62.0, 5 + i as u64).as_bytes()).stdout;
+            assert!(shown.contains("62 %"), "{damage:?}: {shown}");
+            assert_eq!(frosty.hook(&stop("seen")).code, Some(2), "{damage:?}: the report ends it");
+        }
+    }
+}
+
+/// A machine may have just reported the same share: a server that lost it gets it again.
+#[test]
+fn a_report_goes_to_a_server_that_lost_the_windows() {
+    let server = Server::start();
+    let frosty = Frosty::on(&server).config(PACED);
+    frosty.hook(&stop("seen"));
+    frosty.run(&["statusline"], report(96.0, 5).as_bytes());
+    assert_eq!(frosty.hook(&stop("seen")).code, Some(0));
+    redis::cmd("DEL").arg(KEY).exec(&mut server.connection()).unwrap();
+    frosty.run(&["statusline"], report(96.0, 5).as_bytes());
+    assert_eq!(frosty.hook(&stop("seen")).code, Some(0), "{}", stored(&frosty, Some(&server)));
 }

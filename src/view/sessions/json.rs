@@ -6,10 +6,12 @@ use serde::Serialize;
 
 use crate::policy::documents::Hold;
 use crate::policy::limits::Ms;
+use crate::policy::windows::{POINT, Window};
 use crate::process::ProcessStatus;
 use crate::text;
 use crate::view::sessions::kind::Back;
 use crate::view::sessions::{Report, Row};
+use crate::view::usage::Usage;
 
 #[derive(Serialize)]
 struct Whole<'a> {
@@ -20,6 +22,7 @@ struct Whole<'a> {
     away: Option<String>,
     backlog: Option<Waits>,
     hold: Option<Held>,
+    usage: UsageWindows,
     totals: BTreeMap<&'a str, usize>,
     left_out: BTreeMap<&'a str, usize>,
     admissions_cut: bool,
@@ -32,6 +35,45 @@ struct Waits {
     given_up_bytes: u64,
     scopes: usize,
     breaker_open: bool,
+}
+
+/// The usage windows, and what the pace permits.
+#[derive(Serialize)]
+struct UsageWindows {
+    five_hour: Option<OpenWindow>,
+    seven_day: Option<OpenWindow>,
+    unknown_until: Option<Ms>,
+    pace: Option<&'static str>,
+    next_slot: Option<Ms>,
+}
+
+/// A usage window that has not ended.
+#[derive(Serialize)]
+struct OpenWindow {
+    used_percentage: f64,
+    resets_at: Ms,
+    reported_at: Ms,
+    turns: u32,
+}
+
+impl UsageWindows {
+    fn of(usage: &Usage, now: Ms) -> Self {
+        let open = |window: Option<Window>| {
+            window.filter(|window| window.resets_at > now).map(|window| OpenWindow {
+                used_percentage: f64::from(window.used) / f64::from(POINT),
+                resets_at: window.resets_at,
+                reported_at: window.seen,
+                turns: window.turns,
+            })
+        };
+        Self {
+            five_hour: open(usage.windows.five_hour),
+            seven_day: open(usage.windows.seven_day),
+            unknown_until: usage.windows.unknown_until(now),
+            pace: usage.pace_code(),
+            next_slot: usage.next,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -110,6 +152,7 @@ pub fn line(report: &Report) -> String {
             breaker_open: backlog.breaker.is_some(),
         }),
         hold: report.hold.as_ref().map(|hold| held(hold, None)),
+        usage: UsageWindows::of(&report.usage, report.now),
         totals: report.totals().into_iter().map(|(kind, n)| (kind.code(), n)).collect(),
         left_out: BTreeMap::from([("ended", report.left_out.ended), ("old", report.left_out.old)]),
         admissions_cut: report.journal_cut,
