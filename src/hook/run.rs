@@ -4,19 +4,21 @@
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Local;
 
 use super::local::Known;
 use super::payload::Payload;
 use super::prompt::Prompt;
-use super::{Call, directive, failure, step_of};
+use super::{Call, directive, failure, step_of, transcript};
 use crate::config::{Config, ConfigError, Flags};
 use crate::env::Env;
 use crate::hint::Problem;
 use crate::policy::request::{Event, RunPart, Step};
+use crate::policy::turn::Turn;
 use crate::policy::verdict::Reason;
+use crate::store::known_session;
 use crate::text;
 
 /// A run of a gate, as `FROSTY_GATE` names it to the hooks in it.
@@ -71,6 +73,7 @@ pub(super) fn call(
     known.fleet.clone_from(&run.fleet);
     let mut answer = String::new();
     let Some(part) = part(payload, &mut answer) else { return Ok(None) };
+    let is_turn = matches!(part, RunPart::Turn { .. });
     let bad_config = |e: ConfigError| (Reason::BadConfig, Problem::from(&e));
     let flags = Flags { fleet: Some(run.fleet), scope: None, ..flags.clone() };
     let config = Config::load(env, project, &flags).map_err(bad_config)?;
@@ -79,8 +82,20 @@ pub(super) fn call(
         _ => payload.error().as_deref().map(text::line).unwrap_or(answer),
     };
     let event = Event::Run { fence: run.fence, part };
-    let step = Step { detail, ..step_of(run.scope, run.session, &payload.hook_event_name, event) };
+    let mut step = Step { detail, ..step_of(run.scope, run.session, &payload.hook_event_name, event) };
+    if is_turn && let Some(path) = payload.transcript_path() {
+        step.turn = Some(Box::new(measured(&config, &step, &path, payload.last_message().as_deref())));
+    }
     Ok(Some(Call { config, step, prompt: Prompt::default(), wait: Duration::ZERO, unattended: true }))
+}
+
+/// Measures the turn that ended, as a waiting engine does.
+fn measured(config: &Config, step: &Step, path: &str, last_message: Option<&str>) -> Turn {
+    let begun = Instant::now();
+    let session = known_session::read(config, step, begun + config.budget, &mut None);
+    let place = session.and_then(|session| session.transcript);
+    let turn = transcript::measure(path, place.as_ref(), last_message, begun + transcript::LONGEST, || false);
+    Turn { spent: begun.elapsed(), ..turn }
 }
 
 fn part(payload: &Payload<'_>, answer: &mut String) -> Option<RunPart> {
