@@ -63,6 +63,19 @@ pub fn standing(process: &Process, host: &str, name: Option<&str>) -> ProcessSta
     if is_it && !about.is_over { ProcessStatus::Runs } else { ProcessStatus::Gone }
 }
 
+/// Returns the oldest process of this user that was started with this variable, `NAME=value` (Linux).
+#[must_use]
+pub fn started_with(variable: &str) -> Option<Process> {
+    let entries = fs::read_dir("/proc").ok()?;
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let has = |pid: &u32| {
+        let all = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        all.split(|b| *b == 0).any(|one| one == variable.as_bytes())
+    };
+    let oldest = pids.filter(has).filter_map(|pid| Some((about(&pid.to_string())?.start, pid))).min();
+    oldest.map(|(_, pid)| exact(pid))
+}
+
 /// Returns how long ago a process started, to one tick of the kernel's clock; `None` where the system does not
 /// show it.
 #[must_use]

@@ -16,7 +16,7 @@ use crate::duration;
 use crate::env::Env;
 use crate::exit::Exit;
 use crate::hint::Problem;
-use crate::hook::gate::{GateAnswer, GateRequest};
+use crate::hook::gate::{GateAnswer, GateRequest, GateTerms};
 use crate::hook::run::RunMark;
 use crate::hook::signals::Signals;
 use crate::hook::step_of;
@@ -27,6 +27,7 @@ use crate::policy::verdict::{Admission, Decision, Reason};
 use crate::process;
 use crate::store;
 use crate::store::StoreError;
+use crate::store::listen;
 use crate::text;
 use command::Ended;
 use lease::{Busy, Lease};
@@ -59,6 +60,8 @@ fn most(text: &str) -> Result<Duration, String> {
     most.ok_or_else(|| "expected a duration up to 365d, such as 20m or 2h".to_owned())
 }
 
+/// The variable that names the run to the hooks in it.
+const MARK: &str = "FROSTY_GATE";
 /// How often a request with an outdated fence is sent again.
 const TRIES: u32 = 3;
 /// How long the end of a run is sent again while no store takes it.
@@ -126,16 +129,17 @@ fn gate(args: GateArgs) -> Result<End, (Exit, Problem)> {
         return Ok(End::NotNow(Problem::new("this process is part of a run of the same gate")));
     }
     let signals = Signals::of_gate().map_err(|e| (Exit::Failed, Problem::new(format!("cannot make a pipe: {e}"))))?;
-    Ok(match gate.admitted(&signals) {
-        Ok(admitted) => End::Ran(gate.run_command(admitted, &args.command, &signals)),
-        Err(end) => end,
-    })
+    Ok(gate
+        .admitted(&signals)
+        .and_then(|admitted| gate.run_command(admitted, &args.command, &signals))
+        .map_or_else(|end| end, End::Ran))
 }
 
 /// An admission, and what it was given to.
 struct Admitted<'a> {
     admission: Admission,
     fence: Option<i64>,
+    terms: GateTerms,
     lease: Lease<'a>,
 }
 
@@ -174,34 +178,44 @@ impl Gate {
         let mut tries = 0;
         loop {
             let lease = Lease::take(&self.config, &self.session, self.left(), signals).map_err(busy)?;
-            let fence = lease.fence(self.left(), signals).map_err(busy)?;
-            match self.ask(self.request(fence), signals) {
-                Ok(GateAnswer::Admitted(admission, fence)) => return Ok(Admitted { admission, fence, lease }),
-                Ok(GateAnswer::Refused(Some(refused)))
+            let fence = lease.fence(&self.request(None), self.left(), signals).map_err(busy)?;
+            let (answer, terms) = self.ask(self.request(fence), signals).map_err(|e| End::NotNow(Problem::from(&e)))?;
+            let not_run = RunPart::End(RunOutcome::NotRun);
+            match answer {
+                GateAnswer::Admitted(admission, fence) => return Ok(Admitted { admission, fence, terms, lease }),
+                GateAnswer::Refused(Some(refused))
                     if refused.reason == Reason::Superseded && self.may_retry(&mut tries, signals) => {}
-                Ok(GateAnswer::Refused(refused)) => {
+                GateAnswer::Refused(refused) => {
                     let own = refused.as_ref().filter(|refused| refused.reason != Reason::Superseded);
-                    self.report(own.and_then(|refused| refused.fence), RunPart::End(RunOutcome::NotRun));
+                    self.report(&terms, own.and_then(|refused| refused.fence), not_run);
                     return Err(self.ended_by(signals).unwrap_or_else(|| self.refused(refused.as_deref())));
                 }
-                Err(e) => return Err(End::NotNow(Problem::from(&e))),
+                GateAnswer::Late(fence) => {
+                    self.report(&terms, fence, not_run);
+                    return Err(End::NotNow(Problem::from(&StoreError::TooLate)));
+                }
             }
         }
     }
 
-    fn ask(&self, step: Step, signals: &Signals) -> Result<GateAnswer, StoreError> {
+    fn ask(&self, step: Step, signals: &Signals) -> Result<(GateAnswer, GateTerms), StoreError> {
         let (env, flags, config) = (&self.env, &self.flags, &self.config);
         let request = GateRequest { env, flags, project: self.project.as_deref(), config, step };
         match self.left() {
             Some(left) => Ok(request.wait(left, signals)),
-            None => request.once(),
+            None => Ok((request.once()?, GateTerms { config: config.clone(), scope: self.scope.clone() })),
         }
     }
 
-    /// Returns whether a gate with an outdated fence may read it again.
+    /// Returns whether a gate with an outdated fence may read it again. It does not do that without a pause.
     fn may_retry(&self, tries: &mut u32, signals: &Signals) -> bool {
         *tries += 1;
         let has_time = self.left().map_or(*tries < TRIES, |left| !left.is_zero());
+        if has_time && *tries > 1 {
+            let pause = Duration::from_millis(100).saturating_mul(1 << (*tries).min(6));
+            listen::pause(self.left().map_or(pause, |left| pause.min(left)), signals.fd());
+            signals.clear();
+        }
         has_time && !signals.terminated()
     }
 
@@ -229,36 +243,41 @@ impl Gate {
     }
 
     /// Records a step of the run. Returns whether a store took it.
-    fn report(&self, fence: Option<i64>, part: RunPart) -> bool {
+    fn report(&self, terms: &GateTerms, fence: Option<i64>, part: RunPart) -> bool {
         let Some(fence) = fence else { return true };
-        let step = self.step(Event::Run { fence, part });
-        let store = store::open(&self.config, Instant::now() + self.config.budget);
+        let step = Step { scope: terms.scope.clone(), ..self.step(Event::Run { fence, part }) };
+        let store = store::open(&terms.config, Instant::now() + terms.config.budget);
         store.and_then(|mut store| store.step(&step)).is_ok()
     }
 
-    /// Runs the admitted command to its end.
-    fn run_command(&self, admitted: Admitted<'_>, words: &[OsString], signals: &Signals) -> Ended {
-        let Admitted { admission, fence, mut lease } = admitted;
+    /// Runs the admitted command to its end, unless a signal came first.
+    fn run_command(&self, admitted: Admitted<'_>, words: &[OsString], signals: &Signals) -> Result<Ended, End> {
+        let Admitted { admission, fence, terms, mut lease } = admitted;
+        if let Some(end) = self.ended_by(signals) {
+            self.report(&terms, fence, RunPart::End(RunOutcome::NotRun));
+            return Err(end);
+        }
         let mark = RunMark {
-            fleet: self.config.fleet.clone(),
-            scope: self.scope.clone(),
+            fleet: terms.config.fleet.clone(),
+            scope: terms.scope.clone(),
             session: self.session.clone(),
             fence: fence.unwrap_or_default(),
         };
         let vars = self.flags.store.iter().map(|store| ("FROSTY_STORE", store.clone()));
-        let vars: Vec<_> = vars.chain([("FROSTY_GATE", mark.to_string())]).collect();
+        let vars: Vec<_> = vars.chain([(MARK, mark.to_string())]).collect();
+        lease.starts(format!("{MARK}={mark}"));
         let ended = match command::start(admission, words, &vars) {
             Ok(child) => {
                 lease.runs(child.id());
                 command::wait(child, signals, || {
-                    self.report(fence, RunPart::Alive);
+                    self.report(&terms, fence, RunPart::Alive);
                 })
             }
             Err(ended) => ended,
         };
         let outcome = if ended.code() == 0 { RunOutcome::Succeeded } else { RunOutcome::Failed };
         let until = Instant::now() + REPORTS_FOR;
-        while !self.report(fence, RunPart::End(outcome)) {
+        while !self.report(&terms, fence, RunPart::End(outcome)) {
             if Instant::now() >= until {
                 let _ = writeln!(io::stderr(), "frosty: no store could note the end of this run");
                 break;
@@ -266,7 +285,7 @@ impl Gate {
             clock::sleep(Duration::from_millis(200));
         }
         lease.ran();
-        ended
+        Ok(ended)
     }
 
     fn ended_by(&self, signals: &Signals) -> Option<End> {

@@ -31,6 +31,15 @@ pub(crate) enum GateAnswer {
     Admitted(Admission, Option<i64>),
     /// The last refusal; `None` where no store decided.
     Refused(Option<Box<Decision>>),
+    /// The store committed an admission too late to be used, and gave the session this fence.
+    Late(Option<i64>),
+}
+
+/// The terms under which a gate was answered, which may have changed while it waited.
+pub(crate) struct GateTerms {
+    pub(crate) config: Config,
+    /// The scope, encoded.
+    pub(crate) scope: String,
 }
 
 impl GateRequest<'_> {
@@ -40,13 +49,14 @@ impl GateRequest<'_> {
         let verdict = store::open(self.config, begun + self.config.budget)?.step(&self.step)?;
         // Another store may have taken over meanwhile, so a late admission is discarded.
         if verdict.admission.is_some() && begun.elapsed() > wait::LATEST {
-            return Err(StoreError::TooLate);
+            return Ok(GateAnswer::Late(verdict.decision.fence));
         }
         Ok(answer(verdict))
     }
 
-    /// Waits until the run is admitted, the time is up, a signal ends the wait, or another gate took over.
-    pub(crate) fn wait(self, most: Duration, signals: &Signals) -> GateAnswer {
+    /// Waits until the run is admitted, the time is up, a signal ends the wait, or another gate took over. Returns the
+    /// terms of the answer, too.
+    pub(crate) fn wait(self, most: Duration, signals: &Signals) -> (GateAnswer, GateTerms) {
         let Self { env, flags, project, config, mut step } = self;
         let mut config = config.clone();
         let session = step.session.clone();
@@ -78,9 +88,9 @@ impl GateRequest<'_> {
                 begin: step.clone(),
                 is_gate: true,
             };
-            match engine.run(&mut wait) {
-                engine::Ended::Admitted(admitted) => return answer(admitted.verdict),
-                engine::Ended::Over(decision) => return GateAnswer::Refused(decision),
+            let answer = match engine.run(&mut wait) {
+                engine::Ended::Admitted(admitted) => answer(admitted.verdict),
+                engine::Ended::Over(decision) => GateAnswer::Refused(decision),
                 engine::Ended::Changed(terms) => {
                     let Terms { config: new, scope } = *terms;
                     if config.fleet != new.fleet {
@@ -93,8 +103,10 @@ impl GateRequest<'_> {
                         step.name = text::line(name);
                     }
                     config = new;
+                    continue;
                 }
-            }
+            };
+            return (answer, GateTerms { config, scope: step.scope });
         }
     }
 }

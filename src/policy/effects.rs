@@ -49,6 +49,8 @@ pub(crate) fn fence_status(session: &mut SessionState, ask: &Step, now: Ms) -> F
         {
             FenceStatus::Superseded
         }
+        // A session that is no gate's has no runs, whatever a process in it says.
+        Event::Run { .. } if session.seen > 0 && !session.gate => FenceStatus::Superseded,
         Event::Ask { fence, .. } => {
             session.fence = Some(fence.clamp(0, HIGHEST_FENCE));
             FenceStatus::Own

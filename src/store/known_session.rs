@@ -8,6 +8,7 @@ use crate::policy::documents::SessionState;
 use crate::policy::request::Step;
 use crate::store::failover::server_record::Route;
 use crate::store::failover::{decider, reached, server_record};
+use crate::store::files::state_file;
 use crate::store::fleet_reader::session_here;
 use crate::store::server::connection::Link;
 use crate::store::server::kept_connection::Line;
@@ -29,6 +30,12 @@ pub(crate) fn read<'a>(
         Some((server, _)) => of_server(config, server, step, deadline, line).ok(),
         None => session_here(&dir, &step.session),
     }
+}
+
+/// Returns the session as this machine's files would decide a step of it in this scope.
+pub(crate) fn here(dir: &Path, scope: &str, session: &str) -> Option<SessionState> {
+    let file = state_file::peek_scope(dir, scope)?;
+    state_file::peek_session(dir, session, scope, &file)
 }
 
 /// Returns whether the step goes to the server, and the server has all that it needs.

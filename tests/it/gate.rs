@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use crate::support::place::Place;
-use crate::support::{Answer, Engine, Server, eventually, stop_saying};
+use crate::support::{Answer, Engine, Frosty, Server, eventually, stop_saying};
 
 /// The words of a shell that notes its run in a file, and then does this.
 fn noted(place: &Place, then: &str) -> Vec<String> {
@@ -108,6 +109,113 @@ fn the_childs_agent_books_the_rest_and_makes_no_request() {
     }
 }
 
+/// Writes the transcript of a turn in which the agent did nothing, and returns a shell that sends its Stop event.
+fn idle_agent(place: &Place, session: &str) -> String {
+    let home = place.frosty.home.path();
+    let transcript = home.join(format!("{session}.jsonl"));
+    let lines = [
+        json!({"type": "user", "message": {"role": "user", "content": "go"}, "turnOrigin": "sdk", "version": "2.1.331"}),
+        json!({"type": "assistant", "version": "2.1.331", "requestId": "req_1", "message": {"id": "msg_1",
+            "model": "claude-opus-5-5", "content": [{"type": "text", "text": "Nothing to do."}],
+            "stop_reason": "end_turn", "usage": {"input_tokens": 10, "output_tokens": 5}}}),
+    ];
+    fs::write(&transcript, lines.map(|line| format!("{line}\n")).concat()).unwrap();
+    let payload = json!({"session_id": session, "hook_event_name": "Stop",
+        "last_assistant_message": "Nothing to do.", "transcript_path": transcript});
+    fs::write(home.join("stop.json"), payload.to_string()).unwrap();
+    let frosty = env!("CARGO_BIN_EXE_frosty-hook");
+    format!("CLAUDE_CODE_ENTRYPOINT=sdk-cli '{frosty}' < '{}'", home.join("stop.json").display())
+}
+
+#[test]
+fn a_run_that_did_nothing_books_an_idle_rest() {
+    for place in Place::both() {
+        let flags = ["--name", "n", "--wait"];
+        let run = gate(&place, &flags, &idle_agent(&place, "one"));
+        assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{run:?}");
+        let entry = place.journal().into_iter().find(|entry| entry["outcome"] == "empty");
+        assert_eq!(entry.expect("the turn is measured")["session"], "gate-n", "{:#?}", place.journal());
+        let rests = gate(&place, &["--name", "n"], "true");
+        assert!(rests.code == Some(75) && rests.stderr.contains("(idle), possible in 2m"), "{rests:?}");
+        assert_eq!(place.run(&["wake", "n"]).code, Some(0));
+        assert_eq!(gate(&place, &flags, &idle_agent(&place, "two")).code, Some(0));
+        let rests = gate(&place, &["--name", "n"], "true");
+        assert!(rests.stderr.contains("(idle), possible in 4m"), "the second in a row: {rests:?}");
+        assert_eq!((runs(&place), place.admissions().len()), (2, 2), "{:#?}", place.journal());
+    }
+}
+
+/// A clock that was set back leaves times that are in the future: of the last run, and of the last admission.
+#[test]
+fn a_gate_runs_after_its_clock_was_set_back() {
+    let place = Place { frosty: Frosty::embedded().config(crate::support::place::POLICY), server: None };
+    assert_eq!(gate(&place, &["--name", "n"], "true").code, Some(0));
+    let lock = place.frosty.home.path().join(".local/state/frosty/default/gates/gate-n");
+    let later = frosty::clock::host_ms() + 86_400_000;
+    fs::write(&lock, json!({"gate": null, "command": null, "ran": later}).to_string()).unwrap();
+    let file = place.frosty.session_file("gate-n");
+    let text = fs::read_to_string(&file).unwrap();
+    let mut session: serde_json::Value = serde_json::from_str(&text).unwrap();
+    session["session"]["admitted"] = json!({"at": later, "id": "x"});
+    fs::write(&file, session.to_string()).unwrap();
+    assert_eq!(gate(&place, &["--name", "n", "--wait", "--max", "9s"], "true").code, Some(0), "{:#?}", place.journal());
+    fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &lock).unwrap();
+    assert_eq!(gate(&place, &["--name", "n", "--wait", "--max", "9s"], "true").code, Some(0), "not a file of Frosty's");
+}
+
+/// A server without memory answers reads and takes no writes, so this machine's files decide.
+#[test]
+fn a_gate_runs_while_its_server_takes_no_writes() {
+    let server = Server::start_own();
+    let frosty = Frosty::on(&server).config(r#"{"stop": {"min_interval": "100ms"}}"#);
+    let place = Place { frosty, server: None };
+    let flags = ["--name", "n", "--wait", "--max", "20s"];
+    assert_eq!(gate(&place, &flags, "true").code, Some(0));
+    let memory = |most: &str| {
+        redis::cmd("CONFIG").arg(&["SET", "maxmemory", most]).exec(&mut server.connection()).unwrap();
+    };
+    memory("1");
+    for run in 0..3 {
+        let answer = gate(&place, &flags, "true");
+        assert_eq!(answer.code, Some(0), "{run}: {answer:?} {:#?}", place.journal());
+    }
+    memory("0");
+    assert_eq!(gate(&place, &flags, "true").code, Some(0));
+    let is_superseded = |entry: &serde_json::Value| entry["reason"] == "superseded";
+    let superseded = place.journal().into_iter().filter(is_superseded).count();
+    assert!(superseded <= 2, "{superseded}: {:#?}", place.journal());
+    assert_eq!(runs(&place), 5);
+}
+
+/// The run belongs to the terms under which it was admitted, not to those under which the gate began.
+#[test]
+fn a_run_is_recorded_under_the_terms_of_its_admission() {
+    let place = Place { frosty: Frosty::embedded().config(crate::support::place::POLICY), server: None };
+    assert_eq!(place.run(&["hold", "--reason", "x"]).code, Some(0));
+    let mut waits = start(&place, &["--name", "n", "--wait"], "echo $FROSTY_GATE > mark");
+    eventually("it is refused", || place.reasons("gate-n").last().is_some_and(|r| r == "hold"));
+    let frosty = place.frosty.config(r#"{"fleet": "other", "stop": {"min_interval": "1s"}}"#);
+    assert_eq!(waits.wait().unwrap().code(), Some(0));
+    let mark = fs::read_to_string(frosty.project().join("mark")).unwrap();
+    assert!(mark.starts_with("other:n:gate-n:"), "{mark}");
+    let journal = fs::read_to_string(frosty.state().join("other/journal.jsonl")).unwrap();
+    let reasons: Vec<serde_json::Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reasons: Vec<&str> = reasons.iter().map(|entry| entry["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["admitted", "event"], "its admission and its end");
+}
+
+/// A process may name any session in its variable. A session that is no gate's stays as it is.
+#[test]
+fn a_forged_run_changes_no_other_session() {
+    for place in Place::both() {
+        assert_eq!(place.frosty.hook(&stop_saying("s", "hello")).code, Some(2));
+        let forged = place.var("FROSTY_GATE", "default:s:s:999999999999999").var("CLAUDE_CODE_ENTRYPOINT", "sdk-cli");
+        assert_eq!(forged.frosty.hook(&stop_saying("x", "frosty: done")).code, Some(0));
+        assert_eq!(forged.reasons("s"), ["admitted", "superseded"], "{:#?}", forged.journal());
+    }
+}
+
 #[test]
 fn two_gates_at_once_cause_one_run() {
     for place in Place::both() {
@@ -141,6 +249,24 @@ fn a_killed_gate_frees_its_scope_once_its_command_has_ended() {
         waits.wait().unwrap();
         assert_eq!(gate(&place, &["--name", "n", "--wait"], "true").code, Some(0), "nothing is left of it");
     }
+}
+
+/// A gate may be killed after it started its command and before it noted the process.
+#[test]
+fn a_command_that_was_not_noted_is_found() {
+    let place = Place { frosty: Frosty::embedded().config(crate::support::place::POLICY), server: None };
+    let mut first = start(&place, &["--name", "n"], "sleep 4");
+    eventually("it runs", || runs(&place) == 1);
+    kill(first.id(), Signal::KILL);
+    first.wait().unwrap();
+    let lock = place.frosty.state().join("default/gates/gate-n");
+    let mut note: serde_json::Value = serde_json::from_str(&fs::read_to_string(&lock).unwrap()).unwrap();
+    note["command"] = serde_json::Value::Null;
+    fs::write(&lock, note.to_string()).unwrap();
+    let busy = gate(&place, &["--name", "n"], "true");
+    assert!(busy.code == Some(75) && busy.stderr.contains("its command is process"), "{busy:?}");
+    assert_eq!(gate(&place, &["--name", "n", "--wait"], "true").code, Some(0));
+    assert_eq!((runs(&place), place.admissions().len()), (2, 2));
 }
 
 #[test]

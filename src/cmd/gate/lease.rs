@@ -19,14 +19,19 @@ use crate::ownership;
 use crate::policy::documents::SessionState;
 use crate::policy::limits::{Ms, millis};
 use crate::policy::process::Process;
+use crate::policy::request::Step;
 use crate::process::{self, ProcessStatus};
 use crate::store::StoreError;
 use crate::store::fleet_reader::FleetReader;
-use crate::store::listen;
+use crate::store::{known_session, listen};
 use crate::text;
 
 /// The folder of the lock files in a fleet's folder.
 const FOLDER: &str = "gates";
+/// The most that is read of a lock file, whatever is in its place.
+const LONGEST_NOTE: u64 = 64 * 1024;
+/// The least length of a note.
+const LENGTH: usize = 1024;
 /// How often a gate that waits for another one looks.
 const EACH: Duration = Duration::from_millis(500);
 /// How often it reads the store for that.
@@ -65,6 +70,8 @@ struct Note {
     gate: Option<Process>,
     /// The command that it started, while that runs.
     command: Option<Process>,
+    /// The variable of the command that it starts, `NAME=value`.
+    starts: Option<String>,
     /// When a command last ended, by this machine's clock.
     ran: Option<Ms>,
 }
@@ -88,26 +95,33 @@ impl<'a> Lease<'a> {
     ) -> Result<Self, Busy> {
         let (began, until) = (clock::host_ms(), Instant::now() + most.unwrap_or_default());
         let mut file = file(config, session)?;
+        let mut has_waited = false;
         loop {
             let is_locked = match file.as_ref().map(File::try_lock) {
                 None | Some(Ok(())) => true,
                 Some(Err(TryLockError::WouldBlock)) => false,
                 Some(Err(TryLockError::Error(e))) => return Err(Busy::Lock(format!("cannot lock a file: {e}"))),
             };
-            let note = file.as_mut().map(read).unwrap_or_default();
+            let mut note = file.as_mut().map(read).unwrap_or_default();
             let runs = |of: &Option<Process>| {
                 of.is_some_and(|one| process::standing(&one, &clock::host(), None) == ProcessStatus::Runs)
             };
-            // A gate that was killed leaves its command behind.
+            // A gate that was killed leaves its command behind, which it may not have noted yet.
+            if is_locked && note.command.is_none() {
+                note.command = note.starts.as_deref().and_then(process::started_with);
+            }
             let is_left = runs(&note.command);
             if is_locked && !is_left {
-                if note.ran.is_some_and(|ran| ran > began) {
+                // A run that ended in the future was dated by a clock that has been set back.
+                let now = clock::host_ms();
+                if has_waited && note.ran.is_some_and(|ran| ran > began && ran <= now) {
                     return Err(Busy::Ran);
                 }
                 let mut lease = Self { config, session, file, note };
-                lease.write(|note| (note.gate, note.command) = (Some(process::own()), None));
+                lease.write(|note| (note.gate, note.command, note.starts) = (Some(process::own()), None, None));
                 return Ok(lease);
             }
+            has_waited = true;
             if Instant::now() >= until || signals.terminated() {
                 let of = if is_left { note.command } else { note.gate };
                 let what = if is_left { "its command is process" } else { "process" };
@@ -121,17 +135,20 @@ impl<'a> Lease<'a> {
     }
 
     /// Returns the fence of the gate's session, once no gate of another machine has it.
-    pub(super) fn fence(&self, most: Option<Duration>, signals: &Signals) -> Result<Option<i64>, Busy> {
+    ///
+    /// `step` is a request of the gate.
+    pub(super) fn fence(&self, step: &Step, most: Option<Duration>, signals: &Signals) -> Result<Option<i64>, Busy> {
         let until = Instant::now() + most.unwrap_or_default();
-        let mut since = None;
+        let mut before = None;
         loop {
-            let (why, each) = match self.session_in_store() {
-                Ok((None, _)) => return Ok(None),
-                Ok((Some(session), now)) => {
-                    let since = *since.get_or_insert(now);
-                    match holder(&session, now) {
-                        None if session.admitted.as_ref().is_some_and(|a| a.at > since) => return Err(Busy::Ran),
-                        None => return Ok(session.fence),
+            let (why, each) = match self.known(step) {
+                Ok(known) => {
+                    // An admission since the first look is a run of another gate.
+                    let admitted = known.admitted.clone();
+                    let is_same = *before.get_or_insert_with(|| admitted.clone()) == admitted;
+                    match known.holder {
+                        None if admitted.is_some() && !is_same => return Err(Busy::Ran),
+                        None => return Ok(known.fence),
                         Some(at) => (Busy::Gate(at), EACH_READ),
                     }
                 }
@@ -144,9 +161,27 @@ impl<'a> Lease<'a> {
         }
     }
 
-    fn session_in_store(&self) -> Result<(Option<SessionState>, Ms), StoreError> {
-        let mut reader = FleetReader::open_for(self.config, self.config.budget);
-        Ok((reader.session(self.session)?, reader.now()?))
+    /// Reads the gate's session as the next step is decided from it. A server that answers reads may refuse that step,
+    /// and this machine's files then decide, so the newer fence of the two applies.
+    fn known(&self, step: &Step) -> Result<Known, StoreError> {
+        let now = FleetReader::open_for(self.config, self.config.budget).now()?;
+        let session = known_session::read(self.config, step, Instant::now() + self.config.budget, &mut None);
+        let dir = self.config.state.as_ref().map(|state| state.join(&self.config.fleet));
+        let here = dir.and_then(|dir| known_session::here(&dir, &step.scope, self.session));
+        let both = [session.as_ref(), here.as_ref()];
+        Ok(Known {
+            holder: both.into_iter().flatten().find_map(|session| holder(session, now)),
+            fence: both.into_iter().flatten().filter_map(|session| session.fence).max(),
+            admitted: session
+                .as_ref()
+                .and_then(|session| session.admitted.as_ref())
+                .map(|admitted| admitted.id.clone()),
+        })
+    }
+
+    /// Notes that a command starts with this variable, by which it is found if this process is killed meanwhile.
+    pub(super) fn starts(&mut self, variable: String) {
+        self.write(|note| note.starts = Some(variable));
     }
 
     /// Notes the command that runs, so that it is found if this process is killed.
@@ -156,17 +191,27 @@ impl<'a> Lease<'a> {
 
     /// Notes that the command has ended.
     pub(super) fn ran(&mut self) {
-        self.write(|note| (note.command, note.ran) = (None, Some(clock::host_ms())));
+        self.write(|note| (note.command, note.starts, note.ran) = (None, None, Some(clock::host_ms())));
     }
 
     fn write(&mut self, change: impl FnOnce(&mut Note)) {
         change(&mut self.note);
         let Some(file) = &mut self.file else { return };
         let text = serde_json::to_string(&self.note).unwrap_or_default();
-        // A note that is cut short is read as none, and the lock decides.
-        let _ = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)));
-        let _ = file.write_all(text.as_bytes());
+        // White space ends the text, so that no moment has a note that is cut short, unless the system fails.
+        let text = format!("{text:<LENGTH$}");
+        let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(text.as_bytes()));
+        let _ = file.set_len(text.len() as u64);
     }
+}
+
+/// What the stores know of the gate's session.
+struct Known {
+    /// The gate of another machine or container that has the session, in words.
+    holder: Option<String>,
+    fence: Option<i64>,
+    /// The id of the last request that was admitted.
+    admitted: Option<String>,
 }
 
 /// Returns the gate of another machine or container that has the session, in words.
@@ -202,6 +247,6 @@ fn file(config: &Config, session: &str) -> Result<Option<File>, Busy> {
 
 fn read(file: &mut File) -> Note {
     let mut text = String::new();
-    let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
+    let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(LONGEST_NOTE).read_to_string(&mut text));
     read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
