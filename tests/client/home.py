@@ -11,6 +11,8 @@ import procs
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-ant-dummy"
+# With a token in place of the key the client believes that it has a subscription, and reads the usage windows.
+TOKEN = "sk-ant-oat01-dummy"
 
 
 def client():
@@ -27,7 +29,7 @@ def hook():
 
 
 class Home:
-    def __init__(self, stub, policy, engine="continuous", env=None, settings_env=None, allow=None):
+    def __init__(self, stub, policy, engine="continuous", env=None, settings_env=None, allow=None, subscription=False):
         # Short, for the path of tmux's socket.
         self.path = Path(tempfile.mkdtemp(prefix="fc-", dir="/tmp"))
         self.project = self.path / "proj"
@@ -39,7 +41,8 @@ class Home:
             # Else the client shares /tmp/claude-<uid> with whoever runs it besides.
             "TMPDIR": str(self.path / "tmp"), "CLAUDE_CODE_TMPDIR": str(self.path / "tmp"),
             "TERM": "xterm-256color", "LANG": "C.UTF-8", "SHELL": "/bin/bash",
-            "ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": stub.url,
+            **({"CLAUDE_CODE_OAUTH_TOKEN": TOKEN} if subscription else {"ANTHROPIC_API_KEY": KEY}),
+            "ANTHROPIC_BASE_URL": stub.url,
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_TELEMETRY": "1", "DISABLE_AUTOUPDATER": "1",
             **(env or {}),
         }

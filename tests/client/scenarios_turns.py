@@ -78,14 +78,19 @@ def turns(b, script, name, count, policy=POLICY, **start):
     b.open().say("Go.")
     b.until(lambda: b.journal.refusals("done"), 120, "`done` in the journal")
     found = [e for e in b.journal.entries() if e.outcome]
-    keep = os.environ.get("FROSTY_FIXTURES")
-    if keep:
-        [file] = (b.home.path / ".claude/projects").glob("*/*.jsonl")
-        shutil.copy(file, Path(keep) / f"{name}.jsonl")
+    keep_transcript(b, name)
     for e in found:
         b.say(f"{e.outcome} {e.turn}: {e.tools} tools, {e.requests} requests, {e.tokens_in} tokens of input")
     check(len(found) == count, f"{len(found)} measured turns, not {count}")
     return found
+
+
+def keep_transcript(b, name):
+    """Copies the transcript that was written last, where a folder for it is named."""
+    keep = os.environ.get("FROSTY_FIXTURES")
+    if keep:
+        files = (b.home.path / ".claude/projects").glob("*/*.jsonl")
+        shutil.copy(max(files, key=lambda file: file.stat().st_mtime), Path(keep) / f"{name}.jsonl")
 
 
 def _calls_of_main_line(b):
@@ -140,4 +145,28 @@ def turn_after_an_api_error(b):
     check((e.outcome, e.tools, e.requests, e.tokens_in) == ("worked", 1, 2, 2000), f"{dict(e)}")
 
 
-SCENARIOS = [turns_under_load, turn_of_100_tools, turn_with_a_compaction, turn_with_a_subagent, turn_after_an_api_error]
+def turn_of_a_fork(b):
+    """The turns of the parent are in the transcript of the fork too, and are not counted again."""
+    def script(c):
+        if "Fork it." in str(c.body["messages"]):
+            return text("Forked.\n\nfrosty: done", tokens=50) if c.tool_result else tool("Bash", tokens=30, command="echo fork", description="x")
+        if c.tool_result:
+            return text("Begun." if c.n == 2 else "All done.\n\nfrosty: done", tokens=1000)
+        return tool("Bash", tokens=1000, command=f"echo {word(c.n)}", description="x")
+
+    b.start(script, POLICY, allow=["Bash"])
+    parent = b.open()
+    parent.say("Go.")
+    b.until(lambda: b.journal.refusals("done"), 60, "`done` of the parent")
+    parent.say("/exit")
+    parent.gone()
+    b.open("--continue", "--fork-session").say("Fork it.")
+    b.until(lambda: b.journal.refusals("done")[1:], 60, "`done` of the fork")
+    keep_transcript(b, "fork")
+    found = [e for e in b.journal.entries() if e.outcome]
+    facts = [(e.session == found[0].session, e.outcome, e.tools, e.requests, e.tokens_in) for e in found]
+    b.say(f"parent and fork: {facts}")
+    check(facts == [(True, "worked", 1, 2, 2000)] * 2 + [(False, "worked", 1, 2, 80)], f"{facts}")
+
+
+SCENARIOS = [turn_of_a_fork, turns_under_load, turn_of_100_tools, turn_with_a_compaction, turn_with_a_subagent, turn_after_an_api_error]

@@ -9,7 +9,7 @@ from procs import PATIENCE
 
 
 class Reply:
-    """One answer: content blocks, or an error status with headers."""
+    """One answer: content blocks or an error status, and headers."""
 
     def __init__(self, blocks=None, status=200, headers=None, error=None, delay=0.0, tokens=None, after=None, out=8):
         self.out = out
@@ -186,17 +186,17 @@ def _handler(stub):
                 return self._send(reply.status, reply.error, reply.headers)
             message = _message(body.get("model", "stub"), reply.blocks, reply.tokens or _tokens(call.size), reply.out)
             if body.get("stream"):
-                return self._stream(message)
-            self._send(200, message)
+                return self._stream(message, reply.headers)
+            self._send(200, message, reply.headers)
 
         def _send(self, status, body, headers=None):
             data = json.dumps(body).encode()
             self._head(status, "application/json", len(data), headers)
             self._write(data)
 
-        def _stream(self, message):
+        def _stream(self, message, headers):
             data = b"".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in _events(message))
-            self._head(200, "text/event-stream", len(data), {})
+            self._head(200, "text/event-stream", len(data), headers)
             self._write(data)
 
         def _head(self, status, kind, size, headers):

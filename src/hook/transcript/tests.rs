@@ -413,3 +413,19 @@ fn turns_of_the_client_with_a_compaction_a_subagent_an_error_and_many_tools() {
     assert_eq!((second.tools, second.requests, second.tokens_in), (1, 2, 2000), "with those of the failed turn");
     assert_eq!(second.origin, "task_notification");
 }
+
+/// A transcript of `claude --continue --fork-session` (2.1.332): it begins with the lines of the parent.
+#[test]
+fn the_turns_of_the_parent_are_not_counted_again_in_a_fork() {
+    let file = File::of(&fixture("fork"));
+    let parents = TranscriptPlace { path: "/home/nova/parent.jsonl".to_owned(), inode: inode(&file.path), offset: 0 };
+    for from in [None, Some(&parents)] {
+        let turn = file.measure(from, "Forked.\n\nfrosty: done");
+        assert_eq!((turn.origin.as_str(), turn.tools, turn.requests, turn.tokens_in), ("human", 1, 2, 80));
+    }
+    // The last turn of the parent ends in the same file, and its message is not the fork's.
+    assert!(!file.measure_now(None, "All done.\n\nfrosty: done").seen);
+    let all =
+        file.measure(Some(&TranscriptPlace { path: file.path().to_owned(), ..parents }), "Forked.\n\nfrosty: done");
+    assert_eq!((all.tools, all.requests, all.tokens_in), (3, 6, 4080), "with the parent's turns");
+}
