@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 use frosty::hook::directive::{AgentDirective, LONGEST_REST, read, topic};
-use frosty::policy::documents::RestKind;
+use frosty::policy::rest::RestKind;
 
 use crate::{draw, said};
 

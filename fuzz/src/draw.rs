@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use frosty::policy::documents::RestKind;
 use frosty::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota, Spread};
 use frosty::policy::process::Process;
 use frosty::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
+use frosty::policy::rest::RestKind;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
 /// A plausible time of a machine, 2026-11-24.

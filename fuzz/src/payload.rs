@@ -6,8 +6,8 @@ use frosty::config::{Config, encoded};
 use frosty::env::Env;
 use frosty::hook::fuzzing::{event, parked};
 use frosty::hook::payload::{Payload, parse};
-use frosty::policy::documents::RestKind;
 use frosty::policy::request::{Event, FailureClass, Reset};
+use frosty::policy::rest::RestKind;
 use serde_json::Value;
 
 use crate::said;

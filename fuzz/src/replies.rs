@@ -162,7 +162,7 @@ fn verdict(step: &Step, decided: Decision, notes: Vec<String>) {
     assert_eq!(matches!(decided.reason, Reason::Admitted | Reason::Probe), admits, "{decided:?}");
     let prompt = Prompt { rest: "you reported that you are done".to_owned(), ..Prompt::default() };
     said::lines(&prompt.render(&decided), 10_000);
-    let rest = RestRequest { kind: frosty::policy::documents::RestKind::Done, lasting: None, topic: String::new() };
+    let rest = RestRequest { kind: frosty::policy::rest::RestKind::Done, lasting: None, topic: String::new() };
     said::one_line(&frosty::hook::prompt::paused(&decided, Some(&rest)), 1000);
 
     for event in

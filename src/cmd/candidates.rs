@@ -7,8 +7,9 @@ use clap_complete::{ArgValueCandidates, CompletionCandidate};
 use super::PlaceArgs;
 use crate::env::Env;
 use crate::naming::Names;
-use crate::policy::documents::{Phase, RestKind};
+use crate::policy::documents::Phase;
 use crate::policy::reason::Reason;
+use crate::policy::rest::RestKind;
 use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 

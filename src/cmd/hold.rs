@@ -18,7 +18,7 @@ use crate::hook;
 use crate::local_time;
 use crate::naming::Names;
 use crate::notify::{Kind, Notification};
-use crate::policy::documents::Hold;
+use crate::policy::hold::Hold;
 use crate::policy::limits::{LONGEST_HOLD, Ms, millis};
 use crate::policy::request::{Event, HoldRequest, Step};
 use crate::policy::verdict::{Decision, Outcome};

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, TimeZone};
 
-use crate::policy::documents::RestKind;
 use crate::policy::request::RestRequest;
+use crate::policy::rest::RestKind;
 use crate::text;
 use crate::when;
 

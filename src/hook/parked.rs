@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::payload::Payload;
-use crate::policy::documents::RestKind;
 use crate::policy::request::RestRequest;
+use crate::policy::rest::RestKind;
 
 /// After this long without the client's wake-up, it may never come.
 const LONGEST: Duration = Duration::from_secs(3600);

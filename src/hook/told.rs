@@ -2,11 +2,11 @@
 
 use crate::notify::notification::subject;
 use crate::notify::{Kind, Notification};
-use crate::policy::documents::RestKind;
 use crate::policy::effects::BY_API;
 use crate::policy::limits::millis;
 use crate::policy::long_hold::BY_WILLY;
 use crate::policy::request::{Event, RestRequest, Step};
+use crate::policy::rest::RestKind;
 use crate::policy::verdict::{Decision, Outcome, Reason};
 use crate::text;
 

@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::documents::{FleetState, ScopeState, SessionState, Span};
+use crate::policy::documents::{FleetState, ScopeState, SessionState};
+use crate::policy::fact::Span;
 use crate::policy::limits::Ms;
 
 /// A limit is not probed this long before its end.

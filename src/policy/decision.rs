@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use crate::policy::documents::{
-    Begun, COMMIT_SLACK, ClassState, FactId, FleetState, Flight, Hold, IN_FLIGHT, QuotaLog, Rest, RestKind, ScopeState,
-    SessionState, Span, fact_id, note_lifted,
+    Begun, COMMIT_SLACK, ClassState, FleetState, Flight, IN_FLIGHT, QuotaLog, ScopeState, SessionState,
 };
 use crate::policy::effects::{BY_API, FenceStatus, Relation, Turned};
+use crate::policy::fact::{FactId, Span, fact_id, note_lifted};
+use crate::policy::hold::Hold;
 use crate::policy::limits::{Class, ClassPolicy, LONGEST, MOST_STRIKES, Ms, Policy, Quota, millis};
 use crate::policy::pace::Paced;
 use crate::policy::quota::Shared;
 use crate::policy::request::{Event, R_RANGE, Step};
+use crate::policy::rest::{Rest, RestKind};
 use crate::policy::verdict::{Attempt, Decision, Held, Outcome, Reason};
 use crate::policy::windows::Windows;
 use crate::policy::{effects, long_hold, pace, release_slots};

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use crate::policy::documents::{Begun, FleetState, Hold, Phase, Rest, RestKind, ScopeState, SessionState, Span};
+use crate::policy::documents::{Begun, FleetState, Phase, ScopeState, SessionState};
+use crate::policy::fact::Span;
+use crate::policy::hold::Hold;
 use crate::policy::limits::{Backoff, Idle, MOST_STRIKES, Ms, Policy, millis};
 use crate::policy::request::{
     Claim, Event, Failure, FailureClass, HoldRequest, Reset, RestRequest, RunOutcome, RunPart, Step,
 };
+use crate::policy::rest::{Rest, RestKind};
 use crate::policy::signal;
 use crate::policy::turn::Worth;
 use crate::policy::verdict::Held;

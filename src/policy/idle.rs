@@ -1,7 +1,8 @@
 //! Idle backoff: the rest of a session after turns in which its agent did nothing.
 
-use crate::policy::documents::{Rest, RestKind, SessionState};
+use crate::policy::documents::SessionState;
 use crate::policy::limits::{Idle, Ms};
+use crate::policy::rest::{Rest, RestKind};
 use crate::policy::turn::{self, Turn, Worth};
 
 /// From this many idle turns in a row on, the agent's own `next_check` is not shorter than the idle rest.

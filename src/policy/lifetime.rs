@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::policy::documents::{Hold, ScopeState, SessionState};
+use crate::policy::documents::{ScopeState, SessionState};
+use crate::policy::hold::Hold;
 use crate::policy::limits::{LONGEST, Ms, millis};
 
 /// A session is deleted after it was not seen for this long.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::policy::documents::{Hold, ScopeState};
+use crate::policy::documents::ScopeState;
+use crate::policy::hold::Hold;
 use crate::policy::limits::{Backoff, MOST_STRIKES, Ms};
 use crate::policy::verdict::Held;
 

@@ -1,6 +1,7 @@
 //! Release slots: sessions that one event frees together continue one after the other, and not at once.
 
-use crate::policy::documents::{FleetState, SessionState, Span};
+use crate::policy::documents::{FleetState, SessionState};
+use crate::policy::fact::Span;
 use crate::policy::limits::{Ms, Spread, millis};
 use crate::policy::request::R_RANGE;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::policy::documents::RestKind;
 use crate::policy::limits::{Class, Ms};
 use crate::policy::process::Process;
+use crate::policy::rest::RestKind;
 use crate::policy::turn::Turn;
 
 /// The limit of the number that a caller draws for jitter, exclusive: `r` counts millionths.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::documents::Hold;
+use crate::policy::hold::Hold;
 use crate::policy::limits::Ms;
 use crate::policy::process::Process;
 use crate::policy::turn::Worth;

@@ -1,8 +1,11 @@
 //! The replacements of a state that could not be read: a pause as long as any limit reaches back, never a clean slate.
 
 use crate::config::Config;
-use crate::policy::documents::{FleetState, Hold, QuotaLog, Rest, RestKind, ScopeState, SessionState, Span};
+use crate::policy::documents::{FleetState, QuotaLog, ScopeState, SessionState};
+use crate::policy::fact::Span;
+use crate::policy::hold::Hold;
 use crate::policy::limits::{LONGEST, Ms, millis};
+use crate::policy::rest::{Rest, RestKind};
 
 /// Returns the state of a scope with a lost past.
 pub(crate) fn scope(config: &Config, now: Ms) -> ScopeState {

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use redis::{Cmd, Value, cmd};
 
 use crate::config::Config;
-use crate::policy::documents::{FleetState, QuotaLog, ScopeState, SessionState, Span};
+use crate::policy::documents::{FleetState, QuotaLog, ScopeState, SessionState};
+use crate::policy::fact::Span;
 use crate::policy::limits::{Ms, Quota, millis};
 use crate::store::failover::server_record::Route;
 use crate::store::failover::{decider, server_record};

@@ -1,8 +1,11 @@
 //! Two stores decided apart, on clocks that may be an hour apart: tests the facts that the merge keeps and lifts.
-use frosty::policy::documents::{Begun, FactId, FleetState, Hold, Rest, RestKind, ScopeState, SessionState, Span};
+use frosty::policy::documents::{Begun, FleetState, ScopeState, SessionState};
+use frosty::policy::fact::{FactId, Span};
+use frosty::policy::hold::Hold;
 use frosty::policy::limits::Ms;
 use frosty::policy::merge;
 use frosty::policy::merge::Clocks;
+use frosty::policy::rest::{Rest, RestKind};
 use proptest::option::of;
 use proptest::prelude::*;
 

@@ -7,9 +7,9 @@ use crate::support::histories::{Move, class, moves, play, policy, runner, tighte
 use crate::support::{T0, stop_step};
 use frosty::policy::decision;
 use frosty::policy::decision::State;
-use frosty::policy::documents::RestKind;
 use frosty::policy::limits::{Class, Ms, Policy, Spread, millis};
 use frosty::policy::request::{Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, RunPart, Step};
+use frosty::policy::rest::RestKind;
 use frosty::policy::verdict::{Decision, Outcome};
 use proptest::prelude::*;
 
@@ -395,7 +395,7 @@ proptest! {
         }
         let scope = world.scopes.get_mut("scope").unwrap();
         let length = scope.stop.cooldown.map(|c| c.end - c.start).unwrap();
-        scope.hold = Some(frosty::policy::documents::Hold {
+        scope.hold = Some(frosty::policy::hold::Hold {
             reason: String::new(), by: "ann".into(), since: T0 + 2, until: Some(T0 + 2 + hold), id: 0,
         });
         let stepped = T0 + 3 - back;
@@ -413,8 +413,8 @@ proptest! {
         let mut state = State::default();
         state.scope.stop.admitted_at = Some(times[0]);
         state.scope.stop.attempts = times[1..4].to_vec();
-        state.scope.stop.cooldown = Some(frosty::policy::documents::Span::new(times[4], times[5]));
-        state.scope.api = Some(frosty::policy::documents::Span::new(times[6], times[7]));
+        state.scope.stop.cooldown = Some(frosty::policy::fact::Span::new(times[4], times[5]));
+        state.scope.api = Some(frosty::policy::fact::Span::new(times[6], times[7]));
         state.scope.quota.admitted = times[8..10].to_vec();
         state.scope.quota.keep = times[11];
         state.session.fence = Some(times[10]);

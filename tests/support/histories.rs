@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use frosty::policy::documents::RestKind;
 use frosty::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Idle, IdleRow, Ms, Policy, Quota, Spread, millis};
 use frosty::policy::process::{Birth, Process};
 use frosty::policy::request::{
     Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, RunOutcome, RunPart, Step,
 };
+use frosty::policy::rest::RestKind;
 use frosty::policy::turn::{TranscriptPlace, Turn};
 use frosty::policy::verdict::Decision;
 use proptest::prelude::*;

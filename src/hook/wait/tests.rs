@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::decision;
-use crate::policy::documents::Hold;
+use crate::policy::hold::Hold;
 
 /// The fence that the store returns.
 const FENCE: i64 = 7;

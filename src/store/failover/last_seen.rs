@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::policy::documents::{FactId, FleetState, Hold, IN_FLIGHT, QuotaLog, ScopeState, SessionState};
+use crate::policy::documents::{FleetState, IN_FLIGHT, QuotaLog, ScopeState, SessionState};
+use crate::policy::fact::FactId;
+use crate::policy::hold::Hold;
 use crate::policy::limits::{Ms, millis};
 use crate::policy::merge;
 use crate::policy::merge::Clocks;

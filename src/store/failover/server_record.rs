@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::hint::Problem;
-use crate::policy::documents::{FactId, FleetState, Hold};
+use crate::policy::documents::FleetState;
+use crate::policy::fact::FactId;
+use crate::policy::hold::Hold;
 use crate::policy::limits::{Ms, millis};
 use crate::read;
 use crate::store::StoreError;

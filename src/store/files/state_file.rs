@@ -11,8 +11,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::policy::documents::{FactId, FleetState, Rest, RestKind, ScopeState, SessionState};
+use crate::policy::documents::{FleetState, ScopeState, SessionState};
+use crate::policy::fact::FactId;
 use crate::policy::limits::Ms;
+use crate::policy::rest::{Rest, RestKind};
 use crate::read;
 use crate::store::StoreError;
 use crate::store::failover::last_seen::{Away, Base};

@@ -249,7 +249,7 @@ fn hold_fleet(config: &Config, dir: &Path, now: Ms) -> Result<(), StoreError> {
     let path = state_file::fleet(dir);
     let mut file = state_file::peek::<FleetFile>(&path).unwrap_or_default();
     let unknown = unknown_past::fleet(config, now).hold;
-    let end = |hold: &Option<crate::policy::documents::Hold>| hold.as_ref().map(|h| h.until.unwrap_or(Ms::MAX));
+    let end = |hold: &Option<crate::policy::hold::Hold>| hold.as_ref().map(|h| h.until.unwrap_or(Ms::MAX));
     if end(&file.fleet.hold) < end(&unknown) {
         file.fleet.hold = unknown;
     }

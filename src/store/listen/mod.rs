@@ -9,7 +9,8 @@ mod published;
 mod server;
 
 use crate::config::Config;
-use crate::policy::documents::{FleetState, Hold};
+use crate::policy::documents::FleetState;
+use crate::policy::hold::Hold;
 use crate::policy::limits::{Ms, millis};
 use crate::policy::verdict::{Decision, Reason};
 use crate::store::server::kept_connection::Line;

@@ -147,8 +147,8 @@ fn format_at_head(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::documents::Hold;
     use crate::policy::documents::ScopeState;
+    use crate::policy::hold::Hold;
 
     fn written(state: &ScopeState) -> String {
         Document::<ScopeState>::default().next(state, "c1").unwrap()

@@ -2,9 +2,11 @@
 
 use crate::duration;
 use crate::local_time;
-use crate::policy::documents::{Hold, IN_FLIGHT, RestKind};
+use crate::policy::documents::IN_FLIGHT;
+use crate::policy::hold::Hold;
 use crate::policy::limits::{ClassPolicy, Quota, millis};
 use crate::policy::long_hold::BY_WILLY;
+use crate::policy::rest::RestKind;
 use crate::policy::verdict::Reason;
 use crate::text;
 use crate::view::explain::long;

@@ -160,13 +160,13 @@ pub fn is_verdict(past: &Past) -> bool {
 mod tests {
     use super::*;
     use crate::policy::documents::Begun;
-    use crate::policy::documents::Hold;
     use crate::policy::documents::Phase;
-    use crate::policy::documents::Rest;
-    use crate::policy::documents::RestKind;
     use crate::policy::documents::SessionState;
-    use crate::policy::documents::Span;
+    use crate::policy::fact::Span;
+    use crate::policy::hold::Hold;
     use crate::policy::limits::Quota;
+    use crate::policy::rest::Rest;
+    use crate::policy::rest::RestKind;
     use crate::view::journal::Words;
     use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::policy::documents::Hold;
+use crate::policy::hold::Hold;
 use crate::policy::limits::Ms;
 use crate::policy::windows::{POINT, Window};
 use crate::process::ProcessStatus;

@@ -5,9 +5,12 @@ pub(crate) mod tests;
 
 use crate::policy::decision;
 use crate::policy::decision::State;
-use crate::policy::documents::{FleetState, Hold, Phase, RestKind, ScopeState, SessionState, Span};
+use crate::policy::documents::{FleetState, Phase, ScopeState, SessionState};
+use crate::policy::fact::Span;
+use crate::policy::hold::Hold;
 use crate::policy::limits::{Ms, Policy, millis};
 use crate::policy::request::{Claim, Event, Step};
+use crate::policy::rest::RestKind;
 use crate::policy::verdict::{End, Outcome, Reason};
 use crate::view::sessions::kind::{Back, Kind};
 use crate::view::survey::QuotaLeft;

@@ -1,7 +1,8 @@
 //! Formats the report as lines for a terminal.
 
 use crate::local_time;
-use crate::policy::documents::{Hold, RestKind};
+use crate::policy::hold::Hold;
+use crate::policy::rest::RestKind;
 use crate::text;
 use crate::view::sessions::kind::{Back, Kind};
 use crate::view::sessions::{Report, Row, width};

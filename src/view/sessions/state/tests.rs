@@ -1,6 +1,8 @@
 //! Tests which of several states wins, one line for each case.
 
-use crate::policy::documents::{Begun, Rest, Span};
+use crate::policy::documents::Begun;
+use crate::policy::fact::Span;
+use crate::policy::rest::Rest;
 use crate::view::sessions::state::*;
 
 const NOW: Ms = 1_800_000_000_000;
