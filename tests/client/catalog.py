@@ -1,7 +1,7 @@
-"""Every scenario by its name."""
+"""Every scenario by its name. The longest ones begin first."""
 import importlib
 
-FILES = ("scenarios_plain", "scenarios_storm", "scenarios_errors", "scenarios_rest", "scenarios_leave",
+FILES = ("scenarios_pace", "scenarios_plain", "scenarios_storm", "scenarios_errors", "scenarios_rest", "scenarios_leave",
          "scenarios_compact", "scenarios_server", "scenarios_look", "scenarios_time", "scenarios_hold", "scenarios_process",
          "scenarios_install", "scenarios_turns", "scenarios_idle", "scenarios_subagent", "scenarios_limit", "scenarios_gate")
 
