@@ -14,6 +14,12 @@ def check(holds, otherwise):
         raise AssertionError(otherwise)
 
 
+def waits(scenario):
+    """Marks a scenario that mostly waits for the clock: it leaves the cores to the others."""
+    scenario.waits = True
+    return scenario
+
+
 class NotBegun(AssertionError):
     """The client did not do what the scenario is about: nothing of Frosty's was tried."""
 

@@ -68,9 +68,11 @@ def main():
         if not ok:
             failed.append(name)
 
-    with concurrent.futures.ThreadPoolExecutor(max(1, args.jobs)) as pool:
-        for done in concurrent.futures.as_completed([pool.submit(run, n, args.long) for n in together]):
-            tell(*done.result())
+    # Those that mostly wait leave the cores to the others, and have as many places again.
+    pools = [concurrent.futures.ThreadPoolExecutor(max(1, args.jobs)) for _ in range(2)]
+    runs = [pools[n in catalog.WAITING].submit(run, n, args.long) for n in together]
+    for done in concurrent.futures.as_completed(runs):
+        tell(*done.result())
     for name in chosen:
         if name in catalog.ALONE:
             tell(*run(name, args.long))

@@ -3,7 +3,7 @@ import json
 import time
 
 import procs
-from bench import NotBegun, check
+from bench import NotBegun, check, waits
 from stub import error, rate_limit, text, unauthorized
 
 POLICY = {"stop": {"min_interval": "1s"}, "api_error": {"base": "2s", "factor": 2, "max": "60s"}}
@@ -98,9 +98,12 @@ def _at_usage_limit(b, switch):
     b.start(script, POLICY)
     users = b.home.path / ".claude/settings.json"
     users.write_text(json.dumps({"autoContinueAtUsageLimit": switch}))
-    b.open().say("Go.")
+    t = b.open()
+    t.say("Go.")
     calls = b.stub.wait(3, 60, "resumed after the limit")
-    # The client's own continuation would come at the reset.
+    # The client's own continuation would come 30 to 90 s after the reset, and is announced until then.
+    screen = t.screen()
+    check("ontinue automatically" not in screen and "ontinuing" not in screen, f"the client continues by itself: {screen}")
     left = calls[1].at + reset + 8 - time.monotonic()
     b.quiet(max(left, 1))
     admitted = len(b.journal.admissions())
@@ -108,10 +111,12 @@ def _at_usage_limit(b, switch):
     b.say(f"switch {switch}: resumed once, {calls[2].at - calls[1].at:.1f} s after the limit, by an admission")
 
 
+@waits
 def usage_limit_with_the_clients_switch_on(b):
     _at_usage_limit(b, True)
 
 
+@waits
 def usage_limit_with_the_clients_switch_off(b):
     _at_usage_limit(b, False)
 

@@ -3,7 +3,7 @@ import subprocess
 import time
 
 import procs
-from bench import check
+from bench import check, waits
 from home import client, frosty
 from stub import rate_limit, text
 
@@ -28,6 +28,7 @@ def _ends(b, loop, seconds):
     return out
 
 
+@waits
 def gate_loop_until_done(b):
     """Each call is an admission, they are the minimum interval apart, and `frosty: done` ends the loop."""
     b.start(lambda c: text(f"Reply {c.n}." + ("\n\nfrosty: done" if c.n == 4 else "")), {"stop": {"min_interval": "4s"}})
@@ -40,6 +41,7 @@ def gate_loop_until_done(b):
     check(out.count("code 0") == 4 and "code 3" in out, "the loop did not end by code 3")
 
 
+@waits
 def gate_loop_survives_quota_and_server(b):
     """The loop waits for a quota and outlasts a killed server. This machine's files may use the quota once more."""
     policy = {"stop": {"min_interval": "2s", "quotas": [{"limit": 2, "per": "60s"}]}}
@@ -59,6 +61,7 @@ def gate_loop_survives_quota_and_server(b):
     check(all(gap >= 1.9 for gap in gaps), f"calls too close together: {gaps}")
 
 
+@waits
 def gate_loop_waits_out_a_quota(b):
     """A quota is waited out: of a minute, or of 20 s in the short run."""
     per = 60 if b.long else 20
@@ -72,6 +75,7 @@ def gate_loop_waits_out_a_quota(b):
     check(gap >= per * 1000, "the quota was exceeded")
 
 
+@waits
 def gate_loop_backs_off(b):
     """The API refuses every call: no storm, whatever the loop does."""
     b.start(lambda c: rate_limit(), {"stop": {"min_interval": "1s"}, "api_error": {"base": "6s", "max": "60s"}})

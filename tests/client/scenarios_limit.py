@@ -2,7 +2,7 @@
 import math
 import time
 
-from bench import check
+from bench import check, waits
 from stub import error, text
 
 INTERVAL = 2000
@@ -18,6 +18,7 @@ def opus_limit(resets):
                  anthropic_ratelimit_unified_reset=str(resets))
 
 
+@waits
 def limit_of_one_model(b):
     """One agent on Opus meets the limit, another one on Opus rests meanwhile, and one on Sonnet works."""
     resets = math.ceil((time.time() + LASTS) / 60) * 60

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 
-from bench import check
+from bench import check, waits
 from home import continuous, frosty
 from stub import text
 
@@ -126,6 +126,7 @@ def _repeated(b):
     return [found["five_hour"]["used_percentage"] for found in limits if found]
 
 
+@waits
 def pace_of_four_agents(b):
     """The turns are spread over the window, and the share is used up to the cap at its end."""
     key = Key(600 if b.long else 75)
@@ -151,6 +152,7 @@ def pace_of_four_agents(b):
     check(len(repeated) >= length / 3000 and max(repeated) < known[2], f"the idle session reported {repeated}")
 
 
+@waits
 def window_at_its_cap(b):
     """No agent is admitted before the reset, and all four are after it."""
     key = Key(25, others=96)
