@@ -143,7 +143,8 @@ def pace_of_four_agents(b):
           f"{len(paced)} refusals by the pace")
     b.say(f"{len(known)} reports from {known[0]:.1f} to {known[-1]:.1f} %; the idle session repeated {repeated[-1]:.1f} % "
           f"{len(repeated)} times")
-    check(88 <= used <= 100, f"the window ends at {used:.1f} %")
+    # A report is some seconds late, in which two or three turns use 2 % each: in five hours it would be a hundredth of that.
+    check(88 <= used <= 104, f"the window ends at {used:.1f} %")
     even = sum(fifths[1:]) / 4
     check(all(even / 3 <= turns <= even * 2 for turns in fifths[1:]), f"turns in each fifth: {fifths}")
     check(len(known) >= 8 and all(a < b for a, b in zip(known, known[1:])), f"the share did not grow alone: {known}")
