@@ -2,7 +2,7 @@
 
 use crate::notify::notification::subject;
 use crate::notify::{Kind, Notification};
-use crate::policy::effects::BY_API;
+use crate::policy::api_error::BY_API;
 use crate::policy::limits::millis;
 use crate::policy::long_hold::BY_WILLY;
 use crate::policy::request::{Event, RestRequest, Step};

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::pace::{PACE, Pace, Retry, next_request_in};
-use crate::policy::effects::BY_API;
+use crate::policy::api_error::BY_API;
 use crate::policy::verdict::{Decision, Held, Outcome, Reason};
 use crate::store::listen::{self, Look, Source, WaitEnd, Word, Words};
 

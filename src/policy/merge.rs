@@ -5,12 +5,13 @@
 //! kept. Without a base every fact is new, so the merge is the union of the restrictions. A time of one clock is never
 //! compared with a time of the other. A fact moves from one side to the other as an age or as the time that is left.
 
+use crate::policy::api_error::BY_API;
 use crate::policy::documents::{Begun, FleetState, Phase, ScopeState, SessionState};
-use crate::policy::effects::{BY_API, add_note};
 use crate::policy::fact::{FactId, Span, note_lifted};
 use crate::policy::hold::Hold;
 use crate::policy::limits::Ms;
 use crate::policy::rest::Rest;
+use crate::policy::wake_up::add_note;
 
 /// The two clocks, read one after the other.
 #[derive(Debug, Clone, Copy)]

@@ -1,23 +1,33 @@
 //! The policy, as pure functions: state in, decision and new state out. It uses no clock, no I/O and no randomness.
 //!
-//! `limits` contains the limits, `documents` the state, and `lifetime` how long the state is kept. `request` is the
-//! event and its admission request, `turn` is the worth of the turn before it, `effects` are the effects of an event,
-//! and `decision` has the rules. `long_hold` opens the hold after many trips, `idle` the rests of an idle agent, `reason` is
-//! the table of reasons, and `verdict` is the answer. `fnv` is the hash of ids and tool calls. `windows` are the usage windows
-//! of the API key, and `pace` is the quota that is derived from them.
+//! `decision` is the one function that the stores call: it applies an event's `effects`, and then asks the rules in their
+//! order: `hold`, `burst_window`, `api_limit`, `rest`, `min_interval`, `release_slots`, `quota`. Its input is a `request`
+//! (with the `turn` before it) under the `limits` on the `documents`; its result is a `verdict` with a `reason`. What an
+//! event does to a session is in `fence`, `client_process`, `wake_up`, `rest`, `idle` and `gate_run`; to the scope and the
+//! key, in `api_error` and `hold`. `long_hold` opens the hold after many trips. `pace` derives a quota from the usage
+//! `windows`. `lost_answer` and `lost_data` are the requests that a fault repeats. `merge` joins two copies of the
+//! documents after an outage, by the identity that a `fact` has, and `lifetime` is how long they are kept.
 
+pub mod api_error;
 pub mod api_limit;
+pub(crate) mod burst_window;
+pub(crate) mod client_process;
 pub mod decision;
 pub mod documents;
 pub(crate) mod effects;
 pub mod fact;
+pub(crate) mod fence;
 pub(crate) mod fnv;
+pub(crate) mod gate_run;
 pub mod hold;
 pub(crate) mod idle;
 pub mod lifetime;
 pub mod limits;
 pub mod long_hold;
+pub(crate) mod lost_answer;
+pub(crate) mod lost_data;
 pub mod merge;
+pub(crate) mod min_interval;
 pub mod pace;
 pub mod process;
 pub mod quota;
@@ -28,4 +38,5 @@ pub mod rest;
 pub mod signal;
 pub mod turn;
 pub mod verdict;
+pub(crate) mod wake_up;
 pub mod windows;

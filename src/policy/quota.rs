@@ -3,8 +3,13 @@
 //! A session that waits for a place is in the wait queue, which has the order of the Stop events. It continues when
 //! more places are free than sessions are before it. So each session gets its share, however fast its turns are.
 
-use crate::policy::documents::{QuotaLog, Waiting};
-use crate::policy::limits::{Ms, Quota, millis};
+use crate::policy::decision::{Case, Refusal, State};
+use crate::policy::documents::{FleetState, QuotaLog, Waiting};
+use crate::policy::limits::{LONGEST, Ms, Quota, millis};
+use crate::policy::pace::Paced;
+use crate::policy::request::R_RANGE;
+use crate::policy::verdict::Reason;
+use crate::policy::{pace, release_slots};
 
 /// A session that does not send its request is passed this long after the request was due.
 const PASSED_AFTER: Ms = 250;
@@ -105,6 +110,66 @@ impl Shared<'_> {
     pub(crate) fn enter(&mut self, session: &str, since: Ms, next: Ms) {
         let at = self.log.waiting.partition_point(|w| (w.since, w.session.as_str()) < (since, session));
         self.log.waiting.insert(at, Waiting { session: session.to_owned(), since, next });
+    }
+}
+
+/// How long after a rounded reset the sessions continue, at least, and what is added by chance.
+const AFTER_RESET: Ms = 5_000;
+
+const AFTER_RESET_BY_CHANCE: Ms = 55_000;
+
+impl Case<'_> {
+    /// 8. the quotas of the scope and of the fleet. `waited` is the time since when the session has waited for one.
+    pub(crate) fn without_place(&self, state: &mut State, waited: Option<Ms>) -> Refusal {
+        let (State { fleet, scope, session, .. }, Self { ask, now, .. }) = (state, *self);
+        // The queue has the order of the Stop events, whatever else a session has waited for since.
+        let begun = session.begun.as_ref().map(|begun| begun.at).filter(|at| *at <= now);
+        // Where the Stop event is unknown, or was dated by a clock that was ahead, the session keeps its place.
+        let since = begun.or(waited).unwrap_or(now);
+        if let Some((until, is_rounded)) = fleet.quota.paced.closed_until() {
+            // The end frees all sessions at once.
+            release_slots::mark(session);
+            let by_chance = AFTER_RESET_BY_CHANCE * Ms::from(ask.r.min(R_RANGE - 1)) / Ms::from(R_RANGE);
+            let late = if is_rounded { AFTER_RESET + by_chance } else { 0 };
+            return Some((Reason::Limit, Some(until.saturating_add(late).saturating_sub(now))));
+        }
+        let own_left = shared(&self.limits.quotas, &mut scope.quota, Ms::MAX).left(&ask.session, since, ask.paced, now);
+        let (quotas, paced) = (self.fleet_quotas(fleet), fleet.quota.paced);
+        let waits_for_fleet = ask.paced && own_left.is_none();
+        let mut fleets = shared(&quotas, &mut fleet.quota, paced.longest_wait(now));
+        if paced == Paced::NoRoom && own_left.is_none() {
+            if ask.paced {
+                fleets.enter(&ask.session, since, now.saturating_add(pace::NO_ROOM));
+            }
+            return Some((Reason::Pace, Some(pace::NO_ROOM)));
+        }
+        let fleet_left = fleets.left(&ask.session, since, waits_for_fleet, now);
+        let left = own_left.max(fleet_left)?;
+        let is_paced = paced.quota().is_some() && fleet_left == Some(left) && !self.is_of_quota(fleet, since);
+        Some((if is_paced { Reason::Pace } else { Reason::Quota }, Some(left)))
+    }
+
+    /// Returns whether the fleet's configured quotas alone would refuse, too.
+    fn is_of_quota(&self, fleet: &mut FleetState, since: Ms) -> bool {
+        let quotas = &self.policy.fleet_quotas;
+        shared(quotas, &mut fleet.quota, Ms::MAX).left(&self.ask.session, since, false, self.now).is_some()
+    }
+
+    /// Returns the fleet's quotas, with that of the pace.
+    pub(crate) fn fleet_quotas(&self, fleet: &FleetState) -> Vec<Quota> {
+        self.policy.fleet_quotas.iter().copied().chain(fleet.quota.paced.quota()).collect()
+    }
+}
+
+pub(crate) fn shared<'a>(quotas: &'a [Quota], log: &'a mut QuotaLog, longest: Ms) -> Shared<'a> {
+    Shared { quotas, log, longest }
+}
+
+pub(crate) fn count(log: &mut QuotaLog, quotas: &[Quota], now: Ms) {
+    if let Some(longest) = quotas.iter().map(|q| millis(q.per)).max() {
+        log.keep = log.keep.clamp(longest, millis(LONGEST));
+        log.admitted.retain(|at| *at > now.saturating_sub(log.keep));
+        log.admitted.push(now);
     }
 }
 

@@ -2,8 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::documents::SessionState;
 use crate::policy::fact::{FactId, identity, is_unnamed};
-use crate::policy::limits::Ms;
+use crate::policy::fence::FenceStatus;
+use crate::policy::idle;
+use crate::policy::limits::{Idle, Ms, millis};
+use crate::policy::request::{Event, RestRequest, RunPart, Step};
+use crate::policy::turn::Worth;
+use crate::policy::verdict::Reason;
 
 /// The kinds of a session's rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,4 +104,81 @@ impl Rest {
     pub fn lasts(&self, now: Ms) -> bool {
         self.until.is_none_or(|until| until > now)
     }
+}
+
+pub(crate) fn reason(kind: RestKind) -> Reason {
+    match kind {
+        RestKind::Rest => Reason::Rest,
+        RestKind::Done => Reason::Done,
+        RestKind::Blocked => Reason::Blocked,
+        RestKind::WaitFor => Reason::WaitFor,
+        RestKind::Parked => Reason::Parked,
+        RestKind::Idle => Reason::Idle,
+        RestKind::Failed => Reason::Failed,
+    }
+}
+
+/// Books, ends or keeps the session's rest.
+///
+/// `turn` is the worth of the turn that ended, and whether a person began it.
+pub(crate) fn change(
+    session: &mut SessionState,
+    ask: &Step,
+    fence_status: FenceStatus,
+    idle: Option<&Idle>,
+    turn: (Option<Worth>, bool),
+    now: Ms,
+) {
+    if let Some(rest) = &mut session.rest {
+        rest.rebase(now);
+    }
+    match &ask.event {
+        Event::Stop { .. } | Event::Resume { .. } if fence_status == FenceStatus::Repeated => {}
+        Event::Stop { rest: Some(rest) }
+        | Event::Resume { rest: Some(rest), .. }
+        | Event::Run { part: RunPart::Turn { rest: Some(rest) }, .. } => {
+            book(session, rest, idle::least(session, idle, turn.0), now);
+        }
+        Event::Stop { rest: None } | Event::Run { part: RunPart::Turn { rest: None }, .. } => {
+            // Nothing is left that would wake the session.
+            end_unrequested(session);
+            // A rest that is over stays in place until the next admission.
+            if session.rest.as_ref().is_none_or(|rest| !rest.lasts(now))
+                && let Some(rest) = idle.and_then(|idle| idle::rest(session, idle, turn.0, turn.1, now))
+            {
+                session.rest = Some(rest);
+                session.units = 0;
+            }
+        }
+        Event::PersonPrompt => {
+            session.rest = None;
+            session.count = 0;
+        }
+        Event::SessionEnd | Event::Sleep => session.rest = None,
+        Event::ClientPrompt { .. } => end_unrequested(session),
+        _ => {}
+    }
+}
+
+/// Ends a rest that the agent did not request.
+fn end_unrequested(session: &mut SessionState) {
+    session.rest = session.rest.take().filter(|r| r.kind.is_agents());
+}
+
+/// Books a rest that the agent or its tasks request. A time that the agent names is at least `least` milliseconds.
+fn book(session: &mut SessionState, rest: &RestRequest, least: Ms, now: Ms) {
+    // A directive of the agent takes precedence over the client's own tasks.
+    let says_otherwise = |r: &Rest| r.kind.is_agents() && r.lasts(now);
+    if rest.kind == RestKind::Parked && session.rest.as_ref().is_some_and(says_otherwise) {
+        return;
+    }
+    let is_time = rest.kind == RestKind::Rest;
+    session.rest = Some(Rest {
+        kind: rest.kind,
+        since: now,
+        until: rest.lasting.map(|d| now.saturating_add(if is_time { millis(d).max(least) } else { millis(d) })),
+        topic: rest.topic.clone(),
+        id: 0,
+    });
+    session.units = 0;
 }

@@ -5,15 +5,16 @@
 //! receives what happened here first. At each change the scope's minimum interval begins, because neither store knows
 //! the other's last admission.
 
+pub(crate) mod busy_machine;
 pub(crate) mod carry;
 pub(crate) mod decider;
 pub(crate) mod failback;
 pub(crate) mod handover;
-pub(crate) mod last_seen;
+pub(crate) mod merge_base;
 pub(crate) mod probe;
 pub(crate) mod reached;
 pub(crate) mod server_record;
-pub(crate) mod starvation;
+pub(crate) mod unreachable;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ use crate::journal::Entry;
 use crate::ownership;
 use crate::policy::request::{Event, Step};
 use crate::policy::verdict::{Decision, Reason, Verdict};
-use crate::store::failover::last_seen::Seen;
+use crate::store::failover::merge_base::Seen;
 use crate::store::failover::server_record::{Breaker, Record, Route};
 use crate::store::files::journal_file::LocalJournal;
 use crate::store::files::{Embedded, Outage, expiry};
@@ -266,7 +267,7 @@ impl Failover<'_> {
                         self.journal_here(dir, step, &verdict.decision);
                     }
                     if record.silent.is_some() {
-                        starvation::is_heard(dir);
+                        unreachable::is_heard(dir);
                     }
                     if self.store_epoch(&record).is_empty() {
                         reached::remember(self.config, self.server);
@@ -300,7 +301,7 @@ impl Failover<'_> {
         };
         match asked {
             Err(e) if self.met && e.is_full() => self.ask_when_there_is_room(dir, &record, step, e),
-            Err(StoreError::TimedOut { .. }) if self.config.budget == DEFAULT_BUDGET && starvation::is_starved() => {
+            Err(StoreError::TimedOut { .. }) if self.config.budget == DEFAULT_BUDGET && busy_machine::is_starved() => {
                 self.ask_longer(dir, &record, step)
             }
             Err(e) => self.take_over_scope(step, e),
@@ -351,7 +352,7 @@ impl Failover<'_> {
             decided => return decided,
         };
         let is_open = record.breaker_of(&self.server.shown).is_some();
-        self.slow = matches!(e, StoreError::TimedOut { .. }) && !is_open && !starvation::is_silent(dir);
+        self.slow = matches!(e, StoreError::TimedOut { .. }) && !is_open && !unreachable::is_silent(dir);
         // The server decides for other machines meanwhile.
         if self.slow && step.event.asks().is_some() { Err(e) } else { self.take_over_scope(step, e) }
     }

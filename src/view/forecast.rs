@@ -5,10 +5,10 @@ use std::io::ErrorKind;
 use crate::clock;
 use crate::hint::Problem;
 use crate::ownership;
-use crate::policy::decision;
 use crate::policy::decision::State;
 use crate::policy::documents::ScopeState;
 use crate::policy::limits::Ms;
+use crate::policy::min_interval;
 use crate::store::failover::server_record::Route;
 use crate::store::failover::{decider, server_record};
 use crate::store::files::state_file;
@@ -67,7 +67,7 @@ impl FleetReader<'_> {
         };
         if server(config).is_some() {
             if file.away.is_none() {
-                file.take_over(now, decision::pause(&config.policy.stop));
+                file.take_over(now, min_interval::pause(&config.policy.stop));
             }
             file.stay_over(now, away.is_some());
         }

@@ -9,7 +9,7 @@ use crate::policy::limits::{Ms, Quota, millis};
 use crate::policy::merge;
 use crate::policy::merge::Clocks;
 use crate::store::StoreError;
-use crate::store::failover::last_seen::Seen;
+use crate::store::failover::merge_base::Seen;
 use crate::store::failover::server_record::FleetSeen;
 use crate::store::files::state_file::{ScopeFile, SessionFile};
 use crate::store::server::changes::{put, put_scope, put_session};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::config::{Config, Server};
 use crate::hint::Problem;
-use crate::policy::decision;
+use crate::policy::min_interval;
 use crate::store::failover::server_record::{Record, Route};
 use crate::store::failover::{reached, server_record};
 use crate::store::files::state_file;
@@ -78,7 +78,7 @@ fn known_away(config: &Config, server: &Server) -> Option<Problem> {
 /// Returns how a step of this scope finds its store now.
 pub(crate) fn route(config: &Config, dir: &Path, record: Option<&Record>, server: &str, scope: &str) -> Route {
     let now = clock::host_ms();
-    let pause = decision::pause(&config.policy.stop);
+    let pause = min_interval::pause(&config.policy.stop);
     let route = record.map_or(Route::Failback, |r| r.route(server, scope, pause, now));
     match route {
         Route::Server if record.is_some_and(|r| r.unnamed && r.mark(scope, now).is_none()) && has_news(dir, scope) => {

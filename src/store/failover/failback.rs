@@ -7,12 +7,12 @@ use std::path::Path;
 use crate::clock;
 use crate::hint::Problem;
 use crate::ownership;
-use crate::policy::decision;
 use crate::policy::documents::{FleetState, ScopeState, SessionState};
+use crate::policy::min_interval;
 use crate::policy::request::Step;
 use crate::policy::verdict::{Reason, Verdict};
 use crate::store::failover::carry::Carry;
-use crate::store::failover::last_seen::{Away, Seen};
+use crate::store::failover::merge_base::{Away, Seen};
 use crate::store::failover::server_record::Record;
 use crate::store::failover::{ASIDE, Failover, probe, reached, server_record};
 use crate::store::files::state_file::{Before, Found, ScopeFile, SessionFile};
@@ -77,7 +77,7 @@ impl Failover<'_> {
         let now = clock::host_ms();
         let found = if scope.is_empty() { None } else { state_file::peek::<ScopeFile>(&path) };
         let lost = found.is_none() && !scope.is_empty() && (record.away.contains(scope) || path.exists());
-        let pause = decision::pause(&self.config.policy.stop);
+        let pause = min_interval::pause(&self.config.policy.stop);
         let comes_from_another = record.comes_from_another(&self.server.shown, scope, pause, now);
         let is_of_files = found.as_ref().is_some_and(ScopeFile::is_files);
         let file = found.filter(|f| is_of_files || f.away.is_some() || f.base.is_some());
@@ -177,7 +177,7 @@ impl Failover<'_> {
         if record.knows(&self.server.shown, seen.store_epoch()) {
             reached::remember(self.config, self.server);
         }
-        let pause = decision::pause(&self.config.policy.stop);
+        let pause = min_interval::pause(&self.config.policy.stop);
         if is_home && record.comes_from_another(&self.server.shown, scope, pause, now) {
             record.arrived(&self.server.shown, scope);
         }

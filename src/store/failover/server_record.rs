@@ -15,7 +15,7 @@ use crate::policy::hold::Hold;
 use crate::policy::limits::{Ms, millis};
 use crate::read;
 use crate::store::StoreError;
-use crate::store::failover::last_seen::Restrictions;
+use crate::store::failover::merge_base::Restrictions;
 use crate::store::files::journal_file::LocalJournal;
 use crate::store::files::{paths, state_file};
 

@@ -27,11 +27,12 @@ use crate::policy::decision::State;
 use crate::policy::documents::{FleetState, SessionState};
 use crate::policy::fact::fact_id;
 use crate::policy::limits::{Class, Ms};
+use crate::policy::min_interval;
 use crate::policy::request::{Event, Step};
 use crate::policy::verdict::{Decision, Outcome, Reason, Verdict};
 use crate::policy::windows::Windows;
 use crate::read;
-use crate::store::failover::last_seen::Away;
+use crate::store::failover::merge_base::Away;
 use crate::store::failover::server_record::Record;
 use crate::store::failover::{handover, reached, server_record};
 use crate::store::files::journal_file::LocalJournal;
@@ -265,7 +266,7 @@ impl<'a> Embedded<'a> {
         }
         let takes_over = file.away.is_none();
         if takes_over {
-            let pause = decision::pause(&self.config.policy.stop);
+            let pause = min_interval::pause(&self.config.policy.stop);
             file.take_over(now, pause);
             if let Some(away) = file.away.as_mut().filter(|_| !keeps) {
                 away.stays_until = None;

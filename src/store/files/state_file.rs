@@ -17,7 +17,7 @@ use crate::policy::limits::Ms;
 use crate::policy::rest::{Rest, RestKind};
 use crate::read;
 use crate::store::StoreError;
-use crate::store::failover::last_seen::{Away, Base};
+use crate::store::failover::merge_base::{Away, Base};
 use crate::store::failover::server_record::FOREVER;
 use crate::store::files::paths;
 use crate::store::files::transaction::Redo;

@@ -14,7 +14,7 @@ use crate::policy::limits::{Class, Ms, Quota};
 use crate::policy::quota::{LOOKAHEAD, Places};
 use crate::policy::request::{Event, Step};
 use crate::policy::windows::Windows;
-use crate::store::failover::last_seen::Seen;
+use crate::store::failover::merge_base::Seen;
 use crate::store::server::document::{Document, Unfit};
 use crate::store::server::keys;
 use crate::store::server::keys::Keys;

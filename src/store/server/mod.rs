@@ -30,7 +30,7 @@ use crate::policy::request::{Event, Step};
 use crate::policy::verdict::{Attempt, Decision, Outcome, Reason, Verdict};
 use crate::store::StoreError;
 use crate::store::failover::carry::Carry;
-use crate::store::failover::last_seen::Seen;
+use crate::store::failover::merge_base::Seen;
 use crate::store::server::commit::{COMMIT, COMMIT_SHA, Commit, Committed, committed};
 use crate::store::server::connection::{Link, error_text, refused};
 use crate::store::server::kept_connection::{Line, Remembered};

@@ -14,7 +14,7 @@ use crate::policy::decision;
 use crate::policy::decision::State;
 use crate::policy::request::Step;
 use crate::policy::verdict::{Decision, Reason, Verdict};
-use crate::store::failover::last_seen::Seen;
+use crate::store::failover::merge_base::Seen;
 use crate::store::failover::server_record::Route;
 use crate::store::failover::{Failover, decider, reached, server_record};
 use crate::store::server::commit::{COMMIT_SHA, Committed, committed};

@@ -15,10 +15,10 @@ use crate::config::Config;
 use crate::engine;
 use crate::local_time;
 use crate::naming::{self, Names};
-use crate::policy::decision;
+use crate::policy::api_error::BY_API;
+use crate::policy::burst_window;
 use crate::policy::decision::State;
 use crate::policy::documents::{Phase, ScopeState, SessionState};
-use crate::policy::effects::BY_API;
 use crate::policy::hold::Hold;
 use crate::policy::limits::{Ms, millis};
 use crate::policy::verdict::Reason;
@@ -335,11 +335,11 @@ impl Row {
             now,
         };
         let (kind, back) = state::of(&facts);
-        decision::forget_strikes(&mut scope.stop, limits, now);
+        burst_window::forget_strikes(&mut scope.stop, limits, now);
         Self {
             kind,
             back,
-            attempts: decision::in_window(&scope.stop, limits, now),
+            attempts: burst_window::in_window(&scope.stop, limits, now),
             strikes: scope.stop.strikes,
             api_strikes: scope.api_strikes,
             admissions: None,

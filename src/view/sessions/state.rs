@@ -9,6 +9,7 @@ use crate::policy::documents::{FleetState, Phase, ScopeState, SessionState};
 use crate::policy::fact::Span;
 use crate::policy::hold::Hold;
 use crate::policy::limits::{Ms, Policy, millis};
+use crate::policy::min_interval;
 use crate::policy::request::{Claim, Event, Step};
 use crate::policy::rest::RestKind;
 use crate::policy::verdict::{End, Outcome, Reason};
@@ -162,7 +163,7 @@ fn due_since(facts: &Facts<'_>) -> Ms {
     let limits = &facts.policy.stop;
     let ends = [
         scope.stop.admitted_at.map(|at| at.saturating_add(millis(limits.min_interval))),
-        scope.taken.map(|at| at.saturating_add(decision::pause(limits))),
+        scope.taken.map(|at| at.saturating_add(min_interval::pause(limits))),
         scope.stop.cooldown.map(|span| span.end),
         scope.api.map(|span| span.end),
         scope.hold.as_ref().and_then(|hold| hold.until),

@@ -4,14 +4,8 @@
 //! would be used twice. The check is made only where an answer did not come in time, and never on the way to a verdict.
 
 use std::fs;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
-
-use crate::clock;
-use crate::policy::limits::millis;
-use crate::store::failover::{ASIDE, server_record};
-use crate::store::files;
 
 /// The wait of a process for a core since it began, from which on the machine is busy.
 const WAITED: Duration = Duration::from_millis(20);
@@ -42,31 +36,6 @@ fn waited() -> Option<Duration> {
 fn pressure() -> Option<f64> {
     let text = fs::read_to_string("/proc/pressure/cpu").ok()?;
     text.lines().find_map(|line| line.strip_prefix("some avg10="))?.split(' ').next()?.parse().ok()
-}
-
-/// A server that answers no process of a busy machine for this long is away.
-const SILENT: Duration = Duration::from_secs(10);
-
-/// Returns whether no answer came for so long that the server must be away. The first time is noted, under the fleet's
-/// lock.
-pub(crate) fn is_silent(dir: &Path) -> bool {
-    let Ok(_lock) = files::lock(dir, clock::now() + ASIDE, ASIDE) else { return false };
-    let (mut record, now) = (server_record::read_or_rebuild(dir), clock::host_ms());
-    if let Some(since) = record.silent.filter(|since| *since <= now) {
-        return now.saturating_sub(since) >= millis(SILENT);
-    }
-    record.silent = Some(now);
-    let _ = server_record::write(dir, &record);
-    false
-}
-
-/// Notes that an answer came.
-pub(crate) fn is_heard(dir: &Path) {
-    let Ok(_lock) = files::lock(dir, clock::now() + ASIDE, ASIDE) else { return };
-    let mut record = server_record::read_or_rebuild(dir);
-    if record.silent.take().is_some() {
-        let _ = server_record::write(dir, &record);
-    }
 }
 
 fn load() -> Option<f64> {

@@ -7,7 +7,7 @@ use crate::hint::Problem;
 use crate::hook::step_of;
 use crate::policy::documents::FleetState;
 use crate::policy::request::Event;
-use crate::store::failover::last_seen::*;
+use crate::store::failover::merge_base::*;
 use crate::store::failover::server_record::Route;
 use crate::store::files::{Embedded, Outage};
 

@@ -1,0 +1,76 @@
+//! The burst window: the attempts of a scope in a short time, and the cooldown that too many of them open.
+
+use crate::policy::decision::{Case, remember};
+use crate::policy::documents::{ClassState, ScopeState, SessionState};
+use crate::policy::fact::Span;
+use crate::policy::limits::{ClassPolicy, LONGEST, MOST_STRIKES, Ms, millis};
+use crate::policy::long_hold;
+use crate::policy::request::R_RANGE;
+use crate::policy::verdict::{Attempt, Decision, Reason};
+
+/// The largest burst window, and the largest number of attempts that is kept.
+const MOST_ATTEMPTS: usize = 1000;
+
+impl Case<'_> {
+    /// Opens the cooldown of a burst window that is full, or the hold that repeated trips cause.
+    pub(crate) fn tripped(
+        &self,
+        scope: &mut ScopeState,
+        session: &mut SessionState,
+        answer: &mut Decision,
+    ) -> (Reason, Option<Ms>) {
+        let own = scope.class_mut(self.class);
+        let left = trip(own, self.limits, self.ask.r, self.now);
+        answer.attempt = Attempt::Emptied;
+        answer.strikes = own.strikes;
+        if self.stop
+            && let Some((willy, length)) = long_hold::comes(scope, self.policy.hold_after_strikes, self.now)
+        {
+            remember(session, &willy);
+            answer.held = Some(willy);
+            return (Reason::Hold, Some(length));
+        }
+        (Reason::Burst, Some(left))
+    }
+}
+
+/// Forgets the strikes of a class once its last cooldown has been over for its `calm`.
+pub(crate) fn forget_strikes(own: &mut ClassState, limits: &ClassPolicy, now: Ms) {
+    let calm = millis(limits.cooldown.calm);
+    if own.cooldown.is_none_or(|c| now >= c.end.saturating_add(calm)) {
+        own.strikes = 0;
+    }
+}
+
+/// Counts the attempts in the burst window of a class.
+pub(crate) fn in_window(own: &ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
+    let Some(burst) = limits.burst else { return 0 };
+    let from = now.saturating_sub(millis(burst.window));
+    u32::try_from(own.attempts.iter().filter(|at| **at > from).count()).unwrap_or(u32::MAX)
+}
+
+/// Counts an attempt and returns how many attempts the window contains now.
+///
+/// An attempt is kept as long as the longest window of any request of the scope. A request with a shorter window must
+/// not delete what another request counts.
+pub(crate) fn note(own: &mut ClassState, limits: &ClassPolicy, now: Ms) -> u32 {
+    let Some(burst) = limits.burst else { return 0 };
+    own.attempts_keep = own.attempts_keep.clamp(millis(burst.window), millis(LONGEST));
+    let keep = own.attempts_keep;
+    own.attempts.retain(|at| *at > now.saturating_sub(keep));
+    own.attempts.push(now);
+    let over = own.attempts.len().saturating_sub(MOST_ATTEMPTS);
+    own.attempts.drain(..over);
+    in_window(own, limits, now)
+}
+
+/// Opens a cooldown, empties the window, and returns how long the cooldown lasts.
+fn trip(own: &mut ClassState, limits: &ClassPolicy, r: u32, now: Ms) -> Ms {
+    own.strikes = own.strikes.saturating_add(1).min(MOST_STRIKES);
+    let len = limits.cooldown.backoff.length(own.strikes);
+    let widest = len * Ms::from(limits.cooldown.jitter) / 1000;
+    let len = len + widest * Ms::from(r.min(R_RANGE - 1)) / Ms::from(R_RANGE);
+    own.cooldown = Some(Span::new(now, now.saturating_add(len)));
+    own.attempts.clear();
+    len
+}
