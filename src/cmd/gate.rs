@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::hint::Problem;
 use crate::hook::gate::{GateAnswer, GateRequest, GateTerms};
 use crate::hook::run::RunMark;
-use crate::hook::signals::Signals;
+use crate::hook::signals::{self, Signals};
 use crate::hook::step_of;
 use crate::journal::why;
 use crate::policy::limits::LONGEST_HOLD;
@@ -85,10 +85,18 @@ enum End {
 #[must_use]
 pub fn run(args: GateArgs) -> u8 {
     match gate(args) {
-        Ok(End::Ran(ended)) => ended.code(),
+        Ok(End::Ran(ended)) => {
+            if ended.is_interrupted {
+                signals::die_by(libc::SIGINT);
+            }
+            ended.code
+        }
         Ok(End::NotNow(why)) => failed(&why, Exit::NotNow),
         Ok(End::Done(why)) => failed(&why, Exit::AgentDone),
-        Ok(End::Signal(signal)) => command::code_of(signal),
+        Ok(End::Signal(signal)) => {
+            signals::die_by(signal);
+            command::code_of(signal)
+        }
         Err((exit, why)) => failed(&why, exit),
     }
 }
@@ -180,7 +188,7 @@ impl Gate {
             let lease = Lease::take(&self.config, &self.session, self.left(), signals).map_err(busy)?;
             let fence = lease.fence(&self.request(None), self.left(), signals).map_err(busy)?;
             let (answer, terms) = self.ask(self.request(fence), signals).map_err(|e| End::NotNow(Problem::from(&e)))?;
-            let not_run = RunPart::End(RunOutcome::NotRun);
+            let not_run = RunPart::End(RunOutcome::None);
             match answer {
                 GateAnswer::Admitted(admission, fence) => return Ok(Admitted { admission, fence, terms, lease }),
                 GateAnswer::Refused(Some(refused))
@@ -254,7 +262,7 @@ impl Gate {
     fn run_command(&self, admitted: Admitted<'_>, words: &[OsString], signals: &Signals) -> Result<Ended, End> {
         let Admitted { admission, fence, terms, mut lease } = admitted;
         if let Some(end) = self.ended_by(signals) {
-            self.report(&terms, fence, RunPart::End(RunOutcome::NotRun));
+            self.report(&terms, fence, RunPart::End(RunOutcome::None));
             return Err(end);
         }
         let mark = RunMark {
@@ -275,7 +283,11 @@ impl Gate {
             }
             Err(ended) => ended,
         };
-        let outcome = if ended.code() == 0 { RunOutcome::Succeeded } else { RunOutcome::Failed };
+        let outcome = match ended.code {
+            0 => RunOutcome::Succeeded,
+            _ if ended.is_interrupted => RunOutcome::None,
+            _ => RunOutcome::Failed,
+        };
         let until = Instant::now() + REPORTS_FOR;
         while !self.report(&terms, fence, RunPart::End(outcome)) {
             if Instant::now() >= until {

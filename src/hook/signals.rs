@@ -50,6 +50,20 @@ pub(crate) fn unshield() {
     });
 }
 
+/// Ends this process by a signal that it caught. A shell ends a loop at Ctrl-C only if the command in it ended so.
+#[allow(unsafe_code, reason = "the standard library cannot raise a signal")]
+pub(crate) fn die_by(signal: libc::c_int) {
+    // SAFETY: SIG_DFL installs no handler, and `raise` has no other condition.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+    }
+    unshield();
+    // SAFETY: as above.
+    unsafe {
+        libc::raise(signal);
+    }
+}
+
 /// Blocks all signals but these.
 fn shield_but(signals: &[libc::c_int]) {
     mask(|set| {

@@ -23,7 +23,7 @@ pub(crate) fn note(session: &mut SessionState, event: &Event, api_error: &Backof
 fn run_over(session: &mut SessionState, outcome: RunOutcome, backoff: &Backoff, now: Ms) {
     session.pid = None;
     match outcome {
-        RunOutcome::NotRun => {}
+        RunOutcome::None => {}
         RunOutcome::Succeeded => session.failures = 0,
         RunOutcome::Failed => {
             session.failures = session.failures.saturating_add(1).min(MOST_STRIKES);

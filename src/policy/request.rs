@@ -118,8 +118,8 @@ pub enum RunPart {
 /// How a gate ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// The command did not run.
-    NotRun,
+    /// The command did not run, or a person ended it.
+    None,
     /// The command exited with 0, which ends its backoff.
     Succeeded,
     /// The command failed: the backoff of the scope's gate grows.

@@ -1,10 +1,11 @@
 //! `frosty gate`: one admission for each run, the lease of a scope, and what the run leaves for the next one.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::json;
 
 use crate::support::place::Place;
@@ -303,8 +304,27 @@ fn a_signal_ends_the_wait_or_reaches_the_command() {
             place.reasons("gate-n").last().is_some_and(|r| r == "min_interval" || r == "failed")
         });
         kill(waits.id(), Signal::INT);
-        assert_eq!(waits.wait().unwrap().code(), Some(130));
+        assert_eq!(waits.wait().unwrap().signal(), Some(libc::SIGINT), "a shell's loop ends with it");
         assert_eq!((runs(&place), place.admissions().len()), (1, 1));
+    }
+}
+
+/// As with any other command, Ctrl-C ends a loop of gates, and it is no failure of the command.
+#[test]
+fn ctrl_c_ends_a_loop_and_is_no_failure() {
+    for place in Place::both() {
+        let program = env!("CARGO_BIN_EXE_frosty");
+        let words = noted(&place, "sleep 20");
+        let gates = format!("while :; do {program} gate --name n --wait -- sh -c \"{}\"; done", words[2]);
+        let mut bash = place.frosty.command_of(Path::new("bash"), &["-c", &gates]).process_group(0).spawn().unwrap();
+        let group = Pid::from_raw(i32::try_from(bash.id()).unwrap()).unwrap();
+        let ctrl_c = || kill_process_group(group, Signal::INT).unwrap();
+        eventually("it runs", || runs(&place) == 1);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        ctrl_c();
+        assert_eq!(bash.wait().unwrap().signal(), Some(libc::SIGINT));
+        assert_eq!(runs(&place), 1);
+        assert!(!gate(&place, &["--name", "n"], "true").stderr.contains("(failed)"));
     }
 }
 

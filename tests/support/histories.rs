@@ -228,8 +228,7 @@ fn run_part() -> impl Strategy<Value = RunPart> {
         Just(RunPart::Alive),
         prop::option::of(rest()).prop_map(|rest| RunPart::Turn { rest }),
         failure().prop_map(RunPart::Failure),
-        prop::sample::select(vec![RunOutcome::NotRun, RunOutcome::Succeeded, RunOutcome::Failed])
-            .prop_map(RunPart::End),
+        prop::sample::select(vec![RunOutcome::None, RunOutcome::Succeeded, RunOutcome::Failed]).prop_map(RunPart::End),
     ]
 }
 

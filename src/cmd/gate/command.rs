@@ -24,21 +24,26 @@ const NOT_FOUND: u8 = 127;
 
 /// How a command ended. It can be made from an admission alone.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ended(u8);
+pub(super) struct Ended {
+    /// The command's exit code, as a shell has it.
+    pub(super) code: u8,
+    /// Whether Ctrl-C reached the gate meanwhile.
+    pub(super) is_interrupted: bool,
+}
 
 impl Ended {
-    /// Returns the command's exit code, as a shell has it.
-    pub(super) fn code(self) -> u8 {
-        self.0
+    fn of_code(code: u8) -> Self {
+        Self { code, is_interrupted: false }
     }
 
     fn of_error(e: &io::Error) -> Self {
-        Self(if e.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
+        Self::of_code(if e.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
     }
 
-    fn of(status: ExitStatus) -> Self {
+    fn of(status: ExitStatus, is_interrupted: bool) -> Self {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
-        Self(code.or_else(|| status.signal().map(code_of)).unwrap_or(u8::MAX))
+        let code = code.or_else(|| status.signal().map(code_of)).unwrap_or(u8::MAX);
+        Self { code, is_interrupted }
     }
 }
 
@@ -59,7 +64,7 @@ pub(super) fn exists(program: &OsStr) -> bool {
 /// Starts the command. This is the only function that does, and it consumes the proof of an admission.
 pub(super) fn start(admission: Admission, words: &[OsString], vars: &[(&str, String)]) -> Result<Child, Ended> {
     let Admission { .. } = admission;
-    let [program, rest @ ..] = words else { return Err(Ended(NOT_FOUND)) };
+    let [program, rest @ ..] = words else { return Err(Ended::of_code(NOT_FOUND)) };
     let mut command = Command::new(program);
     command.args(rest).envs(vars.iter().map(|(name, value)| (name, value)));
     command.spawn().map_err(|e| {
@@ -72,14 +77,17 @@ pub(super) fn start(admission: Admission, words: &[OsString], vars: &[(&str, Str
 /// Waits for the end of the command. A signal to this process is forwarded to it, and `alive` is called at intervals.
 pub(super) fn wait(mut child: Child, signals: &Signals, mut alive: impl FnMut()) -> Ended {
     let mut next = Instant::now() + ALIVE;
+    let mut is_interrupted = false;
     loop {
         signals.clear();
+        let signal = signals.take_last();
+        is_interrupted |= signal == Some(libc::SIGINT);
         match child.try_wait() {
-            Ok(Some(status)) => return Ended::of(status),
+            Ok(Some(status)) => return Ended::of(status, is_interrupted),
             Ok(None) => {}
             Err(e) => return Ended::of_error(&e),
         }
-        if let Some(signal) = signals.take_last().filter(|signal| !is_shared(*signal)) {
+        if let Some(signal) = signal.filter(|signal| !is_shared(*signal)) {
             forward(&child, signal);
         }
         if Instant::now() >= next {

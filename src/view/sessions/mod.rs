@@ -238,7 +238,9 @@ pub fn is_present(session: &SessionState, now: Ms) -> bool {
 impl LeftOut {
     /// Returns whether a session is shown. A session that is not shown is counted.
     fn keeps(&mut self, session: &SessionState, now: Ms) -> bool {
-        if session.phase == Phase::Ended {
+        let is_gate_over = session.gate && session.client.is_none() && !engine::waits(session);
+        let rests = session.rest.as_ref().is_some_and(|rest| rest.lasts(now) && !session.woken);
+        if session.phase == Phase::Ended || (is_gate_over && !rests) {
             self.ended += 1;
             return false;
         }

@@ -102,7 +102,8 @@ pub fn of(facts: &Facts<'_>) -> (Kind, Back) {
 fn between_runs(facts: &Facts<'_>) -> (Kind, Back) {
     let rest = facts.session.rest.as_ref().filter(|rest| rest.lasts(facts.now) && !facts.session.woken);
     let reason = rest.and_then(|rest| Reason::from_code(rest.kind.code()));
-    (reason.map_or(Kind::Ended, kind), Back::Gate)
+    let back = if rest.is_some_and(|rest| rest.until.is_none()) { Back::Wake } else { Back::Gate };
+    (reason.map_or(Kind::Ended, kind), back)
 }
 
 /// Returns the state of a session that had no refused request and no failed turn since it was last admitted or
