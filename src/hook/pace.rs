@@ -25,7 +25,8 @@ pub(super) struct Pace {
 impl Pace {
     /// Returns how long to wait before the next one; `None` counts one that happens now.
     pub(super) fn holds(&mut self, now: Instant) -> Option<Duration> {
-        let rest = self.last.and_then(|last| PACE.checked_sub(now.saturating_duration_since(last)));
+        let rest = self.last.map(|last| PACE.saturating_sub(now.saturating_duration_since(last)));
+        let rest = rest.filter(|rest| !rest.is_zero());
         if self.last.is_some() {
             self.quick = if rest.is_some() { (self.quick + 1).min(QUICK + 1) } else { self.quick.saturating_sub(1) };
         }
@@ -100,6 +101,7 @@ mod tests {
         assert_eq!((held(40), held(500)), (Some(990), Some(530)), "by the last that came");
         assert_eq!((held(1031), held(2040)), (None, None));
         assert_eq!((held(2100), held(2200)), (None, Some(900)));
+        assert_eq!([held(3100), held(4100), held(4110)], [None; 3], "exactly a second later is not sooner");
     }
 
     #[test]
