@@ -226,7 +226,7 @@ impl<'a> Engine<'a, '_> {
 
     fn send(&mut self, held: &mut Held<'a>, request: Request) -> Result<Answer, StoreError> {
         let is_own = matches!(request, Request::Begin { .. } | Request::Ask { .. });
-        let step = self.step(held, request);
+        let step = step_for(&self.begin, &mut held.asked, request);
         let begun = Instant::now();
         let send = |store: &mut dyn Store| claim::step(store, &step);
         let verdict = store::over(self.config, begun + self.config.budget, &mut held.line, send)?;
@@ -242,43 +242,6 @@ impl<'a> Engine<'a, '_> {
         let answer = Answer { decision, by_files: verdict.by_files, outage: verdict.degraded.is_some() };
         held.verdict = Some(verdict);
         Ok(answer)
-    }
-
-    /// Builds the step of the session for a request.
-    fn step(&self, held: &mut Held<'_>, request: Request) -> Step {
-        match request {
-            Request::Begin { late } => {
-                let mut step = Step { late, ..self.begin.clone() };
-                // The remainder of the rest.
-                if let (Some(late), Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. }) =
-                    (late, &mut step.event)
-                {
-                    rest.lasting = rest.lasting.map(|lasting| lasting.saturating_sub(late));
-                }
-                step
-            }
-            Request::Ask { fence, renew, again } => {
-                let before = held.asked.take().filter(|_| again);
-                let step = before.unwrap_or_else(|| self.now(Event::Ask { fence, renew }));
-                held.asked.insert(step).clone()
-            }
-            Request::Wake(Word { signal, note }) => {
-                let Step { scope, session, .. } = &self.begin;
-                let detail = text::line(&signal::noted(signal.as_deref(), &note));
-                let event = Event::Wake { note, spread: false, signal };
-                Step { detail, ..super::step_of(scope.clone(), session.clone(), "Wake", event) }
-            }
-            Request::Expired { fence } => {
-                let fence = fence.unwrap_or(self.begin.host_ms);
-                Step { event_name: "WaiterExpired".to_owned(), ..self.now(Event::Expired { fence }) }
-            }
-        }
-    }
-
-    /// Builds a step of the same session at the present time.
-    fn now(&self, event: Event) -> Step {
-        let (host_ms, id) = (clock::host_ms(), clock::id());
-        Step { event, late: None, turn: None, detail: String::new(), host_ms, id, ..self.begin.clone() }
     }
 
     /// Sends the notification of a refusal or of a failure.
@@ -349,4 +312,41 @@ impl<'a> Engine<'a, '_> {
             (_, verdict, _) => Ended::Over(verdict.map(|verdict| Box::new(verdict.decision))),
         }
     }
+}
+
+/// Builds the step for a request of an engine that waits after the event `begin`. `asked` is its last request with a
+/// fence, which is retried with the same id.
+pub(crate) fn step_for(begin: &Step, asked: &mut Option<Step>, request: Request) -> Step {
+    match request {
+        Request::Begin { late } => {
+            let mut step = Step { late, ..begin.clone() };
+            // The remainder of the rest.
+            if let (Some(late), Event::Stop { rest: Some(rest) } | Event::Resume { rest: Some(rest), .. }) =
+                (late, &mut step.event)
+            {
+                rest.lasting = rest.lasting.map(|lasting| lasting.saturating_sub(late));
+            }
+            step
+        }
+        Request::Ask { fence, renew, again } => {
+            let before = asked.take().filter(|_| again);
+            let step = before.unwrap_or_else(|| at_present(begin, Event::Ask { fence, renew }));
+            asked.insert(step).clone()
+        }
+        Request::Wake(Word { signal, note }) => {
+            let detail = text::line(&signal::noted(signal.as_deref(), &note));
+            let event = Event::Wake { note, spread: false, signal };
+            Step { detail, ..super::step_of(begin.scope.clone(), begin.session.clone(), "Wake", event) }
+        }
+        Request::Expired { fence } => {
+            let fence = fence.unwrap_or(begin.host_ms);
+            Step { event_name: "WaiterExpired".to_owned(), ..at_present(begin, Event::Expired { fence }) }
+        }
+    }
+}
+
+/// Builds a step of the same session at the present time.
+fn at_present(begin: &Step, event: Event) -> Step {
+    let (host_ms, id) = (clock::host_ms(), clock::id());
+    Step { event, late: None, turn: None, detail: String::new(), host_ms, id, ..begin.clone() }
 }

@@ -12,7 +12,7 @@ use chrono::Local;
 mod claim;
 mod client;
 pub mod directive;
-mod engine;
+pub(crate) mod engine;
 mod failure;
 pub mod flags;
 #[cfg(fuzzing)]
@@ -37,7 +37,7 @@ mod streams;
 pub(crate) mod terms;
 mod told;
 mod transcript;
-mod wait;
+pub(crate) mod wait;
 mod watchdog;
 
 pub use reply::Code;

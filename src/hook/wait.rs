@@ -13,13 +13,13 @@ use crate::policy::verdict::{Decision, Held, Outcome, Reason};
 use crate::store::listen::{self, Look, Source, WaitEnd, Word, Words};
 
 /// A slower admission is not used. A Stop event that is sent later counts as late.
-pub(super) const LATEST: Duration = Duration::from_secs(1);
+pub(crate) const LATEST: Duration = Duration::from_secs(1);
 /// A wait is renewed this long before its end, or a tenth of it before.
 const RENEW_BEFORE: Duration = Duration::from_secs(3600);
 
 /// A request to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Request {
+pub(crate) enum Request {
     /// The event after which the engine waits, always with the same id. `late` is the time since it happened.
     Begin { late: Option<Duration> },
     /// A request with the fence of that event. `again` marks a retry with the same id, since no answer arrived.
@@ -32,7 +32,7 @@ pub(super) enum Request {
 
 /// The next action of an engine, and the input that it returns.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// Check whether the session may still be continued: [`Input::Checked`].
     Check,
     /// Send a request: [`Input::Answered`] or [`Input::Failed`].
@@ -51,7 +51,7 @@ pub(super) enum Action {
 
 /// The end of a wait.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The last answer was an admission. `paused` is the last refusal that was more than a minimum interval.
     /// `held` is the hold at the session's last refusal by one.
     Admitted { paused: Option<Box<Decision>>, held: Option<Held> },
@@ -65,7 +65,7 @@ pub(super) enum End {
 
 /// The result of an engine's last action.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(crate) enum Input {
     /// The wait begins, or continues under other terms.
     Begin,
     Checked(Checked),
@@ -78,16 +78,16 @@ pub(super) enum Input {
 
 /// The result of a check.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     /// Whether the client still exists, has not ended the engine, and nothing on this machine took the session
     /// over.
-    pub(super) is_wanted: bool,
-    pub(super) terms: Found,
+    pub(crate) is_wanted: bool,
+    pub(crate) terms: Found,
 }
 
 /// A change of the terms under which the session is decided.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(crate) enum Found {
     Same,
     Changed,
     /// The session was disarmed, or the registration was removed.
@@ -98,26 +98,26 @@ pub(super) enum Found {
 
 /// A store's answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) decision: Decision,
+pub(crate) struct Answer {
+    pub(crate) decision: Decision,
     /// Whether files decided, and whether they did so in a server's place.
-    pub(super) by_files: bool,
-    pub(super) outage: bool,
+    pub(crate) by_files: bool,
+    pub(crate) outage: bool,
 }
 
 /// The reason why a store could not be used.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) why: String,
+pub(crate) struct Failure {
+    pub(crate) why: String,
     /// Whether the store did not answer at all, so that another may take its place.
-    pub(super) is_silence: bool,
+    pub(crate) is_silence: bool,
     /// A random number.
-    pub(super) chance: u64,
+    pub(crate) chance: u64,
 }
 
 /// A note about the session that is written on this machine.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Note {
+pub(crate) enum Note {
     /// The session is undecided, for this reason.
     Undecided(Reason, String),
     /// The session is decided again.
@@ -126,9 +126,9 @@ pub(super) enum Note {
 
 /// The next action, and the note that is written before it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Next {
-    pub(super) note: Option<Note>,
-    pub(super) action: Action,
+pub(crate) struct Next {
+    pub(crate) note: Option<Note>,
+    pub(crate) action: Action,
 }
 
 impl From<Action> for Next {
@@ -145,15 +145,15 @@ impl From<End> for Next {
 
 /// The bounds of a wait.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) since: Instant,
-    pub(super) until: Instant,
-    pub(super) renew_at: Option<Instant>,
+pub(crate) struct Bounds {
+    pub(crate) since: Instant,
+    pub(crate) until: Instant,
+    pub(crate) renew_at: Option<Instant>,
 }
 
 impl Bounds {
     /// Returns the bounds of a wait of this length. An unattended wait is not renewed.
-    pub(super) fn of(since: Instant, wait: Duration, unattended: bool) -> Self {
+    pub(crate) fn of(since: Instant, wait: Duration, unattended: bool) -> Self {
         let renewed = since + wait.saturating_sub(RENEW_BEFORE.min(wait / 10));
         Self { since, until: since + wait, renew_at: (!unattended).then_some(renewed) }
     }
@@ -201,7 +201,7 @@ struct Refused {
 
 /// The progress of a wait.
 #[derive(Debug)]
-pub(super) struct Wait {
+pub(crate) struct Wait {
     bounds: Bounds,
     /// Whether the event itself requests a continuation.
     asks: bool,
@@ -233,7 +233,7 @@ pub(super) struct Wait {
 impl Wait {
     /// Creates a wait after an event that `asks` to continue, or only reports a failure. `marked` is whether
     /// the session is undecided so far.
-    pub(super) fn new(bounds: Bounds, asks: bool, unattended: bool, marked: bool) -> Self {
+    pub(crate) fn new(bounds: Bounds, asks: bool, unattended: bool, marked: bool) -> Self {
         Self {
             bounds,
             asks,
@@ -256,13 +256,13 @@ impl Wait {
     }
 
     /// Notes how long the turn was measured before the event is sent.
-    pub(super) fn measured(&mut self, spent: Duration) {
+    pub(crate) fn measured(&mut self, spent: Duration) {
         self.measuring = spent;
     }
 
     /// Continues within other bounds. `elsewhere` means another scope, fleet or store, which does not know the
     /// fence.
-    pub(super) fn moves(&mut self, bounds: Bounds, elsewhere: bool) {
+    pub(crate) fn moves(&mut self, bounds: Bounds, elsewhere: bool) {
         self.bounds = bounds;
         if elsewhere {
             (self.fence, self.source) = (None, None);
@@ -270,7 +270,7 @@ impl Wait {
     }
 
     /// Returns the next action. An input that does not belong to the last action leads to a check.
-    pub(super) fn next(&mut self, now: Instant, input: Input) -> Next {
+    pub(crate) fn next(&mut self, now: Instant, input: Input) -> Next {
         match (std::mem::take(&mut self.stage), input) {
             (_, Input::Begin) => self.plans(self.first()),
             (Stage::Before(plan), Input::Checked(checked)) => self.before(now, plan, checked),

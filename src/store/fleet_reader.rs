@@ -62,13 +62,13 @@ impl<'a> FleetReader<'a> {
     /// Works as [`FleetReader::open`], but ignores an open breaker: for commands that change something.
     #[must_use]
     pub fn open_to_change(config: &'a Config) -> Self {
-        Self::of(config, decider::find(config, WITHIN, Breaker::Passed), Instant::now() + WITHIN)
+        Self::of(config, decider::find(config, WITHIN, Breaker::Passed), clock::now() + WITHIN)
     }
 
     /// Works as [`FleetReader::open`], with this time for it and for all later reads.
     #[must_use]
     pub fn open_for(config: &'a Config, within: Duration) -> Self {
-        let begun = Instant::now();
+        let begun = clock::now();
         Self::of(config, decider::find(config, within, Breaker::Heeded), begun + within)
     }
 

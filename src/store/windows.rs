@@ -4,7 +4,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::{FromRedisValue, Value, cmd};
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,7 @@ pub(crate) fn report(
         Some(link) => Some(to_server(config, link, report, &before.windows)?),
         None => None,
     };
-    let _lock = files::lock(&dir, Instant::now() + LOCK, LOCK)?;
+    let _lock = files::lock(&dir, clock::now() + LOCK, LOCK)?;
     let windows = merged.unwrap_or_else(|| {
         let mut windows = here(&dir);
         let fleet = state_file::peek::<FleetFile>(&state_file::fleet(&dir)).map(|file| file.fleet);

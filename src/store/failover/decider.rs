@@ -4,7 +4,7 @@
 //! leaves alone, and treats a server that would refuse a step as unreachable. It opens and closes no breaker.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::clock;
 use crate::config::{Config, Server};
@@ -57,7 +57,7 @@ pub(crate) fn find(config: &Config, within: Duration, breaker: Breaker) -> Decid
 /// Connects to a server that would decide a step, in the time that a step has.
 pub(crate) fn reach<'a>(config: &'a Config, server: &'a Server, within: Duration) -> Result<Link<'a>, StoreError> {
     let servers_part = config.budget - config.budget / 4;
-    let mut link = Link::connect(config, server, Instant::now() + servers_part.min(within))?;
+    let mut link = Link::connect(config, server, clock::now() + servers_part.min(within))?;
     link.log_in()?;
     trial::ready(&mut link)?;
     Ok(link)

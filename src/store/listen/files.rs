@@ -55,17 +55,17 @@ impl<'a> FileNotifications<'a> {
     /// Also watches for the server's return: at once, and more slowly where it refused this scope `times` before.
     pub(super) fn watching_for(self, config: &'a Config, server: &'a Server, times: u32) -> Self {
         let patience = EVERY.saturating_mul(1 << times.min(10)).min(SLOWEST);
-        Self { absent: Some(Absent { config, server, not_before: Instant::now() + patience, new: false }), ..self }
+        Self { absent: Some(Absent { config, server, not_before: clock::now() + patience, new: false }), ..self }
     }
 
     /// Also checks at intervals whether a server was started where none ever was.
     pub(super) fn expecting(self, config: &'a Config, server: &'a Server) -> Self {
-        Self { absent: Some(Absent { config, server, not_before: Instant::now() + SLOWEST, new: true }), ..self }
+        Self { absent: Some(Absent { config, server, not_before: clock::now() + SLOWEST, new: true }), ..self }
     }
 
     fn is_back(&mut self) -> bool {
         let Some(Absent { config, server, not_before, new }) = &mut self.absent else { return false };
-        let now = Instant::now();
+        let now = clock::now();
         if now < *not_before {
             return false;
         }

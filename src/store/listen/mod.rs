@@ -8,6 +8,7 @@ mod files;
 mod published;
 mod server;
 
+use crate::clock;
 use crate::config::Config;
 use crate::policy::documents::FleetState;
 use crate::policy::hold::Hold;
@@ -15,6 +16,8 @@ use crate::policy::limits::{Ms, millis};
 use crate::policy::verdict::{Decision, Reason};
 use crate::store::server::kept_connection::Line;
 use crate::store::server::load::Loaded;
+#[cfg(test)]
+use crate::store::simulator;
 use crate::store::{StoreError, server as configured};
 pub use published::{Word, Words};
 
@@ -202,7 +205,7 @@ pub fn pause(most: Duration, interrupt: BorrowedFd<'_>) {
 /// Sleeps until `interrupt` can be read, the time has come, or the check `stirs`, once a second, returns true.
 pub fn pause_until(until: Instant, interrupt: BorrowedFd<'_>, stirs: &dyn Fn() -> bool) {
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(clock::now());
         if left.is_zero() || poll([interrupt], left.min(EACH)) != Some([false]) || stirs() {
             return;
         }
@@ -211,6 +214,10 @@ pub fn pause_until(until: Instant, interrupt: BorrowedFd<'_>, stirs: &dyn Fn() -
 
 /// Waits until one of these can be read and returns which can; `None` when a signal came.
 fn poll<const N: usize>(of: [BorrowedFd<'_>; N], most: Duration) -> Option<[bool; N]> {
+    #[cfg(test)]
+    if let Some(is_ready) = simulator::poll(N > 1, most) {
+        return Some(std::array::from_fn(|nth| is_ready && nth == 0));
+    }
     use rustix::event::{PollFd, PollFlags, Timespec};
     let mut fds = of.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     let timeout = Timespec::try_from(most).ok();

@@ -11,7 +11,7 @@
 //! - processes ([`world`]) that are paused or killed at any operation, and newer programs with an additional
 //!   field in their documents.
 //!
-//! Files are real ones, in a fresh directory for each history. [`plan`] draws a history, and [`history`] plays
+//! Files are real ones, in a fresh directory for each history. [`plan`] and [`rhythm`] draw a history, and [`history`] plays
 //! it. The [`oracle`] knows nothing of the policy's code: it checks the admissions against the written bounds.
 //! [`variants`] break the store on purpose, to show that the oracle notices.
 //!
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use crate::policy::limits::Ms;
 
+mod agent;
 mod chance;
 mod compare;
 mod database;
@@ -28,11 +29,16 @@ mod history;
 mod machines;
 mod network;
 mod oracle;
+mod people;
 mod plan;
+mod restraints;
+mod rhythm;
 mod runs;
 mod script;
 mod server;
+mod story;
 mod variants;
+mod waiting;
 mod world;
 
 pub(crate) use network::{Stream, connect};
@@ -65,6 +71,13 @@ pub(crate) fn chance() -> Option<u64> {
 /// Returns whether the machine has no time for its processes, in a simulated process.
 pub(crate) fn is_starved() -> Option<bool> {
     world::in_process(|world| world.chance.happens(world.rates.starved))
+}
+
+/// Waits until a waiting engine's connection can be read, in a simulated process. `has_connection` is whether it has
+/// one. Returns whether it can be read.
+pub(crate) fn poll(has_connection: bool, most: Duration) -> Option<bool> {
+    world::in_process(|_| ())?;
+    Some(network::poll(has_connection, most))
 }
 
 /// Announces an operation on a file. A simulated process may be paused or killed before it.

@@ -33,6 +33,10 @@ pub(super) struct Connection {
     /// The bytes that arrived and were not read.
     received: VecDeque<u8>,
     is_closed: bool,
+    /// Whether its process has closed it.
+    is_dropped: bool,
+    /// The channels that it is subscribed to.
+    channels: Vec<Vec<u8>>,
     /// Whether a message was lost. All later messages on this connection are lost, too.
     is_mute: bool,
     is_deaf: bool,
@@ -152,8 +156,32 @@ impl AsFd for Stream {
         match self {
             Self::Socket(socket) => socket.as_fd(),
             // No option of a socket can be set on it.
-            Self::Simulated(_) => NOTHING.get_or_init(|| File::open("/dev/null").unwrap()).as_fd(),
+            Self::Simulated(_) => nothing(),
         }
+    }
+}
+
+/// Returns a file that nothing happens to.
+pub(super) fn nothing() -> BorrowedFd<'static> {
+    NOTHING.get_or_init(|| File::open("/dev/null").unwrap()).as_fd()
+}
+
+/// Waits in a simulated process until its newest connection can be read, for at most this long. Without a connection
+/// that takes all of the time. Returns whether the connection can be read.
+pub(super) fn poll(has_connection: bool, most: Duration) -> bool {
+    let deadline = world::with(|world| world.now()) + most;
+    loop {
+        let (left, connection, is_ready) = world::with(|world| {
+            let all = &world.network.connections;
+            let is_own = |about: &Connection| Some(about.process) == world.current() && !about.is_dropped;
+            let connection = all.iter().rposition(is_own).filter(|_| has_connection);
+            let is_ready = connection.is_some_and(|at| all[at].is_closed || !all[at].received.is_empty());
+            (world.until(deadline), connection, is_ready)
+        });
+        if is_ready || left == 0 {
+            return is_ready;
+        }
+        world::suspend_for(left, connection);
     }
 }
 
@@ -183,7 +211,10 @@ impl Simulated {
 
 impl Drop for Simulated {
     fn drop(&mut self) {
-        world::try_with(|world| world.network.connections[self.connection].is_closed = true);
+        world::try_with(|world| {
+            let about = &mut world.network.connections[self.connection];
+            (about.is_closed, about.is_dropped) = (true, true);
+        });
     }
 }
 
@@ -217,6 +248,8 @@ pub(crate) fn connect(to: &config::Server, deadline: Instant) -> Option<io::Resu
             start,
             received: VecDeque::new(),
             is_closed: false,
+            is_dropped: false,
+            channels: Vec::new(),
             is_mute: false,
             is_deaf: false,
             last_sent: 0,
@@ -303,12 +336,54 @@ fn arrives(world: &mut World, connection: usize, mut commands: Vec<Command>, ste
     let mut bytes = Vec::new();
     for command in &commands {
         let time = world.time;
-        let reply = world.servers[server].run(time, command, &step);
+        if command[0] == b"SUBSCRIBE" {
+            // The reply is a message.
+            world.network.connections[connection].channels.extend_from_slice(&command[1..]);
+            continue;
+        }
+        let reply = match command[0].as_slice() {
+            b"HELLO" => Reply::Status("OK"),
+            _ => world.servers[server].run(time, command, &step),
+        };
         world.tell(|| shown(connection, command, &reply));
         encode(&reply, &mut bytes);
     }
     if is_answered {
         answer(world, connection, bytes);
+    }
+    for (channel, text) in std::mem::take(&mut world.servers[server].published) {
+        publish(world, server, &channel, &text);
+    }
+}
+
+/// Sends a message to the connections that are subscribed to its channel.
+pub(super) fn publish(world: &mut World, server: usize, channel: &[u8], text: &[u8]) {
+    let start = world.servers[server].start;
+    let hears = |about: &Connection| {
+        about.server == server
+            && about.start == start
+            && !about.is_closed
+            && about.channels.iter().any(|c| c == channel)
+    };
+    let all: Vec<usize> =
+        (0..world.network.connections.len()).filter(|n| hears(&world.network.connections[*n])).collect();
+    let mut bytes = b">3\r\n".to_vec();
+    for word in [b"message", channel, text] {
+        encode(&Reply::Bulk(word.to_vec()), &mut bytes);
+    }
+    for connection in all {
+        answer(world, connection, bytes.clone());
+    }
+}
+
+/// Closes the connections of a server that stopped. Its machine may have lost the power, and closes none.
+pub(super) fn close_all(world: &mut World, server: usize) {
+    let is_open = |about: &Connection| about.server == server && !about.is_closed;
+    let all: Vec<usize> =
+        (0..world.network.connections.len()).filter(|n| is_open(&world.network.connections[*n])).collect();
+    for connection in all {
+        let after = travel(world);
+        world.after(after, world::Happening::Network(Happening::Closed { connection }));
     }
 }
 

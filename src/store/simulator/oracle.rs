@@ -5,17 +5,18 @@
 //! 2. An agent continues by an admission that a store has committed, once. No entry is lost, doubled or shipped
 //!    twice.
 //! 3. Each session with a waiting engine is admitted within the bound after the last fault.
-//! 4. No held scope, no resting session and no engine of an older Stop event is admitted. A newer program's
-//!    field is kept.
+//! 4. No held scope, no resting session and no engine of an older Stop event is admitted, nor one that API errors,
+//!    usage windows or a person's turn keep away ([`restraints`]). A newer program's field is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDateTime;
 
-use super::history::{Seen, Sent, Story};
 use super::machines;
 use super::plan::{self, Plan, Stores};
+use super::restraints;
 use super::server::Entry;
+use super::story::{Seen, Sent, Story};
 use super::world::{Clock, Time, World};
 use crate::policy::limits::{Quota, millis};
 use crate::policy::verdict::{Outcome, Reason};
@@ -23,7 +24,7 @@ use crate::policy::verdict::{Outcome, Reason};
 /// The rounding error, since times are cut to whole milliseconds.
 const ROUNDING: i64 = 2000;
 /// The longest time between the decision of a hold and its commit, in microseconds.
-const DECIDED: Time = 25_000_000;
+pub(super) const DECIDED: Time = 25_000_000;
 
 /// Judges a history; `Err` describes the violation.
 pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
@@ -37,9 +38,10 @@ pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
         limits(&story.plan, &own, &server.clock, "the server")?;
         holds(story, &own, &server.clock)?;
         once(&own, &server.clock)?;
+        restraints::windows(story, &own, &server.clock, |reported| reported.life == Some(life))?;
         if story.plan.stores == Stores::Server {
             fences(story, &own)?;
-            rests(&own, &server.clock)?;
+            restraints::judge(story, &own, &server.clock)?;
         }
     }
     machines::judge(story, world)?;
@@ -88,7 +90,7 @@ fn keeps(times: &[Time], quota: &Quota, clock: &Clock) -> Result<(), String> {
 }
 
 /// Returns when an entry was decided, by its timestamp, in milliseconds of the store's clock.
-fn decided(timestamp: &str) -> i64 {
+pub(super) fn decided(timestamp: &str) -> i64 {
     let read = NaiveDateTime::parse_from_str(timestamp, "%Y%m%d_%H%M%S");
     read.map_or(0, |read| read.and_utc().timestamp_millis())
 }
@@ -142,7 +144,7 @@ fn fences(story: &Story, journal: &[&Entry]) -> Result<(), String> {
         let Some(Sent { session, since, asks, .. }) = story.sent.get(&entry.step) else { continue };
         let raised = raised.entry(*session).or_default();
         if !asks {
-            let raises = matches!(entry.field("event"), "Stop" | "UserPromptSubmit");
+            let raises = matches!(entry.field("event"), "Stop" | "StopFailure" | "UserPromptSubmit");
             if raises && !matches!(entry.field("reason"), "superseded" | "busy") {
                 raised.push(*since);
             }
@@ -152,29 +154,6 @@ fn fences(story: &Story, journal: &[&Entry]) -> Result<(), String> {
             && goes_on.contains(entry.step.as_str())
         {
             return Err(format!("session-{session} is admitted at {} by the fence of an older stop", entry.at));
-        }
-    }
-    Ok(())
-}
-
-/// A session that rests is not admitted before the end of its rest, a person, or its next stop.
-fn rests(journal: &[&Entry], clock: &Clock) -> Result<(), String> {
-    let mut resting: BTreeMap<&str, (Time, i64)> = BTreeMap::new();
-    for entry in journal {
-        let session = entry.field("session");
-        if matches!(entry.field("event"), "Wake" | "UserPromptSubmit") {
-            resting.remove(session);
-        }
-        if entry.field("reason") == "rest"
-            && let Ok(left) = entry.field("retry_after_ms").parse::<i64>()
-        {
-            resting.insert(session, (entry.at, decided(entry.field("timestamp")) + left));
-        } else if let Some((since, end)) = resting.get(session).filter(|_| entry.admits()) {
-            let is_stepped = clock.is_stepped(since.saturating_sub(DECIDED), entry.at);
-            if !is_stepped && clock.shows(entry.at) / 1000 + 1 < *end {
-                return Err(format!("{session} is admitted at {} in the rest that it has since {since}", entry.at));
-            }
-            resting.remove(session);
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::chance::Chance;
+use super::rhythm::{self, Habit, Rhythm};
 use super::world::{Rates, SECOND, Time};
 use crate::policy::limits::{Burst, Policy, Quota};
 
@@ -37,6 +38,14 @@ pub(super) struct Session {
     pub(super) scope: usize,
     /// Whether an engine waits for it. Otherwise its agent sends requests continuously, as in a storm.
     pub(super) waits: bool,
+    /// The outcome of its turns.
+    pub(super) habit: Habit,
+    /// The signals that wake it; `None` for all.
+    pub(super) wake_on: Option<Vec<String>>,
+    /// Whether its agent reports that it is done, until a wake-up after the last fault.
+    pub(super) is_done: bool,
+    /// When its client is killed for good.
+    pub(super) leaves: Option<Time>,
 }
 
 /// The drawn plan of a history.
@@ -51,6 +60,8 @@ pub(super) struct Plan {
     pub(super) rates: Rates,
     /// When the last fault ends.
     pub(super) calms_at: Time,
+    /// The failed turns and the usage windows.
+    pub(super) rhythm: Rhythm,
 }
 
 pub(super) fn secs(n: u64) -> Duration {
@@ -66,8 +77,8 @@ fn quotas(chance: &mut Chance) -> Vec<Quota> {
 }
 
 fn policy(chance: &mut Chance) -> Policy {
-    // The quiet minute is longer than a history.
-    let mut policy = Policy { hold_after_strikes: 0, quiet: Duration::ZERO, ..Policy::default() };
+    // The default quiet minute and idle rests are longer than a history.
+    let mut policy = Policy { hold_after_strikes: 0, quiet: Duration::ZERO, idle: None, ..Policy::default() };
     policy.stop.min_interval = secs(chance.one_of(&[0, 1, 3, 8]));
     policy.stop.burst = match chance.below(3) {
         0 => None,
@@ -119,12 +130,19 @@ impl Plan {
             host: usize::try_from(chance.below(hosts as u64)).unwrap(),
             scope: usize::try_from(chance.below(scopes as u64)).unwrap(),
             waits: chance.happens(800),
+            habit: Habit::Unmeasured,
+            wake_on: None,
+            is_done: false,
+            leaves: None,
         };
         let mut sessions: Vec<Session> = (0..count).map(session).collect();
         sessions[0].waits = true;
         let rates = rates(&mut chance);
         let calms_at = chance.between(2, 9) * SECOND;
-        Self { seed, stores, policy, hosts, scopes, sessions, rates, calms_at }
+        let rhythm = Rhythm::default();
+        let mut plan = Self { seed, stores, policy, hosts, scopes, sessions, rates, calms_at, rhythm };
+        rhythm::draw(&mut plan);
+        plan
     }
 
     pub(super) fn scope(&self, session: usize) -> String {
@@ -143,13 +161,14 @@ impl Plan {
         all
     }
 
-    /// Returns the time after the last fault within which each session with a waiting engine is admitted.
+    /// Returns the time after the last fault, or after its wake-up, within which each session with a waiting engine is
+    /// admitted.
     pub(super) fn bound(&self) -> Time {
         let Policy { stop, fleet_quotas, .. } = &self.policy;
         let rounds = self.sessions.len() as u64 + 1;
         let quotas: u64 = stop.quotas.iter().chain(fleet_quotas).map(|quota| quota.per.as_secs()).sum();
         let policy = rounds * (stop.min_interval.as_secs() + quotas) + 2 * stop.cooldown.backoff.max.as_secs();
         // A person answers a session without an engine after up to 10 s, and rests and holds take up to 10 s.
-        (policy + 10 + 10 + 30) * SECOND
+        (policy + 10 + 10 + 30) * SECOND + rhythm::bound(self)
     }
 }

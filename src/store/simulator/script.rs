@@ -116,7 +116,7 @@ fn run(lua: &Lua, words: &Variadic<Value>, raises: bool) -> mlua::Result<Value> 
         let is_declared = KEYLESS.contains(&name.as_str()) || running.keys.contains(&words[1]);
         assert!(is_declared, "{BROKEN_SCRIPT}an undeclared key: {:?}", String::from_utf8_lossy(&words[1]));
         let reply = running.database.run(running.now, &words);
-        let is_written = matches!(name.as_str(), "XADD" | "SET") && !matches!(reply, Reply::Error(_));
+        let is_written = matches!(name.as_str(), "XADD" | "SET" | "PUBLISH") && !matches!(reply, Reply::Error(_));
         (reply, is_written.then_some(words).map(|words| running.written.push(words)))
     });
     match reply.0 {

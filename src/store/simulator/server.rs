@@ -17,6 +17,8 @@ pub(super) struct Entry {
     pub(super) life: u64,
     /// The id of the step for which it was written.
     pub(super) step: String,
+    /// Whether an earlier entry was written for the step, maybe in an earlier life.
+    pub(super) is_again: bool,
     pub(super) fields: BTreeMap<String, String>,
 }
 
@@ -46,6 +48,8 @@ pub(super) struct Server {
     pub(super) losses: Vec<(Time, bool)>,
     /// Every entry that was ever added to its journal.
     pub(super) journal: Vec<Entry>,
+    /// The messages that were published and not sent yet: the channel and the text.
+    pub(super) published: Vec<(Vec<u8>, Vec<u8>)>,
     /// A violation that no server may see, found while it ran.
     pub(super) broken: Option<String>,
     /// How long each document has the newer program's field.
@@ -64,6 +68,7 @@ impl Server {
             snapshots: Vec::new(),
             losses: Vec::new(),
             journal: Vec::new(),
+            published: Vec::new(),
             broken: None,
             newer: BTreeMap::new(),
         }
@@ -108,6 +113,9 @@ impl Server {
     }
 
     fn wrote(&mut self, time: Time, words: &[Vec<u8>], step: &str) {
+        if words[0] == b"PUBLISH" {
+            return self.published.push((words[1].clone(), words[2].clone()));
+        }
         if words[0] == b"SET" {
             // A document that had a field of a newer program keeps it.
             let is_newer = String::from_utf8_lossy(&words[2]).contains(variants::NEWER);
@@ -126,6 +134,7 @@ impl Server {
         let from = words.iter().position(|word| word == b"*").unwrap() + 1;
         let text = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
         let fields = words[from..].chunks(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
-        self.journal.push(Entry { at: time, life: self.life, step: step.to_owned(), fields });
+        let is_again = self.journal.iter().any(|entry| entry.step == step);
+        self.journal.push(Entry { at: time, life: self.life, step: step.to_owned(), is_again, fields });
     }
 }

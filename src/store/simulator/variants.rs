@@ -5,10 +5,13 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::time::Duration;
 
 use super::database::Reply;
 use super::network;
-use super::world::World;
+use super::plan::{Plan, secs};
+use super::world::{SECOND, World};
+use crate::policy::limits::Policy;
 use crate::store::outbox::SHIP;
 use crate::store::server::commit::COMMIT;
 
@@ -45,6 +48,18 @@ pub(crate) enum Variant {
     BaseOfAnotherEpoch,
     /// A time of one clock is copied unchanged to a store with another clock.
     MergeByClocks,
+    /// The agents' configuration has no quiet minute.
+    NoQuietMinute,
+    /// An idle rest is longer than the configured maximum.
+    LongIdleRest,
+    /// A turn that was of use counts as an empty one.
+    UsefulTurnIdle,
+    /// The cooldown of an API error is shorter than configured.
+    ShortApiCooldown,
+    /// The reports of usage windows are not read.
+    WindowsNotRead,
+    /// A wake-up with any signal wakes every session.
+    EverySignalWakes,
 }
 
 thread_local! {
@@ -59,6 +74,39 @@ pub(super) fn set(variant: Option<Variant>) {
 /// Returns whether this is broken.
 pub(crate) fn is_broken(variant: Variant) -> bool {
     BROKEN.get() == Some(variant)
+}
+
+/// Changes the limits that the agents' programs know, where the variant does.
+pub(super) fn loosen(policy: &mut Policy) {
+    match BROKEN.get() {
+        Some(Variant::NoQuietMinute) => policy.quiet = Duration::ZERO,
+        Some(Variant::LongIdleRest) => {
+            if let Some(idle) = &mut policy.idle {
+                (idle.growth.base, idle.growth.max) = (idle.growth.max * 2, idle.growth.max * 2);
+            }
+        }
+        Some(Variant::ShortApiCooldown) => {
+            (policy.api_error.base, policy.api_error.max) = (Duration::ZERO, Duration::ZERO);
+        }
+        Some(Variant::WindowsNotRead) => policy.pace = None,
+        _ => {}
+    }
+}
+
+/// Draws more of the faults without which a variant seldom does harm.
+pub(super) fn provoke(variant: Variant, plan: &mut Plan) {
+    if variant == Variant::OneSidedTime {
+        // A request that is on its way for more than a second, while files take its place.
+        (plan.rates.lost, plan.rates.held_back, plan.calms_at) = (40, 1000, 9 * SECOND);
+        plan.policy.fleet_quotas.clear();
+        plan.policy.stop.quotas.clear();
+        plan.policy.quiet = Duration::ZERO;
+        plan.policy.stop.min_interval = secs(1);
+        for session in &mut plan.sessions {
+            (session.scope, session.is_done) = (session.host, false);
+        }
+        plan.scopes = plan.hosts;
+    }
 }
 
 /// Returns a script as the variant changes it.

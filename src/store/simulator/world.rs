@@ -216,9 +216,9 @@ impl World {
         self.base + Duration::from_micros(self.time)
     }
 
-    /// Returns the time until this moment.
+    /// Returns the time until this moment, rounded up.
     pub(super) fn until(&self, at: Instant) -> Time {
-        Time::try_from(at.saturating_duration_since(self.now()).as_micros()).unwrap_or(Time::MAX)
+        Time::try_from(at.saturating_duration_since(self.now()).as_nanos().div_ceil(1000)).unwrap_or(Time::MAX)
     }
 
     pub(super) fn host(&self) -> usize {
@@ -229,7 +229,7 @@ impl World {
         self.current
     }
 
-    /// Starts a process on a machine; `then` runs when it has ended.
+    /// Starts a process on a machine, and returns its number; `then` runs when it has ended.
     #[allow(unsafe_code, reason = "the yielder lives as long as its coroutine")]
     pub(super) fn start(
         &mut self,
@@ -237,7 +237,7 @@ impl World {
         may_be_killed: bool,
         body: impl FnOnce() + 'static,
         then: impl FnOnce(Ended) + 'static,
-    ) {
+    ) -> usize {
         let process = self.processes.len();
         let stack = self.stacks.pop().unwrap_or_else(|| DefaultStack::new(STACK).unwrap());
         let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
@@ -256,6 +256,7 @@ impl World {
             then: Some(Box::new(then)),
         });
         self.after(0, Happening::Resume { process, turn: 0 });
+        process
     }
 
     /// Plans the next turn of the running process: after `after`, unless it is paused or killed.
