@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use super::edit;
 use super::registered::Registered;
 use super::report::Check;
-use super::{edit, edit_settings};
 use crate::client_settings::owner::{Owner, owner};
 use crate::client_settings::{self, Place, SettingsFile, user_dir};
 use crate::env::{self, Env};
@@ -36,7 +36,7 @@ const END: u64 = 4 * 1024 * 1024;
 pub(super) fn checks(registered: &Registered, env: &Env, project: &Path) -> Vec<Check> {
     let mut checks = Vec::new();
     if !registered.engines().is_empty() {
-        checks.push(at_limit(registered, env));
+        checks.push(at_limit(registered));
     }
     checks.extend(retry(registered));
     checks.push(goal(env, project));
@@ -45,31 +45,27 @@ pub(super) fn checks(registered: &Registered, env: &Env, project: &Path) -> Vec<
     checks
 }
 
-/// Reports whether the client itself continues after a usage limit. It reads the setting from the user's and the
-/// machine's settings only.
-fn at_limit(registered: &Registered, env: &Env) -> Check {
+/// Reports whether the client itself continues after a usage limit of a subscription. Where it does not, it opens a dialog
+/// that only a person can close (2.1.332). It reads the setting from the user's and the machine's settings only.
+fn at_limit(registered: &Registered) -> Check {
     let is_read = |file: &SettingsFile| matches!(file.place, Place::Managed | Place::User);
     let set = registered.settings.iter().rev().filter(|(file, _)| is_read(file));
-    let off = format!("to leave that to Frosty: \"{AT_LIMIT}\": false");
-    let also = "after a usage limit of a claude.ai subscription the client continues by itself, beside Frosty";
+    let also = "after a usage limit of a claude.ai subscription the client continues, and Frosty leaves that to it";
+    let alone = "after a usage limit of a claude.ai subscription the client asks a person, and no hook can answer";
     match set.filter_map(|(file, value)| Some((file, value.get(AT_LIMIT)?))).next() {
         Some((file, Value::Bool(false))) => {
-            let found = format!("{AT_LIMIT} is false in {}: Frosty alone resumes after one", text::path(&file.path));
-            Check::ok(LIMIT, found)
+            let found = format!("{AT_LIMIT} is false in {}: {alone}; set it to true", text::path(&file.path));
+            Check::warn(LIMIT, found, edit(&file.path))
         }
         Some((file, Value::Bool(true))) => {
-            let found = format!("{AT_LIMIT} is true in {}: {also}; {off}", text::path(&file.path));
-            Check::note(LIMIT, found).cured_by(edit(&file.path))
+            Check::ok(LIMIT, format!("{AT_LIMIT} is true in {}: {also}", text::path(&file.path)))
         }
         Some((file, other)) => {
             let (value, file) = (text::line_of(&other.to_string(), 40), &file.path);
-            let found = format!("{AT_LIMIT} is {value} in {}, so its effect is not known; {off}", text::path(file));
+            let found = format!("{AT_LIMIT} is {value} in {}, so its effect is not known", text::path(file));
             Check::note(LIMIT, found).cured_by(edit(file))
         }
-        None => {
-            let found = format!("{AT_LIMIT} is not set, and then it is on: {also}; {off}");
-            Check::note(LIMIT, found).cured_by(edit_settings(env))
-        }
+        None => Check::ok(LIMIT, format!("{AT_LIMIT} is not set, and then it is on: {also}")),
     }
 }
 

@@ -24,7 +24,7 @@ mod usage;
 mod zones;
 
 use crate::client_settings::owner::{Engine, Owner, owner};
-use crate::client_settings::{Hook, Place, same, user_dir};
+use crate::client_settings::{Hook, Place, same};
 use crate::config::{Flags, layers};
 use crate::env::Env;
 use crate::text;
@@ -118,12 +118,6 @@ fn install(project: &Path) -> String {
 
 fn edit(file: &Path) -> String {
     format!("${{EDITOR:-vi}} {}", text::path(file))
-}
-
-/// Returns an editor command for the user's settings of the client.
-fn edit_settings(env: &Env) -> String {
-    let file = user_dir(env).map(|dir| dir.join("settings.json"));
-    file.map_or_else(|| "${EDITOR:-vi} ~/.claude/settings.json".to_owned(), |file| edit(&file))
 }
 
 /// Returns an editor command for the user's own configuration.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone};
 
 use crate::clock;
+use crate::env;
 use crate::policy::limits::Ms;
 use crate::policy::request::Reset;
 use crate::read;
@@ -16,6 +17,10 @@ const FAR: u64 = 400 * 86_400;
 const JUST_OVER: i64 = 300;
 /// A session is released this long after a time that the client rounded to a minute, and up to 55 s later by chance.
 const AFTER_ROUNDED: Ms = 5_000;
+/// The same for a claude.ai subscription. There the client continues by itself, up to 91 s after the reset (measured with
+/// 2.1.332) and whatever happened meanwhile, so that an earlier turn would be one of two. Its prompt supersedes the
+/// request that waits.
+const AFTER_CLIENT: Ms = 100_000;
 const MORE_BY_CHANCE: u64 = 55_000;
 
 /// The directories with the system's zone data.
@@ -35,7 +40,8 @@ pub(super) fn read(text: &str) -> Option<Reset> {
         let at = wall_clock(text, now, &local, &|name| named(name))?;
         let by_chance = Ms::try_from(clock::chance() % MORE_BY_CHANCE).unwrap_or(0);
         let rounded = at.saturating_mul(1000);
-        Some(Reset::At(if at > now { rounded + AFTER_ROUNDED + by_chance } else { rounded }))
+        let after = if env::has_subscription() { AFTER_CLIENT } else { AFTER_ROUNDED };
+        Some(Reset::At(if at > now { rounded + after + by_chance } else { rounded }))
     })
 }
 

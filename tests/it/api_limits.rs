@@ -13,7 +13,7 @@ use frosty::store;
 use serde_json::json;
 
 use crate::support::place::Place;
-use crate::support::{T0, documents, policy, step, stop, stop_step};
+use crate::support::{Frosty, T0, documents, policy, step, stop, stop_step};
 
 const S: Ms = 1000;
 const H: Ms = 3_600 * S;
@@ -305,5 +305,24 @@ fn release_limit_lifts_the_limits_and_no_hold() {
         assert_eq!(place.reasons("s").last().map(String::as_str), Some("hold"));
         place.run(&["release", "--fleet"]);
         assert_eq!(place.frosty.hook(&stop("s")).code, Some(2), "the scope's cooldown is over with the limit");
+    }
+}
+
+/// With a subscription the client continues by itself up to 91 s after the reset, so Frosty's engine comes later.
+#[test]
+fn a_subscription_is_released_after_the_client_has_continued() {
+    for (variable, least, most) in [("ANTHROPIC_API_KEY", 5, 60), ("CLAUDE_CODE_OAUTH_TOKEN", 100, 155)] {
+        let frosty = Frosty::embedded().var(variable, "secret");
+        // Half a day away at any time of the test.
+        let now = chrono::Utc::now() + chrono::Duration::hours(12);
+        let text = format!("You've hit your session limit · resets {} (UTC)", now.format("%-I%P"));
+        let failure = json!({"hook_event_name": "StopFailure", "session_id": "s", "cwd": "/w", "error": "rate_limit",
+            "last_assistant_message": text});
+        frosty.hook(&failure.to_string());
+        let entry = frosty.journal().pop().unwrap();
+        let field = |name: &str| entry[name].as_i64().unwrap();
+        let back = field("ms") + field("retry_after_ms");
+        let after = (back - now.timestamp_millis() / (H) * H) / S;
+        assert!((least..most).contains(&after), "{variable}: {after} s after the reset: {entry}");
     }
 }

@@ -11,16 +11,14 @@ use crate::support::Frosty;
 #[test]
 fn the_clients_own_continuation_at_a_usage_limit() {
     let frosty = well();
-    doctor(&frosty).shows("ok", "usage limit", &["is false in", "/.claude/settings.json"]);
+    doctor(&frosty).shows("ok", "usage limit", &["is true in", "/.claude/settings.json"]);
     register(&frosty, "user", &json!({}));
-    let unset =
-        ["autoContinueAtUsageLimit is not set, and then it is on", "-> ${EDITOR:-vi} ", "/.claude/settings.json"];
-    doctor(&frosty).shows("note", "usage limit", &unset);
     // The client reads it from no project.
     register(&frosty, "local", &json!({"autoContinueAtUsageLimit": false}));
-    doctor(&frosty).shows("note", "usage limit", &unset);
-    register(&frosty, "user", &json!({"autoContinueAtUsageLimit": true}));
-    doctor(&frosty).shows("note", "usage limit", &["is true in", "\"autoContinueAtUsageLimit\": false"]);
+    doctor(&frosty).shows("ok", "usage limit", &["autoContinueAtUsageLimit is not set, and then it is on"]);
+    register(&frosty, "user", &json!({"autoContinueAtUsageLimit": false}));
+    let off = ["is false in", "asks a person", "-> ${EDITOR:-vi} ", "/.claude/settings.json"];
+    doctor(&frosty).shows("warn", "usage limit", &off);
     register(&frosty, "user", &json!({"autoContinueAtUsageLimit": "sometimes"}));
     doctor(&frosty).shows("note", "usage limit", &["is \"sometimes\" in", "is not known"]);
 }

@@ -27,7 +27,7 @@ fn well() -> Frosty {
     program(&frosty, "claude", "echo '2.1.332 (Claude Code)'");
     let path = format!("{}:/usr/bin:/bin", bin.display());
     register(&frosty, "project", &registration(Engine::Continuous));
-    register(&frosty, "user", &json!({"autoContinueAtUsageLimit": false}));
+    register(&frosty, "user", &json!({"autoContinueAtUsageLimit": true}));
     frosty.var("PATH", &path).var("FROSTY_STORE", "embedded")
 }
 
