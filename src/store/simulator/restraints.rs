@@ -133,10 +133,17 @@ fn errors(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String
     // cooldown that begins meanwhile does not replace it.
     let mut lifted: BTreeMap<&str, i64> = BTreeMap::new();
     let mut known = BTreeSet::new();
+    // The sessions whose last event is a person's prompt, maybe of another process than the one that the turn began in.
+    let mut prompted = BTreeSet::new();
     for entry in journal {
         let Some(sent) = story.sent.get(&entry.step) else { continue };
         let scope = entry.field("scope");
         let is_own = !sent.asks && !matches!(entry.field("reason"), "superseded" | "busy");
+        let is_prompted = match entry.field("event") {
+            "UserPromptSubmit" => !prompted.insert(sent.session),
+            "Stop" | "StopFailure" if is_own => prompted.remove(&sent.session),
+            _ => false,
+        };
         match entry.field("event") {
             "Release" => closed.clear(),
             "Stop" if is_own => {
@@ -157,7 +164,7 @@ fn errors(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String
                     continue;
                 }
                 // A person retries, so that only a reset time counts.
-                if failure.reset.is_some() || turn.is_some_and(|turn| !turn.is_prompted) {
+                if failure.reset.is_some() || turn.is_some_and(|turn| !turn.is_prompted && !is_prompted) {
                     let until = at + rhythm::least(&story.plan, failure);
                     closed.push(Closed { scope, of_key: failure.of_key, of_fleet, since: entry.at, until });
                 }
