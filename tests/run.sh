@@ -71,9 +71,9 @@ fetching=$!
 client= fuzzing= simulating=
 trap 'kill $fetching $client $fuzzing $simulating 2>/dev/null || true; rm -rf "$work"' EXIT
 status=0
-# With what the others leave of the cores: 100,000 histories of the fault simulator with a server; then the fuzzers are built and
+# With what the others leave of the cores: 30,000 histories of the fault simulator with a server; then the fuzzers are built and
 # run short (every input that was kept, and a few thousand new ones; the long run is fuzz/run.sh).
-FROSTY_HISTORIES=100000 nice -n 19 cargo test --locked --lib histories_with_a_server >"$work/histories" 2>&1 &
+FROSTY_HISTORIES=30000 nice -n 19 cargo test --locked --lib histories_with_a_server >"$work/histories" 2>&1 &
 simulating=$!
 nice -n 19 fuzz/run.sh --short >"$work/fuzz" 2>&1 &
 fuzzing=$!
