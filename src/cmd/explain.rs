@@ -86,7 +86,7 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let place = args.place.again();
     let config = super::config(&env, args.place)?;
     let mut reader = FleetReader::open(&config);
-    super::tell_if_away(reader.away());
+    super::outage::tell_if_away(reader.away());
     let own = env.claude_session_id.as_deref().map(text::encode);
     let (mut whose, mut shown) = match (&args.target, &own) {
         (Some(word), _) => (EntryFilter::of(&mut reader, word)?, format!("\"{}\"", text::line(word))),
@@ -98,11 +98,11 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
         (whose, shown) = (EntryFilter::All, format!("fleet {}", config.fleet));
         (last, cut) = self::last(&mut reader, &whose)?;
     }
-    super::tell_if_unread(reader.take_unread().as_ref());
+    super::outage::tell_if_unread(reader.take_unread().as_ref());
     let Some(past) = last else { return Err(ExplainError::NoVerdict { whose: shown, cut }.into()) };
     let seen = reader.foresee(past.text("scope"), past.text("session"))?;
     if let (Some(why), None) = (&seen.away, reader.away()) {
-        super::tell_of_scope(why);
+        super::outage::tell_of_scope(why);
     }
     let doors = doors(&config.policy, &seen.state, verdict::class(&past), seen.now);
     let Some(told) = Facts::of(&past, &config.policy, &seen.state, seen.now, doors) else {

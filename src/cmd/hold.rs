@@ -114,7 +114,7 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let again = place.again();
     let config = super::config(&env, place)?;
     let mut reader = FleetReader::open_to_change(&config);
-    super::tell_if_away(reader.away());
+    super::outage::tell_if_away(reader.away());
     let (scope, sessions) = match &args.target {
         Some(word) => {
             let sessions = target::sessions(&mut reader, word)?;
@@ -146,7 +146,7 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
     let binds = verdict.degraded.is_none() && !config.shadow;
     let _ = writeln!(out, "{}", stops(&sessions, &scope, decided.now, binds));
     let _ = writeln!(out, "to release it earlier: {}", release_command(&target::scope_name(&sessions, &scope), &again));
-    super::tell_if_here_only(&verdict, reader.away());
+    super::outage::tell_if_here_only(&verdict, reader.away());
     if config.shadow {
         say("\"mode\" is \"shadow\" here, and agents in that mode continue; to hold them: set \"mode\" to \"enforce\"");
     }

@@ -89,7 +89,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
     let env = Env::read();
     let config = super::config(&env, args.place)?;
     let mut reader = FleetReader::open(&config);
-    super::tell_if_away(reader.away());
+    super::outage::tell_if_away(reader.away());
     let whose = match &args.scope {
         Some(word) => EntryFilter::of(&mut reader, word)?,
         None => EntryFilter::All,
@@ -131,7 +131,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
     }
     match follower {
         Some(follower) => {
-            super::tell_if_unread(unread.as_ref());
+            super::outage::tell_if_unread(unread.as_ref());
             follow(&config, follower, &mut out, wants)
         }
         // This machine's entries were shown, and are not all.

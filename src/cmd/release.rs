@@ -57,7 +57,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let config = super::config(&env, place)?;
     let mut out = out::stdout();
     let mut reader = FleetReader::open_to_change(&config);
-    super::tell_if_away(reader.away());
+    super::outage::tell_if_away(reader.away());
     if args.limit {
         return lift_limits(&env, &config, &reader, &mut out);
     }
@@ -86,7 +86,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let limit = limit_of(&mut reader, &scope, &sessions);
     let freed = if scope.is_empty() { freed(&mut reader, &sessions, &config, args.at_once) } else { None };
     let verdict = store::open(&config, Instant::now() + config.budget)?.step(&step)?;
-    super::tell_if_here_only(&verdict, reader.away());
+    super::outage::tell_if_here_only(&verdict, reader.away());
     let decided = verdict.decision;
     let what = hold::what(&config, &sessions, &scope);
     let ended = decided.retry_after.max(limit);
@@ -150,7 +150,7 @@ fn lift_limits(env: &Env, config: &Config, reader: &FleetReader<'_>, out: &mut i
     let detail = format!("the limits, by {} from {}", origin::by(), origin::from(env));
     let step = step_of("", Event::LiftLimits, &detail);
     let verdict = store::open(config, Instant::now() + config.budget)?.step(&step)?;
-    super::tell_if_here_only(&verdict, reader.away());
+    super::outage::tell_if_here_only(&verdict, reader.away());
     let fleet = text::word(&config.fleet);
     let _ = match verdict.decision.retry_after {
         Some(left) => {

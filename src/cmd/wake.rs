@@ -61,7 +61,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let note = args.note.map(|n| text::line_of(&n, text::LONGEST_NOTE)).unwrap_or_default();
     let now = clock::host_ms();
     let mut reader = FleetReader::open_to_change(&config);
-    super::tell_if_away(reader.away());
+    super::outage::tell_if_away(reader.away());
     let sessions = match &args.target {
         Some(word) => target::sessions(&mut reader, word)?,
         None => reader.sessions()?,

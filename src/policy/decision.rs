@@ -8,15 +8,15 @@ use crate::policy::documents::{Begun, FleetState, Flight, ScopeState, SessionSta
 use crate::policy::fact::{FactId, fact_id, note_lifted};
 use crate::policy::fence::FenceStatus;
 use crate::policy::hold::{Hold, Turned};
-use crate::policy::limits::{Class, ClassPolicy, Ms, Policy, Quota, millis};
+use crate::policy::limits::{Class, ClassPolicy, Ms, Policy, Quota};
 use crate::policy::quota::{count, shared};
 use crate::policy::request::{Event, Step};
 use crate::policy::rest::Rest;
 use crate::policy::verdict::{Attempt, Decision, Held, Outcome, Reason};
 use crate::policy::windows::Windows;
 use crate::policy::{
-    api_error, burst_window, client_process, effects, fence, hold, lost_answer, lost_data, pace, release_slots, rest,
-    wake_up,
+    api_error, burst_window, client_process, effects, fence, hold, lost_answer, lost_data, pace, quiet_minute,
+    release_slots, rest, wake_up,
 };
 
 /// The largest count of continuations in a row.
@@ -324,10 +324,7 @@ impl Case<'_> {
         if let Some(rest) = session.rest.as_ref().filter(|r| !renews && r.lasts(now)) {
             return Some((rest::reason(rest.kind), rest.until.map(|end| end.saturating_sub(now))));
         }
-        // 4. the quiet minute: a person is in the conversation
-        let quiet = session.answered_person.filter(|at| self.ask.paced && *at <= now)?;
-        let left = quiet.saturating_add(millis(self.policy.quiet)).saturating_sub(now);
-        (left > 0).then_some((Reason::Quiet, Some(left)))
+        quiet_minute::left(session, self.policy, self.ask, now).map(|left| (Reason::Quiet, Some(left)))
     }
 
     /// Counts the continuation, and hands out what the session's next prompt contains.

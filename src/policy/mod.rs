@@ -1,7 +1,7 @@
 //! The policy, as pure functions: state in, decision and new state out. It uses no clock, no I/O and no randomness.
 //!
 //! `decision` is the one function that the stores call: it applies an event's `effects`, and then asks the rules in their
-//! order: `hold`, `burst_window`, `api_limit`, `rest`, `min_interval`, `release_slots`, `quota`. Its input is a `request`
+//! order: `hold`, `burst_window`, `api_limit`, `rest`, `quiet_minute`, `min_interval`, `release_slots`, `quota`. Its input is a `request`
 //! (with the `turn` before it) under the `limits` on the `documents`; its result is a `verdict` with a `reason`. What an
 //! event does to a session is in `fence`, `client_process`, `wake_up`, `rest`, `idle` and `gate_run`; to the scope and the
 //! key, in `api_error` and `hold`. `long_hold` opens the hold after many trips. `pace` derives a quota from the usage
@@ -30,6 +30,7 @@ pub mod merge;
 pub(crate) mod min_interval;
 pub mod pace;
 pub mod process;
+pub(crate) mod quiet_minute;
 pub mod quota;
 pub mod reason;
 pub(crate) mod release_slots;

@@ -7,9 +7,9 @@
 
 pub(crate) mod busy_machine;
 pub(crate) mod carry;
+pub(crate) mod changed_store;
 pub(crate) mod decider;
 pub(crate) mod failback;
-pub(crate) mod handover;
 pub(crate) mod merge_base;
 pub(crate) mod probe;
 pub(crate) mod reached;
@@ -252,7 +252,7 @@ impl Failover<'_> {
         {
             match self.hand_over(dir) {
                 Ok(new) => record = Some(new),
-                Err(e) if handover::matters(dir, record.as_ref()) => return self.take_over_scope(step, e),
+                Err(e) if changed_store::matters(dir, record.as_ref()) => return self.take_over_scope(step, e),
                 Err(_) => {}
             }
         }
@@ -316,7 +316,7 @@ impl Failover<'_> {
         let _lock = files::lock(dir, self.servers_deadline(), self.config.budget)?;
         let mut record = server_record::read_or_rebuild(dir);
         if record.store != self.server.shown {
-            handover::to_server(self.config, dir, &mut record, &self.server.shown, clock::host_ms())?;
+            changed_store::to_server(self.config, dir, &mut record, &self.server.shown, clock::host_ms())?;
         }
         Ok(record)
     }

@@ -34,7 +34,7 @@ use crate::policy::windows::Windows;
 use crate::read;
 use crate::store::failover::merge_base::Away;
 use crate::store::failover::server_record::Record;
-use crate::store::failover::{handover, reached, server_record};
+use crate::store::failover::{changed_store, reached, server_record};
 use crate::store::files::journal_file::LocalJournal;
 use crate::store::files::state_file::{Before, FleetFile, Found, ScopeFile, SessionFile};
 use crate::store::files::transaction::Transaction;
@@ -350,7 +350,7 @@ impl<'a> Embedded<'a> {
             return Ok(None);
         }
         if fleet.left {
-            handover::to_files(&self.dir, fleet, now)?;
+            changed_store::to_files(&self.dir, fleet, now)?;
         }
         Ok(fleet.since)
     }
