@@ -156,16 +156,6 @@ pub fn of_client(name: &str) -> Option<String> {
     env::var_os(name).map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.is_empty())
 }
 
-/// Returns whether the client uses a claude.ai subscription and no API key, as far as this process can know: by the
-/// variables that the client reads, and by the file of its login (client 2.1.332; macOS keeps the login elsewhere).
-#[must_use]
-pub fn has_subscription() -> bool {
-    let is_set = |name: &str| of_client(name).is_some();
-    let login = || Env::read().user_file().is_some_and(|file| file.with_file_name(".credentials.json").exists());
-    let has_key = is_set("ANTHROPIC_API_KEY") || is_set("ANTHROPIC_AUTH_TOKEN");
-    !has_key && (is_set("CLAUDE_CODE_OAUTH_TOKEN") || cfg!(target_os = "macos") || login())
-}
-
 impl Env {
     /// Reads the environment of this process.
     #[must_use]

@@ -68,7 +68,7 @@ Set up:
   config       Show, change and check the configuration
   doctor       Check the whole installation, with a command for each cure
   completions  Print the completion script of a shell
-  man          Show the man page, or write all pages
+  man          Show a man page, or write all pages
   hook         Answer one hook call of Claude Code (JSON on stdin)
   help         Print this message or the help of the given subcommand(s)
 

@@ -34,6 +34,7 @@ pub(crate) mod run;
 pub(crate) mod signals;
 mod start;
 mod streams;
+mod subscription;
 pub(crate) mod terms;
 mod told;
 mod transcript;

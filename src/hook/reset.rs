@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone};
 
+use super::subscription;
 use crate::clock;
-use crate::env;
 use crate::policy::limits::Ms;
 use crate::policy::request::Reset;
 use crate::read;
@@ -40,7 +40,7 @@ pub(super) fn read(text: &str) -> Option<Reset> {
         let at = wall_clock(text, now, &local, &|name| named(name))?;
         let by_chance = Ms::try_from(clock::chance() % MORE_BY_CHANCE).unwrap_or(0);
         let rounded = at.saturating_mul(1000);
-        let after = if env::has_subscription() { AFTER_CLIENT } else { AFTER_ROUNDED };
+        let after = if subscription::is_used() { AFTER_CLIENT } else { AFTER_ROUNDED };
         Some(Reset::At(if at > now { rounded + after + by_chance } else { rounded }))
     })
 }
