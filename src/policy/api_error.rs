@@ -76,10 +76,24 @@ pub(crate) fn fail(scope: &mut ScopeState, api_error: &Backoff, failure: &Failur
         None => api_error.length(scope.api_strikes),
     };
     let end = now.saturating_add(len);
+    // A good answer of another scope may disprove a reset time, and no cooldown beside it.
+    let is_of_key = failure.of_key && reset.is_some();
     if scope.api.is_none_or(|open| open.end < end) {
+        let replaced = scope.api.filter(|_| is_of_key && !scope.api_of_key);
         scope.api = Some(Span::new(now, end));
-        scope.api_of_key = failure.of_key && reset.is_some();
+        scope.api_of_key = is_of_key;
         scope.api_model.clone_from(&failure.model);
+        keep_own(scope, replaced);
+    } else if scope.api_of_key && !is_of_key {
+        keep_own(scope, Some(Span::new(now, end)));
+    }
+}
+
+/// Keeps a cooldown without a reset time beside the reset time of the scope.
+fn keep_own(scope: &mut ScopeState, own: Option<Span>) {
+    let ends = |span: Option<Span>| span.map_or(Ms::MIN, |span| span.end);
+    if ends(own) > ends(scope.api_own) {
+        scope.api_own = own;
     }
 }
 

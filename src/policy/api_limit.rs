@@ -125,7 +125,16 @@ impl FleetState {
     /// Returns the end of a scope's API cooldown, unless it was a reset time that was disproved since.
     #[must_use]
     pub fn api_end_of(&self, scope: &ScopeState, now: Ms) -> Option<Ms> {
-        self.cooldown_of(scope, now).map(|closed| closed.span.end)
+        self.cooldown_of(scope, now)
+            .into_iter()
+            .chain(Self::own_cooldown(scope, now))
+            .map(|closed| closed.span.end)
+            .max()
+    }
+
+    fn own_cooldown(scope: &ScopeState, now: Ms) -> Option<Closed> {
+        let span = scope.api_own.filter(|api| api.end > now)?;
+        Some(Closed { span, probed: None, of_key: false })
     }
 
     fn closed<'a>(
@@ -134,7 +143,8 @@ impl FleetState {
         session: &'a SessionState,
         now: Ms,
     ) -> impl Iterator<Item = Closed> + 'a {
-        self.cooldown_of(scope, now).into_iter().chain(self.limits_for(scope, &session.model, now))
+        let of_scope = self.cooldown_of(scope, now).into_iter().chain(Self::own_cooldown(scope, now));
+        of_scope.chain(self.limits_for(scope, &session.model, now))
     }
 
     /// Returns what refuses a request of the session because of the API's errors.

@@ -85,7 +85,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     if ask.event.touches_scope() {
         state.scope.rebase(now);
         if matches!(ask.event, Event::Release { fleet: false, .. }) {
-            ended = state.scope.api.and_then(|api| api.left(now)).map(duration);
+            ended = state.scope.api_left(now).map(duration);
         }
         if fence_status != FenceStatus::Repeated {
             turned = effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, by_person, now);
@@ -114,7 +114,7 @@ struct Facts {
     scope_hold: Option<FactId>,
     fleet_hold: Option<FactId>,
     rest: Option<FactId>,
-    spans: [Option<FactId>; 3],
+    spans: [Option<FactId>; 4],
 }
 
 impl Facts {
@@ -124,14 +124,15 @@ impl Facts {
             scope_hold: scope.hold.as_ref().map(Hold::identity),
             fleet_hold: state.fleet.hold.as_ref().map(Hold::identity),
             rest: state.session.rest.as_ref().map(Rest::identity),
-            spans: [scope.stop.cooldown, scope.compact.cooldown, scope.api].map(|span| span.map(|s| s.identity())),
+            spans: [scope.stop.cooldown, scope.compact.cooldown, scope.api, scope.api_own]
+                .map(|span| span.map(|s| s.identity())),
         }
     }
 
     /// Gives the facts that the step began its id, and notes the facts that it lifted or replaced.
     fn settle(self, state: &mut State, id: &str, now: Ms) {
         let State { fleet, scope, session, .. } = state;
-        let spans = [&mut scope.stop.cooldown, &mut scope.compact.cooldown, &mut scope.api];
+        let spans = [&mut scope.stop.cooldown, &mut scope.compact.cooldown, &mut scope.api, &mut scope.api_own];
         for (span, before) in spans.into_iter().zip(self.spans) {
             if let Some(span) = span.as_mut().filter(|s| s.id == 0 && s.start == now && Some(s.identity()) != before) {
                 span.id = fact_id(id);

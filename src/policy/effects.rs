@@ -134,7 +134,7 @@ pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Even
     match event {
         Event::Hold(asked) => return open(&mut scope.hold, asked, now),
         Event::Release { .. } => {
-            if let Some(api) = &mut scope.api {
+            for api in scope.api.iter_mut().chain(&mut scope.api_own) {
                 api.end = api.end.min(now);
             }
             return lift(&mut scope.hold, &mut scope.released, false, now);

@@ -20,7 +20,8 @@ pub fn scope_lifetime(scope: &ScopeState, now: Ms) -> Option<Ms> {
         Some(Hold { until, .. }) => *until,
         None => None,
     };
-    let cooldowns = [scope.stop.cooldown, scope.compact.cooldown, scope.api].map(|span| span.map(|s| s.end));
+    let cooldowns =
+        [scope.stop.cooldown, scope.compact.cooldown, scope.api, scope.api_own].map(|span| span.map(|s| s.end));
     let furthest = cooldowns.into_iter().chain([hold]).flatten().max().unwrap_or(now).max(now);
     Some(millis(SCOPE).saturating_add(furthest.saturating_sub(now)))
 }

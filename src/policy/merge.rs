@@ -189,6 +189,7 @@ pub fn scope(base: Option<&ScopeState>, here: &ScopeState, there: &ScopeState, c
     merged.compact.cooldown = sides.fact(|s| &s.compact.cooldown, [&[]; 2], clocks);
     merged.compact.strikes = sides.number(|s| s.compact.strikes);
     merged.api = sides.fact(|s| &s.api, [&[]; 2], clocks);
+    merged.api_own = sides.fact(|s| &s.api_own, [&[]; 2], clocks);
     if merged.api.map(|api| api.identity()) != there.api.map(|api| api.identity()) {
         // Whether a successful turn disproves the cooldown depends on times of both clocks, so it lasts until its end.
         merged.api_of_key = false;

@@ -53,6 +53,9 @@ pub struct ScopeState {
     /// The model whose limit that reset time ends; empty for the whole key.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub api_model: String,
+    /// The cooldown of a later error without a reset time, where that one lasts longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_own: Option<Span>,
     /// The API errors since the last successful turn.
     pub api_strikes: u32,
     /// Of these errors, the `invalid_request` and `max_output_tokens` in a row.
@@ -74,6 +77,12 @@ pub struct ScopeState {
 }
 
 impl ScopeState {
+    /// Returns how much is left of the API cooldowns, whether they were disproved or not.
+    #[must_use]
+    pub fn api_left(&self, now: Ms) -> Option<Ms> {
+        self.api.into_iter().chain(self.api_own).filter_map(|api| api.left(now)).max()
+    }
+
     /// Returns the state of one class.
     pub fn class_mut(&mut self, class: Class) -> &mut ClassState {
         match class {
@@ -91,7 +100,7 @@ impl ScopeState {
                 cooldown.rebase(now);
             }
         }
-        if let Some(api) = &mut self.api {
+        for api in self.api.iter_mut().chain(&mut self.api_own) {
             api.rebase(now);
         }
         if let Some(hold) = &mut self.hold {

@@ -39,6 +39,7 @@ pub(crate) fn to_server(
     };
     let by_files = matches!(record.store.as_str(), "" | FILES) && !own.as_ref().is_some_and(|own| own.left);
     record.unnamed |= by_files && dir.join(paths::SCOPES).exists();
+    let before = record.store.clone();
     let left = record.hand_over(server, now);
     let mut own = own.unwrap_or_else(|| FleetFile::new(FleetState::default()));
     let left = if by_files { Some(own.fleet.clone()) } else { left };
@@ -46,10 +47,15 @@ pub(crate) fn to_server(
         let known = record.fleet(server).map(|kept| kept.known().clone()).unwrap_or_default();
         record.decide_fleet(server, &merge::fleet(None, &left, &known, Clocks { here: now, there: now }));
     }
+    // A process that is killed on the way leaves the earlier store in the record, so that the next one begins anew. The hold
+    // is in the record before the files lose it.
+    let named = std::mem::replace(&mut record.store, before);
     server_record::write(dir, record)?;
     own.fleet.hold = None;
     (own.left, own.since) = (true, None);
-    state_file::replace(&path, &own)
+    state_file::replace(&path, &own)?;
+    record.store = named;
+    server_record::write(dir, record)
 }
 
 /// Hands the fleet over to files, under the fleet's lock.

@@ -99,7 +99,8 @@ impl Restrictions {
 /// Returns when the last of a scope's restrictions ends; `None` without any.
 fn restricted_until(scope: &ScopeState, now: Ms) -> Option<Ms> {
     let hold = scope.hold.as_ref().map(|h| h.until.unwrap_or(FOREVER));
-    let spans = [scope.stop.cooldown, scope.compact.cooldown, scope.api].into_iter().flatten().map(|s| s.end);
+    let spans =
+        [scope.stop.cooldown, scope.compact.cooldown, scope.api, scope.api_own].into_iter().flatten().map(|s| s.end);
     spans.chain(hold).max().filter(|end| *end > now)
 }
 

@@ -113,15 +113,7 @@ impl<'a> Embedded<'a> {
         if let Some(outage) = &self.outage {
             file.stay_over(now, !outage.quiet);
         }
-        let paced = self.config.policy.pace.is_some() && step.event.ends_turn();
-        let mut fleet =
-            if step.event.touches_fleet() || paced { self.fleet(now, &mut notes)? } else { Read::default() };
-        if let Some(since) = self.come_back(&mut fleet.state, now)?
-            && step.event.asks() == Some(Class::Stop)
-            && (is_new || !file.is_files())
-        {
-            file.adopt(since, now);
-        }
+        let mut fleet = self.fleet_of(step, &mut file, is_new, now, &mut notes)?;
         let session =
             if step.event.is_of_holds() { Read::default() } else { self.session(step, &file, now, &mut notes)? };
         let mut state = State {
@@ -342,6 +334,27 @@ impl<'a> Embedded<'a> {
                 Read { state: Some(SessionFile::decided(session, None, scope)), before: Before::default() }
             }
         })
+    }
+
+    /// Reads the fleet where the step needs it. Files adopt a scope of a server with its first event, before that changes it.
+    fn fleet_of(
+        &self,
+        step: &Step,
+        file: &mut ScopeFile,
+        is_new: bool,
+        now: Ms,
+        notes: &mut Vec<String>,
+    ) -> Result<Read<FleetFile>, StoreError> {
+        let paced = self.config.policy.pace.is_some() && step.event.ends_turn();
+        let is_anothers = self.outage.is_none() && (is_new || !file.is_files());
+        let reads = step.event.touches_fleet() || paced || is_anothers;
+        let mut fleet = if reads { self.fleet(now, notes)? } else { Read::default() };
+        if let Some(since) = self.come_back(&mut fleet.state, now)?
+            && is_anothers
+        {
+            file.adopt(since, now);
+        }
+        Ok(fleet)
     }
 
     /// Returns when files became the configured store after a server; `None` in a server's place.

@@ -66,6 +66,13 @@ pub(super) fn play(plan: &Plan, folder: &Path, tells: bool) -> Played {
         }
         world.later(begins, move || stops(&shared, session, false));
     }
+    if let Some(at) = plan.leaves_server {
+        let shared = Rc::clone(&shared);
+        world.later(at, move || {
+            world::tell(|| "the configuration names files".to_owned());
+            shared.borrow_mut().configs.iter_mut().for_each(|config| config.store = StoreChoice::Embedded);
+        });
+    }
     let calm = Rc::clone(&shared);
     world.later(plan.calms_at, move || {
         world::with(|world| world.rates = Rates::default());
@@ -187,7 +194,8 @@ const SHIPPED: u64 = 200;
 
 /// Returns whether a machine has entries or changes to send to the server.
 fn owes(story: &Story, host: usize) -> bool {
-    let folder = decider::dir(&story.configs[host]).filter(|_| story.plan.stores == Stores::Failover);
+    let folder = decider::dir(&story.configs[host])
+        .filter(|_| story.plan.stores == Stores::Failover && story.plan.leaves_server.is_none());
     folder
         .and_then(|folder| server_record::read(&folder))
         .is_some_and(|record| record.unshipped.is_some() || !record.away.is_empty())

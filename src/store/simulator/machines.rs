@@ -35,7 +35,10 @@ pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
         }
         journaled(story, host, &own)?;
         if story.plan.stores == Stores::Failover {
-            shipped(story, world, host, &own)?;
+            // Where the configuration no longer names the server, nothing is sent to it.
+            if story.plan.leaves_server.is_none() {
+                shipped(story, world, host, &own)?;
+            }
             intervals(story, world, host, &own)?;
             held(story, world, host)?;
         }

@@ -60,6 +60,8 @@ pub(super) struct Plan {
     pub(super) rates: Rates,
     /// When the last fault ends.
     pub(super) calms_at: Time,
+    /// When the configuration names files, and no longer the server.
+    pub(super) leaves_server: Option<Time>,
     /// The failed turns and the usage windows.
     pub(super) rhythm: Rhythm,
 }
@@ -140,7 +142,8 @@ impl Plan {
         let rates = rates(&mut chance);
         let calms_at = chance.between(2, 9) * SECOND;
         let rhythm = Rhythm::default();
-        let mut plan = Self { seed, stores, policy, hosts, scopes, sessions, rates, calms_at, rhythm };
+        let mut plan =
+            Self { seed, stores, policy, hosts, scopes, sessions, rates, calms_at, leaves_server: None, rhythm };
         rhythm::draw(&mut plan);
         plan
     }

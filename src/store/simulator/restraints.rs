@@ -129,9 +129,6 @@ struct Closed<'e> {
 /// the key concerns every scope.
 fn errors(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String> {
     let mut closed: Vec<Closed<'_>> = Vec::new();
-    // Until when a reset time of a scope would apply that was disproved. The scope's document still has it, and a shorter
-    // cooldown that begins meanwhile does not replace it.
-    let mut lifted: BTreeMap<&str, i64> = BTreeMap::new();
     let mut known = BTreeSet::new();
     // The sessions whose last event is a person's prompt, maybe of another process than the one that the turn began in.
     let mut prompted = BTreeSet::new();
@@ -146,23 +143,13 @@ fn errors(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String
         };
         match entry.field("event") {
             "Release" => closed.clear(),
-            "Stop" if is_own => {
-                for closed in closed.iter().filter(|closed| closed.of_key) {
-                    let until = lifted.entry(closed.scope).or_default();
-                    *until = closed.until.max(*until);
-                }
-                let disproved: BTreeSet<&str> = closed.iter().filter(|c| c.of_key).map(|c| c.scope).collect();
-                closed.retain(|closed| !disproved.contains(closed.scope));
-            }
+            "Stop" if is_own => closed.retain(|closed| !closed.of_key),
             // A store that has it already does nothing when it is sent again.
             "StopFailure" if is_own && !entry.is_again && known.insert(&entry.step) => {
                 let turn = story.turn_of(sent);
                 let Some(failure) = turn.and_then(|turn| turn.failure.as_ref()) else { continue };
                 let of_fleet = failure.of_key && failure.model.is_empty();
                 let at = decided(entry.field("timestamp"));
-                if !of_fleet && lifted.get(scope).is_some_and(|until| at < *until) {
-                    continue;
-                }
                 // A person retries, so that only a reset time counts.
                 if failure.reset.is_some() || turn.is_some_and(|turn| !turn.is_prompted && !is_prompted) {
                     let until = at + rhythm::least(&story.plan, failure);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::chance::Chance;
-use super::plan::{Plan, secs};
+use super::plan::{Plan, Stores, secs};
 use super::world::{MILLISECOND, SECOND, Time};
 use crate::policy::limits::{Backoff, Idle, IdleRow, millis};
 use crate::policy::pace::{Pace, WindowPace};
@@ -62,6 +62,9 @@ pub(super) fn draw(plan: &mut Plan) {
     }
     let habits = [Habit::Unmeasured, Habit::Useful, Habit::Idle, Habit::Mixed];
     let calms_at = plan.calms_at;
+    if plan.stores == Stores::Failover && chance.happens(150) {
+        plan.leaves_server = Some(chance.below(calms_at));
+    }
     for (nth, session) in plan.sessions.iter_mut().enumerate().filter(|(_, session)| session.waits) {
         session.habit = chance.one_of(&habits);
         session.wake_on =
