@@ -223,6 +223,29 @@ fn clocks_that_are_set_back_make_no_probe_come_sooner() {
     assert_eq!(said(&fleet.ask(0, 8 * H)), ("api_error", Some(H)));
 }
 
+/// A reset time that is disproved takes no other cooldown of its scope with it, whichever came first.
+#[test]
+fn a_cooldown_without_a_reset_time_outlives_a_reset_time_that_was_disproved() {
+    let passing = || step(Event::StopFailure(Failure { reset: None, of_key: false, ..limit("", 0) }));
+    for is_first in [true, false] {
+        let mut fleet = Fleet::of(2);
+        fleet.stop(0, 0, OPUS);
+        fleet.stop(1, 0, OPUS);
+        if is_first {
+            fleet.tell(0, S, passing());
+        }
+        fleet.meets(0, 2 * S, "", 2 * H);
+        if !is_first {
+            fleet.tell(0, 3 * S, passing());
+        }
+        fleet.stop(1, 4 * S, OPUS);
+        let (code, left) = said(&fleet.ask(0, 5 * S));
+        assert_eq!(code, "api_error", "the cooldown of the passing error");
+        assert!(left.is_some_and(|left| left < H), "and not the reset time: {left:?}");
+        assert_eq!(fleet.ask(0, 5 * S + left.unwrap()).outcome, Outcome::Admit);
+    }
+}
+
 /// The commands and the probe on both stores. The limit began two hours ago, so a probe is due.
 #[test]
 fn of_many_requests_at_once_one_probes() {
