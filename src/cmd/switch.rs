@@ -6,7 +6,7 @@ use crate::hint::Hint;
 use crate::store::error::SET_STATE_FOLDER;
 use clap::Args;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Failure, out, target};
 use crate::arm::{self, Target};
@@ -100,7 +100,9 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), Failure> {
             "frosty: FROSTY_DISABLE is set, so nothing is continued\nhint: unset FROSTY_DISABLE"
         );
     }
-    if on && matches!(target, Target::Project(_)) && !doctor::is_registered(&env, Path::new(&shown)) {
+    if let (true, Target::Project(dir)) = (on, &target)
+        && !doctor::is_registered(&env, dir)
+    {
         let _ = writeln!(
             io::stderr(),
             "frosty: no Stop hook runs frosty there yet, so nothing is continued\nhint: for all projects: frosty install --user"

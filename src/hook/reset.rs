@@ -35,13 +35,17 @@ type Zone<'a> = dyn Fn(i64) -> Option<i64> + 'a;
 
 /// Reads a reset time: `retry-after: <s>`, `|<unix seconds>`, an RFC 3339 time, or `resets 7pm (Zone/City)`.
 pub(super) fn read(text: &str) -> Option<Reset> {
+    read_with(text, || if subscription::is_used() { AFTER_CLIENT } else { AFTER_ROUNDED })
+}
+
+/// Reads a reset time; `after` is how long after a rounded one the session is released.
+fn read_with(text: &str, after: impl FnOnce() -> Ms) -> Option<Reset> {
     let now = clock::host_ms() / 1000;
     exact(text).or_else(|| {
         let at = wall_clock(text, now, &local, &|name| named(name))?;
         let by_chance = Ms::try_from(clock::chance() % MORE_BY_CHANCE).unwrap_or(0);
         let rounded = at.saturating_mul(1000);
-        let after = if subscription::is_used() { AFTER_CLIENT } else { AFTER_ROUNDED };
-        Some(Reset::At(if at > now { rounded + after + by_chance } else { rounded }))
+        Some(Reset::At(if at > now { rounded + after() + by_chance } else { rounded }))
     })
 }
 
@@ -324,7 +328,7 @@ mod tests {
         let hour = (chrono::Timelike::hour(&chrono::Utc::now()) + 12) % 24;
         let half = if hour < 12 { "am" } else { "pm" };
         let text = format!("resets {}{half} (UTC)", (hour + 11) % 12 + 1);
-        let Some(Reset::At(at)) = read(&text) else { panic!("it is a time") };
+        let Some(Reset::At(at)) = read_with(&text, || AFTER_ROUNDED) else { panic!("it is a time") };
         let over = at % 60_000;
         assert!((5_000..60_000).contains(&over), "{over} ms after the minute");
     }

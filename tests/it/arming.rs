@@ -170,3 +170,17 @@ fn the_window_label_is_kept_with_the_session() {
     assert_eq!(journal[1]["window"], "novas:nova seven");
     assert_eq!(journal[1]["scope"], "tmux-tmux-p0");
 }
+
+/// Whatever the folder is called: arming says where no hook would continue anything, and says it nowhere else.
+#[test]
+fn arming_names_a_project_without_hooks() {
+    let frosty = Frosty::embedded();
+    std::fs::create_dir_all(frosty.home.path().join("a 'b'/.claude")).unwrap();
+    let project = frosty.home.path().join("a 'b'");
+    let project = project.to_str().unwrap();
+    let armed = frosty.run(&["on", "--project", project], b"");
+    assert!(armed.code == Some(0) && armed.stderr.contains("no Stop hook runs frosty there yet"), "{armed:?}");
+    assert_eq!(frosty.run(&["install", "--project", project], b"").code, Some(0));
+    assert_eq!(frosty.run(&["on", "--project", project], b"").stderr, "");
+    assert_eq!(frosty.run(&["off", "--project", project], b"").stderr, "");
+}
