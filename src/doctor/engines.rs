@@ -6,8 +6,10 @@ use crate::config::Config;
 use crate::engine;
 use crate::local_time;
 use crate::naming::Names;
-use crate::policy::documents::Phase;
+use crate::policy::documents::{Phase, SessionState};
+use crate::policy::limits::Ms;
 use crate::process::ProcessStatus;
+use crate::store::files::undecided;
 use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 
@@ -20,9 +22,9 @@ const MOST_NAMED: usize = 3;
 pub(super) fn check(config: &Config) -> Check {
     let mut reader = FleetReader::open(config);
     match reader.sessions() {
-        Ok(sessions) if reader.away().is_none() => of(&sessions),
+        Ok(sessions) if reader.away().is_none() => of(config, &sessions, reader.now().unwrap_or_default()),
         Ok(sessions) if !sessions.is_empty() => {
-            let known = of(&sessions);
+            let known = of(config, &sessions, reader.now().unwrap_or_default());
             Check { found: format!("{}, as far as this machine knows without the server", known.found), ..known }
         }
         // The check of the store reports the error.
@@ -55,12 +57,13 @@ pub(super) fn measuring(config: &Config) -> Option<Check> {
     Some(Check::note(TURNS, found))
 }
 
-fn of(sessions: &[Session]) -> Check {
+fn of(config: &Config, sessions: &[Session], now: Ms) -> Check {
     let host = clock::host();
     let here = || sessions.iter().filter(|(_, s)| s.host == host && s.phase == Phase::Open);
     let of = |standing| here().filter(|(_, s)| engine::standing(s) == Some(standing)).count();
     let (waiting, elsewhere) = (of(ProcessStatus::Runs), of(ProcessStatus::Unknown));
-    let lost: Vec<&Session> = here().filter(|(_, s)| engine::lost(s)).collect();
+    let is_disarmed = |id: &str, s: &SessionState| undecided::is_disarmed(config.state.as_deref(), (id, s), now);
+    let lost: Vec<&Session> = here().filter(|(id, s)| engine::lost(s) && !is_disarmed(id, s)).collect();
     let mut alive = format!("{waiting} waiting on this machine");
     if elsewhere > 0 {
         alive.push_str(&format!(", {elsewhere} of another container, not known from here"));

@@ -133,6 +133,9 @@ impl<'a> Engine<'a, '_> {
             match next.note {
                 Some(Note::Undecided(reason, why)) => self.known.journal(self.env, reason, &why),
                 Some(Note::Decided) => self.known.decided(self.env),
+                // The end of a gate's wait is the gate's own to report.
+                Some(Note::Disarmed(why)) if !self.is_gate => self.known.disarmed(self.env, why),
+                Some(Note::Disarmed(_)) => {}
                 None => {}
             }
             let found = match next.action {
@@ -215,7 +218,7 @@ impl<'a> Engine<'a, '_> {
     fn terms(&mut self, held: &mut Held<'_>) -> Found {
         match self.standing.look() {
             terms::Found::Same => Found::Same,
-            terms::Found::Gone => Found::Gone,
+            terms::Found::Gone(why) => Found::Gone(why),
             terms::Found::Unclear(reason, why) => Found::Unclear(reason, why),
             terms::Found::Changed(terms) => {
                 held.terms = Some(terms);

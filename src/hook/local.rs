@@ -69,6 +69,14 @@ impl Known {
         }
     }
 
+    /// Records that the session is no longer continued, and why. Its engine ends.
+    #[cold]
+    pub(super) fn disarmed(&self, env: &Env, why: &str) {
+        let (event, id) = ("WaiterDisarmed".to_owned(), String::new());
+        let end = Self { event, id, asked_to_go_on: false, waits: false, ..self.clone() };
+        end.journal(env, Reason::Disarmed, why);
+    }
+
     /// Journals the failure if the state directory can be written, and marks the session's call as undecided.
     #[cold]
     pub(super) fn journal(&self, env: &Env, reason: Reason, why: &str) {

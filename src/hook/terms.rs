@@ -34,6 +34,10 @@ const RETRY: Duration = Duration::from_millis(2);
 /// writes it again.
 const TAKEN_OUT: Duration = Duration::from_secs(5);
 
+/// Why a session is no longer continued.
+const REMOVED: &str = "Frosty's hooks were removed from the settings, or switched off there";
+const SHADOW: &str = "the mode is shadow now";
+
 /// The version of a file. A replaced file has another inode, and an edited one has another time.
 type Mark = Option<(u64, i64, i64, u64)>;
 
@@ -50,8 +54,8 @@ pub(super) enum Found {
     Same,
     /// A file changed, and the session is decided under these terms from now on.
     Changed(Box<Terms>),
-    /// The session was disarmed, or Frosty's registration was removed.
-    Gone,
+    /// The session was disarmed, or Frosty's registration was removed, for this reason.
+    Gone(&'static str),
     /// The terms cannot be read at present, or one look did not find the registration.
     Unclear(Reason, String),
 }
@@ -114,11 +118,8 @@ impl<'a> EngineTerms<'a> {
         if self.registered && (self.missing.is_some() || has_changed(&self.settings)) {
             self.settings = marked(self.settings_files());
             match self.is_registered() {
-                Some(false) if has_passed(&mut self.missing) => return Found::Gone,
-                Some(false) => {
-                    let why = "Frosty's registration was taken out of the settings".to_owned();
-                    return Found::Unclear(Reason::BadConfig, why);
-                }
+                Some(false) if has_passed(&mut self.missing) => return Found::Gone(REMOVED),
+                Some(false) => return Found::Unclear(Reason::Disarmed, REMOVED.to_owned()),
                 // A file that is being written has no content to judge yet.
                 Some(true) | None => self.missing = None,
             }
@@ -137,11 +138,11 @@ impl<'a> EngineTerms<'a> {
         // Before the files are read, so that the next look detects a later replacement.
         self.terms = marked(self.term_files());
         match self.read() {
-            Ok(Some(terms)) => {
+            Ok(Ok(terms)) => {
                 self.unclear = false;
                 Found::Changed(Box::new(terms))
             }
-            Ok(None) => Found::Gone,
+            Ok(Err(why)) => Found::Gone(why),
             Err((reason, why)) => {
                 self.unclear = true;
                 Found::Unclear(reason, why.to_string())
@@ -174,24 +175,26 @@ impl<'a> EngineTerms<'a> {
         Some(file)
     }
 
-    /// Returns the present terms, or `None` for a session that is no longer armed.
-    fn read(&self) -> Result<Option<Terms>, (Reason, Problem)> {
+    /// Returns the present terms, or why the session is no longer continued.
+    fn read(&self) -> Result<Result<Terms, &'static str>, (Reason, Problem)> {
         let bad_config = |e: crate::config::ConfigError| (Reason::BadConfig, Problem::from(&e));
         if self.is_gate {
             let config = Config::load(self.env, self.project, self.flags).map_err(bad_config)?;
             let scope = config.scope.clone().unwrap_or_else(|| self.session.to_owned());
-            return Ok((!config.shadow).then_some(Terms { config, scope }));
+            return Ok(if config.shadow { Err(SHADOW) } else { Ok(Terms { config, scope }) });
         }
         let told = arm::told(self.env, Some(self.session), self.project).map_err(bad_config)?;
         if told.or(by_flag(self.flags)) == Some(false) {
-            return Ok(None);
+            return Ok(Err("the session was disarmed (frosty off)"));
         }
-        let Some(config) = armed(self.env, self.flags, told, self.project)? else { return Ok(None) };
+        let Some(config) = armed(self.env, self.flags, told, self.project)? else {
+            return Ok(Err("the session is not armed any more"));
+        };
         if config.shadow {
-            return Ok(None);
+            return Ok(Err(SHADOW));
         }
         let scope = scope::resolve(&config, self.env, self.session).map_err(bad_config)?;
-        Ok(Some(Terms { config, scope }))
+        Ok(Ok(Terms { config, scope }))
     }
 
     fn term_files(&self) -> Vec<PathBuf> {

@@ -90,8 +90,8 @@ pub(crate) struct Checked {
 pub(crate) enum Found {
     Same,
     Changed,
-    /// The session was disarmed, or the registration was removed.
-    Gone,
+    /// The session was disarmed, or the registration was removed, for this reason.
+    Gone(&'static str),
     /// The terms cannot be read at present.
     Unclear(Reason, String),
 }
@@ -122,6 +122,8 @@ pub(crate) enum Note {
     Undecided(Reason, String),
     /// The session is decided again.
     Decided,
+    /// The session is no longer continued, for this reason.
+    Disarmed(&'static str),
 }
 
 /// The next action, and the note that is written before it.
@@ -161,6 +163,11 @@ impl Bounds {
     fn renews(&self, now: Instant) -> bool {
         self.renew_at.is_some_and(|at| now >= at)
     }
+}
+
+/// Ends the wait for a session that is no longer continued.
+fn disarmed(why: &'static str) -> Next {
+    Next { note: Some(Note::Disarmed(why)), action: Action::End(End::Over) }
 }
 
 /// The stage of a wait.
@@ -336,10 +343,12 @@ impl Wait {
 
     /// Returns the next action where the session may not be continued, or not now; returns `None` where it may.
     fn stands(&mut self, now: Instant, terms: Found) -> Option<Next> {
-        let is_new = !std::mem::replace(&mut self.unclear, matches!(terms, Found::Unclear(..)));
+        // A registration that is missing for a moment makes no call undecided.
+        let is_unclear = matches!(terms, Found::Unclear(reason, _) if reason != Reason::Disarmed);
+        let is_new = !std::mem::replace(&mut self.unclear, is_unclear) && is_unclear;
         match terms {
             Found::Same => None,
-            Found::Gone => Some(End::Over.into()),
+            Found::Gone(why) => Some(disarmed(why)),
             Found::Changed => Some(End::Changed.into()),
             Found::Unclear(..) if now >= self.bounds.until => Some(self.expire()),
             Found::Unclear(reason, why) => {
@@ -400,7 +409,7 @@ impl Wait {
             return End::Over.into();
         }
         match checked.terms {
-            Found::Gone => End::Over.into(),
+            Found::Gone(why) => disarmed(why),
             Found::Unclear(..) => self.plans(self.first()),
             // Other limits apply to the next request.
             Found::Same | Found::Changed => End::Admitted { paused: self.paused.take(), held: self.held.take() }.into(),

@@ -125,6 +125,8 @@ reasons! {
     NoteKept: "note_kept", "RECORDED", "", Event, "the signal ends no rest, and its note is kept";
     /// A waiting engine reached the end of its wait, so nothing wakes the session any more.
     WaiterExpired: "waiter_expired", "RECORDED", "", Event, "waiter expired";
+    /// A waiting engine ended because its session was disarmed or Frosty's hooks were removed.
+    Disarmed: "disarmed", "RECORDED", "", Event, "disarmed";
     /// The requester knows the store by another store epoch and sends its state first. Nothing was decided or
     /// journaled.
     Lost: "lost", "STANDING_DOWN", "", SameProcess, "lost";

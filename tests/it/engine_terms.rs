@@ -36,7 +36,19 @@ fn a_switch_ends_an_engine_that_waits() {
         assert_eq!(place.run(&["off"]).code, Some(0));
         leaves_silently(&engine.answer());
         assert_eq!(place.admissions().len(), 1);
+        is_stopped(&place.frosty, "the session was disarmed (frosty off)");
     }
+}
+
+/// A person wanted the end of the engine: the session is shown as stopped with the reason, and as no loss.
+fn is_stopped(frosty: &Frosty, why: &str) {
+    let shown = session(frosty);
+    assert_eq!((&shown["state"], &shown["undecided"]["reason"]), (&"stopped".into(), &"disarmed".into()), "{shown}");
+    assert_eq!(shown["undecided"]["why"], *why, "{shown}");
+    let explained = frosty.run(&["explain", "s"], b"").stdout;
+    assert!(explained.contains(why) && explained.contains("type in the session"), "{explained}");
+    let checked = frosty.run(&["doctor"], b"").stdout;
+    assert!(checked.contains("0 waiting on this machine, none lost"), "{checked}");
 }
 
 #[test]
@@ -101,9 +113,11 @@ fn an_engine_ends_when_its_registration_is_taken_out() {
         assert!(engine.is_waiting());
         std::fs::write(&settings, text).unwrap();
         let out = place.run(&["uninstall"]);
-        assert_eq!(out.code, Some(0), "{out:?}");
+        assert!(out.code == Some(0) && out.stdout.contains("sessions are not continued any more"), "{out:?}");
+        assert_ne!(session(&place.frosty)["state"], "undecided");
         leaves_silently(&engine.answer());
         assert_eq!(place.admissions().len(), 1);
+        is_stopped(&place.frosty, "Frosty's hooks were removed from the settings, or switched off there");
     }
 }
 

@@ -14,6 +14,7 @@ use crate::notify::{Kind, Notification};
 use crate::policy::limits::{Ms, millis};
 use crate::read;
 use crate::store::StoreError;
+use crate::store::files::undecided;
 use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 
@@ -45,7 +46,7 @@ pub fn look(config: &Config) -> Result<(), StoreError> {
     let before: Notified = serde_json::from_slice(&before).unwrap_or_default();
     let mut reader = FleetReader::open(config);
     let (now, sessions) = (reader.now()?, reader.sessions()?);
-    let lost: Vec<&Session> = sessions.iter().filter(|(_, s)| is_lost(s, now)).collect();
+    let lost: Vec<&Session> = sessions.iter().filter(|session| is_lost(config, session, now)).collect();
     let told: Notified = lost.iter().filter_map(|(id, s)| Some((id.clone(), s.pid?.pid))).collect();
     // The list is written first, because a missing notification is better than an endlessly repeated one.
     let written = kept.seek(SeekFrom::Start(0)).and_then(|_| kept.set_len(0));
@@ -60,8 +61,11 @@ pub fn look(config: &Config) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn is_lost(session: &crate::policy::documents::SessionState, now: Ms) -> bool {
-    session.seen > now.saturating_sub(millis(SEEN_WITHIN)) && engine::lost(session)
+/// Returns whether the session lost its engine. A person who disarmed it wanted that end.
+fn is_lost(config: &Config, (id, session): &Session, now: Ms) -> bool {
+    session.seen > now.saturating_sub(millis(SEEN_WITHIN))
+        && engine::lost(session)
+        && !undecided::is_disarmed(config.state.as_deref(), (id, session), now)
 }
 
 fn word(config: &Config, sessions: &[Session], (id, session): &Session, now: Ms) -> Notification {

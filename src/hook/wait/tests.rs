@@ -121,7 +121,7 @@ fn an_admission_is_verified_before_it_is_used() {
     assert_eq!(play.gives(checked(Found::Same)), Action::End(End::Admitted { paused: None, held: None }));
     for (found, then) in [
         (unwanted(), Action::End(End::Over)),
-        (checked(Found::Gone), Action::End(End::Over)),
+        (checked(Found::Gone("off")), Action::End(End::Over)),
         // Other limits apply to the next request.
         (checked(Found::Changed), Action::End(End::Admitted { paused: None, held: None })),
         (unclear(), Action::Check),
@@ -191,14 +191,27 @@ fn a_minimum_interval_is_no_pause_and_a_hold_by_the_api_no_hold() {
     }
 }
 
+/// A registration that is missing for a moment makes no call undecided.
+#[test]
+fn a_disarmed_session_is_marked_once_it_is_certain() {
+    let mut play = Play::after_a_stop();
+    play.gives(Input::Begin);
+    let missing = || checked(Found::Unclear(Reason::Disarmed, "gone".to_owned()));
+    assert!(matches!(play.gives(missing()), Action::Pause(_)));
+    assert_eq!(play.notes, []);
+    play.gives(Input::Paused);
+    assert_eq!(play.gives(checked(Found::Gone("off"))), Action::End(End::Over));
+    assert_eq!(play.notes, [Note::Disarmed("off")]);
+}
+
 #[test]
 fn it_ends_where_nothing_is_left_to_wait_for() {
-    for over in [unwanted(), checked(Found::Gone)] {
+    for over in [unwanted(), checked(Found::Gone("off"))] {
         let mut play = Play::after_a_stop();
         play.gives(Input::Begin);
         assert_eq!(play.gives(over), Action::End(End::Over));
     }
-    for over in [unwanted(), checked(Found::Gone)] {
+    for over in [unwanted(), checked(Found::Gone("off"))] {
         let mut play = Play::refused(Reason::Done, None);
         play.looks_again();
         play.gives(Input::WaitEnd(WaitEnd::Stirred));

@@ -16,15 +16,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::ownership;
+use crate::policy::documents::SessionState;
 use crate::policy::limits::Ms;
 use crate::policy::process::Process;
+use crate::policy::verdict::Reason;
 use crate::process::{self, ProcessStatus};
 use crate::read;
 
 /// The age after which no engine waits under a mark any more.
 const OLD: Duration = Duration::from_secs(31 * 86_400);
 
-/// A call that came to no verdict.
+/// A call that came to no verdict, or the end of an engine whose session was disarmed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Undecided {
@@ -103,7 +105,20 @@ pub(crate) fn decided(state: &Path, session: &str, id: &str) {
     }
 }
 
+/// Returns whether the session's engine ended because the session was disarmed or Frosty's hooks were removed.
+#[must_use]
+pub fn is_disarmed(state: Option<&Path>, (id, session): (&str, &SessionState), now: Ms) -> bool {
+    let mark = state.and_then(|state| of(state, id));
+    mark.is_some_and(|mark| mark.is_of_disarming() && mark.is_later_than(session.seen, now))
+}
+
 impl Undecided {
+    /// Returns whether the mark shows no call, but that the session is no longer continued.
+    #[must_use]
+    pub fn is_of_disarming(&self) -> bool {
+        self.reason == Reason::Disarmed.code()
+    }
+
     /// Returns whether a process of this machine waits until the call can be decided.
     #[must_use]
     pub fn is_waited_for(&self) -> bool {

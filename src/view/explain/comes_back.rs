@@ -144,7 +144,7 @@ fn who_asks(told: &Facts<'_>) -> String {
     if session.gate && !is_waited_for(session) {
         return "The next frosty gate of its scope sends the next request.".to_owned();
     }
-    if told.reason == Reason::WaiterExpired || session.phase == Phase::Expired {
+    if matches!(told.reason, Reason::WaiterExpired | Reason::Disarmed) || session.phase == Phase::Expired {
         return "No engine waits for it any more: type in the session to continue.".to_owned();
     }
     let Some(pid) = session.pid else {

@@ -184,7 +184,7 @@ pub fn verdict(past: &Past) -> String {
 fn colour(past: &Past) -> &'static str {
     match (past.text("verdict"), past.text("reason")) {
         ("admit", _) => GREEN,
-        (_, "hold" | "waiter_expired" | "store_down" | "bad_config" | "bad_input" | "bad_usage") => RED,
+        (_, "hold" | "waiter_expired" | "disarmed" | "store_down" | "bad_config" | "bad_input" | "bad_usage") => RED,
         ("refuse", _) => YELLOW,
         _ => DIM,
     }

@@ -122,7 +122,9 @@ impl<'a> Facts<'a> {
             ("admit", true) => "would have been admitted",
             ("refuse", true) => "would have been refused",
             _ => match self.reason.end() {
-                End::Event if self.reason == Reason::WaiterExpired => "lost its waiting engine",
+                End::Event if matches!(self.reason, Reason::WaiterExpired | Reason::Disarmed) => {
+                    "lost its waiting engine"
+                }
                 End::Event => "had an event",
                 End::Store => &format!("had a call that could not be decided ({})", self.reason.code()),
                 End::Repair => &format!("had a call that was not decided ({})", self.reason.code()),
@@ -175,7 +177,7 @@ mod tests {
     fn past(reason: &str, more: &[(&str, &str)]) -> Past {
         let verdict = match reason {
             "admitted" | "probe" => "admit",
-            "event" | "note_kept" | "waiter_expired" | "bad_input" | "bad_usage" => "record",
+            "event" | "note_kept" | "waiter_expired" | "disarmed" | "bad_input" | "bad_usage" => "record",
             _ => "refuse",
         };
         let mut words = Words::default();
@@ -224,6 +226,8 @@ mod tests {
         Facts::of(past, &policy, state, AT + 5000, doors).unwrap().sentences().join("\n")
     }
 
+    const TYPE_ON: &str = "type in the session to continue";
+
     #[test]
     fn every_reason_is_told_with_its_rule_numbers_and_way_back() {
         let mut state = State::default();
@@ -232,7 +236,6 @@ mod tests {
         state.scope.hold = Some(Hold { reason, by, since: AT - 1, until: None, id: 0 });
         state.scope.api = Some(Span::new(AT, AT + 9000));
         state.scope.quota.admitted = vec![AT - 2, AT - 1];
-        let type_on = "type in the session to continue";
         for reason in Reason::ALL {
             let kind = RestKind::from_code(reason.code());
             let topic = "the build".to_owned();
@@ -249,41 +252,42 @@ mod tests {
                     "It would be admitted from ",
                     "(in 6s)",
                     "no waiting engine",
-                    type_on,
+                    TYPE_ON,
                 ],
                 Reason::Burst => &[
                     "(rule 6, burst window): 3 attempts within 20s, where stop.burst.limit is 3, opened cooldown number 2, of 11s",
-                    type_on,
+                    TYPE_ON,
                 ],
-                Reason::Cooldown => &["(rule 2, cooldown)", "2 strikes", "10m after its end", type_on],
-                Reason::ApiError => &["(rule 3, API cooldown)", "the API had failed 2 times", type_on],
+                Reason::Cooldown => &["(rule 2, cooldown)", "2 strikes", "10m after its end", TYPE_ON],
+                Reason::ApiError => &["(rule 3, API cooldown)", "the API had failed 2 times", TYPE_ON],
                 Reason::Hold => {
                     &["(rule 1, hold): held by ann since", "without an end: mend the key", "frosty release seat"]
                 }
-                Reason::Rest => &["(rule 4, rest)", "next_check", type_on],
-                Reason::Done => &["(rule 4, rest)", "\"frosty: done", type_on],
-                Reason::Blocked => &["\"frosty: blocked the build\"", type_on],
-                Reason::WaitFor => &["\"frosty: wait_for the build\"", type_on],
+                Reason::Rest => &["(rule 4, rest)", "next_check", TYPE_ON],
+                Reason::Done => &["(rule 4, rest)", "\"frosty: done", TYPE_ON],
+                Reason::Blocked => &["\"frosty: blocked the build\"", TYPE_ON],
+                Reason::WaitFor => &["\"frosty: wait_for the build\"", TYPE_ON],
                 Reason::Parked => &["the client wakes the session by itself", "The client wakes it by itself; or type"],
                 Reason::Idle => {
-                    &["the agent's last 3 turns in a row did nothing new (idle.base is 2m, idle.max is 1h)", type_on]
+                    &["the agent's last 3 turns in a row did nothing new (idle.base is 2m, idle.max is 1h)", TYPE_ON]
                 }
-                Reason::Failed => &["the last run failed (api_error.base is 1m, api_error.max is 1h)", type_on],
-                Reason::Quiet => &["(rule 4, quiet minute)", "person.quiet is 1m", type_on],
-                Reason::Spread => &["(rule 5, release slot)", "250ms apart", type_on],
-                Reason::Quota => &["(rule 8, quota): stop.quotas is 2 per 1h, of which 2 were used", type_on],
-                Reason::Pace => &["(rule 8, pace): the turns of the fleet are spread", type_on],
-                Reason::Limit => &["(rule 8, usage window): the fleet had used its share", type_on],
-                Reason::Busy => &["other requests changed the state of the decision", type_on],
+                Reason::Failed => &["the last run failed (api_error.base is 1m, api_error.max is 1h)", TYPE_ON],
+                Reason::Quiet => &["(rule 4, quiet minute)", "person.quiet is 1m", TYPE_ON],
+                Reason::Spread => &["(rule 5, release slot)", "250ms apart", TYPE_ON],
+                Reason::Quota => &["(rule 8, quota): stop.quotas is 2 per 1h, of which 2 were used", TYPE_ON],
+                Reason::Pace => &["(rule 8, pace): the turns of the fleet are spread", TYPE_ON],
+                Reason::Limit => &["(rule 8, usage window): the fleet had used its share", TYPE_ON],
+                Reason::Busy => &["other requests changed the state of the decision", TYPE_ON],
                 Reason::Superseded => {
                     &["(rule 0, fence): a newer stop, a prompt or the session's end", "No action is needed"]
                 }
                 Reason::Event => &["no request was made, and Stop was journaled"],
                 Reason::NoteKept => &["wake_on does not contain the signal"],
-                Reason::WaiterExpired => &["reached the end of its wait (--wait)", type_on],
+                Reason::Disarmed => &["nova-3 lost its waiting engine at ", ": its detail.", TYPE_ON],
+                Reason::WaiterExpired => &["reached the end of its wait (--wait)", TYPE_ON],
                 Reason::Lost => &["the server had lost its data"],
                 Reason::Contested => &["belonged to another client process"],
-                Reason::StoreDown => &["could not be decided (store_down)", "its detail", type_on],
+                Reason::StoreDown => &["could not be decided (store_down)", "its detail", TYPE_ON],
                 Reason::BadConfig => &["was not decided (bad_config)", "its detail", "fix that"],
                 Reason::BadInput => &["was not decided (bad_input)", "its detail", "fix that"],
                 Reason::BadUsage => &["was not decided (bad_usage)", "its detail", "fix that"],

@@ -308,6 +308,7 @@ impl Row {
         let mut scope = scope.clone();
         scope.rebase(now);
         let undecided = undecided.filter(|mark| mark.is_later_than(session.seen, now));
+        let is_disarmed = undecided.as_ref().is_some_and(Undecided::is_of_disarming);
         let limits = &config.policy.stop;
         let engine = engine::standing(&session);
         let own = scope.hold.as_ref().filter(|hold| hold.holds(now));
@@ -323,12 +324,14 @@ impl Row {
                 // Shadow mode stops no session, so only the refusal that would come now can be shown.
                 _ if config.shadow => Engine::Waits,
                 None => Engine::Plain,
+                // Its end was wanted.
+                Some(ProcessStatus::Gone) if is_disarmed => Engine::Plain,
                 Some(ProcessStatus::Runs | ProcessStatus::Unknown) => Engine::Waits,
                 Some(ProcessStatus::Gone) => Engine::Gone,
             },
             hearsay: is_away && is_hearsay(&session),
             // A call that takes nothing over leaves an engine of an earlier stop where it is.
-            undecided: undecided.as_ref().map(|mark| {
+            undecided: undecided.as_ref().filter(|_| !is_disarmed).map(|mark| {
                 let waits =
                     || mark.took != mark.id && matches!(engine, Some(ProcessStatus::Runs | ProcessStatus::Unknown));
                 mark.is_waited_for() || waits()
