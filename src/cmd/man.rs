@@ -106,10 +106,12 @@ fn render(command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
     let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let name = command.get_name().to_owned();
     let has_subcommands = command.has_subcommands();
+    let command_line = command.get_positionals().find(|arg| arg.is_last_set());
+    let command_line = command_line.and_then(|arg| Some(arg.get_value_names()?.first()?.to_string()));
     let man = Man::new(command).section("1").source(concat!("frosty ", env!("CARGO_PKG_VERSION")));
     man.render_title(page)?;
     man.render_name_section(page)?;
-    man.render_synopsis_section(page)?;
+    page.extend(synopsis(&man, command_line.as_deref())?.into_bytes());
     man.render_description_section(page)?;
     man.render_options_section(page)?;
     if has_subcommands {
@@ -122,6 +124,16 @@ fn render(command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
     page.extend(list("ENVIRONMENT", &ENVIRONMENT).into_bytes());
     page.extend(list("\"EXIT STATUS\"", exit_codes(&name)).into_bytes());
     Ok(())
+}
+
+/// Renders the synopsis. A command line of the user's, such as `CMD` of `frosty gate`, comes after `--`.
+fn synopsis(man: &Man, command_line: Option<&str>) -> io::Result<String> {
+    let mut section = Vec::new();
+    man.render_synopsis_section(&mut section)?;
+    let section = String::from_utf8_lossy(&section).into_owned();
+    let Some(name) = command_line else { return Ok(section) };
+    let shown = format!("<\\fI{name}\\fR>");
+    Ok(section.replace(&shown, &format!("\\fB\\-\\-\\fR {shown}...")))
 }
 
 const FILES: [(&str, &str); 4] = [

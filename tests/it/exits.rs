@@ -175,6 +175,8 @@ fn every_man_page_has_its_sections() {
     let frosty = Frosty::embedded();
     let dir = frosty.home.path().join("man");
     assert_eq!(frosty.run(&["man", "--dir", dir.to_str().unwrap()], b"").code, Some(0));
+    let gate = fs::read_to_string(dir.join("frosty-gate.1")).unwrap();
+    assert!(gate.contains("\\fB\\-\\-\\fR <\\fICMD\\fR>..."), "its command comes after --: {gate}");
     let pages: Vec<_> = fs::read_dir(&dir).unwrap().map(|page| page.unwrap().path()).collect();
     assert!(pages.len() > 15 && pages.contains(&dir.join("frosty-hold.1")), "{pages:?}");
     for page in pages {
