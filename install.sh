@@ -104,7 +104,7 @@ flags=
 if [ "$target" = x86_64-unknown-linux-musl ] && grep -qw avx2 /proc/cpuinfo 2>/dev/null; then
   flags="target.$target.rustflags=['-C', 'target-feature=+avx2']"
 fi
-echo "Building frosty with Rust $has for ${target:-this machine (a static musl build would start faster)}; the first build takes a few minutes …" >&2
+printf 'Building frosty with Rust %s for %s.\nThe first build takes a few minutes …\n' "$has" "${target:-this machine (a static musl build starts faster)}" >&2
 begun=$SECONDS
 cargo build --release --locked --bin frosty --bin frosty-hook ${target:+--target "$target"} ${flags:+--config "$flags"} >&2
 echo "Built in $((SECONDS - begun)) s." >&2
@@ -117,6 +117,7 @@ if [ "$try" = yes ]; then
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
   mkdir -p "$scratch/project"
+  below=$'\n             '
   ask() {
     local title=$1 payload=$2 code=0
     env -i PATH="$PATH" HOME="$scratch" XDG_STATE_HOME="$scratch/state" CLAUDE_PROJECT_DIR="$scratch/project" \
@@ -125,8 +126,8 @@ if [ "$try" = yes ]; then
     verdict=$(tail -n 1 "$scratch/state/frosty/default/journal.jsonl" |
       sed 's/.*"verdict":"\([a-z]*\)","reason":"\([a-z_]*\)".*/\1, reason \2/')
     case $title-$code in
-      Stop*-2) does="the client goes on with this prompt: $(cut -c 1-60 "$scratch/err" | head -n 1)…" ;;
-      Stop*-0) does="the agent stops; the screen shows: $(sed 's/^{"systemMessage":"\(.*\)"}$/\1/' "$scratch/out")" ;;
+      Stop*-2) does="the client goes on with this prompt:${below}$(cut -c 1-60 "$scratch/err" | head -n 1)…" ;;
+      Stop*-0) does="the agent stops; the screen shows:${below}$(sed 's/^{"systemMessage":"\(.*\)"}$/\1/' "$scratch/out")" ;;
       PreCompact*-0) does="the client compacts the conversation" ;;
       *) does="unexpected: $(cat "$scratch/err")" ;;
     esac
@@ -153,7 +154,7 @@ if [ "$try" = yes ]; then
   engine --wait 60s --timeout 60 || code=$?
   tail -n 2 "$scratch/state/frosty/default/journal.jsonl" |
     sed 's/.*"verdict":"\([a-z]*\)","reason":"\([a-z_]*\)".*/  verdict    \1, reason \2/'
-  printf '  client     it went on after %s s: %s…\n  exit code  %s\n\n' $((SECONDS - begun)) \
+  printf '  client     it went on after %s s:\n             %s…\n  exit code  %s\n\n' $((SECONDS - begun)) \
     "$(cut -c 1-60 "$scratch/err" | head -n 1)" "$code"
   codes="$codes$code "
   if [ "$codes" != "2 0 0 0 2 " ]; then
@@ -185,12 +186,12 @@ if ! said=$(put_in_place 2>&1); then
 fi
 bin_dir=$(CDPATH= cd -- "$bin_dir" && pwd)
 frosty=$bin_dir/frosty
-echo "Installed $("$frosty" --version) as $frosty, and $bin_dir/frosty-hook beside it for the hooks."
+printf 'Installed %s:\n  %s\n  %s\n' "$("$frosty" --version)" "$frosty" "$bin_dir/frosty-hook"
 # Quoted so that it can be pasted.
 shown=$(printf %q "$frosty")
 case :$PATH: in
   *:"$bin_dir":*) ;;
-  *) echo "That folder is not on your PATH; the hooks name it in full, so they work all the same. For the commands: export PATH=$(printf %q "$bin_dir"):\$PATH" ;;
+  *) printf 'Its folder is not on your PATH. The hooks need no PATH; for the commands:\n  export PATH=%q:$PATH\n' "$bin_dir" ;;
 esac
 
 # Shell completions and man pages, written by the program itself. It also works without them.
@@ -201,15 +202,16 @@ completions() {
   rm -f "$file.new"
   return 1
 } 2>/dev/null
-put=
+put= zsh=
 completions bash "$data/bash-completion/completions/frosty" && put="$put bash"
-completions zsh "$data/zsh/site-functions/_frosty" && put="$put zsh (fpath+=($(printf %q "$data/zsh/site-functions")) before compinit)"
+completions zsh "$data/zsh/site-functions/_frosty" && put="$put zsh" zsh=yes
 completions fish "${XDG_CONFIG_HOME:-$HOME/.config}/fish/completions/frosty.fish" && put="$put fish"
-[ -z "$put" ] || echo "Completions for:$put (from the next shell on)."
+[ -z "$put" ] || echo "Completions for:$put (from the next shell on)"
+[ -z "$zsh" ] || printf '  zsh needs this before compinit: fpath+=(%q)\n' "$data/zsh/site-functions"
 if mkdir -p "$data/man/man1" 2>/dev/null && "$frosty" man --dir "$data/man/man1" >/dev/null 2>&1; then
   # man finds pages by name only beside a directory of the PATH.
   man -w frosty >/dev/null 2>&1 && page=frosty || page=$(printf %q "$data/man/man1/frosty.1")
-  echo "Man pages in $data/man/man1: man $page"
+  printf 'Man pages:\n  man %s\n' "$page"
 fi
 
 # ---- register ----------------------------------------------------------------------------------------------------
@@ -222,11 +224,17 @@ fi
 if ! found=$("$frosty" install --user --dry-run 2>&1 >/dev/null) && found=$(grep '^  ' <<<"$found"); then
   printf 'These decide stops already, here or in your own settings; beside some of them nothing is throttled:\n%s\n\n' "$found"
 fi
+# Shorter where the shell finds this program by its name.
+[ "$(command -v frosty)" = "$frosty" ] && shown=frosty
 cat <<END
-Hooks that are registered run the new program from their next event on; no other was registered.
-To register Frosty (--dry-run shows the change, frosty uninstall undoes it):
-  every session of one project      $shown install --project DIR
-  the same, in unshared settings    $shown install --local --project DIR
-  all projects, armed sessions only $shown install --user
-With --plain a refused stop ends the turn, and a person types to go on; else it waits, and the agent comes back by itself.
+Registered hooks run the new program from their next event on. Nothing else was
+registered. To register Frosty (with --dry-run: to see the change):
+  $shown install --project DIR
+      every session of one project
+  $shown install --local --project DIR
+      the same, in unshared settings
+  $shown install --user
+      all projects, armed sessions only
+With --plain a refused agent stops until you type; else it waits, and resumes by
+itself. To undo it: frosty uninstall, with the same flags.
 END
