@@ -157,7 +157,8 @@ fn goal(env: &Env, project: &Path) -> Check {
         let found = format!("not known: {unread} of {} transcripts cannot be read", files.len());
         return Check::note(GOAL, found).cured_by(format!("ls -l {}", text::path(&folder)));
     }
-    Check::ok(GOAL, format!("none in force in the {} sessions of this project in the last day", files.len()))
+    let sessions = if files.len() == 1 { "one session".to_owned() } else { format!("{} sessions", files.len()) };
+    Check::ok(GOAL, format!("none in force in the {sessions} of this project in the last day"))
 }
 
 /// Returns the client's directory with the transcripts of a project.

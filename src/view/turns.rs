@@ -122,15 +122,20 @@ fn table(rows: &[Vec<String>], numbers: usize) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
+fn calls(tools: u64) -> String {
+    if tools == 1 { "1 tool call".to_owned() } else { format!("{tools} tool calls") }
+}
+
 /// Returns the outcome of a turn and its reason, in a sentence. `version` is the client's, where it is known.
 #[must_use]
 pub fn sentence(past: &Past, version: &str, now: Ms) -> Option<String> {
     let worth = Worth::from_code(past.get("outcome")?)?;
     let [tools, tokens] = ["tools", "tokens_out"].map(|field| number(past, field).unwrap_or(0));
     let reason = match worth {
+        Worth::Looked if tools == 1 => "its one tool call repeated a call of the turns before".to_owned(),
         Worth::Looked => format!("all of its {tools} tool calls repeated calls of the turns before"),
         Worth::Empty => format!("it used no tool except bookkeeping, and wrote {tokens} tokens"),
-        Worth::Worked => format!("it used {tools} tools and wrote {tokens} tokens, and did something new"),
+        Worth::Worked => format!("it made {} and wrote {tokens} tokens, and did something new", calls(tools)),
         Worth::Unknown => {
             let client = if version.is_empty() { String::new() } else { format!(" (client {})", text::line(version)) };
             format!("its last message was not found in the transcript{client}, so it counts as work")
