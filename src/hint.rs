@@ -59,6 +59,15 @@ impl Display for Problem {
     }
 }
 
+/// Returns the clause before the command of a hint, and the command. A hint without a clause is a command.
+#[must_use]
+pub fn parts(hint: &str) -> (Option<&str>, &str) {
+    match hint.split_once(": ") {
+        Some((clause, command)) if !clause.contains(['\'', '"', '$', '`', '|', '/']) => (Some(clause), command),
+        _ => (None, hint),
+    }
+}
+
 /// The remedy of a wrong file, which is named as a word of a shell.
 pub(crate) fn edit(file: &str) -> String {
     format!("edit the file: ${{EDITOR:-vi}} {file}")

@@ -64,10 +64,8 @@ fn main() -> ExitCode {
     let exit = match done {
         Ok(()) => Exit::Done,
         Err(e) => {
-            let _ = writeln!(io::stderr(), "frosty: {e}");
-            if let Some(hint) = e.hint() {
-                let _ = writeln!(io::stderr(), "hint: {hint}");
-            }
+            let hint = e.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            out::report(&format!("{e}{hint}"));
             e.exit()
         }
     };
@@ -78,7 +76,7 @@ fn main() -> ExitCode {
 fn written(exit: Exit) -> Exit {
     match out::failure() {
         Some(e) => {
-            let _ = writeln!(io::stderr(), "frosty: cannot write the output: {e}");
+            out::report(&format!("cannot write the output: {e}"));
             if exit == Exit::Done { Exit::Failed } else { exit }
         }
         None => exit,
@@ -96,7 +94,7 @@ fn usage(args: &[OsString], e: &clap::Error) -> ExitCode {
     {
         hook::bad_usage(&flags::sentence(&wrong), flags::is_manual(words)).leave();
     }
-    let _ = write!(io::stderr(), "{}", shown(e));
+    let _ = write!(io::stderr(), "{}", out::for_stderr(&shown(e)));
     Exit::Usage.into()
 }
 

@@ -22,6 +22,8 @@ use crate::store::fleet_reader::FleetReader;
 use crate::store::{StoreError, files, server};
 use crate::text;
 use crate::view::forecast::Foreseen;
+use crate::view::sessions::screen;
+use crate::view::wrap;
 
 /// The flags of `check`.
 #[derive(Debug, Args)]
@@ -34,6 +36,10 @@ pub struct CheckArgs {
     pub hook: HookArgs,
 }
 
+/// A call that works everywhere.
+const SAMPLE: &str = "echo '{\"session_id\":\"test\",\"hook_event_name\":\"Stop\"}' | frosty check";
+/// The indent of a continued line.
+const INDENT: usize = 2;
 const SHADOW: &str = "shadow mode: the verdict is only journaled, and does not reach the client";
 
 /// Why nothing was checked.
@@ -46,7 +52,7 @@ pub enum CheckError {
 
 impl Hint for CheckError {
     fn hint(&self) -> Option<String> {
-        Some("echo '{\"session_id\":\"test\",\"hook_event_name\":\"Stop\"}' | frosty check".to_owned())
+        Some(SAMPLE.to_owned())
     }
 }
 
@@ -86,6 +92,7 @@ pub fn run(args: CheckArgs) -> Result<(), Failure> {
         Looked::Unarmed(why) => {
             Answer { would_exit: Some(0), verdict: "none", reason: "unarmed", why, ..Answer::default() }
         }
+        Looked::Fails(Reason::BadInput, why) => fails(Reason::BadInput, &why.with_hint(SAMPLE)),
         Looked::Fails(reason, why) => fails(reason, &why),
         Looked::Asks(asked) => asks(&asked),
     };
@@ -94,7 +101,7 @@ pub fn run(args: CheckArgs) -> Result<(), Failure> {
     let _ = if args.json {
         writeln!(out, "{}", serde_json::to_string(&answer).unwrap_or_default())
     } else {
-        out.write_all(lines(&answer).as_bytes())
+        out.write_all(lines(&answer, screen::columns(io::stdout())).as_bytes())
     };
     Ok(())
 }
@@ -177,7 +184,7 @@ fn session(answer: &Answer) -> String {
     if shown.is_empty() || shown == session { session.clone() } else { format!("{shown} ({session})") }
 }
 
-fn lines(answer: &Answer) -> String {
+fn lines(answer: &Answer, columns: Option<usize>) -> String {
     let would_exit = answer.would_exit.map_or_else(|| "none, it would wait".to_owned(), |code| code.to_string());
     let retry = answer.retry_after_ms.and_then(|ms| u64::try_from(ms).ok()).map(std::time::Duration::from_millis);
     let store = if answer.degraded {
@@ -203,5 +210,7 @@ fn lines(answer: &Answer) -> String {
         ("note", answer.note.clone()),
     ];
     let said = all.iter().filter(|(_, value)| !value.is_empty());
-    said.map(|(name, value)| format!("{name}: {value}\n")).collect()
+    let columns = columns.unwrap_or(usize::MAX);
+    let line = |name: &str, value: &str| wrap::words_of(value, name.len() + 2, INDENT, columns);
+    said.map(|(name, value)| format!("{name}: {}\n", line(name, value))).collect()
 }

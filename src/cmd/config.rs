@@ -190,10 +190,8 @@ fn right(layers: Vec<Layer>) -> Result<(), Failure> {
 }
 
 fn warn(e: &Failure) {
-    let _ = writeln!(io::stderr(), "frosty: {e}");
-    if let Some(hint) = e.hint() {
-        let _ = writeln!(io::stderr(), "hint: {hint}");
-    }
+    let hint = e.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    out::report(&format!("{e}{hint}"));
 }
 
 /// Returns the file, variable or flag that set the key. A project's quotas are added to those before.
@@ -263,11 +261,11 @@ fn set(env: &Env, key: &str, word: &str, project: Option<&Path>) -> Result<(), F
     change(env, &standing, Some(&new), false)?;
     let (config, layers) = resolved(env);
     let now = value_of(&config, key);
-    let _ = writeln!(out::stdout(), "{key} is set in {shown}");
+    out::say(&format!("{key} is set in {shown}"));
     let source = source(known, &layers);
     let applies_here = layers.iter().any(|layer| layer.name == shown);
     if applies_here && !source.split(" and ").any(|name| name == shown) {
-        let _ = writeln!(io::stderr(), "frosty: {source} overrides it: {key} is {now} here");
+        out::report(&format!("{source} overrides it: {key} is {now} here"));
     }
     for e in layers.into_iter().filter_map(|layer| layer.wrong) {
         warn(&e.into());
@@ -296,7 +294,7 @@ fn unset(env: &Env, key: &str, project: Option<&Path>) -> Result<(), Failure> {
     };
     let (config, layers) = resolved(env);
     let now = value_of(&config, key);
-    let _ = writeln!(out::stdout(), "{key} {said} {shown}: it is {now} here ({})", source(known, &layers));
+    out::say(&format!("{key} {said} {shown}: it is {now} here ({})", source(known, &layers)));
     Ok(())
 }
 

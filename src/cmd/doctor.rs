@@ -2,7 +2,7 @@
 
 use crate::cmd::PlaceArgs;
 use clap::Args;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -12,6 +12,7 @@ use crate::color;
 use crate::doctor;
 use crate::doctor::report::{self, Check, State};
 use crate::env::Env;
+use crate::view::sessions::screen;
 
 /// The flags of `doctor`.
 #[derive(Debug, Args)]
@@ -56,8 +57,8 @@ pub fn run(args: DoctorArgs) -> Result<(), Failure> {
         let json = serde_json::to_string(&Report { checks: &checks }).unwrap_or_default();
         writeln!(out, "{json}")
     } else {
-        let terminal = out.is_terminal();
-        write!(out, "{}", report::lines(&checks, terminal, color::is_wanted(terminal)))
+        let coloured = color::is_wanted(out.is_terminal());
+        write!(out, "{}", report::lines(&checks, screen::columns(io::stdout()), coloured))
     };
     match checks.iter().filter(|check| check.state == State::Fail).count() {
         0 => Ok(()),

@@ -5,12 +5,12 @@ use crate::cmd::PlaceArgs;
 use crate::hint::Hint;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use std::io::{self, IsTerminal, Write};
 
 use super::entry_filter::EntryFilter;
 use super::{Failure, out, target};
 use crate::env::Env;
 use crate::hook;
+use crate::local_time;
 use crate::naming::Names;
 use crate::policy::decision;
 use crate::policy::decision::State;
@@ -24,9 +24,7 @@ use crate::text;
 use crate::view::explain::verdict;
 use crate::view::explain::verdict::Facts;
 use crate::view::journal::Past;
-use crate::view::sessions::screen;
 use crate::view::sessions::state as status;
-use crate::view::sessions::width;
 use crate::view::turns;
 
 /// The flags of `explain`.
@@ -112,32 +110,30 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     let (session, scope) = (past.text("session"), past.text("scope"));
     let name = name(&reader.sessions_where(|id, s| id == session || s.scope == scope)?, &past);
     let told = Facts { place: &place, name, failure: failure.as_ref(), ..told };
-    let columns = io::stdout().is_terminal().then(|| screen::style().width);
-    let mut out = out::stdout();
     let turn = turn(&mut reader, &past, &seen.state.session, seen.now)?;
-    // A closed pipe is no failure.
     for sentence in told.sentences().into_iter().chain(turn) {
-        let lines = columns.map_or_else(|| vec![sentence.clone()], |columns| wrapped(&sentence, columns));
-        for line in lines {
-            let _ = writeln!(out, "{line}");
-        }
+        out::say(&sentence);
     }
     if !seen.note.is_empty() {
-        let _ = writeln!(out, "Note: {}.", seen.note);
+        out::say(&format!("Note: {}.", seen.note));
     }
     if cut || is_failure_unread {
-        let _ = writeln!(out, "Only the {}journal were read; for the others: frosty log --since 1d", newest(true));
+        out::say(&format!("Only the {}journal were read; for the others: frosty log --since 1d", newest(true)));
     }
     let mark = config.state.as_deref().and_then(|dir| undecided::of(dir, past.text("session")));
     if let Some(mark) = mark.filter(|mark| mark.is_later_than(past.ms, seen.now) && mark.id != past.text("id")) {
+        if mark.is_of_disarming() {
+            let at = local_time::clock(mark.at, seen.now);
+            out::say(&format!("It is not continued since {at}: {}.", text::line(&mark.why)));
+            return Ok(());
+        }
         let event = if mark.event.is_empty() { "a call" } else { &mark.event };
-        let _ = writeln!(
-            out,
+        out::say(&format!(
             "Its last hook call ({}) was not decided ({}): {}",
             text::line(event),
             text::line(&mark.reason),
             text::line(&mark.why)
-        );
+        ));
     }
     Ok(())
 }
@@ -227,20 +223,4 @@ fn asked(policy: &Policy, state: &State, class: Class, now: Ms) -> Decision {
     // The request is paced, as a waiting engine's is: no attempt is to count against the session.
     let step = Step { paced: true, ..hook::step_of(String::new(), String::new(), "", event) };
     decision::step(policy, &mut state.clone(), &step, now)
-}
-
-/// Wraps the words at so many columns.
-fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in sentence.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if width::of(line) + 1 + width::of(word) <= columns => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }

@@ -1,7 +1,6 @@
 //! `frosty gate`: runs a command once it is admitted, for loops in a shell and for cron.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use sha2::{Digest, Sha256};
 
 use crate::clock;
-use crate::cmd::PlaceArgs;
+use crate::cmd::{PlaceArgs, out};
 use crate::config::{Config, ConfigError, Flags, encoded};
 use crate::duration;
 use crate::env::Env;
@@ -102,7 +101,7 @@ pub fn run(args: GateArgs) -> u8 {
 }
 
 fn failed(why: &Problem, exit: Exit) -> u8 {
-    let _ = writeln!(io::stderr(), "frosty: {}", why.lines());
+    out::report(&why.lines());
     exit as u8
 }
 
@@ -291,7 +290,7 @@ impl Gate {
         let until = Instant::now() + REPORTS_FOR;
         while !self.report(&terms, fence, RunPart::End(outcome)) {
             if Instant::now() >= until {
-                let _ = writeln!(io::stderr(), "frosty: no store could note the end of this run");
+                out::report("no store could note the end of this run");
                 break;
             }
             clock::sleep(Duration::from_millis(200));
@@ -314,7 +313,7 @@ impl Gate {
             return End::NotNow(Problem::new("not now: no store could decide").with_hint(hint));
         };
         if refused.reason == Reason::Done {
-            let hint = format!("run it again: frosty wake {}", text::word(&self.shown()));
+            let hint = format!("allow another run: frosty wake {}", text::word(&self.shown()));
             return End::Done(Problem::new("the agent reported it is done").with_hint(hint));
         }
         // After a wait the time in the last refusal is out of date.

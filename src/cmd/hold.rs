@@ -5,7 +5,6 @@ use crate::cmd::{PlaceArgs, note};
 use crate::hint::Hint;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use chrono::Local;
@@ -138,20 +137,21 @@ pub fn run(args: HoldArgs) -> Result<(), Failure> {
         return Err(refused(decided, what, until, format!("{command} --replace{again}")).into());
     }
     let end = end(until, decided.now);
-    let mut out = out::stdout();
-    let _ = writeln!(out, "{what} is held {end}: {}", text::line(&reason));
+    out::say(&format!("{what} is held {end}: {}", text::line(&reason)));
     if let Some(hold) = &decided.replaced {
-        let _ = writeln!(out, "it replaces the hold {}", stood(hold, decided.now));
+        out::say(&format!("it replaces the hold {}", stood(hold, decided.now)));
     }
     let binds = verdict.degraded.is_none() && !config.shadow;
-    let _ = writeln!(out, "{}", stops(&sessions, &scope, decided.now, binds));
-    let _ = writeln!(out, "to release it earlier: {}", release_command(&target::scope_name(&sessions, &scope), &again));
+    out::say(&stops(&sessions, &scope, decided.now, binds));
+    out::say_command("to release it earlier", &release_command(&target::scope_name(&sessions, &scope), &again));
     super::outage::tell_if_here_only(&verdict, reader.away());
     if config.shadow {
-        say("\"mode\" is \"shadow\" here, and agents in that mode continue; to hold them: set \"mode\" to \"enforce\"");
+        out::report(
+            "\"mode\" is \"shadow\" here, and agents in that mode continue; to hold them: set \"mode\" to \"enforce\"",
+        );
     }
     if scope.is_empty() && sessions.is_empty() {
-        say("no session of this fleet is known in this store yet. To see the sessions: frosty status");
+        out::report("no session of this fleet is known in this store yet\nhint: see the sessions: frosty status");
     }
     let text = format!("{what} is held {} by {by}: {reason}", end_elsewhere(until));
     let word = Notification {
@@ -241,8 +241,4 @@ pub(super) fn named(sessions: &[Session], of: &[&Session]) -> String {
 /// Returns the words for the held scope or fleet.
 pub(super) fn what(config: &Config, sessions: &[Session], scope: &str) -> String {
     if scope.is_empty() { format!("the whole fleet {}", config.fleet) } else { target::scope_name(sessions, scope) }
-}
-
-fn say(what: &str) {
-    let _ = writeln!(io::stderr(), "frosty: {what}");
 }

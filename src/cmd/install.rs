@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::line_registration;
-use super::registration::{Chosen, SettingsError, change, chosen, listed, say, warn};
+use super::registration::{Chosen, SettingsError, change, chosen, listed};
+use super::{line_registration, out};
 use crate::client_settings::owner::{Engine, Owner, owner};
 use crate::client_settings::{Hook, Place, disabling, hooks_in, json};
 use crate::env::Env;
@@ -64,7 +64,7 @@ pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
 
     let (found, unread) = others::beside(&env, &chosen.project, &chosen.file);
     for e in unread {
-        warn(&format!("cannot look for other engines: {}", Problem::from(&e).lines()));
+        out::report(&format!("cannot look for other engines: {}", Problem::from(&e).lines()));
     }
     let refused = !found.is_empty() && engine == Engine::Continuous && !args.keep_others;
     if args.settings.dry_run || !refused {
@@ -79,7 +79,7 @@ pub fn run(args: &InstallArgs) -> Result<(), SettingsError> {
         return Err(SettingsError::Beside { list, anyway });
     }
     if !found.is_empty() {
-        warn(&format!("other hooks decide stops here, too:\n{list}"));
+        out::report(&format!("other hooks decide stops here, too:\n{list}"));
     }
     hints(&env, &chosen, &wanted, &new);
     if chosen.place == Place::Project && is_tracked(&standing.path) {
@@ -105,7 +105,7 @@ fn tracked(chosen: &Chosen, args: &InstallArgs) {
     let project = text::path(&chosen.project);
     let local = format!("frosty install --local{engine} --project {project}");
     let before = if args.settings.dry_run { String::new() } else { format!("frosty uninstall {} && ", chosen.flags) };
-    warn(&format!(
+    out::report(&format!(
         "git tracks {}: this machine's path to frosty reaches every user of the repository\nhint: {before}{local}",
         text::path(&chosen.file)
     ));
@@ -130,60 +130,67 @@ fn tell(
 ) {
     let (file, engine) = (text::path(&chosen.file), wanted.engine.name());
     if before == Some(new) {
-        say(&format!("Nothing to do: the {engine} engine is registered in {file} already."));
+        out::say(&format!("Nothing to do: the {engine} engine is registered in {file} already."));
         return;
     }
     if args.settings.dry_run {
         let keep = if args.keep_others { " --keep-others" } else { "" };
-        say(&format!("\nNothing was written. To do it: frosty install --{engine} {}{keep}", chosen.flags));
+        out::say("");
+        out::say_command("Nothing was written. To do it", &format!("frosty install --{engine} {}{keep}", chosen.flags));
         return;
     }
     let whom = match chosen.place {
         Place::User => "sessions of every project, but only those that you arm (frosty on)",
         _ => "every session of this project, running ones from their next stop on",
     };
-    say(&format!("Registered the {engine} engine in {file}"));
-    say(&format!("  for      {whom}"));
-    say(&format!("  added    {} hooks that run {}", wanted.count(), text::line_of(&wanted.command, 1000)));
+    let next = match (chosen.place, wanted.engine) {
+        (Place::User, _) => "arm a project (frosty on --project DIR), and start claude there",
+        (_, Engine::Plain) => "start claude here and give it a task; frosty status shows it",
+        _ => "start claude here and give it a task; frosty status shows when it continues",
+    };
+    out::say(&format!("Registered the {engine} engine in {file}"));
+    out::say(&format!("  for      {whom}"));
+    out::say(&format!("  added    {} hooks that run {}", wanted.count(), text::line_of(&wanted.command, 1000)));
     let old = before.and_then(|text| hooks_in(text, &chosen.file).ok()).unwrap_or_default();
     let mut old: Vec<&Hook> = old.iter().filter(|hook| owner(hook) == Owner::Installed).collect();
     let replaced = old.len();
     old.dedup_by_key(|hook| &hook.command);
     if let Some(first) = old.first() {
-        say(&format!("  instead of {replaced} older ones that run {}", text::line_of(&first.command, 1000)));
+        out::say(&format!("  instead of {replaced} older ones that run {}", text::line_of(&first.command, 1000)));
     }
     match backup.map(text::path) {
-        Some(backup) if replaced > 0 => say(&format!("  undo     cp -p {backup} {file}")),
+        Some(backup) if replaced > 0 => out::say(&format!("  undo     cp -p {backup} {file}")),
         backup => {
             if let Some(backup) = backup {
-                say(&format!("  backup   {backup}"));
+                out::say(&format!("  backup   {backup}"));
             }
-            say(&format!("  undo     frosty uninstall {}", chosen.flags));
+            out::say(&format!("  undo     frosty uninstall {}", chosen.flags));
         }
     }
+    out::say(&format!("  next     {next}"));
 }
 
 fn hints(env: &Env, chosen: &Chosen, wanted: &Registration, new: &str) {
     if program::is_built_here(Path::new(&wanted.command)) {
-        warn(&format!(
-            "{} is in cargo's build directory, and the next cargo clean deletes it; install it first: ./install.sh",
+        out::report(&format!(
+            "{} is in cargo's build directory, and the next cargo clean deletes it\nhint: install it first: ./install.sh",
             text::line_of(&wanted.command, 1000)
         ));
     }
     if let Some(file) = disabling(env, &chosen.project) {
-        warn(&format!(
-            "no hook runs while {} has \"disableAllHooks\": true; remove it: ${{EDITOR:-vi}} {}",
+        out::report(&format!(
+            "no hook runs while {} has \"disableAllHooks\": true\nhint: remove it: ${{EDITOR:-vi}} {}",
             text::path(&file),
             text::path(&file)
         ));
     }
     if env.disabled() {
-        warn("FROSTY_DISABLE is set, so nothing is continued until you: unset FROSTY_DISABLE");
+        out::report("FROSTY_DISABLE is set, so nothing is continued\nhint: unset FROSTY_DISABLE");
     }
     let root = json::parse(new).ok().flatten();
     let is_set = root.is_some_and(|root| root.get("env").is_some_and(|vars| vars.get(CAP).is_some()));
     if wanted.engine == Engine::Plain && !is_set {
-        say(&format!(
+        out::say(&format!(
             "The client ends a turn at the ninth continuation in a row that used no tool. To lift that, add\n  \"env\": {{\"{CAP}\": \"0\"}}\nto that file; Frosty's limits are then the only ones."
         ));
     }

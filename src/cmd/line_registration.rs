@@ -4,7 +4,8 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use super::install::InstallArgs;
-use super::registration::{Chosen, SettingsError, change, chosen, say, warn};
+use super::out;
+use super::registration::{Chosen, SettingsError, change, chosen};
 use crate::client_settings::{Place, SettingsFile, files, load, same, weakest_first};
 use crate::env::Env;
 use crate::secret;
@@ -28,7 +29,7 @@ pub(super) fn run(args: &InstallArgs) -> Result<(), SettingsError> {
     let new = status_line::put(before, &program, &standing.path)?;
     let file = text::path(&chosen.file);
     if before == Some(new.as_str()) {
-        say(&format!("Nothing to do: Frosty's status line is registered in {file} already."));
+        out::say(&format!("Nothing to do: Frosty's status line is registered in {file} already."));
         return Ok(());
     }
     is_undone(before, &new, &standing.path)?;
@@ -42,26 +43,32 @@ pub(super) fn run(args: &InstallArgs) -> Result<(), SettingsError> {
     if let Some((path, command)) = shown
         && !confirmed(args, &chosen, path, command, what)?
     {
-        say("Nothing was written.");
+        out::say("Nothing was written.");
         return Ok(());
     }
     let backup = change(&env, &standing, Some(&new), args.settings.dry_run)?;
     if args.settings.dry_run {
         let replace = if what == Change::Adds { "" } else { " --replace" };
-        say(&format!("\nNothing was written. To do it: frosty install --statusline {}{replace}", chosen.flags));
+        out::say("");
+        out::say_command(
+            "Nothing was written. To do it",
+            &format!("frosty install --statusline {}{replace}", chosen.flags),
+        );
         return Ok(());
     }
-    say(&format!("Registered the status line in {file}"));
+    out::say(&format!("Registered the status line in {file}"));
     if what == Change::Beside {
-        say("  beside   your own command, whose output is shown above it");
+        out::say("  beside   your own command, whose output is shown above it");
     }
     if let Some(backup) = backup {
-        say(&format!("  backup   {}", text::path(&backup)));
+        out::say(&format!("  backup   {}", text::path(&backup)));
     }
-    say(&format!("  undo     frosty uninstall {}", chosen.flags));
+    out::say(&format!("  undo     frosty uninstall {}", chosen.flags));
     if let Some(file) = stronger {
         let file = text::path(&file);
-        warn(&format!("{file} has a status line, too, which the client shows instead\nhint: ${{EDITOR:-vi}} {file}"));
+        out::report(&format!(
+            "{file} has a status line, too, which the client shows instead\nhint: ${{EDITOR:-vi}} {file}"
+        ));
     }
     Ok(())
 }

@@ -138,7 +138,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
         None if unread.is_some() => unread.map_or(Ok(()), |why| Err(why.into())),
         None => {
             if oldest_first.is_empty() && !args.json {
-                let _ = writeln!(io::stderr(), "frosty: the journal of fleet {} has no such entry", config.fleet);
+                out::report(&format!("the journal of fleet {} has no such entry", config.fleet));
             }
             Ok(())
         }
@@ -159,7 +159,7 @@ fn follow(
                 super::warn("the server became unreachable, and the journal of this machine follows", &(&why).into());
             }
             Some(Change::Back) => {
-                let _ = writeln!(io::stderr(), "frosty: the server answers again; following its journal");
+                out::report("the server answers again; following its journal");
             }
             None => {}
         }

@@ -1,7 +1,5 @@
 //! The subcommands other than `hook`, one file each.
 
-use std::io::{self, Write};
-
 use crate::config::{COMMAND_LINE, Config, ConfigError};
 use crate::env::Env;
 use crate::exit::Exit;
@@ -153,7 +151,7 @@ impl Hint for Failure {
 
 /// Prints a warning, with what is wrong and its remedy.
 fn warn(what: &str, why: &Problem) {
-    let _ = writeln!(io::stderr(), "frosty: {what}: {}", why.lines());
+    out::report(&format!("{what}: {}", why.lines()));
 }
 
 /// Sends the notifications of a command, and shows their failures to the person.
@@ -163,7 +161,7 @@ fn tell_everyone(config: &Config, word: &Notification) {
 
 fn say_wrong(wrong: &[Problem]) {
     for problem in wrong {
-        let _ = writeln!(io::stderr(), "frosty: {}", problem.lines());
+        out::report(&problem.lines());
     }
 }
 

@@ -4,6 +4,9 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::Mutex;
 
+use crate::view::sessions::screen;
+use crate::view::wrap;
+
 /// The first error, other than a closed pipe.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 
@@ -11,6 +14,32 @@ static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 #[must_use]
 pub fn stdout() -> Out {
     Out(io::stdout().lock())
+}
+
+/// Prints a text for people, wrapped where the output is a terminal. A closed pipe is no failure.
+pub fn say(text: &str) {
+    let _ = writeln!(stdout(), "{}", fitted(text, screen::columns(io::stdout())));
+}
+
+/// Prints a clause and a command, which stays whole.
+pub fn say_command(clause: &str, command: &str) {
+    let columns = screen::columns(io::stdout()).unwrap_or(usize::MAX);
+    let _ = writeln!(stdout(), "{}", wrap::command(clause, command, columns));
+}
+
+/// Prints an error or a warning, and the hint on the next line where it has one. It is wrapped as [`say`] does.
+pub fn report(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", for_stderr(&format!("frosty: {text}")));
+}
+
+/// Returns a text as wide as the terminal of the standard error.
+#[must_use]
+pub fn for_stderr(text: &str) -> String {
+    fitted(text, screen::columns(io::stderr()))
+}
+
+fn fitted(text: &str, columns: Option<usize>) -> String {
+    columns.map_or_else(|| text.to_owned(), |columns| wrap::text(text, columns))
 }
 
 /// Returns why output could not be written, if some could not.

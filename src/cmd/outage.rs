@@ -1,8 +1,6 @@
 //! What a command says while the server is unreachable: what it shows, and what it changed, is of this machine only.
 
-use std::io::{self, Write};
-
-use super::warn;
+use super::{out, warn};
 use crate::hint::Problem;
 use crate::policy::verdict::Verdict;
 use crate::store::StoreError;
@@ -38,6 +36,6 @@ pub(super) fn tell_if_here_only(verdict: &Verdict, away: Option<&StoreError>) {
             }
             false => "the server is unreachable: this applies to this machine only, and is sent by its next hook",
         };
-        let _ = writeln!(io::stderr(), "frosty: {what}{why}\nhint: run the command again when the server is back");
+        out::report(&format!("{what}{why}\nhint: run the command again when the server is back"));
     }
 }

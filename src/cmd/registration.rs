@@ -203,13 +203,3 @@ pub fn listed(others: &[Other], project: &Path) -> String {
     let line = |other: &Other| format!("  {}\n    remove it: {}", other.shown(), other.cure(project));
     others.iter().map(line).collect::<Vec<_>>().join("\n")
 }
-
-/// Prints a line on stdout. A closed pipe is no failure.
-pub fn say(line: &str) {
-    let _ = writeln!(out::stdout(), "{line}");
-}
-
-/// Prints a line on stderr.
-pub fn warn(line: &str) {
-    let _ = writeln!(io::stderr(), "frosty: {line}");
-}

@@ -4,7 +4,6 @@ use super::candidates::sessions;
 use crate::cmd::PlaceArgs;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::target::{MOST_LISTED, TargetError};
@@ -55,11 +54,10 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     }
     let place = PlaceArgs { store: args.store, fleet: args.fleet.filter(|name| !name.is_empty()) };
     let config = super::config(&env, place)?;
-    let mut out = out::stdout();
     let mut reader = FleetReader::open_to_change(&config);
     super::outage::tell_if_away(reader.away());
     if args.limit {
-        return lift_limits(&env, &config, &reader, &mut out);
+        return lift_limits(&env, &config, &reader);
     }
     let named = args.target.as_ref().map(|word| target::sessions(&mut reader, word)).transpose()?;
     let scope = match (&args.target, &named) {
@@ -70,7 +68,7 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
             let held: Vec<(String, Hold)> = fleet.into_iter().chain(reader.holds()?).collect();
             match held.as_slice() {
                 [] => {
-                    let _ = writeln!(out, "nothing is held");
+                    out::say("nothing is held");
                     return Ok(());
                 }
                 [(scope, _)] => scope.clone(),
@@ -92,18 +90,18 @@ pub fn run(args: ReleaseArgs) -> Result<(), Failure> {
     let ended = decided.retry_after.max(limit);
     if let Some(left) = ended {
         let left = duration::about(left);
-        let _ = writeln!(out, "ended the API cooldown of {what}, of which {left} was left");
+        out::say(&format!("ended the API cooldown of {what}, of which {left} was left"));
     }
     let Some(held) = decided.held else {
         if ended.is_none() {
-            let _ = writeln!(out, "{what} was not held");
+            out::say(&format!("{what} was not held"));
         }
         return Ok(());
     };
     let was = format!("it was held by {}: {}", text::line(&held.by), text::line(&held.reason));
-    let _ = writeln!(out, "released {what}: {was}");
+    out::say(&format!("released {what}: {was}"));
     if let Some(freed) = freed {
-        let _ = writeln!(out, "{freed}");
+        out::say(&freed);
     }
     let text = format!("{what} was released by {by}; {was}");
     let word = Notification {
@@ -146,18 +144,16 @@ fn step_of(scope: &str, event: Event, detail: &str) -> Step {
 }
 
 /// Lifts the limits of the fleet's key.
-fn lift_limits(env: &Env, config: &Config, reader: &FleetReader<'_>, out: &mut impl Write) -> Result<(), Failure> {
+fn lift_limits(env: &Env, config: &Config, reader: &FleetReader<'_>) -> Result<(), Failure> {
     let detail = format!("the limits, by {} from {}", origin::by(), origin::from(env));
     let step = step_of("", Event::LiftLimits, &detail);
     let verdict = store::open(config, Instant::now() + config.budget)?.step(&step)?;
     super::outage::tell_if_here_only(&verdict, reader.away());
     let fleet = text::word(&config.fleet);
-    let _ = match verdict.decision.retry_after {
-        Some(left) => {
-            writeln!(out, "lifted the limits of the fleet {fleet}, of which {} was left", duration::about(left))
-        }
-        None => writeln!(out, "the fleet {fleet} has no limit"),
-    };
+    out::say(&match verdict.decision.retry_after {
+        Some(left) => format!("lifted the limits of the fleet {fleet}, of which {} was left", duration::about(left)),
+        None => format!("the fleet {fleet} has no limit"),
+    });
     Ok(())
 }
 

@@ -93,7 +93,7 @@ fn drawn(report: &Report, style: Style, height: usize) -> Vec<String> {
     } else {
         lines.push(String::new());
         let mut rows = table::rows(report, style);
-        let room = height.saturating_sub(lines.len() + usize::from(foot.is_some()));
+        let room = height.saturating_sub(lines.len() + foot.len());
         if rows.len() > room {
             let kept = room.saturating_sub(1);
             let more = rows.len() - kept;

@@ -5,7 +5,7 @@ use crate::cmd::PlaceArgs;
 use crate::hint::Hint;
 use crate::store::error::SET_STATE_FOLDER;
 use clap::Args;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
 use super::{Failure, out, target};
@@ -91,29 +91,28 @@ pub fn run(args: TargetArgs, on: bool) -> Result<(), Failure> {
     ownership::check(&state.join("arm")).map_err(SwitchError::NotOurs)?;
     arm::switch(&file, on).map_err(|cause| SwitchError::Unwritten { file: text::path(&file), dir, cause })?;
     if !on && !terms::settle(&state) {
-        let _ = writeln!(io::stderr(), "frosty: an engine was just admitted, and may still continue its session once");
+        out::report("an engine was just admitted, and may still continue its session once");
     }
-    let armed = if on { "armed: Frosty continues it" } else { "disarmed: Frosty leaves it alone" };
+    let armed = if on {
+        "armed: Frosty continues it"
+    } else {
+        "disarmed: Frosty leaves it alone, and does not resume it if it waits"
+    };
     if env.disabled() {
-        let _ = writeln!(
-            io::stderr(),
-            "frosty: FROSTY_DISABLE is set, so nothing is continued\nhint: unset FROSTY_DISABLE"
-        );
+        out::report("FROSTY_DISABLE is set, so nothing is continued\nhint: unset FROSTY_DISABLE");
     }
     if let (true, Target::Project(dir)) = (on, &target)
         && !doctor::is_registered(&env, dir)
     {
-        let _ = writeln!(
-            io::stderr(),
-            "frosty: no Stop hook runs frosty there yet, so nothing is continued\nhint: for all projects: frosty install --user"
+        out::report(
+            "no Stop hook runs frosty there yet, so nothing is continued\nhint: for all projects: frosty install --user",
         );
     }
     let what = match target {
         Target::Session(_) => "session",
         Target::Project(_) => "project",
     };
-    // A closed pipe is no failure of the switch.
-    let _ = writeln!(out::stdout(), "{what} {shown} {armed}");
+    out::say(&format!("{what} {shown} {armed}"));
     Ok(())
 }
 

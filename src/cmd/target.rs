@@ -69,9 +69,9 @@ impl Hint for TargetError {
             Self::Unknown { there, .. } if !there.is_empty() => {
                 Some(format!("there are {}; see all of them: frosty status", there.join(", ")))
             }
-            Self::Unknown { .. } => {
-                Some("no session is known in this store and fleet; see which are set: env | grep FROSTY_".to_owned())
-            }
+            Self::Unknown { .. } => Some(
+                "no session is known in this store and fleet, which the configuration names: frosty config".to_owned(),
+            ),
             Self::Several { .. } | Self::SeveralHeld { .. } => Some("name one of these".to_owned()),
             Self::NoTopic { others, .. } if others.is_empty() => {
                 Some("wake every session that rests: frosty wake --all".to_owned())

@@ -1,6 +1,7 @@
 //! `frosty uninstall`: removes the hooks from the client's settings.
 
-use super::registration::{SettingsError, change, chosen, say};
+use super::out;
+use super::registration::{SettingsError, change, chosen};
 use crate::client_settings::hooks_in;
 use crate::client_settings::owner::{Engine, Owner, engine, owner};
 use crate::cmd::registration::SettingsArgs;
@@ -43,17 +44,18 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
     };
     let (others, _) = others::beside(&env, &chosen.project, &chosen.file);
     if new == before {
-        say(&format!("Nothing to do: frosty install has registered nothing in {file}."));
+        out::say(&format!("Nothing to do: frosty install has registered nothing in {file}."));
     } else {
         let gone = before.and_then(|text| hooks_in(text, &standing.path).ok()).unwrap_or_default();
         let gone: Vec<_> = gone.iter().filter(|hook| owner(hook) == Owner::Installed).collect();
         let engine = gone.iter().find_map(|hook| engine(hook)).unwrap_or(Engine::Continuous);
         let backup = change(&env, &standing, new, args.settings.dry_run)?;
         if args.settings.dry_run {
-            say(&format!("\nNothing was written. To do it: frosty uninstall {}", chosen.flags));
+            out::say("");
+            out::say_command("Nothing was written. To do it", &format!("frosty uninstall {}", chosen.flags));
         } else {
             if env.state_dir().is_some_and(|state| !terms::settle(&state)) {
-                super::registration::warn("an engine was just admitted, and may still continue its session once");
+                out::report("an engine was just admitted, and may still continue its session once");
             }
             let what = if new.is_none() { "and the file, which had no other content" } else { "nothing else changed" };
             let line = match line {
@@ -61,23 +63,34 @@ pub fn run(args: &UninstallArgs) -> Result<(), SettingsError> {
                 Some(StatusLine::Frostys(Some(_))) => " and the status line, in whose place is yours again,",
                 _ => "",
             };
-            say(&format!("Removed {} hooks{line} from {file}, {what}", gone.len()));
+            out::say(&format!("Removed {} hooks{line} from {file}, {what}", gone.len()));
             if let Some(backup) = backup {
-                say(&format!("  backup   {}", text::path(&backup)));
+                out::say(&format!("  backup   {}", text::path(&backup)));
+            }
+            if !gone.is_empty() && engine == Engine::Continuous && others.iter().all(is_foreign) {
+                out::say("  waiting  sessions are not continued any more: type in one to go on");
             }
             // Beside these hooks the installation would be refused.
             let keep = if engine == Engine::Continuous && !others.is_empty() { " --keep-others" } else { "" };
             if !gone.is_empty() {
-                say(&format!("  undo     frosty install --{} {}{keep}", engine.name(), chosen.flags));
+                out::say(&format!("  undo     frosty install --{} {}{keep}", engine.name(), chosen.flags));
             }
             if !line.is_empty() {
-                say(&format!("  undo     frosty install --statusline {}", chosen.flags));
+                out::say(&format!("  undo     frosty install --statusline {}", chosen.flags));
             }
         }
     }
-    let frostys: Vec<Other> = others.into_iter().filter(|other| !matches!(other, Other::Unthrottled(..))).collect();
+    let frostys: Vec<Other> = others.into_iter().filter(|other| !is_foreign(other)).collect();
     if !frostys.is_empty() {
-        say(&format!("Frosty stays registered elsewhere:\n{}", super::registration::listed(&frostys, &chosen.project)));
+        out::say(&format!(
+            "Frosty stays registered elsewhere:\n{}",
+            super::registration::listed(&frostys, &chosen.project)
+        ));
     }
     Ok(())
+}
+
+/// Returns whether another hook is no registration of Frosty's.
+fn is_foreign(other: &Other) -> bool {
+    matches!(other, Other::Unthrottled(..))
 }

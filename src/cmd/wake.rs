@@ -4,7 +4,6 @@ use super::candidates::{sessions, topics};
 use crate::cmd::{PlaceArgs, note};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use std::io::Write;
 
 use super::{Failure, out, target};
 use crate::clock;
@@ -109,7 +108,7 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     match args.topic {
         Some(topic) if chosen.is_empty() => return Err(target::nobody_waits_for(&sessions, &topic, now).into()),
         None if chosen.is_empty() => {
-            let _ = writeln!(out::stdout(), "no session rests");
+            out::say("no session rests");
         }
         _ => {}
     }
@@ -168,14 +167,13 @@ fn woken(name: &str, session: &SessionState, waits: bool) -> (String, String) {
 
 /// The output: a line for each session, and past [`MOST_NAMED`] of one outcome their number.
 struct Lines {
-    out: out::Out,
     /// The number of sessions per outcome, each with its words.
     counts: Vec<(String, usize)>,
 }
 
 impl Lines {
     fn new() -> Self {
-        Self { out: out::stdout(), counts: Vec::new() }
+        Self { counts: Vec::new() }
     }
 
     fn add(&mut self, one: String, more: String) {
@@ -190,14 +188,14 @@ impl Lines {
             }
         };
         if nth <= MOST_NAMED {
-            let _ = writeln!(self.out, "{one}");
+            out::say(&one);
         }
     }
 
-    fn end(mut self) {
+    fn end(self) {
         for (more, count) in self.counts {
             if count > MOST_NAMED {
-                let _ = writeln!(self.out, "and {} {more}", count - MOST_NAMED);
+                out::say(&format!("and {} {more}", count - MOST_NAMED));
             }
         }
     }

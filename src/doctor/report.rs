@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::hint::Problem;
+use crate::hint::{self, Problem};
+use crate::view::sessions::width;
+use crate::view::wrap;
 
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -80,10 +82,9 @@ impl Check {
         let Problem { message, hint } = error.into();
         let check = |found: String| Self { state, ..Self::ok(name, found) };
         let Some(hint) = hint else { return check(message) };
-        let words = |words: &str| words.chars().all(|c| c.is_ascii_alphabetic() || " ,".contains(c));
-        match hint.split_once(": ") {
-            Some((clause, command)) if words(clause) => check(format!("{message}; {clause}")).cured_by(command),
-            _ => check(message).cured_by(hint),
+        match hint::parts(&hint) {
+            (Some(clause), command) => check(format!("{message}; {clause}")).cured_by(command),
+            (None, command) => check(message).cured_by(command),
         }
     }
 
@@ -95,48 +96,27 @@ impl Check {
     }
 }
 
-/// The width that every terminal has.
-const COLUMNS: usize = 80;
 /// The columns of the mark, the name, and the spaces between.
 const HEAD: usize = 6 + 14;
 
-/// Formats the checks as lines. A terminal gets lines wrapped at 80 columns, with the command on its own unbroken line;
+/// Formats the checks as lines. A terminal gets lines wrapped at its columns, with the command on its own unbroken line;
 /// a pipe gets one line each.
 #[must_use]
-pub fn lines(checks: &[Check], wraps: bool, coloured: bool) -> String {
+pub fn lines(checks: &[Check], columns: Option<usize>, coloured: bool) -> String {
     let mut out = String::new();
     for check in checks {
         let (colour, plain) = if coloured { (check.state.colour(), "\x1b[0m") } else { ("", "") };
         let _ = write!(out, "{colour}{:<4}{plain}  {:<14}", check.state.mark(), check.name);
         let cure = check.cure.as_deref().map(|cure| format!("-> {cure}"));
         let whole = [Some(check.found.as_str()), cure.as_deref()].into_iter().flatten().collect::<Vec<_>>().join("  ");
-        if !wraps || HEAD + whole.chars().count() <= COLUMNS {
+        let Some(columns) = columns.filter(|columns| HEAD + width::of(&whole) > *columns) else {
             let _ = writeln!(out, "{whole}");
             continue;
-        }
-        let _ = writeln!(out, "{}", wrapped(&check.found));
+        };
+        let _ = writeln!(out, "{}", wrap::words_of(&check.found, HEAD, HEAD, columns));
         if let Some(cure) = cure {
             let _ = writeln!(out, "      {cure}");
         }
-    }
-    out
-}
-
-/// Wraps the words below the first one. A word longer than a line gets its own line.
-fn wrapped(words: &str) -> String {
-    let mut out = String::new();
-    let mut filled = 0;
-    for word in words.split(' ') {
-        let long = word.chars().count();
-        if filled > 0 && HEAD + filled + 1 + long > COLUMNS {
-            let _ = write!(out, "\n{:HEAD$}", "");
-            filled = 0;
-        } else if filled > 0 {
-            out.push(' ');
-            filled += 1;
-        }
-        out.push_str(word);
-        filled += long;
     }
     out
 }
@@ -150,13 +130,13 @@ mod tests {
         let long = "word ".repeat(20).trim_end().to_owned();
         let checks =
             [Check::ok("binary", "here"), Check::warn("store", long.clone(), "redis-cli PING"), Check::note("x", "y")];
-        let piped = lines(&checks, false, false);
+        let piped = lines(&checks, None, false);
         assert_eq!(piped.lines().count(), 3);
         assert_eq!(piped.lines().nth(1).unwrap(), format!("warn  store         {long}  -> redis-cli PING"));
-        let shown = lines(&checks, true, false);
-        assert!(shown.lines().all(|l| l.chars().count() <= COLUMNS), "{shown}");
+        let shown = lines(&checks, Some(80), false);
+        assert!(shown.lines().all(|l| l.chars().count() <= 80), "{shown}");
         assert!(shown.contains("\n      -> redis-cli PING\n"), "{shown}");
-        assert!(!shown.contains('\x1b') && lines(&checks, true, true).contains("\x1b[33mwarn\x1b[0m  store "));
+        assert!(!shown.contains('\x1b') && lines(&checks, Some(80), true).contains("\x1b[33mwarn\x1b[0m  store "));
     }
 
     #[test]

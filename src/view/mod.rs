@@ -7,3 +7,4 @@ pub mod sessions;
 pub mod survey;
 pub mod turns;
 pub mod usage;
+pub mod wrap;

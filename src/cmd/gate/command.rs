@@ -1,7 +1,7 @@
 //! The command of a gate: its start, which consumes the admission, and its end.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::cmd::out;
 use crate::env;
 use crate::hook::signals::Signals;
 use crate::policy::verdict::Admission;
@@ -69,7 +70,7 @@ pub(super) fn start(admission: Admission, words: &[OsString], vars: &[(&str, Str
     command.args(rest).envs(vars.iter().map(|(name, value)| (name, value)));
     command.spawn().map_err(|e| {
         let program = text::line(&program.to_string_lossy());
-        let _ = writeln!(io::stderr(), "frosty: cannot run \"{program}\": {e}");
+        out::report(&format!("cannot run \"{program}\": {e}"));
         Ended::of_error(&e)
     })
 }

@@ -1,6 +1,7 @@
 //! Describes the terminal (its width and colours), and draws on its alternate screen.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use rustix::termios::tcgetwinsize;
 
@@ -21,22 +22,29 @@ const PLAIN_HEIGHT: usize = 24;
 /// [`color::is_wanted`] decides on colours.
 #[must_use]
 pub fn style() -> Style {
-    let out = io::stdout();
-    let is_terminal = out.is_terminal();
-    let told = if is_terminal { size().map(|(width, _)| width).or_else(env::columns) } else { None };
-    let width = told.unwrap_or(PLAIN_WIDTH);
-    let colours = color::is_wanted(is_terminal);
-    Style { width: width.clamp(NARROWEST, WIDEST), uncut: !is_terminal, colours }
+    let columns = columns(io::stdout());
+    let colours = color::is_wanted(columns.is_some());
+    Style { width: columns.unwrap_or(PLAIN_WIDTH), uncut: columns.is_none(), colours }
+}
+
+/// Returns the number of columns of a terminal; `None` for another output.
+#[must_use]
+pub fn columns(stream: impl AsFd + IsTerminal) -> Option<usize> {
+    if !stream.is_terminal() {
+        return None;
+    }
+    let columns = size(stream).map(|(columns, _)| columns).or_else(env::columns).unwrap_or(PLAIN_WIDTH);
+    Some(columns.clamp(NARROWEST, WIDEST))
 }
 
 /// Returns the number of lines of the terminal.
 #[must_use]
 pub fn height() -> usize {
-    size().map_or(PLAIN_HEIGHT, |(_, height)| height)
+    size(io::stdout()).map_or(PLAIN_HEIGHT, |(_, height)| height)
 }
 
-fn size() -> Option<(usize, usize)> {
-    let size = tcgetwinsize(io::stdout()).ok()?;
+fn size(stream: impl AsFd) -> Option<(usize, usize)> {
+    let size = tcgetwinsize(stream).ok()?;
     (size.ws_col > 0 && size.ws_row > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
 }
 

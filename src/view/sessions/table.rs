@@ -6,6 +6,7 @@ use crate::policy::rest::RestKind;
 use crate::text;
 use crate::view::sessions::kind::{Back, Kind};
 use crate::view::sessions::{Report, Row, width};
+use crate::view::wrap;
 
 /// The least width of a name.
 const NARROWEST_NAME: usize = 10;
@@ -30,6 +31,12 @@ pub struct Style {
 impl Style {
     fn paint(self, sgr: &str, text: &str) -> String {
         if self.colours && !sgr.is_empty() { format!("\x1b[{sgr}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Returns a text on as many lines as it needs.
+    fn lines(self, sgr: &str, text: &str) -> Vec<String> {
+        let text = if self.uncut { text.to_owned() } else { wrap::text(text, self.width) };
+        text.lines().map(|line| self.line(sgr, line)).collect()
     }
 
     fn line(self, sgr: &str, text: &str) -> String {
@@ -67,13 +74,13 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
     let place = if style.uncut { width::pad(place, room) } else { width::fill(&place, room) };
     lines.push(format!("{}{GAP}{}", style.paint(BOLD, &place), style.paint(DIM, &time)));
     if report.shadow {
-        lines.push(style.line(WARNING, "SHADOW MODE: Frosty stops nothing here; the states show what it would do"));
+        lines.extend(style.lines(WARNING, "SHADOW MODE: Frosty stops nothing here; the states show what it would do"));
     }
     if let Some(why) = &report.away {
-        lines.push(style.line(ALARM, "the server is unreachable: only this machine's part is shown"));
-        lines.push(style.line(WARNING, &format!("  {}", text::line(why))));
+        lines.extend(style.lines(ALARM, "the server is unreachable: only this machine's part is shown"));
+        lines.extend(style.lines(WARNING, &format!("  {}", text::line(why))));
     }
-    lines.extend(backlog(report).map(|said| style.line(WARNING, &said)));
+    lines.extend(backlog(report).into_iter().flat_map(|said| style.lines(WARNING, &said)));
     if let Some(hold) = &report.hold {
         lines.push(style.line(HELD, &format!("HOLD of the whole fleet {}", held(hold, now))));
     }
@@ -160,6 +167,9 @@ pub fn nobody(report: &Report, style: Style) -> Vec<String> {
     if report.left_out != crate::view::sessions::LeftOut::default() {
         return vec!["No session is active now.".to_owned()];
     }
+    if report.away.is_some() {
+        return style.lines("", "This machine remembers no session of this fleet.");
+    }
     let lines = [
         "No session has called frosty-hook yet, in this store and fleet.",
         "With the hooks registered, a session appears here at its next event.",
@@ -169,16 +179,21 @@ pub fn nobody(report: &Report, style: Style) -> Vec<String> {
     lines.iter().map(|line| style.line("", line)).collect()
 }
 
-/// Returns the line with the number of sessions that are not shown.
+/// Returns the lines with the number of sessions that are not shown, and the command that shows them.
 #[must_use]
-pub fn foot(report: &Report, style: Style) -> Option<String> {
+pub fn foot(report: &Report, style: Style) -> Vec<String> {
     let left = report.left_out;
     let ended = (left.ended > 0).then(|| format!("{} ended", left.ended));
     let old = (left.old > 0).then(|| format!("{} not seen for a day", left.old));
     let said: Vec<String> = [ended, old].into_iter().flatten().collect();
-    (!said.is_empty())
-        .then(|| format!("left out: {}; to see them too: frosty status --all{}", said.join(", "), report.place))
-        .map(|said| style.line(DIM, &said))
+    if said.is_empty() {
+        return Vec::new();
+    }
+    let columns = if style.uncut { usize::MAX } else { style.width };
+    let clause = format!("left out: {}; to see them too", said.join(", "));
+    let lines = wrap::command(&clause, &format!("frosty status --all{}", report.place), columns);
+    // The command is pasted, and so it is not cut.
+    lines.lines().map(|line| style.paint(DIM, line)).collect()
 }
 
 /// One column: its title, its cells, whether they are numbers, and the ends of cells that must not be cut off.
