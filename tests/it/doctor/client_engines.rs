@@ -89,7 +89,7 @@ fn a_goal_in_force() {
     doctor(&frosty).shows("ok", "goal", &["none: the client has no transcript"]);
     let talk = json!({"type": "user", "message": {"content": "\"goal_status\" is {\"type\":\"goal_status\"}"}});
     transcript(&frosty, "one", std::slice::from_ref(&talk));
-    doctor(&frosty).shows("ok", "goal", &["none in force in the 1 sessions"]);
+    doctor(&frosty).shows("ok", "goal", &["none in force in the one session"]);
     transcript(&frosty, "two", &[status(true, false), status(false, false), talk.clone()]);
     let found = ["/goal \"the tests  pass\" is in force in session two", "/goal clear", "-> claude --resume two"];
     doctor(&frosty).only(&["ok", "note"]).shows("note", "goal", &found);
