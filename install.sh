@@ -207,7 +207,7 @@ completions bash "$data/bash-completion/completions/frosty" && put="$put bash"
 completions zsh "$data/zsh/site-functions/_frosty" && put="$put zsh" zsh=yes
 completions fish "${XDG_CONFIG_HOME:-$HOME/.config}/fish/completions/frosty.fish" && put="$put fish"
 [ -z "$put" ] || echo "Completions for:$put (from the next shell on)"
-[ -z "$zsh" ] || printf '  zsh needs this before compinit: fpath+=(%q)\n' "$data/zsh/site-functions"
+[ -z "$zsh" ] || printf 'For zsh, before compinit:\n  fpath+=(%q)\n' "$data/zsh/site-functions"
 if mkdir -p "$data/man/man1" 2>/dev/null && "$frosty" man --dir "$data/man/man1" >/dev/null 2>&1; then
   # man finds pages by name only beside a directory of the PATH.
   man -w frosty >/dev/null 2>&1 && page=frosty || page=$(printf %q "$data/man/man1/frosty.1")
