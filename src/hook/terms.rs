@@ -35,7 +35,7 @@ const RETRY: Duration = Duration::from_millis(2);
 const TAKEN_OUT: Duration = Duration::from_secs(5);
 
 /// Why a session is no longer continued.
-const REMOVED: &str = "Frosty's hooks were removed from the settings, or switched off there";
+const REMOVED: &str = "Frosty's hooks were removed or switched off";
 const SHADOW: &str = "the mode is shadow now";
 
 /// The version of a file. A replaced file has another inode, and an edited one has another time.
@@ -185,7 +185,7 @@ impl<'a> EngineTerms<'a> {
         }
         let told = arm::told(self.env, Some(self.session), self.project).map_err(bad_config)?;
         if told.or(by_flag(self.flags)) == Some(false) {
-            return Ok(Err("the session was disarmed (frosty off)"));
+            return Ok(Err("it was switched off (frosty off)"));
         }
         let Some(config) = armed(self.env, self.flags, told, self.project)? else {
             return Ok(Err("the session is not armed any more"));

@@ -36,7 +36,7 @@ fn a_switch_ends_an_engine_that_waits() {
         assert_eq!(place.run(&["off"]).code, Some(0));
         leaves_silently(&engine.answer());
         assert_eq!(place.admissions().len(), 1);
-        is_stopped(&place.frosty, "the session was disarmed (frosty off)");
+        is_stopped(&place.frosty, "it was switched off (frosty off)");
     }
 }
 
@@ -117,7 +117,7 @@ fn an_engine_ends_when_its_registration_is_taken_out() {
         assert_ne!(session(&place.frosty)["state"], "undecided");
         leaves_silently(&engine.answer());
         assert_eq!(place.admissions().len(), 1);
-        is_stopped(&place.frosty, "Frosty's hooks were removed from the settings, or switched off there");
+        is_stopped(&place.frosty, "Frosty's hooks were removed or switched off");
     }
 }
 

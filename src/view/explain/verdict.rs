@@ -94,7 +94,7 @@ impl<'a> Facts<'a> {
                 all.extend([comes_back::now(self), comes_back::by_whom(self)]);
             }
             _ if is_about_then => {}
-            reason if reason.end() == End::Repair => all.push(comes_back::by_whom(self)),
+            reason if reason == Reason::Disarmed || reason.end() == End::Repair => all.push(comes_back::by_whom(self)),
             _ => {
                 all.extend(failed);
                 all.extend([comes_back::now(self), comes_back::by_whom(self)]);
