@@ -192,12 +192,14 @@ fn lines(answer: &Answer, columns: Option<usize>) -> String {
     } else {
         answer.store.to_owned()
     };
+    let (why, hint) = answer.why.split_once("; hint: ").unwrap_or((&answer.why, ""));
     let number = |n: u32| if answer.store.is_empty() { String::new() } else { n.to_string() };
     let all = [
         ("would_exit", would_exit),
         ("verdict", answer.verdict.to_owned()),
         ("reason", answer.reason.to_owned()),
-        ("why", answer.why.clone()),
+        ("why", why.to_owned()),
+        ("hint", hint.to_owned()),
         ("retry_after", retry.map_or_else(String::new, duration::about)),
         ("attempts", number(answer.attempts)),
         ("strikes", number(answer.strikes)),
@@ -211,6 +213,10 @@ fn lines(answer: &Answer, columns: Option<usize>) -> String {
     ];
     let said = all.iter().filter(|(_, value)| !value.is_empty());
     let columns = columns.unwrap_or(usize::MAX);
-    let line = |name: &str, value: &str| wrap::words_of(value, name.len() + 2, INDENT, columns);
+    let line = |name: &str, value: &str| match name {
+        // A command is pasted, and so it stays whole.
+        "hint" => value.to_owned(),
+        _ => wrap::words_of(value, name.len() + 2, INDENT, columns),
+    };
     said.map(|(name, value)| format!("{name}: {}\n", line(name, value))).collect()
 }

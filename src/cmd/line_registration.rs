@@ -126,7 +126,8 @@ fn confirmed(
         Change::Hides => "Show Frosty's line instead of it in this project?",
         _ => "Show its output above Frosty's line?",
     };
-    let _ = write!(err, "{path} has a status line: {shown}\n{question} [y/N] ");
+    let text = out::for_stderr(&format!("{path} has a status line: {shown}\n{question} [y/N] "));
+    let _ = err.write_all(text.as_bytes());
     let mut answer = String::new();
     let _ = io::stdin().lock().read_line(&mut answer);
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

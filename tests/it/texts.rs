@@ -175,3 +175,42 @@ fn changes() {
     ];
     reviewed("changes", &frosty, &session(&frosty, &commands));
 }
+
+/// A terminal gets the same words on lines that end between them, and a command stays whole.
+#[test]
+fn a_terminal_gets_wrapped_texts() {
+    const COLUMNS: usize = 48;
+    let frosty = fleet();
+    let program = env!("CARGO_BIN_EXE_frosty");
+    let on_terminal = |line: &str| {
+        let line = format!("stty rows 24 cols {COLUMNS}; {program} {line}");
+        let script = std::path::Path::new("/usr/bin/script");
+        let mut script = frosty.command_of(script, &["-qec", &line, "/dev/null"]);
+        let shown = script.env("PATH", "/usr/bin:/bin").env("NO_COLOR", "1").output().expect("script of bsdutils runs");
+        String::from_utf8(shown.stdout).unwrap().replace('\r', "")
+    };
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    for line in [
+        "hold held --for 5m --reason 'a shorter one'",
+        "hold nobody",
+        "wake admitted",
+        "explain held",
+        "hold held --for 5x",
+        "release admitted",
+        "status --store redis://127.0.0.1:1",
+        "install --project /nowhere",
+    ] {
+        let shown = on_terminal(line);
+        let is_whole = |line: &str| line.starts_with("frosty ") || !line.contains(' ');
+        let long = |line: &&str| line.chars().count() > COLUMNS && !is_whole(line.trim_start());
+        assert_eq!(shown.lines().find(long), None, "{line}: {shown}");
+        if line.starts_with("hold held --for 5m") {
+            let again = "\n  frosty hold held --for 5m --reason 'a shorter one' --replace\n";
+            assert!(shown.contains(again), "{shown}");
+            let plain = frosty.run(&["hold", "held", "--for", "5m", "--reason", "a shorter one"], b"");
+            // The time that is left differs.
+            let ends = |text: &str| words(text).into_iter().rev().take(12).collect::<Vec<_>>();
+            assert_eq!(ends(&shown), ends(&plain.stderr));
+        }
+    }
+}
