@@ -47,9 +47,12 @@ pub(super) fn measuring(config: &Config) -> Option<Check> {
     let unmeasured = sessions.iter().filter(is_open).filter_map(|all| Some((all, all.1.unmeasured?)));
     let ((id, session), since) = unmeasured.clone().min_by_key(|(_, since)| *since)?;
     let version = if session.client_version.is_empty() { "unknown" } else { &session.client_version };
+    let have = match unmeasured.count() {
+        1 => "1 session has".to_owned(),
+        n => format!("{n} sessions have"),
+    };
     let found = format!(
-        "{} sessions have turns of unknown outcome, {} since {} with client {}; they count as work",
-        unmeasured.count(),
+        "{have} turns of unknown outcome, {} since {} with client {}; they count as work",
         Names::of_all(&sessions).name(id),
         local_time::dated(since),
         text::line(version)

@@ -8,7 +8,9 @@ use crate::view::sessions::width;
 /// The indent of a command on its own line.
 const INDENT: &str = "  ";
 /// The beginnings of lines that are one command.
-const COMMANDS: [&str; 3] = ["-> ", "remove it: ", "undo  "];
+const COMMANDS: [&str; 2] = ["-> ", "undo  "];
+/// The label of a command that removes what the line above shows.
+const REMOVAL: &str = "remove it: ";
 
 /// Returns a text with each line wrapped. A continued line begins below the text of its first line.
 #[must_use]
@@ -28,6 +30,9 @@ fn line(line: &str, columns: usize) -> String {
             .map_or_else(|| line.to_owned(), |clause| self::command(&format!("hint: {clause}"), command, columns));
     }
     let indent = line.len() - body.len();
+    if let Some(command) = body.strip_prefix(REMOVAL) {
+        return format!("{}\n{:indent$}{INDENT}{command}", line.strip_suffix(command).unwrap_or(line).trim_end(), "");
+    }
     let below = indent + label(body);
     let (begin, words) = line.split_at(below);
     format!("{begin}{}", words_of(words, below, below, columns))
@@ -92,7 +97,7 @@ mod tests {
             ("  indented words go on", "  indented words\n  go on"),
             ("  added    8 hooks that run", "  added    8\n           hooks\n           that\n           run"),
             ("  undo     frosty uninstall --user", "  undo     frosty uninstall --user"),
-            ("    remove it: frosty uninstall", "    remove it: frosty uninstall"),
+            ("    remove it: frosty uninstall", "    remove it:\n      frosty uninstall"),
             ("hint: run it: ls", "hint: run it: ls"),
             ("hint: see the entry: frosty log -n 20", "hint: see the\nentry:\n  frosty log -n 20"),
             ("hint: frosty log --json -n 20", "hint: frosty log --json -n 20"),
