@@ -34,6 +34,9 @@ fn line(line: &str, columns: usize) -> String {
         return format!("{}\n{:indent$}{INDENT}{command}", line.strip_suffix(command).unwrap_or(line).trim_end(), "");
     }
     let below = indent + label(body);
+    if let Some((clause, command)) = line.split_once(": frosty ") {
+        return self::command(clause, &format!("frosty {command}"), columns);
+    }
     let (begin, words) = line.split_at(below);
     format!("{begin}{}", words_of(words, below, below, columns))
 }
@@ -98,6 +101,7 @@ mod tests {
             ("  added    8 hooks that run", "  added    8\n           hooks\n           that\n           run"),
             ("  undo     frosty uninstall --user", "  undo     frosty uninstall --user"),
             ("    remove it: frosty uninstall", "    remove it:\n      frosty uninstall"),
+            ("To wake it: frosty wake nova", "To wake it:\n  frosty wake nova"),
             ("hint: run it: ls", "hint: run it: ls"),
             ("hint: see the entry: frosty log -n 20", "hint: see the\nentry:\n  frosty log -n 20"),
             ("hint: frosty log --json -n 20", "hint: frosty log --json -n 20"),

@@ -93,45 +93,57 @@ pub(crate) fn failed(told: &Facts<'_>, failure: &Past) -> String {
     }
 }
 
-/// Returns which process resumes the session, and what a person can do.
-pub(crate) fn by_whom(told: &Facts<'_>) -> String {
+/// Returns which process resumes the session, and then a line for each command with which a person can do it earlier.
+pub(crate) fn by_whom(told: &Facts<'_>) -> Vec<String> {
     if told.class == Class::Compact {
-        return "The client sends a new request when it next wants to compact; until then the agent continues uncompacted."
-            .to_owned();
+        let then =
+            "The client sends a new request when it next wants to compact; until then the agent continues uncompacted.";
+        return vec![then.to_owned()];
     }
     match told.reason.end() {
-        End::Successor => return "No action is needed: the newer event decides.".to_owned(),
+        End::Successor => return vec!["No action is needed: the newer event decides.".to_owned()],
         End::Repair => {
-            return "No request was made, and none follows by itself: fix that, then type in the session to continue."
-                .to_owned();
+            let then =
+                "No request was made, and none follows by itself: fix that, then type in the session to continue.";
+            return vec![then.to_owned()];
         }
         _ => {}
     }
     let is_shut_by = |found: &dyn Fn(Reason) -> bool| told.doors.iter().any(|door| found(door.reason));
-    let named = |field| if told.name.is_empty() { text::line(told.past.text(field)) } else { told.name.clone() };
-    let (scope, session) = (named("scope"), text::word(&named("session")));
+    let session = text::word(&named(told, "session"));
     let place = told.place;
     let waited = is_waited_for(&told.state.session);
-    let mut person = String::new();
+    let mut lines = vec![who_asks(told)];
     if is_shut_by(&|reason| reason == Reason::Hold) {
-        let in_force = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.holds(told.now));
-        let (own, fleets) = (release_command(&scope, place), release_command("", place));
-        person = match (in_force(&told.state.scope.hold), in_force(&told.state.fleet.hold)) {
-            (true, true) => format!("To release its hold and the fleet's earlier: {own}; {fleets}. "),
-            (true, false) => format!("To release the hold earlier: {own}. "),
-            _ => format!("To release the fleet's hold earlier: {fleets}. "),
-        };
+        lines.extend(releases(told));
     }
     if is_shut_by(&|reason| reason == Reason::Parked) {
-        if !waited {
-            return format!("{person}The client wakes it by itself; or type in the session to continue.");
+        if waited {
+            lines.push(format!("The client wakes it; to wake it earlier: frosty wake {session}{place}"));
+        } else if let Some(first) = lines.first_mut() {
+            *first = "The client wakes it by itself; or type in the session to continue.".to_owned();
         }
-        person.push_str(&format!("The client wakes it; to wake it earlier: frosty wake {session}{place}. "));
     } else if (waited || told.state.session.gate) && is_shut_by(&Reason::is_rest) {
         // Without a waiting engine no process receives a wake-up.
-        person.push_str(&format!("To wake it: frosty wake {session}{place}. "));
+        lines.push(format!("To wake it: frosty wake {session}{place}"));
     }
-    format!("{person}{}", who_asks(told))
+    lines
+}
+
+/// Returns the name that a command accepts: the session's own, else a field of the entry.
+fn named(told: &Facts<'_>, field: &str) -> String {
+    if told.name.is_empty() { text::line(told.past.text(field)) } else { told.name.clone() }
+}
+
+/// Returns the commands that end the holds in force.
+fn releases(told: &Facts<'_>) -> Vec<String> {
+    let in_force = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.holds(told.now));
+    let own = in_force(&told.state.scope.hold);
+    let fleets = in_force(&told.state.fleet.hold) || !own;
+    let line = |what: &str, command: String| format!("To release {what} earlier: {command}");
+    let own = own.then(|| line("its hold", release_command(&named(told, "scope"), told.place)));
+    let fleets = fleets.then(|| line("the fleet's hold", release_command("", told.place)));
+    own.into_iter().chain(fleets).collect()
 }
 
 fn is_waited_for(session: &SessionState) -> bool {

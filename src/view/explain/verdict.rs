@@ -83,7 +83,8 @@ impl<'a> Facts<'a> {
         match self.reason {
             reason if reason.is_admission() && self.class == Class::Stop && comes_back::failed_since(self) => {
                 all.push(failed.unwrap_or_else(|| "It continued, and that turn failed.".to_owned()));
-                all.extend([comes_back::now(self), comes_back::by_whom(self)]);
+                all.push(comes_back::now(self));
+                all.extend(comes_back::by_whom(self));
             }
             reason if reason.is_admission() && self.class == Class::Stop => {
                 all.push("It continued; its next stop is a new request.".to_owned());
@@ -91,17 +92,21 @@ impl<'a> Facts<'a> {
             }
             Reason::Event if failed.is_some() => {
                 all.extend(failed);
-                all.extend([comes_back::now(self), comes_back::by_whom(self)]);
+                all.push(comes_back::now(self));
+                all.extend(comes_back::by_whom(self));
             }
             _ if is_about_then => {}
-            reason if reason == Reason::Disarmed || reason.end() == End::Repair => all.push(comes_back::by_whom(self)),
+            reason if reason == Reason::Disarmed || reason.end() == End::Repair => {
+                all.extend(comes_back::by_whom(self))
+            }
             _ => {
                 all.extend(failed);
-                all.extend([comes_back::now(self), comes_back::by_whom(self)]);
+                all.push(comes_back::now(self));
+                all.extend(comes_back::by_whom(self));
             }
         }
         if self.reason == Reason::Superseded {
-            all.push(comes_back::by_whom(self));
+            all.extend(comes_back::by_whom(self));
         }
         all
     }
@@ -331,7 +336,7 @@ mod tests {
         state.scope.hold = hold(Some(AT + 60_000));
         let refused = past("hold", &[]);
         let words = told(&refused, &state, decision(Reason::Hold, Some(55)));
-        assert!(words.contains("To release the hold earlier: frosty release seat. "), "{words}");
+        assert!(words.ends_with("\nTo release its hold earlier: frosty release seat"), "{words}");
         assert!(!words.contains("hold_after_strikes"), "{words}");
         let mut willys = state.clone();
         willys.scope.hold = hold(None).map(|hold| Hold { by: "willy".to_owned(), ..hold });
@@ -342,12 +347,20 @@ mod tests {
         );
         state.fleet.hold = hold(None);
         let words = told(&refused, &state, decision(Reason::Hold, None));
-        assert!(words.contains("earlier: frosty release seat; frosty release --fleet. "), "{words}");
+        assert!(
+            words.ends_with(
+                " earlier: frosty release seat\nTo release the fleet's hold earlier: frosty release --fleet"
+            ),
+            "{words}"
+        );
         let policy = Policy::default();
         let mut told = Facts::of(&refused, &policy, &state, AT, vec![decision(Reason::Hold, None)]).unwrap();
         told.place = " --fleet other";
         let words = told.sentences().join("\n");
-        assert!(words.contains("frosty release seat --fleet other; frosty release --fleet other. "), "{words}");
+        assert!(
+            words.contains("frosty release seat --fleet other\n") && words.ends_with("frosty release --fleet other"),
+            "{words}"
+        );
     }
 
     #[test]
@@ -365,7 +378,11 @@ mod tests {
         state.session.pid = Some(crate::process::own());
         state.session.host = crate::clock::host();
         let words = told(&refused, &state, decision(Reason::Done, None));
-        assert!(words.contains("It does not end by itself.\nTo wake it: frosty wake s. Its waiting engine"), "{words}");
+        assert!(
+            words.contains("It does not end by itself.\nIts waiting engine")
+                && words.ends_with("\nTo wake it: frosty wake s"),
+            "{words}"
+        );
         let words = told(&refused, &state, decision(Reason::MinInterval, Some(6)));
         assert!(
             words.contains("(rule 5, minimum interval)")
@@ -404,7 +421,11 @@ mod tests {
         (waited.session.pid, waited.session.host) = (Some(crate::process::own()), crate::clock::host());
         let done = vec![decision(Reason::Cooldown, Some(60)), after(Reason::Done, 60, None)];
         let words = told_of_all(&refused, &waited, done);
-        assert!(words.contains("it is done. It does not end by itself.\nTo wake it: frosty wake s. "), "{words}");
+        assert!(
+            words.contains("it is done. It does not end by itself.\nIts waiting engine")
+                && words.ends_with("\nTo wake it: frosty wake s"),
+            "{words}"
+        );
     }
 
     #[test]
