@@ -20,6 +20,7 @@ need cc gcc
 need c++ g++
 need npm npm
 need timeout coreutils
+need script bsdutils
 need patch patch
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing: ${missing[*]}" >&2

@@ -1,6 +1,7 @@
 //! `frosty gate`: runs a command once it is admitted, for loops in a shell and for cron.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,12 +21,14 @@ use crate::hook::run::RunMark;
 use crate::hook::signals::{self, Signals};
 use crate::hook::step_of;
 use crate::journal::why;
+use crate::policy::decision;
 use crate::policy::limits::LONGEST_HOLD;
 use crate::policy::request::{Claim, Event, RunOutcome, RunPart, Step};
-use crate::policy::verdict::{Admission, Decision, Reason};
+use crate::policy::verdict::{Admission, Decision, Outcome, Reason};
 use crate::process;
 use crate::store;
 use crate::store::StoreError;
+use crate::store::fleet_reader::FleetReader;
 use crate::store::listen;
 use crate::text;
 use command::Ended;
@@ -187,6 +190,9 @@ impl Gate {
             let lease = Lease::take(&self.config, &self.session, self.left(), signals).map_err(busy)?;
             let fence = lease.fence(&self.request(None), self.left(), signals).map_err(busy)?;
             let (answer, terms) = self.ask(self.request(fence), signals).map_err(|e| End::NotNow(Problem::from(&e)))?;
+            if tries == 0 {
+                self.show_wait(&self.request(fence));
+            }
             let not_run = RunPart::End(RunOutcome::None);
             match answer {
                 GateAnswer::Admitted(admission, fence) => return Ok(Admitted { admission, fence, terms, lease }),
@@ -202,6 +208,23 @@ impl Gate {
                     return Err(End::NotNow(Problem::from(&StoreError::TooLate)));
                 }
             }
+        }
+    }
+
+    /// Shows a person at a terminal why the command does not run yet. Nothing is sent.
+    fn show_wait(&self, step: &Step) {
+        if self.most.is_none() || !io::stderr().is_terminal() {
+            return;
+        }
+        let Ok(mut seen) = FleetReader::open(&self.config).foresee(&step.scope, &step.session) else { return };
+        // As for an engine that waits already, whatever the fence is.
+        let event = Event::Ask { fence: seen.state.session.fence.unwrap_or(seen.now), renew: false };
+        let step = Step { event, ..step.clone() };
+        let decided = decision::step(&self.config.policy, &mut seen.state, &step, seen.now);
+        if decided.outcome == Outcome::Refuse && !matches!(decided.reason, Reason::Done | Reason::Superseded) {
+            let left = decided.retry_after.map(|left| format!(", for {} at least", duration::about(left)));
+            let code = decided.reason.code();
+            out::report(&format!("waiting ({code}){}: {}", left.unwrap_or_default(), why(&decided)));
         }
     }
 

@@ -346,3 +346,22 @@ fn a_gate_outlasts_its_server() {
     assert_eq!(times.len(), 3);
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 1000), "{times:?}");
 }
+
+/// Elsewhere nothing is printed while a gate waits.
+#[test]
+fn a_terminal_shows_why_a_gate_waits() {
+    for place in Place::both() {
+        let frosty = place.frosty.config(r#"{"stop": {"min_interval": "15s"}}"#);
+        let place = Place { frosty, server: place.server };
+        assert_eq!(gate(&place, &["--name", "n"], "true").code, Some(0));
+        let waits = ["gate", "--name", "n", "--wait", "--max", "1s", "--", "true"];
+        let plain = place.frosty.run(&waits, b"");
+        assert!(plain.code == Some(75) && !plain.stderr.contains("waiting"), "{plain:?}");
+        let line = format!("{} {}", env!("CARGO_BIN_EXE_frosty"), waits.join(" "));
+        let mut script = place.frosty.command_of(Path::new("/usr/bin/script"), &["-qec", &line, "/dev/null"]);
+        let shown = script.output().expect("script of bsdutils runs");
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.starts_with("frosty: waiting (min_interval), for 1"), "{shown}");
+        assert!(shown.contains(" at least: too soon after the last turn") && shown.contains("not now"), "{shown}");
+    }
+}
