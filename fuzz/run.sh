@@ -37,6 +37,8 @@ flags=(-Cpasses=sancov-module --cfg fuzzing)
 for pass in level=4 inline-8bit-counters pc-table trace-compares; do
   flags+=("-Cllvm-args=-sanitizer-coverage-$pass")
 done
+# The short run builds longer than it runs.
+if [ $mode = short ]; then export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=false; fi
 # With --target the flags are not those of build scripts and macros.
 started=$SECONDS
 RUSTFLAGS="${flags[*]}" cargo build --locked --release --quiet --manifest-path fuzz/Cargo.toml --target "$host" --target-dir fuzz/target
