@@ -90,8 +90,8 @@ trap 'kill $fetching $client $fuzzing $checking 2>/dev/null || true; rm -rf "$wo
 status=0
 # `.config/nextest.toml` has the schedule.
 run() { cargo nextest run --locked --cargo-quiet --no-fail-fast -E "$1" 2>&1 | tee -a "$work/nextest" || status=$?; }
-# The storms of processes, and what measures how long the unluckiest session waits: nothing of this command runs beside them.
-measured='test(/^concurrency::|^fairness::|^a_hundred_|^eight_at_once$|^the_breaker$/)'
+# The storms of processes, and what measures how long a session or a writer waits: nothing of this command runs beside them.
+measured='test(/^concurrency::|^fairness::|^a_hundred_|^eight_at_once$|^the_breaker$|what_several_writers_commit/)'
 run "$measured"
 tests/client/run.sh --fetch >/dev/null 2>&1 &
 fetching=$!
