@@ -27,6 +27,8 @@ pub struct Env {
     pub stream: Option<String>,
     /// `FROSTY_MODE`: the same as the key `mode`.
     pub mode: Option<String>,
+    /// `FROSTY_WORK`: the same as the key `work`.
+    pub work: Option<String>,
     /// `FROSTY_ON`: `1` or `print` arms the session, `0` disarms it.
     pub on: Option<String>,
     /// `FROSTY_GATE`: the run of `frosty gate` that this process is part of.
@@ -62,7 +64,7 @@ pub struct Env {
 
 /// The variables that decide which limits, which store and which scope apply. A project's settings may not set
 /// them.
-pub const GUARDED: [&str; 16] = [
+pub const GUARDED: [&str; 17] = [
     "FROSTY_CONFIG",
     "FROSTY_STORE",
     "FROSTY_STORE_PASSWORD_FILE",
@@ -71,6 +73,7 @@ pub const GUARDED: [&str; 16] = [
     "FROSTY_SCOPE",
     "FROSTY_STREAM",
     "FROSTY_MODE",
+    "FROSTY_WORK",
     "FROSTY_ON",
     "FROSTY_GATE",
     "FROSTY_DISABLE",
@@ -82,7 +85,7 @@ pub const GUARDED: [&str; 16] = [
 ];
 
 /// The variables of Frosty's own that [`Env`] reads.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "FROSTY_CONFIG",
     "FROSTY_STORE",
     "FROSTY_STORE_PASSWORD_FILE",
@@ -92,6 +95,7 @@ const OWN: [&str; 12] = [
     "FROSTY_NAME",
     "FROSTY_STREAM",
     "FROSTY_MODE",
+    "FROSTY_WORK",
     "FROSTY_ON",
     "FROSTY_GATE",
     "FROSTY_DISABLE",
@@ -183,6 +187,7 @@ impl Env {
             name: text("FROSTY_NAME"),
             stream: text("FROSTY_STREAM"),
             mode: text("FROSTY_MODE"),
+            work: text("FROSTY_WORK"),
             on: text("FROSTY_ON"),
             gate: text("FROSTY_GATE"),
             disable: text("FROSTY_DISABLE"),
@@ -222,6 +227,7 @@ impl Env {
             "FROSTY_SCOPE" => text(&self.scope),
             "FROSTY_STREAM" => text(&self.stream),
             "FROSTY_MODE" => text(&self.mode),
+            "FROSTY_WORK" => text(&self.work),
             "FROSTY_ON" => text(&self.on),
             "FROSTY_GATE" => text(&self.gate),
             "FROSTY_DISABLE" => text(&self.disable),

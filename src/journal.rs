@@ -63,6 +63,12 @@ pub struct Entry<'a> {
     /// Further details; empty for none.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub detail: &'a str,
+    /// The id of the entry of work that an admission hands out or leaves in hand; empty for none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub work: String,
+    /// The id of the entry of work that the event ended, and how; empty for none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub work_end: String,
     /// The class of the turn that a Stop event ended, where the turn was measured; else empty.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub outcome: &'static str,
@@ -130,6 +136,8 @@ impl<'a> Entry<'a> {
             host: &step.host,
             mode: if step.shadow { "shadow" } else { "" },
             detail: &step.detail,
+            work: decided.work.as_ref().map(|given| given.in_hand.entry.id.clone()).unwrap_or_default(),
+            work_end: decided.work_end.clone(),
             outcome: decided.worth.filter(|_| measured.is_some()).map_or("", Worth::code),
             turn: seen.map_or("", |turn| &turn.origin),
             turn_ms: seen.and_then(|turn| turn.took).map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
@@ -169,7 +177,14 @@ impl<'a> Entry<'a> {
         put("store", self.store);
         put("degraded", &self.degraded.to_string());
         put("host", self.host);
-        for (name, value) in [("mode", self.mode), ("detail", self.detail), ("outcome", self.outcome)] {
+        let more = [
+            ("mode", self.mode),
+            ("detail", self.detail),
+            ("work", &self.work),
+            ("work_end", &self.work_end),
+            ("outcome", self.outcome),
+        ];
+        for (name, value) in more {
             if !value.is_empty() {
                 put(name, value);
             }

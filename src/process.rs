@@ -76,6 +76,16 @@ pub fn started_with(variable: &str) -> Option<Process> {
     oldest.map(|(_, pid)| exact(pid))
 }
 
+/// The largest number of ancestors that are returned: a hook may run in a shell or a wrapper.
+const DEEPEST: usize = 16;
+
+/// Returns the parent of this process, the parent of that, and so on (Linux; elsewhere the parent alone).
+#[must_use]
+pub fn ancestors() -> Vec<u32> {
+    let own = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+    std::iter::successors(own, |pid| about(&pid.to_string()).map(|about| about.parent)).take(DEEPEST).collect()
+}
+
 /// Returns how long ago a process started, to one tick of the kernel's clock; `None` where the system does not
 /// show it.
 #[must_use]
@@ -100,6 +110,8 @@ struct About {
     name: String,
     /// Whether it has ended, and its parent has not reaped it yet.
     is_over: bool,
+    /// Its parent.
+    parent: u32,
     /// Its start, in the kernel's ticks since boot.
     start: u64,
 }
@@ -111,7 +123,8 @@ fn about(process: &str) -> Option<About> {
     let (_, name) = head.split_once('(')?;
     let mut fields = tail.split_whitespace();
     let is_over = matches!(fields.next(), Some("Z" | "X" | "x"));
-    Some(About { name: name.to_owned(), is_over, start: fields.nth(18)?.parse().ok()? })
+    let parent = fields.next()?.parse().ok()?;
+    Some(About { name: name.to_owned(), is_over, parent, start: fields.nth(17)?.parse().ok()? })
 }
 
 #[cfg(test)]

@@ -27,6 +27,16 @@ pub fn resolve(config: &Config, env: &Env, session: &str) -> Result<String, Conf
     }
 }
 
+/// Returns the agent whose work queue a session works through, encoded: the name that the user gave, else the scope.
+///
+/// A name from a project's file counts for nothing here, so that no repository takes the work of another agent.
+#[must_use]
+pub fn agent(name: &str, named_by_project: bool, scope: &str) -> String {
+    let encoded = text::encode(name);
+    let is_none = named_by_project || encoded.is_empty() || encoded.len() > text::LONGEST_NAME;
+    if is_none { scope.to_owned() } else { encoded }
+}
+
 /// Returns the pane's scope. `TMUX` contains the server's socket, its pid and a session number.
 fn pane(env: &Env) -> Option<String> {
     let pane = env.tmux_pane.as_ref()?.strip_prefix('%')?;

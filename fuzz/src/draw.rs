@@ -36,6 +36,7 @@ pub fn step(event: Event) -> Step {
         id: "0".to_owned(),
         turn: None,
         known_epoch: String::new(),
+        agent: String::new(),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::cmd::statusline::StatuslineArgs;
 use crate::cmd::switch::TargetArgs;
 use crate::cmd::uninstall::UninstallArgs;
 use crate::cmd::wake::WakeArgs;
+use crate::cmd::work::WorkArgs;
 use crate::cmd::{HookArgs, examples};
 use crate::color::Color;
 use crate::config::Flags;
@@ -54,6 +55,7 @@ Act:
   on           Arm a session or a project: Frosty continues it
   off          Disarm a session or a project: Frosty leaves it alone
   gate         Run a command once it is admitted, for loops and cron
+  work         Add tasks to the agents' queues, show and end them
 
 Look:
   status       Show the sessions, their states, and when each resumes
@@ -105,6 +107,9 @@ pub enum Command {
     /// Run a command once it is admitted, for loops and cron
     #[command(after_help = examples::GATE)]
     Gate(GateArgs),
+    /// Add tasks to the agents' queues, show and end them
+    #[command(after_help = examples::WORK)]
+    Work(WorkArgs),
     /// Show the sessions, their states, and when each resumes
     #[command(after_help = examples::STATUS)]
     Status(StatusArgs),

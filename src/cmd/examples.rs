@@ -119,3 +119,8 @@ Examples:
   frosty wake nova-3 --note 'CI is green'   Wake one session
   frosty wake --topic ci                    Wake all that wait for a topic"
 );
+
+pub(super) const WORK: &str = "\
+Examples:
+  frosty work add --to nova-3 --priority high 'Fix the failing test'
+  frosty work list   Show the queues, the entries in hand, the dead letters";

@@ -40,6 +40,7 @@ pub mod switch;
 pub mod target;
 pub mod uninstall;
 pub mod wake;
+pub mod work;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +84,9 @@ pub enum Failure {
     /// A time on the command line is not valid.
     #[error(transparent)]
     Time(#[from] TimeError),
+    /// An entry of work was not added or changed.
+    #[error(transparent)]
+    Work(#[from] work::WorkError),
 }
 
 /// A time on the command line that is not valid.
@@ -91,6 +95,12 @@ pub enum TimeError {
     /// The time of `--until`.
     #[error("invalid time \"{found}\" for --until; expected a time to come such as 18:00 or \"tomorrow 09:00\"")]
     Until {
+        /// The given text.
+        found: String,
+    },
+    /// The time of `--at`.
+    #[error("invalid time \"{found}\" for --at; expected a time to come such as 18:00 or \"tomorrow 09:00\"")]
+    At {
         /// The given text.
         found: String,
     },
@@ -108,6 +118,7 @@ impl Hint for TimeError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Until { .. } => Some("for a length of time: frosty hold --for 2h".to_owned()),
+            Self::At { .. } => Some("for a length of time: frosty work add --in 2h".to_owned()),
             Self::TooFar { .. } => Some("for a hold without an end, omit --until".to_owned()),
         }
     }
@@ -123,6 +134,10 @@ impl Failure {
             Self::Status(status::StatusError::NoTerminal) | Self::Switch(switch::SwitchError::NoProject { .. }) => true,
             Self::Settings(e) => matches!(e, registration::SettingsError::NoProject { .. }),
             Self::Target(_) | Self::Time(_) | Self::Check(_) => true,
+            Self::Work(e) => matches!(
+                e,
+                work::WorkError::TooLong { .. } | work::WorkError::BadId { .. } | work::WorkError::Unknown { .. }
+            ),
             _ => false,
         };
         if is_usage { Exit::Usage } else { Exit::Failed }
@@ -145,6 +160,7 @@ impl Hint for Failure {
             Self::Man(e) => e.hint(),
             Self::ConfigCommand(e) => e.hint(),
             Self::Time(e) => e.hint(),
+            Self::Work(e) => e.hint(),
         }
     }
 }

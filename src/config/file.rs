@@ -35,7 +35,7 @@ enum Tighter {
 }
 
 /// The fields that a continuation prompt may contain, in braces.
-pub const PROMPT_FIELDS: [&str; 6] = ["count", "time", "scope", "rest", "note", "held"];
+pub const PROMPT_FIELDS: [&str; 7] = ["count", "time", "scope", "rest", "note", "held", "work"];
 
 /// Returns the first word in braces that is no field. Other braces are text.
 fn unknown_field(prompt: &str) -> Option<&str> {
@@ -100,7 +100,7 @@ impl Reader<'_> {
             }
             "scope" | "fleet_quotas" | "pace" | "store" | "stream" | "fleet" | "arm" | "notify" | "mode"
             | "park_max" | "print_wait" | "resume_after" | "spread" | "budget" | "journal_max"
-            | "hold_after_strikes"
+            | "hold_after_strikes" | "work" | "work_max_turns" | "work_max_attempts" | "work_lease"
                 if self.trust == Trust::Project =>
             {
                 let allowed =
@@ -129,11 +129,15 @@ impl Reader<'_> {
             "person" => self.person(&mut config.policy, key, v)?,
             "budget" => config.budget = self.duration(key, v, keys::BUDGET)?,
             "journal_max" => config.journal_max = self.whole(key, v, keys::JOURNAL_MAX)?,
+            "work" => config.set_work(&self.text(key, v)?, &place(), key)?,
+            "work_max_turns" => config.policy.work.max_turns = self.whole(key, v, keys::WORK_TURNS)?,
+            "work_max_attempts" => config.policy.work.max_attempts = self.whole(key, v, keys::WORK_ATTEMPTS)?,
+            "work_lease" => config.policy.work.lease = self.duration(key, v, keys::WORK_LEASE)?,
             "hold_after_strikes" => config.policy.hold_after_strikes = self.whole(key, v, keys::STRIKES)?,
             _ => {
                 return Err(self.unknown(
                     key,
-                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, pace, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, wake_on, notify",
+                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, pace, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, work, work_max_turns, work_max_attempts, work_lease, wake_on, notify",
                 ));
             }
         }

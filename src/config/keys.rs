@@ -23,6 +23,9 @@ pub(crate) const BUDGET: RangeInclusive<Duration> = Duration::from_millis(20)..=
 pub(crate) const JOURNAL_MAX: RangeInclusive<u32> = 100..=100_000_000;
 pub(crate) const IDLE_UNITS: RangeInclusive<u32> = 0..=1_000_000;
 pub(crate) const QUIET: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+pub(crate) const WORK_TURNS: RangeInclusive<u32> = 1..=1000;
+pub(crate) const WORK_ATTEMPTS: RangeInclusive<u32> = 1..=100;
+pub(crate) const WORK_LEASE: RangeInclusive<Duration> = Duration::from_secs(1)..=LONGEST;
 pub(crate) const STRIKES: RangeInclusive<u32> = 0..=1000;
 pub(crate) const BURST_LIMIT: RangeInclusive<u32> = 1..=1000;
 pub(crate) const QUOTA_LIMIT: RangeInclusive<u32> = 1..=10_000;
@@ -167,7 +170,7 @@ pub fn values(config: &Config) -> Value {
         shadow,
         state: _,
     } = config;
-    let Policy { stop, compact, api_error, fleet_quotas, hold_after_strikes, spread, idle, quiet, pace } = policy;
+    let Policy { stop, compact, api_error, fleet_quotas, hold_after_strikes, spread, idle, quiet, pace, work } = policy;
     let Spread { step, cold } = spread;
     let mut stop_keys = class(stop);
     stop_keys.insert("quotas".to_owned(), quotas(&stop.quotas));
@@ -187,6 +190,8 @@ pub fn values(config: &Config) -> Value {
         "mode": if *shadow { "shadow" } else { "enforce" },
         "park_max": duration::show(*park_max), "print_wait": duration::show(*print_wait),
         "resume_after": duration::show(*resume_after), "budget": duration::show(*budget),
+        "work": work.mode.name(), "work_max_turns": work.max_turns, "work_max_attempts": work.max_attempts,
+        "work_lease": duration::show(work.lease),
         "journal_max": journal_max, "wake_on": wake_on, "notify": notify.iter().map(command).collect::<Vec<_>>(),
     })
 }
@@ -440,6 +445,35 @@ pub const KEYS: &[Key] = &[
         r#""2s""#,
         No,
         "The same for sessions that waited for more than five minutes.",
+    ),
+    Key::new(
+        "work",
+        Kind::Choice(&["off", "preferred", "required"]),
+        r#""off""#,
+        No,
+        "Whether a session claims entries of its agent's work queue: `preferred` takes an entry before its own task, `required` continues only with one.",
+    )
+    .with_variable("FROSTY_WORK"),
+    Key::new(
+        "work_max_turns",
+        Kind::Whole(WORK_TURNS),
+        "30",
+        No,
+        "The number of turns for one entry, after which it goes back to the queue with an attempt counted.",
+    ),
+    Key::new(
+        "work_max_attempts",
+        Kind::Whole(WORK_ATTEMPTS),
+        "3",
+        No,
+        "The number of attempts after which an entry becomes a dead letter.",
+    ),
+    Key::new(
+        "work_lease",
+        Kind::Duration(WORK_LEASE),
+        r#""2h""#,
+        No,
+        "How long an entry stays in hand of a session on a machine that is silent. On its own machine it goes back when the client ends.",
     ),
     Key::new(
         "park_max",

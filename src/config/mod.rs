@@ -31,6 +31,7 @@ pub use server::Server;
 pub(crate) use server::WRITABLE;
 
 use crate::policy::limits::{Idle, Policy};
+use crate::policy::work::WorkMode;
 use crate::read;
 use crate::secret;
 use crate::text;
@@ -230,6 +231,9 @@ impl Config {
         if let Some(mode) = &env.mode {
             self.set_mode(mode, place, "FROSTY_MODE")?;
         }
+        if let Some(work) = &env.work {
+            self.set_work(work, place, "FROSTY_WORK")?;
+        }
         if let Some(scope) = &env.scope {
             self.scope = Some(encoded(scope, place, "FROSTY_SCOPE")?);
         }
@@ -361,6 +365,13 @@ impl Config {
             return Err(wrong(place, key, value, "a key that does not begin with frosty:"));
         }
         value.clone_into(&mut self.stream);
+        Ok(())
+    }
+
+    fn set_work(&mut self, value: &str, place: &str, key: &str) -> Result<(), ConfigError> {
+        let mode = WorkMode::from_name(value);
+        self.policy.work.mode =
+            mode.ok_or_else(|| wrong(place, key, value, "\"off\", \"preferred\" or \"required\""))?;
         Ok(())
     }
 

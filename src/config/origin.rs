@@ -16,6 +16,7 @@ use crate::client_settings::{self, Place, SettingsFile};
 use crate::config::ConfigError;
 use crate::env::{Env, GUARDED};
 use crate::hint::edit;
+use crate::process;
 use crate::read;
 use crate::secret;
 use crate::text;
@@ -152,25 +153,9 @@ fn is_passed_on(env: &Env, first: &[(String, String)]) -> bool {
 
 /// Returns whether `CLAUDE_PID` is a parent of this process. In another process namespace it is an unrelated process.
 fn is_own_client(env: &Env) -> bool {
-    let parent = |pid: &str| {
-        let stat = read::of_kernel(&PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
-        let stat = String::from_utf8_lossy(&stat).into_owned();
-        // The second field is a name in parentheses that may contain spaces. The parent is the fourth field.
-        stat.rsplit_once(')')?.1.split_whitespace().nth(1).map(str::to_owned)
-    };
-    let mut above = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
-    for _ in 0..DEEPEST {
-        match above {
-            Some(pid) if Some(&pid) == env.claude_pid.as_ref() => return true,
-            Some(pid) => above = parent(&pid),
-            None => return false,
-        }
-    }
-    false
+    let client = env.claude_pid.as_ref().and_then(|pid| pid.parse::<u32>().ok());
+    client.is_some_and(|client| process::ancestors().contains(&client))
 }
-
-/// The largest number of processes between a hook and its client: a hook may run in a shell or a wrapper.
-const DEEPEST: usize = 16;
 
 /// A settings file as text and as JSON.
 struct Settings {

@@ -2,7 +2,8 @@
 //! outside code.
 //!
 //! `frosty: done`, `frosty: next_check 20m` (or `14:30`, or `tomorrow 09:00`), `frosty: wait_for <topic>`,
-//! `frosty: blocked <on whom>`. A directive can only make Frosty admit later. The line may be an item of a
+//! `frosty: blocked <on whom>`. With an entry of work in hand, `frosty: done` finishes it and `frosty: failed <why>` gives it
+//! back. Otherwise a directive can only make Frosty admit later. The line may be an item of a
 //! list, a heading, bold or code; an exclamation mark, or a dash with more words, may follow.
 
 use std::time::Duration;
@@ -146,6 +147,8 @@ fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> AgentDirective {
     match verb.to_ascii_lowercase().as_str() {
         "done" if before_dash(rest).is_empty() => booked(request(RestKind::Done, None, "")),
         "wait_for" if !rest.is_empty() => booked(request(RestKind::WaitFor, Some(UNTIMED), rest)),
+        // The session gives back the entry of work that it has in hand.
+        "failed" if !rest.is_empty() => booked(request(RestKind::Failed, None, rest)),
         "blocked" if !rest.is_empty() => booked(request(RestKind::Blocked, Some(UNTIMED), rest)),
         "next_check" => match when::until(before_dash(rest), now) {
             Some(asked) => {
@@ -168,7 +171,7 @@ fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> AgentDirective {
 fn not_understood(words: &str) -> AgentDirective {
     let answer = format!(
         "Frosty did not understand your line \"frosty: {}\": expected done, next_check 20m (or 14:30, or tomorrow 09:00), \
-wait_for <topic>, or blocked <on whom>.",
+wait_for <topic>, blocked <on whom>, or failed <why>.",
         text::line_of(words, 80)
     );
     AgentDirective { rest: None, answer }

@@ -265,8 +265,9 @@ impl<'a> Engine<'a, '_> {
         let notifications = match held.notifications.take() {
             Some((of, notifications)) if of == source => notifications,
             _ => {
-                let Step { scope, session, name, .. } = &self.begin;
-                let listener = Listener { scope: scope.clone(), session: session.clone(), name: name.clone() };
+                let Step { scope, session, name, agent, .. } = &self.begin;
+                let (scope, session, name, agent) = (scope.clone(), session.clone(), name.clone(), agent.clone());
+                let listener = Listener { scope, session, name, agent };
                 Notifications::open(self.config, &listener, source)?
             }
         };

@@ -312,8 +312,10 @@ fn prepare(
     let pid = (waits && !shadow).then(process::own);
     let (client, claim) = (claim::client_of(env, &event, waits), claim::of(&event, unattended));
     let project = project.map(|dir| text::line_of(&dir.to_string_lossy(), text::LONGEST_FOLDER)).unwrap_or_default();
+    let agent = scope::agent(&name, config.named_by_project, &scope);
     let step = Step {
         detail,
+        agent,
         paced,
         shadow,
         pid,
@@ -368,6 +370,7 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
         id: clock::id(),
         turn: None,
         known_epoch: String::new(),
+        agent: String::new(),
         event,
     }
 }

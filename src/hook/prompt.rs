@@ -2,12 +2,15 @@
 //!
 //! `{count}` continuations since a person's last prompt, this one included · `{time}` the store's clock, UTC ·
 //! `{scope}` · `{rest}` the reason of the pause, or empty · `{note}` the note of a wake-up, or empty · `{held}`
-//! the author and the reason of the hold, with the request to reflect on it, or empty.
+//! the author and the reason of the hold, with the request to reflect on it, or empty · `{work}` the entry of work in hand,
+//! or empty.
 
 use super::directive;
 use crate::journal::why;
 use crate::policy::request::RestRequest;
 use crate::policy::verdict::{Decision, Held};
+use crate::policy::work::Given;
+use crate::policy::work::entry::WorkEntry;
 use crate::text;
 
 const DEFAULT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where you \
@@ -20,7 +23,19 @@ const SAY: [&str; 2] = [
     "To be continued later, make it\nfrosty: next_check 20m",
 ];
 
+/// The most characters of an entry that later turns repeat.
+const REMINDER: usize = 200;
+
 const RENEWED: &str = "Frosty renews its wait; nothing is to be done: answer with one short line and stop.";
+
+/// The first line where the session has an entry of work in hand.
+const WITH_WORK: &str = "Frosty, the throttle of this session, lets you go on.";
+
+/// The directives for an entry of work. Only an engine that waits can honour the second.
+const SAY_WITH_WORK: [&str; 2] = [
+    "When the entry is done, make the last line of your answer\nfrosty: done\nTo give it back, make it\nfrosty: failed <why>",
+    "To be continued with it later, make it\nfrosty: next_check 20m",
+];
 
 /// The parts of a prompt.
 #[derive(Debug, Default)]
@@ -45,7 +60,9 @@ impl Prompt {
         if admitted.renewed {
             return RENEWED.to_owned();
         }
-        let template = self.template.as_deref().unwrap_or(DEFAULT);
+        let default = if admitted.work.is_some() { WITH_WORK } else { DEFAULT };
+        let template = self.template.as_deref().unwrap_or(default);
+        let work = admitted.work.as_deref().map(in_hand).unwrap_or_default();
         let note = directive::quoted(&text::prompt(&admitted.note, text::LONGEST_PROMPT));
         let held = admitted.held.as_ref().map(|held| reflect(held, &self.scope)).unwrap_or_default();
         let fields = [
@@ -55,10 +72,15 @@ impl Prompt {
             ("rest", self.rest.clone()),
             ("note", note.clone()),
             ("held", held.clone()),
+            ("work", work.clone()),
         ];
         let mut out = fill(template, &fields);
         if self.template.is_none() {
-            let say = SAY.iter().take(if self.waits { 2 } else { 1 });
+            if !work.is_empty() {
+                out.extend(["\n", &work]);
+            }
+            let say = if work.is_empty() { SAY } else { SAY_WITH_WORK };
+            let say = say.iter().take(if self.waits { 2 } else { 1 });
             say.for_each(|line| out.extend(["\n", line]));
         }
         let mut add = |head: &str, field: &str, words: &str| {
@@ -73,11 +95,40 @@ impl Prompt {
         if self.template.is_none() && held.is_empty() {
             add("You paused: ", "{rest}", &self.rest);
         }
+        if self.template.is_some() {
+            add("", "{work}", &work);
+        }
         add("You were woken with this note: ", "{note}", &note);
         add("", "{held}", &held);
         add("", "", &self.answer);
         text::prompt(&out, text::LONGEST_PROMPT)
     }
+}
+
+/// Describes the entry of work that the session has in hand: the whole of it in its first turn, then its beginning.
+fn in_hand(given: &Given) -> String {
+    let Given { in_hand, turn, max_turns } = given;
+    let WorkEntry { id, text, priority, by, attempts, why, .. } = &in_hand.entry;
+    let id = text::line(id);
+    if *turn > 1 {
+        let beginning = text::line_of(text, REMINDER);
+        let of = if beginning.is_empty() { String::new() } else { format!(": \"{beginning}\"") };
+        return format!("In hand: {id} of the work queue, turn {turn} of {max_turns}{of}");
+    }
+    let origin =
+        if by.is_empty() { "added by a person".to_owned() } else { format!("added by the agent {}", text::line(by)) };
+    let before = match (*attempts, why.as_str()) {
+        (0, _) => String::new(),
+        (n, "") => format!(", tried {n} times before"),
+        (n, why) => format!(", tried {n} times before (last: {})", text::line_of(why, REMINDER)),
+    };
+    let quoted: Vec<String> =
+        text::prompt(text, text::LONGEST_PROMPT).lines().map(|line| format!("> {line}")).collect();
+    format!(
+        "Your next task is the entry {id} of the owner's work queue ({}, {origin}{before}):\n{}",
+        priority.code(),
+        quoted.join("\n")
+    )
 }
 
 /// Returns the request to reflect on a hold before the work continues.
@@ -143,6 +194,8 @@ mod tests {
             count,
             renewed: false,
             worth: None,
+            work: None,
+            work_end: String::new(),
             store_epoch: String::new(),
             client: None,
             repeated: false,
@@ -158,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_field() {
-        let prompt = Prompt { rest: "done".into(), ..prompt("{count} {time} {scope} {rest} {note} {other} {") };
+        let prompt = Prompt { rest: "done".into(), ..prompt("{count} {time} {scope} {rest} {note} {work}{other} {") };
         assert_eq!(prompt.render(&admitted(7, "hello")), "7 2026-11-24 15:00:00 UTC nova done hello {other} {");
     }
 

@@ -5,15 +5,17 @@ use std::time::Duration;
 use crate::policy::api_error::BY_API;
 use crate::policy::client_process::Relation;
 use crate::policy::documents::{Begun, FleetState, Flight, ScopeState, SessionState};
-use crate::policy::fact::{FactId, fact_id, note_lifted};
+use crate::policy::fact_ids::FactIds;
 use crate::policy::fence::FenceStatus;
-use crate::policy::hold::{Hold, Turned};
+use crate::policy::hold::Turned;
 use crate::policy::limits::{Class, ClassPolicy, Ms, Policy, Quota};
 use crate::policy::quota::{count, shared};
 use crate::policy::request::{Event, Step};
-use crate::policy::rest::Rest;
+use crate::policy::rest::RestKind;
+use crate::policy::turn::Worth;
 use crate::policy::verdict::{Attempt, Decision, Held, Outcome, Reason};
 use crate::policy::windows::Windows;
+use crate::policy::work::{WorkState, rule as work_rule};
 use crate::policy::{
     api_error, burst_window, client_process, effects, fence, hold, lost_answer, lost_data, pace, quiet_minute,
     release_slots, rest, wake_up,
@@ -33,6 +35,8 @@ pub struct State {
     pub session: SessionState,
     /// The usage windows; read only where a pace is configured.
     pub windows: Windows,
+    /// The queue of the session's agent; read only where the session works through it, and `None` where it is unknown.
+    pub work: Option<WorkState>,
 }
 
 /// Applies one event to the state at `now` (the store's clock) and decides its admission request, if it makes one.
@@ -60,17 +64,17 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     if fence_status == FenceStatus::Superseded {
         return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
     }
-    if let Some(again) = lost_answer::repeated(state, ask, now) {
+    if let Some(again) = lost_answer::repeated(policy, state, ask, now) {
         state.session.fence = fence;
         return Decision { fence, ..again };
     }
-    let facts = Facts::of(state);
+    let facts = FactIds::of(state);
     if ask.event.touches_fleet() {
         state.fleet.rebase(now);
     }
     let by_person = state.session.by_person;
-    let own = &mut state.session;
-    let worth = if is_beside { None } else { effects::on_session(own, ask, relation, fence_status, policy, now) };
+    let (worth, work_end) =
+        if is_beside { (None, None) } else { on_session(policy, state, ask, relation, fence_status, now) };
     let mut turned = Turned::default();
     let mut ended = None;
     if ask.event.is_fleets() {
@@ -101,6 +105,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     };
     facts.settle(state, &ask.id, now);
     decided.worth = worth;
+    decided.work_end = work_end.unwrap_or_default();
     decided.fence = if ask.event.is_of_holds() || is_beside { None } else { state.session.fence };
     if ask.event.asks() == Some(Class::Stop) {
         decided.reason_changed = state.session.last_reason != decided.reason.code();
@@ -109,55 +114,31 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     decided
 }
 
-/// The ids of the facts that a step may begin, lift or replace, as they were before the step.
-struct Facts {
-    scope_hold: Option<FactId>,
-    fleet_hold: Option<FactId>,
-    rest: Option<FactId>,
-    spans: [Option<FactId>; 4],
-}
-
-impl Facts {
-    fn of(state: &State) -> Self {
-        let scope = &state.scope;
-        Self {
-            scope_hold: scope.hold.as_ref().map(Hold::identity),
-            fleet_hold: state.fleet.hold.as_ref().map(Hold::identity),
-            rest: state.session.rest.as_ref().map(Rest::identity),
-            spans: [scope.stop.cooldown, scope.compact.cooldown, scope.api, scope.api_own]
-                .map(|span| span.map(|s| s.identity())),
+/// Applies the event's effects on the session, and on the entry that it has in hand.
+///
+/// Returns the worth of a turn that ended, and how the entry ended.
+fn on_session(
+    policy: &Policy,
+    state: &mut State,
+    ask: &Step,
+    relation: Relation,
+    fence_status: FenceStatus,
+    now: Ms,
+) -> (Option<Worth>, Option<String>) {
+    let is_new = fence_status != FenceStatus::Repeated;
+    let ended = if is_new { work_rule::reported_end(&state.session, &ask.event) } else { None };
+    let without_rest;
+    let told = match &ask.event {
+        // The words end the work on an entry, and request no rest.
+        Event::Stop { rest: Some(rest) } if ended.is_some() || rest.kind == RestKind::Failed => {
+            without_rest = Step { event: Event::Stop { rest: None }, ..ask.clone() };
+            &without_rest
         }
-    }
-
-    /// Gives the facts that the step began its id, and notes the facts that it lifted or replaced.
-    fn settle(self, state: &mut State, id: &str, now: Ms) {
-        let State { fleet, scope, session, .. } = state;
-        let spans = [&mut scope.stop.cooldown, &mut scope.compact.cooldown, &mut scope.api, &mut scope.api_own];
-        for (span, before) in spans.into_iter().zip(self.spans) {
-            if let Some(span) = span.as_mut().filter(|s| s.id == 0 && s.start == now && Some(s.identity()) != before) {
-                span.id = fact_id(id);
-            }
-        }
-        let holds = [
-            (&mut scope.hold, &mut scope.lifted, self.scope_hold),
-            (&mut fleet.hold, &mut fleet.lifted, self.fleet_hold),
-        ];
-        for (hold, lifted, before) in holds {
-            if let Some(hold) = hold.as_mut().filter(|h| h.id == 0 && h.since == now && Some(h.identity()) != before) {
-                hold.id = fact_id(id);
-            }
-            if let Some(before) = before.filter(|before| hold.as_ref().map(Hold::identity) != Some(*before)) {
-                note_lifted(lifted, before);
-            }
-        }
-        let rest = &mut session.rest;
-        if let Some(rest) = rest.as_mut().filter(|r| r.id == 0 && r.since == now && Some(r.identity()) != self.rest) {
-            rest.id = fact_id(id);
-        }
-        if let Some(before) = self.rest.filter(|before| rest.as_ref().map(Rest::identity) != Some(*before)) {
-            note_lifted(&mut session.lifted, before);
-        }
-    }
+        _ => ask,
+    };
+    let worth = effects::on_session(&mut state.session, told, relation, fence_status, policy, now);
+    let work = work_rule::policy_of(policy, &state.session, ask).filter(|_| is_new);
+    (worth, work.and_then(|work| work_rule::end_turn(state, &work, ask, ended, now)))
 }
 
 /// Completes the answer to an event without an admission request.
@@ -199,6 +180,8 @@ pub(crate) fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         repeated: false,
         attempt: Attempt::Uncounted,
         worth: None,
+        work: None,
+        work_end: String::new(),
     }
 }
 
@@ -270,7 +253,10 @@ pub(super) struct Case<'a> {
 impl Case<'_> {
     /// Prepares the decision of a Stop event. Returns the time since when the session has waited for a quota.
     fn begin(&self, state: &mut State) -> Option<Ms> {
-        let (State { fleet, scope, session, windows }, now) = (state, self.now);
+        if let Some(work) = work_rule::policy_of(self.policy, &state.session, self.ask) {
+            work_rule::prepare(state, &work, self.now);
+        }
+        let (State { fleet, scope, session, windows, .. }, now) = (state, self.now);
         if let Some(pace) = &self.policy.pace {
             let in_flight = u32::try_from(fleet.quota.in_flight.len()).unwrap_or(u32::MAX);
             fleet.quota.paced = pace::derive(pace, windows, in_flight, now);
@@ -295,7 +281,8 @@ impl Case<'_> {
 
     /// What refuses without regard to the pace: a hold, a cooldown, an API error, a rest.
     fn restricted(&self, state: &mut State, answer: &mut Decision) -> Refusal {
-        let (State { fleet, scope, session, .. }, now) = (state, self.now);
+        let now = self.now;
+        let State { fleet, scope, session, .. } = state;
         // 1. a hold of the scope or its fleet
         if let Some((by, until)) = if self.stop { hold::held(scope, fleet, now) } else { None } {
             remember(session, &by);
@@ -320,17 +307,22 @@ impl Case<'_> {
             }
             return Some((Reason::ApiError, Some(refusal.until.saturating_sub(now))));
         }
-        // 4. a rest
+        // 4. a rest, also one for want of work
+        work_rule::rest_without_work(self, state);
+        let session = &mut state.session;
         let renews = matches!(self.ask.event, Event::Ask { renew: true, .. });
         if let Some(rest) = session.rest.as_ref().filter(|r| !renews && r.lasts(now)) {
-            return Some((rest::reason(rest.kind), rest.until.map(|end| end.saturating_sub(now))));
+            let work = work_rule::ends_rest(self, session, state.work.as_ref());
+            let ends = [rest.until, work].into_iter().flatten().min();
+            return Some((rest::reason(rest.kind), ends.map(|end| end.saturating_sub(now))));
         }
         quiet_minute::left(session, self.policy, self.ask, now).map(|left| (Reason::Quiet, Some(left)))
     }
 
     /// Counts the continuation, and hands out what the session's next prompt contains.
     fn continue_session(&self, state: &mut State, answer: &mut Decision) {
-        let (State { fleet, scope, session, .. }, now) = (state, self.now);
+        let now = self.now;
+        let State { fleet, scope, session, .. } = state;
         count(&mut scope.quota, &self.limits.quotas, now);
         let mut quotas = self.fleet_quotas(fleet);
         if self.policy.pace.is_some() {
@@ -352,6 +344,9 @@ impl Case<'_> {
         if !answer.renewed && !session.held_by.is_empty() {
             let (by, reason) = (std::mem::take(&mut session.held_by), std::mem::take(&mut session.held_reason));
             answer.held = Some(Held { by, reason, fleet: false });
+        }
+        if !answer.renewed {
+            answer.work = work_rule::hand_out(self, state);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::policy::pace::Pace;
+use crate::policy::work::WorkPolicy;
 
 /// A time: milliseconds since the Unix epoch, UTC, read from the *store's* clock.
 pub type Ms = i64;
@@ -197,6 +198,8 @@ pub struct Policy {
     pub quiet: Duration,
     /// The pace of the fleet; `None` switches it off.
     pub pace: Option<Pace>,
+    /// How a session works through its agent's queue.
+    pub work: WorkPolicy,
 }
 
 impl Policy {
@@ -254,6 +257,7 @@ impl Default for Policy {
             idle: Some(Idle::default()),
             quiet: secs(60),
             pace: None,
+            work: WorkPolicy::default(),
         }
     }
 }

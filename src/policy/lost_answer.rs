@@ -2,15 +2,16 @@
 
 use crate::policy::decision::{State, decision};
 use crate::policy::documents::{COMMIT_SLACK, IN_FLIGHT};
-use crate::policy::limits::{Class, Ms};
+use crate::policy::limits::{Class, Ms, Policy};
 use crate::policy::request::Step;
 use crate::policy::verdict::{Decision, Outcome, Reason};
+use crate::policy::work::rule as work_rule;
 
 /// Returns the admission again to a request that was just admitted and lost its answer on the way.
 ///
 /// Later than [`IN_FLIGHT`] after its commit, other requests may have been admitted since. The time of the commit is
 /// not known here, only the time of the decision.
-pub(crate) fn repeated(state: &State, ask: &Step, now: Ms) -> Option<Decision> {
+pub(crate) fn repeated(policy: &Policy, state: &State, ask: &Step, now: Ms) -> Option<Decision> {
     let State { scope, session, .. } = state;
     let admitted = session.admitted.as_ref().filter(|admitted| admitted.id == ask.id)?;
     // Another store had the scope since, and may have admitted the request.
@@ -21,5 +22,7 @@ pub(crate) fn repeated(state: &State, ask: &Step, now: Ms) -> Option<Decision> {
         return None;
     }
     let admitted = decision(Outcome::Admit, Reason::Admitted, now);
-    Some(Decision { note: session.given.clone(), count: session.count, repeated: true, ..admitted })
+    let work = work_rule::policy_of(policy, session, ask);
+    let work = work.and_then(|work| work_rule::given(session, state.work.as_ref(), &work));
+    Some(Decision { note: session.given.clone(), count: session.count, repeated: true, work, ..admitted })
 }

@@ -105,6 +105,8 @@ reasons! {
     Idle: "idle", "RESTING", "rule 4, rest", WakeUp, "the agent had nothing to do", "your last turns did nothing new";
     /// The command of the gate failed.
     Failed: "failed", "RESTING", "rule 4, rest", WakeUp, "the last run failed", "your last run failed";
+    /// The session continues only with an entry of its agent's work queue, and none can be claimed.
+    NoWork: "no_work", "RESTING", "rule 4, rest", WakeUp, "no work is queued for the agent", "no work was queued for you";
     /// A person's turn ended a moment ago.
     Quiet: "quiet", "STANDING_DOWN", "rule 4, quiet minute", Time, "a person typed a moment ago";
     /// The session was freed together with others, and its release slot has not come.

@@ -346,6 +346,8 @@ pub struct Step {
     pub name: String,
     /// Whether a project's file chose that name, and not the user.
     pub named_by_project: bool,
+    /// The agent whose work queue the session works through, encoded; empty for none.
+    pub agent: String,
     /// The project folder; empty where it is not known.
     pub project: String,
     /// The signals that end the session's rest, as configured; `None` for all.

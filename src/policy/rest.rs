@@ -29,12 +29,14 @@ pub enum RestKind {
     Idle,
     /// Until a time, because the command of `frosty gate` failed.
     Failed,
+    /// Until there is an entry in the work queue.
+    NoWork,
 }
 
 impl RestKind {
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::Rest, Self::Done, Self::Blocked, Self::WaitFor, Self::Parked, Self::Idle, Self::Failed];
+    pub const ALL: [Self; 8] =
+        [Self::Rest, Self::Done, Self::Blocked, Self::WaitFor, Self::Parked, Self::Idle, Self::Failed, Self::NoWork];
 
     /// Returns the kind with this code, if there is one.
     #[must_use]
@@ -53,13 +55,14 @@ impl RestKind {
             Self::Parked => "parked",
             Self::Idle => "idle",
             Self::Failed => "failed",
+            Self::NoWork => "no_work",
         }
     }
 
     /// Returns whether the agent requested the rest itself. Only such a rest outlasts a turn that the client began.
     #[must_use]
     pub fn is_agents(self) -> bool {
-        !matches!(self, Self::Parked | Self::Idle | Self::Failed)
+        !matches!(self, Self::Parked | Self::Idle | Self::Failed | Self::NoWork)
     }
 }
 
@@ -115,6 +118,7 @@ pub(crate) fn reason(kind: RestKind) -> Reason {
         RestKind::Parked => Reason::Parked,
         RestKind::Idle => Reason::Idle,
         RestKind::Failed => Reason::Failed,
+        RestKind::NoWork => Reason::NoWork,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::policy::hold::Hold;
 use crate::policy::limits::Ms;
 use crate::policy::process::Process;
 use crate::policy::turn::Worth;
+use crate::policy::work::Given;
 
 pub use crate::policy::reason::{End, Reason};
 
@@ -75,6 +76,10 @@ pub struct Decision {
     pub attempt: Attempt,
     /// For a Stop event with a measured turn, the worth of the turn.
     pub worth: Option<Worth>,
+    /// On an admission, the entry that the session has in hand.
+    pub work: Option<Box<Given>>,
+    /// The id of the entry that the event ended, and how; empty for none.
+    pub work_end: String,
 }
 
 /// The effect of a request on the attempts of its scope and class.

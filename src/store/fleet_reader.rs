@@ -16,10 +16,12 @@ use crate::policy::documents::{FleetState, ScopeState, SessionState};
 use crate::policy::hold::Hold;
 use crate::policy::limits::Ms;
 use crate::policy::request::Event;
+use crate::policy::work::WorkMode;
+use crate::scope;
 use crate::store::failover::decider::{Breaker, Decider};
 use crate::store::failover::{decider, server_record};
 use crate::store::files::state_file::{FleetFile, ScopeFile, SessionFile};
-use crate::store::files::{paths, state_file};
+use crate::store::files::{self, paths, state_file};
 use crate::store::server::connection::Link;
 use crate::store::server::keys::Keys;
 use crate::store::server::load::Load;
@@ -101,6 +103,11 @@ impl<'a> FleetReader<'a> {
         self.away.take_if(|why| why.is_full())
     }
 
+    /// Returns why the configured server could not be reached, where it could not.
+    pub(crate) fn take_away(&mut self) -> Option<StoreError> {
+        self.away.take()
+    }
+
     /// Returns the configuration, and the server where one answers.
     pub(crate) fn parts(&mut self) -> (&'a Config, Option<&mut Link<'a>>) {
         (self.config, self.server.as_mut())
@@ -180,6 +187,10 @@ impl<'a> FleetReader<'a> {
     /// # Errors
     /// When the store cannot be read.
     pub fn state(&mut self, scope: &str, session: &str) -> Result<State, StoreError> {
+        let is_on = self.config.policy.work.mode != WorkMode::Off;
+        let known = if is_on && self.server.is_some() { self.session(session)? } else { None };
+        let agent =
+            known.map(|known| scope::agent(&known.name, known.named_by_project, &known.scope)).unwrap_or_default();
         let fleet = &self.config.fleet;
         let Some(link) = &mut self.server else {
             let dir = self.config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(fleet);
@@ -189,11 +200,12 @@ impl<'a> FleetReader<'a> {
             let scope = file.as_known();
             let mut fleet = fleet.unwrap_or_default();
             fleet.hold = fleet_hold_here(self.config)?;
-            return Ok(State { fleet, scope, session, windows: windows::here(&dir) });
+            let work = files::work::of_session(self.config, &dir, &session);
+            return Ok(State { fleet, scope, session, windows: windows::here(&dir), work });
         };
         // The state is read as for a Stop event.
         let stop = Event::Stop { rest: None };
-        let load = Load::for_people(self.config, link.server(), scope, session, &stop);
+        let load = Load::for_people(self.config, link.server(), scope, session, &stop, agent);
         let answers = link.ask(&load.questions())?;
         Ok(load.answers(answers)?.state())
     }

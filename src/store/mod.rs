@@ -27,6 +27,7 @@ pub(crate) mod simulator;
 pub(crate) mod unknown;
 pub(crate) mod unknown_past;
 pub(crate) mod windows;
+pub mod work;
 
 pub use error::StoreError;
 pub(crate) use failover::decider::refusal as refusal_of_a_step;

@@ -13,6 +13,7 @@ use crate::store::failover::server_record::Route;
 use crate::store::failover::{decider, server_record};
 use crate::store::files::state_file;
 use crate::store::files::state_file::{FleetFile, ScopeFile};
+use crate::store::files::work;
 use crate::store::fleet_reader::{FleetReader, fleet_hold_here};
 use crate::store::{StoreError, server, unknown_past, windows};
 
@@ -81,8 +82,9 @@ impl FleetReader<'_> {
         let own = state_file::peek_session(&dir, session, scope, &file).unwrap_or_default();
         let mut fleet = fleet.fleet;
         fleet.hold = fleet_hold_here(config)?;
+        let work = if away.is_none() { work::of_session(config, &dir, &own) } else { None };
         Ok(Foreseen {
-            state: State { fleet, scope: file.scope, session: own, windows: windows::here(&dir) },
+            state: State { fleet, scope: file.scope, session: own, windows: windows::here(&dir), work },
             now,
             by_files: true,
             away,

@@ -325,6 +325,7 @@ pub fn moves(len: usize, steps_back: bool) -> impl Strategy<Value = Vec<Move>> {
                     named_by_project,
                     project,
                     known_epoch: known_epoch.to_owned(),
+                    agent: String::new(),
                     wake_on,
                     pid: (r % 2 == 0).then_some(Process::numbered(r)),
                     client,

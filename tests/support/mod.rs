@@ -454,6 +454,7 @@ pub fn step(event: Event) -> Step {
         id: format!("id-{}", STEPS.fetch_add(1, Ordering::SeqCst)),
         turn: None,
         known_epoch: String::new(),
+        agent: String::new(),
         event,
     }
 }

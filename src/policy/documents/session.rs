@@ -7,6 +7,7 @@ use crate::policy::limits::Ms;
 use crate::policy::process::Process;
 use crate::policy::rest::Rest;
 use crate::policy::turn::TranscriptPlace;
+use crate::policy::work::Claimed;
 
 /// The state of a session: one conversation of the client.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +115,9 @@ pub struct SessionState {
     /// The reason of that hold.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub held_reason: String,
+    /// The entry of its agent's work queue that the session has in hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub work: Option<Claimed>,
     /// When the last event came.
     pub seen: Ms,
     /// The reason code of the last continuation request.

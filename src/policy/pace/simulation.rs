@@ -92,6 +92,7 @@ fn step(agent: usize, event: Event, now: Ms, chance: &mut Chance) -> Step {
         id: format!("{agent}-{now}"),
         turn: None,
         known_epoch: String::new(),
+        agent: String::new(),
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod state_file;
 pub(crate) mod taken_over;
 pub(crate) mod transaction;
 pub mod undecided;
+pub(crate) mod work;
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -31,6 +32,7 @@ use crate::policy::min_interval;
 use crate::policy::request::{Event, Step};
 use crate::policy::verdict::{Decision, Outcome, Reason, Verdict};
 use crate::policy::windows::Windows;
+use crate::policy::work::rule::reads_queue;
 use crate::read;
 use crate::store::failover::merge_base::Away;
 use crate::store::failover::server_record::Record;
@@ -38,6 +40,7 @@ use crate::store::failover::{changed_store, reached, server_record};
 use crate::store::files::journal_file::LocalJournal;
 use crate::store::files::state_file::{Before, FleetFile, Found, ScopeFile, SessionFile};
 use crate::store::files::transaction::Transaction;
+use crate::store::files::work::LoadedWork;
 use crate::store::{Store, StoreError, unknown_past, windows};
 use crate::text;
 
@@ -121,7 +124,10 @@ impl<'a> Embedded<'a> {
             scope: file.scope,
             session: session.state.as_ref().map(|file| file.session.clone()).unwrap_or_default(),
             windows: self.windows(step, now, &mut notes)?,
+            work: None,
         };
+        let work = self.work(step)?;
+        state.work = work.as_ref().map(|work| work.state.clone());
         forget_slots(&mut state.fleet, now);
         if let Some(hold) = &mut state.fleet.hold {
             hold.rebase(now);
@@ -147,6 +153,9 @@ impl<'a> Embedded<'a> {
         }
         if let Some(away) = &mut file.away {
             record(away, step, &decided, now);
+        }
+        if let (Some(work), Some(state)) = (&work, &state.work) {
+            work::changes(&mut changes, work.before(), state)?;
         }
         changes.put(paths::scope(&step.scope), &file, &scope_before)?;
         changes.commit(Some(line))?;
@@ -374,6 +383,15 @@ impl<'a> Embedded<'a> {
             return Ok(Windows::default());
         }
         windows::for_step(&self.dir, now, notes)
+    }
+
+    /// Reads the queue that the step's session works through. A server's queue is not known here.
+    fn work(&self, step: &Step) -> Result<Option<LoadedWork>, StoreError> {
+        let is_here = self.degraded().is_none() && !step.agent.is_empty();
+        if !is_here || !reads_queue(&self.config.policy, &step.event, step.shadow) {
+            return Ok(None);
+        }
+        work::load(&self.dir, &step.agent)
     }
 
     fn fleet(&self, now: Ms, notes: &mut Vec<String>) -> Result<Read<FleetFile>, StoreError> {

@@ -200,6 +200,18 @@ impl Default for FleetFile {
     }
 }
 
+/// Works as [`load`], but leaves a file that cannot be read in its place: the line reports it.
+///
+/// # Errors
+/// When a newer program wrote it.
+#[allow(private_bounds, reason = "the state files are the only ones")]
+pub(crate) fn load_in_place<T: DeserializeOwned + Serialize + Versioned>(path: &Path) -> Result<Found<T>, StoreError> {
+    match read_as(path)? {
+        Ok(found) => Ok(found),
+        Err(cause) => Ok(Found::SetAside(cause)),
+    }
+}
+
 /// The result of reading a state file.
 pub(crate) enum Found<T> {
     /// Its content, and the basis of a change.
@@ -308,24 +320,9 @@ impl Versioned for FleetFile {
 /// When it can neither be read nor renamed, or a newer program wrote it.
 #[allow(private_bounds, reason = "the state files are the only ones")]
 pub(crate) fn load<T: DeserializeOwned + Serialize + Versioned>(path: &Path, now: Ms) -> Result<Found<T>, StoreError> {
-    let cause = match read::file(path, LARGEST) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(e) => e.to_string(),
-        Ok(bytes) => match serde_json::from_slice::<T>(&bytes) {
-            Ok(state) if state.version() == VERSION => {
-                let before = Before::of(bytes, &state);
-                return Ok(Found::State { state, before });
-            }
-            read => {
-                if let Some(version) = newer(&bytes) {
-                    return Err(StoreError::NewerFile { path: path.to_owned(), expected: VERSION, version });
-                }
-                read.map_or_else(
-                    |e| e.to_string(),
-                    |state| format!("version {} where {VERSION} was expected", state.version()),
-                )
-            }
-        },
+    let cause = match read_as(path)? {
+        Ok(found) => return Ok(found),
+        Err(cause) => cause,
     };
     let mut bad = OsString::from(path);
     bad.push(format!(".bad-{now}"));
@@ -338,6 +335,28 @@ pub(crate) fn load<T: DeserializeOwned + Serialize + Versioned>(path: &Path, now
         text::path(path),
         text::path(&bad)
     )))
+}
+
+/// Reads a state file; the inner error is why it cannot be read.
+fn read_as<T: DeserializeOwned + Serialize + Versioned>(path: &Path) -> Result<Result<Found<T>, String>, StoreError> {
+    let bytes = match read::file(path, LARGEST) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Ok(Found::Nothing)),
+        Err(e) => return Ok(Err(e.to_string())),
+        Ok(bytes) => bytes,
+    };
+    Ok(match serde_json::from_slice::<T>(&bytes) {
+        Ok(state) if state.version() == VERSION => {
+            let before = Before::of(bytes, &state);
+            Ok(Found::State { state, before })
+        }
+        read => {
+            if let Some(version) = newer(&bytes) {
+                return Err(StoreError::NewerFile { path: path.to_owned(), expected: VERSION, version });
+            }
+            let wrong = |state: T| format!("version {} where {VERSION} was expected", state.version());
+            Err(read.map_or_else(|e| e.to_string(), wrong))
+        }
+    })
 }
 
 /// Returns the version of a file that a newer program wrote.

@@ -206,6 +206,7 @@ impl Change {
         let path = Path::new(&self.file);
         let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
         is_plain && (self.file == paths::FLEET || path.starts_with(paths::SCOPES) || path.starts_with(paths::SESSIONS))
+            || (is_plain && (path.starts_with(paths::WORK) || path.starts_with(paths::WORK_RECORDS)))
     }
 
     /// Returns whether the file has this content already: on a full disk it could not be written again.

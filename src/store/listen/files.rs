@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use super::{Listener, Look};
 use crate::clock;
 use crate::config::{Config, Server};
+use crate::policy::work::WorkMode;
+use crate::policy::work::queue::InHand;
 use crate::store::StoreError;
 use crate::store::failover::{probe, server_record};
-use crate::store::files::state_file;
 use crate::store::files::state_file::{FleetFile, ScopeFile, SessionFile};
+use crate::store::files::{paths, state_file, work};
+use crate::store::work::seen as claims;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// The slowest pace of requests to a server that exists but does not answer for this scope.
@@ -25,7 +28,11 @@ pub(crate) struct FileNotifications<'a> {
     session: PathBuf,
     fleet: PathBuf,
     record: PathBuf,
-    seen: Option<([Mark; 4], Look)>,
+    /// The document of the queue that the session works through, the folder of its fleet, and its agent.
+    work: Option<(PathBuf, PathBuf, String)>,
+    /// The entries of that queue that sessions have in hand.
+    in_hand: Vec<InHand>,
+    seen: Option<([Mark; 5], Look)>,
     absent: Option<Absent<'a>>,
 }
 
@@ -42,11 +49,15 @@ struct Absent<'a> {
 impl<'a> FileNotifications<'a> {
     pub(super) fn open(config: &Config, listener: &Listener) -> Result<Self, StoreError> {
         let dir = config.state.as_ref().ok_or(StoreError::NoStateFolder)?.join(&config.fleet);
+        let agent = Some(&listener.agent).filter(|agent| config.policy.work.mode != WorkMode::Off && !agent.is_empty());
+        let work = agent.map(|agent| (dir.join(paths::queue(agent)), dir.clone(), agent.clone()));
         Ok(Self {
             scope: state_file::scope(&dir, &listener.scope),
             session: state_file::session(&dir, &listener.session),
             fleet: state_file::fleet(&dir),
             record: server_record::path(&dir),
+            work,
+            in_hand: Vec::new(),
             seen: None,
             absent: None,
         })
@@ -55,7 +66,9 @@ impl<'a> FileNotifications<'a> {
     /// Also watches for the server's return: at once, and more slowly where it refused this scope `times` before.
     pub(super) fn watching_for(self, config: &'a Config, server: &'a Server, times: u32) -> Self {
         let patience = EVERY.saturating_mul(1 << times.min(10)).min(SLOWEST);
-        Self { absent: Some(Absent { config, server, not_before: clock::now() + patience, new: false }), ..self }
+        // The server's queue is not known here.
+        let absent = Some(Absent { config, server, not_before: clock::now() + patience, new: false });
+        Self { absent, work: None, ..self }
     }
 
     /// Also checks at intervals whether a server was started where none ever was.
@@ -82,9 +95,11 @@ impl FileNotifications<'_> {
         let is_back = self.is_back();
         let now = clock::host_ms();
         let record = self.absent.as_ref().and_then(|_| mark(&self.record));
-        let marks = [mark(&self.scope), mark(&self.session), mark(&self.fleet), record];
+        let queue = self.work.as_ref().and_then(|(queue, ..)| mark(queue));
+        let marks = [mark(&self.scope), mark(&self.session), mark(&self.fleet), record, queue];
         if let Some((seen, look)) = &self.seen
             && *seen == marks
+            && claims(&self.in_hand).iter().all(|(_, runs)| *runs)
         {
             return Look { now, is_back, ..look.clone() };
         }
@@ -97,6 +112,9 @@ impl FileNotifications<'_> {
         // The session's file does not depend on its scope.
         if let Some(SessionFile { session, .. }) = state_file::peek(&self.session) {
             (look.fence, look.woken) = (session.fence, session.woken);
+            let work = self.work.as_ref().and_then(|(_, dir, agent)| work::load(dir, agent).ok()?);
+            look.work_at = super::work_at(&session, work.as_ref().map(|work| &work.state), now);
+            self.in_hand = work.map(|work| work.state.queue.hand).unwrap_or_default();
         }
         if let Some(file) = state_file::peek::<FleetFile>(&self.fleet) {
             look.released = look.released.max(file.fleet.lifted_at());

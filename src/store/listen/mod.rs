@@ -10,10 +10,11 @@ mod server;
 
 use crate::clock;
 use crate::config::Config;
-use crate::policy::documents::FleetState;
+use crate::policy::documents::{FleetState, SessionState};
 use crate::policy::hold::Hold;
 use crate::policy::limits::{Ms, millis};
 use crate::policy::verdict::{Decision, Reason};
+use crate::policy::work::WorkState;
 use crate::store::server::kept_connection::Line;
 use crate::store::server::load::Loaded;
 #[cfg(test)]
@@ -36,6 +37,8 @@ pub struct Listener {
     pub session: String,
     /// The session's name; empty for none.
     pub name: String,
+    /// The agent whose work queue the session works through, encoded; empty for none.
+    pub agent: String,
 }
 
 /// The store's data about the session and the holds over it.
@@ -45,6 +48,8 @@ pub struct Look {
     pub fence: Option<i64>,
     /// Whether there is a wake-up that no admission has delivered.
     pub woken: bool,
+    /// When a session that has no entry of work in hand could claim one, or end the claim of a client that is gone.
+    pub work_at: Option<Ms>,
     /// The holds of the scope and of its fleet, in force or over.
     pub holds: Vec<Hold>,
     /// When a hold or an API cooldown of the scope or its fleet was last ended before its time.
@@ -65,6 +70,7 @@ impl Look {
         Self {
             fence: session.fence,
             woken: session.woken,
+            work_at: work_at(session, loaded.work.as_ref().map(|work| &work.state), loaded.now),
             holds: holds.into_iter().flatten().collect(),
             released: released.into_iter().flatten().max(),
             now: loaded.now,
@@ -80,6 +86,10 @@ impl Look {
         if self.is_back || self.fence != Some(fence) || (self.woken && refused.reason.is_rest()) {
             return true;
         }
+        let ends_by_work = matches!(refused.reason, Reason::NoWork | Reason::Done | Reason::Idle);
+        if ends_by_work && self.work_at.is_some_and(|at| end_of(refused).is_none_or(|end| at < end)) {
+            return true;
+        }
         if matches!(refused.reason, Reason::ApiError | Reason::Spread) {
             return self.released.is_some_and(|at| at >= refused.now);
         }
@@ -91,6 +101,13 @@ impl Look {
         let ends = self.holds.iter().filter(|h| h.holds(now)).map(|h| h.until);
         ends.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)))
     }
+}
+
+/// Returns when a session could have an entry of the queue that it works through.
+fn work_at(session: &SessionState, work: Option<&WorkState>, now: Ms) -> Option<Ms> {
+    let work = work.filter(|_| session.work.is_none() && !session.gate)?;
+    let is_gone = || work.seen.iter().any(|(_, runs)| !runs);
+    if work.has_work(now) || is_gone() { Some(now) } else { work.next_due(now) }
 }
 
 /// Returns when a refusal ends, by the store's clock.

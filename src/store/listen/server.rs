@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 use super::{EACH, LONGEST, Listener, Look, WaitEnd, Words, pause_until, poll};
 use crate::clock;
 use crate::config::{Config, Server};
+use crate::policy::work::WorkMode;
+use crate::policy::work::queue::InHand;
 use crate::store::StoreError;
 use crate::store::server::connection::{Link, Pushed};
 use crate::store::server::kept_connection::Line;
 use crate::store::server::keys::Keys;
 use crate::store::server::load::{Load, Loaded};
+use crate::store::work::seen;
 use crate::text;
 
 /// How long the engine waits for further messages that were published together.
@@ -35,8 +38,12 @@ pub(crate) struct ServerNotifications<'a> {
     scope: String,
     session: String,
     channels: Vec<String>,
+    /// The agent whose work queue the session works through; empty for none.
+    agent: String,
+    /// The entries of that queue that other sessions have in hand, as far as this machine can see their clients.
+    in_hand: Vec<InHand>,
     /// The channels on which Frosty itself publishes.
-    own: [String; 3],
+    own: Vec<String>,
     /// Whether the server lets this user subscribe, on a connection that also carries commands.
     subscribes: bool,
     /// How long the engine listens before it reads: less than the silence after which a connection was cut.
@@ -51,9 +58,11 @@ pub(crate) struct ServerNotifications<'a> {
 
 impl<'a> ServerNotifications<'a> {
     pub(super) fn new(config: &'a Config, server: &'a Server, listener: &Listener) -> Self {
-        let Listener { scope, session, name } = listener;
+        let Listener { scope, session, name, agent } = listener;
         let keys = Keys::of(&config.fleet);
-        let own = [keys.session_channel(session), keys.scope_channel(scope), keys.fleet_channel()];
+        let mut own = vec![keys.session_channel(session), keys.scope_channel(scope), keys.fleet_channel()];
+        let is_on = config.policy.work.mode != WorkMode::Off && !agent.is_empty();
+        own.extend(is_on.then(|| keys.work_channel(agent)));
         let mut channels = vec![format!("trigger.nova.{scope}"), format!("frosty.wake.{scope}")];
         if !name.is_empty() && name != scope {
             channels.push(format!("trigger.nova.{name}"));
@@ -64,6 +73,8 @@ impl<'a> ServerNotifications<'a> {
             server,
             scope: scope.clone(),
             session: session.clone(),
+            agent: agent.clone(),
+            in_hand: Vec::new(),
             channels,
             own,
             subscribes: true,
@@ -89,6 +100,8 @@ impl<'a> ServerNotifications<'a> {
             }
         };
         let look = Look::of(&loaded);
+        let queue = loaded.work.as_ref().map(|work| &work.state.queue);
+        self.in_hand = queue.map(|queue| queue.hand.clone()).unwrap_or_default();
         *line = Some(Line::after(link, loaded));
         Ok(look)
     }
@@ -108,7 +121,7 @@ impl<'a> ServerNotifications<'a> {
         if !self.subscribes {
             self.every = SHORTEST;
         }
-        let load = Load::for_looks(self.config, self.server, &self.scope, &self.session);
+        let load = Load::for_looks(self.config, self.server, &self.scope, &self.session, &self.agent);
         load.answers(link.ask(&load.questions())?)
     }
 
@@ -147,7 +160,8 @@ impl<'a> ServerNotifications<'a> {
                 let left = until.saturating_duration_since(clock::now()).min(EACH);
                 match poll([open.link().as_fd(), interrupt], left) {
                     Some([true, _]) => break,
-                    Some([_, false]) if !left.is_zero() && !stirs() => {}
+                    Some([_, false])
+                        if !left.is_zero() && !stirs() && !seen(&self.in_hand).iter().any(|(_, runs)| !runs) => {}
                     _ => return WaitEnd::Stirred,
                 }
             }

@@ -20,7 +20,7 @@ use crate::store::server::commit::Commit;
 use crate::store::server::document::Document;
 use crate::store::server::keys::Keys;
 use crate::store::server::load::{Loaded, SetAside};
-use crate::store::server::{NAME, session_index};
+use crate::store::server::{NAME, session_index, work};
 use crate::store::windows;
 
 /// The longest lifetime of a document, whatever a person wrote into it: a server refuses a time beyond its calendar.
@@ -49,6 +49,9 @@ pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     if let Some(document) = &loaded.fleet {
         let fleet = FleetState { quota: without_entries(&state.fleet.quota), ..state.fleet.clone() };
         put(&mut commit, keys.fleet(), document, &fleet, None, admitted);
+    }
+    if let (Some(work), Some(state)) = (&loaded.work, &state.work) {
+        work::changes(&mut commit, keys, work, state, admitted);
     }
     set_aside(&mut commit, &loaded.set_aside);
     if loaded.windows.is_in_place() {

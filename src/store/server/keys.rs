@@ -1,6 +1,8 @@
 //! The names of the server's keys, built in one place. All of a fleet's keys have its hash tag, so that one script may
 //! name them.
 
+use crate::policy::work::entry::List;
+
 /// The channel on which a server's listeners are notified of holds.
 pub const CHANNEL: &str = "frosty.hold";
 
@@ -69,6 +71,26 @@ impl<'a> Keys<'a> {
     /// Returns the key of the turns that are in flight (a sorted set of sessions by the time of the admission).
     pub(crate) fn in_flight(self) -> String {
         self.key(["inflight", "", ""])
+    }
+
+    /// Returns the key of the document of an agent's work queue.
+    pub(crate) fn work(self, agent: &str) -> String {
+        self.key(["doc:work:", agent, ""])
+    }
+
+    /// Returns the key of a list of an agent's work queue (a sorted set of entries).
+    pub(crate) fn work_list(self, agent: &str, list: List) -> String {
+        self.key(["work:", list.code(), ":"]) + agent
+    }
+
+    /// Returns the key of what is known by the id of an entry of work (a JSON string).
+    pub(crate) fn work_record(self, id: &str) -> String {
+        self.key(["work:id:", id, ""])
+    }
+
+    /// Returns the channel of an agent's work queue.
+    pub(crate) fn work_channel(self, agent: &str) -> String {
+        self.channel(["work:", agent])
     }
 
     fn channel(self, parts: [&str; 2]) -> String {

@@ -14,10 +14,12 @@ use crate::policy::limits::{Class, Ms, Quota};
 use crate::policy::quota::{LOOKAHEAD, Places};
 use crate::policy::request::{Event, Step};
 use crate::policy::windows::Windows;
+use crate::policy::work::rule::reads_queue;
 use crate::store::failover::merge_base::Seen;
 use crate::store::server::document::{Document, Unfit};
 use crate::store::server::keys;
 use crate::store::server::keys::Keys;
+use crate::store::server::work::{self, LoadedWork};
 use crate::store::{StoreError, unknown_past};
 use crate::text;
 
@@ -88,6 +90,8 @@ pub(crate) struct Loaded {
     pub(crate) own_attempts: u32,
     /// The sorted sets with entries that are later than now.
     pub(crate) ahead: Vec<String>,
+    /// The queue of the session's agent, where the session works through it and it can be read.
+    pub(crate) work: Option<LoadedWork>,
     /// The documents that were damaged.
     pub(crate) set_aside: Vec<SetAside>,
 }
@@ -101,6 +105,8 @@ pub(crate) struct Load<'a> {
     event: &'a Event,
     /// The step's id; empty for people.
     id: &'a str,
+    /// The agent whose work queue is read; empty for none.
+    agent: String,
     keys: Keys<'a>,
     reads: Reads,
 }
@@ -122,7 +128,8 @@ static NEXT: Event = Event::Ask { fence: 0, renew: false };
 impl<'a> Load<'a> {
     pub(crate) fn of(config: &'a Config, server: &'a Server, step: &'a Step) -> Self {
         let Step { scope, session, event, id, .. } = step;
-        Self { config, server, scope, session, event, id, keys: Keys::of(&config.fleet), reads: Reads::Deciding }
+        let agent = if reads_queue(&config.policy, event, step.shadow) { step.agent.clone() } else { String::new() };
+        Self { config, server, scope, session, event, id, agent, keys: Keys::of(&config.fleet), reads: Reads::Deciding }
     }
 
     /// Makes the reads for a Stop event, with every admission that its quotas count.
@@ -132,14 +139,23 @@ impl<'a> Load<'a> {
         scope: &'a str,
         session: &'a str,
         event: &'a Event,
+        agent: String,
     ) -> Self {
-        Self { config, server, scope, session, event, id: "", keys: Keys::of(&config.fleet), reads: Reads::All }
+        let agent = if reads_queue(&config.policy, event, false) { agent } else { String::new() };
+        Self { config, server, scope, session, event, id: "", agent, keys: Keys::of(&config.fleet), reads: Reads::All }
     }
 
     /// Makes the reads for an engine's next request, without the quotas.
-    pub(crate) fn for_looks(config: &'a Config, server: &'a Server, scope: &'a str, session: &'a str) -> Self {
+    pub(crate) fn for_looks(
+        config: &'a Config,
+        server: &'a Server,
+        scope: &'a str,
+        session: &'a str,
+        agent: &str,
+    ) -> Self {
         let keys = Keys::of(&config.fleet);
-        Self { config, server, scope, session, event: &NEXT, id: "", keys, reads: Reads::Nothing }
+        let agent = if reads_queue(&config.policy, &NEXT, false) { agent.to_owned() } else { String::new() };
+        Self { config, server, scope, session, event: &NEXT, id: "", agent, keys, reads: Reads::Nothing }
     }
 
     fn is_stop(&self) -> bool {
@@ -201,6 +217,9 @@ impl<'a> Load<'a> {
         if self.event.touches_fleet() {
             all.push(get(&keys.fleet()));
         }
+        if !self.agent.is_empty() {
+            all.extend(work::questions(keys, &self.agent));
+        }
         if self.reads_last_admission() {
             all.push(newest(&keys.admissions(self.scope), 1, 1));
         }
@@ -240,6 +259,9 @@ impl<'a> Load<'a> {
         })?;
         let mut loaded = Loaded { now, ..Loaded::default() };
         self.documents(&mut loaded, &mut next)?;
+        if !self.agent.is_empty() {
+            loaded.work = work::answers(self.server, keys, &self.agent, &mut next)?;
+        }
         loaded.turn_began = loaded.scope.as_ref().and_then(|scope| scope.state.stop.admitted_at).map(|at| at.min(now));
         if self.reads_last_admission() {
             let last = entries(&mut loaded, &keys.admissions(self.scope), &next()).last().copied();
@@ -451,6 +473,7 @@ impl Loaded {
             scope: self.scope.as_ref().map(|d| d.state.clone()).unwrap_or_default(),
             session: self.session.state.clone(),
             windows: self.windows.state.clone(),
+            work: self.work.as_ref().map(|work| work.state.clone()),
         }
     }
 }

@@ -18,6 +18,7 @@ pub(crate) mod session_index;
 pub(crate) mod tls;
 pub(crate) mod trial;
 pub(crate) mod wire;
+pub(crate) mod work;
 
 use std::time::{Duration, Instant};
 

@@ -146,7 +146,12 @@ impl Engine {
             Some((of, notifications)) if of == source => notifications,
             _ => {
                 let Step { scope, session, name, .. } = &self.begin;
-                let listener = Listener { scope: scope.clone(), session: session.clone(), name: name.clone() };
+                let listener = Listener {
+                    scope: scope.clone(),
+                    session: session.clone(),
+                    name: name.clone(),
+                    agent: String::new(),
+                };
                 Notifications::open(config, &listener, source)?
             }
         };

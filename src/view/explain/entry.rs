@@ -100,7 +100,7 @@ impl Lines {
     /// Returns the entry's line, without a line end.
     #[must_use]
     pub fn line(&self, past: &Past) -> String {
-        let (when, who, event, detail) = (self.when(past.ms), self.who(past), event(past), shown(past, "detail"));
+        let (when, who, event, detail) = (self.when(past.ms), self.who(past), event(past), details(past));
         let verdict = verdict(past);
         let detail = if detail.is_empty() { detail } else { format!("  {detail}") };
         let Some(style) = self.terminal else {
@@ -139,6 +139,14 @@ fn local(at: Ms) -> Option<DateTime<Local>> {
 
 fn event(past: &Past) -> String {
     Some(shown(past, "event")).filter(|event| !event.is_empty()).unwrap_or_else(|| "-".to_owned())
+}
+
+/// Returns the entry's details: the entry of work that was ended and that is in hand, and further words.
+fn details(past: &Past) -> String {
+    let work = Some(shown(past, "work")).filter(|id| !id.is_empty()).map(|id| format!("work {id}"));
+    let others = ["work_end", "detail"].map(|field| Some(shown(past, field)).filter(|words| !words.is_empty()));
+    let [end, detail] = others;
+    [end, work, detail].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// Returns a field with its control characters removed and its length bounded.

@@ -159,6 +159,10 @@ fn rest(told: &Facts<'_>) -> String {
         }
         Some(RestKind::Idle) => idle(told),
         Some(RestKind::Failed) => failed(told),
+        Some(RestKind::NoWork) => {
+            "the session continues only with an entry of its work queue (work is required), and none can be claimed"
+                .to_owned()
+        }
         _ => "the agent gave the time of its next check (\"frosty: next_check …\")".to_owned(),
     }
 }

@@ -121,10 +121,19 @@ struct One<'a> {
     engine: Option<&'static str>,
     pid: Option<u32>,
     rest: Option<Rests>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work: Option<Work>,
     hold: Option<Held>,
     undecided: Option<Open>,
     unmeasured_since: Option<Ms>,
     client_version: String,
+}
+
+/// The entry of its work queue that a session has in hand.
+#[derive(Serialize)]
+struct Work {
+    id: String,
+    turns: u32,
 }
 
 /// The last hook call, where it came to no verdict.
@@ -205,6 +214,7 @@ fn one<'a>(report: &Report, row: &'a Row) -> One<'a> {
             until: rest.until,
             topic: text::line(&rest.topic),
         }),
+        work: session.work.as_ref().map(|work| Work { id: text::line(&work.id), turns: work.turns }),
         hold: row.hold.as_ref().map(|(hold, whole)| held(hold, Some(*whole))),
         undecided: row.undecided.as_ref().map(|mark| Open {
             event: text::line(&mark.event),

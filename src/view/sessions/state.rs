@@ -222,6 +222,7 @@ fn ask(session: &SessionState) -> Step {
         id: String::new(),
         turn: None,
         known_epoch: String::new(),
+        agent: String::new(),
     }
 }
 
@@ -230,7 +231,7 @@ fn kind(reason: Reason) -> Kind {
         Reason::Hold => Kind::Hold,
         Reason::Cooldown | Reason::Burst => Kind::Cooldown,
         Reason::ApiError => Kind::ApiCooldown,
-        Reason::Rest | Reason::Idle | Reason::Failed => Kind::Resting,
+        Reason::Rest | Reason::Idle | Reason::Failed | Reason::NoWork => Kind::Resting,
         Reason::Quiet => Kind::Quiet,
         Reason::Done => Kind::Done,
         Reason::Blocked => Kind::Blocked,

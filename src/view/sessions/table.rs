@@ -366,6 +366,8 @@ fn reason(row: &Row) -> String {
         Some(rest) if row.kind == Kind::Stopped && rest.kind == RestKind::Blocked => text::line(&rest.topic),
         _ => String::new(),
     };
+    let work = row.session.work.as_ref().map(|work| format!("work {} turn {}", text::line(&work.id), work.turns));
+    let more = work.filter(|_| more.is_empty()).unwrap_or(more);
     let shown = if reason.is_empty() { "-".to_owned() } else { reason };
     if more.is_empty() { shown } else { format!("{shown} {more}") }
 }

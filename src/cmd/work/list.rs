@@ -1,0 +1,175 @@
+//! `frosty work list` and `frosty work show`.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::add::{agent, now};
+use super::{IdArgs, ListArgs, WorkError};
+use crate::cmd::{Failure, out};
+use crate::env::Env;
+use crate::local_time;
+use crate::policy::limits::Ms;
+use crate::policy::work::entry::{List, WorkEntry};
+use crate::policy::work::queue::{InHand, Queue};
+use crate::store::fleet_reader::FleetReader;
+use crate::store::work::{self, Contents};
+use crate::text;
+
+/// The most entries of each list that are shown.
+const MOST: usize = 20;
+/// The most entries of each list that a program gets.
+const MOST_FOR_PROGRAMS: usize = 1000;
+/// The most characters of a text in a line.
+const EXCERPT: usize = 40;
+
+/// Shows the queues.
+pub(super) fn run(args: ListArgs) -> Result<(), Failure> {
+    let env = Env::read();
+    let config = crate::cmd::config(&env, args.place)?;
+    let mut reader = FleetReader::open_to_change(&config);
+    let of = args.agent.as_ref().map(|word| agent(&reader.sessions()?, word)).transpose()?;
+    let most = if args.json { MOST_FOR_PROGRAMS } else { MOST };
+    let mut queues = work::contents(&mut reader, of.as_deref(), most)?;
+    queues.retain(|contents| of.is_some() || !contents.queue.is_empty());
+    queues.sort_by(|a, b| a.agent.cmp(&b.agent));
+    let now = reader.now().unwrap_or_else(|_| now());
+    let mut out = out::stdout();
+    if args.json {
+        let queues: Vec<Value> = queues.iter().map(|contents| object(contents, now)).collect();
+        let _ = writeln!(out, "{}", json!({ "at": now, "queues": queues }));
+        return Ok(());
+    }
+    if queues.is_empty() {
+        let _ = writeln!(out, "no work is queued; add some: frosty work add --to AGENT \"TEXT\"");
+    }
+    for contents in &queues {
+        table(&mut out, contents, now);
+    }
+    Ok(())
+}
+
+/// Returns how long the oldest entry that waits, as far as it was read, has waited.
+fn oldest(contents: &Contents, now: Ms) -> Option<Ms> {
+    let waits = |list: &List| !matches!(list, List::Dead | List::Later);
+    let heads = contents.entries.iter().filter(|(list, _)| waits(list)).filter_map(|(_, entries)| entries.first());
+    heads.map(|entry| now.saturating_sub(entry.added)).max()
+}
+
+fn table(out: &mut impl Write, contents: &Contents, now: Ms) {
+    let Contents { agent, queue, entries } = contents;
+    let mut head = format!("{}: {}", text::line(agent), numbers(queue));
+    if let Some(age) = oldest(contents, now) {
+        head.push_str(&format!("; the oldest is {} old", local_time::age(age)));
+    }
+    if let Some(until) = queue.broken_until(now) {
+        head.push_str(&format!("; too many failed, so none is claimed before {}", local_time::zoned(until, now)));
+    }
+    let _ = writeln!(out, "{head}");
+    for in_hand in &queue.hand {
+        line(out, &in_hand.entry, &format!("in hand {}", local_time::age(now.saturating_sub(in_hand.since))), now);
+    }
+    for (list, entries) in entries {
+        for entry in entries.iter().take(MOST) {
+            let state = match list {
+                List::Later => format!("from {}", local_time::clock(entry.at, now)),
+                List::Dead => "dead letter".to_owned(),
+                List::High | List::Normal | List::Low => "waits".to_owned(),
+            };
+            line(out, entry, &state, now);
+        }
+    }
+}
+
+fn line(out: &mut impl Write, entry: &WorkEntry, state: &str, now: Ms) {
+    let age = local_time::age(now.saturating_sub(entry.added));
+    let more = if entry.why.is_empty() { String::new() } else { format!(" ({})", text::line_of(&entry.why, EXCERPT)) };
+    let (id, excerpt) = (text::line(&entry.id), text::line_of(&entry.text, EXCERPT));
+    let _ = writeln!(out, "  {id:<12} {:<6} {age:>5}  {state:<11}  {excerpt}{more}", entry.priority.code());
+}
+
+fn numbers(queue: &Queue) -> String {
+    let part = |n: u64, one: &str, many: &str| match n {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        n => Some(format!("{n} {many}")),
+    };
+    let parts = [
+        part(queue.waiting.iter().sum(), "waits", "wait"),
+        part(queue.later, "is delayed", "are delayed"),
+        part(queue.hand.len() as u64, "is in hand", "are in hand"),
+        part(queue.dead, "dead letter", "dead letters"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "empty".to_owned() } else { parts.join(", ") }
+}
+
+fn object(contents: &Contents, now: Ms) -> Value {
+    let Contents { agent, queue, entries } = contents;
+    let mut all: Vec<Value> = queue.hand.iter().map(held).collect();
+    for (list, entries) in entries {
+        all.extend(entries.iter().map(|entry| one(entry, if *list == List::Dead { "dead" } else { "waiting" })));
+    }
+    json!({
+        "agent": text::line(agent),
+        "waiting": queue.waiting.iter().sum::<u64>(),
+        "delayed": queue.later,
+        "in_hand": queue.hand.len(),
+        "dead": queue.dead,
+        "oldest_ms": oldest(contents, now),
+        "broken_until": queue.broken_until(now),
+        "entries": all,
+    })
+}
+
+fn held(in_hand: &InHand) -> Value {
+    let mut one = one(&in_hand.entry, "in_hand");
+    if let Value::Object(fields) = &mut one {
+        fields.insert("session".to_owned(), text::line(&in_hand.session).into());
+        fields.insert("host".to_owned(), text::line(&in_hand.host).into());
+        fields.insert("since".to_owned(), in_hand.since.into());
+        fields.insert("claim".to_owned(), in_hand.claim.into());
+    }
+    one
+}
+
+fn one(entry: &WorkEntry, state: &str) -> Value {
+    json!({
+        "id": text::line(&entry.id),
+        "state": state,
+        "priority": entry.priority.code(),
+        "text": text::prompt(&entry.text, text::LONGEST_PROMPT),
+        "added": entry.added,
+        "by": text::line(&entry.by),
+        "depth": entry.depth,
+        "attempts": entry.attempts,
+        "why": text::line(&entry.why),
+        "from": (entry.at > 0).then_some(entry.at),
+    })
+}
+
+/// Shows one entry.
+pub(super) fn show(args: IdArgs) -> Result<(), Failure> {
+    let env = Env::read();
+    let config = crate::cmd::config(&env, args.place)?;
+    let mut reader = FleetReader::open_to_change(&config);
+    let unknown = || WorkError::Unknown { id: text::line(&args.id) };
+    let (record, entry) = work::record(&mut reader, &args.id)?.ok_or_else(unknown)?;
+    let now = reader.now().unwrap_or_else(|_| now());
+    let mut out = out::stdout();
+    let id = text::line(&record.id);
+    let since = local_time::zoned(record.at, now);
+    let _ = writeln!(out, "{id} of {}: {} since {since}", text::line(&record.agent), record.state.words());
+    if !record.detail.is_empty() {
+        let _ = writeln!(out, "  {}", text::line(&record.detail));
+    }
+    let Some(entry) = entry else { return Ok(()) };
+    let by = if entry.by.is_empty() { "a person".to_owned() } else { format!("the agent {}", text::line(&entry.by)) };
+    let added = local_time::zoned(entry.added, now);
+    let _ =
+        writeln!(out, "  {} priority, added by {by} at {added}, {} attempts", entry.priority.code(), entry.attempts);
+    for line in text::prompt(&entry.text, text::LONGEST_PROMPT).lines() {
+        let _ = writeln!(out, "  > {line}");
+    }
+    Ok(())
+}

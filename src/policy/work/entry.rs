@@ -1,0 +1,161 @@
+//! An entry of a work queue: one task, its priority, and its place in its queue.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::policy::limits::Ms;
+
+/// The most characters of an entry's text.
+pub const LONGEST_TEXT: usize = 4000;
+/// The depth of an entry that a session adds while it works on one of a person's; deeper ones are refused.
+pub const DEEPEST: u32 = 3;
+
+/// The priority of an entry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Before all others. Only a person adds such an entry.
+    High,
+    /// The default.
+    #[default]
+    Normal,
+    /// After the others.
+    Low,
+}
+
+impl Priority {
+    /// Every priority, the first one first.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
+    /// Returns the stored name.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+
+    /// Returns the priority with this name, if there is one.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.code() == code)
+    }
+
+    /// Returns the list in which such entries wait.
+    #[must_use]
+    pub fn list(self) -> List {
+        match self {
+            Self::High => List::High,
+            Self::Normal => List::Normal,
+            Self::Low => List::Low,
+        }
+    }
+}
+
+/// The lists of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum List {
+    /// High entries, by their number.
+    High,
+    /// Normal entries, by their number.
+    Normal,
+    /// Low entries, by their number.
+    Low,
+    /// Entries that nobody may claim yet, by the time from which on they may be claimed.
+    Later,
+    /// Dead letters, by the time at which the queue gave them up.
+    Dead,
+}
+
+impl List {
+    /// Every list.
+    pub const ALL: [Self; 5] = [Self::High, Self::Normal, Self::Low, Self::Later, Self::Dead];
+
+    /// Returns the stored name.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+            Self::Later => "later",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// One task.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkEntry {
+    /// The id, unique in the fleet.
+    pub id: String,
+    /// The task, at most [`LONGEST_TEXT`] characters.
+    pub text: String,
+    /// The priority.
+    pub priority: Priority,
+    /// When the entry was added.
+    pub added: Ms,
+    /// The agent whose session added the entry; empty for a person.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// How many sessions one after the other caused the entry: 0 for a person's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub depth: u32,
+    /// How often a session had the entry in hand and did not finish it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// The reason of the last attempt's end; empty for none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// The number in the list of its priority, where it waits there.
+    pub number: u64,
+    /// How many high and normal entries were placed before it.
+    pub after: [u64; 2],
+    /// From when on the entry may be claimed, or since when it is a dead letter.
+    #[serde(skip_serializing_if = "is_no_time")]
+    pub at: Ms,
+    /// The fields of a newer program.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+    /// The text as the store has it, by which the store removes the entry; empty for an entry of this step.
+    #[serde(skip)]
+    pub stored: String,
+}
+
+impl WorkEntry {
+    /// Returns the entry's place in the order of a list.
+    #[must_use]
+    pub fn score(&self, list: List) -> Ms {
+        match list {
+            List::High | List::Normal | List::Low => Ms::try_from(self.number).unwrap_or(Ms::MAX),
+            List::Later | List::Dead => self.at,
+        }
+    }
+
+    /// Returns the text that the store has, or is to have.
+    #[must_use]
+    pub fn text_in_store(&self) -> String {
+        if self.stored.is_empty() { serde_json::to_string(self).unwrap_or_default() } else { self.stored.clone() }
+    }
+}
+
+/// Returns whether a word can be the id of an entry: 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`.
+#[must_use]
+pub fn is_id(word: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=64).contains(&word.len()) && word.bytes().all(allowed) && !word.starts_with(['.', '-'])
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_no_time(n: &Ms) -> bool {
+    *n == 0
+}

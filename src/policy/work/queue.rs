@@ -1,0 +1,136 @@
+//! The document of a work queue: what an agent's queue has given out, and the entries that are in hand.
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Priority, WorkEntry};
+use crate::policy::limits::Ms;
+use crate::policy::process::Process;
+
+/// The failures that the breaker counts.
+const MOST_FAILURES: usize = 20;
+/// The period in which it counts them.
+const FAILURES_WITHIN: Ms = 30 * 60_000;
+/// How many entries the sessions of one agent may add in a day.
+const MOST_ADDED: usize = 20;
+const DAY: Ms = 86_400_000;
+
+/// The state of one agent's queue, without the waiting entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Queue {
+    /// The number of ids that the queue gave.
+    pub ids: u64,
+    /// The number of places given in the lists of high, normal and low entries.
+    pub placed: [u64; 3],
+    /// The number below which no entry of these lists is left.
+    pub first: [u64; 3],
+    /// The number of entries that wait in these lists.
+    pub waiting: [u64; 3],
+    /// The number of entries that nobody may claim yet.
+    pub later: u64,
+    /// The number of dead letters.
+    pub dead: u64,
+    /// The number of claims.
+    pub claims: u64,
+    /// The entries that sessions have in hand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hand: Vec<InHand>,
+    /// When attempts failed, within the period of the breaker, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Ms>,
+    /// When sessions of this agent added entries within a day, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Ms>,
+}
+
+/// An entry that a session has in hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InHand {
+    /// The entry.
+    pub entry: WorkEntry,
+    /// The number of the claim: a fencing token, which only grows.
+    pub claim: u64,
+    /// The session, encoded.
+    pub session: String,
+    /// The machine of the session's client.
+    pub host: String,
+    /// The client's process, where it is known: the claim ends with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<Process>,
+    /// When the entry was claimed.
+    pub since: Ms,
+    /// When the client was last seen to run.
+    pub renewed: Ms,
+    /// Since when the claim is overdue, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<Ms>,
+}
+
+impl Queue {
+    /// Returns when the breaker closes again; `None` while it is closed.
+    #[must_use]
+    pub fn broken_until(&self, now: Ms) -> Option<Ms> {
+        let first = self.failures.len().checked_sub(MOST_FAILURES).and_then(|at| self.failures.get(at))?;
+        let end = first.min(&now).saturating_add(FAILURES_WITHIN);
+        (end > now).then_some(end)
+    }
+
+    /// Counts a failed attempt.
+    pub(crate) fn note_failure(&mut self, now: Ms) {
+        self.failures.push(now);
+        let over = self.failures.len().saturating_sub(MOST_FAILURES);
+        self.failures.drain(..over);
+    }
+
+    /// Counts an entry that a session of this agent added; returns false where the day's bound is reached.
+    pub(crate) fn note_added(&mut self, now: Ms) -> bool {
+        self.added.retain(|at| now.saturating_sub(*at) < DAY);
+        let fits = self.added.len() < MOST_ADDED;
+        if fits {
+            self.added.push(now);
+        }
+        fits
+    }
+
+    /// Returns the number of entries that wait, those of later included.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.waiting.iter().sum::<u64>().saturating_add(self.later)
+    }
+
+    /// Returns whether nothing is left to remember.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length() == 0 && self.dead == 0 && self.hand.is_empty()
+    }
+
+    /// Gives an entry the next place in the list of its priority.
+    pub(crate) fn place(&mut self, entry: &mut WorkEntry) {
+        let [high, normal, _] = self.placed;
+        entry.after = [high, normal];
+        let placed = of_mut(&mut self.placed, entry.priority);
+        entry.number = *placed;
+        *placed = placed.saturating_add(1);
+    }
+}
+
+/// Returns the number that belongs to a priority.
+#[must_use]
+pub fn of(numbers: &[u64; 3], priority: Priority) -> u64 {
+    let [high, normal, low] = *numbers;
+    match priority {
+        Priority::High => high,
+        Priority::Normal => normal,
+        Priority::Low => low,
+    }
+}
+
+pub(crate) fn of_mut(numbers: &mut [u64; 3], priority: Priority) -> &mut u64 {
+    let [high, normal, low] = numbers;
+    match priority {
+        Priority::High => high,
+        Priority::Normal => normal,
+        Priority::Low => low,
+    }
+}

@@ -1,0 +1,145 @@
+//! A work queue on a server: its document, and a sorted set for each of its lists.
+
+use redis::{Cmd, FromRedisValue, Value, cmd};
+
+use crate::config::Server;
+use crate::policy::limits::Ms;
+use crate::policy::work::entry::{List, WorkEntry};
+use crate::policy::work::queue::Queue;
+use crate::policy::work::{Move, Record, WorkState};
+use crate::store::StoreError;
+use crate::store::server::changes::put;
+use crate::store::server::commit::Commit;
+use crate::store::server::connection::Link;
+use crate::store::server::document::Document;
+use crate::store::server::keys::Keys;
+use crate::store::server::load::{document, get};
+use crate::store::work::seen;
+
+/// How long what is known of an entry that is over is kept: its id is not used again before.
+const RECORD_KEEP: Ms = 30 * 86_400_000;
+/// How long a queue is kept to which nothing was added, and of which nothing was taken.
+const LIST_KEEP: Ms = 500 * 86_400_000;
+/// The most delayed entries that one step makes claimable.
+const MOST_DUE: usize = 8;
+
+/// A queue as it was read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LoadedWork {
+    document: Document<Queue>,
+    /// The queue with the heads of its lists.
+    pub(crate) state: WorkState,
+}
+
+/// Returns the reads of a queue, all of which go into one write.
+pub(crate) fn questions(keys: Keys<'_>, agent: &str) -> [Cmd; 5] {
+    let head = |list| range(&keys.work_list(agent, list), 0, 0);
+    [
+        get(&keys.work(agent)),
+        head(List::High),
+        head(List::Normal),
+        head(List::Low),
+        range(&keys.work_list(agent, List::Later), 0, MOST_DUE.saturating_sub(1)),
+    ]
+}
+
+/// Reads entries of a list by their places.
+pub(crate) fn range(key: &str, from: usize, to: usize) -> Cmd {
+    let mut range = cmd("ZRANGE");
+    range.arg(key).arg(from).arg(to);
+    range
+}
+
+/// Parses the replies; `None` for a queue that cannot be read, from which nothing is claimed.
+///
+/// # Errors
+/// When the queue is of a newer format.
+pub(crate) fn answers(
+    server: &Server,
+    keys: Keys<'_>,
+    agent: &str,
+    mut next: impl FnMut() -> Value,
+) -> Result<Option<LoadedWork>, StoreError> {
+    let answer = next();
+    let (document, damaged) = document(server, keys.work(agent), &answer, Queue::default)?;
+    let heads = [(); 3].map(|()| entries(&next()));
+    let later = entries(&next());
+    let (Some(later), None) = (later, damaged) else { return Ok(None) };
+    let [Some(high), Some(normal), Some(low)] = heads else { return Ok(None) };
+    let heads = [high, normal, low].map(|entries| entries.into_iter().next());
+    let queue = document.state.clone();
+    let seen = seen(&queue.hand);
+    let state = WorkState { agent: agent.to_owned(), queue, heads, later, seen, ..WorkState::default() };
+    Ok(Some(LoadedWork { document, state }))
+}
+
+/// Reads an entry by its place.
+///
+/// # Errors
+/// When the server cannot be reached.
+pub(crate) fn at(
+    link: &mut Link<'_>,
+    keys: Keys<'_>,
+    agent: &str,
+    list: List,
+    place: Ms,
+    id: &str,
+) -> Result<Option<(List, WorkEntry)>, StoreError> {
+    let mut range = cmd("ZRANGE");
+    range.arg(keys.work_list(agent, list)).arg(place).arg(place).arg("BYSCORE");
+    let answer = link.ask(&[range])?.pop().unwrap_or(Value::Nil);
+    let found = entries(&answer).into_iter().flatten().find(|entry| entry.id == id);
+    Ok(found.map(|entry| (list, entry)))
+}
+
+/// Returns the entries of a reply to [`range`]; `None` where one cannot be read.
+pub(crate) fn entries(answer: &Value) -> Option<Vec<WorkEntry>> {
+    let texts = Vec::<String>::from_redis_value_ref(answer).ok()?;
+    texts.into_iter().map(entry).collect()
+}
+
+fn entry(stored: String) -> Option<WorkEntry> {
+    let entry: WorkEntry = serde_json::from_str(&stored).ok()?;
+    Some(WorkEntry { stored, ..entry })
+}
+
+/// Adds the changes of a queue, and requires that it is as it was read where it changed or `admitted` a session.
+pub(crate) fn changes(commit: &mut Commit, keys: Keys<'_>, loaded: &LoadedWork, state: &WorkState, admitted: bool) {
+    let agent = &state.agent;
+    put(commit, keys.work(agent), &loaded.document, &state.queue, None, admitted);
+    for change in &state.moves {
+        match change {
+            Move::Take(list, entry) => commit.remove(keys.work_list(agent, *list), &entry.text_in_store()),
+            Move::Put(list, entry) => {
+                let key = keys.work_list(agent, *list);
+                commit.rank(key.clone(), entry.score(*list), &entry.text_in_store());
+                commit.touch(key, LIST_KEEP);
+            }
+            Move::Note(record) => note(commit, keys, record),
+        }
+    }
+    if !state.moves.is_empty() {
+        commit.index(keys.index("work"), agent.clone(), String::new());
+    }
+}
+
+fn note(commit: &mut Commit, keys: Keys<'_>, record: &Record) {
+    let lifetime = record.state.is_over().then_some(RECORD_KEEP);
+    if let Some(text) = Document::default().next(record, &crate::clock::id()) {
+        commit.set(keys.work_record(&record.id), lifetime, text);
+    }
+}
+
+/// Reads what is known by an id from the reply to [`get`]; `None` where nothing is.
+///
+/// # Errors
+/// When it is of a newer format.
+pub(crate) fn record(
+    server: &Server,
+    keys: Keys<'_>,
+    id: &str,
+    answer: &Value,
+) -> Result<Document<Record>, StoreError> {
+    let unknown = || Record { id: id.to_owned(), ..Record::default() };
+    document(server, keys.work_record(id), answer, unknown).map(|(found, _)| found)
+}
