@@ -228,6 +228,12 @@ pub fn session(base: Option<&SessionState>, here: &SessionState, there: &Session
     };
     merged.rest = sides.fact(|s| &s.rest, [&here.lifted, &there.lifted], clocks);
     merged.lifted = lifted_by_either(&here.lifted, &there.lifted);
+    // The queue itself is on one side alone, and it knows which claims are valid.
+    merged.work = match base {
+        Some(base) if base.work == here.work => there.work.clone(),
+        Some(_) => here.work.clone(),
+        None => here.work.clone().or_else(|| there.work.clone()),
+    };
     let wakes = |side: &SessionState| (side.woken, side.note.clone());
     (merged.woken, merged.note) = match base.map(wakes) {
         Some(base) if base == wakes(here) => wakes(there),

@@ -52,3 +52,4 @@ mod waiting;
 mod waiting_faults;
 mod waking;
 mod watchdog;
+mod work;

@@ -12,6 +12,7 @@ use frosty::policy::request::{
 use frosty::policy::rest::RestKind;
 use frosty::policy::turn::{TranscriptPlace, Turn};
 use frosty::policy::verdict::Decision;
+use frosty::policy::work::WorkPolicy;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runner, RngSeed};
 
@@ -110,6 +111,7 @@ pub fn policy() -> impl Strategy<Value = Policy> {
             idle,
             quiet,
             pace: None,
+            work: WorkPolicy::default(),
             spread,
             stop,
             compact,

@@ -158,6 +158,7 @@ impl Simulation {
                 scope: std::mem::take(&mut agent.scope),
                 session: std::mem::take(&mut agent.session),
                 windows: windows.clone(),
+                work: None,
             };
             let decided = decision::step(&policy, &mut state, &step(who, event, now, &mut chance), now);
             (fleet, agent.scope, agent.session) = (state.fleet, state.scope, state.session);

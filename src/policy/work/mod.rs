@@ -9,6 +9,8 @@ pub mod order;
 pub mod queue;
 pub(crate) mod rule;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use state::{Move, Record, RecordState, Refusal, WorkState};
 

@@ -43,13 +43,14 @@ pub(crate) fn end_turn(
     now: Ms,
 ) -> Option<String> {
     let State { session, work, .. } = state;
-    if reported.is_some() {
-        // The rest that the same words request otherwise.
-        session.rest = session.rest.take().filter(|rest| rest.kind != RestKind::Idle);
+    let claimed = session.work.as_mut()?;
+    // A store that did not know of the entry took these words for a request to rest.
+    let is_done = session.rest.as_ref().is_some_and(|rest| rest.kind == RestKind::Done);
+    claimed.ended = reported.or_else(|| claimed.ended.take()).or(is_done.then_some(Ended::Done));
+    if claimed.ended.is_some() {
+        session.rest = session.rest.take().filter(|rest| !matches!(rest.kind, RestKind::Idle | RestKind::Done));
         session.idle = 0;
     }
-    let claimed = session.work.as_mut()?;
-    claimed.ended = reported.or_else(|| claimed.ended.take());
     let work = work.as_mut().filter(|work| work.agent == claimed.agent)?;
     let Claimed { id, claim, turns, ended, .. } = claimed.clone();
     let is_held = work.held(&id, claim).is_some();

@@ -205,8 +205,8 @@ impl Change {
     fn is_of_a_fleet(&self) -> bool {
         let path = Path::new(&self.file);
         let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-        is_plain && (self.file == paths::FLEET || path.starts_with(paths::SCOPES) || path.starts_with(paths::SESSIONS))
-            || (is_plain && (path.starts_with(paths::WORK) || path.starts_with(paths::WORK_RECORDS)))
+        let folders = [paths::SCOPES, paths::SESSIONS, paths::WORK, paths::WORK_RECORDS];
+        is_plain && (self.file == paths::FLEET || folders.iter().any(|folder| path.starts_with(folder)))
     }
 
     /// Returns whether the file has this content already: on a full disk it could not be written again.

@@ -32,7 +32,7 @@ pub(crate) struct FileNotifications<'a> {
     work: Option<(PathBuf, PathBuf, String)>,
     /// The entries of that queue that sessions have in hand.
     in_hand: Vec<InHand>,
-    seen: Option<([Mark; 5], Look)>,
+    seen: Option<Box<([Mark; 5], Look)>>,
     absent: Option<Absent<'a>>,
 }
 
@@ -97,7 +97,7 @@ impl FileNotifications<'_> {
         let record = self.absent.as_ref().and_then(|_| mark(&self.record));
         let queue = self.work.as_ref().and_then(|(queue, ..)| mark(queue));
         let marks = [mark(&self.scope), mark(&self.session), mark(&self.fleet), record, queue];
-        if let Some((seen, look)) = &self.seen
+        if let Some((seen, look)) = self.seen.as_deref()
             && *seen == marks
             && claims(&self.in_hand).iter().all(|(_, runs)| *runs)
         {
@@ -124,7 +124,7 @@ impl FileNotifications<'_> {
             let record = server_record::read(dir);
             look.holds.extend(record.as_ref().and_then(|r| r.fleet_hold(&absent.server.shown)).cloned());
         }
-        self.seen = Some((marks, look.clone()));
+        self.seen = Some(Box::new((marks, look.clone())));
         Look { is_back, ..look }
     }
 }

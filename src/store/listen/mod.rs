@@ -247,29 +247,15 @@ fn poll<const N: usize>(of: [BorrowedFd<'_>; N], most: Duration) -> Option<[bool
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::decision::refusal;
     use crate::policy::verdict::Held;
-    use crate::policy::verdict::Outcome;
 
     fn refused(reason: Reason, retry_after: Option<u64>) -> Decision {
         Decision {
-            outcome: Outcome::Refuse,
-            reason,
             retry_after: retry_after.map(Duration::from_millis),
-            attempts: 0,
-            strikes: 0,
             fence: Some(7),
-            reason_changed: false,
             held: Some(Held { by: String::new(), reason: String::new(), fleet: false }),
-            replaced: None,
-            count: 0,
-            renewed: false,
-            worth: None,
-            store_epoch: String::new(),
-            client: None,
-            repeated: false,
-            attempt: crate::policy::verdict::Attempt::Uncounted,
-            note: String::new(),
-            now: 1000,
+            ..refusal(reason, 1000)
         }
     }
 
@@ -282,6 +268,7 @@ mod tests {
         let look = |fence, woken, holds: &[Option<Ms>]| Look {
             fence: Some(fence),
             woken,
+            work_at: None,
             holds: holds.iter().map(|u| hold(*u)).collect(),
             released: Some(999),
             now: 1000,
@@ -308,6 +295,18 @@ mod tests {
         let failed = refused(Reason::ApiError, Some(50));
         assert!(!look(7, false, &[]).contradicts(&failed, 7), "released before it was refused");
         assert!(Look { released: Some(1000), ..look(7, false, &[]) }.contradicts(&failed, 7));
+        let with_work = |at| Look { work_at: Some(at), ..look(7, false, &[]) };
+        for (reason, left, at, asks) in [
+            (Reason::NoWork, None, 5000, true),
+            (Reason::NoWork, Some(50), 1049, true),
+            (Reason::NoWork, Some(50), 1050, false),
+            (Reason::Done, None, 1000, true),
+            (Reason::Idle, Some(50), 1000, true),
+            (Reason::Rest, Some(50), 1000, false),
+            (Reason::Blocked, None, 1000, false),
+        ] {
+            assert_eq!(with_work(at).contradicts(&refused(reason, left), 7), asks, "{reason:?} {left:?} {at}");
+        }
         let lost = Look { fence: None, ..look(0, false, &[]) };
         assert!(lost.contradicts(&refused(Reason::Rest, Some(50)), 7), "a server that lost its data");
     }

@@ -166,6 +166,7 @@ pub fn is_verdict(past: &Past) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::decision::refusal;
     use crate::policy::documents::Begun;
     use crate::policy::documents::Phase;
     use crate::policy::documents::SessionState;
@@ -200,23 +201,10 @@ mod tests {
     fn decision(reason: Reason, left: Option<u64>) -> Decision {
         Decision {
             outcome: if matches!(reason, Reason::Admitted) { Outcome::Admit } else { Outcome::Refuse },
-            reason,
             retry_after: left.map(Duration::from_secs),
             attempts: 1,
             strikes: 1,
-            fence: None,
-            reason_changed: false,
-            held: None,
-            replaced: None,
-            count: 0,
-            note: String::new(),
-            renewed: false,
-            now: AT + 5000,
-            worth: None,
-            store_epoch: String::new(),
-            client: None,
-            repeated: false,
-            attempt: crate::policy::verdict::Attempt::Uncounted,
+            ..refusal(reason, AT + 5000)
         }
     }
 
