@@ -70,7 +70,6 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn top(&self, config: &mut Config, key: &str, v: &Value) -> Result<(), ConfigError> {
-        let place = || self.file.to_owned();
         match key {
             "scope" if self.trust == Trust::Own => {
                 let scope = self.maybe_text(key, v)?;
@@ -109,10 +108,10 @@ impl Reader<'_> {
             }
             "pace" => self.pace(&mut config.policy.pace, key, v)?,
             "fleet_quotas" => self.quotas(&mut config.policy.fleet_quotas, key, v)?,
-            "store" => config.set_store(&self.text(key, v)?, &place(), key)?,
-            "stream" => config.set_stream(&self.text(key, v)?, &place(), key)?,
-            "fleet" => config.set_fleet(&self.text(key, v)?, &place(), key)?,
-            "mode" => config.set_mode(&self.text(key, v)?, &place(), key)?,
+            "store" => config.set_store(&self.text(key, v)?, self.file, key)?,
+            "stream" => config.set_stream(&self.text(key, v)?, self.file, key)?,
+            "fleet" => config.set_fleet(&self.text(key, v)?, self.file, key)?,
+            "mode" => config.set_mode(&self.text(key, v)?, self.file, key)?,
             "arm" => {
                 config.arm = Arm::from_name(&self.text(key, v)?)
                     .ok_or_else(|| self.value(key, v, "\"always\" or \"manual\""))?;
@@ -129,10 +128,7 @@ impl Reader<'_> {
             "person" => self.person(&mut config.policy, key, v)?,
             "budget" => config.budget = self.duration(key, v, keys::BUDGET)?,
             "journal_max" => config.journal_max = self.whole(key, v, keys::JOURNAL_MAX)?,
-            "work" => config.set_work(&self.text(key, v)?, &place(), key)?,
-            "work_max_turns" => config.policy.work.max_turns = self.whole(key, v, keys::WORK_TURNS)?,
-            "work_max_attempts" => config.policy.work.max_attempts = self.whole(key, v, keys::WORK_ATTEMPTS)?,
-            "work_lease" => config.policy.work.lease = self.duration(key, v, keys::WORK_LEASE)?,
+            "work" | "work_max_turns" | "work_max_attempts" | "work_lease" => self.work(config, key, v)?,
             "hold_after_strikes" => config.policy.hold_after_strikes = self.whole(key, v, keys::STRIKES)?,
             _ => {
                 return Err(self.unknown(
@@ -151,6 +147,17 @@ impl Reader<'_> {
             return Err(self.looser(key, v));
         }
         *signals = new;
+        Ok(())
+    }
+
+    fn work(&self, config: &mut Config, key: &str, v: &Value) -> Result<(), ConfigError> {
+        let work = &mut config.policy.work;
+        match key {
+            "work" => config.set_work(&self.text(key, v)?, self.file, key)?,
+            "work_max_turns" => work.max_turns = self.whole(key, v, keys::WORK_TURNS)?,
+            "work_max_attempts" => work.max_attempts = self.whole(key, v, keys::WORK_ATTEMPTS)?,
+            _ => work.lease = self.duration(key, v, keys::WORK_LEASE)?,
+        }
         Ok(())
     }
 

@@ -75,6 +75,7 @@ fn one_by_one(env: &Env) -> Vec<(&'static str, &'static str, Env)> {
         ("FROSTY_FLEET", "fleet", env.fleet.is_some(), Env { fleet: env.fleet.clone(), ..none() }),
         ("FROSTY_STREAM", "stream", env.stream.is_some(), Env { stream: env.stream.clone(), ..none() }),
         ("FROSTY_MODE", "mode", env.mode.is_some(), Env { mode: env.mode.clone(), ..none() }),
+        ("FROSTY_WORK", "work", env.work.is_some(), Env { work: env.work.clone(), ..none() }),
         ("FROSTY_SCOPE", "scope", env.scope.is_some(), Env { scope: env.scope.clone(), ..none() }),
         ("FROSTY_NAME", "name", env.name.is_some(), Env { name: env.name.clone(), ..none() }),
     ];

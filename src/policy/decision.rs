@@ -73,8 +73,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         state.fleet.rebase(now);
     }
     let by_person = state.session.by_person;
-    let (worth, work_end) =
-        if is_beside { (None, None) } else { on_session(policy, state, ask, relation, fence_status, now) };
+    let (worth, work_end) = on_session(policy, state, ask, relation, fence_status, now);
     let mut turned = Turned::default();
     let mut ended = None;
     if ask.event.is_fleets() {
@@ -125,6 +124,9 @@ fn on_session(
     fence_status: FenceStatus,
     now: Ms,
 ) -> (Option<Worth>, Option<String>) {
+    if relation == Relation::Beside {
+        return (None, None);
+    }
     let is_new = fence_status != FenceStatus::Repeated;
     let ended = if is_new { work_rule::reported_end(&state.session, &ask.event) } else { None };
     let without_rest;

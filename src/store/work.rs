@@ -61,7 +61,7 @@ pub struct Changed<'s> {
     pub now: Ms,
 }
 
-/// Returns the claims whose client this machine can see, and whether it runs.
+/// Returns the claims of clients that this machine can see, and whether they run.
 pub(crate) fn seen(hand: &[InHand]) -> Vec<(u64, bool)> {
     let runs = |client: &Process, host: &str| match process::standing(client, host, None) {
         ProcessStatus::Runs => Some(true),

@@ -179,6 +179,7 @@ fn the_variables_and_flags_of_the_table_are_the_ones_that_set_its_keys() {
     let value = |name: &str| match name {
         "FROSTY_STORE" => "embedded",
         "FROSTY_MODE" => "shadow",
+        "FROSTY_WORK" => "required",
         _ => "x",
     };
     let skipped = ["FROSTY_CONFIG", "FROSTY_DISABLE", "FROSTY_ON"];

@@ -19,7 +19,7 @@ pub(super) struct Adder {
     pub(super) work: Option<Claimed>,
 }
 
-/// Returns the session whose client is an ancestor of this process, or that the client's environment names.
+/// Returns the session that the client's environment names, or of the client that is an ancestor of this process.
 ///
 /// Both are checked, since an agent's shell can remove a variable, and a process can leave its parents.
 pub(super) fn find(env: &Env, sessions: &[Session]) -> Option<Adder> {

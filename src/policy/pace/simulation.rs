@@ -153,13 +153,9 @@ impl Simulation {
                 Happens::Stop => Event::Stop { rest: None },
                 _ => Event::Ask { fence: agent.session.fence.unwrap_or(0), renew: false },
             };
-            let mut state = State {
-                fleet: std::mem::take(&mut fleet),
-                scope: std::mem::take(&mut agent.scope),
-                session: std::mem::take(&mut agent.session),
-                windows: windows.clone(),
-                work: None,
-            };
+            let (scope, session) = (std::mem::take(&mut agent.scope), std::mem::take(&mut agent.session));
+            let fleet_now = std::mem::take(&mut fleet);
+            let mut state = State { fleet: fleet_now, scope, session, windows: windows.clone(), work: None };
             let decided = decision::step(&policy, &mut state, &step(who, event, now, &mut chance), now);
             (fleet, agent.scope, agent.session) = (state.fleet, state.scope, state.session);
             if decided.outcome == Outcome::Admit {

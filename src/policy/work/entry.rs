@@ -64,7 +64,7 @@ pub enum List {
     Normal,
     /// Low entries, by their number.
     Low,
-    /// Entries that nobody may claim yet, by the time from which on they may be claimed.
+    /// Delayed entries, by the time from which on they may be claimed.
     Later,
     /// Dead letters, by the time at which the queue gave them up.
     Dead,
@@ -99,7 +99,7 @@ pub struct WorkEntry {
     pub priority: Priority,
     /// When the entry was added.
     pub added: Ms,
-    /// The agent whose session added the entry; empty for a person.
+    /// The agent of the session that added the entry; empty for a person.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub by: String,
     /// How many sessions one after the other caused the entry: 0 for a person's.

@@ -1,4 +1,4 @@
-//! Work: one queue per agent, whose entries sessions claim at their Stop events.
+//! Work: one queue per agent. Its sessions claim the entries at their Stop events.
 //!
 //! An entry is always in exactly one state: it waits in a list of its queue, a session has it in hand, it is a dead
 //! letter, or it is over. Every change of a queue is a change of the queue's document, so that two changes never
@@ -63,7 +63,7 @@ pub struct WorkPolicy {
     pub max_turns: u32,
     /// The number of attempts after which an entry becomes a dead letter.
     pub max_attempts: u32,
-    /// How long a claim lasts whose client nobody can see.
+    /// How long a claim lasts while no machine can see its client.
     pub lease: Duration,
 }
 
@@ -79,7 +79,7 @@ impl Default for WorkPolicy {
 pub struct Claimed {
     /// The entry's id.
     pub id: String,
-    /// The agent whose queue it is of, encoded.
+    /// The agent of its queue, encoded.
     pub agent: String,
     /// The number of the claim; a newer claim of the entry takes its place.
     pub claim: u64,

@@ -8,7 +8,7 @@ pub const NORMAL_WAITS_FOR: u64 = 4;
 /// A low entry waits behind at most this many later high or normal entries.
 pub const LOW_WAITS_FOR: u64 = 12;
 
-/// Returns the priority whose first entry is claimed next. `heads` are the first entries of the lists.
+/// Returns the priority of the entry that is claimed next: the first of its list. `heads` are the first entries of the lists.
 ///
 /// Each list is first in, first out. The first entry of a list was overtaken by at least as many later entries as
 /// those behind it, so only the heads are compared.

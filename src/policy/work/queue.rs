@@ -26,7 +26,7 @@ pub struct Queue {
     pub first: [u64; 3],
     /// The number of entries that wait in these lists.
     pub waiting: [u64; 3],
-    /// The number of entries that nobody may claim yet.
+    /// The number of delayed entries.
     pub later: u64,
     /// The number of dead letters.
     pub dead: u64,

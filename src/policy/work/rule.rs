@@ -78,7 +78,7 @@ pub(crate) fn end_turn(
     Some(end)
 }
 
-/// Ends the claims of others whose clients are gone, and the rests that end when work arrives.
+/// Ends the claims of clients that are gone, and the rests that end when work arrives.
 pub(crate) fn prepare(state: &mut State, policy: &WorkPolicy, now: Ms) {
     let Some(work) = &mut state.work else { return };
     work.expire(policy, now);

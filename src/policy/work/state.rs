@@ -19,11 +19,11 @@ pub struct WorkState {
     pub queue: Queue,
     /// The first entries of the lists of high, normal and low entries.
     pub heads: [Option<WorkEntry>; 3],
-    /// The first entries that nobody may claim yet.
+    /// The first delayed entries.
     pub later: Vec<WorkEntry>,
     /// The entry that a command names, where it waits or is a dead letter.
     pub picked: Option<(List, WorkEntry)>,
-    /// The claims whose client this machine can see, and whether it runs.
+    /// The claims of clients that this machine can see, and whether they run.
     pub seen: Vec<(u64, bool)>,
     /// The moves of entries, in their order.
     pub moves: Vec<Move>,
@@ -46,7 +46,7 @@ pub enum Move {
 pub struct Record {
     /// The id.
     pub id: String,
-    /// The agent whose queue has the entry, encoded.
+    /// The agent of the entry's queue, encoded.
     pub agent: String,
     /// The state.
     pub state: RecordState,
@@ -204,7 +204,7 @@ impl WorkState {
         Ok(())
     }
 
-    /// Takes an entry back from a session whose client left: it waits again at once.
+    /// Takes an entry back after the client left the session: it waits again at once.
     ///
     /// The client's death counts as an attempt, the end of its session does not.
     ///
