@@ -261,9 +261,7 @@ mod tests {
                 Reason::Blocked => &["\"frosty: blocked the build\"", TYPE_ON],
                 Reason::WaitFor => &["\"frosty: wait_for the build\"", TYPE_ON],
                 Reason::Parked => &["the client wakes the session by itself", "The client wakes it by itself; or type"],
-                Reason::Idle => {
-                    &["the agent's last 3 turns in a row did nothing new (idle.base is 2m, idle.max is 1h)", TYPE_ON]
-                }
+                Reason::Idle => &["the agent's last 3 turns in a row did nothing new (idle.base is 2m, ", TYPE_ON],
                 Reason::Failed => &["the last run failed (api_error.base is 1m, api_error.max is 1h)", TYPE_ON],
                 Reason::NoWork => &["(rule 4, rest)", "work is required", TYPE_ON],
                 Reason::Quiet => &["(rule 4, quiet minute)", "person.quiet is 1m", TYPE_ON],
