@@ -11,6 +11,7 @@ need() { command -v "$1" >/dev/null || missing+=("$2"); }
 need redis-server redis-server
 need redis-cli redis-tools
 need strace strace
+need nats-server nats-server
 need tmux tmux
 need unshare util-linux
 need ip iproute2

@@ -1,5 +1,7 @@
 //! `frosty wake`: ends a rest, and nothing else.
 
+mod lines;
+
 use super::candidates::{sessions, topics};
 use crate::cmd::{PlaceArgs, note};
 use clap::Args;
@@ -7,6 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::{Failure, out, target};
 use crate::clock;
+use crate::config::Config;
 use crate::engine;
 use crate::env::Env;
 use crate::hook::{self, directive};
@@ -22,7 +25,7 @@ use crate::text;
 
 /// The flags of `wake`.
 #[derive(Debug, Args)]
-#[group(id = "whom", required = true, multiple = false, args = ["target", "all", "topic"])]
+#[group(id = "whom", required = true, multiple = false, args = ["target", "all", "topic", "stdin"])]
 pub struct WakeArgs {
     /// Wake this session
     #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new(), add = sessions())]
@@ -33,6 +36,9 @@ pub struct WakeArgs {
     /// Wake all sessions that wait for this topic (`frosty: wait_for TOPIC`)
     #[arg(long, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new(), add = topics())]
     pub topic: Option<String>,
+    /// Wake a session for each line of stdin: its name, and a note after it
+    #[arg(long, conflicts_with_all = ["note", "at_once"])]
+    pub stdin: bool,
     /// Add this text to the next prompt (at most 1,000 characters)
     #[arg(long, value_name = "TEXT", value_parser = note)]
     pub note: Option<String>,
@@ -57,21 +63,43 @@ const MOST_NAMED: usize = 20;
 pub fn run(args: WakeArgs) -> Result<(), Failure> {
     let env = Env::read();
     let config = super::config(&env, args.place)?;
+    if args.stdin {
+        return lines::run(&config, args.signal.as_deref());
+    }
     let note = args.note.map(|n| text::line_of(&n, text::LONGEST_NOTE)).unwrap_or_default();
-    let now = clock::host_ms();
-    let mut reader = FleetReader::open_to_change(&config);
-    super::outage::tell_if_away(reader.away());
-    let sessions = match &args.target {
-        Some(word) => target::sessions(&mut reader, word)?,
-        None => reader.sessions()?,
+    let whom = match (args.target, args.topic) {
+        (Some(word), _) => Whom::Session(word),
+        (None, Some(topic)) => Whom::Topic(topic),
+        (None, None) => Whom::All,
     };
-    let chosen: Vec<_> = match (&args.target, &args.topic) {
-        (Some(word), _) => vec![target::one(&sessions, word)?],
-        (None, topic) => {
-            let waits = |rest: &Rest| match topic {
+    wake(&config, &whom, &note, args.signal.as_deref(), args.at_once)
+}
+
+/// The sessions that are woken.
+enum Whom {
+    /// The one that this word names.
+    Session(String),
+    /// Those that wait for this topic.
+    Topic(String),
+    /// Those that rest.
+    All,
+}
+
+fn wake(config: &Config, whom: &Whom, note: &str, signal: Option<&str>, at_once: bool) -> Result<(), Failure> {
+    let now = clock::host_ms();
+    let mut reader = FleetReader::open_to_change(config);
+    super::outage::tell_if_away(reader.away());
+    let sessions = match whom {
+        Whom::Session(word) => target::sessions(&mut reader, word)?,
+        _ => reader.sessions()?,
+    };
+    let chosen: Vec<_> = match whom {
+        Whom::Session(word) => vec![target::one(&sessions, word)?],
+        others => {
+            let waits = |rest: &Rest| match others {
                 _ if !rest.lasts(now) => false,
-                Some(topic) => rest.kind == RestKind::WaitFor && rest.topic == directive::topic(topic),
-                None => true,
+                Whom::Topic(topic) => rest.kind == RestKind::WaitFor && rest.topic == directive::topic(topic),
+                _ => true,
             };
             let rests = |s: &&Session| s.1.phase != Phase::Ended && s.1.rest.as_ref().is_some_and(waits);
             sessions.iter().filter(rests).collect()
@@ -83,13 +111,13 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
     // This is read first: an engine may have ended with its admission a moment later.
     let waiting: Vec<bool> = chosen.iter().map(|(_, session)| engine::waits(session)).collect();
     let step = |(id, session): &&Session| {
-        let (spread, signal) = (chosen.len() > 1 && !args.at_once, args.signal.clone());
-        let detail = text::line(&signal::noted(signal.as_deref(), &note));
-        let event = Event::Wake { note: note.clone(), spread, signal };
+        let spread = chosen.len() > 1 && !at_once;
+        let detail = text::line(&signal::noted(signal, note));
+        let event = Event::Wake { note: note.to_owned(), spread, signal: signal.map(str::to_owned) };
         Step { detail, ..hook::step_of(session.scope.clone(), id.clone(), "Wake", event) }
     };
     let steps: Vec<Step> = chosen.iter().map(step).collect();
-    for (((id, session), waits), decided) in chosen.iter().zip(waiting).zip(pipeline::decide(&config, &steps)) {
+    for (((id, session), waits), decided) in chosen.iter().zip(waiting).zip(pipeline::decide(config, &steps)) {
         let name = names.name(id);
         let (one, more) = match decided {
             Err(e) => {
@@ -97,17 +125,15 @@ pub fn run(args: WakeArgs) -> Result<(), Failure> {
                 failed = Some(e);
                 (format!("{name} was not woken"), "more were not woken".to_owned())
             }
-            Ok(verdict) if verdict.decision.reason == Reason::NoteKept => {
-                kept(&name, args.signal.as_deref().unwrap_or_default())
-            }
+            Ok(verdict) if verdict.decision.reason == Reason::NoteKept => kept(&name, signal.unwrap_or_default()),
             Ok(_) => woken(&name, session, waits),
         };
         lines.add(one, more);
     }
     lines.end();
-    match args.topic {
-        Some(topic) if chosen.is_empty() => return Err(target::nobody_waits_for(&sessions, &topic, now).into()),
-        None if chosen.is_empty() => {
+    match whom {
+        Whom::Topic(topic) if chosen.is_empty() => return Err(target::nobody_waits_for(&sessions, topic, now).into()),
+        Whom::All if chosen.is_empty() => {
             out::say("no session rests");
         }
         _ => {}

@@ -1,9 +1,12 @@
 //! Wake-ups and releases on both stores: which sessions they mean, their output, and their effect.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::place::{Place, goes_on};
-use crate::support::{Engine, eventually, stop, stop_saying};
+use crate::support::{Engine, eventually, feed, free_port, stop, stop_saying};
 
 #[test]
 fn wake_by_session_scope_and_name_with_its_notes() {
@@ -283,5 +286,70 @@ fn an_admission_that_the_client_delivers_late_closes_the_guard_again() {
         let late = place.admissions()[1] - begun;
         // The policy counts from its decision, which was made up to a commit's time before the entry.
         assert!(late >= 900, "the next was admitted {late} ms after the turn of a late admission began");
+    }
+}
+
+#[test]
+fn each_line_of_stdin_wakes_a_session() {
+    for place in Place::both() {
+        let engines = ["a", "b", "c"].map(|session| place.resting(session, "frosty: done"));
+        let lines = "a the build is green\n\nnobody hello\nb\n";
+        let answer = feed(place.frosty.command(&["wake", "--stdin"]), lines.as_bytes());
+        assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), "woke a\nwoke b\n"), "{answer:?}");
+        assert!(answer.stderr.contains("no session is called \"nobody\"\nhint: "), "{answer:?}");
+        let [a, b, mut c] = engines;
+        let woken = a.answer();
+        goes_on(&woken);
+        assert!(woken.stderr.contains("You were woken with this note: the build is green"), "{woken:?}");
+        goes_on(&b.answer());
+        assert!(c.is_waiting());
+        let both = feed(place.frosty.command(&["wake", "--stdin", "--all"]), b"");
+        assert!(both.code == Some(64) && both.stderr.contains("cannot be used with"), "{both:?}");
+    }
+}
+
+/// A subscriber of a NATS server that writes `agent note` for each message, in the protocol's own words.
+const SUBSCRIBER: &str = r#"
+import socket, sys
+server = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+server.sendall(b'CONNECT {"verbose":false}\r\nSUB nova.wakeup.* 1\r\nPING\r\n')
+lines = server.makefile("rb")
+for line in lines:
+    if line.startswith(b"PONG"): print("ready", file=sys.stderr, flush=True)
+    if line.startswith(b"MSG"):
+        subject, size = line.split()[1].decode(), int(line.split()[-1])
+        print(subject.split(".")[-1], lines.read(size + 2).decode().strip(), flush=True)
+"#;
+
+/// A process that is killed with the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_nats_server_wakes_a_session() {
+    let port = free_port().to_string();
+    let server = Command::new("nats-server").args(["-a", "127.0.0.1", "-p", &port]).stderr(Stdio::null()).spawn();
+    let _server = Killed(server.unwrap());
+    eventually("the server listens", || TcpStream::connect(format!("127.0.0.1:{port}")).is_ok());
+    for place in Place::both() {
+        let engine = place.resting("helix", "frosty: done");
+        let mut subscriber = Command::new("python3");
+        subscriber.args(["-c", SUBSCRIBER, &port]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut subscriber = Killed(subscriber.spawn().unwrap());
+        let mut ready = [0; 6];
+        subscriber.0.stderr.as_mut().unwrap().read_exact(&mut ready).unwrap();
+        let mut wake = place.frosty.command(&["wake", "--stdin"]);
+        let _wake = Killed(wake.stdin(subscriber.0.stdout.take().unwrap()).spawn().unwrap());
+        let mut publisher = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        publisher.write_all(b"CONNECT {\"verbose\":false}\r\nPUB nova.wakeup.helix 5\r\nhello\r\nPING\r\n").unwrap();
+        let answer = engine.answer();
+        goes_on(&answer);
+        assert!(answer.stderr.contains("You were woken with this note: hello"), "{answer:?}");
     }
 }

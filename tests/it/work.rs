@@ -4,10 +4,17 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use frosty::config::{Config, Flags};
+use frosty::env::Env;
+use frosty::policy::request::{Event, RestRequest, Step};
+use frosty::policy::rest::RestKind;
+use frosty::policy::work::entry::WorkEntry;
+use frosty::store;
+use frosty::store::work::Change;
 use serde_json::{Value, json};
 
 use crate::support::place::{Place, goes_on};
-use crate::support::{Answer, Engine, Frosty, Server, eventually, feed, stop_saying};
+use crate::support::{Answer, Engine, Frosty, Server, eventually, feed, step, stop_saying};
 
 const POLICY: &str = r#"{"stop": {"min_interval": "0s", "burst": null}, "idle": null}"#;
 
@@ -433,5 +440,56 @@ fn status_and_lists_show_what_is_in_hand() {
         assert!(listed.contains("1 is in hand") && !listed.contains('\u{1b}'), "{listed}");
         let log = place.run(&["log"]).stdout;
         assert!(log.contains(&format!("WorkAdd          recorded  work {id}")), "{log}");
+    }
+}
+
+/// Prints the cost of adding, claiming and finishing with few and with 100,000 entries that wait. Run it by name, alone:
+/// `cargo test --test it -- --ignored --nocapture a_hundred_thousand`.
+#[test]
+#[ignore = "a measurement"]
+fn a_hundred_thousand_entries_cost_as_few() {
+    for place in places("required") {
+        let env = |name: &str| {
+            let home = place.frosty.home.path().to_string_lossy().into_owned();
+            let store = place.server.as_ref().map_or_else(|| "embedded".to_owned(), Server::url);
+            let value = [("HOME", home), ("FROSTY_STORE", store), ("FROSTY_WORK", "required".to_owned())];
+            value.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        };
+        let config = Config::load(&Env::of(env), None, &Flags::default()).unwrap();
+        let add = |n: u32| {
+            let step = Step { event_name: "WorkAdd".to_owned(), ..step(Event::Other) };
+            let change = Change { agent: "echo", id: "", by: None, step: &step };
+            let entry = WorkEntry { text: format!("entry {n}"), ..WorkEntry::default() };
+            let added = store::work::change(&config, &change, |changed| {
+                Ok::<_, ()>(changed.work.add(entry.clone(), None, changed.now).id)
+            });
+            added.unwrap().unwrap()
+        };
+        let turn = || {
+            let end = Some(RestRequest { kind: RestKind::Done, lasting: None, topic: String::new() });
+            let step = Step { agent: "echo".to_owned(), ..step(Event::Stop { rest: end }) };
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let verdict = store::open(&config, deadline).unwrap().step(&step).unwrap();
+            assert!(verdict.decision.work.is_some(), "{verdict:?}");
+        };
+        let timed = |what: &str, times: u32, run: &dyn Fn(u32)| {
+            let begun = Instant::now();
+            (0..times).for_each(run);
+            let took = begun.elapsed();
+            println!(
+                "{what}: {:.0} per second, {:.0} us each",
+                f64::from(times) / took.as_secs_f64(),
+                took.as_micros() as f64 / f64::from(times)
+            );
+        };
+        let of = if place.server.is_some() { "server" } else { "files" };
+        for waiting in [1000, 100_000_u32] {
+            let so_far = numbers(&place)[0] as u32;
+            (so_far..waiting).for_each(|n| drop(add(n)));
+            println!("{of} with {waiting} entries that wait");
+            timed("  add", 500, &|n| drop(add(n)));
+            timed("  end one and claim the next", 500, &|_| turn());
+            timed("  work list", 5, &|_| drop(work(&place, &["list"])));
+        }
     }
 }

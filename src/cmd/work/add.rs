@@ -1,7 +1,5 @@
 //! `frosty work add`.
 
-use std::io::Write;
-
 use chrono::Local;
 
 use super::adder::{self, Adder};
@@ -70,13 +68,12 @@ pub(super) fn run(args: AddArgs) -> Result<(), Failure> {
         let at = delay.map(|delay| now.saturating_add(delay));
         Ok(Some((work.add(entry.clone(), at, now), before, at, now)))
     })??;
-    let mut out = out::stdout();
     let Some((entry, before, at, now)) = added else {
-        let _ = writeln!(out, "an entry with the id {} was added before; nothing was added", text::line(&id));
+        out::say(&format!("an entry with the id {} was added before; nothing was added", text::line(&id)));
         return Ok(());
     };
-    let _ = writeln!(out, "added {} for {}: {}", entry.id, text::line(&agent), waits(before, priority, at, now));
-    let _ = writeln!(out, "{}", claimed_by(&sessions, &agent));
+    out::say(&format!("added {} for {}: {}", entry.id, text::line(&agent), waits(before, priority, at, now)));
+    out::say(&claimed_by(&sessions, &agent));
     Ok(())
 }
 

@@ -1,7 +1,5 @@
 //! `frosty work done`, `fail`, `retry` and `drop`.
 
-use std::io::Write;
-
 use super::adder;
 use super::{IdArgs, WorkError};
 use crate::cmd::{Failure, out};
@@ -82,6 +80,6 @@ pub(super) fn run(args: IdArgs, end: &End) -> Result<(), Failure> {
         };
         done.map_err(|_| WorkError::State { id: text::line(&id), state: state.words() })
     })??;
-    let _ = writeln!(out::stdout(), "{} {}", text::line(&id), end.words());
+    out::say(&format!("{} {}", text::line(&id), end.words()));
     Ok(())
 }
