@@ -41,7 +41,7 @@ pub(super) fn run(args: ListArgs) -> Result<(), Failure> {
         return Ok(());
     }
     if queues.is_empty() {
-        out::say_command("no work is queued; add some:", "frosty work add --to AGENT \"TEXT\"");
+        out::say_command("no work is queued; add some", "frosty work add --to AGENT \"TEXT\"");
     }
     for contents in &queues {
         table(&mut out, contents, now);
