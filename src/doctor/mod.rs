@@ -21,6 +21,7 @@ mod store;
 mod switches;
 mod timeouts;
 mod usage;
+mod work;
 mod zones;
 
 use crate::client_settings::owner::{Engine, Owner, owner};
@@ -59,6 +60,7 @@ pub fn examine(env: &Env, project: &Path, place: &Flags) -> Vec<Check> {
     checks.push(engines::check(&config));
     checks.extend(engines::measuring(&config));
     checks.extend(usage::check(&config, env, project));
+    checks.extend(work::check(&config));
     checks.extend(zones::local());
     checks.extend(zones::check());
     checks

@@ -7,4 +7,5 @@ pub mod sessions;
 pub mod survey;
 pub mod turns;
 pub mod usage;
+pub mod work;
 pub mod wrap;

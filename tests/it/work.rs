@@ -432,9 +432,12 @@ fn status_and_lists_show_what_is_in_hand() {
         let id = add(&place, &["shown\u{1b}[31m"]);
         let engine = Engine::start(&place.frosty, &stop_saying("s", "hello"));
         assert_eq!(handed_out(&engine.answer()), id);
+        add(&place, &["waiting", "--priority", "low"]);
         let status = place.run(&["status"]).stdout;
+        assert!(status.contains("\nwork echo: 1 waits, 1 is in hand; the oldest has waited "), "{status}");
         assert!(status.contains(&format!("work {id} turn 1")), "{status}");
         let status: Value = serde_json::from_str(&place.run(&["status", "--json"]).stdout).unwrap();
+        assert_eq!((&status["work"][0]["agent"], &status["work"][0]["waiting"]), (&json!("echo"), &json!(1)));
         assert_eq!(status["sessions"][0]["work"], json!({"id": id, "turns": 1}));
         let listed = work(&place, &[]).stdout;
         assert!(listed.contains("1 is in hand") && !listed.contains('\u{1b}'), "{listed}");

@@ -11,10 +11,11 @@ use crate::env::Env;
 use crate::local_time;
 use crate::policy::limits::Ms;
 use crate::policy::work::entry::{List, WorkEntry};
-use crate::policy::work::queue::{InHand, Queue};
+use crate::policy::work::queue::InHand;
 use crate::store::fleet_reader::FleetReader;
 use crate::store::work::{self, Contents};
 use crate::text;
+use crate::view::work::Summary;
 
 /// The most entries of each list that are shown.
 const MOST: usize = 20;
@@ -49,23 +50,9 @@ pub(super) fn run(args: ListArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns how long the oldest entry that waits, as far as it was read, has waited.
-fn oldest(contents: &Contents, now: Ms) -> Option<Ms> {
-    let waits = |list: &List| !matches!(list, List::Dead | List::Later);
-    let heads = contents.entries.iter().filter(|(list, _)| waits(list)).filter_map(|(_, entries)| entries.first());
-    heads.map(|entry| now.saturating_sub(entry.added)).max()
-}
-
 fn table(out: &mut impl Write, contents: &Contents, now: Ms) {
-    let Contents { agent, queue, entries } = contents;
-    let mut head = format!("{}: {}", text::line(agent), numbers(queue));
-    if let Some(age) = oldest(contents, now) {
-        head.push_str(&format!("; the oldest is {} old", local_time::age(age)));
-    }
-    if let Some(until) = queue.broken_until(now) {
-        head.push_str(&format!("; too many failed, so none is claimed before {}", local_time::zoned(until, now)));
-    }
-    let _ = writeln!(out, "{head}");
+    let Contents { queue, entries, .. } = contents;
+    let _ = writeln!(out, "{}", Summary::of(contents, now).line(now));
     for in_hand in &queue.hand {
         line(out, &in_hand.entry, &format!("in hand {}", local_time::age(now.saturating_sub(in_hand.since))), now);
     }
@@ -88,22 +75,6 @@ fn line(out: &mut impl Write, entry: &WorkEntry, state: &str, now: Ms) {
     let _ = writeln!(out, "  {id:<12} {:<6} {age:>5}  {state:<11}  {excerpt}{more}", entry.priority.code());
 }
 
-fn numbers(queue: &Queue) -> String {
-    let part = |n: u64, one: &str, many: &str| match n {
-        0 => None,
-        1 => Some(format!("1 {one}")),
-        n => Some(format!("{n} {many}")),
-    };
-    let parts = [
-        part(queue.waiting.iter().sum(), "waits", "wait"),
-        part(queue.later, "is delayed", "are delayed"),
-        part(queue.hand.len() as u64, "is in hand", "are in hand"),
-        part(queue.dead, "dead letter", "dead letters"),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { "empty".to_owned() } else { parts.join(", ") }
-}
-
 fn object(contents: &Contents, now: Ms) -> Value {
     let Contents { agent, queue, entries } = contents;
     let mut all: Vec<Value> = queue.hand.iter().map(held).collect();
@@ -116,7 +87,7 @@ fn object(contents: &Contents, now: Ms) -> Value {
         "delayed": queue.later,
         "in_hand": queue.hand.len(),
         "dead": queue.dead,
-        "oldest_ms": oldest(contents, now),
+        "oldest_ms": Summary::of(contents, now).oldest,
         "broken_until": queue.broken_until(now),
         "entries": all,
     })

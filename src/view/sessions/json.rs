@@ -12,6 +12,7 @@ use crate::text;
 use crate::view::sessions::kind::Back;
 use crate::view::sessions::{Report, Row};
 use crate::view::usage::Usage;
+use crate::view::work::Summary;
 
 #[derive(Serialize)]
 struct Whole<'a> {
@@ -23,6 +24,7 @@ struct Whole<'a> {
     backlog: Option<Waits>,
     hold: Option<Held>,
     usage: UsageWindows,
+    work: Vec<QueueNumbers>,
     totals: BTreeMap<&'a str, usize>,
     left_out: BTreeMap<&'a str, usize>,
     admissions_cut: bool,
@@ -35,6 +37,31 @@ struct Waits {
     given_up_bytes: u64,
     scopes: usize,
     breaker_open: bool,
+}
+
+/// A work queue.
+#[derive(Serialize)]
+struct QueueNumbers {
+    agent: String,
+    waiting: u64,
+    delayed: u64,
+    in_hand: usize,
+    dead: u64,
+    oldest_ms: Option<Ms>,
+}
+
+impl QueueNumbers {
+    fn of(summary: &Summary) -> Self {
+        let queue = &summary.queue;
+        Self {
+            agent: text::line(&summary.agent),
+            waiting: queue.waiting.iter().sum(),
+            delayed: queue.later,
+            in_hand: queue.hand.len(),
+            dead: queue.dead,
+            oldest_ms: summary.oldest,
+        }
+    }
 }
 
 /// The usage windows, and what the pace permits.
@@ -162,6 +189,7 @@ pub fn line(report: &Report) -> String {
         }),
         hold: report.hold.as_ref().map(|hold| held(hold, None)),
         usage: UsageWindows::of(&report.usage, report.now),
+        work: report.work.iter().map(QueueNumbers::of).collect(),
         totals: report.totals().into_iter().map(|(kind, n)| (kind.code(), n)).collect(),
         left_out: BTreeMap::from([("ended", report.left_out.ended), ("old", report.left_out.old)]),
         admissions_cut: report.journal_cut,

@@ -32,6 +32,7 @@ use crate::store::{self, StoreError};
 use crate::view::journal::Admissions;
 use crate::view::survey::{QuotaLeft, under};
 use crate::view::usage::Usage;
+use crate::view::work::{Summary, summaries};
 
 use kind::{Back, Kind};
 use state::{Engine, Facts};
@@ -113,6 +114,8 @@ pub struct Report {
     pub hold: Option<Hold>,
     /// The usage windows.
     pub usage: Usage,
+    /// The work queues with an entry; none where they are unknown.
+    pub work: Vec<Summary>,
     /// The sessions, those that need a person first.
     pub rows: Vec<Row>,
     /// The shown name of every session of the fleet.
@@ -151,6 +154,7 @@ impl Report {
         let is_away = away.is_some();
         // Usage windows that cannot be read hide no session.
         let usage = reader.fleet_state().map(|state| Usage::of(config, &state, now)).unwrap_or_default();
+        let work = if is_away { Vec::new() } else { summaries(&mut reader, now) };
         // This machine's journal contains only what was decided here.
         let admissions = if is_away { None } else { hour.count(&mut reader, now, begun) };
         let unknown = ScopeState::default();
@@ -181,6 +185,7 @@ impl Report {
             backlog: backlog::of(config).filter(|b| b.unshipped > 0 || b.away > 0 || b.breaker.is_some()),
             hold: survey.fleet.hold,
             usage,
+            work,
             rows,
             names,
             left_out,

@@ -63,6 +63,9 @@ fn colour(kind: Kind) -> &'static str {
     }
 }
 
+/// The most work queues with a line of their own.
+const MOST_QUEUES: usize = 5;
+
 /// Returns the head: the store and its problems, the fleet's hold, and how many sessions are in each state.
 #[must_use]
 pub fn head(report: &Report, style: Style) -> Vec<String> {
@@ -85,6 +88,7 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
         lines.push(style.line(HELD, &format!("HOLD of the whole fleet {}", held(hold, now))));
     }
     lines.extend(report.usage.lines(now).iter().map(|line| style.line("", line)));
+    lines.extend(queues(report, style));
     if !report.rows.is_empty() {
         let totals = report.totals().into_iter().map(|(kind, n)| format!("{n} {}", kind.words()));
         let sessions = if report.rows.len() == 1 { "session" } else { "sessions" };
@@ -92,6 +96,14 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
         lines.extend(wrapped(&format!("{} {sessions}: ", report.rows.len()), totals, columns));
     }
     lines
+}
+
+/// Returns a line for each of the first work queues, and how many there are beyond them.
+fn queues(report: &Report, style: Style) -> Vec<String> {
+    let shown = report.work.iter().take(MOST_QUEUES).map(|summary| format!("work {}", summary.line(report.now)));
+    let more = report.work.len().saturating_sub(MOST_QUEUES);
+    let more = (more > 0).then(|| format!("work of {more} more agents: frosty work list"));
+    shown.chain(more).map(|line| style.line("", &line)).collect()
 }
 
 /// Formats a list on as many lines as it needs.
