@@ -10,6 +10,7 @@ use crate::cmd::announce::AnnounceArgs;
 use crate::cmd::check::CheckArgs;
 use crate::cmd::completions::CompletionsArgs;
 use crate::cmd::config::ConfigArgs;
+use crate::cmd::dispatch::DispatchArgs;
 use crate::cmd::doctor::DoctorArgs;
 use crate::cmd::explain::ExplainArgs;
 use crate::cmd::gate::GateArgs;
@@ -56,6 +57,7 @@ Act:
   off          Disarm a session or a project: Frosty leaves it alone
   gate         Run a command once it is admitted, for loops and cron
   work         Add tasks to the agents' queues, show and end them
+  dispatch     Take tasks from streams, and run programs on queues
 
 Look:
   status       Show the sessions, their states, and when each resumes
@@ -110,6 +112,9 @@ pub enum Command {
     /// Add tasks to the agents' queues, show and end them
     #[command(after_help = examples::WORK)]
     Work(WorkArgs),
+    /// Take tasks from streams, and run programs on queues
+    #[command(after_help = examples::DISPATCH)]
+    Dispatch(DispatchArgs),
     /// Show the sessions, their states, and when each resumes
     #[command(after_help = examples::STATUS)]
     Status(StatusArgs),

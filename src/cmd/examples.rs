@@ -124,3 +124,8 @@ pub(super) const WORK: &str = "\
 Examples:
   frosty work add --to nova-3 --priority high 'Fix the failing test'
   frosty work list   Show the queues, the entries in hand, the dead letters";
+
+pub(super) const DISPATCH: &str = "\
+Examples:
+  frosty dispatch --once         One pass, for cron
+  frosty dispatch --print-unit   Print a unit for systemd";

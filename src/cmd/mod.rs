@@ -16,6 +16,7 @@ pub mod check;
 mod command_line;
 pub mod completions;
 pub mod config;
+pub mod dispatch;
 pub mod doctor;
 mod entry_filter;
 mod examples;
@@ -84,6 +85,9 @@ pub enum Failure {
     /// A time on the command line is not valid.
     #[error(transparent)]
     Time(#[from] TimeError),
+    /// The dispatcher cannot run.
+    #[error(transparent)]
+    Dispatch(#[from] dispatch::DispatchError),
     /// An entry of work was not added or changed.
     #[error(transparent)]
     Work(#[from] work::WorkError),
@@ -161,6 +165,7 @@ impl Hint for Failure {
             Self::ConfigCommand(e) => e.hint(),
             Self::Time(e) => e.hint(),
             Self::Work(e) => e.hint(),
+            Self::Dispatch(e) => e.hint(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::config::error::ConfigError;
-use crate::config::{Arm, Config, encoded, json, keys, notify, signals};
+use crate::config::{Arm, Config, encoded, json, keys, notify, routes, signals};
 use crate::duration;
 use crate::hint::edit;
 use crate::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Quota, Spread};
@@ -97,7 +97,7 @@ impl Reader<'_> {
                     }
                 }
             }
-            "scope" | "fleet_quotas" | "pace" | "store" | "stream" | "fleet" | "arm" | "notify" | "mode"
+            "scope" | "fleet_quotas" | "pace" | "store" | "stream" | "fleet" | "arm" | "notify" | "routes" | "mode"
             | "park_max" | "print_wait" | "resume_after" | "spread" | "budget" | "journal_max"
             | "hold_after_strikes" | "work" | "work_max_turns" | "work_max_attempts" | "work_lease"
                 if self.trust == Trust::Project =>
@@ -116,9 +116,8 @@ impl Reader<'_> {
                 config.arm = Arm::from_name(&self.text(key, v)?)
                     .ok_or_else(|| self.value(key, v, "\"always\" or \"manual\""))?;
             }
-            "notify" => {
-                config.notify = notify::read(v).ok_or_else(|| self.value(key, v, notify::ALLOWED))?;
-            }
+            "routes" => config.routes = routes::read(v).ok_or_else(|| self.value(key, v, routes::ALLOWED))?,
+            "notify" => config.notify = notify::read(v).ok_or_else(|| self.value(key, v, notify::ALLOWED))?,
             "wake_on" => self.signals(&mut config.wake_on, key, v)?,
             "park_max" => config.park_max = self.duration(key, v, keys::POSITIVE)?,
             "print_wait" => config.print_wait = self.duration(key, v, keys::POSITIVE)?,
@@ -133,7 +132,7 @@ impl Reader<'_> {
             _ => {
                 return Err(self.unknown(
                     key,
-                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, pace, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, work, work_max_turns, work_max_attempts, work_lease, wake_on, notify",
+                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, pace, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, work, work_max_turns, work_max_attempts, work_lease, wake_on, notify, routes",
                 ));
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{Arm, Config, Notify, StoreChoice};
+use crate::config::{Arm, Config, Notify, Route, StoreChoice};
 use crate::duration;
 use crate::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Idle, IdleRow, LONGEST, Policy, Quota, Spread};
 use crate::policy::pace::{Pace, WindowPace};
@@ -59,6 +59,8 @@ pub enum Kind {
     IdleTable,
     /// A list of commands.
     Commands,
+    /// A list of routes.
+    Routes,
     /// A list of signals, or null for all.
     Signals,
     /// An object of the keys below it; null switches it off.
@@ -132,6 +134,7 @@ impl Key {
             Kind::Pace => "object of `five_hour` and `seven_day`, or `null`".to_owned(),
             Kind::IdleTable => "list of rows, at most 16, or `by_use`".to_owned(),
             Kind::Commands => "list of commands, at most 16".to_owned(),
+            Kind::Routes => "list of routes, at most 64".to_owned(),
             Kind::Signals => "list of signals, at most 32, or `null`".to_owned(),
             Kind::Group => "object or `null`".to_owned(),
         }
@@ -167,6 +170,7 @@ pub fn values(config: &Config) -> Value {
         journal_max,
         wake_on,
         notify,
+        routes,
         shadow,
         state: _,
     } = config;
@@ -193,6 +197,7 @@ pub fn values(config: &Config) -> Value {
         "work": work.mode.name(), "work_max_turns": work.max_turns, "work_max_attempts": work.max_attempts,
         "work_lease": duration::show(work.lease),
         "journal_max": journal_max, "wake_on": wake_on, "notify": notify.iter().map(command).collect::<Vec<_>>(),
+        "routes": routes.iter().map(route).collect::<Vec<_>>(),
     })
 }
 
@@ -238,6 +243,12 @@ fn pace_keys(pace: &Pace) -> Value {
 
 fn quotas(quotas: &[Quota]) -> Value {
     quotas.iter().map(|Quota { limit, per }| json!({"limit": limit, "per": duration::show(*per)})).collect()
+}
+
+fn route(route: &Route) -> Value {
+    let Route { to, from, priority, run } = route;
+    let run = run.as_ref().map(|argv| argv.iter().map(|word| secret::scrubbed(word)).collect::<Vec<_>>());
+    json!({"to": to, "from": from, "priority": priority.code(), "run": run})
 }
 
 fn command(notify: &Notify) -> Value {
@@ -549,6 +560,13 @@ pub const KEYS: &[Key] = &[
         "null",
         Fewer,
         r#"The signals of a wake-up that end a rest, such as `["urgent", "infra"]`; `null` is all. The note of any other signal waits for the next prompt."#,
+    ),
+    Key::new(
+        "routes",
+        Kind::Routes,
+        "[]",
+        No,
+        r#"The routes of `frosty dispatch`, such as `[{"to": "echo", "from": "task.pipeline", "run": ["./worker"]}]`: the tasks of a stream to an agent's queue, and a program that works through a queue."#,
     ),
     Key::new(
         "notify",

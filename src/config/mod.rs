@@ -15,6 +15,7 @@ pub mod keys;
 mod layers;
 mod notify;
 pub mod origin;
+mod routes;
 mod schema;
 mod server;
 mod signals;
@@ -26,6 +27,7 @@ pub use error::ConfigError;
 pub use file::{PROMPT_FIELDS, Trust, apply};
 pub use layers::{Layer, layers};
 pub use notify::Notify;
+pub use routes::Route;
 pub use schema::schema;
 pub use server::Server;
 pub(crate) use server::WRITABLE;
@@ -128,6 +130,8 @@ pub struct Config {
     pub wake_on: Option<Vec<String>>,
     /// The commands that receive notifications.
     pub notify: Vec<Notify>,
+    /// The routes of the dispatcher.
+    pub routes: Vec<Route>,
     /// Whether Frosty decides and writes to the journal, but continues no session (`"mode": "shadow"`).
     pub shadow: bool,
     /// The state directory, where the environment determines one.
@@ -153,6 +157,7 @@ impl Default for Config {
             journal_max: 100_000,
             wake_on: None,
             notify: Vec::new(),
+            routes: Vec::new(),
             shadow: false,
             state: None,
         }

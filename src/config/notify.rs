@@ -45,7 +45,8 @@ fn one(v: &Value) -> Option<Notify> {
     Some(Notify { argv: argv(fields.get("command")?)?, within })
 }
 
-fn argv(v: &Value) -> Option<Vec<String>> {
+/// Reads a command: a text for the shell, or a list of words.
+pub(super) fn argv(v: &Value) -> Option<Vec<String>> {
     let word = |v: &Value| {
         let word = v.as_str().filter(|w| w.len() <= LONGEST_WORD && !w.contains('\0'))?;
         Some(word.to_owned())

@@ -77,6 +77,15 @@ fn of_key(key: &Key) -> Value {
             let any: Vec<Value> = command.as_array().into_iter().flatten().cloned().chain([timed]).collect();
             json!({"type": "array", "maxItems": 16, "items": {"anyOf": any}})
         }
+        Kind::Routes => json!({"type": "array", "maxItems": 64, "items": {
+            "type": "object", "additionalProperties": false, "required": ["to"],
+            "properties": {
+                "to": {"type": "string", "minLength": 1},
+                "from": {"type": ["string", "null"], "minLength": 1, "maxLength": 256},
+                "priority": {"enum": ["high", "normal", "low"]},
+                "run": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
+            },
+        }}),
         Kind::Signals => json!({
             "type": ["array", "null"], "maxItems": MOST,
             "items": {"type": "string", "pattern": format!("^[a-z0-9_-]{{1,{LONGEST}}}$")},

@@ -62,7 +62,8 @@ pub struct Changed<'s> {
 }
 
 /// Returns the claims of clients that this machine can see, and whether they run.
-pub(crate) fn seen(hand: &[InHand]) -> Vec<(u64, bool)> {
+#[must_use]
+pub fn seen(hand: &[InHand]) -> Vec<(u64, bool)> {
     let runs = |client: &Process, host: &str| match process::standing(client, host, None) {
         ProcessStatus::Runs => Some(true),
         ProcessStatus::Gone => Some(false),

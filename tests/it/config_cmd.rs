@@ -65,6 +65,11 @@ fn bounds(key: &Key) -> (Vec<Value>, Vec<Value>) {
             (vec![json!([]), rows(16)], vec![rows(17), json!([row(3), row(3)]), json!(5)])
         }
         Kind::Commands => (vec![json!(["a", ["b", "c"]])], vec![json!(vec!["a"; 17])]),
+        Kind::Routes => {
+            let route = json!({"to": "echo", "from": "tasks", "priority": "low", "run": ["cat"]});
+            let wrong = [json!([{"to": "echo"}]), json!([{"run": "cat"}]), json!([{"to": "echo", "from": "frosty:x"}])];
+            (vec![json!([]), json!(vec![route.clone(); 64])], [vec![json!(vec![route; 65])], wrong.to_vec()].concat())
+        }
         Kind::Signals => (
             vec![Value::Null, json!([]), json!(["urgent", "a".repeat(32)]), json!(vec!["a"; 32])],
             vec![json!(vec!["a"; 33]), json!(["a".repeat(33)]), json!(["Urgent"]), json!([""]), json!("urgent")],

@@ -14,6 +14,7 @@ mod concurrency;
 mod config;
 mod config_cmd;
 mod config_origin;
+mod dispatch;
 mod doctor;
 mod embedded;
 mod engine_terms;

@@ -1,0 +1,117 @@
+//! `frosty dispatch`: takes the tasks of streams into the agents' queues, and runs programs that work through a queue.
+
+mod streams;
+mod unit;
+mod worker;
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Failure, PlaceArgs, out};
+use crate::config::{Config, Route};
+use crate::env::Env;
+use crate::hint::Hint;
+use streams::Streams;
+use worker::Worker;
+
+/// How often the streams and the queues are looked at.
+const EVERY: Duration = Duration::from_millis(500);
+/// The pause after an error of the server.
+const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// The flags of `dispatch`.
+#[derive(Debug, Args)]
+pub struct DispatchArgs {
+    /// Take what there is, run what is admitted now, and exit
+    #[arg(long)]
+    pub once: bool,
+    /// Print a unit of systemd that runs the dispatcher, and exit
+    #[arg(long, conflicts_with = "once")]
+    pub print_unit: bool,
+    /// The store and the fleet.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Why the dispatcher does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// There are no routes.
+    #[error("no route is configured")]
+    NoRoutes,
+    /// A route takes the tasks of a stream, and there is no server.
+    #[error("a route takes the tasks of the stream {stream}, and the store is this machine's files")]
+    NoServer {
+        /// The stream.
+        stream: String,
+    },
+}
+
+impl Hint for DispatchError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoRoutes => {
+                "set some: frosty config set routes '[{\"to\": \"echo\", \"run\": [\"cat\"]}]'".to_owned()
+            }
+            Self::NoServer { .. } => "name the server: export FROSTY_STORE=redis://127.0.0.1:18000".to_owned(),
+        })
+    }
+}
+
+/// Runs the dispatcher.
+///
+/// # Errors
+/// When there are no routes, or a stream cannot be read at the start.
+pub fn run(args: DispatchArgs) -> Result<(), Failure> {
+    let env = Env::read();
+    if args.print_unit {
+        unit::print(&args.place);
+        return Ok(());
+    }
+    let config = super::config(&env, args.place)?;
+    if config.routes.is_empty() {
+        return Err(DispatchError::NoRoutes.into());
+    }
+    let mut streams = Streams::of(&config)?;
+    if let Some(streams) = &mut streams {
+        streams.take(&config)?;
+    }
+    std::thread::scope(|scope| {
+        for route in config.routes.iter().filter(|route| route.run.is_some()) {
+            let (config, once) = (&config, args.once);
+            scope.spawn(move || work(config, route, once));
+        }
+        if !args.once {
+            serve(&config, streams);
+        }
+    });
+    Ok(())
+}
+
+/// Takes the tasks of the streams until the process is ended.
+fn serve(config: &Config, mut streams: Option<Streams>) {
+    loop {
+        std::thread::sleep(EVERY);
+        let taken = streams.as_mut().map_or(Ok(()), |streams| streams.take(config));
+        if let Err(why) = taken {
+            let hint = why.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            out::report(&format!("the streams cannot be read now: {why}{hint}"));
+            std::thread::sleep(AFTER_ERROR);
+        }
+    }
+}
+
+/// Works through the queue of one route: for good, or until nothing is admitted now.
+fn work(config: &Config, route: &Route, once: bool) {
+    let Some(mut worker) = Worker::of(config, route) else { return };
+    loop {
+        if worker.turn() {
+            continue;
+        }
+        if once {
+            return worker.leave();
+        }
+        std::thread::sleep(EVERY);
+    }
+}

@@ -1,0 +1,151 @@
+//! The streams of the routes: each task in one becomes an entry of the agent's queue, once.
+//!
+//! The dispatchers of a fleet form one consumer group of each stream. An entry is acknowledged after it was added. Its id in
+//! the queue is derived from its id in the stream, so that one that is read again is not added again.
+
+use std::collections::HashMap;
+
+use redis::{FromRedisValue, Value, cmd};
+
+use super::DispatchError;
+use crate::clock;
+use crate::cmd::Failure;
+use crate::config::{Config, Route};
+use crate::hook;
+use crate::policy::fact::fact_id;
+use crate::policy::request::{Event, Step};
+use crate::policy::work::entry::{LONGEST_TEXT, Priority, WorkEntry};
+use crate::store::fleet_reader::FleetReader;
+use crate::store::server::connection::Link;
+use crate::store::work::{self, Change, Changed};
+use crate::store::{self, StoreError};
+use crate::text;
+
+/// The most entries that are read at once.
+const AT_ONCE: usize = 100;
+/// How long an entry may stay with a dispatcher that does not acknowledge it, in milliseconds.
+const LOST: u64 = 60_000;
+
+/// An entry of a stream: its id and its fields.
+type Entry = (String, HashMap<String, String>);
+
+/// The streams of the routes.
+pub(super) struct Streams {
+    group: String,
+    consumer: String,
+    routes: Vec<(String, Route)>,
+    /// Whether the groups exist.
+    are_made: bool,
+}
+
+impl Streams {
+    /// Returns the streams of the routes; `None` without any.
+    ///
+    /// # Errors
+    /// When a route has a stream, and the store is this machine's files.
+    pub(super) fn of(config: &Config) -> Result<Option<Self>, DispatchError> {
+        let from = |route: &Route| Some((route.from.clone()?, route.clone()));
+        let routes: Vec<(String, Route)> = config.routes.iter().filter_map(from).collect();
+        let Some((stream, _)) = routes.first() else { return Ok(None) };
+        if store::server(config).is_none() {
+            return Err(DispatchError::NoServer { stream: text::line(stream) });
+        }
+        let consumer = format!("{}-{}", clock::host(), std::process::id());
+        Ok(Some(Self { group: format!("frosty-{}", config.fleet), consumer, routes, are_made: false }))
+    }
+
+    /// Adds the new tasks of all streams to their queues.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub(super) fn take(&mut self, config: &Config) -> Result<(), Failure> {
+        let mut reader = FleetReader::open_to_change(config);
+        if let Some(away) = reader.take_away() {
+            return Err(away.into());
+        }
+        let Some(link) = reader.parts().1 else {
+            let stream = self.routes.first().map(|(stream, _)| text::line(stream)).unwrap_or_default();
+            return Err(DispatchError::NoServer { stream }.into());
+        };
+        for (stream, route) in &self.routes {
+            if !self.are_made {
+                self.make_group(link, stream)?;
+            }
+            for (id, fields) in self.read(link, stream)? {
+                add(config, stream, route, &id, &fields)?;
+                let mut done = cmd("XACK");
+                done.arg(stream).arg(&self.group).arg(&id);
+                link.ask(&[done])?;
+            }
+        }
+        self.are_made = true;
+        Ok(())
+    }
+
+    /// Makes the group of a stream, which begins now: what the stream contained before is no work.
+    fn make_group(&self, link: &mut Link<'_>, stream: &str) -> Result<(), StoreError> {
+        let mut make = cmd("XGROUP");
+        make.arg("CREATE").arg(stream).arg(&self.group).arg("$").arg("MKSTREAM");
+        match link.call(&[], &make)? {
+            Value::ServerError(e) if e.code() == "BUSYGROUP" => Ok(()),
+            Value::ServerError(_) => link.ask(&[make]).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the entries that no dispatcher has, and those of one that is gone.
+    fn read(&self, link: &mut Link<'_>, stream: &str) -> Result<Vec<Entry>, StoreError> {
+        let mut lost = cmd("XAUTOCLAIM");
+        lost.arg(stream).arg(&self.group).arg(&self.consumer).arg(LOST).arg("0-0").arg("COUNT").arg(AT_ONCE);
+        let mut read = cmd("XREADGROUP");
+        read.arg("GROUP").arg(&self.group).arg(&self.consumer).arg("COUNT").arg(AT_ONCE);
+        read.arg("STREAMS").arg(stream).arg(">");
+        let mut entries = Vec::new();
+        link.ask(&[lost, read])?.iter().for_each(|answer| collect(answer, &mut entries));
+        Ok(entries)
+    }
+}
+
+/// Collects the entries of a reply: arrays of an id and its fields, however deep they are.
+fn collect(answer: &Value, into: &mut Vec<Entry>) {
+    let parts = match answer {
+        Value::Array(parts) => parts.clone(),
+        Value::Map(pairs) => pairs.iter().map(|(_, value)| value.clone()).collect(),
+        _ => return,
+    };
+    let is_id =
+        |id: &str| id.split_once('-').is_some_and(|(ms, n)| ms.parse::<u64>().is_ok() && n.parse::<u64>().is_ok());
+    if let [Value::BulkString(id), fields @ Value::Array(_)] = parts.as_slice()
+        && let Some(id) = String::from_utf8(id.clone()).ok().filter(|id| is_id(id))
+    {
+        into.push((id, HashMap::from_redis_value(fields.clone()).unwrap_or_default()));
+        return;
+    }
+    parts.iter().for_each(|part| collect(part, into));
+}
+
+/// Adds the task of a stream's entry, where it is one: it has a text, and is no entry of a journal.
+fn add(
+    config: &Config,
+    stream: &str,
+    route: &Route,
+    id: &str,
+    fields: &HashMap<String, String>,
+) -> Result<(), StoreError> {
+    let task = ["text", "task"].iter().find_map(|name| fields.get(*name)).filter(|task| !task.is_empty());
+    let Some(task) = task.filter(|_| !fields.contains_key("infrastructure_mode")) else { return Ok(()) };
+    let agent = text::encode(&route.to);
+    let id = format!("{}.{:x}", id.replace('-', "."), fact_id(stream));
+    let priority = fields.get("priority").and_then(|name| Priority::from_code(name)).unwrap_or(route.priority);
+    let whole = text::prompt(task, LONGEST_TEXT);
+    let entry = WorkEntry { id: id.clone(), text: whole, priority, ..WorkEntry::default() };
+    let detail = format!("{} from the stream {}", priority.code(), text::line(stream));
+    let step = Step { detail, ..hook::step_of(String::new(), String::new(), "WorkAdd", Event::Other) };
+    let change = Change { agent: &agent, id: &id, by: None, step: &step };
+    work::change(config, &change, |Changed { work, record, now, .. }| {
+        if record.is_none() {
+            work.add(entry.clone(), None, now);
+        }
+        Ok::<(), StoreError>(())
+    })?
+}

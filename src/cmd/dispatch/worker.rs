@@ -1,0 +1,156 @@
+//! A program that works through a queue in place of a session.
+//!
+//! Its requests are those of a session: each run is one admission with one entry, and the end of the run is the Stop event
+//! that ends the entry.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::cmd::out;
+use crate::config::{Config, Route};
+use crate::hint::Problem;
+use crate::hook;
+use crate::policy::request::{Event, RestRequest, Step};
+use crate::policy::rest::RestKind;
+use crate::policy::work::entry::List;
+use crate::policy::work::{Given, WorkMode};
+use crate::process;
+use crate::store::fleet_reader::FleetReader;
+use crate::store::{self, StoreError, work as queues};
+use crate::text;
+
+/// The pause after a request that no store could decide.
+const AFTER_ERROR: Duration = Duration::from_secs(2);
+/// The longest pause after a refusal: the limits may be lifted meanwhile.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The worker of a route.
+pub(super) struct Worker<'a> {
+    config: Config,
+    route: &'a Route,
+    argv: &'a [String],
+    /// The agent, encoded.
+    agent: String,
+    session: String,
+    /// The end of the run before, which the next request reports.
+    ended: Option<RestRequest>,
+    /// The earliest time of the next request.
+    not_before: Instant,
+}
+
+impl<'a> Worker<'a> {
+    /// Returns the worker of a route that has a program.
+    pub(super) fn of(config: &Config, route: &'a Route) -> Option<Self> {
+        let argv = route.run.as_deref()?;
+        let mut config = config.clone();
+        config.policy.work.mode = WorkMode::Required;
+        let agent = text::encode(&route.to);
+        let session = format!("run-{}-{}-{agent}", text::encode(&clock::host()), std::process::id());
+        let session = session.chars().take(text::LONGEST_NAME).collect();
+        Some(Self { config, route, argv, agent, session, ended: None, not_before: Instant::now() })
+    }
+
+    /// Sends a request where there is something to claim, and runs the program where it is admitted. Returns whether it ran.
+    pub(super) fn turn(&mut self) -> bool {
+        if Instant::now() < self.not_before {
+            return false;
+        }
+        let claims = self.ended.is_some()
+            || match self.can_claim() {
+                Ok(can) => can,
+                Err(why) => self.failed(&why),
+            };
+        if !claims {
+            return false;
+        }
+        match self.ask() {
+            Ok(Some(given)) => {
+                self.ended = Some(self.run(&given));
+                true
+            }
+            Ok(None) => false,
+            Err(why) => self.failed(&why),
+        }
+    }
+
+    /// Ends the worker's session.
+    pub(super) fn leave(&self) {
+        let step = self.step("SessionEnd", Event::SessionEnd);
+        let _ = store::open(&self.config, Instant::now() + self.config.budget).and_then(|mut store| store.step(&step));
+    }
+
+    /// Returns whether an entry may be claimed, while no other worker or session of the agent has one in hand.
+    fn can_claim(&self) -> Result<bool, StoreError> {
+        let mut reader = FleetReader::open_to_change(&self.config);
+        let now = reader.now()?;
+        let all = queues::contents(&mut reader, Some(&self.agent), 1)?;
+        let is_free = |contents: &queues::Contents| {
+            let is_gone = queues::seen(&contents.queue.hand).iter().any(|(_, runs)| !runs);
+            let mut entries = contents.entries.iter().filter(|(list, _)| *list != List::Dead).flat_map(|(_, all)| all);
+            let is_due = contents.queue.broken_until(now).is_none() && entries.any(|entry| entry.at <= now);
+            // An admission with a lost answer left its entry in hand of this worker.
+            let is_own = contents.queue.hand.iter().any(|in_hand| in_hand.session == self.session);
+            is_gone || is_own || (contents.queue.hand.is_empty() && is_due)
+        };
+        Ok(all.iter().any(is_free))
+    }
+
+    /// Sends the request. Returns the entry, where the store has committed an admission with one.
+    fn ask(&mut self) -> Result<Option<Box<Given>>, StoreError> {
+        let step = self.step("Stop", Event::Stop { rest: self.ended.clone() });
+        let mut store = store::open(&self.config, Instant::now() + self.config.budget)?;
+        let verdict = store.step(&step)?;
+        self.ended = None;
+        let Some(given) = verdict.decision.work.filter(|_| verdict.admission.is_some()) else {
+            let left = verdict.decision.retry_after.unwrap_or_default();
+            self.not_before = Instant::now() + left.min(LONGEST);
+            return Ok(None);
+        };
+        Ok(Some(given))
+    }
+
+    fn step(&self, name: &str, event: Event) -> Step {
+        Step {
+            name: text::line(&self.route.to),
+            agent: self.agent.clone(),
+            paced: true,
+            client: Some(process::own()),
+            ..hook::step_of(self.agent.clone(), self.session.clone(), name, event)
+        }
+    }
+
+    /// Runs the program with the task on its standard input, and returns how the entry ends.
+    fn run(&self, given: &Given) -> RestRequest {
+        let entry = &given.in_hand.entry;
+        let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped());
+        command.env("FROSTY_WORK_ID", &entry.id).env("FROSTY_WORK_AGENT", &self.route.to);
+        let ended = match command.spawn() {
+            Err(why) => Err(format!("{} cannot be started: {why}", text::line(program))),
+            Ok(mut child) => {
+                if let Some(mut input) = child.stdin.take() {
+                    // A program that does not read its task closes the pipe.
+                    let _ = input.write_all(entry.text.as_bytes());
+                }
+                match child.wait() {
+                    Ok(status) if status.success() => Ok(()),
+                    Ok(status) => Err(status.to_string()),
+                    Err(why) => Err(why.to_string()),
+                }
+            }
+        };
+        match ended {
+            Ok(()) => RestRequest { kind: RestKind::Done, lasting: None, topic: String::new() },
+            Err(why) => RestRequest { kind: RestKind::Failed, lasting: None, topic: text::line(&why) },
+        }
+    }
+
+    fn failed(&mut self, why: &StoreError) -> bool {
+        out::report(&format!("the queue of {}: {}", text::line(&self.route.to), Problem::from(why).lines()));
+        self.not_before = Instant::now() + AFTER_ERROR;
+        false
+    }
+}

@@ -1,0 +1,197 @@
+//! The dispatcher, by the program: streams into queues, and programs that work through queues.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::place::Place;
+use crate::support::{Answer, Frosty, eventually};
+
+/// Both stores, with a route for each of these agents to a script that notes the task.
+fn places(routes: &Value) -> [Place; 2] {
+    Place::both().map(|Place { frosty, server }| {
+        let config = json!({"stop": {"min_interval": "0s", "burst": null}, "spread": {"step": "0s"}, "routes": routes});
+        Place { frosty: frosty.config(&config.to_string()), server }
+    })
+}
+
+/// A route to a program that notes each task in the file `done`, and fails on one that contains `fail`.
+fn worker(agent: &str) -> Value {
+    let script = r#"read -r task; echo "$FROSTY_WORK_ID $FROSTY_WORK_AGENT $task" >> "$HOME/done"; case $task in *fail*) exit 3;; esac"#;
+    json!({"to": agent, "run": script})
+}
+
+fn add(place: &Place, agent: &str, task: &str) -> String {
+    let added = place.run(&["work", "add", "--to", agent, task]);
+    assert_eq!(added.code, Some(0), "{added:?}");
+    added.stdout.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+fn done(place: &Place) -> Vec<String> {
+    let text = fs::read_to_string(done_file(place)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn done_file(place: &Place) -> PathBuf {
+    place.frosty.home.path().join("done")
+}
+
+/// Returns a queue's numbers of entries that wait, are delayed, are in hand, and are dead letters.
+fn numbers(place: &Place, agent: &str) -> [u64; 4] {
+    let listed = place.run(&["work", "list", agent, "--json"]);
+    let all: Value = serde_json::from_str(&listed.stdout).unwrap_or_else(|e| panic!("{e}: {listed:?}"));
+    ["waiting", "delayed", "in_hand", "dead"].map(|key| all["queues"][0][key].as_u64().unwrap())
+}
+
+/// A dispatcher that runs until the test ends or kills it.
+struct Dispatcher(Child);
+
+impl Dispatcher {
+    fn start(frosty: &Frosty) -> Self {
+        let mut command = frosty.command(&["dispatch"]);
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn once(place: &Place) -> Answer {
+    let answer = place.run(&["dispatch", "--once"]);
+    assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""), "{answer:?}");
+    answer
+}
+
+#[test]
+fn a_program_works_through_a_queue() {
+    for place in places(&json!([worker("echo")])) {
+        let first = add(&place, "echo", "one");
+        let failing = add(&place, "echo", "fail");
+        let last = add(&place, "echo", "three");
+        add(&place, "helix", "of another agent");
+        once(&place);
+        assert_eq!(
+            done(&place),
+            [format!("{first} echo one"), format!("{failing} echo fail"), format!("{last} echo three")]
+        );
+        assert_eq!(numbers(&place, "echo"), [0, 1, 0, 0]);
+        assert_eq!(numbers(&place, "helix"), [1, 0, 0, 0]);
+        let shown = place.run(&["work", "show", &failing]).stdout;
+        assert!(shown.contains("exit status: 3"), "{shown}");
+        // Each run is an admission of the policy, in the journal with its entry.
+        let admitted: Vec<Value> = place.journal().into_iter().filter(|e| e["verdict"] == "admit").collect();
+        assert_eq!(admitted.iter().map(|e| e["work"].as_str().unwrap()).collect::<Vec<_>>(), [&first, &failing, &last]);
+        once(&place);
+        assert_eq!(done(&place).len(), 3);
+    }
+}
+
+#[test]
+fn a_dispatcher_runs_what_arrives_as_its_limits_allow() {
+    for place in places(&json!([worker("echo")])) {
+        let Place { frosty, server } = place;
+        let config = json!({"stop": {"min_interval": "1s"}, "routes": [worker("echo")]});
+        let place = Place { frosty: frosty.config(&config.to_string()), server };
+        let _dispatchers = [Dispatcher::start(&place.frosty), Dispatcher::start(&place.frosty)];
+        (0..3).for_each(|n| drop(add(&place, "echo", &n.to_string())));
+        eventually("all are done", || done(&place).len() == 3 && numbers(&place, "echo") == [0; 4]);
+        let times = place.admissions();
+        assert!(times.len() == 3 && times.windows(2).all(|pair| pair[1] - pair[0] >= 1000), "{times:?}");
+        // A hold holds the program too.
+        assert_eq!(place.run(&["hold", "echo", "--reason", "look", "--for", "1h"]).code, Some(0));
+        add(&place, "echo", "held");
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(done(&place).len(), 3);
+    }
+}
+
+#[test]
+fn each_task_of_a_stream_is_added_once() {
+    let [place, files] = places(&json!([
+        {"to": "echo", "from": "task.pipeline", "priority": "low"},
+        {"to": "echo", "from": "torch.continuous.ops"},
+    ]));
+    let refused = files.run(&["dispatch", "--once"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("the stream task.pipeline"), "{refused:?}");
+    let mut con = place.server.as_ref().unwrap().connection();
+    let mut write = |stream: &str, fields: &[(&str, &str)]| {
+        redis::cmd("XADD").arg(stream).arg("*").arg(fields).query::<String>(&mut con).unwrap();
+    };
+    write("task.pipeline", &[("text", "before the dispatcher began")]);
+    once(&place);
+    write("task.pipeline", &[("text", "plain")]);
+    write("task.pipeline", &[("task", "urgent"), ("priority", "high")]);
+    write("task.pipeline", &[("status", "no task")]);
+    write("torch.continuous.ops", &[("text", "of a journal"), ("infrastructure_mode", "GUARDED_CONTINUOUS")]);
+    std::thread::scope(|scope| {
+        (0..3).for_each(|_| drop(scope.spawn(|| once(&place))));
+    });
+    // The journal itself is such a stream: an agent that loops adds nothing.
+    (0..20).for_each(|_| drop(place.frosty.hook(&crate::support::stop("looping"))));
+    once(&place);
+    let listed = place.run(&["work", "list", "echo", "--json"]);
+    let all: Value = serde_json::from_str(&listed.stdout).unwrap();
+    let entries = all["queues"][0]["entries"].as_array().unwrap();
+    let found: Vec<_> =
+        entries.iter().map(|e| (e["priority"].as_str().unwrap(), e["text"].as_str().unwrap())).collect();
+    assert_eq!(found, [("high", "urgent"), ("low", "plain")]);
+}
+
+#[test]
+fn nothing_is_lost_or_acknowledged_twice_while_dispatchers_are_killed() {
+    let routes = json!([worker("echo"), worker("helix"), worker("vaeris")]);
+    for place in places(&routes) {
+        let agents = ["echo", "helix", "vaeris"];
+        let ids: Vec<String> = (0..60).map(|n| add(&place, agents[n % 3], &format!("task {n}"))).collect();
+        let mut dispatchers: Vec<Dispatcher> = (0..3).map(|_| Dispatcher::start(&place.frosty)).collect();
+        let begun = Instant::now();
+        let is_over = || agents.iter().all(|agent| numbers(&place, agent)[..3] == [0; 3]);
+        let mut kills = 0;
+        while !is_over() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", agents.map(|agent| numbers(&place, agent)));
+            std::thread::sleep(Duration::from_millis(300));
+            // A death counts as an attempt: after the third an entry would be a dead letter.
+            if kills < 12 {
+                kills += 1;
+                drop(dispatchers.remove(0));
+                dispatchers.push(Dispatcher::start(&place.frosty));
+            }
+        }
+        let mut runs: BTreeMap<String, u32> = BTreeMap::new();
+        done(&place).iter().for_each(|line| *runs.entry(line.split(' ').next().unwrap().to_owned()).or_default() += 1);
+        let mut acknowledged: BTreeMap<String, u32> = BTreeMap::new();
+        for entry in place.journal() {
+            if let Some(id) = entry["work_end"].as_str().and_then(|end| end.strip_suffix(" done")) {
+                *acknowledged.entry(id.to_owned()).or_default() += 1;
+            }
+        }
+        let dead: u64 = agents.iter().map(|agent| numbers(&place, agent)[3]).sum();
+        assert_eq!(acknowledged.len() as u64 + dead, ids.len() as u64, "{kills} kills");
+        assert!(acknowledged.values().all(|n| *n == 1), "{acknowledged:?}");
+        assert!(ids.iter().filter(|id| acknowledged.contains_key(*id)).all(|id| runs[id] >= 1));
+        assert!(runs.keys().all(|id| ids.contains(id)));
+    }
+}
+
+#[test]
+fn the_unit_is_one_of_systemd() {
+    let frosty = Frosty::new();
+    let unit = frosty.run(&["dispatch", "--print-unit", "--store", "redis://127.0.0.1:18000"], b"");
+    assert!(unit.stdout.contains("\" dispatch --store redis://127.0.0.1:18000\nRestart=always\n"), "{unit:?}");
+    let file = frosty.home.path().join("frosty-dispatch.service");
+    fs::write(&file, &unit.stdout).unwrap();
+    // Only where the machine has systemd.
+    if let Ok(verified) = Command::new("systemd-analyze").arg("verify").arg(&file).output() {
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    }
+    let none = Frosty::embedded().run(&["dispatch"], b"");
+    assert!(none.code == Some(1) && none.stderr.contains("no route is configured\nhint: "), "{none:?}");
+}
