@@ -95,10 +95,11 @@ pub fn policy(u: &mut Unstructured<'_>) -> Result<Policy> {
         fleet_quotas: quotas(u)?,
         hold_after_strikes: u.int_in_range(0..=5)?,
         spread: Spread { step: duration(u, Duration::ZERO)?, cold: duration(u, Duration::ZERO)? },
-        // They apply to measured turns, to persons and to usage windows, and none of these is drawn.
+        // They apply to measured turns, to persons, to usage windows and to queues, and none of these is drawn.
         idle: None,
         quiet: Duration::ZERO,
         pace: None,
+        work: WorkPolicy::default(),
     })
 }
 

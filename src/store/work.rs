@@ -15,7 +15,7 @@ use crate::policy::limits::Ms;
 use crate::policy::process::Process;
 use crate::policy::request::Step;
 use crate::policy::verdict::{Decision, Outcome, Reason};
-use crate::policy::work::entry::{List, WorkEntry};
+use crate::policy::work::entry::{List, WorkEntry, can_be_known};
 use crate::policy::work::queue::{InHand, Queue};
 use crate::policy::work::{Move, Record, WorkState};
 use crate::process::{self, ProcessStatus};
@@ -271,6 +271,10 @@ fn there(link: &mut Link<'_>, keys: Keys<'_>, agent: String, most: usize) -> Res
 pub fn record(reader: &mut FleetReader<'_>, id: &str) -> Result<Option<(Record, Option<WorkEntry>)>, StoreError> {
     if let Some(away) = reader.take_away() {
         return Err(away);
+    }
+    // An id is part of a path and of a key.
+    if !can_be_known(id) {
+        return Ok(None);
     }
     let (config, link) = reader.parts();
     let in_hand = |queue: &Queue| queue.hand.iter().find(|in_hand| in_hand.entry.id == id).map(|h| h.entry.clone());

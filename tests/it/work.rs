@@ -323,6 +323,7 @@ fn an_id_is_used_once_and_errors_change_nothing() {
             (&["add", "--to", "echo", "--id", "a b", "x"][..], 64, "invalid id \"a b\""),
             (&["add", "--to", "echo", "--at", "soon", "x"][..], 64, "invalid time \"soon\""),
             (&["show", "nope"][..], 64, "no entry has the id \"nope\""),
+            (&["drop", "../../scopes/28/s"][..], 64, "no entry has the id"),
             (&["done", "build-7"][..], 1, "the entry build-7 is done"),
             (&["retry", "build-7"][..], 1, "the entry build-7 is done"),
         ] {

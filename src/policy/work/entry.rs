@@ -150,6 +150,13 @@ pub fn is_id(word: &str) -> bool {
     (1..=64).contains(&word.len()) && word.bytes().all(allowed) && !word.starts_with(['.', '-'])
 }
 
+/// Returns whether a word can be an id that Frosty gave, or one that a person chose.
+#[must_use]
+pub fn can_be_known(word: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':' | b'%' | b'@');
+    (1..=160).contains(&word.len()) && word.bytes().all(allowed) && !word.starts_with('.')
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
