@@ -6,6 +6,7 @@ use frosty::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Pol
 use frosty::policy::process::Process;
 use frosty::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
 use frosty::policy::rest::RestKind;
+use frosty::policy::work::WorkPolicy;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
 /// A plausible time of a machine, 2026-11-24.
