@@ -10,7 +10,7 @@ use crate::server::Redis;
 use crate::site::{Ask, BACK, BUDGET, Phase, Site};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{Frosty, documents, stop};
-use crate::{engines, moves, spool};
+use crate::{claims, engines, moves, spool};
 
 pub struct Story {
     pub name: &'static str,
@@ -38,6 +38,11 @@ pub const STORIES: &[Story] = &[
         "killed_at_every_step_of_a_move",
         "frosty is killed (-9) at every step of an event that moves its session to another scope, in files",
         moves::killed_at_every_step,
+    ),
+    story(
+        "killed_at_every_step_of_a_claim",
+        "frosty is killed (-9) at every step of a Stop event that ends an entry of work and claims the next, in files",
+        claims::killed_at_every_step,
     ),
     story("an_engine_rides_through", "an engine waits while the server is killed and returns", engines::ride_through),
     story(
