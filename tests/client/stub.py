@@ -97,9 +97,14 @@ def _last_user_text(body):
     return "\n".join(said)
 
 
+def last_message(body):
+    """The last message but for the client's own reminders, which may follow a tool's result."""
+    said = [m for m in body.get("messages", []) if m.get("role") != "system"]
+    return said[-1] if said else {}
+
+
 def _ends_in_tool_result(body):
-    messages = body.get("messages") or [{}]
-    content = messages[-1].get("content")
+    content = last_message(body).get("content")
     return isinstance(content, list) and any(b.get("type") == "tool_result" for b in content)
 
 
@@ -203,7 +208,10 @@ def _handler(stub):
             self.send_response(status)
             for name, value in {"content-type": kind, "content-length": str(size), **(headers or {})}.items():
                 self.send_header(name, value)
-            self.end_headers()
+            try:
+                self.end_headers()
+            except OSError:
+                pass  # as in _write
 
         def _write(self, data):
             try:
