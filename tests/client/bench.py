@@ -45,10 +45,10 @@ class Bench:
         self.home = self.keep(Home(self.stub, {"store": store, "budget": "1s", "person": {"quiet": "0s"}, "idle": None, **(policy or {})}, **home))
         self.journal = journal.Journal(self.home, self.server)
 
-    def open(self, *args):
+    def open(self, *args, env=None):
         # It ends with the home, as all that runs there does.
         begun = time.monotonic()
-        self.terminal = Terminal(self.home, *args)
+        self.terminal = Terminal(self.home, *args, env=env)
         self.terminal.ready()
         self.pace = time.monotonic() - begun
         return self.terminal

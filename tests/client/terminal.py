@@ -11,11 +11,11 @@ _count = itertools.count(1)
 
 
 class Terminal:
-    def __init__(self, home, *args):
+    def __init__(self, home, *args, env=None):
         self.home = home
         self.name = f"fc{os.getpid()}n{next(_count)}"
         # The socket lies in the home, so that no server of the machine's user is ever spoken to.
-        self.env = {**home.env, "TMUX_TMPDIR": str(home.path)}
+        self.env = {**home.env, **(env or {}), "TMUX_TMPDIR": str(home.path)}
         # remain-on-exit: the last screen can still be read after the client is gone.
         self._tmux("-f", "/dev/null", "start-server", ";", "set-option", "-g", "remain-on-exit", "on", ";",
                    "new-session", "-d", "-x", "150", "-y", "45", client(), *args)
