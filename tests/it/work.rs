@@ -250,6 +250,16 @@ fn a_session_adds_work_for_others_alone_and_within_bounds() {
         };
         as_agent("echo", "e", "hello");
         as_agent("helix", "h", "hello");
+        // Without its variable and without its parents it is known by its client's process.
+        let client = Client::new();
+        client.stops(&place, "e", "hello");
+        let mut command = place.frosty.command(&["work", "add", "--to", "echo", "more"]);
+        command.env("CLAUDE_PID", client.0.id().to_string());
+        let refused = feed(command, b"");
+        assert!(
+            refused.code == Some(1) && refused.stderr.contains("cannot add work for its own agent echo"),
+            "{refused:?}"
+        );
         for (args, words) in [
             (&["--to", "echo", "more"][..], "cannot add work for its own agent echo"),
             (&["--to", "e", "more"][..], "cannot add work for its own agent echo"),

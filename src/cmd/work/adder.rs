@@ -19,11 +19,13 @@ pub(super) struct Adder {
     pub(super) work: Option<Claimed>,
 }
 
-/// Returns the session that the client's environment names, or of the client that is an ancestor of this process.
+/// Returns the session that the client's environment names, or of the client whose process it names or that is an ancestor
+/// of this process.
 ///
-/// Both are checked, since an agent's shell can remove a variable, and a process can leave its parents.
+/// All are checked, since an agent's shell can remove a variable, and a process can leave its parents.
 pub(super) fn find(env: &Env, sessions: &[Session]) -> Option<Adder> {
-    let above = process::ancestors();
+    let mut clients = process::ancestors();
+    clients.extend(env.claude_pid.as_ref().and_then(|pid| pid.parse::<u32>().ok()));
     let here = crate::clock::host();
     let named = env.claude_session_id.as_deref().map(text::encode);
     let runs_this = |(_, session): &&Session| {
@@ -31,7 +33,7 @@ pub(super) fn find(env: &Env, sessions: &[Session]) -> Option<Adder> {
             && session.host == here
             && session
                 .client
-                .is_some_and(|client| above.contains(&client.pid) && client.may_be(&process::exact(client.pid)))
+                .is_some_and(|client| clients.contains(&client.pid) && client.may_be(&process::exact(client.pid)))
     };
     let is_named = |(id, _): &&Session| named.as_ref() == Some(id);
     let found = sessions.iter().find(is_named).or_else(|| sessions.iter().find(runs_this));
