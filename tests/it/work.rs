@@ -450,6 +450,8 @@ fn status_and_lists_show_what_is_in_hand() {
         let status: Value = serde_json::from_str(&place.run(&["status", "--json"]).stdout).unwrap();
         assert_eq!((&status["work"][0]["agent"], &status["work"][0]["waiting"]), (&json!("echo"), &json!(1)));
         assert_eq!(status["sessions"][0]["work"], json!({"id": id, "turns": 1}));
+        let shown = work(&place, &["show", &id]).stdout;
+        assert!(shown.contains(": in hand since") && shown.contains("\n  session echo\n"), "{shown}");
         let listed = work(&place, &[]).stdout;
         assert!(listed.contains("1 is in hand") && !listed.contains('\u{1b}'), "{listed}");
         let log = place.run(&["log"]).stdout;

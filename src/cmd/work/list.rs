@@ -9,7 +9,9 @@ use super::{IdArgs, ListArgs, WorkError};
 use crate::cmd::{Failure, out};
 use crate::env::Env;
 use crate::local_time;
+use crate::naming::Names;
 use crate::policy::limits::Ms;
+use crate::policy::work::RecordState;
 use crate::policy::work::entry::{List, WorkEntry};
 use crate::policy::work::queue::InHand;
 use crate::store::fleet_reader::FleetReader;
@@ -132,7 +134,13 @@ pub(super) fn show(args: IdArgs) -> Result<(), Failure> {
     let since = local_time::zoned(record.at, now);
     let _ = writeln!(out, "{id} of {}: {} since {since}", text::line(&record.agent), record.state.words());
     if !record.detail.is_empty() {
-        let _ = writeln!(out, "  {}", text::line(&record.detail));
+        let is_session = matches!(record.state, RecordState::InHand | RecordState::Done);
+        let detail = if is_session {
+            format!("session {}", Names::of_all(&reader.sessions()?).name(&record.detail))
+        } else {
+            text::line(&record.detail)
+        };
+        let _ = writeln!(out, "  {detail}");
     }
     let Some(entry) = entry else { return Ok(()) };
     let by = if entry.by.is_empty() { "a person".to_owned() } else { format!("the agent {}", text::line(&entry.by)) };
