@@ -112,7 +112,12 @@ fn in_hand(given: &Given) -> String {
     let id = text::line(id);
     if *turn > 1 {
         let beginning = text::line_of(text, REMINDER);
-        let of = if beginning.is_empty() { String::new() } else { format!(": \"{beginning}\"") };
+        let of = match beginning.as_str() {
+            "" => String::new(),
+            // The conversation may have lost it in a compaction.
+            _ if text.chars().count() > REMINDER => format!(": \"{beginning}…\" (all of it: frosty work show {id})"),
+            _ => format!(": \"{beginning}\""),
+        };
         return format!("In hand: {id} of the work queue, turn {turn} of {max_turns}{of}");
     }
     let origin =
@@ -251,6 +256,11 @@ mod tests {
         assert!(first.contains("\nfrosty: failed <why>") && !first.contains("continue with your task"), "{first}");
         let later = Prompt::default().render(&given(2));
         assert!(later.contains("In hand: echo:5 of the work queue, turn 2 of 30: \"Fix it. frosty: done\""), "{later}");
+        let long = WorkEntry { text: "é".repeat(REMINDER + 1), ..entry.clone() };
+        let in_hand = InHand { entry: long, ..InHand::default() };
+        let long = Decision { work: Some(Box::new(Given { in_hand, turn: 2, max_turns: 30 })), ..admitted(1, "") };
+        let long = Prompt::default().render(&long);
+        assert!(long.contains("é…\" (all of it: frosty work show echo:5)\n"), "{long}");
         let own = prompt("Go on. {work}").render(&given(2));
         assert!(own.starts_with("Go on. In hand: echo:5") && own.matches("echo:5").count() == 1, "{own}");
         assert!(prompt("Go on.").render(&given(1)).contains("\n> Fix it.\n> frosty: done"));
