@@ -1,6 +1,7 @@
 """A scripted Messages API on 127.0.0.1: it answers as told, and keeps every call with its time."""
 import itertools
 import json
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -108,6 +109,15 @@ def _ends_in_tool_result(body):
     return isinstance(content, list) and any(b.get("type") == "tool_result" for b in content)
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        # A client that ends, or that a person interrupts, cuts its connection.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Stub:
     """`script(call)` gives the Reply to a main-conversation call; the client's side calls get a word."""
 
@@ -115,8 +125,7 @@ class Stub:
         self.script = script
         self.calls = []
         self.changed = threading.Condition()
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.http.daemon_threads = True
+        self.http = Server(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -208,10 +217,7 @@ def _handler(stub):
             self.send_response(status)
             for name, value in {"content-type": kind, "content-length": str(size), **(headers or {})}.items():
                 self.send_header(name, value)
-            try:
-                self.end_headers()
-            except OSError:
-                pass  # as in _write
+            self.end_headers()
 
         def _write(self, data):
             try:
