@@ -239,7 +239,11 @@ def _result(c):
 def _add_by_agent(b, server):
     add = f"'{frosty()}' work add --to"
     commands = [f"{add} echo 'more of it'", f"env -u CLAUDE_CODE_SESSION_ID {add} echo 'more of it'",
-                f"{add} $CLAUDE_CODE_SESSION_ID 'more of it'", f"{add} helix --priority high 'count them'",
+                f"{add} $CLAUDE_CODE_SESSION_ID 'more of it'",
+                # Detached from the client as well.
+                f"setsid -f env -u CLAUDE_CODE_SESSION_ID {add} echo 'more of it' >out 2>&1; "
+                "until grep -q : out; do sleep 0.1; done; cat out",
+                f"{add} helix --priority high 'count them'",
                 f"{add} helix 'count them'", f"env -u CLAUDE_CODE_SESSION_ID {add} helix 'count them again'"]
     results = []
 
@@ -257,10 +261,11 @@ def _add_by_agent(b, server):
     id = _add(b, "Add more work.")
     _ended(b, id)
     own = "cannot add work for its own agent echo; nothing was added"
-    for command, result, words in zip(commands, results, (own, own, own, "cannot add an entry of high priority")):
-        check(words in result and "hint: " in result and "Exit code 1" in result, f"{command}: {result}")
-    ids = [result.split()[1] for result in results[4:]]
-    for result in results[4:]:
+    for command, result, words in zip(commands, results, (own, own, own, own, "cannot add an entry of high priority")):
+        ends = "setsid" in command or "Exit code 1" in result
+        check(words in result and "hint: " in result and ends, f"{command}: {result}")
+    ids = [result.split()[1] for result in results[5:]]
+    for result in results[5:]:
         check(result.startswith("added helix:"), result)
     for added in ids:
         _ended(b, added)
