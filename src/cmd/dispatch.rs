@@ -40,6 +40,17 @@ pub enum DispatchError {
     /// There are no routes.
     #[error("no route is configured")]
     NoRoutes,
+    /// A stream cannot be read.
+    #[error("{stream}: {why}")]
+    Stream {
+        /// The stream.
+        stream: String,
+        /// The server's error.
+        why: String,
+    },
+    /// The tasks of some streams were not taken, for the reasons that were reported.
+    #[error("the tasks of some streams were not taken")]
+    Streams,
     /// A route takes the tasks of a stream, and there is no server.
     #[error("a route takes the tasks of the stream {stream}, and the store is this machine's files")]
     NoServer {
@@ -54,6 +65,7 @@ impl Hint for DispatchError {
             Self::NoRoutes => {
                 "set some: frosty config set routes '[{\"to\": \"echo\", \"run\": [\"cat\"]}]'".to_owned()
             }
+            Self::Stream { .. } | Self::Streams => "check the server: frosty doctor".to_owned(),
             Self::NoServer { .. } => "name the server: export FROSTY_STORE=redis://127.0.0.1:18000".to_owned(),
         })
     }
@@ -74,19 +86,20 @@ pub fn run(args: DispatchArgs) -> Result<(), Failure> {
         return Err(DispatchError::NoRoutes.into());
     }
     let mut streams = Streams::of(&config)?;
-    if let Some(streams) = &mut streams {
-        streams.take(&config)?;
+    let taken = streams.as_mut().map_or(Ok(()), |streams| streams.take(&config));
+    if let Err(why) = &taken {
+        report(why);
     }
     std::thread::scope(|scope| {
-        for route in config.routes.iter().filter(|route| route.run.is_some()) {
+        for (number, route) in config.routes.iter().enumerate().filter(|(_, route)| route.run.is_some()) {
             let (config, once) = (&config, args.once);
-            scope.spawn(move || work(config, route, once));
+            scope.spawn(move || work(config, (number, route), once));
         }
         if !args.once {
             serve(&config, streams);
         }
     });
-    Ok(())
+    if taken.is_err() { Err(DispatchError::Streams.into()) } else { Ok(()) }
 }
 
 /// Takes the tasks of the streams until the process is ended.
@@ -95,16 +108,20 @@ fn serve(config: &Config, mut streams: Option<Streams>) {
         std::thread::sleep(EVERY);
         let taken = streams.as_mut().map_or(Ok(()), |streams| streams.take(config));
         if let Err(why) = taken {
-            let hint = why.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-            out::report(&format!("the streams cannot be read now: {why}{hint}"));
+            report(&why);
             std::thread::sleep(AFTER_ERROR);
         }
     }
 }
 
+fn report(why: &Failure) {
+    let hint = why.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    out::report(&format!("{why}{hint}"));
+}
+
 /// Works through the queue of one route: for good, or until nothing is admitted now.
-fn work(config: &Config, route: &Route, once: bool) {
-    let Some(mut worker) = Worker::of(config, route) else { return };
+fn work(config: &Config, (number, route): (usize, &Route), once: bool) {
+    let Some(mut worker) = Worker::of(config, route, number) else { return };
     loop {
         if worker.turn() {
             continue;

@@ -140,7 +140,10 @@ impl Failure {
             Self::Target(_) | Self::Time(_) | Self::Check(_) => true,
             Self::Work(e) => matches!(
                 e,
-                work::WorkError::TooLong { .. } | work::WorkError::BadId { .. } | work::WorkError::Unknown { .. }
+                work::WorkError::TooLong { .. }
+                    | work::WorkError::Blank
+                    | work::WorkError::BadId { .. }
+                    | work::WorkError::Unknown { .. }
             ),
             _ => false,
         };

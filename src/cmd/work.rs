@@ -167,6 +167,9 @@ pub enum WorkError {
         /// The number of characters.
         found: usize,
     },
+    /// The text has no character that is shown.
+    #[error("the text is blank; nothing was added")]
+    Blank,
     /// The id cannot be one.
     #[error("invalid id \"{found}\"; expected 1 to 64 of A-Z, a-z, 0-9, dot, _ and -")]
     BadId {
@@ -227,6 +230,7 @@ pub enum WorkError {
 impl Hint for WorkError {
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Blank => "write the task: frosty work add --to AGENT \"TEXT\"".to_owned(),
             Self::TooLong { .. } => "put it into a file, and name the file in the text".to_owned(),
             Self::BadId { .. } => "let Frosty choose the id: omit --id".to_owned(),
             Self::Unknown { .. } | Self::State { .. } => "see the entries: frosty work list".to_owned(),

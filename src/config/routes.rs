@@ -13,7 +13,7 @@ const LONGEST_STREAM: usize = 256;
 
 /// Describes the accepted values.
 pub(crate) const ALLOWED: &str = "a list of at most 64 routes such as {\"to\": \"echo\", \"from\": \"task.pipeline\", \
-\"priority\": \"normal\", \"run\": [\"./worker\"]}, each with from, run or both";
+\"priority\": \"normal\", \"run\": [\"./worker\"]}, each with from, run or both, no two with the same from, and no two that run the same agent";
 
 /// The way of work to one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,14 @@ pub struct Route {
 /// Reads the value of the key `routes`. Returns `None` for an impossible value.
 pub(crate) fn read(v: &Value) -> Option<Vec<Route>> {
     let list = v.as_array().filter(|list| list.len() <= MOST)?;
-    list.iter().map(one).collect()
+    let routes: Vec<Route> = list.iter().map(one).collect::<Option<_>>()?;
+    let is_first = |at: usize, same: &dyn Fn(&Route) -> bool| !routes.iter().take(at).any(same);
+    // One program works through a queue, and a stream has one queue.
+    let is_alone = |(at, route): (usize, &Route)| {
+        let runs = route.run.is_none() || is_first(at, &|other| other.run.is_some() && other.to == route.to);
+        runs && (route.from.is_none() || is_first(at, &|other| other.from == route.from))
+    };
+    routes.iter().enumerate().all(is_alone).then_some(routes)
 }
 
 fn one(v: &Value) -> Option<Route> {

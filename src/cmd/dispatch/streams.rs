@@ -3,9 +3,9 @@
 //! The dispatchers of a fleet form one consumer group of each stream. An entry is acknowledged after it was added. Its id in
 //! the queue is derived from its id in the stream, so that one that is read again is not added again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use redis::{FromRedisValue, Value, cmd};
+use redis::{Value, cmd};
 
 use super::DispatchError;
 use crate::clock;
@@ -34,8 +34,8 @@ pub(super) struct Streams {
     group: String,
     consumer: String,
     routes: Vec<(String, Route)>,
-    /// Whether the groups exist.
-    are_made: bool,
+    /// The places of the routes with a group that exists.
+    made: BTreeSet<usize>,
 }
 
 impl Streams {
@@ -51,7 +51,7 @@ impl Streams {
             return Err(DispatchError::NoServer { stream: text::line(stream) });
         }
         let consumer = format!("{}-{}", clock::host(), std::process::id());
-        Ok(Some(Self { group: format!("frosty-{}", config.fleet), consumer, routes, are_made: false }))
+        Ok(Some(Self { group: format!("frosty-{}", config.fleet), consumer, routes, made: BTreeSet::new() }))
     }
 
     /// Adds the new tasks of all streams to their queues.
@@ -67,19 +67,45 @@ impl Streams {
             let stream = self.routes.first().map(|(stream, _)| text::line(stream)).unwrap_or_default();
             return Err(DispatchError::NoServer { stream }.into());
         };
-        for (stream, route) in &self.routes {
-            if !self.are_made {
-                self.make_group(link, stream)?;
+        let mut failed = None;
+        for (at, (stream, route)) in self.routes.iter().enumerate() {
+            let is_made = self.made.contains(&at);
+            match self.take_from(config, link, (stream, route), is_made) {
+                Ok(()) => drop(self.made.insert(at)),
+                Err(why) => {
+                    // The group is gone where the stream was deleted.
+                    self.made.remove(&at);
+                    let why = why.to_string();
+                    failed = Some(DispatchError::Stream { stream: format!("the stream {}", text::line(stream)), why });
+                }
             }
-            for (id, fields) in self.read(link, stream)? {
+        }
+        failed.map_or(Ok(()), |why| Err(why.into()))
+    }
+
+    fn take_from(
+        &self,
+        config: &Config,
+        link: &mut Link<'_>,
+        (stream, route): (&str, &Route),
+        is_made: bool,
+    ) -> Result<(), StoreError> {
+        if !is_made {
+            self.make_group(link, stream)?;
+        }
+        loop {
+            let entries = self.read(link, stream)?;
+            let is_last = entries.len() < AT_ONCE;
+            for (id, fields) in entries {
                 add(config, stream, route, &id, &fields)?;
                 let mut done = cmd("XACK");
                 done.arg(stream).arg(&self.group).arg(&id);
                 link.ask(&[done])?;
             }
+            if is_last {
+                return Ok(());
+            }
         }
-        self.are_made = true;
-        Ok(())
     }
 
     /// Makes the group of a stream, which begins now: what the stream contained before is no work.
@@ -118,10 +144,20 @@ fn collect(answer: &Value, into: &mut Vec<Entry>) {
     if let [Value::BulkString(id), fields @ Value::Array(_)] = parts.as_slice()
         && let Some(id) = String::from_utf8(id.clone()).ok().filter(|id| is_id(id))
     {
-        into.push((id, HashMap::from_redis_value(fields.clone()).unwrap_or_default()));
+        into.push((id, words(fields)));
         return;
     }
     parts.iter().for_each(|part| collect(part, into));
+}
+
+/// Returns the fields of an entry. Bytes that are no text are replaced.
+fn words(fields: &Value) -> HashMap<String, String> {
+    let Value::Array(words) = fields else { return HashMap::new() };
+    let word = |value: &Value| match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    };
+    words.chunks(2).filter_map(|pair| Some((word(pair.first()?), word(pair.get(1)?)))).collect()
 }
 
 /// Adds the task of a stream's entry, where it is one: it has a text, and is no entry of a journal.
@@ -132,13 +168,18 @@ fn add(
     id: &str,
     fields: &HashMap<String, String>,
 ) -> Result<(), StoreError> {
-    let task = ["text", "task"].iter().find_map(|name| fields.get(*name)).filter(|task| !task.is_empty());
-    let Some(task) = task.filter(|_| !fields.contains_key("infrastructure_mode")) else { return Ok(()) };
+    let task = ["text", "task"].iter().find_map(|name| fields.get(*name)).map(|task| text::prompt(task, usize::MAX));
+    let task = task.filter(|task| !task.trim().is_empty() && !fields.contains_key("infrastructure_mode"));
+    let Some(mut task) = task else { return Ok(()) };
+    if task.chars().count() > LONGEST_TEXT {
+        let rest = format!("\n(cut off; all of it: XRANGE {} {id} {id})", text::line(stream));
+        task = task.chars().take(LONGEST_TEXT.saturating_sub(rest.chars().count())).collect();
+        task.push_str(&rest);
+    }
     let agent = text::encode(&route.to);
     let id = format!("{}.{:x}", id.replace('-', "."), fact_id(stream));
     let priority = fields.get("priority").and_then(|name| Priority::from_code(name)).unwrap_or(route.priority);
-    let whole = text::prompt(task, LONGEST_TEXT);
-    let entry = WorkEntry { id: id.clone(), text: whole, priority, ..WorkEntry::default() };
+    let entry = WorkEntry { id: id.clone(), text: task, priority, ..WorkEntry::default() };
     let detail = format!("{} from the stream {}", priority.code(), text::line(stream));
     let step = Step { detail, ..hook::step_of(String::new(), String::new(), "WorkAdd", Event::Other) };
     let change = Change { agent: &agent, id: &id, by: None, step: &step };

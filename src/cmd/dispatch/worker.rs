@@ -23,6 +23,8 @@ use crate::text;
 
 /// The pause after a request that no store could decide.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
+/// The most characters of the host's name in the session's id.
+const LONGEST_HOST: usize = 80;
 /// The longest pause after a refusal: the limits may be lifted meanwhile.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -34,21 +36,22 @@ pub(super) struct Worker<'a> {
     /// The agent, encoded.
     agent: String,
     session: String,
-    /// The end of the run before, which the next request reports.
-    ended: Option<RestRequest>,
+    /// The request that reports the end of the last run, until the store that has the queue has answered it. It is sent again
+    /// as the same request, since it ends the entry of that run and no other.
+    ended: Option<Step>,
     /// The earliest time of the next request.
     not_before: Instant,
 }
 
 impl<'a> Worker<'a> {
     /// Returns the worker of a route that has a program.
-    pub(super) fn of(config: &Config, route: &'a Route) -> Option<Self> {
+    pub(super) fn of(config: &Config, route: &'a Route, number: usize) -> Option<Self> {
         let argv = route.run.as_deref()?;
         let mut config = config.clone();
         config.policy.work.mode = WorkMode::Required;
         let agent = text::encode(&route.to);
-        let session = format!("run-{}-{}-{agent}", text::encode(&clock::host()), std::process::id());
-        let session = session.chars().take(text::LONGEST_NAME).collect();
+        let host: String = text::encode(&clock::host()).chars().take(LONGEST_HOST).collect();
+        let session = format!("run-{host}-{}-{number}", std::process::id());
         Some(Self { config, route, argv, agent, session, ended: None, not_before: Instant::now() })
     }
 
@@ -67,7 +70,8 @@ impl<'a> Worker<'a> {
         }
         match self.ask() {
             Ok(Some(given)) => {
-                self.ended = Some(self.run(&given));
+                let end = self.run(&given);
+                self.ended = Some(self.step("Stop", Event::Stop { rest: Some(end) }));
                 true
             }
             Ok(None) => false,
@@ -99,9 +103,14 @@ impl<'a> Worker<'a> {
 
     /// Sends the request. Returns the entry, where the store has committed an admission with one.
     fn ask(&mut self) -> Result<Option<Box<Given>>, StoreError> {
-        let step = self.step("Stop", Event::Stop { rest: self.ended.clone() });
+        let step = self.ended.clone().unwrap_or_else(|| self.step("Stop", Event::Stop { rest: None }));
         let mut store = store::open(&self.config, Instant::now() + self.config.budget)?;
         let verdict = store.step(&step)?;
+        if verdict.degraded.is_some() {
+            // The queue is on the server, which did not answer or whose answer was lost.
+            self.not_before = Instant::now() + AFTER_ERROR;
+            return Ok(None);
+        }
         self.ended = None;
         let Some(given) = verdict.decision.work.filter(|_| verdict.admission.is_some()) else {
             let left = verdict.decision.retry_after.unwrap_or_default();

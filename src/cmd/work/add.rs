@@ -30,6 +30,9 @@ pub(super) fn run(args: AddArgs) -> Result<(), Failure> {
     if length > LONGEST_TEXT {
         return Err(WorkError::TooLong { found: length }.into());
     }
+    if text::prompt(&args.text, LONGEST_TEXT).trim().is_empty() {
+        return Err(WorkError::Blank.into());
+    }
     if let Some(id) = args.id.as_ref().filter(|id| !is_id(id)) {
         return Err(WorkError::BadId { found: text::line(id) }.into());
     }
