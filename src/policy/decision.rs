@@ -139,8 +139,8 @@ fn on_session(
         _ => ask,
     };
     let worth = effects::on_session(&mut state.session, told, relation, fence_status, policy, now);
-    let work = work_rule::policy_of(policy, &state.session, ask).filter(|_| is_new);
-    (worth, work.and_then(|work| work_rule::end_turn(state, &work, ask, ended, now)))
+    let work = work_rule::policy_of(policy, &state.session, ask);
+    (worth, work.and_then(|work| work_rule::end_turn(state, &work, ask, ended, is_new, now)))
 }
 
 /// Completes the answer to an event without an admission request.
@@ -311,9 +311,10 @@ impl Case<'_> {
         }
         // 4. a rest, also one for want of work
         work_rule::rest_without_work(self, state);
+        let is_over =
+            work_rule::has_ended_rest(self, state) || matches!(self.ask.event, Event::Ask { renew: true, .. });
         let session = &mut state.session;
-        let renews = matches!(self.ask.event, Event::Ask { renew: true, .. });
-        if let Some(rest) = session.rest.as_ref().filter(|r| !renews && r.lasts(now)) {
+        if let Some(rest) = session.rest.as_ref().filter(|r| !is_over && r.lasts(now)) {
             let work = work_rule::ends_rest(self, session, state.work.as_ref());
             let ends = [rest.until, work].into_iter().flatten().min();
             return Some((rest::reason(rest.kind), ends.map(|end| end.saturating_sub(now))));
@@ -324,6 +325,7 @@ impl Case<'_> {
     /// Counts the continuation, and hands out what the session's next prompt contains.
     fn continue_session(&self, state: &mut State, answer: &mut Decision) {
         let now = self.now;
+        let has_work = work_rule::has_ended_rest(self, state);
         let State { fleet, scope, session, .. } = state;
         count(&mut scope.quota, &self.limits.quotas, now);
         let mut quotas = self.fleet_quotas(fleet);
@@ -341,7 +343,7 @@ impl Case<'_> {
         answer.count = session.count;
         answer.note = wake_up::hand_out(session);
         // A rest that is over is removed. A rest that lasts is left in place by a renewal.
-        session.rest = session.rest.take().filter(|r| r.lasts(now));
+        session.rest = session.rest.take().filter(|r| r.lasts(now) && !has_work);
         answer.renewed = session.rest.is_some();
         if !answer.renewed && !session.held_by.is_empty() {
             let (by, reason) = (std::mem::take(&mut session.held_by), std::mem::take(&mut session.held_reason));

@@ -54,3 +54,4 @@ mod waiting_faults;
 mod waking;
 mod watchdog;
 mod work;
+mod work_rules;

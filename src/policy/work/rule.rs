@@ -33,13 +33,14 @@ pub(crate) fn reported_end(session: &SessionState, event: &Event) -> Option<Ende
 
 /// Applies the end of a turn to the entry in hand: its end, or another turn for it.
 ///
-/// `reported` is the end that this event reports; an end that was reported before is applied as well. Returns the entry's
-/// id and how it ended, where it did.
+/// `reported` is the end that this event reports; an end that was reported before is applied as well. An event that is
+/// not `new` ends no further turn. Returns the entry's id and how it ended, where it did.
 pub(crate) fn end_turn(
     state: &mut State,
     policy: &WorkPolicy,
     ask: &Step,
     reported: Option<Ended>,
+    is_new: bool,
     now: Ms,
 ) -> Option<String> {
     let State { session, work, .. } = state;
@@ -64,12 +65,12 @@ pub(crate) fn end_turn(
         None if ask.event.ends() => {
             work.release(&id, claim, None, now).ok().map(|()| "given back: the session ended".to_owned())
         }
-        None if turns >= policy.max_turns && matches!(ask.event, Event::Stop { .. }) => {
+        None if is_new && turns >= policy.max_turns && matches!(ask.event, Event::Stop { .. }) => {
             let why = format!("it was not done within {turns} turns");
             work.give_back(&id, Some(claim), &why, policy, now).ok().map(|()| format!("given back: {why}"))
         }
         None => {
-            work.renew(claim, policy, now);
+            work.renew(claim, (&ask.host, session.client), policy, now);
             None
         }
     };
@@ -78,13 +79,23 @@ pub(crate) fn end_turn(
     Some(end)
 }
 
-/// Ends the claims of clients that are gone, and the rests that end when work arrives.
+/// Ends the claims of clients that are gone. A session whose claim ended has no entry in hand any more.
 pub(crate) fn prepare(state: &mut State, policy: &WorkPolicy, now: Ms) {
-    let Some(work) = &mut state.work else { return };
+    let State { session, work: Some(work), .. } = state else { return };
     work.expire(policy, now);
-    if work.has_work(now) && state.session.work.is_none() && ends_by_work(&state.session) {
-        state.session.rest = None;
-    }
+    let is_held = |own: &mut Claimed| own.agent != work.agent || work.held(&own.id, own.claim).is_some();
+    session.work = session.work.take_if(|own| is_held(own));
+}
+
+/// Returns whether the session's rest ends now, because it can claim an entry.
+///
+/// The rest stays until the session is admitted: another session may claim the entry first.
+pub(in crate::policy) fn has_ended_rest(case: &Case<'_>, state: &State) -> bool {
+    let State { session, work, .. } = state;
+    let is_free = session.work.is_none() && ends_by_work(session);
+    is_free
+        && policy_of(case.policy, session, case.ask).is_some()
+        && work.as_ref().is_some_and(|work| work.has_work(case.now))
 }
 
 /// Returns when a delayed entry ends the session's rest, where one will.

@@ -6,6 +6,7 @@ use super::entry::{List, Priority, WorkEntry};
 use super::queue::{InHand, Queue, of, of_mut};
 use super::{WorkPolicy, backoff, order};
 use crate::policy::limits::{Ms, millis};
+use crate::policy::process::Process;
 
 /// How long a claim is overdue before it ends, so that a client that was only silent can renew it.
 const OVERDUE: Ms = 60_000;
@@ -249,10 +250,14 @@ impl WorkState {
         }
     }
 
-    /// Notes that the client of a claim runs.
-    pub fn renew(&mut self, claim: u64, policy: &WorkPolicy, now: Ms) {
-        if let Some(in_hand) = self.queue.hand.iter_mut().find(|in_hand| in_hand.claim == claim) {
-            renew(in_hand, millis(policy.lease), now);
+    /// Notes that the client of a claim runs, on this host. Another client may have resumed the session since the claim.
+    pub fn renew(&mut self, claim: u64, (host, client): (&str, Option<Process>), policy: &WorkPolicy, now: Ms) {
+        let Some(in_hand) = self.queue.hand.iter_mut().find(|in_hand| in_hand.claim == claim) else { return };
+        renew(in_hand, millis(policy.lease), now);
+        if client.is_some() && (client != in_hand.client || host != in_hand.host) {
+            (in_hand.client, in_hand.host) = (client, host.to_owned());
+            // The earlier client was seen.
+            self.seen.retain(|(seen, _)| *seen != claim);
         }
     }
 

@@ -88,7 +88,7 @@ fn has_entry(step: &Step, loaded: &Loaded, decided: &Decision) -> bool {
     let session = &loaded.session.state;
     let is_told = step.event.begins() && session.begun.as_ref().is_some_and(|begun| begun.id == step.id);
     let is_same = decided.outcome == Outcome::Refuse && session.last_reason == decided.reason.code();
-    is_same && step.late.is_none() && (is_told || loaded.own_attempts > 0)
+    is_same && decided.work_end.is_empty() && step.late.is_none() && (is_told || loaded.own_attempts > 0)
 }
 
 /// Returns the commit of a request that met conflicts until its deadline: its attempt and its entry, under no

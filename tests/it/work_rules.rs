@@ -1,0 +1,135 @@
+//! The rule of work in single steps: what became of the entry that a session had in hand, and the rests that work ends.
+
+use std::time::Duration;
+
+use frosty::policy::decision::{self, State};
+use frosty::policy::limits::{Ms, Policy};
+use frosty::policy::process::Process;
+use frosty::policy::request::{Claim, Event, RestRequest, Step};
+use frosty::policy::rest::RestKind;
+use frosty::policy::verdict::{Decision, Outcome, Reason};
+use frosty::policy::work::entry::WorkEntry;
+use frosty::policy::work::queue::InHand;
+use frosty::policy::work::{WorkMode, WorkState};
+
+use crate::support::{T0, policy, step};
+
+const S: Ms = 1000;
+
+/// A session of the agent `echo`, and its queue.
+struct Story {
+    policy: Policy,
+    state: State,
+}
+
+impl Story {
+    fn new(mode: WorkMode) -> Self {
+        let policy = policy(|policy| {
+            policy.work.mode = mode;
+            (policy.idle, policy.stop.burst) = (None, None);
+            policy.stop.min_interval = Duration::from_secs(10);
+        });
+        let work = WorkState { agent: "echo".to_owned(), ..WorkState::default() };
+        Self { policy, state: State { work: Some(work), ..State::default() } }
+    }
+
+    fn work(&mut self) -> &mut WorkState {
+        self.state.work.as_mut().unwrap()
+    }
+
+    fn add(&mut self, at: Ms) -> String {
+        self.work().add(WorkEntry::default(), None, T0 + at).id
+    }
+
+    fn sends(&mut self, at: Ms, step: &Step) -> Decision {
+        let step = Step { agent: "echo".to_owned(), host_ms: T0 + at, paced: true, ..step.clone() };
+        decision::step(&self.policy, &mut self.state, &step, T0 + at)
+    }
+}
+
+fn stop(kind: Option<RestKind>) -> Step {
+    step(Event::Stop { rest: kind.map(|kind| RestRequest { kind, lasting: None, topic: String::new() }) })
+}
+
+fn given(decided: &Decision) -> Option<&str> {
+    decided.work.as_ref().map(|given| given.in_hand.entry.id.as_str())
+}
+
+#[test]
+fn a_done_session_continues_only_with_the_entry_that_ended_its_rest() {
+    let mut story = Story::new(WorkMode::Preferred);
+    assert_eq!(story.sends(0, &stop(None)).outcome, Outcome::Admit);
+    let done = story.sends(S, &stop(Some(RestKind::Done)));
+    let ask = |at| Step { id: format!("ask-{at}"), ..step(Event::Ask { fence: done.fence.unwrap(), renew: false }) };
+    assert_eq!(done.reason, Reason::Done);
+    story.add(2 * S);
+    assert_eq!(story.sends(2 * S, &ask(2)).reason, Reason::MinInterval);
+    story.work().claim("other", &InHand::default(), T0 + 3 * S).unwrap();
+    assert_eq!(story.sends(11 * S, &ask(11)).reason, Reason::Done, "another session has the entry");
+    let id = story.add(12 * S);
+    let admitted = story.sends(12 * S, &ask(12));
+    assert_eq!((admitted.outcome, given(&admitted)), (Outcome::Admit, Some(id.as_str())));
+    assert_eq!(story.state.session.rest, None);
+}
+
+#[test]
+fn a_client_that_resumes_a_session_keeps_its_entry() {
+    let mut story = Story::new(WorkMode::Required);
+    let id = story.add(0);
+    let by = |pid| Step { client: Some(Process::numbered(pid)), claim: Claim::Take, ..stop(None) };
+    assert_eq!(given(&story.sends(0, &by(7))), Some(id.as_str()));
+    // The first client has ended.
+    story.work().seen = vec![(1, false)];
+    let resumed = story.sends(20 * S, &by(8));
+    assert_eq!((resumed.outcome, given(&resumed)), (Outcome::Admit, Some(id.as_str())));
+    let [in_hand] = &story.work().queue.hand[..] else { panic!("one entry is in hand") };
+    assert_eq!((in_hand.claim, in_hand.client, in_hand.entry.attempts), (1, Some(Process::numbered(8)), 0));
+    // So has the second, and its engine still sends.
+    story.work().seen = vec![(1, false)];
+    let late = story.sends(40 * S, &Step { client: Some(Process::numbered(8)), ..stop(None) });
+    assert_eq!((late.outcome, given(&late)), (Outcome::Admit, Some(id.as_str())), "it is claimed anew");
+    let [in_hand] = &story.work().queue.hand[..] else { panic!("one entry is in hand") };
+    assert_eq!((in_hand.claim, in_hand.entry.attempts), (2, 1));
+}
+
+#[test]
+fn a_repeated_stop_event_gets_no_entry_that_was_taken_back() {
+    for mode in [WorkMode::Required, WorkMode::Preferred] {
+        let mut story = Story::new(mode);
+        let id = story.add(0);
+        assert_eq!(given(&story.sends(0, &stop(None))), Some(id.as_str()));
+        let again = stop(None);
+        assert_eq!(story.sends(S, &again).reason, Reason::MinInterval);
+        story.work().drop_entry(&id, T0 + 2 * S).unwrap();
+        let decided = story.sends(11 * S, &again);
+        assert_eq!((given(&decided), decided.work_end.clone()), (None, format!("{id} was taken back before")));
+        assert_eq!(decided.reason, if mode == WorkMode::Required { Reason::NoWork } else { Reason::Admitted });
+    }
+}
+
+#[test]
+fn an_end_that_was_reported_in_an_outage_is_applied_by_the_repeated_event() {
+    let mut story = Story::new(WorkMode::Required);
+    let id = story.add(0);
+    assert_eq!(given(&story.sends(0, &stop(None))), Some(id.as_str()));
+    let done = stop(Some(RestKind::Done));
+    let queue = story.state.work.take();
+    assert_eq!(story.sends(11 * S, &done).reason, Reason::NoWork);
+    story.state.work = queue;
+    let decided = story.sends(12 * S, &done);
+    assert_eq!((decided.work_end, decided.reason), (format!("{id} done"), Reason::NoWork));
+    assert_eq!((story.work().queue.hand.len(), &story.state.session.work), (0, &None));
+}
+
+#[test]
+fn a_repeated_stop_event_ends_no_further_turn() {
+    let mut story = Story::new(WorkMode::Required);
+    story.policy.work.max_turns = 2;
+    let id = story.add(0);
+    assert_eq!(given(&story.sends(0, &stop(None))), Some(id.as_str()));
+    let second = stop(None);
+    assert_eq!(given(&story.sends(11 * S, &second)), Some(id.as_str()));
+    // Its answer was lost, and the admission is too old to be repeated.
+    let again = story.sends(22 * S, &second);
+    assert_eq!((again.work_end.as_str(), given(&again)), ("", Some(id.as_str())));
+}
