@@ -241,8 +241,12 @@ impl ScopeFile {
     /// Begins the minimum interval of a scope that was taken over, as if the server had admitted it at that time.
     pub(crate) fn stay_over(&mut self, now: Ms, starts_interval: bool) {
         let Some(away) = &mut self.away else { return };
-        let since = away.since.map_or(now, |since| since.min(now));
+        let before = away.since.unwrap_or(now);
+        let since = before.min(now);
         away.since = Some(since);
+        // The clock was set back: the stay is no longer than it was to be.
+        let set_back = before.saturating_sub(since);
+        away.stays_until = away.stays_until.map(|until| until.saturating_sub(set_back));
         #[cfg(test)]
         let starts_interval = starts_interval && !is_broken(Variant::NoIntervalAtFailover);
         if starts_interval {

@@ -96,3 +96,16 @@ fn what_was_kept_of_a_server_whose_epoch_was_not_known_is_brought_before_a_reque
     assert_eq!(route("epoch", ""), Route::Failback);
     assert_eq!(route("", ""), Route::Failback);
 }
+
+#[test]
+fn a_scope_stays_no_longer_after_its_clock_was_set_back() {
+    let (begun, back) = (10_000_000, 6_400_000);
+    let mut file = ScopeFile::new(ScopeState::default());
+    file.given_back = Some(begun - 1);
+    file.take_over(begun, 2_000);
+    file.stay_over(begun, true);
+    let stays = |file: &ScopeFile, now| file.away.as_ref().unwrap().stays(now);
+    assert!(stays(&file, begun + 5_000) && !stays(&file, begun + 6_000));
+    file.stay_over(back, true);
+    assert!(stays(&file, back + 5_000) && !stays(&file, back + 6_000), "the clock was set back by an hour");
+}
