@@ -39,6 +39,10 @@ pub fn exact(pid: u32) -> Process {
 /// `name`, since its id may belong to another process by now.
 #[must_use]
 pub fn standing(process: &Process, host: &str, name: Option<&str>) -> ProcessStatus {
+    #[cfg(test)]
+    if let Some(status) = crate::store::simulator::standing(process, host) {
+        return status;
+    }
     if host != clock::host() {
         return ProcessStatus::Unknown;
     }

@@ -18,7 +18,7 @@ pub(super) fn client_of(env: &Env, event: &Event, waits: bool) -> Option<Process
 
 /// Returns what an event does to a session of another process. A turn that an attended client ran takes the
 /// session over at once.
-pub(super) fn of(event: &Event, unattended: bool) -> Claim {
+pub(crate) fn of(event: &Event, unattended: bool) -> Claim {
     match event {
         Event::SessionStart { .. } | Event::SessionEnd | Event::Sleep => Claim::Yield,
         event if event.raises_fence() && unattended => Claim::Yield,
@@ -30,7 +30,7 @@ pub(super) fn of(event: &Event, unattended: bool) -> Claim {
 /// Sends the step to the store once, or twice where the session belongs to another process of this machine.
 /// The second request contains what became of that process. Only a process that has ended loses its session
 /// to a window that opens or closes, or to an unattended run.
-pub(super) fn step(store: &mut dyn Store, step: &Step) -> Result<Verdict, StoreError> {
+pub(crate) fn step(store: &mut dyn Store, step: &Step) -> Result<Verdict, StoreError> {
     let mut verdict = store.step(step);
     if let Ok(Verdict { decision, .. }) = &verdict
         && decision.reason == Reason::Contested

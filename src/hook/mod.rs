@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Local;
 
-mod claim;
+pub(crate) mod claim;
 mod client;
 pub mod directive;
 pub(crate) mod engine;

@@ -128,6 +128,8 @@ impl<'a> Embedded<'a> {
         };
         let work = self.work(step)?;
         state.work = work.as_ref().map(|work| work.state.clone());
+        #[cfg(test)]
+        crate::store::simulator::loaded(&mut state, step);
         forget_slots(&mut state.fleet, now);
         if let Some(hold) = &mut state.fleet.hold {
             hold.rebase(now);

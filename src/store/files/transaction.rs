@@ -182,6 +182,8 @@ impl<'a> Transaction<'a> {
         }
         let redo = Redo { v: state_file::VERSION, files: self.files, entries: self.entries };
         state_file::replace(&path(self.dir), &redo)?;
+        #[cfg(test)]
+        crate::store::simulator::committed(self.dir, &redo.changes(), redo.entries.last().map(|entry| &*entry.line));
         // The change is committed from here on: the next transaction does what is left.
         if redo.files.iter().any(|change| change.put_in_place(self.dir).is_err()) {
             return Ok(());
@@ -197,6 +199,14 @@ impl<'a> Transaction<'a> {
             let _ = fs::remove_file(path(self.dir));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Redo {
+    /// Returns the changed files with their contents.
+    fn changes(&self) -> Vec<(&str, Option<&str>)> {
+        self.files.iter().map(|change| (&*change.file, change.content.as_deref().map(RawValue::get))).collect()
     }
 }
 

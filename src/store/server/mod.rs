@@ -221,6 +221,8 @@ impl<'a> Dragonfly<'a> {
                 return Ok(Verdict::committed(decided, loaded.notes()));
             }
             let mut state = loaded.state();
+            #[cfg(test)]
+            crate::store::simulator::loaded(&mut state, step);
             let decided = decision::step(&self.config.policy, &mut state, step, loaded.now);
             // A refusal checks nothing, so it is decided from fresh data.
             if is_remembered && decided.outcome != Outcome::Admit {

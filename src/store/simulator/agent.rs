@@ -9,6 +9,7 @@ use super::rhythm;
 use super::story::{Shared, Turned, ask, step};
 use super::variants::{Variant, is_broken};
 use super::waiting::Engine;
+use super::work;
 use super::world::{self, Ended, Happening, MILLISECOND};
 use crate::clock;
 use crate::policy::request::{Event, RestRequest};
@@ -19,6 +20,10 @@ use crate::policy::turn::Turn;
 pub(super) fn stops(shared: &Shared, session: usize, is_prompted: bool) {
     let (host, newest) = {
         let mut story = shared.borrow_mut();
+        let has_left = world::with(|world| story.plan.sessions[session].leaves.is_some_and(|at| at <= world.time));
+        if story.plan.work.is_some() && has_left {
+            return;
+        }
         story.newest[session] += 1;
         (story.plan.sessions[session].host, story.newest[session])
     };
@@ -26,6 +31,7 @@ pub(super) fn stops(shared: &Shared, session: usize, is_prompted: bool) {
     let goes_on = Rc::new(RefCell::new(false));
     let went_on = Rc::clone(&goes_on);
     let run = move || {
+        reopens(&body, session);
         if is_prompted {
             let prompt = step(&body, session, Event::PersonPrompt);
             ask(&body, (session, 0), &prompt);
@@ -34,8 +40,9 @@ pub(super) fn stops(shared: &Shared, session: usize, is_prompted: bool) {
         *went_on.borrow_mut() = engine(&body, session, is_prompted);
     };
     let then = move |ended: Ended| {
-        let is_calm = world::with(|world| world.time >= world.calms_at);
         let story = next.borrow();
+        let lasts = story.plan.work.as_ref().map_or(0, |work| work.lasts);
+        let is_calm = world::with(|world| world.time >= world.calms_at + lasts);
         let has_left = world::with(|world| story.plan.sessions[session].leaves.is_some_and(|at| at <= world.time));
         if has_left || story.newest[session] != newest || (is_calm && story.admitted[session].is_some()) {
             return;
@@ -54,6 +61,20 @@ pub(super) fn stops(shared: &Shared, session: usize, is_prompted: bool) {
         world.start((host, is_newer), true, run, then)
     });
     shared.borrow_mut().process[session] = Some(process);
+}
+
+/// Ends some sessions and opens them again, where there is work.
+fn reopens(shared: &Shared, session: usize) {
+    let ends = shared.borrow().plan.work.is_some()
+        && world::with(|world| world.time < world.calms_at && world.chance.happens(80));
+    if !ends {
+        return;
+    }
+    let end = step(shared, session, Event::SessionEnd);
+    ask(shared, (session, 0), &end);
+    clock::sleep(Duration::from_millis(700));
+    let start = step(shared, session, Event::SessionStart { label: String::new() });
+    ask(shared, (session, 0), &start);
 }
 
 /// Kills a client for good, with the process that its session has.
@@ -78,10 +99,12 @@ fn turned(shared: &Shared, session: usize, is_prompted: bool) -> (Event, Option<
         let (turn, idles) = rhythm::turn(about.habit, chance);
         let rest = |kind, lasting| RestRequest { kind, lasting, topic: String::new() };
         let rest = match story.is_done(session) {
+            _ if story.plan.work.is_some() => work::words(chance),
             true => Some(rest(RestKind::Done, None)),
             false => chance.happens(100).then(|| rest(RestKind::Rest, Some(secs(3)))),
         };
-        (Event::Stop { rest }, turn.filter(|_| about.waits), Turned { idles, is_prompted, failure: None })
+        let is_done = rest.as_ref().is_some_and(|rest| rest.kind == RestKind::Done);
+        (Event::Stop { rest }, turn.filter(|_| about.waits), Turned { idles, is_prompted, is_done, failure: None })
     })
 }
 

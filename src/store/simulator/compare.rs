@@ -151,7 +151,8 @@ fn the_simulated_server_does_what_a_real_one_does() {
         let time = u64::try_from(since.elapsed().as_micros()).unwrap();
         // Some lifetimes end before anything else is compared.
         let shortest = if round % 10 == 0 { 1 } else { 50_000 };
-        let commit = commit(&mut chance, simulated.clock.shows(time) / 1000, shortest);
+        let now = simulated.clock.shows(time) / 1000;
+        let commit = commit(&mut chance, now, shortest);
         let command = match round % 50 {
             49 => ship(&mut chance),
             _ => commit.call("EVAL", COMMIT),
@@ -175,7 +176,9 @@ fn the_simulated_server_does_what_a_real_one_does() {
             range.arg(key).arg(chance.one_of(&[-3, 0])).arg(chance.one_of(&[-1, 1])).arg("WITHSCORES");
             let mut get = cmd("GET");
             get.arg(key);
-            for command in [range, get] {
+            let mut by_score = cmd("ZRANGE");
+            by_score.arg(key).arg(now - chance.one_of(&[0, 20_000, 60_000])).arg(now).arg("BYSCORE");
+            for command in [range, by_score, get] {
                 // On a busy machine one of the two may keep a key a little longer than the other.
                 for tries in 1.. {
                     let expected = real.run(&command);

@@ -111,6 +111,14 @@ impl Database {
                 let at = if is_new_only { 3 } else { 2 };
                 self.add(key, bound(word(at)).0, word(at + 1), is_new_only)
             }
+            "ZRANGE" if word(4) == b"BYSCORE" => match self.sorted(key) {
+                Err(e) => e,
+                Ok(all) => {
+                    let (low, high) = (bound(word(2)), bound(word(3)));
+                    let within = all.iter().filter(|(score, _)| is_within(*score, low, high));
+                    Reply::Array(within.map(|(_, member)| Reply::Bulk(member.clone())).collect())
+                }
+            },
             "ZRANGE" => self.range(key, int(word(2)), int(word(3)), words.len() > 4),
             "ZCOUNT" => match self.sorted(key) {
                 Err(e) => e,
@@ -124,6 +132,16 @@ impl Database {
             "PUBLISH" => Reply::Int(0),
             other => Reply::Error(format!("ERR unknown command '{other}'")),
         }
+    }
+
+    /// Returns a string.
+    pub(super) fn text(&self, key: &str) -> Option<&[u8]> {
+        if let Some(Key { kind: Kind::Text(text), .. }) = self.keys.get(key.as_bytes()) { Some(text) } else { None }
+    }
+
+    /// Returns the members of a sorted set, in their order.
+    pub(super) fn members(&self, key: &str) -> Vec<&[u8]> {
+        self.sorted(key.as_bytes()).unwrap_or_default().iter().map(|(_, member)| &**member).collect()
     }
 
     fn sorted(&self, key: &[u8]) -> Result<&[(f64, Vec<u8>)], Reply> {

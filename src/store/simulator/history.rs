@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::agent::{leaves, stops};
 use super::chance::Chance;
+use super::ledger::Ledger;
 use super::network::{self, HOST, PORT};
 use super::oracle;
 use super::people::{people, reports};
@@ -14,6 +15,7 @@ use super::plan::{Plan, Stores};
 use super::server::Server;
 use super::story::{Shared, Story, ask, step};
 use super::variants;
+use super::work;
 use super::world::{self, Clock, MILLISECOND, Rates, SECOND, Time, World};
 use crate::config::{self, Config, StoreChoice};
 use crate::policy::request::Event;
@@ -49,19 +51,24 @@ pub(super) fn play(plan: &Plan, folder: &Path, tells: bool) -> Played {
     world.servers = vec![Server::with(clock)];
     world.rates = plan.rates;
     world.calms_at = plan.calms_at;
+    world.files = (0..plan.hosts).map(|_| Ledger::default()).collect();
     let configs = (0..plan.hosts).map(|host| config(plan, host, folder)).collect();
     let story = Story::of(plan, configs, resets(&world, plan), folder);
     let shared = Rc::new(RefCell::new(story));
     let loses = faults(&mut world, plan);
     people(&mut world, &shared, loses);
     reports(&mut world, &shared);
+    work::people(&mut world, &shared);
     for session in 0..plan.sessions.len() {
         let shared = Rc::clone(&shared);
         let begins = world.chance.below(3 * SECOND);
         let again = Rc::clone(&shared);
         match plan.sessions[session].leaves {
             Some(at) if at <= begins => continue,
-            Some(at) => world.later(at, move || leaves(&again, session)),
+            Some(at) => world.later(at, move || {
+                work::ends(&again, session);
+                leaves(&again, session);
+            }),
             None => {}
         }
         world.later(begins, move || stops(&shared, session, false));
@@ -81,7 +88,8 @@ pub(super) fn play(plan: &Plan, folder: &Path, tells: bool) -> Played {
     let mut world = world::play(world);
     let told = world.told.take().unwrap_or_default();
     let story = shared.borrow();
-    let mut reasons = BTreeMap::new();
+    work::look_at_rest(&story, &mut world);
+    let mut reasons = work::counts(&world);
     for answer in story.seen.iter().filter_map(|seen| seen.answer.as_ref()) {
         *reasons.entry(answer.reason.code()).or_default() += 1;
     }
@@ -162,15 +170,20 @@ fn faults(world: &mut World, plan: &Plan) -> bool {
 fn look(shared: &Shared) {
     let time = world::with(|world| world.time);
     let mut story = shared.borrow_mut();
+    work::note(&mut story);
     let waits = |session: &usize| {
         let about = &story.plan.sessions[*session];
-        about.waits && about.leaves.is_none() && story.admitted[*session].is_none()
+        let is_due = work::due_since(&story, *session).is_some();
+        about.waits && about.leaves.is_none() && story.admitted[*session].is_none() && is_due
     };
     let left: Vec<usize> = (0..story.plan.sessions.len()).filter(waits).collect();
     // A wake-up is answered within a minute.
     let since = |session: usize| match story.is_done(session) {
         true => story.plan.calms_at + 60 * SECOND,
-        false => story.woken[session].unwrap_or(0).max(story.plan.calms_at),
+        false => {
+            let due = work::due_since(&story, session).unwrap_or(0);
+            story.woken[session].unwrap_or(0).max(story.plan.calms_at).max(due)
+        }
     };
     let starved = left.iter().copied().find(|session| time > since(*session) + story.plan.bound());
     if starved.is_some() {
@@ -178,7 +191,11 @@ fn look(shared: &Shared) {
         return world::with(|world| world.is_over = true);
     }
     story.unshipped = (0..story.plan.hosts).filter(|host| owes(&story, *host)).collect();
-    let is_over = left.is_empty() && (story.unshipped.is_empty() || time > story.plan.calms_at + SHIPPED * SECOND);
+    // The last entries come within some seconds, and the sessions may continue for a while.
+    let last = story.plan.work.as_ref().map_or(0, |work| story.plan.calms_at + 10 * SECOND + work.lasts);
+    let is_over = left.is_empty()
+        && time >= last
+        && (story.unshipped.is_empty() || time > story.plan.calms_at + SHIPPED * SECOND);
     if is_over {
         return world::with(|world| world.is_over = true);
     }

@@ -17,15 +17,20 @@
 //!
 //! The product's code calls the functions of this module in builds of its unit tests alone.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::policy::limits::Ms;
+use crate::policy::process::Process;
+use crate::process::ProcessStatus;
 
 mod agent;
 mod chance;
 mod compare;
+mod content;
 mod database;
 mod history;
+mod ledger;
 mod machines;
 mod network;
 mod oracle;
@@ -39,10 +44,11 @@ mod server;
 mod story;
 mod variants;
 mod waiting;
+mod work;
 mod world;
 
 pub(crate) use network::{Stream, connect};
-pub(crate) use variants::{Variant, is_broken};
+pub(crate) use variants::{Variant, is_broken, loaded};
 
 /// Returns the monotonic clock, in a simulated process.
 pub(crate) fn now() -> Option<Instant> {
@@ -78,6 +84,23 @@ pub(crate) fn is_starved() -> Option<bool> {
 pub(crate) fn poll(has_connection: bool, most: Duration) -> Option<bool> {
     world::in_process(|_| ())?;
     Some(network::poll(has_connection, most))
+}
+
+/// Returns whether a client runs, in a simulated process: its own machine's clients are seen there.
+pub(crate) fn standing(process: &Process, host: &str) -> Option<ProcessStatus> {
+    let is_gone = world::in_process(|world| {
+        (host == format!("host-{}", world.host())).then(|| world.gone.contains_key(&process.pid))
+    })?;
+    Some(match is_gone {
+        None => ProcessStatus::Unknown,
+        Some(is_gone) if is_gone || is_broken(Variant::RunningClientTakenFrom) => ProcessStatus::Gone,
+        Some(_) => ProcessStatus::Runs,
+    })
+}
+
+/// Announces the commit of a transaction of files, with the journal's line. The work queues are looked at.
+pub(crate) fn committed(dir: &Path, changes: &[(&str, Option<&str>)], line: Option<&str>) {
+    world::in_process(|world| ledger::files(world, dir, changes, line));
 }
 
 /// Announces an operation on a file. A simulated process may be paused or killed before it.

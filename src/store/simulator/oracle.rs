@@ -17,6 +17,7 @@ use super::plan::{self, Plan, Stores};
 use super::restraints;
 use super::server::Entry;
 use super::story::{Seen, Sent, Story};
+use super::work;
 use super::world::{Clock, Time, World};
 use crate::policy::limits::{Quota, millis};
 use crate::policy::verdict::{Outcome, Reason};
@@ -46,6 +47,7 @@ pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
     }
     machines::judge(story, world)?;
     committed(story, &server.journal)?;
+    work::judge(story, world)?;
     match story.starved {
         Some(session) => Err(format!("session-{session} is not admitted within the bound after the last fault")),
         None => Ok(()),
@@ -187,7 +189,9 @@ fn committed(story: &Story, journal: &[Entry]) -> Result<(), String> {
         if answer.by_files || answer.unjournaled || is_aside {
             continue;
         }
-        let own = |entry: &&Entry| entry.step == seen.id && entry.field("reason") == answer.reason.code();
+        // A request that met conflicts until its deadline may be refused for another reason when it is retried.
+        let reasons = [answer.reason.code(), "busy"];
+        let own = |entry: &&Entry| entry.step == seen.id && reasons.contains(&entry.field("reason"));
         let is_there = journal.iter().any(|entry| own(&entry));
         if !is_there && !answer.repeated {
             return Err(format!("no entry of what {}", told(seen)));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use super::rhythm::{self, Habit, Rhythm};
+use super::work::{self, Work};
 use super::world::{Rates, SECOND, Time};
 use crate::policy::limits::{Burst, Policy, Quota};
 
@@ -64,6 +65,8 @@ pub(super) struct Plan {
     pub(super) leaves_server: Option<Time>,
     /// The failed turns and the usage windows.
     pub(super) rhythm: Rhythm,
+    /// The work queues, where the sessions work through any.
+    pub(super) work: Option<Work>,
 }
 
 pub(super) fn secs(n: u64) -> Duration {
@@ -142,10 +145,27 @@ impl Plan {
         let rates = rates(&mut chance);
         let calms_at = chance.between(2, 9) * SECOND;
         let rhythm = Rhythm::default();
-        let mut plan =
-            Self { seed, stores, policy, hosts, scopes, sessions, rates, calms_at, leaves_server: None, rhythm };
+        let mut plan = Self {
+            seed,
+            stores,
+            policy,
+            hosts,
+            scopes,
+            sessions,
+            rates,
+            calms_at,
+            leaves_server: None,
+            rhythm,
+            work: None,
+        };
         rhythm::draw(&mut plan);
         plan
+    }
+
+    /// Adds work to the history, in this share of the seeds (in thousandths).
+    pub(super) fn with_work(mut self, share: u64) -> Self {
+        work::draw(&mut self, share);
+        self
     }
 
     pub(super) fn scope(&self, session: usize) -> String {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::oracle::{DECIDED, decided};
 use super::rhythm::{self, Habit};
 use super::server::Entry;
-use super::story::{Reported, Sent, Story};
+use super::story::{Reported, Sent, Story, Turned};
 use super::world::{Clock, MILLISECOND, SECOND, Time};
 use crate::policy::limits::millis;
 
@@ -17,7 +17,7 @@ const ROUNDING: Time = 3 * MILLISECOND;
 /// Judges the journal of one store that decides alone; `Err` describes the violation.
 pub(super) fn judge(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String> {
     rests(story, journal, clock)?;
-    idles(story, journal)?;
+    idles(story, journal, clock)?;
     quiet(story, journal, clock)?;
     errors(story, journal, clock)
 }
@@ -28,6 +28,8 @@ struct Resting {
     /// When it ends, by the store's clock.
     end: Option<i64>,
     is_idle: bool,
+    /// Whether an entry of work ends it.
+    is_free: bool,
 }
 
 /// A session that rests is not admitted before the end of its rest, a person, or a wake-up that concerns it. An idle
@@ -37,7 +39,7 @@ fn rests(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String>
     for entry in journal {
         let (session, sent) = (entry.field("session"), story.sent.get(&entry.step));
         let is_over = match entry.field("event") {
-            "UserPromptSubmit" => true,
+            "UserPromptSubmit" | "SessionEnd" => true,
             "Wake" => sent.is_none_or(|sent| story.wakes(sent.session, sent.signal.as_ref())),
             "Stop" => sent.is_none_or(|sent| !sent.asks) && resting.get(session).is_some_and(|rest| rest.is_idle),
             _ => false,
@@ -45,14 +47,24 @@ fn rests(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String>
         if is_over {
             resting.remove(session);
         }
+        // The agent's newer words replace the rest by one that an entry of work ends.
+        if sent.and_then(|sent| story.turn_of(sent)).is_some_and(|turn| turn.is_done)
+            && let Some(rest) = resting.get_mut(session)
+        {
+            rest.is_free = true;
+        }
         let reason = entry.field("reason");
         if matches!(reason, "rest" | "idle" | "done") {
             let left = entry.field("retry_after_ms").parse::<i64>().ok();
             let end = left.map(|left| decided(entry.field("timestamp")) + left);
-            resting.insert(session, Resting { since: entry.at, end, is_idle: reason == "idle" });
+            resting.insert(
+                session,
+                Resting { since: entry.at, end, is_idle: reason == "idle", is_free: reason != "rest" },
+            );
         } else if let Some(rest) = resting.get(session).filter(|_| entry.admits()) {
             let is_stepped = clock.is_stepped(rest.since.saturating_sub(DECIDED), entry.at);
-            if !is_stepped && rest.end.is_none_or(|end| clock.shows(entry.at) / 1000 + 1 < end) {
+            let has_work = rest.is_free && !entry.field("work").is_empty();
+            if !is_stepped && !has_work && rest.end.is_none_or(|end| clock.shows(entry.at) / 1000 + 1 < end) {
                 return Err(format!(
                     "{session} is admitted at {} in the rest that it has since {}",
                     entry.at, rest.since
@@ -65,7 +77,7 @@ fn rests(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String>
 }
 
 /// Only a session whose turn was of no use rests for that, and no longer than the configured maximum.
-fn idles(story: &Story, journal: &[&Entry]) -> Result<(), String> {
+fn idles(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String> {
     for entry in journal.iter().filter(|entry| entry.field("reason") == "idle") {
         let Some(sent) = story.sent.get(&entry.step) else { continue };
         let of = format!("session-{} at {}", sent.session, entry.at);
@@ -76,7 +88,9 @@ fn idles(story: &Story, journal: &[&Entry]) -> Result<(), String> {
         }
         let habit = story.plan.sessions[sent.session].habit;
         // An API error leaves the rest of an earlier turn.
-        let turn = story.turn_of(sent).filter(|turn| turn.failure.is_none());
+        // After a step of the clock an old event may count as a new one, whose turn repeats what is known of it.
+        let is_known = |turn: &&Turned| turn.failure.is_none() && !clock.is_stepped(sent.since, entry.at);
+        let turn = story.turn_of(sent).filter(is_known);
         if matches!(habit, Habit::Useful | Habit::Unmeasured) || turn.is_some_and(|turn| !turn.idles) {
             return Err(format!("{of} rests after a turn that was of use"));
         }
@@ -93,6 +107,9 @@ fn quiet(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String>
     for entry in journal {
         let Some(Sent { session, since, asks, .. }) = story.sent.get(&entry.step) else { continue };
         let event = entry.field("event");
+        if event == "SessionEnd" {
+            prompted.remove(session);
+        }
         let raises = !asks && matches!(event, "Stop" | "StopFailure" | "UserPromptSubmit");
         if raises && !matches!(entry.field("reason"), "superseded" | "busy") {
             if prompted.remove(session) && event == "Stop" {

@@ -17,6 +17,8 @@ const KEPT: &str = include_str!("seeds.txt");
 const USUAL: u64 = 3000;
 /// The number of histories within which a variant is caught, where `FROSTY_VARIANT_HISTORIES` does not set it.
 const MOST: u64 = 5000;
+/// The share of the histories with work, in thousandths, where `FROSTY_WORK_SHARE` does not set it.
+const WORK: u64 = 300;
 /// The number of threads, each with worlds of its own.
 const THREADS: u64 = 2;
 
@@ -38,7 +40,7 @@ impl Drop for Folder {
 }
 
 /// The reasons that the histories with a server must contain, so that what is drawn for them happens.
-const REASONS: [&str; 16] = [
+const REASONS: [&str; 28] = [
     "admitted",
     "api_error",
     "burst",
@@ -48,6 +50,7 @@ const REASONS: [&str; 16] = [
     "idle",
     "limit",
     "min_interval",
+    "no_work",
     "note_kept",
     "pace",
     "quiet",
@@ -55,6 +58,17 @@ const REASONS: [&str; 16] = [
     "rest",
     "spread",
     "superseded",
+    "work aged",
+    "work claimed",
+    "work done",
+    "work done by hand",
+    "work dropped",
+    "work due",
+    "work failed",
+    "work given up",
+    "work of a client that is gone",
+    "work of an ended session",
+    "work retried",
 ];
 
 type Reasons = BTreeMap<&'static str, u64>;
@@ -75,7 +89,7 @@ fn play(plan: &Plan, folder: &Folder, tells: bool) -> Played {
 
 /// Plays a history, and prints it after a violation. Returns how often each reason was answered.
 fn check(stores: Stores, seed: u64, folder: &Folder) -> Reasons {
-    let plan = Plan::of(seed, stores);
+    let plan = Plan::of(seed, stores).with_work(number("FROSTY_WORK_SHARE", WORK));
     let played = play(&plan, folder, false);
     let Err(why) = played.judged else { return played.reasons };
     let told = play(&plan, folder, true).told.join("\n");
@@ -143,7 +157,7 @@ fn histories_on_files_keep_every_bound() {
 fn caught(stores: Stores, variant: Variant, first: u64, folder: &Folder) -> Option<(u64, String)> {
     let most = number("FROSTY_VARIANT_HISTORIES", MOST);
     (first..first + most).find_map(|seed| {
-        let mut plan = Plan::of(seed, stores);
+        let mut plan = Plan::of(seed, stores).with_work(if variants::is_of_work(variant) { 1000 } else { 0 });
         variants::provoke(variant, &mut plan);
         variants::set(Some(variant));
         let broken = play(&plan, folder, false).judged;
@@ -173,6 +187,16 @@ fn every_broken_variant_is_caught() {
         (Stores::Server, Variant::ShortApiCooldown, 1),
         (Stores::Server, Variant::WindowsNotRead, 1),
         (Stores::Server, Variant::EverySignalWakes, 1),
+        (Stores::Server, Variant::ClaimUnversioned, 1),
+        (Stores::Server, Variant::ClaimedStaysListed, 1),
+        (Stores::Server, Variant::OldClaimEnds, 1),
+        (Stores::Server, Variant::GivenBackStaysInHand, 1),
+        (Stores::Server, Variant::RunningClientTakenFrom, 1),
+        (Stores::Server, Variant::EndLosesEntry, 1),
+        (Stores::Server, Variant::AgingIgnored, 1),
+        (Stores::Server, Variant::DelayIgnored, 1),
+        (Stores::Server, Variant::RetryClaimsAgain, 1),
+        (Stores::Failover, Variant::RequiredIgnored, 1),
         (Stores::Failover, Variant::OneSidedTime, 1),
         (Stores::Failover, Variant::ShippedTwice, 1),
         (Stores::Failover, Variant::NoIntervalAtFailover, 1),

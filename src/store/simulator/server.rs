@@ -2,12 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use super::content::{self, Content};
 use super::database::{Database, Reply};
+use super::ledger::{At, Commit, Fields, Ledger};
+use super::oracle::DECIDED;
 use super::script;
 use super::variants;
 use super::world::{Clock, Time};
 use crate::store::outbox::SHIP;
 use crate::store::server::commit::{COMMIT, COMMIT_SHA};
+
+/// The beginning of every key, and of the keys of queues' documents.
+const PREFIX: &str = "frosty:{default}:";
+const WORK: &[u8] = b"frosty:{default}:doc:work:";
 
 /// An entry of a journal, as it was committed.
 #[derive(Debug, Clone)]
@@ -52,6 +59,8 @@ pub(super) struct Server {
     pub(super) published: Vec<(Vec<u8>, Vec<u8>)>,
     /// A violation that no server may see, found while it ran.
     pub(super) broken: Option<String>,
+    /// The work queues, as each commit left them.
+    pub(super) ledger: Ledger,
     /// How long each document has the newer program's field.
     newer: BTreeMap<Vec<u8>, i64>,
 }
@@ -70,6 +79,7 @@ impl Server {
             journal: Vec::new(),
             published: Vec::new(),
             broken: None,
+            ledger: Ledger::default(),
             newer: BTreeMap::new(),
         }
     }
@@ -92,6 +102,28 @@ impl Server {
         self.life += 1;
         self.losses.push((time, loses == Some(true)));
         self.newer.clear();
+        let (database, life) = (&self.database, self.life);
+        let state = |id: &str| content::state(database, PREFIX, id);
+        self.ledger.restart(life, |agent| Content::of_server(database, PREFIX, agent), state);
+    }
+
+    /// Looks at the queues when nothing runs any more.
+    pub(super) fn look_at_rest(&mut self, time: Time) {
+        for agent in self.ledger.agents() {
+            self.look(time, &agent, &Fields::new());
+        }
+    }
+
+    /// Looks at a queue after a commit.
+    fn look(&mut self, time: Time, agent: &str, fields: &Fields) {
+        let at = At {
+            time,
+            ms: self.clock.shows(time) / 1000,
+            is_stepped: self.clock.is_stepped(time.saturating_sub(DECIDED), time),
+        };
+        let database = &self.database;
+        let commit = Commit { at, fields, state: &|id| content::state(database, PREFIX, id) };
+        self.ledger.look(self.life, agent, &Content::of_server(database, PREFIX, agent), &commit);
     }
 
     /// Runs one command.
@@ -108,7 +140,13 @@ impl Server {
         let keys: usize = String::from_utf8_lossy(&words[2]).parse().unwrap();
         let (keys, words) = words[3..].split_at(keys);
         let (reply, written) = script::eval(&mut self.database, now, script, keys, words);
+        let journaled = self.journal.len();
         written.iter().for_each(|words| self.wrote(time, words, step));
+        let queue = |key: &Vec<u8>| Some(String::from_utf8_lossy(key.strip_prefix(WORK)?).into_owned());
+        for agent in keys.iter().filter(|_| !written.is_empty()).filter_map(queue) {
+            let fields = self.journal.get(journaled).map(|entry| entry.fields.clone()).unwrap_or_default();
+            self.look(time, &agent, &fields);
+        }
         reply
     }
 
@@ -118,6 +156,10 @@ impl Server {
         }
         if words[0] == b"SET" {
             // A document that had a field of a newer program keeps it.
+            // What is known by an entry's id is written anew each time.
+            if words[1].windows(9).any(|part| part == b":work:id:") {
+                return;
+            }
             let is_newer = String::from_utf8_lossy(&words[2]).contains(variants::NEWER);
             let now = self.clock.shows(time) / 1000;
             let lifetime = words.get(4).and_then(|ms| String::from_utf8_lossy(ms).parse::<i64>().ok());

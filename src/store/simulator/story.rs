@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::plan::Plan;
 use super::variants::{Variant, is_broken};
+use super::work::{self, Added};
 use super::world::{self, Time};
 use crate::clock;
 use crate::config::Config;
-use crate::hook::step_of;
+use crate::hook::{claim, step_of};
 use crate::policy::request::{Event, Failure, Step};
 use crate::policy::verdict::{Outcome, Reason, Verdict};
 use crate::store::files::taken_over;
@@ -43,6 +44,7 @@ pub(super) struct Sent {
     /// Whether it is a request with a fence.
     pub(super) asks: bool,
     pub(super) begun: Time,
+    pub(super) is_wake: bool,
     /// The signal of a wake-up.
     pub(super) signal: Option<String>,
 }
@@ -54,6 +56,8 @@ pub(super) struct Turned {
     pub(super) idles: bool,
     /// Whether a person's prompt was sent before the turn.
     pub(super) is_prompted: bool,
+    /// Whether the agent reported that it is done.
+    pub(super) is_done: bool,
     /// The API error that ended it.
     pub(super) failure: Option<Failure>,
 }
@@ -111,6 +115,13 @@ pub(super) struct Story {
     pub(super) admitted: Vec<Option<Time>>,
     /// When a wake-up after the last fault was first answered, for each session.
     pub(super) woken: Vec<Option<Time>>,
+    /// How many clients each session had before its present one.
+    pub(super) clients: Vec<u32>,
+    /// The number of entries of work that people named, and those that were added.
+    pub(super) tasks: u64,
+    pub(super) added: Vec<Added>,
+    /// Since when each session has an entry of work in hand, or could claim one.
+    pub(super) claimable: Vec<Option<Time>>,
     /// The session that was not admitted in time, which ends the history.
     pub(super) starved: Option<usize>,
 }
@@ -134,6 +145,10 @@ impl Story {
             releases: BTreeSet::new(),
             admitted: vec![None; count],
             woken: vec![None; count],
+            clients: vec![0; count],
+            tasks: 0,
+            added: Vec::new(),
+            claimable: vec![None; count],
             starved: None,
         }
     }
@@ -173,7 +188,8 @@ impl Story {
         let since = if is_engines { flow } else { self.sent.get(&step.id).map_or(begun, |sent| sent.since) };
         let signal = if let Event::Wake { signal, .. } = &step.event { signal.clone() } else { None };
         let asks = matches!(step.event, Event::Ask { .. });
-        self.sent.insert(step.id.clone(), Sent { session, since, asks, begun, signal });
+        let is_wake = matches!(step.event, Event::Wake { .. });
+        self.sent.insert(step.id.clone(), Sent { session, since, asks, begun, is_wake, signal });
         self.plan.sessions[session].host
     }
 
@@ -199,7 +215,8 @@ pub(super) type Shared = Rc<RefCell<Story>>;
 
 /// Returns a step of a session.
 pub(super) fn step(shared: &Shared, session: usize, event: Event) -> Step {
-    let plan = &shared.borrow().plan;
+    let story = shared.borrow();
+    let plan = &story.plan;
     let about = &plan.sessions[session];
     let name = match &event {
         Event::Hold(_) => "Hold",
@@ -208,13 +225,18 @@ pub(super) fn step(shared: &Shared, session: usize, event: Event) -> Step {
         Event::StopFailure(_) => "StopFailure",
         Event::PersonPrompt => "UserPromptSubmit",
         Event::Wake { .. } => "Wake",
+        Event::SessionEnd => "SessionEnd",
+        Event::SessionStart { .. } => "SessionStart",
         _ => "Notification",
     };
     let scope = if event.is_fleets() { String::new() } else { plan.scope(session) };
     let id = if event.is_of_holds() { String::new() } else { format!("session-{session}") };
     let host = format!("host-{}", about.host);
     let wake_on = about.wake_on.clone().filter(|_| !is_broken(Variant::EverySignalWakes));
-    Step { paced: about.waits, host, wake_on, ..step_of(scope, id, name, event) }
+    let step = Step { paced: about.waits, host, wake_on, ..step_of(scope, id, name, event) };
+    let Some(agent) = plan.work.as_ref().map(|work| work::agent(work.agents[session])) else { return step };
+    let client = step.event.is_clients().then(|| work::client(session, story.clients[session]));
+    Step { name: agent.clone(), agent, client, claim: claim::of(&step.event, false), ..step }
 }
 
 /// Sends a step to the store once, as a process does that does not wait. Returns the verdict, and whether its agent
@@ -222,7 +244,10 @@ pub(super) fn step(shared: &Shared, session: usize, event: Event) -> Step {
 pub(super) fn ask(shared: &Shared, (session, flow): (usize, Time), step: &Step) -> Option<(Verdict, bool)> {
     let host = shared.borrow().plan.sessions[session].host;
     let config = shared.borrow().configs[host].clone();
-    let call = |begun: Instant| store::open(&config, begun + config.budget).and_then(|mut store| store.step(step));
+    let call = |begun: Instant| {
+        let mut store = store::open(&config, begun + config.budget)?;
+        claim::step(&mut *store, step)
+    };
     let verdict = record(shared, (session, flow), step, WATCHDOG, call);
     let is_known = verdict.as_ref().is_ok_and(|(verdict, _)| verdict.degraded.is_none());
     if matches!(step.event, Event::PersonPrompt) && !is_known {

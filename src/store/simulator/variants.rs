@@ -11,7 +11,9 @@ use super::database::Reply;
 use super::network;
 use super::plan::{Plan, secs};
 use super::world::{SECOND, World};
+use crate::policy::decision::State;
 use crate::policy::limits::Policy;
+use crate::policy::request::Step;
 use crate::store::outbox::SHIP;
 use crate::store::server::commit::COMMIT;
 
@@ -60,6 +62,26 @@ pub(crate) enum Variant {
     WindowsNotRead,
     /// A wake-up with any signal wakes every session.
     EverySignalWakes,
+    /// A claim does not check the version of its queue.
+    ClaimUnversioned,
+    /// An entry that is claimed stays in its list.
+    ClaimedStaysListed,
+    /// An old claim acknowledges the entry of a newer one.
+    OldClaimEnds,
+    /// An entry that is given back stays in hand.
+    GivenBackStaysInHand,
+    /// An entry is taken from a client that runs.
+    RunningClientTakenFrom,
+    /// The end of a session loses its entry.
+    EndLosesEntry,
+    /// The age of an entry does not count.
+    AgingIgnored,
+    /// A delayed entry is claimed at once.
+    DelayIgnored,
+    /// With an unknown queue a session continues without the entry that it requires.
+    RequiredIgnored,
+    /// A retry of an admission claims a second entry.
+    RetryClaimsAgain,
 }
 
 thread_local! {
@@ -93,6 +115,11 @@ pub(super) fn loosen(policy: &mut Policy) {
     }
 }
 
+/// Returns whether a variant breaks a property of work.
+pub(super) fn is_of_work(variant: Variant) -> bool {
+    variant >= Variant::ClaimUnversioned
+}
+
 /// Draws more of the faults without which a variant seldom does harm.
 pub(super) fn provoke(variant: Variant, plan: &mut Plan) {
     if variant == Variant::OneSidedTime {
@@ -106,6 +133,35 @@ pub(super) fn provoke(variant: Variant, plan: &mut Plan) {
             (session.scope, session.is_done) = (session.host, false);
         }
         plan.scopes = plan.hosts;
+    }
+    // A client that loses its entry to another session, before a new client resumes its own.
+    if let Some(work) = plan.work.as_mut().filter(|_| variant == Variant::OldClaimEnds) {
+        work.share_and_restart(plan.calms_at / 2);
+    }
+}
+
+/// Changes what a step was loaded with, where the variant does.
+pub(crate) fn loaded(state: &mut State, step: &Step) {
+    let Some(variant) = BROKEN.get() else { return };
+    let State { session, work, .. } = state;
+    match (variant, work) {
+        (Variant::OldClaimEnds, Some(work)) => {
+            if let Some(claimed) = &mut session.work {
+                let newer = work.queue.hand.iter().find(|in_hand| in_hand.entry.id == claimed.id);
+                claimed.claim = newer.map_or(claimed.claim, |in_hand| in_hand.claim);
+            }
+        }
+        (Variant::AgingIgnored, Some(work)) => {
+            work.heads.iter_mut().flatten().for_each(|head| head.after = [u64::MAX; 2]);
+        }
+        (Variant::DelayIgnored, Some(work)) => work.later.iter_mut().for_each(|entry| entry.at = 0),
+        (Variant::RequiredIgnored, None) => session.woken = true,
+        (Variant::RetryClaimsAgain, Some(_))
+            if session.admitted.as_ref().is_some_and(|admitted| admitted.id == step.id) =>
+        {
+            (session.admitted, session.work) = (None, None);
+        }
+        _ => {}
     }
 }
 
@@ -145,6 +201,28 @@ pub(super) fn patched(script: &str) -> Cow<'_, str> {
             "call('ZADD', key, string.find(key, ':queue:next:', 1, true) and '999999999999999' or a, b)",
         ),
         Variant::OneSidedTime => (COMMIT, "holds = since >= 0 and since <= 1000", "holds = since >= 0"),
+        Variant::ClaimUnversioned => (
+            COMMIT,
+            "holds = document and string.sub(document, 1, #a) == a",
+            "holds = string.find(key, ':doc:work:', 1, true) or (document and string.sub(document, 1, #a) == a)",
+        ),
+        Variant::ClaimedStaysListed => (
+            COMMIT,
+            "call('ZADD', key, '-1', a)",
+            "if not string.find(key, ':work:normal:', 1, true) then call('ZADD', key, '-1', a) end",
+        ),
+        Variant::GivenBackStaysInHand => (
+            COMMIT,
+            "if a == '' then call",
+            "if string.find(key, ':doc:work:', 1, true) and string.find(table.concat(ARGV, '|'), ' failed: ', 1, true) then
+      a = a
+    elseif a == '' then call",
+        ),
+        Variant::EndLosesEntry => (
+            COMMIT,
+            "call('ZADD', key, a, b)\n",
+            "if not string.find(table.concat(ARGV, '|'), '|SessionEnd|', 1, true) then call('ZADD', key, a, b) end\n",
+        ),
         Variant::ShippedTwice => (SHIP, "if ends > reached then", "if true then"),
         _ => return script.into(),
     };

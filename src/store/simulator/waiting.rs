@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::network;
 use super::story::{self, Shared};
-use super::world::Time;
+use super::world::{self, Time};
 use crate::clock;
 use crate::config::Config;
+use crate::hook::claim;
 use crate::hook::engine::step_for;
 use crate::hook::wait::{Action, Answer, Bounds, Checked, End, Failure, Found, Input, LATEST, Request, Wait};
+use crate::policy::process::Process;
 use crate::policy::request::Step;
 use crate::policy::turn::Turn;
 use crate::store::files::taken_over::{Mark, taken_over_by};
@@ -122,7 +124,9 @@ impl Engine {
     /// Returns whether no prompt took the session over that the store does not know.
     fn is_wanted(&self, config: &Config) -> bool {
         let mark = taken_over_by(config, &self.begin.session);
-        mark.is_none_or(|mark| Some(&mark) == self.mark.as_ref() || mark.id == self.begin.id)
+        let is_there = |client: &Process| !world::with(|world| world.gone.contains_key(&client.pid));
+        self.begin.client.as_ref().is_none_or(is_there)
+            && mark.is_none_or(|mark| Some(&mark) == self.mark.as_ref() || mark.id == self.begin.id)
     }
 
     fn terms(&self, config: &Config) -> Found {
@@ -133,7 +137,7 @@ impl Engine {
         let host = self.begin.host.clone();
         let step = Step { host, ..step_for(&self.begin, &mut held.asked, request) };
         let line = &mut held.line;
-        let call = |begun: Instant| store::over(config, begun + config.budget, line, |store| store.step(&step));
+        let call = |begun: Instant| store::over(config, begun + config.budget, line, |store| claim::step(store, &step));
         let (verdict, is_late) = story::record(&self.shared, (self.session, self.flow), &step, LATEST, call)?;
         if verdict.admission.is_some() && is_late {
             return Err(StoreError::TooLate);
@@ -145,12 +149,12 @@ impl Engine {
         let notifications = match held.notifications.take() {
             Some((of, notifications)) if of == source => notifications,
             _ => {
-                let Step { scope, session, name, .. } = &self.begin;
+                let Step { scope, session, name, agent, .. } = &self.begin;
                 let listener = Listener {
                     scope: scope.clone(),
                     session: session.clone(),
                     name: name.clone(),
-                    agent: String::new(),
+                    agent: agent.clone(),
                 };
                 Notifications::open(config, &listener, source)?
             }

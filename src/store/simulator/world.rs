@@ -11,6 +11,7 @@ use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::chance::Chance;
+use super::ledger::Ledger;
 use super::network::Network;
 use super::server::Server;
 use crate::policy::limits::Ms;
@@ -136,6 +137,10 @@ pub(super) struct World {
     pub(super) rates: Rates,
     /// When the last fault is over.
     pub(super) calms_at: Time,
+    /// The clients that have ended, by their process ids, and when.
+    pub(super) gone: BTreeMap<u32, Time>,
+    /// The work queues in each machine's files.
+    pub(super) files: Vec<Ledger>,
     events: BTreeMap<(Time, u64), Happening>,
     happened: u64,
     processes: Vec<Process>,
@@ -182,6 +187,8 @@ impl World {
             network: Network::default(),
             rates: Rates::default(),
             calms_at: 0,
+            gone: BTreeMap::new(),
+            files: Vec::new(),
             events: BTreeMap::new(),
             happened: 0,
             processes: Vec::new(),
@@ -363,8 +370,9 @@ fn resume(process: usize, turn: u64) {
         if about.turn != turn {
             return None;
         }
-        world.current = Some(process);
-        about.coroutine.take()
+        let coroutine = about.coroutine.take();
+        world.current = coroutine.as_ref().map(|_| process);
+        coroutine
     });
     let Some(mut coroutine) = coroutine else { return };
     let result = coroutine.resume(());
