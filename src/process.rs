@@ -10,6 +10,8 @@ use rustix::process::{Pid, test_kill_process};
 
 use crate::clock;
 use crate::policy::process::{Birth, Process};
+#[cfg(test)]
+use crate::store::simulator;
 
 /// The state of a process, as far as this machine can find out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub fn exact(pid: u32) -> Process {
 #[must_use]
 pub fn standing(process: &Process, host: &str, name: Option<&str>) -> ProcessStatus {
     #[cfg(test)]
-    if let Some(status) = crate::store::simulator::standing(process, host) {
+    if let Some(status) = simulator::standing(process, host) {
         return status;
     }
     if host != clock::host() {
