@@ -18,12 +18,12 @@ use super::restraints;
 use super::server::Entry;
 use super::story::{Seen, Sent, Story};
 use super::work;
-use super::world::{Clock, Time, World};
+use super::world::{Clock, MILLISECOND, Time, World};
 use crate::policy::limits::{Quota, millis};
 use crate::policy::verdict::{Outcome, Reason};
 
 /// The rounding error, since times are cut to whole milliseconds.
-const ROUNDING: i64 = 2000;
+const ROUNDING: i64 = 1000;
 /// The longest time between the decision of a hold and its commit, in microseconds.
 pub(super) const DECIDED: Time = 25_000_000;
 
@@ -83,7 +83,8 @@ pub(super) fn steps<'e>(admitted: &[&'e Entry]) -> Vec<&'e Entry> {
 fn keeps(times: &[Time], quota: &Quota, clock: &Clock) -> Result<(), String> {
     for window in times.windows(quota.limit as usize + 1) {
         let (first, last) = (window[0], window[window.len() - 1]);
-        let elapsed = clock.elapsed(first, last) + ROUNDING;
+        // The clock may have been stepped in the millisecond of the last one.
+        let elapsed = clock.elapsed(first, last + MILLISECOND) + ROUNDING;
         if elapsed < millis(quota.per) * 1000 {
             return Err(format!("{} admissions within {elapsed} us, at {window:?}", window.len()));
         }
