@@ -128,13 +128,14 @@ fn on_session(
         return (None, None);
     }
     let is_new = fence_status != FenceStatus::Repeated;
-    let ended = if is_new { work_rule::reported_end(&state.session, &ask.event) } else { None };
-    let without_rest;
+    let works = work_rule::policy_of(policy, &state.session, ask).is_some();
+    let ended = if is_new && works { work_rule::reported_end(state, &ask.event) } else { None };
+    let with_rest;
     let told = match &ask.event {
-        // The words end the work on an entry, and request no rest.
-        Event::Stop { rest: Some(rest) } if ended.is_some() || rest.kind == RestKind::Failed => {
-            without_rest = Step { event: Event::Stop { rest: None }, ..ask.clone() };
-            &without_rest
+        Event::Stop { rest: Some(rest) } if matches!(rest.kind, RestKind::Done | RestKind::Failed) => {
+            let rest = work_rule::rest_beside(&state.session, rest, ended.as_ref());
+            with_rest = Step { event: Event::Stop { rest }, ..ask.clone() };
+            &with_rest
         }
         _ => ask,
     };
@@ -256,7 +257,7 @@ impl Case<'_> {
     /// Prepares the decision of a Stop event. Returns the time since when the session has waited for a quota.
     fn begin(&self, state: &mut State) -> Option<Ms> {
         if let Some(work) = work_rule::policy_of(self.policy, &state.session, self.ask) {
-            work_rule::prepare(state, &work, self.now);
+            work_rule::prepare(state, &work, self.ask, self.now);
         }
         let (State { fleet, scope, session, windows, .. }, now) = (state, self.now);
         if let Some(pace) = &self.policy.pace {

@@ -64,7 +64,7 @@ fn a_done_session_continues_only_with_the_entry_that_ended_its_rest() {
     assert_eq!(done.reason, Reason::Done);
     story.add(2 * S);
     assert_eq!(story.sends(2 * S, &ask(2)).reason, Reason::MinInterval);
-    story.work().claim("other", &InHand::default(), T0 + 3 * S).unwrap();
+    story.work().claim("other", 7, &InHand::default(), T0 + 3 * S).unwrap();
     assert_eq!(story.sends(11 * S, &ask(11)).reason, Reason::Done, "another session has the entry");
     let id = story.add(12 * S);
     let admitted = story.sends(12 * S, &ask(12));

@@ -81,26 +81,13 @@ pub struct Claimed {
     pub id: String,
     /// The agent of its queue, encoded.
     pub agent: String,
-    /// The number of the claim; a newer claim of the entry takes its place.
+    /// The claim's fencing token; a later claim of the entry has another one.
     pub claim: u64,
     /// How many sessions one after the other caused the entry.
     #[serde(skip_serializing_if = "is_zero")]
     pub depth: u32,
     /// The turns for this entry so far.
     pub turns: u32,
-    /// The end that the session reported while the queue could not be reached.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended: Option<Ended>,
-}
-
-/// How a session ended its work on an entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ended {
-    /// The work is done.
-    Done,
-    /// The session gives the entry back, for this reason.
-    Failed(String),
 }
 
 /// The entry that an admission hands out, or leaves in hand.

@@ -30,8 +30,6 @@ pub struct Queue {
     pub later: u64,
     /// The number of dead letters.
     pub dead: u64,
-    /// The number of claims.
-    pub claims: u64,
     /// The entries that sessions have in hand.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hand: Vec<InHand>,
@@ -49,7 +47,7 @@ pub struct Queue {
 pub struct InHand {
     /// The entry.
     pub entry: WorkEntry,
-    /// The number of the claim: a fencing token, which only grows.
+    /// The claim's fencing token, which no other claim has.
     pub claim: u64,
     /// The session, encoded.
     pub session: String,
@@ -72,7 +70,7 @@ impl Queue {
     #[must_use]
     pub fn broken_until(&self, now: Ms) -> Option<Ms> {
         let first = self.failures.len().checked_sub(MOST_FAILURES).and_then(|at| self.failures.get(at))?;
-        let end = first.min(&now).saturating_add(FAILURES_WITHIN);
+        let end = first.saturating_add(FAILURES_WITHIN).min(now.saturating_add(FAILURES_WITHIN));
         (end > now).then_some(end)
     }
 

@@ -2,11 +2,12 @@
 //! and the claim of the next one.
 
 use super::queue::InHand;
-use super::{Claimed, Ended, Given, WorkMode, WorkPolicy, WorkState};
+use super::{Claimed, Given, WorkMode, WorkPolicy, WorkState};
 use crate::policy::decision::{Case, State};
 use crate::policy::documents::SessionState;
+use crate::policy::fact::fact_id;
 use crate::policy::limits::{Class, Ms, Policy};
-use crate::policy::request::{Event, Step};
+use crate::policy::request::{Event, RestRequest, Step};
 use crate::policy::rest::{Rest, RestKind};
 
 /// Returns how the session of this step works, where it works through a queue.
@@ -20,9 +21,27 @@ pub(crate) fn reads_queue(policy: &Policy, event: &Event, shadow: bool) -> bool 
     policy.work.mode != WorkMode::Off && !shadow && (event.asks() == Some(Class::Stop) || event.ends())
 }
 
-/// Returns the end of the entry in hand that a Stop event reports. Without an entry in hand it is none.
-pub(crate) fn reported_end(session: &SessionState, event: &Event) -> Option<Ended> {
-    session.work.as_ref().filter(|work| work.ended.is_none())?;
+/// How a session ended its work on an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The work is done.
+    Done,
+    /// The session gives the entry back, for this reason.
+    Failed(String),
+}
+
+/// Returns the session's claim, unless its queue is known and does not have it. A claim of another agent's queue does not
+/// count.
+fn own<'s>(session: &'s SessionState, work: Option<&WorkState>) -> Option<&'s Claimed> {
+    session.work.as_ref().filter(|claimed| work.is_none_or(|work| work.has(claimed)))
+}
+
+/// Returns the end of the entry in hand that a Stop event reports, where the queue is known and has the claim.
+///
+/// Elsewhere the words are a request to rest: the end of an entry is never applied to a later claim.
+pub(crate) fn reported_end(state: &State, event: &Event) -> Option<Ended> {
+    let State { session, work: Some(work), .. } = state else { return None };
+    session.work.as_ref().filter(|claimed| work.has(claimed))?;
     let Event::Stop { rest: Some(rest) } = event else { return None };
     match rest.kind {
         RestKind::Done => Some(Ended::Done),
@@ -31,10 +50,22 @@ pub(crate) fn reported_end(session: &SessionState, event: &Event) -> Option<Ende
     }
 }
 
+/// Returns the rest that a Stop event requests beside the end of an entry that it reports.
+///
+/// A session that gives back an entry of a queue that cannot be reached rests until it can be.
+pub(crate) fn rest_beside(session: &SessionState, rest: &RestRequest, ended: Option<&Ended>) -> Option<RestRequest> {
+    match rest.kind {
+        RestKind::Done | RestKind::Failed if ended.is_some() => None,
+        RestKind::Failed if session.work.is_none() => None,
+        RestKind::Failed => Some(RestRequest { kind: RestKind::Done, lasting: None, topic: String::new() }),
+        _ => Some(rest.clone()),
+    }
+}
+
 /// Applies the end of a turn to the entry in hand: its end, or another turn for it.
 ///
-/// `reported` is the end that this event reports; an end that was reported before is applied as well. An event that is
-/// not `new` ends no further turn. Returns the entry's id and how it ended, where it did.
+/// `reported` is the end that this event reports. An event that is not `new` ends no further turn. Returns the entry's id and
+/// how it ended, where it did.
 pub(crate) fn end_turn(
     state: &mut State,
     policy: &WorkPolicy,
@@ -44,18 +75,15 @@ pub(crate) fn end_turn(
     now: Ms,
 ) -> Option<String> {
     let State { session, work, .. } = state;
-    let claimed = session.work.as_mut()?;
-    // A store that did not know of the entry took these words for a request to rest.
-    let is_done = session.rest.as_ref().is_some_and(|rest| rest.kind == RestKind::Done);
-    claimed.ended = reported.or_else(|| claimed.ended.take()).or(is_done.then_some(Ended::Done));
-    if claimed.ended.is_some() {
-        session.rest = session.rest.take().filter(|rest| !matches!(rest.kind, RestKind::Idle | RestKind::Done));
+    if reported.is_some() {
+        session.rest = session.rest.take().filter(|rest| rest.kind != RestKind::Idle);
         session.idle = 0;
     }
+    let claimed = session.work.as_ref()?;
     let work = work.as_mut().filter(|work| work.agent == claimed.agent)?;
-    let Claimed { id, claim, turns, ended, .. } = claimed.clone();
-    let is_held = work.held(&id, claim).is_some();
-    let end = match ended {
+    let Claimed { id, claim, turns, .. } = claimed.clone();
+    let is_held = work.has(claimed);
+    let end = match reported {
         _ if !is_held => Some("was taken back before".to_owned()),
         Some(Ended::Done) => work.finish(&id, Some(claim), now).ok().map(|()| "done".to_owned()),
         Some(Ended::Failed(why)) => {
@@ -80,11 +108,25 @@ pub(crate) fn end_turn(
 }
 
 /// Ends the claims of clients that are gone. A session whose claim ended has no entry in hand any more.
-pub(crate) fn prepare(state: &mut State, policy: &WorkPolicy, now: Ms) {
+///
+/// A session with an entry in hand does not rest for want of work, nor because it reported the end where its queue was
+/// unknown: it is asked again.
+pub(crate) fn prepare(state: &mut State, policy: &WorkPolicy, ask: &Step, now: Ms) {
     let State { session, work: Some(work), .. } = state else { return };
     work.expire(policy, now);
-    let is_held = |own: &mut Claimed| own.agent != work.agent || work.held(&own.id, own.claim).is_some();
-    session.work = session.work.take_if(|own| is_held(own));
+    if let Some(client) = session.client {
+        // A client process has one session at a time.
+        work.release_others(&ask.session, (&ask.host, client), now);
+    }
+    session.work = session.work.take_if(|own| own.agent != work.agent || work.has(own));
+    if session.work.as_ref().is_some_and(|own| work.has(own)) && waits_for_queue(session) {
+        session.rest = None;
+    }
+}
+
+/// Returns whether a session rests for want of work, or because it reported that it is done.
+pub(crate) fn waits_for_queue(session: &SessionState) -> bool {
+    session.rest.as_ref().is_some_and(|rest| matches!(rest.kind, RestKind::NoWork | RestKind::Done))
 }
 
 /// Returns whether the session's rest ends now, because it can claim an entry.
@@ -92,7 +134,7 @@ pub(crate) fn prepare(state: &mut State, policy: &WorkPolicy, now: Ms) {
 /// The rest stays until the session is admitted: another session may claim the entry first.
 pub(in crate::policy) fn has_ended_rest(case: &Case<'_>, state: &State) -> bool {
     let State { session, work, .. } = state;
-    let is_free = session.work.is_none() && ends_by_work(session);
+    let is_free = own(session, work.as_ref()).is_none() && ends_by_work(session);
     is_free
         && policy_of(case.policy, session, case.ask).is_some()
         && work.as_ref().is_some_and(|work| work.has_work(case.now))
@@ -101,7 +143,7 @@ pub(in crate::policy) fn has_ended_rest(case: &Case<'_>, state: &State) -> bool 
 /// Returns when a delayed entry ends the session's rest, where one will.
 pub(in crate::policy) fn ends_rest(case: &Case<'_>, session: &SessionState, work: Option<&WorkState>) -> Option<Ms> {
     policy_of(case.policy, session, case.ask)?;
-    let is_free = session.work.is_none() && ends_by_work(session);
+    let is_free = own(session, work).is_none() && ends_by_work(session);
     work.filter(|_| is_free)?.next_due(case.now)
 }
 
@@ -117,7 +159,9 @@ fn ends_by_work(session: &SessionState) -> bool {
 pub(in crate::policy) fn rest_without_work(case: &Case<'_>, state: &mut State) {
     let State { session, work, .. } = state;
     let Some(policy) = policy_of(case.policy, session, case.ask) else { return };
-    let has_own = session.work.as_ref().is_some_and(|claimed| claimed.ended.is_none());
+    // Without the queue nothing ends the claim after its last turn.
+    let own = own(session, work.as_ref());
+    let has_own = own.is_some_and(|claimed| work.is_some() || claimed.turns < policy.max_turns);
     let has_work = has_own || work.as_ref().is_some_and(|work| work.has_work(case.now));
     if policy.mode != WorkMode::Required || session.woken || has_work {
         if session.rest.as_ref().is_some_and(|rest| rest.kind == RestKind::NoWork) {
@@ -140,10 +184,13 @@ pub(in crate::policy) fn rest_without_work(case: &Case<'_>, state: &mut State) {
 pub(in crate::policy) fn hand_out(case: &Case<'_>, state: &mut State) -> Option<Box<Given>> {
     let State { session, work, .. } = state;
     let policy = policy_of(case.policy, session, case.ask)?;
-    if session.work.is_none() {
+    if own(session, work.as_ref()).is_none() {
+        session.work = None;
         let work = work.as_mut()?;
         let client = InHand { host: case.ask.host.clone(), client: session.client, ..InHand::default() };
-        let in_hand = work.claim(&case.ask.session, &client, case.now)?;
+        // The same request may claim once more after its first claim ended.
+        let claim = fact_id(&format!("{}-{}", case.ask.id, case.now));
+        let in_hand = work.claim(&case.ask.session, claim, &client, case.now)?;
         session.work = Some(Claimed {
             id: in_hand.entry.id.clone(),
             agent: work.agent.clone(),
@@ -152,7 +199,7 @@ pub(in crate::policy) fn hand_out(case: &Case<'_>, state: &mut State) -> Option<
             ..Claimed::default()
         });
     }
-    if let Some(claimed) = session.work.as_mut().filter(|claimed| claimed.ended.is_none()) {
+    if let Some(claimed) = session.work.as_mut() {
         claimed.turns = claimed.turns.saturating_add(1);
     }
     given(session, work.as_ref(), &policy)
@@ -160,7 +207,7 @@ pub(in crate::policy) fn hand_out(case: &Case<'_>, state: &mut State) -> Option<
 
 /// Returns the entry that the session has in hand.
 pub(crate) fn given(session: &SessionState, work: Option<&WorkState>, policy: &WorkPolicy) -> Option<Box<Given>> {
-    let claimed = session.work.as_ref().filter(|claimed| claimed.ended.is_none())?;
+    let claimed = own(session, work)?;
     let in_hand = work.and_then(|work| work.held(&claimed.id, claimed.claim)).cloned().unwrap_or_else(|| InHand {
         entry: super::entry::WorkEntry { id: claimed.id.clone(), ..Default::default() },
         claim: claimed.claim,

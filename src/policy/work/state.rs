@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{List, Priority, WorkEntry};
 use super::queue::{InHand, Queue, of, of_mut};
-use super::{WorkPolicy, backoff, order};
+use super::{Claimed, WorkPolicy, backoff, order};
 use crate::policy::limits::{Ms, millis};
 use crate::policy::process::Process;
 
@@ -139,15 +139,15 @@ impl WorkState {
     }
 
     /// Claims the next entry for a session.
-    pub fn claim(&mut self, session: &str, client: &InHand, now: Ms) -> Option<InHand> {
+    ///
+    /// `claim` is the fencing token: no other claim has the same one.
+    pub fn claim(&mut self, session: &str, claim: u64, client: &InHand, now: Ms) -> Option<InHand> {
         if self.queue.broken_until(now).is_some() {
             return None;
         }
         self.bring_due(now);
         let priority = order::next(&self.queue, &self.heads)?;
         let entry = self.take_head(priority)?;
-        self.queue.claims = self.queue.claims.saturating_add(1);
-        let claim = self.queue.claims;
         let in_hand = InHand {
             entry: WorkEntry { stored: String::new(), ..entry },
             claim,
@@ -166,6 +166,12 @@ impl WorkState {
     #[must_use]
     pub fn held(&self, id: &str, claim: u64) -> Option<&InHand> {
         self.queue.hand.iter().find(|in_hand| in_hand.entry.id == id && in_hand.claim == claim)
+    }
+
+    /// Returns whether the claim is one of this queue, and still valid.
+    #[must_use]
+    pub fn has(&self, claimed: &Claimed) -> bool {
+        self.agent == claimed.agent && self.held(&claimed.id, claimed.claim).is_some()
     }
 
     /// Acknowledges an entry in hand. `claim` is the session's claim; a person needs none.
@@ -228,6 +234,10 @@ impl WorkState {
 
     /// Ends the claims of clients that have ended, and of clients that were silent for the lease and a minute.
     pub fn expire(&mut self, policy: &WorkPolicy, now: Ms) {
+        // The clock may have been set back.
+        for at in self.queue.failures.iter_mut().chain(&mut self.queue.added) {
+            *at = (*at).min(now);
+        }
         let lease = millis(policy.lease);
         let mut ended = Vec::new();
         for in_hand in &mut self.queue.hand {
@@ -258,6 +268,17 @@ impl WorkState {
             (in_hand.client, in_hand.host) = (client, host.to_owned());
             // The earlier client was seen.
             self.seen.retain(|(seen, _)| *seen != claim);
+        }
+    }
+
+    /// Takes back the entries of a client's earlier sessions: the client process now has this session.
+    pub fn release_others(&mut self, session: &str, (host, client): (&str, Process), now: Ms) {
+        let is_earlier =
+            |in_hand: &&InHand| in_hand.session != session && in_hand.host == host && in_hand.client == Some(client);
+        let earlier = self.queue.hand.iter().filter(is_earlier);
+        let earlier: Vec<_> = earlier.map(|in_hand| (in_hand.entry.id.clone(), in_hand.claim)).collect();
+        for (id, claim) in earlier {
+            let _ = self.release(&id, claim, None, now);
         }
     }
 

@@ -159,7 +159,7 @@ proptest! {
     #[test]
     fn a_queue_loses_nothing_and_starves_nothing(history in prop::collection::vec(change(), 1..200)) {
         let policy = WorkPolicy { max_attempts: 3, ..WorkPolicy::default() };
-        let (mut lists, mut now, mut turn) = (Lists::default(), 1_000_000, 0);
+        let (mut lists, mut now, mut turn, mut next) = (Lists::default(), 1_000_000, 0, 0);
         let mut order = Overtaken::default();
         // The claims that each session once had.
         let mut claims: BTreeMap<u8, Vec<(String, u64)>> = BTreeMap::new();
@@ -178,7 +178,8 @@ proptest! {
                 }
                 Change::Claim(session) => {
                     let name = session.to_string();
-                    if let Some(in_hand) = state.claim(&name, &InHand::default(), now) {
+                    next += 1;
+                    if let Some(in_hand) = state.claim(&name, next, &InHand::default(), now) {
                         order.follow(&state.moves, &mut turn);
                         let at = order.last.get(&in_hand.entry.id).copied().unwrap();
                         order.claimed(at);
@@ -237,7 +238,7 @@ fn entries_are_claimed_by_priority_and_age() {
     };
     let claim = |lists: &mut Lists| {
         let mut state = lists.load(None);
-        let claimed = state.claim("s", &InHand::default(), now).map(|in_hand| in_hand.entry.id);
+        let claimed = state.claim("s", 1, &InHand::default(), now).map(|in_hand| in_hand.entry.id);
         lists.commit(state);
         claimed.unwrap()
     };
@@ -258,7 +259,7 @@ fn a_silent_claim_ends_in_two_steps() {
     let mut lists = Lists::default();
     let mut state = lists.load(None);
     state.add(WorkEntry::default(), None, 0);
-    let in_hand = state.claim("s", &InHand { host: "far".to_owned(), ..InHand::default() }, 0).unwrap();
+    let in_hand = state.claim("s", 1, &InHand { host: "far".to_owned(), ..InHand::default() }, 0).unwrap();
     lists.commit(state);
     for (now, seen, held) in [
         (lease - 1, None, true),
@@ -287,7 +288,7 @@ fn many_failures_open_the_breaker() {
     for n in 0..21 {
         let mut state = lists.load(None);
         state.add(WorkEntry::default(), None, n);
-        let claimed = state.claim("s", &InHand::default(), n);
+        let claimed = state.claim("s", 1, &InHand::default(), n);
         assert_eq!(claimed.is_some(), n < 20, "{n}");
         if let Some(in_hand) = claimed {
             state.give_back(&in_hand.entry.id, None, "no", &policy, n).unwrap();

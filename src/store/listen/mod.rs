@@ -15,6 +15,7 @@ use crate::policy::hold::Hold;
 use crate::policy::limits::{Ms, millis};
 use crate::policy::verdict::{Decision, Reason};
 use crate::policy::work::WorkState;
+use crate::policy::work::rule::waits_for_queue;
 use crate::store::server::kept_connection::Line;
 use crate::store::server::load::Loaded;
 #[cfg(test)]
@@ -105,7 +106,10 @@ impl Look {
 
 /// Returns when a session could have an entry of the queue that it works through.
 fn work_at(session: &SessionState, work: Option<&WorkState>, now: Ms) -> Option<Ms> {
-    let work = work.filter(|_| session.work.is_none() && !session.gate)?;
+    let work = work.filter(|_| !session.gate)?;
+    if session.work.as_ref().is_some_and(|own| work.has(own)) {
+        return waits_for_queue(session).then_some(now);
+    }
     let is_gone = || work.seen.iter().any(|(_, runs)| !runs);
     if work.has_work(now) || is_gone() { Some(now) } else { work.next_due(now) }
 }

@@ -41,6 +41,9 @@ pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     if admitted && is_stop {
         admission(&mut commit, keys, &config.policy, step, loaded, state, decided);
     }
+    if let (Some(work), Some(state)) = (&loaded.work, &state.work) {
+        work::changes(&mut commit, keys, work, state, admitted);
+    }
     if let Some(document) = &loaded.scope {
         let scope = stored_scope(&state.scope, step, loaded);
         let lifetime = lifetime::scope_lifetime(&scope, loaded.now);
@@ -49,9 +52,6 @@ pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     if let Some(document) = &loaded.fleet {
         let fleet = FleetState { quota: without_entries(&state.fleet.quota), ..state.fleet.clone() };
         put(&mut commit, keys.fleet(), document, &fleet, None, admitted);
-    }
-    if let (Some(work), Some(state)) = (&loaded.work, &state.work) {
-        work::changes(&mut commit, keys, work, state, admitted);
     }
     set_aside(&mut commit, &loaded.set_aside);
     if loaded.windows.is_in_place() {

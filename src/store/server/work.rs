@@ -67,6 +67,10 @@ pub(crate) fn answers(
     let (Some(later), None) = (later, damaged) else { return Ok(None) };
     let [Some(high), Some(normal), Some(low)] = heads else { return Ok(None) };
     let heads = [high, normal, low].map(|entries| entries.into_iter().next());
+    if document.version.is_empty() && (heads.iter().any(Option::is_some) || !later.is_empty()) {
+        // The numbers that the document gave are unknown.
+        return Ok(None);
+    }
     let queue = document.state.clone();
     let seen = seen(&queue.hand);
     let state = WorkState { agent: agent.to_owned(), queue, heads, later, seen, ..WorkState::default() };
@@ -106,18 +110,23 @@ fn entry(stored: String) -> Option<WorkEntry> {
 /// Adds the changes of a queue, and requires that it is as it was read where it changed or `admitted` a session.
 pub(crate) fn changes(commit: &mut Commit, keys: Keys<'_>, loaded: &LoadedWork, state: &WorkState, admitted: bool) {
     let agent = &state.agent;
-    put(commit, keys.work(agent), &loaded.document, &state.queue, None, admitted);
+    // A key of another type ends the script: before anything is written, where an entry joins a list, since every list that
+    // it leaves was read.
+    for change in &state.moves {
+        if let Move::Put(list, entry) = change {
+            let key = keys.work_list(agent, *list);
+            commit.rank(key.clone(), entry.score(*list), &entry.text_in_store());
+            commit.touch(key, LIST_KEEP);
+        }
+    }
     for change in &state.moves {
         match change {
             Move::Take(list, entry) => commit.remove(keys.work_list(agent, *list), &entry.text_in_store()),
-            Move::Put(list, entry) => {
-                let key = keys.work_list(agent, *list);
-                commit.rank(key.clone(), entry.score(*list), &entry.text_in_store());
-                commit.touch(key, LIST_KEEP);
-            }
+            Move::Put(..) => {}
             Move::Note(record) => note(commit, keys, record),
         }
     }
+    put(commit, keys.work(agent), &loaded.document, &state.queue, None, admitted);
     if !state.moves.is_empty() {
         commit.index(keys.index("work"), agent.clone(), String::new());
     }

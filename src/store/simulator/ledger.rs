@@ -42,7 +42,8 @@ struct Queue {
     order: BTreeMap<String, Order>,
     /// The number of commits.
     turn: u64,
-    claims: u64,
+    /// The fencing tokens of all claims.
+    claims: BTreeSet<u64>,
     is_closed: bool,
 }
 
@@ -153,7 +154,7 @@ impl Queue {
         }
         let claims =
             self.places.values().filter_map(|place| if let Place::Hand(h) = place { Some(h.claim) } else { None });
-        self.claims = claims.max().unwrap_or(0).max(self.claims);
+        self.claims.extend(claims);
         self.is_closed = content.is_closed;
     }
 
@@ -216,8 +217,8 @@ impl Queue {
                 continue;
             }
             *counts.entry("work claimed").or_default() += 1;
-            if held.claim <= self.claims {
-                return Err(format!("the claim {} of {id} is older than {}", held.claim, self.claims));
+            if self.claims.contains(&held.claim) {
+                return Err(format!("the claim {} of {id} is an earlier one", held.claim));
             }
             if held.session != commit.field("session") || !commit.admits() {
                 return Err(format!("{id} is claimed for {} without its admission", held.session));
@@ -329,6 +330,10 @@ fn moved(
             if is_failed {
                 count(if matches!(after, Place::In("dead", _)) { "work given up" } else { "work failed" });
                 return if matches!(after, Place::In("dead" | "later", _)) && is_again { Ok(()) } else { wrong() };
+            }
+            if !is_again && commit.field("session") != held.session {
+                count("work of a client's earlier session");
+                return if after.is_claimable() { Ok(()) } else { wrong() };
             }
             count("work of a client that is gone");
             if !held.is_overdue {
