@@ -29,6 +29,10 @@ pub struct Env {
     pub mode: Option<String>,
     /// `FROSTY_WORK`: the same as the key `work`.
     pub work: Option<String>,
+    /// `FROSTY_WORK_AGENT`: the agent that the dispatcher runs this program for.
+    pub work_agent: Option<String>,
+    /// `FROSTY_WORK_ID`: the entry that this program has in hand.
+    pub work_id: Option<String>,
     /// `FROSTY_ON`: `1` or `print` arms the session, `0` disarms it.
     pub on: Option<String>,
     /// `FROSTY_GATE`: the run of `frosty gate` that this process is part of.
@@ -85,7 +89,7 @@ pub const GUARDED: [&str; 17] = [
 ];
 
 /// The variables of Frosty's own that [`Env`] reads.
-const OWN: [&str; 13] = [
+const OWN: [&str; 15] = [
     "FROSTY_CONFIG",
     "FROSTY_STORE",
     "FROSTY_STORE_PASSWORD_FILE",
@@ -96,6 +100,8 @@ const OWN: [&str; 13] = [
     "FROSTY_STREAM",
     "FROSTY_MODE",
     "FROSTY_WORK",
+    "FROSTY_WORK_AGENT",
+    "FROSTY_WORK_ID",
     "FROSTY_ON",
     "FROSTY_GATE",
     "FROSTY_DISABLE",
@@ -188,6 +194,8 @@ impl Env {
             stream: text("FROSTY_STREAM"),
             mode: text("FROSTY_MODE"),
             work: text("FROSTY_WORK"),
+            work_agent: text("FROSTY_WORK_AGENT"),
+            work_id: text("FROSTY_WORK_ID"),
             on: text("FROSTY_ON"),
             gate: text("FROSTY_GATE"),
             disable: text("FROSTY_DISABLE"),

@@ -16,7 +16,10 @@ pub(super) fn check(config: &Config) -> Option<Check> {
         Ok(read) => read,
         Err(e) => return reader.server().map(|_| Check::of_error(WORK, State::Warn, &e)),
     };
-    let all = summaries(&mut reader, now);
+    let all = match summaries(&mut reader, now) {
+        Ok(all) => all,
+        Err(e) => return Some(Check::of_error(WORK, State::Warn, &e)),
+    };
     let of = |what: fn(&Summary) -> bool| all.iter().find(|summary| what(summary));
     if let Some(stuck) = all.iter().find(|summary| summary.is_stuck(&sessions)) {
         let found = format!("{}, and a session of this agent waits for work", stuck.line(now));

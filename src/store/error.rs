@@ -49,11 +49,13 @@ pub enum StoreError {
         /// What it was.
         found: String,
     },
-    /// The document of a work queue is damaged.
-    #[error("the work queue of {agent} cannot be read; nothing was changed")]
-    QueueUnreadable {
-        /// The agent, encoded.
-        agent: String,
+    /// A part of a work queue is damaged.
+    #[error("{place} cannot be read ({cause}); nothing was changed")]
+    WorkUnreadable {
+        /// The file or the key, or the queue.
+        place: String,
+        /// What is wrong with it.
+        cause: String,
     },
     /// A newer version of the program wrote the key.
     #[error("{key} at {at} has the format {format} of a newer frosty (this one reads 1); nothing was changed")]
@@ -158,7 +160,7 @@ impl Hint for StoreError {
             Self::TooLate => "see how busy the machine is: uptime".to_owned(),
             Self::NoOutage { server, files } => return files.hint().or_else(|| server.hint()),
             Self::NoStateFolder => SET_STATE_FOLDER.to_owned(),
-            Self::QueueUnreadable { .. } => "look at the store: frosty doctor".to_owned(),
+            Self::WorkUnreadable { .. } => "repair it from a copy, or remove the queue: see docs/work.md".to_owned(),
             Self::NotPrivate(e) => return e.hint(),
             Self::Locked { path, .. } => format!("see which process holds it: fuser -v {}", text::path(path)),
             Self::Files { path, cause, .. } => match cause.kind() {

@@ -20,7 +20,6 @@ use crate::policy::work::queue::{InHand, Queue};
 use crate::policy::work::{Move, Record, WorkState};
 use crate::process::{self, ProcessStatus};
 use crate::store::StoreError;
-use crate::store::files::state_file;
 use crate::store::files::transaction::Transaction;
 use crate::store::files::work::QueueFile;
 use crate::store::files::{self as local, paths};
@@ -167,7 +166,7 @@ fn in_files<T, E>(
     let now = clock::host_ms();
     let (mut transaction, _) = Transaction::begin(config, &dir, false, now)?;
     let loaded = local::work::load(&dir, agent)?.ok_or_else(|| unreadable(agent))?;
-    let record = local::work::record(&dir, id);
+    let record = local::work::record(&dir, id)?;
     let own = match by {
         Some(own) => Some(local::work::load(&dir, own)?.ok_or_else(|| unreadable(own))?),
         None => None,
@@ -205,7 +204,8 @@ fn folder(config: &Config) -> Result<PathBuf, StoreError> {
 }
 
 fn unreadable(agent: &str) -> StoreError {
-    StoreError::QueueUnreadable { agent: agent.to_owned() }
+    let (place, cause) = (format!("the work queue of {agent}"), "a part of it is damaged or missing".to_owned());
+    StoreError::WorkUnreadable { place, cause }
 }
 
 /// What a queue contains.
@@ -230,8 +230,9 @@ pub fn contents(reader: &mut FleetReader<'_>, agent: Option<&str>, most: usize) 
     let (config, link) = reader.parts();
     let Some(link) = link else {
         let dir = folder(config)?;
+        settle(config, &dir)?;
         let agents = agent.map_or_else(|| local::work::agents(&dir), |agent| vec![agent.to_owned()]);
-        return Ok(agents.into_iter().map(|agent| here(&dir, agent, most)).collect());
+        return agents.into_iter().map(|agent| here(&dir, agent, most)).collect();
     };
     let keys = Keys::of(&config.fleet);
     let agents = match agent {
@@ -245,11 +246,21 @@ pub fn contents(reader: &mut FleetReader<'_>, agent: Option<&str>, most: usize) 
     agents.into_iter().map(|agent| there(link, keys, agent, most)).collect()
 }
 
-fn here(dir: &Path, agent: String, most: usize) -> Contents {
-    let file = state_file::peek::<QueueFile>(&dir.join(paths::queue(&agent)));
+/// Finishes a change that was not finished, so that no entry is shown in two places.
+fn settle(config: &Config, dir: &Path) -> Result<(), StoreError> {
+    if dir.is_dir() {
+        let _lock = local::lock(dir, clock::now() + WITHIN, WITHIN)?;
+        Transaction::begin(config, dir, false, clock::host_ms())?;
+    }
+    Ok(())
+}
+
+fn here(dir: &Path, agent: String, most: usize) -> Result<Contents, StoreError> {
     let lists = if most == 0 { &[][..] } else { &List::ALL };
-    let entries = lists.iter().map(|list| (*list, local::work::list(dir, &agent, *list, most))).collect();
-    Contents { queue: file.map(|file| file.queue).unwrap_or_default(), entries, agent }
+    let found = local::work::load(dir, &agent)?.ok_or_else(|| unreadable(&agent))?;
+    let of = |list: &List| Ok((*list, local::work::list(dir, &agent, *list, most).map_err(|_| unreadable(&agent))?));
+    let entries = lists.iter().map(of).collect::<Result<_, StoreError>>()?;
+    Ok(Contents { queue: found.state.queue, entries, agent })
 }
 
 fn there(link: &mut Link<'_>, keys: Keys<'_>, agent: String, most: usize) -> Result<Contents, StoreError> {
@@ -259,9 +270,12 @@ fn there(link: &mut Link<'_>, keys: Keys<'_>, agent: String, most: usize) -> Res
     questions.extend(lists.iter().map(range));
     let mut answers = link.ask(&questions)?.into_iter();
     let first = answers.next().unwrap_or(Value::Nil);
-    let (queue, _) = document(link.server(), keys.work(&agent), &first, Queue::default)?;
-    let entries = lists.iter().zip(answers).map(|(list, answer)| (*list, remote::entries(&answer).unwrap_or_default()));
-    Ok(Contents { entries: entries.collect(), queue: queue.state, agent })
+    let (queue, damaged) = document(link.server(), keys.work(&agent), &first, Queue::default)?;
+    let of = |(list, answer): (&List, Value)| Some((*list, remote::entries(&answer)?));
+    let entries: Option<Vec<_>> = lists.iter().zip(answers).map(of).collect();
+    let entries = entries.filter(|_| damaged.is_none()).ok_or_else(|| unreadable(&agent))?;
+    let is_gone = queue.version.is_empty() && entries.iter().any(|(_, all)| !all.is_empty());
+    if is_gone { Err(unreadable(&agent)) } else { Ok(Contents { entries, queue: queue.state, agent }) }
 }
 
 /// Reads what is known by an id.
@@ -280,10 +294,11 @@ pub fn record(reader: &mut FleetReader<'_>, id: &str) -> Result<Option<(Record, 
     let in_hand = |queue: &Queue| queue.hand.iter().find(|in_hand| in_hand.entry.id == id).map(|h| h.entry.clone());
     let Some(link) = link else {
         let dir = folder(config)?;
-        let Some(record) = local::work::record(&dir, id) else { return Ok(None) };
+        settle(config, &dir)?;
+        let Some(record) = local::work::record(&dir, id)? else { return Ok(None) };
         let entry = match record.place {
             Some((list, place)) => local::work::at(&dir, &record.agent, list, place, id),
-            None => in_hand(&here(&dir, record.agent.clone(), 0).queue),
+            None => in_hand(&here(&dir, record.agent.clone(), 0)?.queue),
         };
         return Ok(Some((record, entry)));
     };

@@ -8,6 +8,7 @@ use crate::policy::rest::RestKind;
 use crate::policy::work::entry::List;
 use crate::policy::work::queue::Queue;
 use crate::scope;
+use crate::store::StoreError;
 use crate::store::fleet_reader::{FleetReader, Session};
 use crate::store::work::{self, Contents};
 use crate::text;
@@ -65,13 +66,16 @@ impl Summary {
     }
 }
 
-/// Returns the queues that have an entry, by the names of their agents; none where they are unknown.
-pub fn summaries(reader: &mut FleetReader<'_>, now: Ms) -> Vec<Summary> {
-    let queues = work::contents(reader, None, 1).unwrap_or_default();
+/// Returns the queues that have an entry, by the names of their agents.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn summaries(reader: &mut FleetReader<'_>, now: Ms) -> Result<Vec<Summary>, StoreError> {
+    let queues = work::contents(reader, None, 1)?;
     let mut all: Vec<Summary> = queues.iter().map(|contents| Summary::of(contents, now)).collect();
     all.retain(|summary| !summary.queue.is_empty());
     all.sort_by(|a, b| a.agent.cmp(&b.agent));
-    all
+    Ok(all)
 }
 
 fn numbers(queue: &Queue) -> String {

@@ -68,7 +68,12 @@ fn bounds(key: &Key) -> (Vec<Value>, Vec<Value>) {
         Kind::Routes => {
             let route = json!({"to": "echo", "from": "tasks", "priority": "low", "run": ["cat"]});
             let wrong = [json!([{"to": "echo"}]), json!([{"run": "cat"}]), json!([{"to": "echo", "from": "frosty:x"}])];
-            (vec![json!([]), json!(vec![route.clone(); 64])], [vec![json!(vec![route; 65])], wrong.to_vec()].concat())
+            let routes = |n: u32| (0..n).map(|n| json!({"to": n.to_string(), "run": "cat"})).collect::<Vec<_>>();
+            let twice = vec![json!([route, route])];
+            (
+                vec![json!([]), json!([route]), json!(routes(64))],
+                [vec![json!(routes(65))], twice, wrong.to_vec()].concat(),
+            )
         }
         Kind::Signals => (
             vec![Value::Null, json!([]), json!(["urgent", "a".repeat(32)]), json!(vec!["a"; 32])],

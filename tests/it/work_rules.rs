@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use frosty::policy::decision::{self, State};
+use frosty::policy::documents::SessionState;
 use frosty::policy::limits::{Ms, Policy};
 use frosty::policy::process::Process;
 use frosty::policy::request::{Claim, Event, RestRequest, Step};
@@ -79,17 +80,18 @@ fn a_client_that_resumes_a_session_keeps_its_entry() {
     let by = |pid| Step { client: Some(Process::numbered(pid)), claim: Claim::Take, ..stop(None) };
     assert_eq!(given(&story.sends(0, &by(7))), Some(id.as_str()));
     // The first client has ended.
-    story.work().seen = vec![(1, false)];
+    let claim = story.work().queue.hand[0].claim;
+    story.work().seen = vec![(claim, false)];
     let resumed = story.sends(20 * S, &by(8));
     assert_eq!((resumed.outcome, given(&resumed)), (Outcome::Admit, Some(id.as_str())));
     let [in_hand] = &story.work().queue.hand[..] else { panic!("one entry is in hand") };
-    assert_eq!((in_hand.claim, in_hand.client, in_hand.entry.attempts), (1, Some(Process::numbered(8)), 0));
+    assert_eq!((in_hand.claim, in_hand.client, in_hand.entry.attempts), (claim, Some(Process::numbered(8)), 0));
     // So has the second, and its engine still sends.
-    story.work().seen = vec![(1, false)];
+    story.work().seen = vec![(claim, false)];
     let late = story.sends(40 * S, &Step { client: Some(Process::numbered(8)), ..stop(None) });
     assert_eq!((late.outcome, given(&late)), (Outcome::Admit, Some(id.as_str())), "it is claimed anew");
     let [in_hand] = &story.work().queue.hand[..] else { panic!("one entry is in hand") };
-    assert_eq!((in_hand.claim, in_hand.entry.attempts), (2, 1));
+    assert!(in_hand.claim != claim && in_hand.entry.attempts == 1, "{in_hand:?}");
 }
 
 #[test]
@@ -108,17 +110,74 @@ fn a_repeated_stop_event_gets_no_entry_that_was_taken_back() {
 }
 
 #[test]
-fn an_end_that_was_reported_in_an_outage_is_applied_by_the_repeated_event() {
+fn an_end_that_was_reported_in_an_outage_ends_nothing_later() {
+    for end in [RestKind::Done, RestKind::Failed] {
+        let mut story = Story::new(WorkMode::Required);
+        let id = story.add(0);
+        assert_eq!(given(&story.sends(0, &stop(None))), Some(id.as_str()));
+        let reported = stop(Some(end));
+        let queue = story.state.work.take();
+        assert_eq!(story.sends(11 * S, &reported).reason, Reason::Done, "it rests until its queue is known");
+        story.state.work = queue;
+        let decided = story.sends(22 * S, &reported);
+        assert_eq!((decided.work_end.as_str(), given(&decided)), ("", Some(id.as_str())), "it is asked again");
+        let decided = story.sends(33 * S, &stop(Some(RestKind::Done)));
+        assert_eq!((decided.work_end, decided.reason), (format!("{id} done"), Reason::NoWork));
+    }
+}
+
+#[test]
+fn an_end_whose_answer_was_lost_does_not_end_the_next_entry() {
+    let mut story = Story::new(WorkMode::Required);
+    let first = story.add(0);
+    assert_eq!(given(&story.sends(0, &stop(None))), Some(first.as_str()));
+    let second = story.add(S);
+    let done = stop(Some(RestKind::Done));
+    let decided = story.sends(11 * S, &done);
+    assert_eq!(
+        (decided.work_end, story.state.session.work.as_ref().unwrap().id.clone()),
+        (format!("{first} done"), second.clone())
+    );
+    // The answer was lost, and files took the same words for a rest.
+    let queue = story.state.work.take();
+    let files = Step { id: "another".to_owned(), ..done.clone() };
+    assert_eq!(story.sends(12 * S, &files).reason, Reason::Done);
+    story.state.work = queue;
+    let decided = story.sends(22 * S, &done);
+    assert_eq!((decided.work_end.as_str(), given(&decided)), ("", Some(second.as_str())));
+}
+
+#[test]
+fn words_about_an_entry_are_a_rest_where_the_session_claims_none() {
     let mut story = Story::new(WorkMode::Required);
     let id = story.add(0);
     assert_eq!(given(&story.sends(0, &stop(None))), Some(id.as_str()));
-    let done = stop(Some(RestKind::Done));
-    let queue = story.state.work.take();
-    assert_eq!(story.sends(11 * S, &done).reason, Reason::NoWork);
-    story.state.work = queue;
-    let decided = story.sends(12 * S, &done);
-    assert_eq!((decided.work_end, decided.reason), (format!("{id} done"), Reason::NoWork));
-    assert_eq!((story.work().queue.hand.len(), &story.state.session.work), (0, &None));
+    story.policy.work.mode = WorkMode::Off;
+    assert_eq!(story.sends(11 * S, &stop(Some(RestKind::Done))).reason, Reason::Done);
+    // Nor does an entry of another agent's queue count as its own.
+    story.policy.work.mode = WorkMode::Required;
+    story.state.work.as_mut().unwrap().agent = "other".to_owned();
+    assert_eq!(story.sends(22 * S, &stop(None)).reason, Reason::Done);
+    story.state.session.rest = None;
+    assert_eq!(story.sends(33 * S, &stop(None)).reason, Reason::NoWork);
+}
+
+#[test]
+fn a_client_that_begins_another_session_gives_its_entry_back() {
+    let mut story = Story::new(WorkMode::Required);
+    let id = story.add(0);
+    let by = |session: &str| Step {
+        session: session.to_owned(),
+        client: Some(Process::numbered(7)),
+        claim: Claim::Take,
+        ..stop(None)
+    };
+    assert_eq!(given(&story.sends(0, &by("one"))), Some(id.as_str()));
+    // Its session ended while nothing could record that.
+    story.state.session = SessionState::default();
+    let decided = story.sends(11 * S, &by("two"));
+    assert_eq!((decided.outcome, given(&decided)), (Outcome::Admit, Some(id.as_str())));
+    assert_eq!(decided.work.unwrap().in_hand.entry.attempts, 0);
 }
 
 #[test]

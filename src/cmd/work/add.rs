@@ -42,7 +42,7 @@ pub(super) fn run(args: AddArgs) -> Result<(), Failure> {
     let agent = agent(&sessions, &args.to)?;
     let adder = adder::find(&env, &sessions);
     let priority = args.priority.priority();
-    let depth = adder.as_ref().map_or(Ok(0), |adder| permitted(adder, &agent, priority, &sessions))?;
+    let depth = adder.as_ref().map_or(Ok(0), |adder| permitted(adder, &agent, priority))?;
     let by = adder.as_ref().map(|adder| adder.agent.as_str());
     let (id, given) = (args.id.unwrap_or_default(), text::prompt(&args.text, LONGEST_TEXT));
     let entry = WorkEntry {
@@ -104,12 +104,11 @@ pub(super) fn agent(sessions: &[Session], word: &str) -> Result<String, Failure>
 }
 
 /// Returns the depth of an entry that a session adds, where it may.
-fn permitted(adder: &Adder, agent: &str, priority: Priority, sessions: &[Session]) -> Result<u32, WorkError> {
+fn permitted(adder: &Adder, agent: &str, priority: Priority) -> Result<u32, WorkError> {
     if priority == Priority::High {
         return Err(WorkError::HighBySession);
     }
-    let is_own = sessions.iter().any(|(id, session)| *id == adder.session && session.scope == agent);
-    if is_own || adder.agent == agent {
+    if adder.agents.iter().any(|own| own == agent) {
         return Err(WorkError::ToItself { agent: text::line(agent) });
     }
     let depth = adder.work.as_ref().map_or(0, |work| work.depth).saturating_add(1);

@@ -1,4 +1,4 @@
-//! The session from inside which a command for work runs, if it does.
+//! The session, or the program of the dispatcher, from inside which a command for work runs, if it does.
 
 use crate::env::Env;
 use crate::policy::documents::Phase;
@@ -8,39 +8,62 @@ use crate::scope;
 use crate::store::fleet_reader::Session;
 use crate::text;
 
-/// A session that runs a command.
+/// What runs a command.
 #[derive(Debug, Clone)]
 pub(super) struct Adder {
     /// The session, encoded.
     pub(super) session: String,
-    /// Its agent, encoded.
+    /// The agent that counts as its author, encoded.
     pub(super) agent: String,
+    /// Every agent that it belongs to: a program of the dispatcher may run a session of another agent.
+    pub(super) agents: Vec<String>,
     /// The entry that it has in hand.
     pub(super) work: Option<Claimed>,
 }
 
-/// Returns the session that the client's environment names, or of the client whose process it names or that is an ancestor
-/// of this process.
+/// Returns the program of the dispatcher around this process, else the session of the client that is an ancestor of it, else
+/// the session that the client's environment names.
 ///
-/// All are checked, since an agent's shell can remove a variable, and a process can leave its parents.
+/// All are checked, since an agent's shell can remove or set a variable, and a process can leave its parents.
 pub(super) fn find(env: &Env, sessions: &[Session]) -> Option<Adder> {
-    let mut clients = process::ancestors();
-    clients.extend(env.claude_pid.as_ref().and_then(|pid| pid.parse::<u32>().ok()));
+    let session = of_client(env, sessions);
+    let Some(agent) = env.work_agent.as_deref().map(text::encode) else { return session };
+    let is_claim =
+        |(_, session): &&Session| session.work.as_ref().is_some_and(|own| Some(&own.id) == env.work_id.as_ref());
+    let worker = sessions.iter().find(is_claim);
+    let own = session.as_ref().map(|session| session.agents.clone()).unwrap_or_default();
+    let work = worker.and_then(|(_, worker)| worker.work.clone());
+    let deeper = session.as_ref().and_then(|session| session.work.clone());
+    Some(Adder {
+        session: worker
+            .map(|(id, _)| id.clone())
+            .or_else(|| session.map(|session| session.session))
+            .unwrap_or_default(),
+        agents: own.into_iter().chain([agent.clone()]).collect(),
+        agent,
+        work: work.into_iter().chain(deeper).max_by_key(|claimed| claimed.depth),
+    })
+}
+
+/// Returns the session of the client around this process.
+fn of_client(env: &Env, sessions: &[Session]) -> Option<Adder> {
     let here = crate::clock::host();
-    let named = env.claude_session_id.as_deref().map(text::encode);
-    let runs_this = |(_, session): &&Session| {
-        session.phase == Phase::Open
-            && session.host == here
-            && session
-                .client
-                .is_some_and(|client| clients.contains(&client.pid) && client.may_be(&process::exact(client.pid)))
+    let runs_by = |pids: &[u32], (_, session): &Session| {
+        let is_client =
+            session.client.is_some_and(|own| pids.contains(&own.pid) && own.may_be(&process::exact(own.pid)));
+        session.phase == Phase::Open && session.host == here && is_client
     };
-    let is_named = |(id, _): &&Session| named.as_ref() == Some(id);
-    let found = sessions.iter().find(is_named).or_else(|| sessions.iter().find(runs_this));
+    let named = env.claude_session_id.as_deref().map(text::encode);
+    let above = process::ancestors();
+    let client: Vec<u32> = env.claude_pid.as_ref().and_then(|pid| pid.parse().ok()).into_iter().collect();
+    let found = sessions.iter().find(|session| runs_by(&above, session));
+    let found = found.or_else(|| sessions.iter().find(|(id, _)| named.as_ref() == Some(id)));
+    let found = found.or_else(|| sessions.iter().find(|session| runs_by(&client, session)));
     if let Some((id, session)) = found {
         let agent = scope::agent(&session.name, session.named_by_project, &session.scope);
-        return Some(Adder { session: id.clone(), agent, work: session.work.clone() });
+        let agents = vec![agent.clone(), session.scope.clone()];
+        return Some(Adder { session: id.clone(), agent, agents, work: session.work.clone() });
     }
     // A session that the store does not know yet is its own scope.
-    named.map(|session| Adder { agent: session.clone(), session, work: None })
+    named.map(|session| Adder { agents: vec![session.clone()], agent: session.clone(), session, work: None })
 }

@@ -4,6 +4,7 @@
 //! have an entry, so that no step reads a folder with all of the entries that wait.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ use crate::store::files::paths;
 use crate::store::files::state_file::{self, Before, Found, VERSION, Versioned};
 use crate::store::files::transaction::Transaction;
 use crate::store::work::seen;
+use crate::text;
 
 /// The largest file of an entry: each of its characters may be escaped.
 const LARGEST_ENTRY: u64 = 256 * 1024;
@@ -75,14 +77,17 @@ pub(crate) struct LoadedWork {
 pub(crate) fn load(dir: &Path, agent: &str) -> Result<Option<LoadedWork>, StoreError> {
     let (mut queue, before) = match state_file::load_in_place::<QueueFile>(&dir.join(paths::queue(agent)))? {
         Found::State { state, before } => (state.queue, before),
+        // The numbers that the document gave are unknown.
+        Found::Nothing if has_entries(dir, agent) => return Ok(None),
         Found::Nothing => (Queue::default(), Before::default()),
         Found::SetAside(_) => return Ok(None),
     };
     let mut heads = [None, None, None];
     for (priority, head) in Priority::ALL.into_iter().zip(&mut heads) {
-        *head = first(dir, agent, &mut queue, priority);
+        let Ok(found) = first(dir, agent, &mut queue, priority) else { return Ok(None) };
+        *head = found;
     }
-    let later = list(dir, agent, List::Later, MOST_DUE);
+    let Ok(later) = list(dir, agent, List::Later, MOST_DUE) else { return Ok(None) };
     let seen = seen(&queue.hand);
     let state = WorkState { agent: agent.to_owned(), queue, heads, later, seen, ..WorkState::default() };
     Ok(Some(LoadedWork { before, state }))
@@ -97,28 +102,42 @@ pub(crate) fn of_session(config: &Config, dir: &Path, session: &SessionState) ->
     load(dir, &agent).ok()?.map(|work| work.state)
 }
 
+/// Returns whether a list of the queue has an entry.
+fn has_entries(dir: &Path, agent: &str) -> bool {
+    let has =
+        |list: List| fs::read_dir(dir.join(paths::entries(agent, list))).is_ok_and(|mut files| files.next().is_some());
+    List::ALL.into_iter().any(has)
+}
+
 /// Returns the first entry of a priority, and notes where it is.
-fn first(dir: &Path, agent: &str, known: &mut Queue, priority: Priority) -> Option<WorkEntry> {
+fn first(dir: &Path, agent: &str, known: &mut Queue, priority: Priority) -> io::Result<Option<WorkEntry>> {
     if queue::of(&known.waiting, priority) == 0 {
-        return None;
+        return Ok(None);
     }
     let (from, to) = (queue::of(&known.first, priority), queue::of(&known.placed, priority));
     for number in from..to {
         let place = Ms::try_from(number).unwrap_or(Ms::MAX);
-        if let Some(entry) = entry(&dir.join(paths::entry(agent, priority.list(), place, ""))) {
+        if let Some(entry) = entry(&dir.join(paths::entry(agent, priority.list(), place, "")))? {
             *queue::of_mut(&mut known.first, priority) = number;
-            return Some(entry);
+            return Ok(Some(entry));
         }
     }
-    None
+    Ok(None)
 }
 
-fn entry(path: &Path) -> Option<WorkEntry> {
-    serde_json::from_slice(&read::file(path, LARGEST_ENTRY).ok()?).ok()
+/// Reads the file of an entry; `None` where there is none.
+fn entry(path: &Path) -> io::Result<Option<WorkEntry>> {
+    match read::file(path, LARGEST_ENTRY) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        bytes => Ok(Some(serde_json::from_slice(&bytes?)?)),
+    }
 }
 
 /// Returns the first entries of a list, of which this reads the folder.
-pub(crate) fn list(dir: &Path, agent: &str, list: List, most: usize) -> Vec<WorkEntry> {
+///
+/// # Errors
+/// When one of them cannot be read.
+pub(crate) fn list(dir: &Path, agent: &str, list: List, most: usize) -> io::Result<Vec<WorkEntry>> {
     let folder = dir.join(paths::entries(agent, list));
     let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut names: Vec<PathBuf> = names.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
@@ -127,12 +146,12 @@ pub(crate) fn list(dir: &Path, agent: &str, list: List, most: usize) -> Vec<Work
         names.truncate(most);
     }
     names.sort();
-    names.iter().filter_map(|path| entry(path)).collect()
+    names.iter().filter_map(|path| entry(path).transpose()).collect()
 }
 
 /// Returns an entry by its place.
 pub(crate) fn at(dir: &Path, agent: &str, list: List, place: Ms, id: &str) -> Option<WorkEntry> {
-    entry(&dir.join(paths::entry(agent, list, place, id)))
+    entry(&dir.join(paths::entry(agent, list, place, id))).ok()?
 }
 
 /// Adds the changes of a queue to a transaction.
@@ -165,9 +184,17 @@ impl LoadedWork {
     }
 }
 
-/// Reads what is known by an id.
-pub(crate) fn record(dir: &Path, id: &str) -> Option<Record> {
-    state_file::peek::<RecordFile>(&dir.join(paths::work_record(id))).map(|file| file.record)
+/// Reads what is known by an id; `None` where nothing is.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn record(dir: &Path, id: &str) -> Result<Option<Record>, StoreError> {
+    let path = dir.join(paths::work_record(id));
+    match state_file::load_in_place::<RecordFile>(&path)? {
+        Found::State { state, .. } => Ok(Some(state.record)),
+        Found::Nothing => Ok(None),
+        Found::SetAside(cause) => Err(StoreError::WorkUnreadable { place: text::path(&path), cause }),
+    }
 }
 
 /// Returns the agents with a queue.

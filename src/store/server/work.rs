@@ -142,7 +142,7 @@ fn note(commit: &mut Commit, keys: Keys<'_>, record: &Record) {
 /// Reads what is known by an id from the reply to [`get`]; `None` where nothing is.
 ///
 /// # Errors
-/// When it is of a newer format.
+/// When it is of a newer format, or damaged.
 pub(crate) fn record(
     server: &Server,
     keys: Keys<'_>,
@@ -150,5 +150,9 @@ pub(crate) fn record(
     answer: &Value,
 ) -> Result<Document<Record>, StoreError> {
     let unknown = || Record { id: id.to_owned(), ..Record::default() };
-    document(server, keys.work_record(id), answer, unknown).map(|(found, _)| found)
+    let place = keys.work_record(id);
+    match document(server, place.clone(), answer, unknown)? {
+        (found, None) => Ok(found),
+        (_, Some(damaged)) => Err(StoreError::WorkUnreadable { place, cause: damaged.note }),
+    }
 }

@@ -116,6 +116,8 @@ pub struct Report {
     pub usage: Usage,
     /// The work queues with an entry; none where they are unknown.
     pub work: Vec<Summary>,
+    /// Why the work queues cannot be read, where they cannot.
+    pub work_trouble: Option<String>,
     /// The sessions, those that need a person first.
     pub rows: Vec<Row>,
     /// The shown name of every session of the fleet.
@@ -154,7 +156,8 @@ impl Report {
         let is_away = away.is_some();
         // Usage windows that cannot be read hide no session.
         let usage = reader.fleet_state().map(|state| Usage::of(config, &state, now)).unwrap_or_default();
-        let work = if is_away { Vec::new() } else { summaries(&mut reader, now) };
+        let queues = if is_away { Ok(Vec::new()) } else { summaries(&mut reader, now) };
+        let (work, work_trouble) = queues.map_or_else(|why| (Vec::new(), Some(why.to_string())), |work| (work, None));
         // This machine's journal contains only what was decided here.
         let admissions = if is_away { None } else { hour.count(&mut reader, now, begun) };
         let unknown = ScopeState::default();
@@ -186,6 +189,7 @@ impl Report {
             hold: survey.fleet.hold,
             usage,
             work,
+            work_trouble,
             rows,
             names,
             left_out,

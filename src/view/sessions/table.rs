@@ -88,6 +88,7 @@ pub fn head(report: &Report, style: Style) -> Vec<String> {
         lines.push(style.line(HELD, &format!("HOLD of the whole fleet {}", held(hold, now))));
     }
     lines.extend(report.usage.lines(now).iter().map(|line| style.line("", line)));
+    lines.extend(report.work_trouble.iter().flat_map(|why| style.lines(WARNING, &text::line(why))));
     lines.extend(queues(report, style));
     if !report.rows.is_empty() {
         let totals = report.totals().into_iter().map(|(kind, n)| format!("{n} {}", kind.words()));
