@@ -129,7 +129,7 @@ fn on_session(
     }
     let is_new = fence_status != FenceStatus::Repeated;
     let works = work_rule::policy_of(policy, &state.session, ask).is_some();
-    let ended = if is_new && works { work_rule::reported_end(state, &ask.event) } else { None };
+    let ended = if is_new && works { work_rule::reported_end(state, ask, now) } else { None };
     let with_rest;
     let told = match &ask.event {
         Event::Stop { rest: Some(rest) } if matches!(rest.kind, RestKind::Done | RestKind::Failed) => {

@@ -36,9 +36,9 @@ pub(super) struct Worker<'a> {
     /// The agent, encoded.
     agent: String,
     session: String,
-    /// The request that reports the end of the last run, until the store that has the queue has answered it. It is sent again
+    /// The request that reports the end of the last run, and when it was first sent, until the store that has the queue has answered it. It is sent again
     /// as the same request, since it ends the entry of that run and no other.
-    ended: Option<Step>,
+    ended: Option<(Step, Option<Instant>)>,
     /// The earliest time of the next request.
     not_before: Instant,
 }
@@ -71,7 +71,7 @@ impl<'a> Worker<'a> {
         match self.ask() {
             Ok(Some(given)) => {
                 let end = self.run(&given);
-                self.ended = Some(self.step("Stop", Event::Stop { rest: Some(end) }));
+                self.ended = Some((self.step("Stop", Event::Stop { rest: Some(end) }), None));
                 true
             }
             Ok(None) => false,
@@ -103,7 +103,14 @@ impl<'a> Worker<'a> {
 
     /// Sends the request. Returns the entry, where the store has committed an admission with one.
     fn ask(&mut self) -> Result<Option<Box<Given>>, StoreError> {
-        let step = self.ended.clone().unwrap_or_else(|| self.step("Stop", Event::Stop { rest: None }));
+        let step = match &mut self.ended {
+            Some((step, first)) => {
+                let late = first.map(|first| first.elapsed());
+                first.get_or_insert_with(Instant::now);
+                Step { late, ..step.clone() }
+            }
+            None => self.step("Stop", Event::Stop { rest: None }),
+        };
         let mut store = store::open(&self.config, Instant::now() + self.config.budget)?;
         let verdict = store.step(&step)?;
         if verdict.degraded.is_some() {

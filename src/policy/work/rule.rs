@@ -6,7 +6,7 @@ use super::{Claimed, Given, WorkMode, WorkPolicy, WorkState};
 use crate::policy::decision::{Case, State};
 use crate::policy::documents::SessionState;
 use crate::policy::fact::fact_id;
-use crate::policy::limits::{Class, Ms, Policy};
+use crate::policy::limits::{Class, Ms, Policy, millis};
 use crate::policy::request::{Event, RestRequest, Step};
 use crate::policy::rest::{Rest, RestKind};
 
@@ -39,10 +39,14 @@ fn own<'s>(session: &'s SessionState, work: Option<&WorkState>) -> Option<&'s Cl
 /// Returns the end of the entry in hand that a Stop event reports, where the queue is known and has the claim.
 ///
 /// Elsewhere the words are a request to rest: the end of an entry is never applied to a later claim.
-pub(crate) fn reported_end(state: &State, event: &Event) -> Option<Ended> {
+pub(crate) fn reported_end(state: &State, ask: &Step, now: Ms) -> Option<Ended> {
     let State { session, work: Some(work), .. } = state else { return None };
-    session.work.as_ref().filter(|claimed| work.has(claimed))?;
-    let Event::Stop { rest: Some(rest) } = event else { return None };
+    let Event::Stop { rest: Some(rest) } = &ask.event else { return None };
+    let in_hand = session.work.as_ref().filter(|own| work.has(own)).and_then(|own| work.held(&own.id, own.claim))?;
+    // An event that is sent again may have claimed the entry itself.
+    if ask.late.is_some_and(|late| in_hand.since >= now.saturating_sub(millis(late))) {
+        return None;
+    }
     match rest.kind {
         RestKind::Done => Some(Ended::Done),
         RestKind::Failed => Some(Ended::Failed(rest.topic.clone())),
