@@ -97,9 +97,11 @@ pub(crate) struct Listed {
     pub(crate) rest: FactId,
 }
 
-/// Returns the session's rest that lasts, except one of the client's own tasks, which each Stop event books anew.
+/// Returns the session's rest that lasts, except one of the client's own tasks or for want of work, which each Stop event
+/// books anew.
 pub(crate) fn restricting(session: &SessionState, now: Ms) -> Option<&Rest> {
-    session.rest.as_ref().filter(|rest| rest.kind != RestKind::Parked && rest.lasts(now))
+    let is_kept = |rest: &&Rest| !matches!(rest.kind, RestKind::Parked | RestKind::NoWork) && rest.lasts(now);
+    session.rest.as_ref().filter(is_kept)
 }
 
 impl Listed {
