@@ -146,6 +146,34 @@ fn each_task_of_a_stream_is_added_once() {
 }
 
 #[test]
+fn a_stream_that_fails_stops_no_other_and_a_new_one_is_read_from_its_beginning() {
+    let routes =
+        json!([{"to": "a", "from": "t.bad"}, {"to": "echo", "from": "t.one"}, {"to": "helix", "from": "t.two"}]);
+    let [place, _] = places(&routes);
+    let mut con = place.server.as_ref().unwrap().connection();
+    redis::cmd("SET").arg("t.bad").arg("no stream").exec(&mut con).unwrap();
+    let _dispatcher = Dispatcher::start(&place.frosty);
+    let mut exists = |stream: &str| redis::cmd("EXISTS").arg(stream).query::<bool>(&mut con).unwrap();
+    eventually("the groups are made", || exists("t.one") && exists("t.two"));
+    let mut write = |stream: &str, text: &[u8], by: &[u8]| {
+        redis::cmd("XADD").arg(stream).arg("*").arg(&[("text", text), ("by", by)]).exec(&mut con).unwrap();
+    };
+    (0..250).for_each(|n| write("t.one", format!("task {n}").as_bytes(), b"ann"));
+    write("t.two", b"with bytes", b"\xff\xfe");
+    write("t.two", b"  ", b"blank");
+    write("t.two", "long ".repeat(2000).as_bytes(), b"ann");
+    eventually("all are taken", || numbers(&place, "echo")[0] == 250 && numbers(&place, "helix")[0] == 2);
+    let listed = place.run(&["work", "list", "helix", "--json"]).stdout;
+    assert!(listed.contains("(cut off; all of it: XRANGE t.two "), "{listed}");
+    let mut con = place.server.as_ref().unwrap().connection();
+    redis::cmd("DEL").arg("t.one").exec(&mut con).unwrap();
+    redis::cmd("XADD").arg("t.one").arg("*").arg(&[("text", "anew")]).exec(&mut con).unwrap();
+    eventually("the new stream is read", || numbers(&place, "echo")[0] == 251);
+    let once = place.run(&["dispatch", "--once"]);
+    assert!(once.code == Some(1) && once.stderr.contains("frosty: the stream t.bad: "), "{once:?}");
+}
+
+#[test]
 fn nothing_is_lost_or_acknowledged_twice_while_dispatchers_are_killed() {
     let routes = json!([worker("echo"), worker("helix"), worker("vaeris")]);
     for place in places(&routes) {

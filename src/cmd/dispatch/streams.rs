@@ -36,6 +36,8 @@ pub(super) struct Streams {
     routes: Vec<(String, Route)>,
     /// The places of the routes with a group that exists.
     made: BTreeSet<usize>,
+    /// The places of the routes with a group that was lost with its stream.
+    lost: BTreeSet<usize>,
 }
 
 impl Streams {
@@ -51,7 +53,13 @@ impl Streams {
             return Err(DispatchError::NoServer { stream: text::line(stream) });
         }
         let consumer = format!("{}-{}", clock::host(), std::process::id());
-        Ok(Some(Self { group: format!("frosty-{}", config.fleet), consumer, routes, made: BTreeSet::new() }))
+        Ok(Some(Self {
+            group: format!("frosty-{}", config.fleet),
+            consumer,
+            routes,
+            made: BTreeSet::new(),
+            lost: BTreeSet::new(),
+        }))
     }
 
     /// Adds the new tasks of all streams to their queues.
@@ -69,12 +77,16 @@ impl Streams {
         };
         let mut failed = None;
         for (at, (stream, route)) in self.routes.iter().enumerate() {
-            let is_made = self.made.contains(&at);
-            match self.take_from(config, link, (stream, route), is_made) {
+            // A stream that was made anew has nothing from before the dispatcher.
+            let from = if self.lost.contains(&at) { "0" } else { "$" };
+            let from = Some(from).filter(|_| !self.made.contains(&at));
+            match self.take_from(config, link, (stream, route), from) {
                 Ok(()) => drop(self.made.insert(at)),
                 Err(why) => {
                     // The group is gone where the stream was deleted.
-                    self.made.remove(&at);
+                    if self.made.remove(&at) {
+                        self.lost.insert(at);
+                    }
                     let why = why.to_string();
                     failed = Some(DispatchError::Stream { stream: format!("the stream {}", text::line(stream)), why });
                 }
@@ -88,10 +100,10 @@ impl Streams {
         config: &Config,
         link: &mut Link<'_>,
         (stream, route): (&str, &Route),
-        is_made: bool,
+        from: Option<&str>,
     ) -> Result<(), StoreError> {
-        if !is_made {
-            self.make_group(link, stream)?;
+        if let Some(from) = from {
+            self.make_group(link, stream, from)?;
         }
         loop {
             let entries = self.read(link, stream)?;
@@ -108,10 +120,10 @@ impl Streams {
         }
     }
 
-    /// Makes the group of a stream, which begins now: what the stream contained before is no work.
-    fn make_group(&self, link: &mut Link<'_>, stream: &str) -> Result<(), StoreError> {
+    /// Makes the group of a stream, which begins at `from`; an existing one stays.
+    fn make_group(&self, link: &mut Link<'_>, stream: &str, from: &str) -> Result<(), StoreError> {
         let mut make = cmd("XGROUP");
-        make.arg("CREATE").arg(stream).arg(&self.group).arg("$").arg("MKSTREAM");
+        make.arg("CREATE").arg(stream).arg(&self.group).arg(from).arg("MKSTREAM");
         match link.call(&[], &make)? {
             Value::ServerError(e) if e.code() == "BUSYGROUP" => Ok(()),
             Value::ServerError(_) => link.ask(&[make]).map(drop),
