@@ -26,6 +26,8 @@ CONFIG = {
     # Impatient hooks trip a scope more often than five times in a day, and a hold of an hour would outlast the run.
     "hold_after_strikes": 0,
     "journal_max": 1000000,
+    # The quiet minute is longer than the soak waits for its agents at the end.
+    "person": {"quiet": "0s"},
 }
 SHOWN = 12
 
