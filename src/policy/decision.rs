@@ -132,7 +132,7 @@ fn on_session(
     let ended = if is_new && works { work_rule::reported_end(state, ask, now) } else { None };
     let with_rest;
     let told = match &ask.event {
-        Event::Stop { rest: Some(rest) } if matches!(rest.kind, RestKind::Done | RestKind::Failed) => {
+        Event::Stop { rest: Some(rest) } if ended.is_some() || rest.kind == RestKind::Failed => {
             let rest = work_rule::rest_beside(&state.session, rest, ended.as_ref());
             with_rest = Step { event: Event::Stop { rest }, ..ask.clone() };
             &with_rest

@@ -160,7 +160,7 @@ impl Hint for StoreError {
             Self::TooLate => "see how busy the machine is: uptime".to_owned(),
             Self::NoOutage { server, files } => return files.hint().or_else(|| server.hint()),
             Self::NoStateFolder => SET_STATE_FOLDER.to_owned(),
-            Self::WorkUnreadable { .. } => "repair it from a copy, or remove the queue: see docs/work.md".to_owned(),
+            Self::WorkUnreadable { .. } => "check the store: frosty doctor".to_owned(),
             Self::NotPrivate(e) => return e.hint(),
             Self::Locked { path, .. } => format!("see which process holds it: fuser -v {}", text::path(path)),
             Self::Files { path, cause, .. } => match cause.kind() {

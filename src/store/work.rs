@@ -20,7 +20,7 @@ use crate::policy::work::queue::{InHand, Queue};
 use crate::policy::work::{Move, Record, WorkState};
 use crate::process::{self, ProcessStatus};
 use crate::store::StoreError;
-use crate::store::files::transaction::Transaction;
+use crate::store::files::transaction::{self, Transaction};
 use crate::store::files::work::QueueFile;
 use crate::store::files::{self as local, paths};
 use crate::store::fleet_reader::FleetReader;
@@ -248,7 +248,7 @@ pub fn contents(reader: &mut FleetReader<'_>, agent: Option<&str>, most: usize) 
 
 /// Finishes a change that was not finished, so that no entry is shown in two places.
 fn settle(config: &Config, dir: &Path) -> Result<(), StoreError> {
-    if dir.is_dir() {
+    if transaction::path(dir).exists() {
         let _lock = local::lock(dir, clock::now() + WITHIN, WITHIN)?;
         Transaction::begin(config, dir, false, clock::host_ms())?;
     }

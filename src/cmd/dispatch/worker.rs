@@ -39,6 +39,8 @@ pub(super) struct Worker<'a> {
     /// The request that reports the end of the last run, and when it was first sent, until the store that has the queue has answered it. It is sent again
     /// as the same request, since it ends the entry of that run and no other.
     ended: Option<(Step, Option<Instant>)>,
+    /// Whether a store has received a request.
+    has_session: bool,
     /// The earliest time of the next request.
     not_before: Instant,
 }
@@ -52,7 +54,7 @@ impl<'a> Worker<'a> {
         let agent = text::encode(&route.to);
         let host: String = text::encode(&clock::host()).chars().take(LONGEST_HOST).collect();
         let session = format!("run-{host}-{}-{number}", std::process::id());
-        Some(Self { config, route, argv, agent, session, ended: None, not_before: Instant::now() })
+        Some(Self { config, route, argv, agent, session, ended: None, has_session: false, not_before: Instant::now() })
     }
 
     /// Sends a request where there is something to claim, and runs the program where it is admitted. Returns whether it ran.
@@ -79,8 +81,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Ends the worker's session.
+    /// Ends the worker's session, where it sent a request.
     pub(super) fn leave(&self) {
+        if !self.has_session {
+            return;
+        }
         let step = self.step("SessionEnd", Event::SessionEnd);
         let _ = store::open(&self.config, Instant::now() + self.config.budget).and_then(|mut store| store.step(&step));
     }
@@ -111,6 +116,7 @@ impl<'a> Worker<'a> {
             }
             None => self.step("Stop", Event::Stop { rest: None }),
         };
+        self.has_session = true;
         let mut store = store::open(&self.config, Instant::now() + self.config.budget)?;
         let verdict = store.step(&step)?;
         if verdict.degraded.is_some() {
@@ -149,7 +155,7 @@ impl<'a> Worker<'a> {
             Ok(mut child) => {
                 if let Some(mut input) = child.stdin.take() {
                     // A program that does not read its task closes the pipe.
-                    let _ = input.write_all(entry.text.as_bytes());
+                    let _ = writeln!(input, "{}", entry.text);
                 }
                 match child.wait() {
                     Ok(status) if status.success() => Ok(()),

@@ -131,22 +131,25 @@ pub(super) fn show(args: IdArgs) -> Result<(), Failure> {
     let now = reader.now().unwrap_or_else(|_| now());
     let mut out = out::stdout();
     let id = text::line(&record.id);
-    let since = local_time::zoned(record.at, now);
-    let _ = writeln!(out, "{id} of {}: {} since {since}", text::line(&record.agent), record.state.words());
+    let state = match record.place {
+        Some((List::Later, until)) => format!("delayed until {}", local_time::zoned(until, now)),
+        _ => format!("{} since {}", record.state.words(), local_time::zoned(record.at, now)),
+    };
+    let _ = writeln!(out, "{id} of {}: {state}", text::line(&record.agent));
     if !record.detail.is_empty() {
         let is_session = matches!(record.state, RecordState::InHand | RecordState::Done);
         let detail = if is_session {
             format!("session {}", Names::of_all(&reader.sessions()?).name(&record.detail))
         } else {
-            text::line(&record.detail)
+            format!("last failure: {}", text::line(&record.detail))
         };
         let _ = writeln!(out, "  {detail}");
     }
     let Some(entry) = entry else { return Ok(()) };
     let by = if entry.by.is_empty() { "a person".to_owned() } else { format!("the agent {}", text::line(&entry.by)) };
     let added = local_time::zoned(entry.added, now);
-    let _ =
-        writeln!(out, "  {} priority, added by {by} at {added}, {} attempts", entry.priority.code(), entry.attempts);
+    let attempts = if entry.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", entry.attempts) };
+    let _ = writeln!(out, "  {} priority, added by {by} at {added}, {attempts}", entry.priority.code());
     for line in text::prompt(&entry.text, text::LONGEST_PROMPT).lines() {
         let _ = writeln!(out, "  > {line}");
     }

@@ -78,9 +78,9 @@ impl List {
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
-            Self::High => "high",
-            Self::Normal => "normal",
-            Self::Low => "low",
+            Self::High => Priority::High.code(),
+            Self::Normal => Priority::Normal.code(),
+            Self::Low => Priority::Low.code(),
             Self::Later => "later",
             Self::Dead => "dead",
         }

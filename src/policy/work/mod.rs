@@ -12,7 +12,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use state::{Move, Record, RecordState, Refusal, WorkState};
+pub use state::{Move, NotThere, Record, RecordState, WorkState};
 
 use std::time::Duration;
 

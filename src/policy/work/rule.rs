@@ -54,7 +54,7 @@ pub(crate) fn reported_end(state: &State, ask: &Step, now: Ms) -> Option<Ended> 
     }
 }
 
-/// Returns the rest that a Stop event requests beside the end of an entry that it reports.
+/// Returns the rest that a Stop event requests, where it ends an entry or gives one back.
 ///
 /// A session that gives back an entry of a queue that cannot be reached rests until it can be.
 pub(crate) fn rest_beside(session: &SessionState, rest: &RestRequest, ended: Option<&Ended>) -> Option<RestRequest> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::{List, Priority, WorkEntry};
-use super::queue::{InHand, Queue, of, of_mut};
+use super::queue::{InHand, Queue, of_mut};
 use super::{Claimed, WorkPolicy, backoff, order};
 use crate::policy::limits::{Ms, millis};
 use crate::policy::process::Process;
@@ -98,14 +98,9 @@ impl RecordState {
     }
 }
 
-/// Why a queue does not take a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// No such entry is in that state.
-    NotThere,
-    /// A session added as many entries as its agent may add in a day.
-    DailyBound,
-}
+/// The error for an entry that is not in the state that a change needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotThere;
 
 impl WorkState {
     /// Adds an entry, from `at` on where that is later than now. Returns the entry as it was added.
@@ -178,7 +173,7 @@ impl WorkState {
     ///
     /// # Errors
     /// When no session has it in hand by this claim.
-    pub fn finish(&mut self, id: &str, claim: Option<u64>, now: Ms) -> Result<(), Refusal> {
+    pub fn finish(&mut self, id: &str, claim: Option<u64>, now: Ms) -> Result<(), NotThere> {
         let in_hand = self.let_go(id, claim)?;
         self.note(&in_hand.entry, RecordState::Done, None, &in_hand.session, now);
         Ok(())
@@ -197,7 +192,7 @@ impl WorkState {
         why: &str,
         policy: &WorkPolicy,
         now: Ms,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), NotThere> {
         let InHand { mut entry, .. } = self.let_go(id, claim)?;
         entry.attempts = entry.attempts.saturating_add(1);
         why.clone_into(&mut entry.why);
@@ -217,7 +212,7 @@ impl WorkState {
     ///
     /// # Errors
     /// When no session has it in hand by this claim.
-    pub fn release(&mut self, id: &str, claim: u64, died: Option<&WorkPolicy>, now: Ms) -> Result<(), Refusal> {
+    pub fn release(&mut self, id: &str, claim: u64, died: Option<&WorkPolicy>, now: Ms) -> Result<(), NotThere> {
         let InHand { mut entry, .. } = self.let_go(id, Some(claim))?;
         if let Some(policy) = died {
             entry.attempts = entry.attempts.saturating_add(1);
@@ -286,7 +281,7 @@ impl WorkState {
     ///
     /// # Errors
     /// When it is neither.
-    pub fn drop_entry(&mut self, id: &str, now: Ms) -> Result<(), Refusal> {
+    pub fn drop_entry(&mut self, id: &str, now: Ms) -> Result<(), NotThere> {
         let entry = match self.picked.take() {
             Some((list, entry)) => self.take(list, entry),
             None => self.let_go(id, None)?.entry,
@@ -299,9 +294,9 @@ impl WorkState {
     ///
     /// # Errors
     /// When no such entry is picked.
-    pub fn retry(&mut self, now: Ms) -> Result<(), Refusal> {
+    pub fn retry(&mut self, now: Ms) -> Result<(), NotThere> {
         let (list, entry) =
-            self.picked.take().filter(|(list, _)| matches!(list, List::Dead | List::Later)).ok_or(Refusal::NotThere)?;
+            self.picked.take().filter(|(list, _)| matches!(list, List::Dead | List::Later)).ok_or(NotThere)?;
         let entry = self.take(list, entry);
         self.put(WorkEntry { attempts: 0, ..entry }, now);
         Ok(())
@@ -311,8 +306,8 @@ impl WorkState {
     ///
     /// # Errors
     /// When none is picked.
-    pub fn finish_picked(&mut self, now: Ms) -> Result<(), Refusal> {
-        let (list, entry) = self.picked.take().ok_or(Refusal::NotThere)?;
+    pub fn finish_picked(&mut self, now: Ms) -> Result<(), NotThere> {
+        let (list, entry) = self.picked.take().ok_or(NotThere)?;
         let entry = self.take(list, entry);
         self.note(&entry, RecordState::Done, None, "", now);
         Ok(())
@@ -354,9 +349,9 @@ impl WorkState {
     }
 
     /// Takes an entry out of the hands of its session.
-    fn let_go(&mut self, id: &str, claim: Option<u64>) -> Result<InHand, Refusal> {
+    fn let_go(&mut self, id: &str, claim: Option<u64>) -> Result<InHand, NotThere> {
         let is_it = |in_hand: &InHand| in_hand.entry.id == id && claim.is_none_or(|claim| claim == in_hand.claim);
-        let at = self.queue.hand.iter().position(is_it).ok_or(Refusal::NotThere)?;
+        let at = self.queue.hand.iter().position(is_it).ok_or(NotThere)?;
         Ok(self.queue.hand.remove(at))
     }
 
@@ -375,10 +370,8 @@ impl WorkState {
             Priority::Normal => normal,
             Priority::Low => low,
         };
-        // With others before it, the head is read with them.
-        if head.is_none() && of(&self.queue.waiting, entry.priority) == 1 {
-            *head = Some(entry);
-        }
+        // The store read no entry before it, whatever the document counts. A claim comes last in a step.
+        head.get_or_insert(entry);
     }
 
     fn delay(&mut self, entry: WorkEntry, at: Ms, now: Ms) {

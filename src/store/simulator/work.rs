@@ -16,7 +16,7 @@ use crate::policy::process::{Birth, Process};
 use crate::policy::request::{Event, RestRequest, Step};
 use crate::policy::rest::RestKind;
 use crate::policy::work::entry::{Priority, WorkEntry};
-use crate::policy::work::{RecordState, Refusal, WorkMode, WorkPolicy};
+use crate::policy::work::{NotThere, RecordState, WorkMode, WorkPolicy};
 use crate::store::failover::decider;
 use crate::store::work::{Change, Changed, change};
 
@@ -221,7 +221,7 @@ fn tries_to_add(shared: &Shared, host: usize, to: usize, entry: WorkEntry, delay
                 return Ok(id.clone());
             }
             if own.is_some_and(|own| !own.note_added(now)) {
-                return Err(Refusal::DailyBound);
+                return Err(NotThere);
             }
             let at = delay.map(|delay| now.saturating_add(i64::try_from(delay.as_millis()).unwrap()));
             Ok(work.add(WorkEntry { text: "work".to_owned(), ..entry.clone() }, at, now).id)
@@ -266,7 +266,7 @@ fn ends_one(shared: &Shared) {
                 ("WorkDrop", RecordState::Waiting | RecordState::Dead | RecordState::InHand) => {
                     work.drop_entry(&id, now)
                 }
-                _ => Err(Refusal::NotThere),
+                _ => Err(NotThere),
             }
             .map(|()| id.clone())
         });
@@ -280,7 +280,7 @@ fn changes(
     host: usize,
     (agent, id, by): (&str, &str, Option<&str>),
     event: &str,
-    apply: impl FnMut(Changed<'_>) -> Result<String, Refusal>,
+    apply: impl FnMut(Changed<'_>) -> Result<String, NotThere>,
 ) -> Option<(String, Option<u64>)> {
     let config = shared.borrow().configs[host].clone();
     let on_server = !matches!(config.store, crate::config::StoreChoice::Embedded);

@@ -13,6 +13,7 @@ use crate::policy::min_interval;
 use crate::policy::request::{Claim, Event, Step};
 use crate::policy::rest::RestKind;
 use crate::policy::verdict::{End, Outcome, Reason};
+use crate::policy::work::WorkMode;
 use crate::view::sessions::kind::{Back, Kind};
 use crate::view::survey::QuotaLeft;
 
@@ -191,11 +192,12 @@ fn refusal(facts: &Facts<'_>, at: Ms) -> Option<(Reason, Option<Ms>)> {
     frees.map(|frees| (Reason::Quota, Some(frees)))
 }
 
-/// Returns the limits without the quotas, which are counted where they are kept.
+/// Returns the limits without the quotas, which are counted where they are kept, and without the queue, which was not read.
 fn unlimited(policy: &Policy) -> Policy {
     let mut policy = policy.clone();
     policy.stop.quotas.clear();
     policy.fleet_quotas.clear();
+    policy.work.mode = WorkMode::Off;
     policy
 }
 
