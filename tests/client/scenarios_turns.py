@@ -125,7 +125,9 @@ def turn_with_a_subagent(b):
             return tool("Agent", description="look", prompt="SUBTASK look around", subagent_type="general-purpose", run_in_background=False)
         return text("All done.\n\nfrosty: done")
 
-    [e] = turns(b, script, "subagent-in-turn", 1, allow=["Agent", "Task"])
+    # Else the client may move the subagent to the background, and its result begins a turn of its own.
+    env = {"CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1"}
+    [e] = turns(b, script, "subagent-in-turn", 1, allow=["Agent", "Task"], env=env)
     own = len(_calls_of_main_line(b))
     check(len(b.stub.main()) > own, "no call of a subagent")
     check((e.outcome, e.tools, e.requests) == ("worked", 1, own), f"{own} calls, {dict(e)}")
