@@ -69,6 +69,10 @@ pub struct Entry<'a> {
     /// The id of the entry of work that the event ended, and how; empty for none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub work_end: String,
+    /// What the turn of an admission is for, where that is no work: `reflection_on_cycle`, `reflection_on_self`,
+    /// `reflection_on_reflections` or `dream`; else empty.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub turn_kind: &'static str,
     /// The class of the turn that a Stop event ended, where the turn was measured; else empty.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub outcome: &'static str,
@@ -138,6 +142,7 @@ impl<'a> Entry<'a> {
             detail: &step.detail,
             work: decided.work.as_ref().map(|given| given.in_hand.entry.id.clone()).unwrap_or_default(),
             work_end: decided.work_end.clone(),
+            turn_kind: if decided.turn_kind.is_work() { "" } else { decided.turn_kind.code() },
             outcome: decided.worth.filter(|_| measured.is_some()).map_or("", Worth::code),
             turn: seen.map_or("", |turn| &turn.origin),
             turn_ms: seen.and_then(|turn| turn.took).map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
@@ -182,6 +187,7 @@ impl<'a> Entry<'a> {
             ("detail", self.detail),
             ("work", &self.work),
             ("work_end", &self.work_end),
+            ("turn_kind", self.turn_kind),
             ("outcome", self.outcome),
         ];
         for (name, value) in more {

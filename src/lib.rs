@@ -24,6 +24,7 @@ pub mod notify;
 pub mod ownership;
 pub mod policy;
 pub mod process;
+pub(crate) mod prompt_cache;
 pub mod read;
 pub mod scope;
 pub mod secret;

@@ -27,6 +27,28 @@ pub fn resolve(config: &Config, env: &Env, session: &str) -> Result<String, Conf
     }
 }
 
+/// Adapts the configuration to a session, and returns the session's scope, encoded.
+///
+/// No person is in the conversation of an unattended session, so it has no quiet minute. The agent's profile goes by the name that the
+/// user gave the session, its scope, or its window's label.
+///
+/// # Errors
+/// Returns an error when the name is too long.
+pub fn settle(config: &mut Config, env: &Env, session: &str) -> Result<String, ConfigError> {
+    if env.unattended() || env.claude_job_dir.is_some() {
+        config.policy.quiet = Duration::ZERO;
+    }
+    let scope = resolve(config, env, session)?;
+    if !config.agents.is_empty() {
+        let name = config.name.as_deref().filter(|_| !config.named_by_project).map(text::line).unwrap_or_default();
+        let label = || label(env).unwrap_or_default();
+        if let Some(profile) = config.listed_profile(&name, &scope, label).map(str::to_owned) {
+            config.adopt_profile(&profile);
+        }
+    }
+    Ok(scope)
+}
+
 /// Returns the agent whose work queue a session works through, encoded: the name that the user gave, else the scope.
 ///
 /// A name from a project's file counts for nothing here, so that no repository takes the work of another agent.

@@ -102,8 +102,9 @@ pub fn run(args: ExplainArgs) -> Result<(), Failure> {
     if let (Some(why), None) = (&seen.away, reader.away()) {
         super::outage::tell_of_scope(why);
     }
-    let doors = doors(&config.policy, &seen.state, verdict::class(&past), seen.now);
-    let Some(told) = Facts::of(&past, &config.policy, &seen.state, seen.now, doors) else {
+    let policy = config.policy_of(&seen.state.session);
+    let doors = doors(&policy, &seen.state, verdict::class(&past), seen.now);
+    let Some(told) = Facts::of(&past, &policy, &seen.state, seen.now, doors) else {
         return Err(ExplainError::Unknown { reason: text::line(past.text("reason")) }.into());
     };
     let (failure, is_failure_unread) = failure(&mut reader, &past)?;

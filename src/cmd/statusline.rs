@@ -22,6 +22,7 @@ use crate::hook::payload::{self, Text};
 use crate::local_time;
 use crate::policy::decision::State;
 use crate::policy::windows::{Report, Share, Windows};
+use crate::prompt_cache;
 use crate::read;
 use crate::scope;
 use crate::store::StoreError;
@@ -88,6 +89,9 @@ fn line(env: &Env, place: PlaceArgs, given: &Given<'_>) -> Option<String> {
     let Ok(config) = Config::load(env, project.as_deref(), &flags) else {
         return Some("configuration wrong; see: frosty doctor".to_owned());
     };
+    if let Some(report) = given.prompt_cache.and_then(|raw| serde_json::from_str(raw.get()).ok()) {
+        prompt_cache::note(&config, &session, report);
+    }
     let (seen, usage) = row(env, &config, &session, &given.report(&session));
     let aside = if config.shadow { "shadow: " } else { "" };
     // A session that never was armed has no line.
@@ -117,6 +121,8 @@ struct Given<'a> {
     rate_limits: Option<&'a RawValue>,
     #[serde(default, borrow)]
     cost: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    prompt_cache: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]

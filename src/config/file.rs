@@ -4,6 +4,7 @@
 
 mod idle;
 mod pace;
+mod profiles;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -35,16 +36,16 @@ enum Tighter {
 }
 
 /// The fields that a continuation prompt may contain, in braces.
-pub const PROMPT_FIELDS: [&str; 7] = ["count", "time", "scope", "rest", "note", "held", "work"];
+pub const PROMPT_FIELDS: [&str; 8] = ["count", "time", "scope", "rest", "note", "held", "work", "notes"];
 
 /// Returns the first word in braces that is no field. Other braces are text.
-fn unknown_field(prompt: &str) -> Option<&str> {
+fn unknown_field<'p>(prompt: &'p str, fields: &[&str]) -> Option<&'p str> {
     let words = prompt.match_indices('{').filter_map(|(at, _)| Some(prompt.get(at + 1..)?.split_once('}')?.0));
     let is_name = |word: &&str| {
         word.starts_with(|c: char| c.is_ascii_lowercase())
             && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
-    words.filter(is_name).find(|word| !PROMPT_FIELDS.contains(word))
+    words.filter(is_name).find(|word| !fields.contains(word))
 }
 
 const MOST_QUOTAS: usize = 8;
@@ -60,7 +61,7 @@ pub fn apply(config: &mut Config, text: &str, file: &str, trust: Trust) -> Resul
     for (key, value) in reader.object("the file", &value)? {
         reader.top(config, key, value)?;
     }
-    Ok(())
+    reader.known_profiles(config)
 }
 
 struct Reader<'a> {
@@ -99,7 +100,8 @@ impl Reader<'_> {
             }
             "scope" | "fleet_quotas" | "pace" | "store" | "stream" | "fleet" | "arm" | "notify" | "routes" | "mode"
             | "park_max" | "print_wait" | "resume_after" | "spread" | "budget" | "journal_max"
-            | "hold_after_strikes" | "work" | "work_max_turns" | "work_max_attempts" | "work_lease"
+            | "hold_after_strikes" | "work" | "work_max_turns" | "work_max_attempts" | "work_lease" | "agents"
+            | "profiles"
                 if self.trust == Trust::Project =>
             {
                 let allowed =
@@ -128,11 +130,12 @@ impl Reader<'_> {
             "budget" => config.budget = self.duration(key, v, keys::BUDGET)?,
             "journal_max" => config.journal_max = self.whole(key, v, keys::JOURNAL_MAX)?,
             "work" | "work_max_turns" | "work_max_attempts" | "work_lease" => self.work(config, key, v)?,
+            "agents" | "profiles" => self.profile_keys(config, key, v)?,
             "hold_after_strikes" => config.policy.hold_after_strikes = self.whole(key, v, keys::STRIKES)?,
             _ => {
                 return Err(self.unknown(
                     key,
-                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, pace, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, work, work_max_turns, work_max_attempts, work_lease, wake_on, notify, routes",
+                    "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, pace, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, work, work_max_turns, work_max_attempts, work_lease, wake_on, notify, routes, agents, profiles",
                 ));
             }
         }
@@ -194,15 +197,7 @@ impl Reader<'_> {
                 ("burst", _) => self.burst(&mut class.burst, &dotted, v)?,
                 ("cooldown", _) => self.cooldown(&mut class.cooldown, &dotted, v)?,
                 ("quotas", Some(_)) => self.quotas(&mut class.quotas, &dotted, v)?,
-                ("prompt", Some(prompt)) => {
-                    **prompt = self.maybe_text(&dotted, v)?;
-                    if prompt.as_ref().is_some_and(|p| p.chars().count() > text::LONGEST_PROMPT) {
-                        return Err(self.value(&dotted, v, "a text of at most 10,000 characters"));
-                    }
-                    if let Some(unknown) = prompt.as_deref().and_then(unknown_field) {
-                        return Err(self.no_field(&dotted, unknown));
-                    }
-                }
+                ("prompt", Some(prompt)) => **prompt = self.template(&dotted, v)?,
                 (_, Some(_)) => {
                     return Err(self.unknown(&dotted, "min_interval, burst, cooldown, quotas, prompt"));
                 }

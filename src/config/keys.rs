@@ -26,6 +26,8 @@ pub(crate) const QUIET: RangeInclusive<Duration> = Duration::ZERO..=Duration::fr
 pub(crate) const WORK_TURNS: RangeInclusive<u32> = 1..=1000;
 pub(crate) const WORK_ATTEMPTS: RangeInclusive<u32> = 1..=100;
 pub(crate) const WORK_LEASE: RangeInclusive<Duration> = Duration::from_secs(1)..=LONGEST;
+pub(crate) const CYCLES: RangeInclusive<u32> = 0..=1000;
+pub(crate) const CONTINUATIONS: RangeInclusive<u32> = 0..=100_000;
 pub(crate) const STRIKES: RangeInclusive<u32> = 0..=1000;
 pub(crate) const BURST_LIMIT: RangeInclusive<u32> = 1..=1000;
 pub(crate) const QUOTA_LIMIT: RangeInclusive<u32> = 1..=10_000;
@@ -61,6 +63,10 @@ pub enum Kind {
     Commands,
     /// A list of routes.
     Routes,
+    /// An object of profiles, by name.
+    Profiles,
+    /// An object of agents, by name.
+    Agents,
     /// A list of signals, or null for all.
     Signals,
     /// An object of the keys below it; null switches it off.
@@ -135,6 +141,8 @@ impl Key {
             Kind::IdleTable => "list of rows, at most 16, or `by_use`".to_owned(),
             Kind::Commands => "list of commands, at most 16".to_owned(),
             Kind::Routes => "list of routes, at most 64".to_owned(),
+            Kind::Profiles => "object of profiles".to_owned(),
+            Kind::Agents => "object of agents".to_owned(),
             Kind::Signals => "list of signals, at most 32, or `null`".to_owned(),
             Kind::Group => "object or `null`".to_owned(),
         }
@@ -171,10 +179,25 @@ pub fn values(config: &Config) -> Value {
         wake_on,
         notify,
         routes,
+        profiles,
+        agents,
+        prompts: _,
         shadow,
         state: _,
     } = config;
-    let Policy { stop, compact, api_error, fleet_quotas, hold_after_strikes, spread, idle, quiet, pace, work } = policy;
+    let Policy {
+        stop,
+        compact,
+        api_error,
+        fleet_quotas,
+        hold_after_strikes,
+        spread,
+        idle,
+        quiet,
+        pace,
+        work,
+        cadence: _,
+    } = policy;
     let Spread { step, cold } = spread;
     let mut stop_keys = class(stop);
     stop_keys.insert("quotas".to_owned(), quotas(&stop.quotas));
@@ -198,6 +221,8 @@ pub fn values(config: &Config) -> Value {
         "work_lease": duration::show(work.lease),
         "journal_max": journal_max, "wake_on": wake_on, "notify": notify.iter().map(command).collect::<Vec<_>>(),
         "routes": routes.iter().map(route).collect::<Vec<_>>(),
+        "agents": agents.iter().map(|(agent, profile)| (agent.clone(), json!({"profile": profile}))).collect::<Map<_, _>>(),
+        "profiles": profiles.iter().map(|(name, profile)| (name.clone(), profile.keys())).collect::<Map<_, _>>(),
     })
 }
 
@@ -223,7 +248,7 @@ fn backoff(backoff: Backoff) -> Value {
 }
 
 #[allow(clippy::indexing_slicing, reason = "assigning to a key of a JSON object inserts it")]
-fn idle_keys(idle: &Idle) -> Value {
+pub(super) fn idle_keys(idle: &Idle) -> Value {
     let Idle { growth, looked_max, table } = idle;
     let mut keys = backoff(*growth);
     keys["looked_max"] = duration::show(*looked_max).into();
@@ -567,6 +592,20 @@ pub const KEYS: &[Key] = &[
         "[]",
         No,
         r#"The routes of `frosty dispatch`, such as `[{"to": "echo", "from": "task.pipeline", "run": ["./worker"]}]`: the tasks of a stream to an agent's queue, and a program that works through a queue."#,
+    ),
+    Key::new(
+        "agents",
+        Kind::Agents,
+        "{}",
+        No,
+        r#"The profiles of agents by the name that you gave them, their window's label or their scope, such as `{"echo": {"profile": "staccato"}, "*": {"profile": "measured"}}`; `*` is every other agent."#,
+    ),
+    Key::new(
+        "profiles",
+        Kind::Profiles,
+        "{}",
+        No,
+        r#"Profiles of your own, and changes of the ready ones, such as `{"staccato": {"reflect_every": 3}}`; [cadence](cadence.md) has their keys."#,
     ),
     Key::new(
         "notify",

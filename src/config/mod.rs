@@ -3,6 +3,7 @@
 //! A later source overrides an earlier one: defaults, the user's file, the project's file (which may only set names and
 //! tighten limits), the file of `FROSTY_CONFIG`, the other `FROSTY_*` variables, the flags.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub mod keys;
 mod layers;
 mod notify;
 pub mod origin;
+pub mod profile;
 mod routes;
 mod schema;
 mod server;
@@ -27,6 +29,7 @@ pub use error::ConfigError;
 pub use file::{PROMPT_FIELDS, Trust, apply};
 pub use layers::{Layer, layers};
 pub use notify::Notify;
+pub use profile::{Profile, Prompts};
 pub use routes::Route;
 pub use schema::schema;
 pub use server::Server;
@@ -132,6 +135,12 @@ pub struct Config {
     pub notify: Vec<Notify>,
     /// The routes of the dispatcher.
     pub routes: Vec<Route>,
+    /// The profiles of the configuration, by name.
+    pub profiles: BTreeMap<String, Profile>,
+    /// The names of the profiles, by agent.
+    pub agents: BTreeMap<String, String>,
+    /// The prompts of the adopted profile.
+    pub prompts: Prompts,
     /// Whether Frosty decides and writes to the journal, but continues no session (`"mode": "shadow"`).
     pub shadow: bool,
     /// The state directory, where the environment determines one.
@@ -158,6 +167,9 @@ impl Default for Config {
             wake_on: None,
             notify: Vec::new(),
             routes: Vec::new(),
+            profiles: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            prompts: Prompts::default(),
             shadow: false,
             state: None,
         }

@@ -1,10 +1,11 @@
 //! The JSON Schema of a configuration file, made from the table of the keys.
 #![allow(clippy::indexing_slicing, reason = "assigning to a key of a JSON object inserts it")]
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::config::keys::{IDLE_UNITS, KEYS, Key, Kind, PACE_CAP, QUOTA_LIMIT, decimal};
+use crate::config::keys::{CONTINUATIONS, CYCLES, IDLE_UNITS, KEYS, Key, Kind, PACE_CAP, QUOTA_LIMIT, decimal};
 use crate::config::signals::MOST;
+use crate::policy::cadence::TurnKind;
 use crate::policy::signal::LONGEST;
 
 /// Returns the JSON Schema (draft 7) of a configuration file.
@@ -84,6 +85,22 @@ fn of_key(key: &Key) -> Value {
                 "from": {"type": ["string", "null"], "minLength": 1, "maxLength": 256},
                 "priority": {"enum": ["high", "normal", "low"]},
                 "run": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
+            },
+        }}),
+        Kind::Agents => json!({"type": "object", "additionalProperties": {
+            "type": "object", "additionalProperties": false, "properties": {"profile": {"type": "string", "minLength": 1}},
+        }}),
+        Kind::Profiles => json!({"type": "object", "additionalProperties": {
+            "type": "object", "additionalProperties": false,
+            "properties": {
+                "beat": duration_schema(), "long_rest": duration_schema(),
+                "idle": {"type": ["object", "null"]},
+                "reflect_every": {"type": "integer", "minimum": CYCLES.start(), "maximum": CYCLES.end()},
+                "dump_every": {"type": "integer", "minimum": CONTINUATIONS.start(), "maximum": CONTINUATIONS.end()},
+                "dreams": {"enum": ["off", "on", "in_hours"]},
+                "prompts": {"type": "object", "additionalProperties": false, "properties":
+                    TurnKind::ALL.map(|kind| (kind.code().to_owned(), json!({"type": ["string", "null"], "minLength": 1})))
+                        .into_iter().collect::<Map<_, _>>()},
             },
         }}),
         Kind::Signals => json!({

@@ -2,7 +2,7 @@
 //! outside code.
 //!
 //! `frosty: done`, `frosty: next_check 20m` (or `14:30`, or `tomorrow 09:00`), `frosty: wait_for <topic>`,
-//! `frosty: blocked <on whom>`. With an entry of work in hand, `frosty: done` finishes it and `frosty: failed <why>` gives it
+//! `frosty: blocked <on whom>`. A line `frosty: note <text>`, anywhere outside code, is a note of the agent and no directive. With an entry of work in hand, `frosty: done` finishes it and `frosty: failed <why>` gives it
 //! back. Otherwise a directive can only make Frosty admit later. The line may be an item of a
 //! list, a heading, bold or code; an exclamation mark, or a dash with more words, may follow.
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, TimeZone};
 
+use crate::policy::notes;
 use crate::policy::request::RestRequest;
 use crate::policy::rest::RestKind;
 use crate::text;
@@ -30,28 +31,51 @@ pub struct AgentDirective {
     pub rest: Option<RestRequest>,
     /// The answer in the agent's next prompt; empty for none.
     pub answer: String,
+    /// The notes, in their order.
+    pub notes: Vec<String>,
 }
 
-/// Reads the last directive in a message. `now` returns the machine's time in its own time zone; it is called
+/// Reads the notes and the last directive in a message. `now` returns the machine's time in its own time zone; it is called
 /// only when there is a directive.
 #[must_use]
 pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> AgentDirective {
     let mut code: Option<(char, usize)> = None;
-    let mut lines = Vec::new();
+    let (mut lines, mut notes) = (Vec::new(), Vec::new());
     for line in message.lines().map(str::trim).filter(|l| !l.is_empty()) {
         let before = code;
         code = match before {
             None => opens(unmarked(line).1),
             Some(open) => Some(open).filter(|open| !closes(line, *open)),
         };
-        lines.push((line, before.is_none() && code.is_none()));
+        let outside = before.is_none() && code.is_none();
+        match note(line).filter(|_| outside) {
+            Some(note) => notes.push(note),
+            None => lines.push((line, outside)),
+        }
     }
+    notes.truncate(notes::MOST);
+    AgentDirective { notes, ..last_directive(&lines, now) }
+}
+
+/// Returns the text of a line that is a note.
+fn note(line: &str) -> Option<String> {
+    // Most lines are spared the marks.
+    line.contains("note").then_some(())?;
+    let said = words(line)?.strip_prefix("note").filter(|said| said.starts_with([' ', ':']))?;
+    let text = text::line_of(said.trim_start_matches(':').trim(), notes::LONGEST);
+    // The example of a prompt is no note.
+    let is_example = text.rsplit(": ").next().is_some_and(|last| last.starts_with('<') && last.ends_with('>'));
+    (!text.is_empty() && !is_example).then_some(text)
+}
+
+/// Returns the last directive among the last lines. `lines` are those that are no notes, and whether each is outside code.
+fn last_directive<Tz: TimeZone>(lines: &[(&str, bool)], now: impl Fn() -> DateTime<Tz>) -> AgentDirective {
     let last = lines.iter().rev().take(LINES).filter(|(_, outside)| *outside);
     let mut directives = last.filter_map(|(line, _)| Some((unmarked(line).0, words(line)?)));
     let Some((mark, directive)) = directives.next() else { return AgentDirective::default() };
     // A list of several directives describes them, and is not one itself.
     if mark == Mark::Item && directives.any(|(mark, other)| mark == Mark::Item && other != directive) {
-        return AgentDirective { rest: None, answer: SEVERAL.to_owned() };
+        return AgentDirective { answer: SEVERAL.to_owned(), ..AgentDirective::default() };
     }
     understand(directive, &now())
 }
@@ -143,7 +167,7 @@ fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> AgentDirective {
     let (verb, rest) = if apart { (verb, rest.trim_start_matches(['!', '.']).trim()) } else { ("", "") };
     let request =
         |kind, lasting, topic: &str| RestRequest { kind, lasting, topic: text::line_of(topic, LONGEST_TOPIC) };
-    let booked = |request| AgentDirective { rest: Some(request), answer: String::new() };
+    let booked = |request| AgentDirective { rest: Some(request), ..AgentDirective::default() };
     match verb.to_ascii_lowercase().as_str() {
         "done" if before_dash(rest).is_empty() => booked(request(RestKind::Done, None, "")),
         "wait_for" if !rest.is_empty() => booked(request(RestKind::WaitFor, Some(UNTIMED), rest)),
@@ -160,7 +184,11 @@ fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> AgentDirective {
                     text::line_of(before_dash(rest), 40),
                     at.format("%Y-%m-%d %H:%M:%S UTC")
                 );
-                AgentDirective { rest: Some(request(RestKind::Rest, Some(lasting), "")), answer }
+                AgentDirective {
+                    rest: Some(request(RestKind::Rest, Some(lasting), "")),
+                    answer,
+                    ..AgentDirective::default()
+                }
             }
             None => not_understood(words),
         },
@@ -171,10 +199,10 @@ fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> AgentDirective {
 fn not_understood(words: &str) -> AgentDirective {
     let answer = format!(
         "Frosty did not understand your line \"frosty: {}\": expected done, next_check 20m (or 14:30, or tomorrow 09:00), \
-wait_for <topic>, blocked <on whom>, or failed <why>.",
+wait_for <topic>, blocked <on whom>, failed <why>, or note <text>.",
         text::line_of(words, 80)
     );
-    AgentDirective { rest: None, answer }
+    AgentDirective { answer, ..AgentDirective::default() }
 }
 
 /// Returns a topic in the form in which it is stored and compared.
@@ -313,6 +341,28 @@ mod tests {
         assert!(rest("- frosty: done\n- frosty: done").is_some(), "said twice");
         assert!(rest("- frosty: next_check 5m\n- frosty: done\nfrosty: done").is_some(), "a line of its own counts");
         assert!(rest("Done:\n- the fix\n- the tests\n- frosty: done").is_some());
+    }
+
+    #[test]
+    fn notes_are_anywhere_and_no_directives() {
+        let said = read(
+            "Begin.\nfrosty: note the build is slow\n1\n2\n3\n4\n5\nfrosty: done\n- **frosty:** note: next: b\n",
+            noon,
+        );
+        assert_eq!(said.notes, ["the build is slow", "next: b"]);
+        assert_eq!(said.rest.map(|rest| rest.kind), Some(RestKind::Done));
+        for message in [
+            "```\nfrosty: note x\n```",
+            "> frosty: note x",
+            "frosty: note <what>",
+            "- frosty: note next: <a move>",
+            "I note it",
+        ] {
+            assert_eq!(read(message, noon), AgentDirective::default(), "{message}");
+        }
+        assert_eq!(read(&"frosty: note x\n".repeat(99), noon).notes.len(), notes::MOST);
+        let long = read(&format!("frosty: note {}", "é\u{1b}".repeat(900)), noon).notes.remove(0);
+        assert_eq!((long.chars().count(), long.contains('\u{1b}')), (notes::LONGEST, false));
     }
 
     /// A quoted directive has no effect when the agent repeats it.

@@ -17,10 +17,12 @@ use crate::env::Env;
 use crate::hint::Problem;
 use crate::notify::detached::Caller;
 use crate::notify::{Kind, detached, lost_engines};
+use crate::policy::cadence::Dreams;
 use crate::policy::request::{Event, Step};
 use crate::policy::signal;
 use crate::policy::turn::Turn;
 use crate::policy::verdict::{Decision, Outcome, Reason, Verdict};
+use crate::prompt_cache;
 use crate::store;
 use crate::store::files::taken_over::Mark;
 use crate::store::files::{taken_over, undecided};
@@ -229,7 +231,10 @@ impl<'a> Engine<'a, '_> {
 
     fn send(&mut self, held: &mut Held<'a>, request: Request) -> Result<Answer, StoreError> {
         let is_own = matches!(request, Request::Begin { .. } | Request::Ask { .. });
-        let step = step_for(&self.begin, &mut held.asked, request);
+        let mut step = step_for(&self.begin, &mut held.asked, request);
+        if is_own && self.config.policy.cadence.dreams != Dreams::Off {
+            step.cache_is_warm = prompt_cache::is_warm(self.config, &step.session);
+        }
         let begun = Instant::now();
         let send = |store: &mut dyn Store| claim::step(store, &step);
         let verdict = store::over(self.config, begun + self.config.budget, &mut held.line, send)?;

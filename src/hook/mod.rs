@@ -21,6 +21,7 @@ pub mod fuzzing;
 pub(crate) mod gate;
 mod local;
 pub mod look;
+mod memory;
 mod pace;
 mod pane;
 mod parked;
@@ -38,6 +39,7 @@ mod subscription;
 pub(crate) mod terms;
 mod told;
 mod transcript;
+mod turn_prompts;
 pub(crate) mod wait;
 mod watchdog;
 
@@ -290,17 +292,15 @@ fn prepare(
         return Ok(None);
     }
     let Some(mut config) = armed(env, flags, told, project)? else { return Ok(None) };
-    if unattended || env.claude_job_dir.is_some() {
-        // No person is in this conversation.
-        config.policy.quiet = Duration::ZERO;
-    }
     known.fleet.clone_from(&config.fleet);
-    let scope = scope::resolve(&config, env, &session).map_err(bad_config)?;
+    let scope = scope::settle(&mut config, env, &session).map_err(bad_config)?;
     known.scope.clone_from(&scope);
-    let mut prompt = Prompt { template: config.prompt.clone(), scope: scope.clone(), ..Prompt::default() };
+    let (template, kinds) = (config.prompt.clone(), config.prompts.clone());
+    let mut prompt = Prompt { template, kinds, scope: scope.clone(), ..Prompt::default() };
     let waits = !flags.wait.is_zero();
     prompt.waits = waits;
-    let event = event(payload, &config, env, waits, &mut prompt.answer);
+    let mut notes = Vec::new();
+    let event = event(payload, &config, env, waits, (&mut prompt.answer, &mut notes));
     let detail = match &event {
         Event::StopFailure(failure) if !failure.cure.is_empty() => text::line(&failure.cure),
         _ => payload.error().as_deref().map(text::line).unwrap_or_else(|| prompt.answer.clone()),
@@ -325,9 +325,20 @@ fn prepare(
         named_by_project: config.named_by_project,
         project,
         wake_on: config.wake_on.clone(),
+        notes,
+        recalls: !waits && recalls(payload),
         ..step_of(scope, session, &payload.hook_event_name, event)
     };
     Ok(Some(Call { config, step, prompt, wait: flags.wait, unattended }))
+}
+
+/// Returns whether the agent's context is about to lose what it contains, or has lost it.
+fn recalls(payload: &Payload<'_>) -> bool {
+    match payload.hook_event_name.as_str() {
+        "PreCompact" => !payload.is_subagents(),
+        "SessionStart" => matches!(payload.source().as_deref(), Some("compact" | "resume")),
+        _ => false,
+    }
 }
 
 /// Returns the configuration of a session that is armed. `told` is the setting of its switches.
@@ -369,6 +380,9 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
         r: u32::try_from(clock::chance() % u64::from(R_RANGE)).unwrap_or(0),
         id: clock::id(),
         turn: None,
+        notes: Vec::new(),
+        cache_is_warm: None,
+        recalls: false,
         known_epoch: String::new(),
         agent: String::new(),
         event,
@@ -449,6 +463,7 @@ fn wait_out(
                 step.name = new.name.as_deref().map(text::line).unwrap_or_default();
                 step.wake_on.clone_from(&new.wake_on);
                 prompt.template.clone_from(&new.prompt);
+                prompt.kinds.clone_from(&new.prompts);
                 (known.fleet, known.scope) = (new.fleet.clone(), scope.clone());
                 (step.scope, prompt.scope) = (scope.clone(), scope);
                 config = new;
@@ -459,15 +474,21 @@ fn wait_out(
 
 /// Returns the client's event in the policy's terms.
 ///
-/// The answer to the agent's own directive is stored in `answer`.
-fn event(payload: &Payload<'_>, config: &Config, env: &Env, waits: bool, answer: &mut String) -> Event {
+/// The answer to the agent's own directive is stored in `answer`, and its notes in `notes`.
+fn event(
+    payload: &Payload<'_>,
+    config: &Config,
+    env: &Env,
+    waits: bool,
+    (answer, notes): (&mut String, &mut Vec<String>),
+) -> Event {
     if payload.is_subagents() {
         return Event::Other;
     }
     match payload.hook_event_name.as_str() {
         "Stop" => {
             let said = payload.last_message().map(|m| directive::read(&m, Local::now)).unwrap_or_default();
-            *answer = said.answer;
+            (*answer, *notes) = (said.answer, said.notes);
             Event::Stop { rest: said.rest.or_else(|| parked::rest(payload, waits.then_some(config.park_max))) }
         }
         "StopFailure" => Event::StopFailure(failure::of(payload)),

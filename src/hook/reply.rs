@@ -3,12 +3,15 @@
 //! | event | admitted | refused | anything else |
 //! |---|---|---|---|
 //! | `Stop` | exit 2, stderr = the prompt, stdout = `{"suppressOutput":true}` | exit 0, stdout = a message when the reason changed | exit 0 |
-//! | `PreCompact` `auto` | exit 0, silent | exit 2, stderr = the reason | exit 0 |
+//! | `PreCompact` `auto` | exit 0, stdout = what must survive | exit 2, stderr = the reason | exit 0 |
+//! | `PreCompact` by a person | | | exit 0, stdout = what must survive |
+//! | `SessionStart` | | | exit 0, stdout = the same as context after a compaction or a resume |
 //! | every other | | | exit 0, silent |
 
 use std::io::{self, Write};
 use std::time::Duration;
 
+use super::memory;
 use super::prompt::Prompt;
 use super::streams::were_missing;
 use crate::duration;
@@ -96,8 +99,23 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
             Ok(()) => two(Two::Uncompacted),
             Err(_) => Code::ZERO,
         },
-        _ => Code::ZERO,
+        _ => {
+            let _ =
+                remembered(event, &decision).map_or(Ok(()), |text| writeln!(out, "{text}").and_then(|()| out.flush()));
+            Code::ZERO
+        }
     }
+}
+
+/// Returns what the client adds to the instructions of a compaction, or to the context of a session that starts.
+#[cold]
+fn remembered(event: &Event, decision: &Decision) -> Option<String> {
+    let lines = memory::lines(decision)?;
+    if !matches!(event, Event::SessionStart { .. }) {
+        return Some(lines);
+    }
+    let output = serde_json::json!({ "hookEventName": "SessionStart", "additionalContext": lines });
+    Some(serde_json::json!({ "hookSpecificOutput": output }).to_string())
 }
 
 /// The destinations of the reply.

@@ -187,13 +187,13 @@ impl<'a> EngineTerms<'a> {
         if told.or(by_flag(self.flags)) == Some(false) {
             return Ok(Err("it was switched off (frosty off)"));
         }
-        let Some(config) = armed(self.env, self.flags, told, self.project)? else {
+        let Some(mut config) = armed(self.env, self.flags, told, self.project)? else {
             return Ok(Err("the session is not armed any more"));
         };
         if config.shadow {
             return Ok(Err(SHADOW));
         }
-        let scope = scope::resolve(&config, self.env, self.session).map_err(bad_config)?;
+        let scope = scope::settle(&mut config, self.env, self.session).map_err(bad_config)?;
         Ok(Ok(Terms { config, scope }))
     }
 

@@ -3,22 +3,23 @@
 use std::time::Duration;
 
 use crate::policy::api_error::BY_API;
+use crate::policy::cadence::TurnKind;
 use crate::policy::client_process::Relation;
 use crate::policy::documents::{Begun, FleetState, Flight, ScopeState, SessionState};
 use crate::policy::fact_ids::FactIds;
 use crate::policy::fence::FenceStatus;
 use crate::policy::hold::Turned;
-use crate::policy::limits::{Class, ClassPolicy, Ms, Policy, Quota};
+use crate::policy::limits::{Class, ClassPolicy, Ms, Policy, Quota, millis};
 use crate::policy::quota::{count, shared};
 use crate::policy::request::{Event, Step};
 use crate::policy::rest::RestKind;
 use crate::policy::turn::Worth;
-use crate::policy::verdict::{Attempt, Decision, Held, Outcome, Reason};
+use crate::policy::verdict::{Attempt, Decision, Held, Memory, Outcome, Reason};
 use crate::policy::windows::Windows;
 use crate::policy::work::{WorkState, rule as work_rule};
 use crate::policy::{
-    api_error, burst_window, client_process, effects, fence, hold, lost_answer, lost_data, pace, quiet_minute,
-    release_slots, rest, wake_up,
+    api_error, burst_window, cadence, client_process, effects, fence, hold, lost_answer, lost_data, notes, pace,
+    quiet_minute, release_slots, rest, wake_up,
 };
 
 /// The largest count of continuations in a row.
@@ -102,6 +103,9 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         Some(class) => decide(policy, state, ask, class, now),
         None => turned_into(turned, ended, recorded(state, &ask.event, now)),
     };
+    if ask.recalls && !is_beside && decided.outcome != Outcome::Refuse {
+        recall(&mut state.session, ask, &mut decided, now);
+    }
     facts.settle(state, &ask.id, now);
     decided.worth = worth;
     decided.work_end = work_end.unwrap_or_default();
@@ -142,6 +146,17 @@ fn on_session(
     let worth = effects::on_session(&mut state.session, told, relation, fence_status, policy, now);
     let work = work_rule::policy_of(policy, &state.session, ask);
     (worth, work.and_then(|work| work_rule::end_turn(state, &work, ask, ended, is_new, now)))
+}
+
+/// Adds what the agent must not forget. A compaction reads the notes and does not use them up: the event after it gives them.
+fn recall(session: &mut SessionState, ask: &Step, decided: &mut Decision, now: Ms) {
+    let work = session.work.as_ref().map(|claimed| claimed.id.clone()).unwrap_or_default();
+    let rest = session.rest.clone().filter(|rest| rest.lasts(now));
+    decided.memory = Some(Box::new(Memory { work, rest }));
+    decided.notes = notes::newest(session, now);
+    if matches!(ask.event, Event::SessionStart { .. }) {
+        session.notes_changed = false;
+    }
 }
 
 /// Completes the answer to an event without an admission request.
@@ -185,6 +200,10 @@ pub(crate) fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         worth: None,
         work: None,
         work_end: String::new(),
+        turn_kind: TurnKind::Work,
+        dumps: false,
+        notes: Vec::new(),
+        memory: None,
     }
 }
 
@@ -315,10 +334,14 @@ impl Case<'_> {
         let is_over =
             work_rule::has_ended_rest(self, state) || matches!(self.ask.event, Event::Ask { renew: true, .. });
         let session = &mut state.session;
-        if let Some(rest) = session.rest.as_ref().filter(|r| !is_over && r.lasts(now)) {
+        if let Some(rest) = session.rest.as_ref().filter(|r| !is_over && r.lasts(now))
+            && !cadence::dreams_before(self, session)
+        {
             let work = work_rule::ends_rest(self, session, state.work.as_ref());
             let ends = [rest.until, work].into_iter().flatten().min();
-            return Some((rest::reason(rest.kind), ends.map(|end| end.saturating_sub(now))));
+            let reason = rest::reason(rest.kind);
+            session.cadence.rests();
+            return Some((reason, ends.map(|end| end.saturating_sub(now))));
         }
         quiet_minute::left(session, self.policy, self.ask, now).map(|left| (Reason::Quiet, Some(left)))
     }
@@ -343,15 +366,30 @@ impl Case<'_> {
         session.admitted = Some(Begun { at: now, id: self.ask.id.clone() });
         answer.count = session.count;
         answer.note = wake_up::hand_out(session);
-        // A rest that is over is removed. A rest that lasts is left in place by a renewal.
-        session.rest = session.rest.take().filter(|r| r.lasts(now) && !has_work);
-        answer.renewed = session.rest.is_some();
+        // A rest that is over is removed. A rest that lasts is left in place by a renewal, and by the dream before it.
+        let rested = session.rest.take();
+        let since = session.begun.as_ref().map(|begun| begun.at);
+        let has_dreamt = session.cadence.has_just_dreamt();
+        session.rest = rested.filter(|r| r.lasts(now) && !has_work);
+        let dreams = session.rest.is_some() && cadence::dreams_before(self, session);
+        answer.renewed = session.rest.is_some() && !dreams;
         if !answer.renewed && !session.held_by.is_empty() {
             let (by, reason) = (std::mem::take(&mut session.held_by), std::mem::take(&mut session.held_reason));
             answer.held = Some(Held { by, reason, fleet: false });
         }
-        if !answer.renewed {
+        if answer.renewed {
+            return;
+        }
+        if !dreams {
             answer.work = work_rule::hand_out(self, state);
+        }
+        let session = &mut state.session;
+        let has_word = answer.work.is_some() || answer.held.is_some() || !answer.note.is_empty();
+        let is_called = has_word || matches!(self.ask.event, Event::Resume { .. });
+        (answer.turn_kind, answer.dumps) = cadence::admit(self, session, dreams, is_called);
+        let has_rested = since.is_some_and(|at| now.saturating_sub(at) >= millis(self.policy.cadence.long_rest));
+        if answer.turn_kind.is_reflection() || has_dreamt || (has_rested && !dreams) {
+            answer.notes = notes::hand_out(session, now);
         }
     }
 

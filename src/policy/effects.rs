@@ -1,14 +1,16 @@
 //! The effects of an event before anything is decided: on the session, its scope and the fleet.
 
 use crate::policy::api_error::{self, BY_API};
+use crate::policy::cadence::TurnKind;
 use crate::policy::client_process::{self, Relation};
 use crate::policy::documents::{FleetState, Phase, ScopeState, SessionState};
 use crate::policy::fence::{self, FenceStatus};
 use crate::policy::hold::{Turned, lift, open};
 use crate::policy::limits::{Backoff, Ms, Policy};
 use crate::policy::request::{Event, RunPart, Step};
+use crate::policy::rest::Ended;
 use crate::policy::turn::Worth;
-use crate::policy::{gate_run, idle, rest, wake_up};
+use crate::policy::{gate_run, idle, notes, rest, wake_up};
 
 /// Applies the event's effects on its session, and returns the worth of a turn that ended and was measured.
 pub(crate) fn on_session(
@@ -49,10 +51,18 @@ pub(crate) fn on_session(
         session.woken = false;
     }
     gate_run::note(session, &ask.event, api_error, now);
+    // A prompt that is not that of the admission begins another turn.
+    if ask.event.raises_fence() && !ask.event.begins_turn() && !matches!(ask.event, Event::Stop { .. }) {
+        session.cadence.end_turn();
+    }
     let is_stop = matches!(ask.event, Event::Stop { .. } | Event::Run { part: RunPart::Turn { .. }, .. })
         && fence != FenceStatus::Repeated;
-    let worth = if is_stop { end_turn(session, ask, by_person, now) } else { None };
-    rest::change(session, ask, fence, idle, (worth, by_person), now);
+    let kind = if is_stop { session.cadence.end_turn() } else { session.cadence.kind };
+    let worth = if is_stop { end_turn(session, ask, by_person, kind, now) } else { None };
+    if is_stop {
+        notes::add(session, &ask.notes, now);
+    }
+    rest::change(session, ask, fence, idle, Ended { worth, by_person, kind }, now);
     if let Event::SessionStart { label } = &ask.event
         && registers
     {
@@ -98,11 +108,11 @@ fn settle(session: &mut SessionState, ask: &Step) {
 }
 
 /// Notes the turn that a Stop event ended, and returns its worth where it was measured.
-fn end_turn(session: &mut SessionState, ask: &Step, by_person: bool, now: Ms) -> Option<Worth> {
+fn end_turn(session: &mut SessionState, ask: &Step, by_person: bool, kind: TurnKind, now: Ms) -> Option<Worth> {
     if by_person {
         session.answered_person = session.begun.as_ref().map(|begun| begun.at);
     }
-    ask.turn.as_ref().map(|turn| idle::note(session, turn, by_person, now))
+    ask.turn.as_ref().map(|turn| idle::note(session, turn, by_person, kind, now))
 }
 
 /// Returns the phase of a session after an event of its client.

@@ -65,6 +65,7 @@ pub(crate) fn raise_fence(session: &mut SessionState, ask: &Step, now: Ms) {
     session.begun = Some(Begun { at: now.saturating_sub(age), id });
     if ask.event.begins() {
         session.given.clear();
+        session.notes_given = None;
     }
     session.admitted = None;
     session.slot = None;

@@ -1,8 +1,9 @@
 //! Idle backoff: the rest of a session after turns in which its agent did nothing.
 
+use crate::policy::cadence::TurnKind;
 use crate::policy::documents::SessionState;
 use crate::policy::limits::{Idle, Ms};
-use crate::policy::rest::{Rest, RestKind};
+use crate::policy::rest::{Ended, Rest, RestKind};
 use crate::policy::turn::{self, Turn, Worth};
 
 /// From this many idle turns in a row on, the agent's own `next_check` is not shorter than the idle rest.
@@ -10,10 +11,10 @@ const INSISTS_FROM: u32 = 4;
 
 /// Notes a measured turn that ended, and returns its worth.
 ///
-/// A turn that a person began is never idle by itself, though an empty one starts the idle streak.
-pub(crate) fn note(session: &mut SessionState, turn: &Turn, by_person: bool, now: Ms) -> Worth {
+/// A turn that a person began is never idle by itself, though an empty one starts the idle streak. A reflection or a dream
+/// changes nothing of the streak.
+pub(crate) fn note(session: &mut SessionState, turn: &Turn, by_person: bool, kind: TurnKind, now: Ms) -> Worth {
     let worth = turn.worth(&session.recent);
-    turn::remember(&mut session.recent, turn);
     if turn.place.is_some() {
         session.transcript.clone_from(&turn.place);
     }
@@ -24,6 +25,10 @@ pub(crate) fn note(session: &mut SessionState, turn: &Turn, by_person: bool, now
         Worth::Unknown => session.unmeasured.filter(|since| *since <= now).or(Some(now)),
         _ => None,
     };
+    if !kind.is_work() {
+        return worth;
+    }
+    turn::remember(&mut session.recent, turn);
     session.idle = match worth {
         Worth::Empty if by_person => 1,
         Worth::Empty | Worth::Looked if !by_person => session.idle.saturating_add(1).min(MOST_IDLE),
@@ -40,13 +45,8 @@ const MOST_IDLE: u32 = 1000;
 const MOST_UNITS: u32 = 1_000_000;
 
 /// Returns the idle rest after a turn of this worth, where the turn is idle; else `None`.
-pub(crate) fn rest(
-    session: &SessionState,
-    idle: &Idle,
-    worth: Option<Worth>,
-    by_person: bool,
-    now: Ms,
-) -> Option<Rest> {
+pub(crate) fn rest(session: &SessionState, idle: &Idle, ended: Ended, now: Ms) -> Option<Rest> {
+    let Ended { worth, by_person, .. } = ended;
     if by_person || !worth.is_some_and(Worth::is_idle) {
         return None;
     }
@@ -78,7 +78,7 @@ mod tests {
     fn the_worth_of_turns_in_a_row() {
         let mut session = SessionState::default();
         let mut after = |turn: &Turn, by_person| {
-            let worth = note(&mut session, turn, by_person, 1);
+            let worth = note(&mut session, turn, by_person, TurnKind::Work, 1);
             (worth.code(), session.idle, session.units)
         };
         assert_eq!(after(&turn(&[1, 2], 30), false), ("worked", 0, 2));
@@ -100,7 +100,7 @@ mod tests {
     fn unmeasured_since() {
         let mut session = SessionState::default();
         let mut since = |turn: &Turn, now| {
-            note(&mut session, turn, false, now);
+            note(&mut session, turn, false, TurnKind::Work, now);
             session.unmeasured
         };
         let unseen = Turn::default();

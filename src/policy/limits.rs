@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::policy::cadence::Cadence;
 use crate::policy::pace::Pace;
 use crate::policy::work::WorkPolicy;
 
@@ -200,6 +201,8 @@ pub struct Policy {
     pub pace: Option<Pace>,
     /// How a session works through its agent's queue.
     pub work: WorkPolicy,
+    /// The agent's cadence.
+    pub cadence: Cadence,
 }
 
 impl Policy {
@@ -258,6 +261,7 @@ impl Default for Policy {
             quiet: secs(60),
             pace: None,
             work: WorkPolicy::default(),
+            cadence: Cadence::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::policy::decision::{State, decision};
 use crate::policy::documents::{COMMIT_SLACK, IN_FLIGHT};
 use crate::policy::limits::{Class, Ms, Policy};
+use crate::policy::notes;
 use crate::policy::request::Step;
 use crate::policy::verdict::{Decision, Outcome, Reason};
 use crate::policy::work::rule as work_rule;
@@ -24,5 +25,10 @@ pub(crate) fn repeated(policy: &Policy, state: &State, ask: &Step, now: Ms) -> O
     let admitted = decision(Outcome::Admit, Reason::Admitted, now);
     let work = work_rule::policy_of(policy, session, ask);
     let work = work.and_then(|work| work_rule::given(session, state.work.as_ref(), &work));
-    Some(Decision { note: session.given.clone(), count: session.count, repeated: true, work, ..admitted })
+    let turn_kind = session.cadence.kind;
+    let dumps = turn_kind.is_reflection() && session.cadence.since_dump == 0;
+    let has_notes = session.notes_given == session.admitted.as_ref().map(|admitted| admitted.at);
+    let notes = if has_notes { notes::newest(session, now) } else { Vec::new() };
+    let again = Decision { note: session.given.clone(), count: session.count, repeated: true, ..admitted };
+    Some(Decision { work, turn_kind, dumps, notes, ..again })
 }

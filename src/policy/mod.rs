@@ -5,12 +5,13 @@
 //! (with the `turn` before it) under the `limits` on the `documents`; its result is a `verdict` with a `reason`. What an
 //! event does to a session is in `fence`, `client_process`, `wake_up`, `rest`, `idle` and `gate_run`; to the scope and the
 //! key, in `api_error` and `hold`. `long_hold` opens the hold after many trips. `pace` derives a quota from the usage
-//! `windows`. `lost_answer` and `lost_data` are the requests that a fault repeats. `merge` joins two copies of the
+//! `windows`. `cadence` gives each turn its kind, and `notes` are what an agent writes for itself. `lost_answer` and `lost_data` are the requests that a fault repeats. `merge` joins two copies of the
 //! documents after an outage, by the identity that a `fact` has, and `lifetime` is how long they are kept.
 
 pub mod api_error;
 pub mod api_limit;
 pub(crate) mod burst_window;
+pub mod cadence;
 pub(crate) mod client_process;
 pub mod decision;
 pub mod documents;
@@ -29,6 +30,7 @@ pub(crate) mod lost_answer;
 pub(crate) mod lost_data;
 pub mod merge;
 pub(crate) mod min_interval;
+pub mod notes;
 pub mod pace;
 pub mod process;
 pub(crate) mod quiet_minute;

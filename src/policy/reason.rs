@@ -107,6 +107,8 @@ reasons! {
     Failed: "failed", "RESTING", "rule 4, rest", WakeUp, "the last run failed", "your last run failed";
     /// The session continues only with an entry of its agent's work queue, and none can be claimed.
     NoWork: "no_work", "RESTING", "rule 4, rest", WakeUp, "no work can be claimed", "there was no work for you";
+    /// The agent's working hours are over.
+    OffHours: "off_hours", "RESTING", "rule 4, rest", WakeUp, "the agent's working hours are over", "your working hours were over";
     /// A person's turn ended a moment ago.
     Quiet: "quiet", "STANDING_DOWN", "rule 4, quiet minute", Time, "a person typed a moment ago";
     /// The session was freed together with others, and its release slot has not come.

@@ -369,6 +369,12 @@ pub struct Step {
     pub late: Option<Duration>,
     /// The turn that ended with a `Stop`, where the caller measured it.
     pub turn: Option<Box<Turn>>,
+    /// The notes that the agent wrote in the turn that ended with a `Stop`, one line each.
+    pub notes: Vec<String>,
+    /// Whether the client's prompt cache is still warm for the session; `None` where nothing reported that.
+    pub cache_is_warm: Option<bool>,
+    /// Whether the answer repeats what the agent's context is about to lose, or has lost (a compaction, a resumed session).
+    pub recalls: bool,
     /// The name of the machine that sends the event.
     pub host: String,
     /// The clock of that machine.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::cadence::TurnKind;
 use crate::policy::documents::SessionState;
 use crate::policy::fact::{FactId, identity, is_unnamed};
 use crate::policy::fence::FenceStatus;
@@ -31,12 +32,23 @@ pub enum RestKind {
     Failed,
     /// Until there is an entry in the work queue.
     NoWork,
+    /// Until the agent's working hours begin.
+    OffHours,
 }
 
 impl RestKind {
     /// Every kind.
-    pub const ALL: [Self; 8] =
-        [Self::Rest, Self::Done, Self::Blocked, Self::WaitFor, Self::Parked, Self::Idle, Self::Failed, Self::NoWork];
+    pub const ALL: [Self; 9] = [
+        Self::Rest,
+        Self::Done,
+        Self::Blocked,
+        Self::WaitFor,
+        Self::Parked,
+        Self::Idle,
+        Self::Failed,
+        Self::NoWork,
+        Self::OffHours,
+    ];
 
     /// Returns the kind with this code, if there is one.
     #[must_use]
@@ -56,13 +68,14 @@ impl RestKind {
             Self::Idle => "idle",
             Self::Failed => "failed",
             Self::NoWork => "no_work",
+            Self::OffHours => "off_hours",
         }
     }
 
     /// Returns whether the agent requested the rest itself. Only such a rest outlasts a turn that the client began.
     #[must_use]
     pub fn is_agents(self) -> bool {
-        !matches!(self, Self::Parked | Self::Idle | Self::Failed | Self::NoWork)
+        matches!(self, Self::Rest | Self::Done | Self::Blocked | Self::WaitFor)
     }
 }
 
@@ -119,18 +132,28 @@ pub(crate) fn reason(kind: RestKind) -> Reason {
         RestKind::Idle => Reason::Idle,
         RestKind::Failed => Reason::Failed,
         RestKind::NoWork => Reason::NoWork,
+        RestKind::OffHours => Reason::OffHours,
     }
 }
 
-/// Books, ends or keeps the session's rest.
-///
-/// `turn` is the worth of the turn that ended, and whether a person began it.
+/// The turn that an event ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended {
+    /// Its worth, where it was measured.
+    pub(crate) worth: Option<Worth>,
+    /// Whether a person began it.
+    pub(crate) by_person: bool,
+    /// What it was for.
+    pub(crate) kind: TurnKind,
+}
+
+/// Books, ends or keeps the session's rest after the turn that ended.
 pub(crate) fn change(
     session: &mut SessionState,
     ask: &Step,
     fence_status: FenceStatus,
     idle: Option<&Idle>,
-    turn: (Option<Worth>, bool),
+    turn: Ended,
     now: Ms,
 ) {
     if let Some(rest) = &mut session.rest {
@@ -141,14 +164,17 @@ pub(crate) fn change(
         Event::Stop { rest: Some(rest) }
         | Event::Resume { rest: Some(rest), .. }
         | Event::Run { part: RunPart::Turn { rest: Some(rest) }, .. } => {
-            book(session, rest, idle::least(session, idle, turn.0), now);
+            book(session, rest, idle::least(session, idle, turn.worth), now);
         }
+        // The rest that the dream postponed.
+        Event::Stop { rest: None } | Event::ClientPrompt { of_admission: true } if turn.kind == TurnKind::Dream => {}
         Event::Stop { rest: None } | Event::Run { part: RunPart::Turn { rest: None }, .. } => {
             // Nothing is left that would wake the session.
             end_unrequested(session);
             // A rest that is over stays in place until the next admission.
             if session.rest.as_ref().is_none_or(|rest| !rest.lasts(now))
-                && let Some(rest) = idle.and_then(|idle| idle::rest(session, idle, turn.0, turn.1, now))
+                && let Some(rest) =
+                    idle.filter(|_| turn.kind.is_work()).and_then(|idle| idle::rest(session, idle, turn, now))
             {
                 session.rest = Some(rest);
                 session.units = 0;

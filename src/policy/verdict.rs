@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::policy::cadence::TurnKind;
 use crate::policy::hold::Hold;
 use crate::policy::limits::Ms;
 use crate::policy::process::Process;
+use crate::policy::rest::Rest;
 use crate::policy::turn::Worth;
 use crate::policy::work::Given;
 
@@ -80,6 +82,23 @@ pub struct Decision {
     pub work: Option<Box<Given>>,
     /// The id of the entry that the event ended, and how; empty for none.
     pub work_end: String,
+    /// On an admission, what the turn is for.
+    pub turn_kind: TurnKind,
+    /// Whether the admitted reflection ends in a state dump.
+    pub dumps: bool,
+    /// The agent's notes for its prompt, newest first.
+    pub notes: Vec<String>,
+    /// What the agent's context must contain after a compaction, where the step asked for it.
+    pub memory: Option<Box<Memory>>,
+}
+
+/// What an agent must not forget, beside its notes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The id of the entry of work in hand; empty for none.
+    pub work: String,
+    /// The session's rest, where it lasts.
+    pub rest: Option<Rest>,
 }
 
 /// The effect of a request on the attempts of its scope and class.

@@ -75,6 +75,19 @@ fn bounds(key: &Key) -> (Vec<Value>, Vec<Value>) {
                 [vec![json!(routes(65))], twice, wrong.to_vec()].concat(),
             )
         }
+        Kind::Profiles => {
+            let all = json!({
+                "beat": "1m", "idle": {"base": "1m"}, "reflect_every": 1, "dump_every": 2, "dreams": "in_hours",
+                "long_rest": "1h", "prompts": {"dream": "Dream. {notes}", "work": null},
+            });
+            let wrong = [json!({"beat": 1}), json!({"dreams": "yes"}), json!({"reflect_every": 1001}), json!({"x": 1})];
+            let wrong = wrong.map(|profile| json!({"mine": profile}));
+            (vec![json!({}), json!({"mine": all, "clock": {}})], [vec![json!([])], wrong.to_vec()].concat())
+        }
+        Kind::Agents => {
+            let wrong = [json!({"echo": "clock"}), json!({"echo": {"profil": "clock"}}), json!([])];
+            (vec![json!({}), json!({"echo": {"profile": "clock"}, "a b": {}})], wrong.to_vec())
+        }
         Kind::Signals => (
             vec![Value::Null, json!([]), json!(["urgent", "a".repeat(32)]), json!(vec!["a"; 32])],
             vec![json!(vec!["a"; 33]), json!(["a".repeat(33)]), json!(["Urgent"]), json!([""]), json!("urgent")],
@@ -86,8 +99,10 @@ fn bounds(key: &Key) -> (Vec<Value>, Vec<Value>) {
 /// Returns the dotted names of the values that are not objects.
 fn leaves(value: &Value, above: &str, all: &mut Vec<(String, Value)>) {
     match value.as_object() {
-        Some(object) => object.iter().for_each(|(key, value)| leaves(value, &format!("{above}.{key}"), all)),
-        None => all.push((above.trim_start_matches('.').to_owned(), value.clone())),
+        Some(object) if !object.is_empty() => {
+            object.iter().for_each(|(key, value)| leaves(value, &format!("{above}.{key}"), all))
+        }
+        _ => all.push((above.trim_start_matches('.').to_owned(), value.clone())),
     }
 }
 

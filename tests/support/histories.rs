@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use frosty::policy::cadence::{Cadence, Dreams};
 use frosty::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Idle, IdleRow, Ms, Policy, Quota, Spread, millis};
 use frosty::policy::process::{Birth, Process};
 use frosty::policy::request::{
@@ -105,10 +106,20 @@ pub fn policy() -> impl Strategy<Value = Policy> {
             let table = (0..).zip(rests).map(|(units, rest)| IdleRow { units, rest }).collect();
             Idle { growth: Backoff { base, factor: 2000, max }, looked_max: max / 2, table }
         });
-    let rests = (prop::option::weighted(0.7, idle), prop_oneof![Just(Duration::ZERO), secs(1..=60)]);
+    let dreams = prop_oneof![Just(Dreams::Off), Just(Dreams::On)];
+    let cadence =
+        (0u32..=2, 0u32..=5, dreams, secs(1..=60)).prop_map(|(reflect_every, dump_every, dreams, long_rest)| Cadence {
+            reflect_every,
+            dump_every,
+            dreams,
+            long_rest,
+            ..Cadence::default()
+        });
+    let rests = (prop::option::weighted(0.7, idle), prop_oneof![Just(Duration::ZERO), secs(1..=60)], cadence);
     (class(true), class(false), api, prop::collection::vec(fleet, 0..=1), 0u32..=3, spread, rests).prop_map(
-        |(stop, compact, api_error, fleet_quotas, hold_after_strikes, spread, (idle, quiet))| Policy {
+        |(stop, compact, api_error, fleet_quotas, hold_after_strikes, spread, (idle, quiet, cadence))| Policy {
             idle,
+            cadence,
             quiet,
             pace: None,
             work: WorkPolicy::default(),

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::cadence::CadenceState;
 use crate::policy::fact::FactId;
 use crate::policy::limits::Ms;
+use crate::policy::notes::AgentNote;
 use crate::policy::process::Process;
 use crate::policy::rest::Rest;
 use crate::policy::turn::TranscriptPlace;
@@ -55,6 +57,18 @@ pub struct SessionState {
     /// The request that was last admitted, and when; kept until the fence is raised, to repeat an answer that was lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admitted: Option<Begun>,
+    /// The notes that the agent wrote for itself, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<AgentNote>,
+    /// Whether they changed since they were last given to the agent.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub notes_changed: bool,
+    /// When an admission gave the notes; kept until the next Stop event, because its answer may have been lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notes_given: Option<Ms>,
+    /// What is counted for the kinds of the session's turns.
+    #[serde(skip_serializing_if = "CadenceState::is_empty")]
+    pub cadence: CadenceState,
     /// The continuations since a person's last prompt.
     #[serde(skip_serializing_if = "is_zero")]
     pub count: u32,

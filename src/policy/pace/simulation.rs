@@ -91,6 +91,9 @@ fn step(agent: usize, event: Event, now: Ms, chance: &mut Chance) -> Step {
         r: (chance.share() * 1000.0) as u32,
         id: format!("{agent}-{now}"),
         turn: None,
+        notes: Vec::new(),
+        cache_is_warm: None,
+        recalls: false,
         known_epoch: String::new(),
         agent: String::new(),
     }

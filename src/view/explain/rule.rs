@@ -163,6 +163,9 @@ fn rest(told: &Facts<'_>) -> String {
             "the session continues only with an entry of its work queue (work is required), and none can be claimed"
                 .to_owned()
         }
+        Some(RestKind::OffHours) => {
+            format!("the working hours of its profile are over ({})", text::line(&told.policy.cadence.profile))
+        }
         _ => "the agent gave the time of its next check (\"frosty: next_check …\")".to_owned(),
     }
 }

@@ -264,6 +264,7 @@ mod tests {
                 Reason::Idle => &["the agent's last 3 turns in a row did nothing new (idle.base is 2m, ", TYPE_ON],
                 Reason::Failed => &["the last run failed (api_error.base is 1m, api_error.max is 1h)", TYPE_ON],
                 Reason::NoWork => &["(rule 4, rest)", "work is required", TYPE_ON],
+                Reason::OffHours => &["(rule 4, rest)", "hours of its profile", TYPE_ON],
                 Reason::Quiet => &["(rule 4, quiet minute)", "person.quiet is 1m", TYPE_ON],
                 Reason::Spread => &["(rule 5, release slot)", "250ms apart", TYPE_ON],
                 Reason::Quota => &["(rule 8, quota): stop.quotas is 2 per 1h, of which 2 were used", TYPE_ON],

@@ -318,13 +318,14 @@ impl Row {
         scope.rebase(now);
         let undecided = undecided.filter(|mark| mark.is_later_than(session.seen, now));
         let is_disarmed = undecided.as_ref().is_some_and(Undecided::is_of_disarming);
-        let limits = &config.policy.stop;
+        let policy = config.policy_of(&session);
+        let limits = &policy.stop;
         let engine = engine::standing(&session);
         let own = scope.hold.as_ref().filter(|hold| hold.holds(now));
         let hold = own.map(|hold| (hold, false)).or_else(|| fleet_hold.map(|hold| (hold, true)));
         let hold = hold.map(|(hold, whole)| (hold.clone(), whole));
         let facts = Facts {
-            policy: &config.policy,
+            policy: &policy,
             fleet_hold,
             scope: &scope,
             session: &session,

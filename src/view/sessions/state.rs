@@ -223,6 +223,9 @@ fn ask(session: &SessionState) -> Step {
         r: 0,
         id: String::new(),
         turn: None,
+        notes: Vec::new(),
+        cache_is_warm: None,
+        recalls: false,
         known_epoch: String::new(),
         agent: String::new(),
     }
@@ -233,7 +236,7 @@ fn kind(reason: Reason) -> Kind {
         Reason::Hold => Kind::Hold,
         Reason::Cooldown | Reason::Burst => Kind::Cooldown,
         Reason::ApiError => Kind::ApiCooldown,
-        Reason::Rest | Reason::Idle | Reason::Failed | Reason::NoWork => Kind::Resting,
+        Reason::Rest | Reason::Idle | Reason::Failed | Reason::NoWork | Reason::OffHours => Kind::Resting,
         Reason::Quiet => Kind::Quiet,
         Reason::Done => Kind::Done,
         Reason::Blocked => Kind::Blocked,

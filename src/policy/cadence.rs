@@ -1,0 +1,301 @@
+//! Cadence: which of a session's turns are for work, which for reflection, and which for a dream before a long rest.
+//!
+//! Each turn is an ordinary admission under the same limits. Its kind changes only the agent's prompt, and that the turn counts for
+//! no idle streak. Work in hand, a wake-up's note and a hold come before a reflection.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::decision::Case;
+use crate::policy::documents::SessionState;
+use crate::policy::limits::{Ms, millis};
+use crate::policy::rest::RestKind;
+
+/// This many continuations without a rest are a cycle too.
+pub const CYCLE: u32 = 20;
+/// Each such reflection is on the reflections before it.
+const ON_REFLECTIONS: u32 = 5;
+/// The most dreams of a session within a day.
+const DREAMS_A_DAY: usize = 6;
+const DAY: Ms = 86_400_000;
+/// The fewest other turns from one dream to the next, so that dreams are at most a tenth of the turns.
+const TURNS_BETWEEN_DREAMS: u32 = 9;
+/// The client's prompt cache lives for five minutes after a request; the dream's own request takes some time.
+const CACHE: Ms = 270_000;
+const MOST: u32 = 1_000_000;
+
+/// What a turn is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnKind {
+    /// The agent's task.
+    #[default]
+    Work,
+    /// A look at the work of the last cycles.
+    ReflectionOnCycle,
+    /// A look at how the agent paces itself, waits, and asks for help.
+    ReflectionOnSelf,
+    /// A look at the reflections before it.
+    ReflectionOnReflections,
+    /// What was decided, and the next moves, before a long rest.
+    Dream,
+}
+
+impl TurnKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::Work, Self::ReflectionOnCycle, Self::ReflectionOnSelf, Self::ReflectionOnReflections, Self::Dream];
+
+    /// Returns the name in the journal, in the store and on screens.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::ReflectionOnCycle => "reflection_on_cycle",
+            Self::ReflectionOnSelf => "reflection_on_self",
+            Self::ReflectionOnReflections => "reflection_on_reflections",
+            Self::Dream => "dream",
+        }
+    }
+
+    /// Returns whether the turn is for work. Only such a turn counts for the idle streak.
+    #[must_use]
+    pub fn is_work(&self) -> bool {
+        *self == Self::Work
+    }
+
+    /// Returns whether the turn is a reflection of any kind.
+    #[must_use]
+    pub fn is_reflection(self) -> bool {
+        !matches!(self, Self::Work | Self::Dream)
+    }
+
+    /// Returns the kind of the `nth` reflection, from 1 on.
+    #[must_use]
+    pub fn of_reflection(nth: u32) -> Self {
+        match nth {
+            n if n.is_multiple_of(ON_REFLECTIONS) => Self::ReflectionOnReflections,
+            n if n.is_multiple_of(2) => Self::ReflectionOnSelf,
+            _ => Self::ReflectionOnCycle,
+        }
+    }
+}
+
+/// When an agent may dream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dreams {
+    /// Never.
+    #[default]
+    Off,
+    /// Before each long rest that the limits of dreams allow.
+    On,
+    /// The same, but not outside the working hours.
+    InHours,
+}
+
+impl Dreams {
+    /// Returns the value with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Off, Self::On, Self::InHours].into_iter().find(|one| one.name() == name)
+    }
+
+    /// Returns the name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::InHours => "in_hours",
+        }
+    }
+}
+
+/// The cadence of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cadence {
+    /// The name of the profile; empty without one.
+    pub profile: String,
+    /// The cycles from one reflection to the next; zero switches reflections off.
+    pub reflect_every: u32,
+    /// The continuations after which a reflection ends in a state dump; zero is never.
+    pub dump_every: u32,
+    /// When the agent dreams.
+    pub dreams: Dreams,
+    /// A rest of this length is long: a dream comes before it, and the prompt after it contains the notes.
+    pub long_rest: Duration,
+}
+
+impl Default for Cadence {
+    fn default() -> Self {
+        let long_rest = Duration::from_secs(1800);
+        Self { profile: String::new(), reflect_every: 0, dump_every: 0, dreams: Dreams::Off, long_rest }
+    }
+}
+
+/// What is counted for the cadence of a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CadenceState {
+    /// The kind of the turn that was admitted last and has not ended.
+    #[serde(skip_serializing_if = "TurnKind::is_work")]
+    pub kind: TurnKind,
+    /// The continuations of the present cycle.
+    pub turns: u32,
+    /// The cycles since the last reflection.
+    pub cycles: u32,
+    /// The reflections so far.
+    pub reflections: u32,
+    /// The continuations since the last state dump.
+    pub since_dump: u32,
+    /// The other turns since the last dream.
+    pub since_dream: u32,
+    /// When the dreams of the last day were admitted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dreams: Vec<Ms>,
+}
+
+impl CadenceState {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns the reflections that are due, as the kind of the next one.
+    #[must_use]
+    pub fn due(&self, cadence: &Cadence) -> Option<TurnKind> {
+        let is_due = cadence.reflect_every > 0 && self.cycles >= cadence.reflect_every;
+        is_due.then(|| TurnKind::of_reflection(self.reflections.saturating_add(1)))
+    }
+
+    /// Returns whether the last admission was a dream.
+    pub(crate) fn has_just_dreamt(&self) -> bool {
+        self.since_dream == 0 && !self.dreams.is_empty()
+    }
+
+    /// Returns the kind of the turn that ended, which is over.
+    pub(crate) fn end_turn(&mut self) -> TurnKind {
+        std::mem::take(&mut self.kind)
+    }
+
+    /// Notes that a rest begins, which ends the cycle.
+    pub(crate) fn rests(&mut self) {
+        if self.turns > 0 {
+            self.turns = 0;
+            self.cycles = self.cycles.saturating_add(1).min(MOST);
+        }
+    }
+
+    /// Notes an admission of this kind. Returns whether its reflection ends in a state dump.
+    fn admitted(&mut self, kind: TurnKind, cadence: &Cadence, now: Ms) -> bool {
+        self.kind = kind;
+        let more = |n: u32| n.saturating_add(1).min(MOST);
+        self.since_dump = more(self.since_dump);
+        if kind == TurnKind::Dream {
+            self.since_dream = 0;
+            self.dreams.retain(|at| is_within_a_day(*at, now));
+            self.dreams.push(now);
+            return false;
+        }
+        self.since_dream = more(self.since_dream);
+        if kind.is_reflection() {
+            (self.cycles, self.reflections) = (0, more(self.reflections));
+            let dumps = cadence.dump_every > 0 && self.since_dump >= cadence.dump_every;
+            if dumps {
+                self.since_dump = 0;
+            }
+            return dumps;
+        }
+        self.turns = more(self.turns);
+        if self.turns >= CYCLE {
+            self.rests();
+        }
+        false
+    }
+}
+
+fn is_within_a_day(at: Ms, now: Ms) -> bool {
+    // A dream of the future was admitted before the clock was set back.
+    at > now.saturating_sub(DAY)
+}
+
+/// Returns whether the session dreams before its rest, which it has just begun.
+pub(in crate::policy) fn dreams_before(case: &Case<'_>, session: &SessionState) -> bool {
+    let (cadence, now) = (&case.policy.cadence, case.now);
+    let Some(rest) = &session.rest else { return false };
+    let is_kind = match (cadence.dreams, rest.kind) {
+        (Dreams::Off, _) => false,
+        (_, RestKind::Rest | RestKind::Idle) => true,
+        (dreams, RestKind::OffHours) => dreams == Dreams::On,
+        _ => false,
+    };
+    if !is_kind || !case.ask.paced || session.work.is_some() || session.gate {
+        return false;
+    }
+    let state = &session.cadence;
+    let is_long = rest.until.is_none_or(|until| until.saturating_sub(rest.since) >= millis(cadence.long_rest));
+    let since_turn = session.begun.as_ref().map(|begun| now.saturating_sub(begun.at));
+    let is_warm = since_turn.is_some_and(|ms| (0..=CACHE).contains(&ms)) && case.ask.cache_is_warm != Some(false);
+    let today = state.dreams.iter().filter(|at| is_within_a_day(**at, now)).count();
+    is_long && is_warm && today < DREAMS_A_DAY && state.since_dream >= TURNS_BETWEEN_DREAMS
+}
+
+/// Counts the admission, and returns the kind of its turn and whether it ends in a state dump.
+///
+/// `is_called` is whether work in hand, the note of a wake-up or a hold has precedence.
+pub(in crate::policy) fn admit(
+    case: &Case<'_>,
+    session: &mut SessionState,
+    dreams: bool,
+    is_called: bool,
+) -> (TurnKind, bool) {
+    let cadence = &case.policy.cadence;
+    let kind = match session.cadence.due(cadence) {
+        _ if dreams => TurnKind::Dream,
+        Some(kind) if !is_called => kind,
+        _ => TurnKind::Work,
+    };
+    // An agent without a cadence is not counted.
+    if cadence.reflect_every == 0 && cadence.dreams == Dreams::Off {
+        session.cadence = CadenceState::default();
+        return (TurnKind::Work, false);
+    }
+    (kind, session.cadence.admitted(kind, cadence, case.now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reflections_in_turn() {
+        let kinds: Vec<&str> = (1..=10).map(|nth| TurnKind::of_reflection(nth).code()).collect();
+        let expected =
+            ["cycle", "self", "cycle", "self", "reflections", "self", "cycle", "self", "cycle", "reflections"];
+        assert_eq!(kinds, expected.map(|on| format!("reflection_on_{on}")));
+        assert!(TurnKind::ALL.iter().all(|kind| {
+            serde_json::to_value(kind).unwrap() == kind.code()
+                && kind.is_reflection() == kind.code().contains("reflection")
+        }));
+    }
+
+    #[test]
+    fn a_cycle_is_a_run_or_twenty_continuations() {
+        let cadence = Cadence { reflect_every: 2, dump_every: 30, ..Cadence::default() };
+        let mut state = CadenceState::default();
+        let mut kinds = Vec::new();
+        for n in 0..50 {
+            let kind = state.due(&cadence).unwrap_or_default();
+            let dumps = state.admitted(kind, &cadence, n);
+            kinds.push((kind, dumps));
+        }
+        let at = |wanted: fn(&(TurnKind, bool)) -> bool| {
+            kinds.iter().enumerate().filter(|(_, one)| wanted(one)).map(|(n, _)| n).collect::<Vec<_>>()
+        };
+        assert_eq!(at(|(kind, _)| kind.is_reflection()), [40]);
+        assert_eq!(at(|(_, dumps)| *dumps), [40]);
+        state.rests();
+        state.rests();
+        assert_eq!((state.cycles, state.turns), (1, 0), "a rest after no turn is no cycle");
+    }
+}
