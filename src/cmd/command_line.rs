@@ -18,6 +18,7 @@ use crate::cmd::hold::HoldArgs;
 use crate::cmd::install::InstallArgs;
 use crate::cmd::log::LogArgs;
 use crate::cmd::man::ManArgs;
+use crate::cmd::notes::NotesArgs;
 use crate::cmd::release::ReleaseArgs;
 use crate::cmd::status::StatusArgs;
 use crate::cmd::statusline::StatuslineArgs;
@@ -62,6 +63,7 @@ Act:
 Look:
   status       Show the sessions, their states, and when each resumes
   log          Show the journal of requests and verdicts, or follow it
+  notes        Show what agents wrote for themselves, or forget it
   explain      Explain the last verdict: its rule, numbers, and next step
   check        Show what `frosty hook` would answer (JSON on stdin)
   statusline   Print a session's line for the client's status line
@@ -121,6 +123,9 @@ pub enum Command {
     /// Show the journal of requests and verdicts, or follow it
     #[command(after_help = examples::LOG)]
     Log(LogArgs),
+    /// Show what agents wrote for themselves, or forget it
+    #[command(after_help = examples::NOTES)]
+    Notes(NotesArgs),
     /// Explain the last verdict: its rule, numbers, and next step
     #[command(after_help = examples::EXPLAIN)]
     Explain(ExplainArgs),

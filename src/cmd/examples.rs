@@ -48,6 +48,13 @@ Examples:
 Exit codes: the command's own, else 75 not now, 3 the agent is done,
 64 wrong command line, 78 wrong configuration.";
 
+pub(super) const NOTES: &str = with_session!(
+    "\
+Examples:
+  frosty notes                 Show the notes of all agents
+  frosty notes echo --clear    Forget those of one"
+);
+
 pub(super) const HOLD: &str = with_session!(
     "\
 Examples:

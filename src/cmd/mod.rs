@@ -28,6 +28,7 @@ pub mod install;
 mod line_registration;
 pub mod log;
 pub mod man;
+pub mod notes;
 pub mod origin;
 pub mod out;
 mod outage;

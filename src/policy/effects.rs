@@ -24,6 +24,7 @@ pub(crate) fn on_session(
     let (idle, api_error) = (policy.idle.as_ref(), &policy.api_error);
     match &ask.event {
         Event::Wake { note, spread, signal } => wake_up::wake(session, note, *spread, signal.as_deref()),
+        Event::ForgetNotes => notes::forget_all(session),
         Event::Expired { .. } => session.phase = Phase::Expired,
         _ => {}
     }

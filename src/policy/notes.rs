@@ -42,6 +42,12 @@ pub(crate) fn add(session: &mut SessionState, texts: &[String], now: Ms) {
     session.notes.drain(..over);
 }
 
+/// Removes every note.
+pub(crate) fn forget_all(session: &mut SessionState) {
+    session.notes.clear();
+    (session.notes_changed, session.notes_given) = (false, None);
+}
+
 /// Removes the notes that have expired. The time of a note from before a clock was set back is now.
 fn forget(session: &mut SessionState, now: Ms) {
     for note in &mut session.notes {
@@ -60,12 +66,16 @@ pub(crate) fn hand_out(session: &mut SessionState, now: Ms) -> Vec<String> {
     newest(session, now)
 }
 
+/// Returns the notes that are kept, newest first.
+pub fn kept(session: &SessionState, now: Ms) -> impl Iterator<Item = &AgentNote> {
+    session.notes.iter().rev().filter(move |note| note.at > now.saturating_sub(KEEP))
+}
+
 /// Returns the notes that are kept, newest first, as far as one prompt contains them.
 #[must_use]
 pub fn newest(session: &SessionState, now: Ms) -> Vec<String> {
     let mut left = GIVEN;
-    let kept = session.notes.iter().rev().filter(|note| note.at > now.saturating_sub(KEEP));
-    let fits = kept.take_while(|note| {
+    let fits = kept(session, now).take_while(|note| {
         let length = note.text.chars().count();
         let fits = length <= left;
         left = left.saturating_sub(length);

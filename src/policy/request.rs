@@ -70,6 +70,8 @@ pub enum Event {
         /// The signal, which the session's list `wake_on` may exclude; a wake-up without one always wakes.
         signal: Option<String>,
     },
+    /// A command forgets the session's notes. It is not an event of the client.
+    ForgetNotes,
     /// A command holds the scope, or its whole fleet. It concerns no session.
     Hold(HoldRequest),
     /// A command lifts the hold of the scope, or of its whole fleet. It concerns no session.
@@ -178,10 +180,10 @@ impl Event {
         matches!(self, Self::Hold(_) | Self::Release { .. } | Self::LiftLimits)
     }
 
-    /// Returns whether a person's command sent the event: a hold, a release or a wake-up.
+    /// Returns whether a person's command sent the event: a hold, a release, a wake-up, or the end of notes.
     #[must_use]
     pub fn is_persons(&self) -> bool {
-        self.is_of_holds() || matches!(self, Self::Wake { .. })
+        self.is_of_holds() || matches!(self, Self::Wake { .. } | Self::ForgetNotes)
     }
 
     /// Returns whether the event concerns the whole fleet, and no scope.
@@ -224,7 +226,7 @@ impl Event {
     /// Returns whether the client itself sent the event, which shows that the session is alive.
     #[must_use]
     pub fn is_clients(&self) -> bool {
-        !matches!(self, Self::Wake { .. } | Self::Expired { .. }) && !self.is_of_holds()
+        !matches!(self, Self::Wake { .. } | Self::ForgetNotes | Self::Expired { .. }) && !self.is_of_holds()
     }
 }
 

@@ -10,6 +10,7 @@ mod support;
 mod acl;
 mod api_limits;
 mod arming;
+mod cadence;
 mod concurrency;
 mod config;
 mod config_cmd;
