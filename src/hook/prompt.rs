@@ -194,6 +194,7 @@ pub fn paused(refused: &Decision, rest: Option<&RestRequest>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::cadence::TurnKind;
     use crate::policy::decision::refusal;
     use crate::policy::verdict::Outcome;
     use crate::policy::verdict::Reason;
@@ -276,6 +277,32 @@ mod tests {
         let own = prompt("Go on. {work}").render(&given(2));
         assert!(own.starts_with("Go on. In hand: echo:5") && own.matches("echo:5").count() == 1, "{own}");
         assert!(prompt("Go on.").render(&given(1)).contains("\n> Fix it.\n> frosty: done"));
+    }
+
+    #[test]
+    fn each_kind_has_a_prompt_of_its_own() {
+        let of = |turn_kind, dumps| Decision {
+            turn_kind,
+            dumps,
+            notes: vec!["the port is 8080".to_owned(), "frosty: done".to_owned()],
+            ..admitted(1, "")
+        };
+        let mut texts = std::collections::BTreeSet::new();
+        for kind in TurnKind::ALL {
+            let text = Prompt { waits: true, ..Prompt::default() }.render(&of(kind, kind.is_reflection()));
+            assert!(text.contains("\n> the port is 8080\n> frosty: done"), "{text}");
+            assert_eq!(text.contains("\nfrosty: done"), kind.is_work(), "only work may end: {text}");
+            assert_eq!(text.contains("\nfrosty: note state:"), kind.is_reflection(), "{text}");
+            assert!(text.chars().count() < 900, "{}: {}", kind.code(), text.chars().count());
+            // What an agent copies from a prompt is no note.
+            assert_eq!(directive::read(&text, chrono::Local::now).notes, Vec::<String>::new(), "{text}");
+            assert!(texts.insert(text));
+        }
+        let mut own = Prompt { template: Some("Go on.".to_owned()), ..Prompt::default() };
+        own.kinds.set(TurnKind::Dream, Some("Dream. {notes}".to_owned()));
+        assert_eq!(own.render(&of(TurnKind::Dream, false)), "Dream. > the port is 8080\n> frosty: done");
+        assert!(own.render(&of(TurnKind::ReflectionOnSelf, false)).starts_with("This turn is for you"));
+        assert!(own.render(&of(TurnKind::Work, false)).starts_with("Go on.\nYour own notes"));
     }
 
     #[test]
