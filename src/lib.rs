@@ -33,3 +33,4 @@ pub mod store;
 pub mod text;
 pub mod view;
 pub mod when;
+pub mod zone;

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::clock;
 use crate::config::Config;
 use crate::config::keys::idle_keys;
 use crate::duration;
 use crate::policy::cadence::{Cadence, Dreams, TurnKind};
+use crate::policy::calendar::Calendar;
 use crate::policy::documents::SessionState;
 use crate::policy::limits::{Backoff, Idle, Policy};
 use crate::text;
+use crate::zone;
 
 /// The prompts of the kinds of turns, where they are not the built-in ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub struct Profile {
     pub cadence: Cadence,
     /// The prompts.
     pub prompts: Prompts,
+    /// The zone of the calendar; `None` is the machine's own.
+    pub zone: Option<String>,
 }
 
 /// Each agent that has no entry of its own in `agents`.
@@ -65,7 +70,7 @@ impl Profile {
     #[must_use]
     pub fn plain(name: &str) -> Self {
         let cadence = Cadence { profile: name.to_owned(), ..Cadence::default() };
-        Self { beat: Duration::ZERO, idle: None, cadence, prompts: Prompts::default() }
+        Self { beat: Duration::ZERO, idle: None, cadence, prompts: Prompts::default(), zone: None }
     }
 
     /// Returns the ready profile with this name, if there is one.
@@ -95,14 +100,35 @@ impl Profile {
             "interlaced" => {
                 Self { beat: minutes(1), idle: rests(5, 2000, 60, 20), cadence: cadence(1, 20, Dreams::On), ..plain }
             }
-            "clock" => Self { beat: minutes(1), cadence: cadence(2, 40, Dreams::On), ..plain },
+            "clock" => Self {
+                beat: minutes(1),
+                cadence: Cadence {
+                    calendar: Calendar {
+                        times: ["09:00", "13:00", "17:00", "21:00"].iter().filter_map(|at| at.parse().ok()).collect(),
+                        ..Calendar::default()
+                    },
+                    ..cadence(2, 40, Dreams::On)
+                },
+                ..plain
+            },
             _ => return None,
         })
     }
 
+    /// Reads the offsets of the zone, where the profile needs them. An unknown zone is the machine's own.
+    pub(crate) fn with_zone(mut self) -> Self {
+        let calendar = &mut self.cadence.calendar;
+        if !(calendar.hours.is_empty() && calendar.times.is_empty()) {
+            let now = clock::host_ms();
+            let named = self.zone.as_deref().and_then(|name| zone::around(Some(name), now));
+            calendar.zone = named.or_else(|| zone::around(None, now)).unwrap_or_default();
+        }
+        self
+    }
+
     /// Applies the profile to a policy. It shortens no minimum interval.
-    fn shape(&self, policy: &mut Policy) {
-        let Self { beat, idle, cadence, prompts: _ } = self;
+    pub(crate) fn shape(&self, policy: &mut Policy) {
+        let Self { beat, idle, cadence, prompts: _, zone: _ } = self;
         policy.stop.min_interval = policy.stop.min_interval.max(*beat);
         if idle.is_some() {
             policy.idle.clone_from(idle);
@@ -114,11 +140,14 @@ impl Profile {
     #[must_use]
     #[allow(clippy::indexing_slicing, reason = "assigning to a key of a JSON object inserts it")]
     pub fn keys(&self) -> Value {
-        let Self { beat, idle, cadence, prompts } = self;
-        let Cadence { profile: _, reflect_every, dump_every, dreams, long_rest } = cadence;
+        let Self { beat, idle, cadence, prompts, zone } = self;
+        let Cadence { profile: _, reflect_every, dump_every, dreams, long_rest, calendar } = cadence;
+        let all = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>();
         let mut keys = json!({
             "beat": duration::show(*beat), "reflect_every": reflect_every, "dump_every": dump_every,
-            "dreams": dreams.name(), "long_rest": duration::show(*long_rest),
+            "dreams": dreams.name(), "long_rest": duration::show(*long_rest), "zone": zone,
+            "hours": all(&mut calendar.hours.iter().map(ToString::to_string)),
+            "times": all(&mut calendar.times.iter().map(ToString::to_string)),
         });
         if let Some(idle) = idle {
             keys["idle"] = idle_keys(idle);
@@ -137,7 +166,7 @@ impl Config {
     /// Returns the profile with this name, of the configuration or a ready one.
     #[must_use]
     pub fn profile_named(&self, name: &str) -> Option<Profile> {
-        self.profiles.get(name).cloned().or_else(|| Profile::ready(name))
+        self.profiles.get(name).cloned().or_else(|| Some(Profile::ready(name)?.with_zone()))
     }
 
     /// Returns the name of the profile that `agents` lists for the name that the user gave a session, its scope, or its window's label,

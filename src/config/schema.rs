@@ -98,6 +98,9 @@ fn of_key(key: &Key) -> Value {
                 "reflect_every": {"type": "integer", "minimum": CYCLES.start(), "maximum": CYCLES.end()},
                 "dump_every": {"type": "integer", "minimum": CONTINUATIONS.start(), "maximum": CONTINUATIONS.end()},
                 "dreams": {"enum": ["off", "on", "in_hours"]},
+                "hours": {"type": "array", "maxItems": 64, "items": {"type": "string"}},
+                "times": {"type": "array", "maxItems": 64, "items": {"type": "string"}},
+                "zone": {"type": ["string", "null"], "minLength": 1},
                 "prompts": {"type": "object", "additionalProperties": false, "properties":
                     TurnKind::ALL.map(|kind| (kind.code().to_owned(), json!({"type": ["string", "null"], "minLength": 1})))
                         .into_iter().collect::<Map<_, _>>()},

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::report::Check;
 use crate::env;
-use crate::hook::reset;
 use crate::text;
+use crate::zone;
 
 const ZONES: &str = "zones";
 /// Zones that are on every system with zone data.
@@ -17,7 +17,7 @@ const LOCALTIME: &str = "/etc/localtime";
 
 /// Reports that this machine's zone has no data, so that local times are UTC; `None` where it has data.
 pub(super) fn local() -> Option<Check> {
-    local_of(env::time_zone().as_deref(), Path::new(LOCALTIME), reset::knows_zone)
+    local_of(env::time_zone().as_deref(), Path::new(LOCALTIME), zone::is_known)
 }
 
 fn local_of(named: Option<&str>, localtime: &Path, knows: impl Fn(&str) -> bool) -> Option<Check> {
@@ -45,7 +45,7 @@ fn local_of(named: Option<&str>, localtime: &Path, knows: impl Fn(&str) -> bool)
 
 /// Reports missing zone data; `None` where it is present.
 pub(super) fn check() -> Option<Check> {
-    without(reset::knows_zone)
+    without(zone::is_known)
 }
 
 fn without(knows: impl Fn(&str) -> bool) -> Option<Check> {

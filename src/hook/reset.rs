@@ -1,15 +1,14 @@
 //! Reads the reset time out of the text of an API error.
 
-use std::path::Path;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::subscription;
 use crate::clock;
 use crate::policy::limits::Ms;
 use crate::policy::request::Reset;
-use crate::read;
+use crate::zone::{self, Offsets};
 
 /// A distance beyond every plausible reset time, in seconds.
 const FAR: u64 = 400 * 86_400;
@@ -23,15 +22,7 @@ const AFTER_ROUNDED: Ms = 5_000;
 const AFTER_CLIENT: Ms = 100_000;
 const MORE_BY_CHANCE: u64 = 55_000;
 
-/// The directories with the system's zone data.
-const ZONEINFO: [&str; 4] = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"];
-/// The size limit of a zone's file.
-const LARGEST_ZONE: u64 = 256 * 1024;
-
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-
-/// A zone's offset from UTC at a time, both in seconds; `None` where it cannot be known.
-type Zone<'a> = dyn Fn(i64) -> Option<i64> + 'a;
 
 /// Reads a reset time: `retry-after: <s>`, `|<unix seconds>`, an RFC 3339 time, or `resets 7pm (Zone/City)`.
 pub(super) fn read(text: &str) -> Option<Reset> {
@@ -42,17 +33,11 @@ pub(super) fn read(text: &str) -> Option<Reset> {
 fn read_with(text: &str, after: impl FnOnce() -> Ms) -> Option<Reset> {
     let now = clock::host_ms() / 1000;
     exact(text).or_else(|| {
-        let at = wall_clock(text, now, &local, &|name| named(name))?;
+        let at = wall_clock(text, now, &zone::local, &|name| zone::named(name))?;
         let by_chance = Ms::try_from(clock::chance() % MORE_BY_CHANCE).unwrap_or(0);
         let rounded = at.saturating_mul(1000);
         Some(Reset::At(if at > now { rounded + after() + by_chance } else { rounded }))
     })
-}
-
-/// Returns whether a reset time in the client's format can be read in a zone of this name.
-#[must_use]
-pub fn knows_zone(name: &str) -> bool {
-    named(name).is_some()
 }
 
 /// Reads the forms that name one moment.
@@ -94,8 +79,8 @@ struct Written<'a> {
 fn wall_clock<'z>(
     text: &str,
     now: i64,
-    local: &Zone<'_>,
-    named: &dyn Fn(&str) -> Option<Box<Zone<'z>>>,
+    local: &Offsets<'_>,
+    named: &dyn Fn(&str) -> Option<Box<Offsets<'z>>>,
 ) -> Option<i64> {
     let lower = text.to_ascii_lowercase();
     let written = lower.match_indices("resets").find_map(|(at, word)| written(text.get(at + word.len()..)?))?;
@@ -194,9 +179,9 @@ impl<'a> Words<'a> {
 }
 
 /// Returns the intended moment: the next such time of day, or the nearest such date.
-fn moment(written: &Written<'_>, now: i64, zone: &Zone<'_>) -> Option<i64> {
+fn moment(written: &Written<'_>, now: i64, zone: &Offsets<'_>) -> Option<i64> {
     // A date alone is the API's, which uses UTC.
-    let zone: &Zone<'_> = if written.time.is_none() { &|_| Some(0) } else { zone };
+    let zone: &Offsets<'_> = if written.time.is_none() { &|_| Some(0) } else { zone };
     let time = written.time.unwrap_or_default();
     let today = DateTime::from_timestamp(now.saturating_add(zone(now)?), 0)?.date_naive();
     let at = |date: NaiveDate| in_zone(date.and_time(time), zone);
@@ -216,30 +201,11 @@ fn moment(written: &Written<'_>, now: i64, zone: &Zone<'_>) -> Option<i64> {
 
 /// Returns a zone's time in UTC. Of an hour that occurs twice, the later is taken. A time in an hour that is
 /// left out moves as far as the clocks went ahead. So nothing is resumed too early.
-fn in_zone(time: NaiveDateTime, zone: &Zone<'_>) -> Option<i64> {
+fn in_zone(time: NaiveDateTime, zone: &Offsets<'_>) -> Option<i64> {
     let as_utc = time.and_utc().timestamp();
     let around = [as_utc.saturating_sub(86_400), as_utc.saturating_add(86_400)];
     let all = around.into_iter().filter_map(|at| Some((as_utc.saturating_sub(zone(at)?), zone(at)?)));
     all.max_by_key(|(at, offset)| (zone(*at) == Some(*offset), *at)).map(|(at, _)| at)
-}
-
-/// Returns the offset of the machine's zone.
-fn local(at: i64) -> Option<i64> {
-    Some(Local.timestamp_opt(at, 0).single()?.offset().fix().local_minus_utc().into())
-}
-
-/// Returns a zone of the system's zone data.
-fn named<'z>(name: &str) -> Option<Box<Zone<'z>>> {
-    if matches!(name, "UTC" | "GMT" | "Etc/UTC") {
-        return Some(Box::new(|_| Some(0)));
-    }
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "/_+-".contains(c);
-    if name.is_empty() || name.len() > 64 || name.starts_with('/') || !name.chars().all(is_name) {
-        return None;
-    }
-    let bytes = ZONEINFO.iter().find_map(|dir| read::file(&Path::new(dir).join(name), LARGEST_ZONE).ok())?;
-    let zone = tz::TimeZone::from_tz_data(&bytes).ok()?;
-    Some(Box::new(move |at| Some(zone.find_local_time_type(at).ok()?.ut_offset().into())))
 }
 
 #[cfg(test)]
@@ -250,7 +216,7 @@ mod tests {
     const NOON: i64 = 1_796_126_400;
 
     fn at(text: &str, now: i64) -> Option<i64> {
-        wall_clock(text, now, &|_| Some(3600), &|name| named(name))
+        wall_clock(text, now, &|_| Some(3600), &|name| zone::named(name))
     }
 
     fn utc(text: &str) -> i64 {

@@ -3,14 +3,18 @@
 //! Each turn is an ordinary admission under the same limits. Its kind changes only the agent's prompt, and that the turn counts for
 //! no idle streak. Work in hand, a wake-up's note and a hold come before a reflection.
 
+#[cfg(test)]
+mod week;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::calendar::Calendar;
 use crate::policy::decision::Case;
 use crate::policy::documents::SessionState;
 use crate::policy::limits::{Ms, millis};
-use crate::policy::rest::RestKind;
+use crate::policy::rest::{Rest, RestKind};
 
 /// This many continuations without a rest are a cycle too.
 pub const CYCLE: u32 = 20;
@@ -125,12 +129,15 @@ pub struct Cadence {
     pub dreams: Dreams,
     /// A rest of this length is long: a dream comes before it, and the prompt after it contains the notes.
     pub long_rest: Duration,
+    /// The working hours, outside of which the agent rests, and the fixed times, until which an idle agent rests.
+    pub calendar: Calendar,
 }
 
 impl Default for Cadence {
     fn default() -> Self {
         let long_rest = Duration::from_secs(1800);
-        Self { profile: String::new(), reflect_every: 0, dump_every: 0, dreams: Dreams::Off, long_rest }
+        let (profile, calendar) = (String::new(), Calendar::default());
+        Self { profile, reflect_every: 0, dump_every: 0, dreams: Dreams::Off, long_rest, calendar }
     }
 }
 
@@ -219,6 +226,28 @@ fn is_within_a_day(at: Ms, now: Ms) -> bool {
     at > now.saturating_sub(DAY)
 }
 
+/// Books the rest of a session outside its working hours, and ends it where they have begun. A wake-up continues the session
+/// all the same, because a person or a program has called for it.
+pub(in crate::policy) fn rest_outside_hours(case: &Case<'_>, session: &mut SessionState) {
+    let calendar = &case.policy.cadence.calendar;
+    let rest = session.rest.as_ref();
+    let is_off = rest.is_some_and(|rest| rest.kind == RestKind::OffHours);
+    if calendar.hours.is_empty() && !is_off {
+        return;
+    }
+    let Some(opens) = calendar.opens(case.now).filter(|_| !session.woken) else {
+        session.rest = session.rest.take().filter(|_| !is_off);
+        return;
+    };
+    // What the agent itself requested stays, and so does a longer rest.
+    let gives_way = |rest: &Rest| !rest.kind.is_agents() && rest.until.is_none_or(|until| until < opens);
+    if is_off || rest.is_none_or(|rest| !rest.lasts(case.now) || gives_way(rest)) {
+        let since = rest.filter(|_| is_off).map_or(case.now, |rest| rest.since);
+        let id = rest.filter(|_| is_off).map_or(0, |rest| rest.id);
+        session.rest = Some(Rest { kind: RestKind::OffHours, since, until: Some(opens), topic: String::new(), id });
+    }
+}
+
 /// Returns whether the session dreams before its rest, which it has just begun.
 pub(in crate::policy) fn dreams_before(case: &Case<'_>, session: &SessionState) -> bool {
     let (cadence, now) = (&case.policy.cadence, case.now);
@@ -226,9 +255,10 @@ pub(in crate::policy) fn dreams_before(case: &Case<'_>, session: &SessionState) 
     let is_kind = match (cadence.dreams, rest.kind) {
         (Dreams::Off, _) => false,
         (_, RestKind::Rest | RestKind::Idle) => true,
-        (dreams, RestKind::OffHours) => dreams == Dreams::On,
+        (Dreams::On, RestKind::OffHours) => true,
         _ => false,
     };
+    let is_kind = is_kind && (cadence.dreams == Dreams::On || cadence.calendar.opens(now).is_none());
     if !is_kind || !case.ask.paced || session.work.is_some() || session.gate {
         return false;
     }

@@ -329,7 +329,8 @@ impl Case<'_> {
             }
             return Some((Reason::ApiError, Some(refusal.until.saturating_sub(now))));
         }
-        // 4. a rest, also one for want of work
+        // 4. a rest, also one outside the working hours or for want of work
+        cadence::rest_outside_hours(self, session);
         work_rule::rest_without_work(self, state);
         let is_over =
             work_rule::has_ended_rest(self, state) || matches!(self.ask.event, Event::Ask { renew: true, .. });

@@ -9,6 +9,7 @@ use crate::policy::hold::{Turned, lift, open};
 use crate::policy::limits::{Backoff, Ms, Policy};
 use crate::policy::request::{Event, RunPart, Step};
 use crate::policy::rest::Ended;
+use crate::policy::rhythm::Counted;
 use crate::policy::turn::Worth;
 use crate::policy::{gate_run, idle, notes, rest, wake_up};
 
@@ -21,7 +22,7 @@ pub(crate) fn on_session(
     policy: &Policy,
     now: Ms,
 ) -> Option<Worth> {
-    let (idle, api_error) = (policy.idle.as_ref(), &policy.api_error);
+    let api_error = &policy.api_error;
     match &ask.event {
         Event::Wake { note, spread, signal } => wake_up::wake(session, note, *spread, signal.as_deref()),
         Event::ForgetNotes => notes::forget_all(session),
@@ -52,6 +53,9 @@ pub(crate) fn on_session(
         session.woken = false;
     }
     gate_run::note(session, &ask.event, api_error, now);
+    if ask.event.failure().is_some() && fence != FenceStatus::Repeated {
+        session.rhythm.note(Counted::Failed, now);
+    }
     // A prompt that is not that of the admission begins another turn.
     if ask.event.raises_fence() && !ask.event.begins_turn() && !matches!(ask.event, Event::Stop { .. }) {
         session.cadence.end_turn();
@@ -63,7 +67,7 @@ pub(crate) fn on_session(
     if is_stop {
         notes::add(session, &ask.notes, now);
     }
-    rest::change(session, ask, fence, idle, Ended { worth, by_person, kind }, now);
+    rest::change(session, ask, fence, policy, Ended { worth, by_person, kind }, now);
     if let Event::SessionStart { label } = &ask.event
         && registers
     {
@@ -113,7 +117,12 @@ fn end_turn(session: &mut SessionState, ask: &Step, by_person: bool, kind: TurnK
     if by_person {
         session.answered_person = session.begun.as_ref().map(|begun| begun.at);
     }
-    ask.turn.as_ref().map(|turn| idle::note(session, turn, by_person, kind, now))
+    let worth = ask.turn.as_ref().map(|turn| idle::note(session, turn, by_person, kind, now))?;
+    let counted = if kind.is_work() { Counted::of(worth) } else { Some(Counted::Reflect) };
+    if let Some(counted) = counted {
+        session.rhythm.note(counted, now);
+    }
+    Some(worth)
 }
 
 /// Returns the phase of a session after an event of its client.

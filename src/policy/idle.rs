@@ -1,6 +1,7 @@
 //! Idle backoff: the rest of a session after turns in which its agent did nothing.
 
 use crate::policy::cadence::TurnKind;
+use crate::policy::calendar::Calendar;
 use crate::policy::documents::SessionState;
 use crate::policy::limits::{Idle, Ms};
 use crate::policy::rest::{Ended, Rest, RestKind};
@@ -45,13 +46,14 @@ const MOST_IDLE: u32 = 1000;
 const MOST_UNITS: u32 = 1_000_000;
 
 /// Returns the idle rest after a turn of this worth, where the turn is idle; else `None`.
-pub(crate) fn rest(session: &SessionState, idle: &Idle, ended: Ended, now: Ms) -> Option<Rest> {
+pub(crate) fn rest(session: &SessionState, idle: &Idle, calendar: &Calendar, ended: Ended, now: Ms) -> Option<Rest> {
     let Ended { worth, by_person, .. } = ended;
     if by_person || !worth.is_some_and(Worth::is_idle) {
         return None;
     }
     let length = idle.length(session.units, session.idle, worth == Some(Worth::Looked));
-    let until = Some(now.saturating_add(length));
+    // An agent with fixed times comes back at the next one.
+    let until = calendar.next_time(now).or(Some(now.saturating_add(length)));
     Some(Rest { kind: RestKind::Idle, since: now, until, topic: String::new(), id: 0 })
 }
 

@@ -5,13 +5,18 @@
 //! (with the `turn` before it) under the `limits` on the `documents`; its result is a `verdict` with a `reason`. What an
 //! event does to a session is in `fence`, `client_process`, `wake_up`, `rest`, `idle` and `gate_run`; to the scope and the
 //! key, in `api_error` and `hold`. `long_hold` opens the hold after many trips. `pace` derives a quota from the usage
-//! `windows`. `cadence` gives each turn its kind, and `notes` are what an agent writes for itself. `lost_answer` and `lost_data` are the requests that a fault repeats. `merge` joins two copies of the
-//! documents after an outage, by the identity that a `fact` has, and `lifetime` is how long they are kept.
+//! `windows`. `cadence` gives each turn its kind, `notes` are what an agent writes for itself, `calendar` is an agent's
+//! working hours and fixed times, and `rhythm` counts a session's turns of the last day, for its mood. `lost_answer` and
+//! `lost_data` are the requests that a fault repeats. `merge` joins two copies of the documents after an outage, by the
+//! identity that a `fact` has, and `lifetime` is how long they are kept.
 
 pub mod api_error;
 pub mod api_limit;
 pub(crate) mod burst_window;
 pub mod cadence;
+pub mod calendar;
+#[cfg(test)]
+pub(crate) mod chance;
 pub(crate) mod client_process;
 pub mod decision;
 pub mod documents;
@@ -39,6 +44,7 @@ pub mod reason;
 pub(crate) mod release_slots;
 pub mod request;
 pub mod rest;
+pub mod rhythm;
 pub mod signal;
 pub mod turn;
 pub mod verdict;

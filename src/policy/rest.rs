@@ -7,7 +7,7 @@ use crate::policy::documents::SessionState;
 use crate::policy::fact::{FactId, identity, is_unnamed};
 use crate::policy::fence::FenceStatus;
 use crate::policy::idle;
-use crate::policy::limits::{Idle, Ms, millis};
+use crate::policy::limits::{Ms, Policy, millis};
 use crate::policy::request::{Event, RestRequest, RunPart, Step};
 use crate::policy::turn::Worth;
 use crate::policy::verdict::Reason;
@@ -152,13 +152,14 @@ pub(crate) fn change(
     session: &mut SessionState,
     ask: &Step,
     fence_status: FenceStatus,
-    idle: Option<&Idle>,
+    policy: &Policy,
     turn: Ended,
     now: Ms,
 ) {
     if let Some(rest) = &mut session.rest {
         rest.rebase(now);
     }
+    let idle = policy.idle.as_ref();
     match &ask.event {
         Event::Stop { .. } | Event::Resume { .. } if fence_status == FenceStatus::Repeated => {}
         Event::Stop { rest: Some(rest) }
@@ -173,8 +174,8 @@ pub(crate) fn change(
             end_unrequested(session);
             // A rest that is over stays in place until the next admission.
             if session.rest.as_ref().is_none_or(|rest| !rest.lasts(now))
-                && let Some(rest) =
-                    idle.filter(|_| turn.kind.is_work()).and_then(|idle| idle::rest(session, idle, turn, now))
+                && let Some(idle) = idle.filter(|_| turn.kind.is_work())
+                && let Some(rest) = idle::rest(session, idle, &policy.cadence.calendar, turn, now)
             {
                 session.rest = Some(rest);
                 session.units = 0;

@@ -1,6 +1,8 @@
 //! Reads the profiles, and which agent has which.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use serde_json::Value;
 
@@ -11,9 +13,12 @@ use crate::config::profile::{Profile, Prompts};
 use crate::config::{Config, PROMPT_FIELDS};
 use crate::policy::cadence::{Dreams, TurnKind};
 use crate::text;
+use crate::zone;
 
 /// The most profiles, and the most agents.
 const MOST: usize = 1000;
+/// The most hours, and the most fixed times, of a profile.
+const MOST_OF_CALENDAR: usize = 64;
 
 impl Reader<'_> {
     /// Reads `agents` or `profiles`, which belong to the user.
@@ -46,7 +51,7 @@ impl Reader<'_> {
             for (inner, v) in self.object(&format!("{key}.{name}"), v)? {
                 self.profile(&mut profile, inner, &format!("{key}.{name}.{inner}"), v)?;
             }
-            profiles.insert(name.clone(), profile);
+            profiles.insert(name.clone(), profile.with_zone());
         }
         Ok(profiles)
     }
@@ -64,10 +69,39 @@ impl Reader<'_> {
                 let dreams = Dreams::from_name(&name);
                 cadence.dreams = dreams.ok_or_else(|| self.value(key, v, "\"off\", \"on\" or \"in_hours\""))?;
             }
+            "hours" => cadence.calendar.hours = self.of_calendar(key, v)?,
+            "times" => cadence.calendar.times = self.of_calendar(key, v)?,
+            "zone" => {
+                profile.zone = self.maybe_text(key, v)?;
+                if profile.zone.as_deref().is_some_and(|name| !zone::is_known(name)) {
+                    return Err(self.value(
+                        key,
+                        v,
+                        "a zone of this system such as \"Europe/Berlin\", or null for its own",
+                    ));
+                }
+            }
             "prompts" => self.prompts(&mut profile.prompts, key, v)?,
-            _ => return Err(self.unknown(key, "beat, idle, reflect_every, dump_every, dreams, long_rest, prompts")),
+            _ => {
+                return Err(self.unknown(
+                    key,
+                    "beat, idle, reflect_every, dump_every, dreams, long_rest, hours, times, zone, prompts",
+                ));
+            }
         }
         Ok(())
+    }
+
+    /// Reads a list of hours or of times.
+    fn of_calendar<T: FromStr<Err: Display>>(&self, key: &str, v: &Value) -> Result<Vec<T>, ConfigError> {
+        let such = "a list such as [\"mon-fri 08:00-18:00\"] for hours, [\"09:00\", \"sat 12:00\"] for times";
+        let list =
+            v.as_array().filter(|list| list.len() <= MOST_OF_CALENDAR).ok_or_else(|| self.value(key, v, such))?;
+        let one = |v: &Value| {
+            let text = v.as_str().ok_or_else(|| self.value(key, v, such))?;
+            text.parse().map_err(|why: T::Err| self.wrong(key, text::line_of(&why.to_string(), 80), such.to_owned()))
+        };
+        list.iter().map(one).collect()
     }
 
     fn prompts(&self, prompts: &mut Prompts, key: &str, v: &Value) -> Result<(), ConfigError> {

@@ -8,6 +8,7 @@ use crate::policy::limits::Ms;
 use crate::policy::notes::AgentNote;
 use crate::policy::process::Process;
 use crate::policy::rest::Rest;
+use crate::policy::rhythm::Rhythm;
 use crate::policy::turn::TranscriptPlace;
 use crate::policy::work::Claimed;
 
@@ -69,6 +70,9 @@ pub struct SessionState {
     /// What is counted for the kinds of the session's turns.
     #[serde(skip_serializing_if = "CadenceState::is_empty")]
     pub cadence: CadenceState,
+    /// The turns of the last day, as far as they were measured.
+    #[serde(skip_serializing_if = "Rhythm::is_empty")]
+    pub rhythm: Rhythm,
     /// The continuations since a person's last prompt.
     #[serde(skip_serializing_if = "is_zero")]
     pub count: u32,

@@ -97,10 +97,12 @@ pub(crate) struct Listed {
     pub(crate) rest: FactId,
 }
 
-/// Returns the session's rest that lasts, except one of the client's own tasks or for want of work, which each Stop event
-/// books anew.
+/// Returns the session's rest that lasts, except one of the client's own tasks, for want of work or outside the working
+/// hours, which each Stop event books anew.
 pub(crate) fn restricting(session: &SessionState, now: Ms) -> Option<&Rest> {
-    let is_kept = |rest: &&Rest| !matches!(rest.kind, RestKind::Parked | RestKind::NoWork) && rest.lasts(now);
+    let is_kept = |rest: &&Rest| {
+        !matches!(rest.kind, RestKind::Parked | RestKind::NoWork | RestKind::OffHours) && rest.lasts(now)
+    };
     session.rest.as_ref().filter(is_kept)
 }
 

@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "journal",
     "when",
     "local_time",
+    "zone",
     "client_settings",
     "config",
     "scope",
