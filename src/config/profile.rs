@@ -60,7 +60,7 @@ const EVERY: &str = "*";
 /// The profiles that are always there, each with its sentence.
 pub const READY: [(&str, &str); 4] = [
     ("staccato", "Short beats: it looks often, rests briefly, and reflects seldom."),
-    ("measured", "An even beat: a turn at most every five minutes, rests of twenty, and a dream before a long rest."),
+    ("measured", "An even beat: a turn at most every three minutes, rests of twenty, and a dream before some of them."),
     ("interlaced", "Work and reflection in turn: it looks back after each cycle, and dreams."),
     ("clock", "By the clock: it works at 9, 13, 17 and 21 o'clock, and rests from one to the next."),
 ];
@@ -92,7 +92,7 @@ impl Profile {
                 ..plain
             },
             "measured" => Self {
-                beat: minutes(5),
+                beat: minutes(3),
                 idle: rests(20, 1000, 20, 20),
                 cadence: Cadence { long_rest: minutes(20), ..cadence(4, 40, Dreams::On) },
                 ..plain
