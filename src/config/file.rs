@@ -90,14 +90,7 @@ impl Reader<'_> {
                 config.prompt = prompt;
             }
             "compact" => self.class(&mut config.policy.compact, key, v, None)?,
-            "api_error" => {
-                for (inner, v) in self.object(key, v)? {
-                    let dotted = format!("{key}.{inner}");
-                    if !self.backoff(&mut config.policy.api_error, inner, &dotted, v)? {
-                        return Err(self.unknown(&dotted, "base, factor, max"));
-                    }
-                }
-            }
+            "api_error" => self.api_error(&mut config.policy.api_error, key, v)?,
             "scope" | "fleet_quotas" | "pace" | "store" | "stream" | "fleet" | "arm" | "notify" | "routes" | "mode"
             | "park_max" | "print_wait" | "resume_after" | "spread" | "budget" | "journal_max"
             | "hold_after_strikes" | "work" | "work_max_turns" | "work_max_attempts" | "work_lease" | "agents"
@@ -137,6 +130,16 @@ impl Reader<'_> {
                     key,
                     "store, fleet, scope, name, stream, stop, compact, api_error, fleet_quotas, pace, arm, mode, park_max, print_wait, resume_after, idle, person, spread, budget, journal_max, hold_after_strikes, work, work_max_turns, work_max_attempts, work_lease, wake_on, notify, routes, agents, profiles",
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    fn api_error(&self, backoff: &mut Backoff, key: &str, v: &Value) -> Result<(), ConfigError> {
+        for (inner, v) in self.object(key, v)? {
+            let dotted = format!("{key}.{inner}");
+            if !self.backoff(backoff, inner, &dotted, v)? {
+                return Err(self.unknown(&dotted, "base, factor, max"));
             }
         }
         Ok(())

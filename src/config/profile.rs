@@ -127,7 +127,7 @@ impl Profile {
     }
 
     /// Applies the profile to a policy. It shortens no minimum interval.
-    pub(crate) fn shape(&self, policy: &mut Policy) {
+    pub fn shape(&self, policy: &mut Policy) {
         let Self { beat, idle, cadence, prompts: _, zone: _ } = self;
         policy.stop.min_interval = policy.stop.min_interval.max(*beat);
         if idle.is_some() {

@@ -87,25 +87,8 @@ fn of_key(key: &Key) -> Value {
                 "run": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
             },
         }}),
-        Kind::Agents => json!({"type": "object", "additionalProperties": {
-            "type": "object", "additionalProperties": false, "properties": {"profile": {"type": "string", "minLength": 1}},
-        }}),
-        Kind::Profiles => json!({"type": "object", "additionalProperties": {
-            "type": "object", "additionalProperties": false,
-            "properties": {
-                "beat": duration_schema(), "long_rest": duration_schema(),
-                "idle": {"type": ["object", "null"]},
-                "reflect_every": {"type": "integer", "minimum": CYCLES.start(), "maximum": CYCLES.end()},
-                "dump_every": {"type": "integer", "minimum": CONTINUATIONS.start(), "maximum": CONTINUATIONS.end()},
-                "dreams": {"enum": ["off", "on", "in_hours"]},
-                "hours": {"type": "array", "maxItems": 64, "items": {"type": "string"}},
-                "times": {"type": "array", "maxItems": 64, "items": {"type": "string"}},
-                "zone": {"type": ["string", "null"], "minLength": 1},
-                "prompts": {"type": "object", "additionalProperties": false, "properties":
-                    TurnKind::ALL.map(|kind| (kind.code().to_owned(), json!({"type": ["string", "null"], "minLength": 1})))
-                        .into_iter().collect::<Map<_, _>>()},
-            },
-        }}),
+        Kind::Agents => agents(),
+        Kind::Profiles => profiles(),
         Kind::Signals => json!({
             "type": ["array", "null"], "maxItems": MOST,
             "items": {"type": "string", "pattern": format!("^[a-z0-9_-]{{1,{LONGEST}}}$")},
@@ -122,4 +105,31 @@ fn of_key(key: &Key) -> Value {
 
 fn duration_schema() -> Value {
     json!({"type": "string", "pattern": "^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$"})
+}
+
+/// Returns the JSON Schema of the agents' profiles.
+fn agents() -> Value {
+    json!({"type": "object", "additionalProperties": {
+        "type": "object", "additionalProperties": false, "properties": {"profile": {"type": "string", "minLength": 1}},
+    }})
+}
+
+/// Returns the JSON Schema of the profiles.
+fn profiles() -> Value {
+    json!({"type": "object", "additionalProperties": {
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "beat": duration_schema(), "long_rest": duration_schema(),
+            "idle": {"type": ["object", "null"]},
+            "reflect_every": {"type": "integer", "minimum": CYCLES.start(), "maximum": CYCLES.end()},
+            "dump_every": {"type": "integer", "minimum": CONTINUATIONS.start(), "maximum": CONTINUATIONS.end()},
+            "dreams": {"enum": ["off", "on", "in_hours"]},
+            "hours": {"type": "array", "maxItems": 64, "items": {"type": "string"}},
+            "times": {"type": "array", "maxItems": 64, "items": {"type": "string"}},
+            "zone": {"type": ["string", "null"], "minLength": 1},
+            "prompts": {"type": "object", "additionalProperties": false, "properties":
+                TurnKind::ALL.map(|kind| (kind.code().to_owned(), json!({"type": ["string", "null"], "minLength": 1})))
+                    .into_iter().collect::<Map<_, _>>()},
+        },
+    }})
 }

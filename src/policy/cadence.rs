@@ -3,9 +3,6 @@
 //! Each turn is an ordinary admission under the same limits. Its kind changes only the agent's prompt, and that the turn counts for
 //! no idle streak. Work in hand, a wake-up's note and a hold come before a reflection.
 
-#[cfg(test)]
-mod week;
-
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +18,7 @@ pub const CYCLE: u32 = 20;
 /// Each such reflection is on the reflections before it.
 const ON_REFLECTIONS: u32 = 5;
 /// The most dreams of a session within a day.
-const DREAMS_A_DAY: usize = 6;
+pub const DREAMS_A_DAY: usize = 6;
 const DAY: Ms = 86_400_000;
 /// The fewest other turns from one dream to the next, so that dreams are at most a tenth of the turns.
 const TURNS_BETWEEN_DREAMS: u32 = 9;

@@ -103,9 +103,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         Some(class) => decide(policy, state, ask, class, now),
         None => turned_into(turned, ended, recorded(state, &ask.event, now)),
     };
-    if ask.recalls && !is_beside && decided.outcome != Outcome::Refuse {
-        recall(&mut state.session, ask, &mut decided, now);
-    }
+    recall(&mut state.session, ask, is_beside, &mut decided, now);
     facts.settle(state, &ask.id, now);
     decided.worth = worth;
     decided.work_end = work_end.unwrap_or_default();
@@ -148,8 +146,11 @@ fn on_session(
     (worth, work.and_then(|work| work_rule::end_turn(state, &work, ask, ended, is_new, now)))
 }
 
-/// Adds what the agent must not forget. A compaction reads the notes and does not use them up: the event after it gives them.
-fn recall(session: &mut SessionState, ask: &Step, decided: &mut Decision, now: Ms) {
+/// Adds what the agent must not forget, where the step asks for it. A compaction reads the notes and does not use them up: the event after it gives them.
+fn recall(session: &mut SessionState, ask: &Step, is_beside: bool, decided: &mut Decision, now: Ms) {
+    if !ask.recalls || is_beside || decided.outcome == Outcome::Refuse {
+        return;
+    }
     let work = session.work.as_ref().map(|claimed| claimed.id.clone()).unwrap_or_default();
     let rest = session.rest.clone().filter(|rest| rest.lasts(now));
     decided.memory = Some(Box::new(Memory { work, rest }));

@@ -15,8 +15,6 @@ pub mod api_limit;
 pub(crate) mod burst_window;
 pub mod cadence;
 pub mod calendar;
-#[cfg(test)]
-pub(crate) mod chance;
 pub(crate) mod client_process;
 pub mod decision;
 pub mod documents;

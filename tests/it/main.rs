@@ -11,6 +11,7 @@ mod acl;
 mod api_limits;
 mod arming;
 mod cadence;
+mod cadence_week;
 mod concurrency;
 mod config;
 mod config_cmd;

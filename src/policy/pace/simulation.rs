@@ -4,7 +4,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::policy::chance::Chance;
 use crate::policy::decision::{self, State};
 use crate::policy::documents::{FleetState, ScopeState, SessionState};
 use crate::policy::limits::{Ms, Policy};
@@ -15,6 +14,22 @@ use crate::policy::windows::{FIVE_HOURS, Report, Share, Windows};
 
 const BEGIN: Ms = 1_800_000_000_000;
 const REPORT: Ms = 60_000;
+
+/// A linear congruential generator, so that a run is the same each time.
+struct Chance(u64);
+
+impl Chance {
+    fn share(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    /// The length of a turn: lognormal, with a median of a minute.
+    fn turn(&mut self) -> f64 {
+        let normal = (-2.0 * self.share().ln()).sqrt() * (std::f64::consts::TAU * self.share()).cos();
+        60_000.0 * (0.8 * normal).exp()
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Happens {

@@ -31,6 +31,7 @@ const ORDER: &[&str] = &[
     "config",
     "scope",
     "arm",
+    "prompt_cache",
     "ownership",
     "store",
     "naming",

@@ -4,17 +4,20 @@
 //! `tests/profiles_picture.sh` writes the picture; the test compares it.
 
 use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
 
-use super::{DREAMS_A_DAY, TurnKind};
-use crate::config::profile::{Profile, READY};
-use crate::policy::calendar::Zone;
-use crate::policy::chance::Chance;
-use crate::policy::decision::{self, State};
-use crate::policy::limits::{Ms, Policy};
-use crate::policy::request::{Claim, Event, RestRequest, Step};
-use crate::policy::rest::RestKind;
-use crate::policy::turn::{Turn, Worth};
-use crate::policy::verdict::Outcome;
+use frosty::config::profile::{Profile, READY};
+use frosty::policy::cadence::{DREAMS_A_DAY, TurnKind};
+use frosty::policy::calendar::Zone;
+use frosty::policy::decision::{self, State};
+use frosty::policy::limits::{Ms, Policy};
+use frosty::policy::request::{Event, RestRequest, Step};
+use frosty::policy::rest::RestKind;
+use frosty::policy::turn::{Turn, Worth};
+use frosty::policy::verdict::Outcome;
+
+use crate::support::step;
 
 const MINUTE: Ms = 60_000;
 const HOUR: Ms = 60 * MINUTE;
@@ -23,6 +26,22 @@ const DAY: Ms = 24 * HOUR;
 const MONDAY: Ms = 1_799_020_800_000;
 /// The path of the picture, from the root of the repository.
 const PICTURE: &str = "docs/profiles.svg";
+
+/// A linear congruential generator, so that a week with the same seed is the same each time.
+struct Chance(u64);
+
+impl Chance {
+    fn share(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    /// The length of a turn in milliseconds: lognormal, with a median of a minute.
+    fn turn(&mut self) -> f64 {
+        let normal = (-2.0 * self.share().ln()).sqrt() * (std::f64::consts::TAU * self.share()).cos();
+        60_000.0 * (0.8 * normal).exp()
+    }
+}
 
 /// A turn of the week.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +66,7 @@ fn week(profile: &str, seed: u64) -> Vec<Past> {
         let mut event = Event::Stop { rest: rest.take() };
         let decided = loop {
             let turn = ended.take().map(Box::new);
-            let decided = decision::step(&policy, &mut state, &step(event, turn, now), now);
+            let decided = decision::step(&policy, &mut state, &sent(event, turn, now), now);
             if decided.outcome == Outcome::Admit {
                 break decided;
             }
@@ -73,7 +92,7 @@ fn week(profile: &str, seed: u64) -> Vec<Past> {
         let asks = kind.is_work() && !works && chance.share() < 0.1;
         rest = asks.then(|| RestRequest {
             kind: RestKind::Rest,
-            lasting: Some(std::time::Duration::from_secs(2400)),
+            lasting: Some(Duration::from_secs(2400)),
             topic: String::new(),
         });
         ended = Some(turn);
@@ -81,34 +100,9 @@ fn week(profile: &str, seed: u64) -> Vec<Past> {
     past
 }
 
-fn step(event: Event, turn: Option<Box<Turn>>, now: Ms) -> Step {
-    Step {
-        event,
-        event_name: String::new(),
-        detail: String::new(),
-        scope: "s".to_owned(),
-        session: "a".to_owned(),
-        name: String::new(),
-        named_by_project: false,
-        project: String::new(),
-        wake_on: None,
-        paced: true,
-        shadow: false,
-        pid: None,
-        client: None,
-        claim: Claim::Beside,
-        late: None,
-        host: String::new(),
-        host_ms: now,
-        r: 0,
-        id: now.to_string(),
-        turn,
-        notes: Vec::new(),
-        cache_is_warm: Some(true),
-        recalls: false,
-        known_epoch: String::new(),
-        agent: String::new(),
-    }
+/// Returns a step of the agent's waiting engine, whose prompt cache is warm.
+fn sent(event: Event, turn: Option<Box<Turn>>, now: Ms) -> Step {
+    Step { paced: true, host_ms: now, id: now.to_string(), turn, cache_is_warm: Some(true), ..step(event) }
 }
 
 /// The shares of a week's time, in thousandths: work, looks, reflections, dreams, and rest.
@@ -204,8 +198,10 @@ fn picture() -> String {
 
 #[test]
 fn the_picture_is_that_of_the_policy() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(PICTURE);
-    if std::env::var_os("FROSTY_PICTURE").is_some() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PICTURE);
+    #[allow(clippy::disallowed_methods, reason = "a test's own knob")]
+    let renews = std::env::var_os("FROSTY_PICTURE").is_some();
+    if renews {
         std::fs::write(&path, picture()).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
