@@ -63,7 +63,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         false => fence::fence_status(&mut state.session, ask, now),
     };
     if fence_status == FenceStatus::Superseded {
-        return Decision { fence: state.session.fence, ..decision(Outcome::Refuse, Reason::Superseded, now) };
+        return Decision { fence: state.session.fence, ..refusal(Reason::Superseded, now) };
     }
     if let Some(again) = lost_answer::repeated(policy, state, ask, now) {
         state.session.fence = fence;

@@ -22,7 +22,6 @@ pub(crate) fn on_session(
     policy: &Policy,
     now: Ms,
 ) -> Option<Worth> {
-    let api_error = &policy.api_error;
     match &ask.event {
         Event::Wake { note, spread, signal } => wake_up::wake(session, note, *spread, signal.as_deref()),
         Event::ForgetNotes => notes::forget_all(session),
@@ -52,22 +51,8 @@ pub(crate) fn on_session(
         // Earlier wake-ups are part of the rest that the event requests, so that a person keeps the time to cancel.
         session.woken = false;
     }
-    gate_run::note(session, &ask.event, api_error, now);
-    if ask.event.failure().is_some() && fence != FenceStatus::Repeated {
-        session.rhythm.note(Counted::Failed, now);
-    }
-    // A prompt that is not that of the admission begins another turn.
-    if ask.event.raises_fence() && !ask.event.begins_turn() && !matches!(ask.event, Event::Stop { .. }) {
-        session.cadence.end_turn();
-    }
-    let is_stop = matches!(ask.event, Event::Stop { .. } | Event::Run { part: RunPart::Turn { .. }, .. })
-        && fence != FenceStatus::Repeated;
-    let kind = if is_stop { session.cadence.end_turn() } else { session.cadence.kind };
-    let worth = if is_stop { end_turn(session, ask, by_person, kind, now) } else { None };
-    if is_stop {
-        notes::add(session, &ask.notes, now);
-    }
-    rest::change(session, ask, fence, policy, Ended { worth, by_person, kind }, now);
+    gate_run::note(session, &ask.event, &policy.api_error, now);
+    let worth = on_turn(session, ask, fence, by_person, policy, now);
     if let Event::SessionStart { label } = &ask.event
         && registers
     {
@@ -93,6 +78,32 @@ pub(crate) fn on_session(
         settle(session, ask);
     }
     session.seen = now;
+    worth
+}
+
+/// Applies the event's effects on the turn and the rest after it, and returns the worth of a turn that ended and was measured.
+fn on_turn(
+    session: &mut SessionState,
+    ask: &Step,
+    fence: FenceStatus,
+    by_person: bool,
+    policy: &Policy,
+    now: Ms,
+) -> Option<Worth> {
+    let is_new = fence != FenceStatus::Repeated;
+    let is_stop = matches!(ask.event, Event::Stop { .. } | Event::Run { part: RunPart::Turn { .. }, .. }) && is_new;
+    if ask.event.failure().is_some() && is_new {
+        session.rhythm.note(Counted::Failed, now);
+    }
+    // A prompt that is not that of the admission begins another turn.
+    let is_other = ask.event.raises_fence() && !ask.event.begins_turn() && !matches!(ask.event, Event::Stop { .. });
+    let kind = if is_stop || is_other { session.cadence.end_turn() } else { session.cadence.kind };
+    let kind = if is_other { TurnKind::Work } else { kind };
+    let worth = if is_stop { end_turn(session, ask, by_person, kind, now) } else { None };
+    if is_stop {
+        notes::add(session, &ask.notes, now);
+    }
+    rest::change(session, ask, fence, policy, Ended { worth, by_person, kind }, now);
     worth
 }
 
