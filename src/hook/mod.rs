@@ -58,6 +58,7 @@ use crate::notify::detached::Caller;
 use crate::policy::limits::Class;
 use crate::policy::request::{Claim, Event, R_RANGE, Step};
 use crate::policy::verdict::{Reason, Verdict};
+use crate::policy::work::WorkMode;
 use crate::process;
 use crate::scope;
 use crate::store::{self, StoreError};
@@ -205,6 +206,8 @@ fn begin_session(env: &Env, flags: &Flags, mut call: Call, payload: &Payload<'_>
     if let Some(line) = found.announcement(&call.config) {
         let message = serde_json::json!({ "systemMessage": line });
         let _ = writeln!(io::stdout(), "{message}");
+        // The client reads one object.
+        (call.step.recalls, call.prompt.works) = (false, false);
     }
     (!found.registers()).then_some(call)
 }
@@ -299,6 +302,7 @@ fn prepare(
     let mut prompt = Prompt { template, kinds, scope: scope.clone(), ..Prompt::default() };
     let waits = !flags.wait.is_zero();
     prompt.waits = waits;
+    prompt.works = !waits && config.policy.work.mode != WorkMode::Off;
     let mut notes = Vec::new();
     let event = event(payload, &config, env, waits, (&mut prompt.answer, &mut notes));
     let detail = match &event {

@@ -53,6 +53,8 @@ pub struct Prompt {
     pub rest: String,
     /// The answer to the agent's own directive; empty for none.
     pub answer: String,
+    /// Whether the session works through a queue, which the context of its start states.
+    pub works: bool,
 }
 
 impl Prompt {

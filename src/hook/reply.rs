@@ -5,7 +5,7 @@
 //! | `Stop` | exit 2, stderr = the prompt, stdout = `{"suppressOutput":true}` | exit 0, stdout = a message when the reason changed | exit 0 |
 //! | `PreCompact` `auto` | exit 0, stdout = what must survive | exit 2, stderr = the reason | exit 0 |
 //! | `PreCompact` by a person | | | exit 0, stdout = what must survive |
-//! | `SessionStart` | | | exit 0, stdout = the same as context after a compaction or a resume |
+//! | `SessionStart` | | | exit 0, stdout = the same as context after a compaction or a resume, and who owns the work queue |
 //! | every other | | | exit 0, silent |
 
 use std::io::{self, Write};
@@ -100,8 +100,8 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
             Err(_) => Code::ZERO,
         },
         _ => {
-            let _ =
-                remembered(event, &decision).map_or(Ok(()), |text| writeln!(out, "{text}").and_then(|()| out.flush()));
+            let _ = remembered(event, &decision, prompt)
+                .map_or(Ok(()), |text| writeln!(out, "{text}").and_then(|()| out.flush()));
             Code::ZERO
         }
     }
@@ -109,12 +109,17 @@ pub fn answer(event: &Event, verdict: Verdict, prompt: &Prompt, streams: Streams
 
 /// Returns what the client adds to the instructions of a compaction, or to the context of a session that starts.
 #[cold]
-fn remembered(event: &Event, decision: &Decision) -> Option<String> {
-    let lines = memory::lines(decision)?;
+fn remembered(event: &Event, decision: &Decision, prompt: &Prompt) -> Option<String> {
+    let lines = memory::lines(decision);
     if !matches!(event, Event::SessionStart { .. }) {
-        return Some(lines);
+        return lines;
     }
-    let output = serde_json::json!({ "hookEventName": "SessionStart", "additionalContext": lines });
+    let queue = prompt.works.then(|| memory::QUEUE.to_owned());
+    let lines: Vec<String> = queue.into_iter().chain(lines).collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let output = serde_json::json!({ "hookEventName": "SessionStart", "additionalContext": lines.join("\n") });
     Some(serde_json::json!({ "hookSpecificOutput": output }).to_string())
 }
 

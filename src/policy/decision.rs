@@ -52,8 +52,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
     }
     let relation = client_process::relation(&state.session, ask);
     if relation == Relation::Contested {
-        let client = state.session.client;
-        return Decision { client, ..decision(Outcome::Refuse, Reason::Contested, now) };
+        return Decision { client: state.session.client, ..refusal(Reason::Contested, now) };
     }
     let fence = state.session.fence;
     let is_beside = relation == Relation::Beside;

@@ -1,7 +1,18 @@
 //! The texts that people and agents read, each as a snapshot. A change of one is reviewed with the change that causes it:
 //! `INSTA_UPDATE=always cargo test --test it -- texts::` writes them anew, and `git diff` shows what became of them.
 
-use crate::support::{Answer, Frosty, stop, stop_saying};
+use frosty::hook::prompt::Prompt;
+use frosty::policy::cadence::TurnKind;
+use frosty::policy::decision::{self, State};
+use frosty::policy::limits::Policy;
+use frosty::policy::verdict::Decision;
+
+use crate::support::{Answer, Frosty, T0, stop, stop_saying, stop_step};
+
+/// Returns the payload of another event of the session `s`.
+fn event(name: &str, field: &str, value: &str) -> String {
+    serde_json::json!({ "session_id": "s", "hook_event_name": name, field: value }).to_string()
+}
 
 /// Compares with the reviewed text, without what differs between two runs: paths, times and processes.
 fn reviewed(name: &str, frosty: &Frosty, text: &str) {
@@ -122,6 +133,20 @@ fn prompts() {
     text += &shown("frosty hook  # after the wake-up", &frosty.hook(&stop("s")));
     text += &shown("frosty hook  # an unknown directive", &frosty.hook(&stop_saying("s", "frosty: dnoe")));
     text += &shown("frosty hook  # no JSON", &frosty.hook("{"));
+    text += &shown("frosty hook  # notes", &frosty.hook(&stop_saying("s", "frosty: note the port is 8080")));
+    text += &shown("frosty hook  # a compaction", &frosty.hook(&event("PreCompact", "trigger", "manual")));
+    text += &shown("frosty hook  # after the compaction", &frosty.hook(&event("SessionStart", "source", "compact")));
+    let admitted = decision::step(&Policy::default(), &mut State::default(), &stop_step(), T0);
+    for kind in TurnKind::ALL {
+        let decided = Decision {
+            turn_kind: kind,
+            dumps: kind.is_reflection(),
+            notes: vec!["next: run the tests".to_owned(), "the port is 8080".to_owned()],
+            ..admitted.clone()
+        };
+        let prompt = Prompt { waits: true, ..Prompt::default() };
+        text += &format!("# the prompt of a turn: {}\n{}\n\n", kind.code(), prompt.render(&decided));
+    }
     reviewed("prompts", &frosty, &text);
 }
 
