@@ -4,19 +4,19 @@ use super::directive;
 use crate::policy::cadence::TurnKind;
 use crate::text;
 
-const ON_CYCLE: &str = "Before you go on, look back at your last runs of work. This turn is for that alone and needs no tool. In at \
+const ON_CYCLE: &str = "A turn for reflection, from Frosty: before you go on, look back at your last runs of work. This turn is for that alone and needs no tool. In at \
 most five sentences: what moved forward, what did not, and which step cost more than it brought? What will you do next, and \
 what will you leave? Keep what you will need later, each on a line of its own:\nfrosty: note <what to remember>";
 
-const ON_SELF: &str = "This turn is for you and not for the task, and needs no tool. In at most five sentences: how have you paced \
+const ON_SELF: &str = "A turn for reflection, from Frosty: it is for you and not for the task, and needs no tool. In at most five sentences: how have you paced \
 yourself? Where did you wait too long, or look too often? When should you have asked for help, or reported that you are blocked? \
 Choose one habit to change, and keep it:\nfrosty: note <the habit>";
 
-const ON_REFLECTIONS: &str = "Look at your last reflections and not at the task; this turn needs no tool. In at most five sentences: \
+const ON_REFLECTIONS: &str = "A turn for reflection, from Frosty: look at your last reflections and not at the task; it needs no tool. In at most five sentences: \
 what did they change? Which resolution did you not keep, and why? Which one do you drop? Keep the one that matters \
 most:\nfrosty: note <the resolution>";
 
-const DREAM: &str = "You are about to rest for a while, and this turn comes before it; it needs no tool. In at most eight sentences: what \
+const DREAM: &str = "A turn before your rest, from Frosty: you are about to rest for a while. This turn needs no tool. In at most eight sentences: what \
 was decided, and why, and what is still open? Then prepare three moves for the moment when you are woken, each on a line of its \
 own:\nfrosty: note next: <the move>";
 
