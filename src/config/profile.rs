@@ -141,7 +141,7 @@ impl Profile {
     #[allow(clippy::indexing_slicing, reason = "assigning to a key of a JSON object inserts it")]
     pub fn keys(&self) -> Value {
         let Self { beat, idle, cadence, prompts, zone } = self;
-        let Cadence { profile: _, reflect_every, dump_every, dreams, long_rest, calendar } = cadence;
+        let Cadence { profile: _, reflect_every, dump_every, dreams, between_dreams: _, long_rest, calendar } = cadence;
         let all = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>();
         let mut keys = json!({
             "beat": duration::show(*beat), "reflect_every": reflect_every, "dump_every": dump_every,

@@ -303,7 +303,10 @@ mod tests {
         let mut own = Prompt { template: Some("Go on.".to_owned()), ..Prompt::default() };
         own.kinds.set(TurnKind::Dream, Some("Dream. {notes}".to_owned()));
         assert_eq!(own.render(&of(TurnKind::Dream, false)), "Dream. > the port is 8080\n> frosty: done");
-        assert!(own.render(&of(TurnKind::ReflectionOnSelf, false)).starts_with("A turn for reflection, from Frosty: it is for you"));
+        assert!(
+            own.render(&of(TurnKind::ReflectionOnSelf, false))
+                .starts_with("A turn for reflection, from Frosty: it is for you")
+        );
         assert!(own.render(&of(TurnKind::Work, false)).starts_with("Go on.\nYour own notes"));
     }
 

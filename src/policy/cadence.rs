@@ -12,6 +12,7 @@ use crate::policy::decision::Case;
 use crate::policy::documents::SessionState;
 use crate::policy::limits::{Ms, millis};
 use crate::policy::rest::{Rest, RestKind};
+use crate::policy::work::{WorkMode, WorkPolicy, WorkState, rule as work_rule};
 
 /// This many continuations without a rest are a cycle too.
 pub const CYCLE: u32 = 20;
@@ -124,6 +125,8 @@ pub struct Cadence {
     pub dump_every: u32,
     /// When the agent dreams.
     pub dreams: Dreams,
+    /// The fewest other turns from one dream to the next. It is no key of the configuration.
+    pub between_dreams: u32,
     /// A rest of this length is long: a dream comes before it, and the prompt after it contains the notes.
     pub long_rest: Duration,
     /// The working hours, outside of which the agent rests, and the fixed times, until which an idle agent rests.
@@ -134,7 +137,8 @@ impl Default for Cadence {
     fn default() -> Self {
         let long_rest = Duration::from_secs(1800);
         let (profile, calendar) = (String::new(), Calendar::default());
-        Self { profile, reflect_every: 0, dump_every: 0, dreams: Dreams::Off, long_rest, calendar }
+        let between_dreams = TURNS_BETWEEN_DREAMS;
+        Self { profile, reflect_every: 0, dump_every: 0, dreams: Dreams::Off, between_dreams, long_rest, calendar }
     }
 }
 
@@ -246,7 +250,7 @@ pub(in crate::policy) fn rest_outside_hours(case: &Case<'_>, session: &mut Sessi
 }
 
 /// Returns whether the session dreams before its rest, which it has just begun.
-pub(in crate::policy) fn dreams_before(case: &Case<'_>, session: &SessionState) -> bool {
+pub(in crate::policy) fn dreams_before(case: &Case<'_>, session: &SessionState, work: Option<&WorkState>) -> bool {
     let (cadence, now) = (&case.policy.cadence, case.now);
     let Some(rest) = &session.rest else { return false };
     let is_kind = match (cadence.dreams, rest.kind) {
@@ -256,7 +260,10 @@ pub(in crate::policy) fn dreams_before(case: &Case<'_>, session: &SessionState) 
         _ => false,
     };
     let is_kind = is_kind && (cadence.dreams == Dreams::On || cadence.calendar.opens(now).is_none());
-    if !is_kind || !case.ask.paced || session.work.is_some() || session.gate {
+    // An entry of work comes first, and a session that continues only with one does not dream without it.
+    let has_work = |policy: WorkPolicy| policy.mode == WorkMode::Required || work.is_none_or(|work| work.has_work(now));
+    let is_called = work_rule::policy_of(case.policy, session, case.ask).is_some_and(has_work);
+    if !is_kind || !case.ask.paced || session.work.is_some() || is_called || session.gate {
         return false;
     }
     let state = &session.cadence;
@@ -264,7 +271,7 @@ pub(in crate::policy) fn dreams_before(case: &Case<'_>, session: &SessionState) 
     let since_turn = session.begun.as_ref().map(|begun| now.saturating_sub(begun.at));
     let is_warm = since_turn.is_some_and(|ms| (0..=CACHE).contains(&ms)) && case.ask.cache_is_warm != Some(false);
     let today = state.dreams.iter().filter(|at| is_within_a_day(**at, now)).count();
-    is_long && is_warm && today < DREAMS_A_DAY && state.since_dream >= TURNS_BETWEEN_DREAMS
+    is_long && is_warm && today < DREAMS_A_DAY && state.since_dream >= cadence.between_dreams
 }
 
 /// Counts the admission, and returns the kind of its turn and whether it ends in a state dump.

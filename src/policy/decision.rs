@@ -336,7 +336,7 @@ impl Case<'_> {
             work_rule::has_ended_rest(self, state) || matches!(self.ask.event, Event::Ask { renew: true, .. });
         let session = &mut state.session;
         if let Some(rest) = session.rest.as_ref().filter(|r| !is_over && r.lasts(now))
-            && !cadence::dreams_before(self, session)
+            && !cadence::dreams_before(self, session, state.work.as_ref())
         {
             let work = work_rule::ends_rest(self, session, state.work.as_ref());
             let ends = [rest.until, work].into_iter().flatten().min();
@@ -372,7 +372,7 @@ impl Case<'_> {
         let since = session.begun.as_ref().map(|begun| begun.at);
         let has_dreamt = session.cadence.has_just_dreamt();
         session.rest = rested.filter(|r| r.lasts(now) && !has_work);
-        let dreams = session.rest.is_some() && cadence::dreams_before(self, session);
+        let dreams = session.rest.is_some() && cadence::dreams_before(self, session, state.work.as_ref());
         answer.renewed = session.rest.is_some() && !dreams;
         if !answer.renewed && !session.held_by.is_empty() {
             let (by, reason) = (std::mem::take(&mut session.held_by), std::mem::take(&mut session.held_reason));

@@ -10,6 +10,8 @@ use frosty::policy::rest::RestKind;
 use frosty::policy::turn::Turn;
 use frosty::policy::verdict::{Decision, Outcome, Reason};
 
+use frosty::policy::work::WorkMode;
+
 use crate::support::{Frosty, Server, T0, policy, step, stop_saying};
 
 const S: Ms = 1000;
@@ -199,6 +201,8 @@ fn no_dream_where_it_is_no_use() {
         agent.sends(step(Event::Hold(HoldRequest { by: "ann".to_owned(), ..HoldRequest::default() })));
     });
     assert_eq!(held.reason, Reason::Hold);
+    let required = after_turns(LONG, &|agent| agent.policy.work.mode = WorkMode::Required);
+    assert_eq!(required.reason, Reason::Rest, "it continues only with an entry");
     let off = after_turns(LONG, &|agent| agent.policy.cadence.dreams = Dreams::Off);
     assert_eq!(off.reason, Reason::Rest);
 }

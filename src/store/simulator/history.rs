@@ -92,6 +92,9 @@ pub(super) fn play(plan: &Plan, folder: &Path, tells: bool) -> Played {
     let mut reasons = work::counts(&world);
     for answer in story.seen.iter().filter_map(|seen| seen.answer.as_ref()) {
         *reasons.entry(answer.reason.code()).or_default() += 1;
+        if !answer.turn_kind.is_work() {
+            *reasons.entry(answer.turn_kind.code()).or_default() += 1;
+        }
     }
     Played { judged: oracle::judge(&story, &world), told, reasons }
 }

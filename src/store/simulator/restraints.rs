@@ -28,6 +28,8 @@ struct Resting {
     /// When it ends, by the store's clock.
     end: Option<i64>,
     is_idle: bool,
+    /// Whether only a time or a wake-up ends it.
+    is_timed: bool,
     /// Whether an entry of work ends it.
     is_free: bool,
 }
@@ -59,8 +61,19 @@ fn rests(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String>
             let end = left.map(|left| decided(entry.field("timestamp")) + left);
             resting.insert(
                 session,
-                Resting { since: entry.at, end, is_idle: reason == "idle", is_free: reason != "rest" },
+                Resting {
+                    since: entry.at,
+                    end,
+                    is_idle: reason == "idle",
+                    is_timed: reason != "done",
+                    is_free: reason != "rest",
+                },
             );
+        } else if entry.field("turn_kind") == "dream" {
+            // The rest begins after it.
+            if !resting.get(session).is_none_or(|rest| rest.is_timed) {
+                return Err(format!("{session} dreams at {} in a rest without an end", entry.at));
+            }
         } else if let Some(rest) = resting.get(session).filter(|_| entry.admits()) {
             let is_stepped = clock.is_stepped(rest.since.saturating_sub(DECIDED), entry.at);
             let has_work = rest.is_free && !entry.field("work").is_empty();
@@ -78,7 +91,17 @@ fn rests(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String>
 
 /// Only a session whose turn was of no use rests for that, and no longer than the configured maximum.
 fn idles(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String> {
-    for entry in journal.iter().filter(|entry| entry.field("reason") == "idle") {
+    // The sessions whose last turn was a dream, which the rest of the turn before it outlasts.
+    let mut dreamt = BTreeSet::new();
+    for entry in journal {
+        match (entry.admits(), entry.field("turn_kind")) {
+            (true, "dream") => drop(dreamt.insert(entry.field("session"))),
+            (true, _) => drop(dreamt.remove(entry.field("session"))),
+            _ => {}
+        }
+        if entry.field("reason") != "idle" || dreamt.contains(entry.field("session")) {
+            continue;
+        }
         let Some(sent) = story.sent.get(&entry.step) else { continue };
         let of = format!("session-{} at {}", sent.session, entry.at);
         let Some(idle) = &story.plan.policy.idle else { return Err(format!("{of} rests without idle backoff")) };

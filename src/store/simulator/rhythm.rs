@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::chance::Chance;
 use super::plan::{Plan, Stores, secs};
 use super::world::{MILLISECOND, SECOND, Time};
+use crate::policy::cadence::{Cadence, Dreams};
 use crate::policy::limits::{Backoff, Idle, IdleRow, millis};
 use crate::policy::pace::{Pace, WindowPace};
 use crate::policy::request::{Failure, FailureClass, Reset};
@@ -71,6 +72,15 @@ pub(super) fn draw(plan: &mut Plan) {
             chance.happens(400).then(|| chance.one_of(&["infra", "ping"])).map(|one| vec![one.to_owned()]);
         session.is_done = nth > 0 && chance.happens(250);
         session.leaves = (nth > 0 && chance.happens(150)).then(|| chance.below(calms_at));
+    }
+    if chance.happens(300) {
+        plan.policy.cadence = Cadence {
+            reflect_every: u32::try_from(chance.between(0, 2)).unwrap(),
+            dreams: chance.one_of(&[Dreams::Off, Dreams::On]),
+            between_dreams: 1,
+            long_rest: secs(1),
+            ..Cadence::default()
+        };
     }
 }
 

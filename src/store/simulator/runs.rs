@@ -40,12 +40,13 @@ impl Drop for Folder {
 }
 
 /// The reasons that the histories with a server must contain, so that what is drawn for them happens.
-const REASONS: [&str; 28] = [
+const REASONS: [&str; 30] = [
     "admitted",
     "api_error",
     "burst",
     "cooldown",
     "done",
+    "dream",
     "hold",
     "idle",
     "limit",
@@ -55,6 +56,7 @@ const REASONS: [&str; 28] = [
     "pace",
     "quiet",
     "quota",
+    "reflection_on_cycle",
     "rest",
     "spread",
     "superseded",

@@ -13,6 +13,7 @@ use super::world::{self, Time};
 use crate::clock;
 use crate::config::Config;
 use crate::hook::{claim, step_of};
+use crate::policy::cadence::TurnKind;
 use crate::policy::request::{Event, Failure, Step};
 use crate::policy::verdict::{Outcome, Reason, Verdict};
 use crate::store::files::taken_over;
@@ -73,6 +74,7 @@ pub(super) struct Answer {
     pub(super) unjournaled: bool,
     /// Whether the agent continues by it.
     pub(super) goes_on: bool,
+    pub(super) turn_kind: TurnKind,
 }
 
 /// A report of a usage window that is in force.
@@ -289,6 +291,7 @@ pub(super) fn record(
         repeated: v.decision.repeated,
         unjournaled: v.unjournaled,
         goes_on: !is_late && v.admission.is_some(),
+        turn_kind: v.decision.turn_kind,
     });
     let at = world::with(|world| world.time);
     let (id, event, scope) = (step.id.clone(), step.event_name.clone(), step.scope.clone());
