@@ -11,7 +11,9 @@ use crate::policy::calendar::Calendar;
 use crate::policy::decision::Case;
 use crate::policy::documents::SessionState;
 use crate::policy::limits::{Ms, millis};
+use crate::policy::request::Event;
 use crate::policy::rest::{Rest, RestKind};
+use crate::policy::verdict::Reason;
 use crate::policy::work::{WorkMode, WorkPolicy, WorkState, rule as work_rule};
 
 /// This many continuations without a rest are a cycle too.
@@ -263,7 +265,10 @@ pub(in crate::policy) fn dreams_before(case: &Case<'_>, session: &SessionState, 
     // An entry of work comes first, and a session that continues only with one does not dream without it.
     let has_work = |policy: WorkPolicy| policy.mode == WorkMode::Required || work.is_none_or(|work| work.has_work(now));
     let is_called = work_rule::policy_of(case.policy, session, case.ask).is_some_and(has_work);
-    if !is_kind || !case.ask.paced || session.work.is_some() || is_called || session.gate {
+    // The rest has begun with the refusal of the last request, and nothing but a wake-up or a renewal sends another one in it.
+    let has_begun = matches!(case.ask.event, Event::Ask { .. })
+        && Reason::from_code(&session.last_reason).is_some_and(Reason::is_rest);
+    if !is_kind || has_begun || !case.ask.paced || session.work.is_some() || is_called || session.gate {
         return false;
     }
     let state = &session.cadence;

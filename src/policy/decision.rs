@@ -14,7 +14,7 @@ use crate::policy::quota::{count, shared};
 use crate::policy::request::{Event, Step};
 use crate::policy::rest::RestKind;
 use crate::policy::turn::Worth;
-use crate::policy::verdict::{Attempt, Decision, Held, Memory, Outcome, Reason};
+use crate::policy::verdict::{Attempt, Decision, Held, Outcome, Reason};
 use crate::policy::windows::Windows;
 use crate::policy::work::{WorkState, rule as work_rule};
 use crate::policy::{
@@ -102,7 +102,7 @@ pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision
         Some(class) => decide(policy, state, ask, class, now),
         None => turned_into(turned, ended, recorded(state, &ask.event, now)),
     };
-    recall(&mut state.session, ask, is_beside, &mut decided, now);
+    notes::recall(&mut state.session, ask, is_beside, &mut decided, now);
     facts.settle(state, &ask.id, now);
     decided.worth = worth;
     decided.work_end = work_end.unwrap_or_default();
@@ -143,20 +143,6 @@ fn on_session(
     let worth = effects::on_session(&mut state.session, told, relation, fence_status, policy, now);
     let work = work_rule::policy_of(policy, &state.session, ask);
     (worth, work.and_then(|work| work_rule::end_turn(state, &work, ask, ended, is_new, now)))
-}
-
-/// Adds what the agent must not forget, where the step asks for it. A compaction reads the notes and does not use them up: the event after it gives them.
-fn recall(session: &mut SessionState, ask: &Step, is_beside: bool, decided: &mut Decision, now: Ms) {
-    if !ask.recalls || is_beside || decided.outcome == Outcome::Refuse {
-        return;
-    }
-    let work = session.work.as_ref().map(|claimed| claimed.id.clone()).unwrap_or_default();
-    let rest = session.rest.clone().filter(|rest| rest.lasts(now));
-    decided.memory = Some(Box::new(Memory { work, rest }));
-    decided.notes = notes::newest(session, now);
-    if matches!(ask.event, Event::SessionStart { .. }) {
-        session.notes_changed = false;
-    }
 }
 
 /// Completes the answer to an event without an admission request.

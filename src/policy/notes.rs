@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::documents::SessionState;
 use crate::policy::limits::Ms;
+use crate::policy::request::{Event, Step};
+use crate::policy::verdict::{Decision, Memory, Outcome};
 
 /// The most notes of a session.
 pub const MOST: usize = 20;
@@ -64,6 +66,20 @@ pub(crate) fn hand_out(session: &mut SessionState, now: Ms) -> Vec<String> {
     }
     session.notes_given = Some(now);
     newest(session, now)
+}
+
+/// Adds what the agent must not forget, where the step asks for it. A compaction reads the notes and does not use them up: the event after it gives them.
+pub(crate) fn recall(session: &mut SessionState, ask: &Step, is_beside: bool, decided: &mut Decision, now: Ms) {
+    if !ask.recalls || is_beside || decided.outcome == Outcome::Refuse {
+        return;
+    }
+    let work = session.work.as_ref().map(|claimed| claimed.id.clone()).unwrap_or_default();
+    let rest = session.rest.clone().filter(|rest| rest.lasts(now));
+    decided.memory = Some(Box::new(Memory { work, rest }));
+    decided.notes = newest(session, now);
+    if matches!(ask.event, Event::SessionStart { .. }) {
+        session.notes_changed = false;
+    }
 }
 
 /// Returns the notes that are kept, newest first.

@@ -207,6 +207,19 @@ fn no_dream_where_it_is_no_use() {
     assert_eq!(off.reason, Reason::Rest);
 }
 
+/// A rest that has begun is the same for every later request, also for the commands that foresee one.
+#[test]
+fn no_dream_in_a_rest_that_has_begun() {
+    let mut agent = Agent::new(dreaming());
+    agent.works(9);
+    agent.is_warm = Some(false);
+    assert_eq!(agent.stops(LONG).reason, Reason::Rest);
+    agent.is_warm = None;
+    agent.now += MIN;
+    let fence = agent.state.session.fence.unwrap();
+    assert_eq!(agent.sends(step(Event::Ask { fence, renew: false })).reason, Reason::Rest);
+}
+
 #[test]
 fn a_dream_waits_for_no_cold_cache() {
     let mut agent = Agent::new(dreaming());
