@@ -20,7 +20,7 @@ pub enum Exit {
     /// The command line is wrong, or names a target that does not exist or is ambiguous (`EX_USAGE`). Clap's
     /// own code for it is 2, which the client would take for an admission.
     Usage = 64,
-    /// `frosty gate`: the command is not admitted now (`EX_TEMPFAIL`).
+    /// `frosty gate`: the command is not admitted now. `frosty ask`: there is no reply yet (`EX_TEMPFAIL`).
     NotNow = 75,
     /// `frosty gate`: the configuration is wrong (`EX_CONFIG`).
     Config = 78,

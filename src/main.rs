@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use frosty::cmd::{
     Cli, Command, Failure, announce, check, completions, config, dispatch, doctor, explain, gate, hold, install, log,
-    man, notes, out, overview, release, status, statusline, switch, uninstall, wake, work,
+    man, message, notes, out, overview, release, status, statusline, switch, uninstall, wake, work,
 };
 use frosty::exit::Exit;
 use frosty::hint::Hint;
@@ -43,6 +43,9 @@ fn main() -> ExitCode {
         Command::Off(target) => switch::run(target, false),
         Command::Wake(args) => wake::run(args),
         Command::Work(args) => work::run(args),
+        Command::Tell(args) => message::tell::run(args),
+        Command::Ask(args) => message::ask::run(args),
+        Command::Reply(args) => message::reply::run(args),
         Command::Dispatch(args) => dispatch::run(args),
         Command::Hold(args) => hold::run(args),
         Command::Release(args) => release::run(args),

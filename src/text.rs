@@ -134,6 +134,21 @@ pub fn encode(name: &str) -> String {
     out
 }
 
+/// Returns the name that [`encode`] made this one from, or the encoded one where that is no text.
+#[must_use]
+pub fn decoded(name: &str) -> String {
+    let mut parts = name.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => bytes.push(byte),
+            None => return name.to_owned(),
+        }
+        bytes.extend(part.get(2..).unwrap_or_default().bytes());
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| name.to_owned())
+}
+
 /// Returns whether a name is in the form of [`encode`], so that it can be shown and used in a key as it is.
 #[must_use]
 pub fn is_encoded(name: &str) -> bool {

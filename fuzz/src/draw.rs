@@ -139,6 +139,7 @@ pub fn event(u: &mut Unstructured<'_>, fence: i64) -> Result<Event> {
             note: (*u.choose(&["", "the build is green"])?).to_owned(),
             spread: u.arbitrary()?,
             signal: u.choose(&[None, Some("ping"), Some("infra")])?.map(str::to_owned),
+            depth: 0,
         },
         14 if u.arbitrary()? => Event::Release { fleet: u.arbitrary()?, at_once: u.arbitrary()? },
         14 => Event::Hold(HoldRequest {

@@ -17,10 +17,10 @@ use clap::Args;
 use std::io;
 use std::time::Duration;
 
-use super::Failure;
+use super::{Failure, message};
 use crate::env::Env;
 use crate::hook::signals;
-use crate::notify::Notification;
+use crate::notify::{Kind, Notification};
 use crate::read;
 
 /// The flags of `announce`.
@@ -50,6 +50,9 @@ pub fn run(args: &AnnounceArgs) -> Result<(), Failure> {
     let word = read::to_end(io::stdin(), WITHIN, LARGEST).ok();
     if let Some(word) = word.and_then(|bytes| serde_json::from_slice::<Notification>(&bytes).ok()) {
         super::say_wrong(&tell(&config, &word));
+        if word.kind == Kind::Blocked {
+            message::blocked::tell(&config, &word)?;
+        }
     }
     Ok(())
 }

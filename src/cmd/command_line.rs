@@ -18,6 +18,9 @@ use crate::cmd::hold::HoldArgs;
 use crate::cmd::install::InstallArgs;
 use crate::cmd::log::LogArgs;
 use crate::cmd::man::ManArgs;
+use crate::cmd::message::ask::AskArgs;
+use crate::cmd::message::reply::ReplyArgs;
+use crate::cmd::message::tell::TellArgs;
 use crate::cmd::notes::NotesArgs;
 use crate::cmd::release::ReleaseArgs;
 use crate::cmd::status::StatusArgs;
@@ -58,6 +61,9 @@ Act:
   off          Disarm a session or a project: Frosty leaves it alone
   gate         Run a command once it is admitted, for loops and cron
   work         Add tasks to the agents' queues, show and end them
+  tell         Send an agent a message; it wakes a resting session
+  ask          Ask an agent, and wait for its reply
+  reply        Reply to a question, which ends it
   dispatch     Take tasks from streams, and run programs on queues
 
 Look:
@@ -88,7 +94,8 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 64 wrong command line or unknown name.
 `frosty hook` answers the client: 0 stop, 2 continue.
-`frosty gate` exits as its command, or 75 not now, 3 the agent is done.";
+`frosty gate` exits as its command, or 75 not now, 3 the agent is done.
+`frosty ask` exits with 75 where there is no reply yet.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -114,6 +121,15 @@ pub enum Command {
     /// Add tasks to the agents' queues, show and end them
     #[command(after_help = examples::WORK)]
     Work(WorkArgs),
+    /// Send an agent a message; it wakes a resting session
+    #[command(after_help = examples::TELL)]
+    Tell(TellArgs),
+    /// Ask an agent, and wait for its reply
+    #[command(after_help = examples::ASK)]
+    Ask(AskArgs),
+    /// Reply to a question, which ends it
+    #[command(after_help = examples::REPLY)]
+    Reply(ReplyArgs),
     /// Take tasks from streams, and run programs on queues
     #[command(after_help = examples::DISPATCH)]
     Dispatch(DispatchArgs),

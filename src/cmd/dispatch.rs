@@ -15,6 +15,8 @@ use crate::hint::Hint;
 use streams::Streams;
 use worker::Worker;
 
+/// How the id of a dispatcher's session begins.
+pub(super) const RUN: &str = "run-";
 /// How often the streams and the queues are looked at.
 const EVERY: Duration = Duration::from_millis(500);
 /// The pause after an error of the server.

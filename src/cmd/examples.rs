@@ -132,6 +132,21 @@ Examples:
   frosty work add --to nova-3 --priority high 'Fix the failing test'
   frosty work list   Show the queues, the entries in hand, the dead letters";
 
+pub(super) const TELL: &str = "\
+Examples:
+  frosty tell helix 'The schema has a new column'
+  frosty tell helix \"$(cat notes.md)\"   A file of at most 4,000 characters";
+
+pub(super) const ASK: &str = "\
+Examples:
+  frosty ask helix 'Which branch has the fix?'
+  frosty ask helix --timeout 90s 'Ready?'   Exit code 75: no reply yet";
+
+pub(super) const REPLY: &str = "\
+Examples:
+  frosty reply helix:k3f9ax 'It is on main'
+  frosty work show helix:k3f9ax   Show a question, and its reply";
+
 pub(super) const DISPATCH: &str = "\
 Examples:
   frosty dispatch --once         One pass, for cron

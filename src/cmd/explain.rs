@@ -6,6 +6,7 @@ use crate::hint::Hint;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
+use super::dispatch::RUN;
 use super::entry_filter::EntryFilter;
 use super::{Failure, out, target};
 use crate::env::Env;
@@ -188,7 +189,13 @@ fn last(reader: &mut FleetReader<'_>, whose: &EntryFilter) -> Result<(Option<Pas
         names.iter().all(|name| name.is_empty() || text::is_encoded(name))
     };
     let wants = |past: &Past| whose.wants(past) && is_named(past);
-    let (mut found, cut) = reader.entries_among(MOST_READ, 1, |past| wants(past) && verdict::is_verdict(past))?;
+    // A person who names nothing means a session of theirs, and not a run of the dispatcher.
+    let is_meant = |past: &Past| !matches!(whose, EntryFilter::All) || !past.text("session").starts_with(RUN);
+    let (mut found, cut) =
+        reader.entries_among(MOST_READ, 1, |past| wants(past) && is_meant(past) && verdict::is_verdict(past))?;
+    if found.is_empty() {
+        found = reader.entries_among(MOST_READ, 1, |past| wants(past) && verdict::is_verdict(past))?.0;
+    }
     if found.is_empty() {
         found = reader.entries_among(MOST_READ, 1, wants)?.0;
     }

@@ -28,6 +28,7 @@ pub mod install;
 mod line_registration;
 pub mod log;
 pub mod man;
+pub mod message;
 pub mod notes;
 pub mod origin;
 pub mod out;
@@ -92,6 +93,9 @@ pub enum Failure {
     /// An entry of work was not added or changed.
     #[error(transparent)]
     Work(#[from] work::WorkError),
+    /// A message was not sent, or a question has no reply.
+    #[error(transparent)]
+    Message(#[from] message::MessageError),
 }
 
 /// A time on the command line that is not valid.
@@ -133,12 +137,16 @@ impl Failure {
     /// Returns the exit code, which shows whether another command line would have succeeded.
     #[must_use]
     pub fn exit(&self) -> Exit {
+        if matches!(self, Self::Message(message::MessageError::NoReply { .. })) {
+            return Exit::NotNow;
+        }
         let is_usage = match self {
             Self::Config(e) => e.is_of_command_line(),
             Self::ConfigCommand(e) => e.is_of_command_line(),
             Self::Status(status::StatusError::NoTerminal) | Self::Switch(switch::SwitchError::NoProject { .. }) => true,
             Self::Settings(e) => matches!(e, registration::SettingsError::NoProject { .. }),
             Self::Target(_) | Self::Time(_) | Self::Check(_) => true,
+            Self::Message(e) => matches!(e, message::MessageError::NoSession { .. }),
             Self::Work(e) => matches!(
                 e,
                 work::WorkError::TooLong { .. }
@@ -169,6 +177,7 @@ impl Hint for Failure {
             Self::ConfigCommand(e) => e.hint(),
             Self::Time(e) => e.hint(),
             Self::Work(e) => e.hint(),
+            Self::Message(e) => e.hint(),
             Self::Dispatch(e) => e.hint(),
         }
     }

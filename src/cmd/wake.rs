@@ -113,7 +113,7 @@ fn wake(config: &Config, whom: &Whom, note: &str, signal: Option<&str>, at_once:
     let step = |(id, session): &&Session| {
         let spread = chosen.len() > 1 && !at_once;
         let detail = text::line(&signal::noted(signal, note));
-        let event = Event::Wake { note: note.to_owned(), spread, signal: signal.map(str::to_owned) };
+        let event = Event::Wake { note: note.to_owned(), spread, signal: signal.map(str::to_owned), depth: 0 };
         Step { detail, ..hook::step_of(session.scope.clone(), id.clone(), "Wake", event) }
     };
     let steps: Vec<Step> = chosen.iter().map(step).collect();

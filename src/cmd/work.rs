@@ -1,7 +1,7 @@
 //! `frosty work`: adds tasks to the agents' queues, shows them, and ends them by hand.
 
-mod add;
-mod adder;
+pub(super) mod add;
+pub(super) mod adder;
 mod end;
 mod list;
 

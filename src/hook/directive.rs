@@ -1,8 +1,9 @@
 //! Reads the agent's directive about its own rest: a whole line among the last five of its last message,
 //! outside code.
 //!
-//! `frosty: done`, `frosty: next_check 20m` (or `14:30`, or `tomorrow 09:00`), `frosty: wait_for <topic>`,
-//! `frosty: blocked <on whom>`. A line `frosty: note <text>`, anywhere outside code, is a note of the agent and no directive. With an entry of work in hand, `frosty: done` finishes it and `frosty: failed <why>` gives it
+//! `frosty: done`, `frosty: next_check 20m` (or `14:30`, or `tomorrow 09:00`), `frosty: wait_for <topic>` (or
+//! `<topic> for 2h`), `frosty: blocked <on whom>`. A line `frosty: note <text>`, anywhere outside code, is a note of the agent and no
+//! directive. With an entry of work in hand, `frosty: done` finishes it and `frosty: failed <why>` gives it
 //! back. Otherwise a directive can only make Frosty admit later. The line may be an item of a
 //! list, a heading, bold or code; an exclamation mark, or a dash with more words, may follow.
 
@@ -134,7 +135,8 @@ const MARKS: [char; 3] = ['`', '*', '_'];
 
 /// Returns the words before a dash that sets more words apart, and whether there is such a dash. A hyphen
 /// within a word is not one.
-fn before_dash(words: &str) -> &str {
+#[must_use]
+pub fn before_dash(words: &str) -> &str {
     let long = words.find(['\u{2013}', '\u{2014}']);
     let spaced = words.char_indices().find(|(at, c)| {
         let before = words.get(..*at).unwrap_or_default();
@@ -171,7 +173,10 @@ fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> AgentDirective {
     let booked = |request| AgentDirective { rest: Some(request), ..AgentDirective::default() };
     match verb.to_ascii_lowercase().as_str() {
         "done" if before_dash(rest).is_empty() => booked(request(RestKind::Done, None, "")),
-        "wait_for" if !rest.is_empty() => booked(request(RestKind::WaitFor, Some(UNTIMED), rest)),
+        "wait_for" if !rest.is_empty() => match with_end(rest, now) {
+            Some((topic, lasting)) => booked(request(RestKind::WaitFor, Some(lasting), topic)),
+            None => booked(request(RestKind::WaitFor, Some(UNTIMED), rest)),
+        },
         // The session gives back the entry of work that it has in hand.
         "failed" if !rest.is_empty() => booked(request(RestKind::Failed, None, rest)),
         "blocked" if !rest.is_empty() => booked(request(RestKind::Blocked, Some(UNTIMED), rest)),
@@ -195,6 +200,14 @@ fn understand<Tz: TimeZone>(words: &str, now: &DateTime<Tz>) -> AgentDirective {
         },
         _ => not_understood(words),
     }
+}
+
+/// Splits `ci for 2h` into its topic and the length of the rest, where it ends with one.
+fn with_end<'w, Tz: TimeZone>(words: &'w str, now: &DateTime<Tz>) -> Option<(&'w str, Duration)> {
+    let (topic, length) = before_dash(words).rsplit_once(" for ")?;
+    let is_length = length.starts_with(|c: char| c.is_ascii_digit()) && !length.contains(':');
+    let lasting = when::until(length, now).filter(|_| is_length && !topic.trim().is_empty())?;
+    Some((topic.trim(), lasting.min(LONGEST_REST)))
 }
 
 fn not_understood(words: &str) -> AgentDirective {
@@ -265,6 +278,10 @@ mod tests {
             ("- frosty: next_check 1 hour and 30 minutes - CI runs", ("rest", Some(5400), "")),
             ("frosty: next_check 20m \u{2013} then the deploy", ("rest", Some(1200), "")),
             ("frosty: wait_for build-7 - it runs", ("wait_for", Some(24 * hour), "build-7 - it runs")),
+            ("frosty: wait_for ci for 2h", ("wait_for", Some(2 * hour), "ci")),
+            ("frosty: wait_for the build for 10 minutes - it runs", ("wait_for", Some(600), "the build")),
+            ("frosty: wait_for ci for 3d", ("wait_for", Some(48 * hour), "ci")),
+            ("frosty: wait_for news for 2 builds", ("wait_for", Some(24 * hour), "news for 2 builds")),
             ("frosty: wait_for the build", ("wait_for", Some(24 * hour), "the build")),
             ("frosty: blocked Ann's review", ("blocked", Some(24 * hour), "Ann's review")),
         ] {

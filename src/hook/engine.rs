@@ -344,7 +344,7 @@ pub(crate) fn step_for(begin: &Step, asked: &mut Option<Step>, request: Request)
         }
         Request::Wake(Word { signal, note }) => {
             let detail = text::line(&signal::noted(signal.as_deref(), &note));
-            let event = Event::Wake { note, spread: false, signal };
+            let event = Event::Wake { note, spread: false, signal, depth: 0 };
             Step { detail, ..super::step_of(begin.scope.clone(), begin.session.clone(), "Wake", event) }
         }
         Request::Expired { fence } => {

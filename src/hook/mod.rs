@@ -303,6 +303,7 @@ fn prepare(
     let waits = !flags.wait.is_zero();
     prompt.waits = waits;
     prompt.works = !waits && config.policy.work.mode != WorkMode::Off;
+    prompt.needs_work = config.policy.work.mode == WorkMode::Required;
     let mut notes = Vec::new();
     let event = event(payload, &config, env, waits, (&mut prompt.answer, &mut notes));
     let detail = match &event {

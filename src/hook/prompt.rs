@@ -32,10 +32,20 @@ const RENEWED: &str = "Frosty renews its wait; nothing is to be done: answer wit
 /// The first line where the session has an entry of work in hand.
 const WITH_WORK: &str = "Frosty, the throttle of this session, lets you go on.";
 
+/// The first line where a session that continues only with work was woken without an entry.
+const WOKEN: &str = "Frosty, the throttle of this session, lets you go on: you were woken, and no entry of your work queue is in \
+hand.";
+
 /// The directives for an entry of work. Only an engine that waits can honour the second.
 const SAY_WITH_WORK: [&str; 2] = [
     "When the entry is done, make the last line of your answer\nfrosty: done\nTo give it back, make it\nfrosty: failed <why>",
     "To be continued with it later, make it\nfrosty: next_check 20m",
+];
+
+/// The directives for a question, which the reply ends. Only an engine that waits can honour the second.
+const SAY_WITH_QUESTION: [&str; 2] = [
+    "The reply ends the question. To give it back, make the last line of your answer\nfrosty: failed <why>",
+    SAY_WITH_WORK[1],
 ];
 
 /// The parts of a prompt.
@@ -47,6 +57,8 @@ pub struct Prompt {
     pub kinds: Prompts,
     /// Whether an engine waits, so that the agent may choose when to be continued.
     pub waits: bool,
+    /// Whether the session continues only with an entry of work, or after a wake-up.
+    pub needs_work: bool,
     /// The scope, encoded.
     pub scope: String,
     /// The reason why the session paused before it was admitted; empty when it did not pause.
@@ -68,7 +80,11 @@ impl Prompt {
         let kind = admitted.turn_kind;
         let built_in = turn_prompts::built_in(kind);
         let own = if kind.is_work() { self.template.as_deref() } else { self.kinds.of(kind) };
-        let default = if admitted.work.is_some() { WITH_WORK } else { DEFAULT };
+        let default = match (&admitted.work, self.needs_work) {
+            (Some(_), _) => WITH_WORK,
+            (None, true) => WOKEN,
+            (None, false) => DEFAULT,
+        };
         let template = own.or(built_in).unwrap_or(default);
         let notes = turn_prompts::quoted(&admitted.notes);
         let work = admitted.work.as_deref().map(in_hand).unwrap_or_default();
@@ -89,7 +105,12 @@ impl Prompt {
             if !work.is_empty() {
                 out.extend(["\n", &work]);
             }
-            let say = if work.is_empty() { SAY } else { SAY_WITH_WORK };
+            let is_question = admitted.work.as_ref().is_some_and(|given| given.in_hand.entry.question.is_some());
+            let say = match (work.is_empty(), is_question) {
+                (true, _) => SAY,
+                (false, true) => SAY_WITH_QUESTION,
+                (false, false) => SAY_WITH_WORK,
+            };
             let say = say.iter().take(if self.waits { 2 } else { 1 });
             say.for_each(|line| out.extend(["\n", line]));
         }
@@ -122,8 +143,10 @@ impl Prompt {
 /// Describes the entry of work that the session has in hand: the whole of it in its first turn, then its beginning.
 fn in_hand(given: &Given) -> String {
     let Given { in_hand, turn, max_turns } = given;
-    let WorkEntry { id, text, priority, by, attempts, why, .. } = &in_hand.entry;
+    let WorkEntry { id, text, priority, by, attempts, why, question, .. } = &in_hand.entry;
     let id = text::line(id);
+    let answer =
+        if question.is_some() { format!("\nAnswer with: frosty reply {id} \"YOUR REPLY\"") } else { String::new() };
     if *turn > 1 {
         let beginning = text::line_of(text, REMINDER);
         let of = match beginning.as_str() {
@@ -132,10 +155,11 @@ fn in_hand(given: &Given) -> String {
             _ if text.chars().count() > REMINDER => format!(": \"{beginning}…\" (all of it: frosty work show {id})"),
             _ => format!(": \"{beginning}\""),
         };
-        return format!("In hand: {id} of the work queue, turn {turn} of {max_turns}{of}");
+        return format!("In hand: {id} of the work queue, turn {turn} of {max_turns}{of}{answer}");
     }
+    let (kind, how) = if question.is_some() { ("question", "asked") } else { ("entry", "added") };
     let origin =
-        if by.is_empty() { "added by a person".to_owned() } else { format!("added by the agent {}", text::line(by)) };
+        if by.is_empty() { format!("{how} by a person") } else { format!("{how} by the agent {}", text::line(by)) };
     let before = match (*attempts, why.as_str()) {
         (0, _) => String::new(),
         (n, "") => format!(", tried {n} times before"),
@@ -144,7 +168,7 @@ fn in_hand(given: &Given) -> String {
     let quoted: Vec<String> =
         text::prompt(text, text::LONGEST_PROMPT).lines().map(|line| format!("> {line}")).collect();
     format!(
-        "Your next task is the entry {id} of the owner's work queue ({}, {origin}{before}):\n{}",
+        "Your next task is the {kind} {id} of the owner's work queue ({}, {origin}{before}):\n{}{answer}",
         priority.code(),
         quoted.join("\n")
     )

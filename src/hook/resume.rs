@@ -256,7 +256,8 @@ impl Interrupted {
         let is_dropped = self.state.begun.as_ref().is_some_and(|begun| !begun.id.is_empty());
         let given = if is_dropped { self.state.given.as_str() } else { "" };
         for note in given.lines().chain(self.state.note.lines()) {
-            let event = Event::Wake { note: note.to_owned(), spread: false, signal: None };
+            let depth = self.state.note_depth.max(self.state.given_depth);
+            let event = Event::Wake { note: note.to_owned(), spread: false, signal: None, depth };
             let wake = super::step_of(start.scope.clone(), start.session.clone(), "Wake", event);
             let _ = tell(config, &wake);
         }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Flags};
-use crate::notify::Notification;
+use crate::notify::{Kind, Notification};
 
 /// How often a child is polled for its end.
 const EVERY: Duration = Duration::from_millis(10);
@@ -58,7 +58,9 @@ pub enum Then {
 #[cold]
 #[inline(never)]
 pub fn tell(config: &Config, caller: Caller<'_>, word: &Notification, then: Then) {
-    if !word.kind.is_of_holds() && config.notify.is_empty() {
+    // The agent on which another one is blocked gets a message.
+    let is_of_agents = word.kind == Kind::Blocked;
+    if !word.kind.is_of_holds() && !is_of_agents && config.notify.is_empty() {
         return;
     }
     if let Some(mut child) = start(caller, &[]) {

@@ -23,7 +23,7 @@ pub(crate) fn on_session(
     now: Ms,
 ) -> Option<Worth> {
     match &ask.event {
-        Event::Wake { note, spread, signal } => wake_up::wake(session, note, *spread, signal.as_deref()),
+        Event::Wake { note, spread, signal, depth } => wake_up::wake(session, (note, *depth), *spread, signal.as_ref()),
         Event::ForgetNotes => notes::forget_all(session),
         Event::Expired { .. } => session.phase = Phase::Expired,
         _ => {}

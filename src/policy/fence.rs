@@ -74,6 +74,9 @@ pub(crate) fn raise_fence(session: &mut SessionState, ask: &Step, now: Ms) {
         release_slots::mark(session);
     }
     session.by_person = matches!(ask.event, Event::PersonPrompt);
+    if session.by_person {
+        session.given_depth = 0;
+    }
     let next = stored(session).map_or(0, |f| f + 1);
     session.fence = Some(next.max(ask.host_ms).clamp(0, HIGHEST_FENCE));
 }

@@ -234,11 +234,14 @@ pub fn session(base: Option<&SessionState>, here: &SessionState, there: &Session
         Some(_) => here.work.clone(),
         None => here.work.clone().or_else(|| there.work.clone()),
     };
-    let wakes = |side: &SessionState| (side.woken, side.note.clone());
-    (merged.woken, merged.note) = match base.map(wakes) {
+    let wakes = |side: &SessionState| (side.woken, side.note.clone(), side.note_depth);
+    (merged.woken, merged.note, merged.note_depth) = match base.map(wakes) {
         Some(base) if base == wakes(here) => wakes(there),
         Some(base) if base == wakes(there) => wakes(here),
-        _ => (here.woken || there.woken, notes(&there.note, &here.note)),
+        _ => {
+            let depth = here.note_depth.max(there.note_depth);
+            (here.woken || there.woken, notes(&there.note, &here.note), depth)
+        }
     };
     merged
 }

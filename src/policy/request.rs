@@ -69,6 +69,8 @@ pub enum Event {
         spread: bool,
         /// The signal, which the session's list `wake_on` may exclude; a wake-up without one always wakes.
         signal: Option<String>,
+        /// How many sessions one after the other caused it: 0 for a person's.
+        depth: u32,
     },
     /// A command forgets the session's notes. It is not an event of the client.
     ForgetNotes,

@@ -7,7 +7,10 @@ use crate::policy::{release_slots, signal};
 const LONGEST_NOTES: usize = 8000;
 
 /// Notes a wake-up, which the session's next request finds. A signal that does not wake leaves its note and no more.
-pub(crate) fn wake(session: &mut SessionState, note: &str, with_others: bool, signal: Option<&str>) {
+///
+/// The note has the depth of the message that it is, 0 for a person's.
+pub(crate) fn wake(session: &mut SessionState, (note, depth): (&str, u32), with_others: bool, signal: Option<&String>) {
+    let signal = signal.map(String::as_str);
     if wakes(session, signal) {
         session.woken = true;
         session.slot = None;
@@ -16,6 +19,7 @@ pub(crate) fn wake(session: &mut SessionState, note: &str, with_others: bool, si
         }
     }
     add_note(&mut session.note, &signal::noted(signal, note));
+    session.note_depth = session.note_depth.max(depth);
 }
 
 /// Returns whether a wake-up with this signal ends the session's rest. One without a signal always does.
@@ -26,6 +30,9 @@ pub(crate) fn wakes(session: &SessionState, signal: Option<&str>) -> bool {
 
 /// Returns the notes of the wake-ups, and the notes that an admission delivered since the last Stop event.
 pub(crate) fn hand_out(session: &mut SessionState) -> String {
+    let depth = std::mem::take(&mut session.note_depth);
+    // Notes that are delivered again keep their depth.
+    session.given_depth = if session.given.is_empty() { depth } else { session.given_depth.max(depth) };
     let note = std::mem::take(&mut session.note);
     add_note(&mut session.given, &note);
     session.given.clone()

@@ -131,7 +131,7 @@ fn on_server<T, E>(
         let mut own_queue = own.as_ref().map(|own: &Document<Queue>| own.state.clone());
         let done = apply(Changed { work: &mut state, record: known, own: own_queue.as_mut(), now });
         let Ok(done) = done else { return Ok(done) };
-        if state.moves.is_empty() {
+        if state.moves.is_empty() && state.queue == loaded.state.queue {
             return Ok(Ok(done));
         }
         let mut commit = Commit::default();
@@ -179,7 +179,7 @@ fn in_files<T, E>(
     let mut own_queue = own.as_ref().map(|own| own.state.queue.clone());
     let done = apply(Changed { work: &mut state, record: record.as_ref(), own: own_queue.as_mut(), now });
     let Ok(done) = done else { return Ok(done) };
-    if state.moves.is_empty() {
+    if state.moves.is_empty() && state.queue == loaded.state.queue {
         return Ok(Ok(done));
     }
     if let (Some(name), Some(own), Some(queue)) = (by, &own, own_queue) {

@@ -40,7 +40,7 @@ impl Summary {
     /// Returns the queue in one line.
     #[must_use]
     pub fn line(&self, now: Ms) -> String {
-        let mut line = format!("{}: {}", text::line(&self.agent), numbers(&self.queue));
+        let mut line = format!("{}: {}", text::line(&text::decoded(&self.agent)), numbers(&self.queue));
         if let Some(age) = self.oldest {
             line.push_str(&format!("; the oldest has waited {}", local_time::age(age)));
         }

@@ -151,7 +151,7 @@ fn a_word_from_outside_comes_before_a_reflection() {
     let mut agent = Agent::new(reflecting(1));
     agent.works(1);
     agent.stops(Does { rest: Some((RestKind::Done, None)), ..Does::default() });
-    let wake = Event::Wake { note: "the build is green".to_owned(), spread: false, signal: None };
+    let wake = Event::Wake { note: "the build is green".to_owned(), spread: false, signal: None, depth: 0 };
     agent.sends(step(wake));
     agent.now += MIN;
     let fence = agent.state.session.fence.unwrap();

@@ -50,7 +50,7 @@ fn write(config: &Config, writer: u32) {
         };
         let event = match n % 23 {
             0 => Event::PersonPrompt,
-            1 => Event::Wake { note: "look".to_owned(), spread: false, signal: None },
+            1 => Event::Wake { note: "look".to_owned(), spread: false, signal: None, depth: 0 },
             2 => Event::Hold(hold(false)),
             3 => Event::Hold(hold(true)),
             4 => Event::Release { fleet: true, at_once: true },

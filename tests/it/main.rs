@@ -32,6 +32,7 @@ mod hook_binary;
 mod hostile_text;
 mod install;
 mod merge_properties;
+mod messages;
 mod model_properties;
 mod model_rules;
 mod past;

@@ -274,7 +274,7 @@ proptest! {
                 world.tell(&fleets(Event::Release { fleet: true, at_once: false }), free);
             }
             2 => (0..30).for_each(|i| {
-                world.tell(&of(i, Event::Wake { note: String::new(), spread: true, signal: None }), free);
+                world.tell(&of(i, Event::Wake { note: String::new(), spread: true, signal: None, depth: 0 }), free);
             }),
             _ => {}
         }

@@ -371,7 +371,7 @@ fn a_poll_rests_at_most_ten_minutes_and_sees_the_new_result() {
 
 #[test]
 fn what_ends_an_idle_rest() {
-    let wake = || Event::Wake { note: String::new(), spread: false, signal: None };
+    let wake = || Event::Wake { note: String::new(), spread: false, signal: None, depth: 0 };
     for (event, is_over) in [
         (wake(), true),
         (Event::ClientPrompt { of_admission: false }, true),
@@ -644,7 +644,7 @@ fn a_wake_up_ends_a_rest_even_one_booked_later_and_nothing_else() {
 #[test]
 fn a_note_is_handed_out_again_until_the_next_stop() {
     let mut story = default();
-    let note = |words: &str| Event::Wake { note: words.to_owned(), spread: false, signal: None };
+    let note = |words: &str| Event::Wake { note: words.to_owned(), spread: false, signal: None, depth: 0 };
     story.event(0, note("one"));
     assert_eq!(story.stop(1).note, "one");
     // The answer was lost: the engine sends the request again.

@@ -193,7 +193,7 @@ fn a_wrong_signal_is_a_wrong_command_line() {
 }
 
 fn wake(signal: Option<&str>) -> Step {
-    step(Event::Wake { note: "look".to_owned(), spread: true, signal: signal.map(str::to_owned) })
+    step(Event::Wake { note: "look".to_owned(), spread: true, signal: signal.map(str::to_owned), depth: 0 })
 }
 
 /// A signal that does not wake changes the notes and nothing else, above all no release slot.

@@ -53,7 +53,7 @@ impl Chance {
         match self.below(40) {
             0 => Event::PersonPrompt,
             1 => Event::SessionStart { label: String::new() },
-            2 => Event::Wake { note: "look".to_owned(), spread: false, signal: None },
+            2 => Event::Wake { note: "look".to_owned(), spread: false, signal: None, depth: 0 },
             3 => Event::Hold(HoldRequest {
                 by: "ann".to_owned(),
                 reason: "look".to_owned(),

@@ -266,6 +266,7 @@ pub fn event() -> impl Strategy<Value = Event> {
             note: note.repeat(900),
             spread,
             signal,
+            depth: 0,
         }),
         1 => (any::<bool>(), prop::bool::weighted(0.2)).prop_map(|(fleet, at_once)| Event::Release { fleet, at_once }),
         1 => hold().prop_map(Event::Hold),

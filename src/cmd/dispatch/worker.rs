@@ -53,7 +53,7 @@ impl<'a> Worker<'a> {
         config.policy.work.mode = WorkMode::Required;
         let agent = text::encode(&route.to);
         let host: String = text::encode(&clock::host()).chars().take(LONGEST_HOST).collect();
-        let session = format!("run-{host}-{}-{number}", std::process::id());
+        let session = format!("{}{host}-{}-{number}", super::RUN, std::process::id());
         Some(Self { config, route, argv, agent, session, ended: None, has_session: false, not_before: Instant::now() })
     }
 

@@ -1,7 +1,7 @@
 //! The session, or the program of the dispatcher, from inside which a command for work runs, if it does.
 
 use crate::env::Env;
-use crate::policy::documents::Phase;
+use crate::policy::documents::{Phase, SessionState};
 use crate::policy::work::Claimed;
 use crate::process;
 use crate::scope;
@@ -10,22 +10,24 @@ use crate::text;
 
 /// What runs a command.
 #[derive(Debug, Clone)]
-pub(super) struct Adder {
+pub(in crate::cmd) struct Adder {
     /// The session, encoded.
-    pub(super) session: String,
+    pub(in crate::cmd) session: String,
     /// The agent that counts as its author, encoded.
-    pub(super) agent: String,
+    pub(in crate::cmd) agent: String,
     /// Every agent that it belongs to: a program of the dispatcher may run a session of another agent.
-    pub(super) agents: Vec<String>,
+    pub(in crate::cmd) agents: Vec<String>,
     /// The entry that it has in hand.
-    pub(super) work: Option<Claimed>,
+    pub(in crate::cmd) work: Option<Claimed>,
+    /// How many sessions one after the other caused its turn, by that entry or by a message.
+    pub(in crate::cmd) depth: u32,
 }
 
 /// Returns the program of the dispatcher around this process, else the session of the client that is an ancestor of it, else
 /// the session that the client's environment names.
 ///
 /// All are checked, since an agent's shell can remove or set a variable, and a process can leave its parents.
-pub(super) fn find(env: &Env, sessions: &[Session]) -> Option<Adder> {
+pub(in crate::cmd) fn find(env: &Env, sessions: &[Session]) -> Option<Adder> {
     let session = of_client(env, sessions);
     let Some(agent) = env.work_agent.as_deref().map(text::encode) else { return session };
     let is_claim =
@@ -34,6 +36,8 @@ pub(super) fn find(env: &Env, sessions: &[Session]) -> Option<Adder> {
     let own = session.as_ref().map(|session| session.agents.clone()).unwrap_or_default();
     let work = worker.and_then(|(_, worker)| worker.work.clone());
     let deeper = session.as_ref().and_then(|session| session.work.clone());
+    let depth = session.as_ref().map_or(0, |session| session.depth);
+    let depth = work.as_ref().map_or(depth, |work| work.depth.max(depth));
     Some(Adder {
         session: worker
             .map(|(id, _)| id.clone())
@@ -42,6 +46,7 @@ pub(super) fn find(env: &Env, sessions: &[Session]) -> Option<Adder> {
         agents: own.into_iter().chain([agent.clone()]).collect(),
         agent,
         work: work.into_iter().chain(deeper).max_by_key(|claimed| claimed.depth),
+        depth,
     })
 }
 
@@ -62,8 +67,13 @@ fn of_client(env: &Env, sessions: &[Session]) -> Option<Adder> {
     if let Some((id, session)) = found {
         let agent = scope::agent(&session.name, session.named_by_project, &session.scope);
         let agents = vec![agent.clone(), session.scope.clone()];
-        return Some(Adder { session: id.clone(), agent, agents, work: session.work.clone() });
+        return Some(Adder { session: id.clone(), agent, agents, work: session.work.clone(), depth: depth(session) });
     }
     // A session that the store does not know yet is its own scope.
-    named.map(|session| Adder { agents: vec![session.clone()], agent: session.clone(), session, work: None })
+    named.map(|session| Adder { agents: vec![session.clone()], agent: session.clone(), session, work: None, depth: 0 })
+}
+
+/// Returns how many sessions one after the other caused the turn of a session.
+pub(in crate::cmd) fn depth(session: &SessionState) -> u32 {
+    session.work.as_ref().map_or(0, |work| work.depth).max(session.given_depth)
 }

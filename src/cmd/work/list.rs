@@ -12,19 +12,23 @@ use crate::local_time;
 use crate::naming::Names;
 use crate::policy::limits::Ms;
 use crate::policy::work::RecordState;
-use crate::policy::work::entry::{List, WorkEntry};
+use crate::policy::work::entry::{LONGEST_TEXT, List, WorkEntry};
 use crate::policy::work::queue::InHand;
 use crate::store::fleet_reader::FleetReader;
 use crate::store::work::{self, Contents};
 use crate::text;
+use crate::view::sessions::{screen, width};
 use crate::view::work::Summary;
+use crate::view::wrap;
 
 /// The most entries of each list that are shown.
 const MOST: usize = 20;
 /// The most entries of each list that a program gets.
 const MOST_FOR_PROGRAMS: usize = 1000;
-/// The most characters of a text in a line.
-const EXCERPT: usize = 40;
+/// The columns of a line where the output is no terminal.
+const UNCUT: usize = 200;
+/// The fewest columns of a text, however narrow the terminal is.
+const LEAST: usize = 10;
 
 /// Shows the queues.
 pub(super) fn run(args: ListArgs) -> Result<(), Failure> {
@@ -54,9 +58,15 @@ pub(super) fn run(args: ListArgs) -> Result<(), Failure> {
 
 fn table(out: &mut impl Write, contents: &Contents, now: Ms) {
     let Contents { queue, entries, .. } = contents;
-    let _ = writeln!(out, "{}", Summary::of(contents, now).line(now));
+    let style = screen::style();
+    let columns = if style.uncut { UNCUT } else { style.width };
+    let _ = writeln!(out, "{}", wrap::text(&Summary::of(contents, now).line(now), columns));
+    let seen = work::seen(&queue.hand);
     for in_hand in &queue.hand {
-        line(out, &in_hand.entry, &format!("in hand {}", local_time::age(now.saturating_sub(in_hand.since))), now);
+        let is_gone = seen.iter().any(|(claim, runs)| *claim == in_hand.claim && !runs);
+        let age = local_time::age(now.saturating_sub(in_hand.since));
+        let state = if is_gone { "client gone".to_owned() } else { format!("in hand {age}") };
+        let _ = writeln!(out, "{}", line(&in_hand.entry, &state, now, columns));
     }
     for (list, entries) in entries {
         for entry in entries.iter().take(MOST) {
@@ -65,16 +75,21 @@ fn table(out: &mut impl Write, contents: &Contents, now: Ms) {
                 List::Dead => "dead letter".to_owned(),
                 List::High | List::Normal | List::Low => "waits".to_owned(),
             };
-            line(out, entry, &state, now);
+            let _ = writeln!(out, "{}", line(entry, &state, now, columns));
         }
     }
 }
 
-fn line(out: &mut impl Write, entry: &WorkEntry, state: &str, now: Ms) {
+/// Returns the line of an entry. The text gives way to the reason of its last failure, where both do not fit.
+fn line(entry: &WorkEntry, state: &str, now: Ms, columns: usize) -> String {
     let age = local_time::age(now.saturating_sub(entry.added));
-    let more = if entry.why.is_empty() { String::new() } else { format!(" ({})", text::line_of(&entry.why, EXCERPT)) };
-    let (id, excerpt) = (text::line(&entry.id), text::line_of(&entry.text, EXCERPT));
-    let _ = writeln!(out, "  {id:<12} {:<6} {age:>5}  {state:<11}  {excerpt}{more}", entry.priority.code());
+    let (id, excerpt) = (text::line(&entry.id), text::line_of(&entry.text, LONGEST_TEXT));
+    let kind = if entry.question.is_some() { "asks: " } else { "" };
+    let before = format!("  {id:<12} {:<6} {age:>5}  {state:<11}  {kind}", entry.priority.code());
+    let room = columns.saturating_sub(width::of(&before)).max(LEAST);
+    let why = text::line(&entry.why);
+    let more = if why.is_empty() { String::new() } else { width::cut(&format!(" ({why})"), room / 2) };
+    format!("{before}{}{more}", width::cut(&excerpt, room.saturating_sub(width::of(&more))))
 }
 
 fn object(contents: &Contents, now: Ms) -> Value {
@@ -110,6 +125,7 @@ fn one(entry: &WorkEntry, state: &str) -> Value {
     json!({
         "id": text::line(&entry.id),
         "state": state,
+        "kind": if entry.question.is_some() { "question" } else { "task" },
         "priority": entry.priority.code(),
         "text": text::prompt(&entry.text, text::LONGEST_PROMPT),
         "added": entry.added,
@@ -145,13 +161,28 @@ pub(super) fn show(args: IdArgs) -> Result<(), Failure> {
         };
         let _ = writeln!(out, "  {detail}");
     }
+    match record.reply(now) {
+        Some(reply) => {
+            let _ = writeln!(out, "  the reply:");
+            quote(&mut out, reply);
+        }
+        None if record.has_reply() => {
+            let _ = writeln!(out, "  the reply has expired");
+        }
+        None => {}
+    }
     let Some(entry) = entry else { return Ok(()) };
     let by = if entry.by.is_empty() { "a person".to_owned() } else { format!("the agent {}", text::line(&entry.by)) };
     let added = local_time::zoned(entry.added, now);
     let attempts = if entry.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", entry.attempts) };
     let _ = writeln!(out, "  {} priority, added by {by} at {added}, {attempts}", entry.priority.code());
-    for line in text::prompt(&entry.text, text::LONGEST_PROMPT).lines() {
+    quote(&mut out, &entry.text);
+    Ok(())
+}
+
+/// Shows a text of the store as lines that it cannot leave.
+fn quote(out: &mut impl Write, given: &str) {
+    for line in text::prompt(given, text::LONGEST_PROMPT).lines() {
         let _ = writeln!(out, "  > {line}");
     }
-    Ok(())
 }

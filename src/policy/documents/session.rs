@@ -52,6 +52,12 @@ pub struct SessionState {
     /// lost.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub given: String,
+    /// How many sessions one after the other caused the notes that wait: 0 for a person's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub note_depth: u32,
+    /// The same of the notes with which the turn under way began.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub given_depth: u32,
     /// When the fence was last raised, and by which Stop event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub begun: Option<Begun>,

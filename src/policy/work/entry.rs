@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::question::Question;
 use crate::policy::limits::Ms;
 
 /// The most characters of an entry's text.
@@ -118,6 +119,9 @@ pub struct WorkEntry {
     /// From when on the entry may be claimed, or since when it is a dead letter.
     #[serde(skip_serializing_if = "is_no_time")]
     pub at: Ms,
+    /// The question that the entry is; `None` for a task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
     /// The fields of a newer program.
     #[serde(flatten)]
     pub other: Map<String, Value>,

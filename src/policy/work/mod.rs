@@ -6,6 +6,7 @@
 
 pub mod entry;
 pub mod order;
+pub mod question;
 pub mod queue;
 pub(crate) mod rule;
 mod state;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::{List, Priority, WorkEntry};
+use super::question::Question;
 use super::queue::{InHand, Queue, of_mut};
 use super::{Claimed, WorkPolicy, backoff, order};
 use crate::policy::limits::{Ms, millis};
@@ -59,6 +60,9 @@ pub struct Record {
     /// Further words: the session that has it or finished it, or the reason of a failure.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// The question that the entry is, and its reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
 }
 
 /// The states of an entry.
@@ -337,7 +341,7 @@ impl WorkState {
     }
 
     /// Takes an entry out of its list.
-    fn take(&mut self, list: List, entry: WorkEntry) -> WorkEntry {
+    pub(super) fn take(&mut self, list: List, entry: WorkEntry) -> WorkEntry {
         let count = match list {
             List::Later => &mut self.queue.later,
             List::Dead => &mut self.queue.dead,
@@ -349,7 +353,7 @@ impl WorkState {
     }
 
     /// Takes an entry out of the hands of its session.
-    fn let_go(&mut self, id: &str, claim: Option<u64>) -> Result<InHand, NotThere> {
+    pub(super) fn let_go(&mut self, id: &str, claim: Option<u64>) -> Result<InHand, NotThere> {
         let is_it = |in_hand: &InHand| in_hand.entry.id == id && claim.is_none_or(|claim| claim == in_hand.claim);
         let at = self.queue.hand.iter().position(is_it).ok_or(NotThere)?;
         Ok(self.queue.hand.remove(at))
@@ -397,6 +401,7 @@ impl WorkState {
             place: list.map(|list| (list, entry.score(list))),
             at: now,
             detail: detail.to_owned(),
+            question: entry.question.clone(),
         }));
     }
 }

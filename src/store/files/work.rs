@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::policy::documents::SessionState;
 use crate::policy::limits::Ms;
 use crate::policy::work::entry::{List, Priority, WorkEntry};
+use crate::policy::work::question::REPLY_KEEP;
 use crate::policy::work::queue::{self, Queue};
 use crate::policy::work::{Move, Record, WorkMode, WorkState};
 use crate::read;
@@ -211,7 +212,9 @@ pub(crate) fn clear(dir: &Path, now: Ms) {
     for file in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = file.path();
         let known = state_file::peek::<RecordFile>(&path).map(|file| file.record);
-        if known.is_some_and(|known| known.state.is_over() && now.saturating_sub(known.at) > KEEP) {
+        let is_kept =
+            |known: &Record| now.saturating_sub(known.at) <= if known.has_reply() { REPLY_KEEP } else { KEEP };
+        if known.is_some_and(|known| known.state.is_over() && !is_kept(&known)) {
             let _ = fs::remove_file(path);
         }
     }

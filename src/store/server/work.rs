@@ -5,6 +5,7 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 use crate::config::Server;
 use crate::policy::limits::Ms;
 use crate::policy::work::entry::{List, WorkEntry};
+use crate::policy::work::question::REPLY_KEEP;
 use crate::policy::work::queue::Queue;
 use crate::policy::work::{Move, Record, WorkState};
 use crate::store::StoreError;
@@ -133,7 +134,7 @@ pub(crate) fn changes(commit: &mut Commit, keys: Keys<'_>, loaded: &LoadedWork, 
 }
 
 fn note(commit: &mut Commit, keys: Keys<'_>, record: &Record) {
-    let lifetime = record.state.is_over().then_some(RECORD_KEEP);
+    let lifetime = record.state.is_over().then_some(if record.has_reply() { REPLY_KEEP } else { RECORD_KEEP });
     if let Some(text) = Document::default().next(record, &crate::clock::id()) {
         commit.set(keys.work_record(&record.id), lifetime, text);
     }

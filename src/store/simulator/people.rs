@@ -64,7 +64,7 @@ pub(super) fn people(world: &mut World, shared: &Shared, loses: bool) {
 }
 
 fn wake(signal: Option<String>) -> Event {
-    Event::Wake { note: "look".to_owned(), spread: false, signal }
+    Event::Wake { note: "look".to_owned(), spread: false, signal, depth: 0 }
 }
 
 /// Plans a person's commands, each at an interval after the one before it, and repeated until it is answered.

@@ -186,8 +186,8 @@ pub fn nobody(report: &Report, style: Style) -> Vec<String> {
     let lines = [
         "No session has called frosty-hook yet, in this store and fleet.",
         "With the hooks registered, a session appears here at its next event.",
-        "To register the hooks here: frosty install",
-        "To check the installation:  frosty doctor",
+        "If the hooks are not registered here: frosty install",
+        "To check the installation: frosty doctor",
     ];
     lines.iter().map(|line| style.line("", line)).collect()
 }
