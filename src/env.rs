@@ -33,6 +33,8 @@ pub struct Env {
     pub work_agent: Option<String>,
     /// `FROSTY_WORK_ID`: the entry that this program has in hand.
     pub work_id: Option<String>,
+    /// `FROSTY_START`: the start token of a session that the dispatcher started; in print mode with a dot and its id.
+    pub start: Option<String>,
     /// `FROSTY_ON`: `1` or `print` arms the session, `0` disarms it.
     pub on: Option<String>,
     /// `FROSTY_GATE`: the run of `frosty gate` that this process is part of.
@@ -89,7 +91,7 @@ pub const GUARDED: [&str; 17] = [
 ];
 
 /// The variables of Frosty's own that [`Env`] reads.
-const OWN: [&str; 15] = [
+const OWN: [&str; 16] = [
     "FROSTY_CONFIG",
     "FROSTY_STORE",
     "FROSTY_STORE_PASSWORD_FILE",
@@ -102,10 +104,17 @@ const OWN: [&str; 15] = [
     "FROSTY_WORK",
     "FROSTY_WORK_AGENT",
     "FROSTY_WORK_ID",
+    "FROSTY_START",
     "FROSTY_ON",
     "FROSTY_GATE",
     "FROSTY_DISABLE",
 ];
+
+/// Returns the variables of Frosty's own.
+#[must_use]
+pub fn own() -> &'static [&'static str] {
+    &OWN
+}
 
 /// Returns the variables that begin with `FROSTY_` and are never read, sorted.
 #[must_use]
@@ -121,6 +130,12 @@ pub fn unread() -> Vec<String> {
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let runs = |path: &PathBuf| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file();
     Env::search_path().into_iter().map(|dir| dir.join(name)).find(runs)
+}
+
+/// Returns the search path for programs.
+#[must_use]
+pub fn path() -> String {
+    of_client("PATH").unwrap_or_default()
 }
 
 /// Returns whether the environment requests colours, or `None` where the terminal decides. `NO_COLOR`
@@ -196,6 +211,7 @@ impl Env {
             work: text("FROSTY_WORK"),
             work_agent: text("FROSTY_WORK_AGENT"),
             work_id: text("FROSTY_WORK_ID"),
+            start: text("FROSTY_START"),
             on: text("FROSTY_ON"),
             gate: text("FROSTY_GATE"),
             disable: text("FROSTY_DISABLE"),
@@ -278,6 +294,18 @@ impl Env {
     #[must_use]
     pub fn tmux_server(&self) -> Option<u32> {
         self.tmux.as_deref()?.rsplit(',').nth(1)?.parse().ok()
+    }
+
+    /// Returns the start token.
+    #[must_use]
+    pub fn start_token(&self) -> Option<&str> {
+        self.start.as_deref().map(|start| start.split_once('.').map_or(start, |(token, _)| token))
+    }
+
+    /// Returns whether the dispatcher started another session than this one, in which this one runs.
+    #[must_use]
+    pub fn is_nested_in_start(&self, session: &str) -> bool {
+        self.start.as_deref().and_then(|start| start.split_once('.')).is_some_and(|(_, started)| started != session)
     }
 
     /// Returns whether Frosty is switched off altogether.

@@ -1,5 +1,10 @@
-//! `frosty dispatch`: takes the tasks of streams into the agents' queues, and runs programs that work through a queue.
+//! `frosty dispatch`: takes the tasks of streams into the agents' queues, and runs the programs and starts the sessions that
+//! work through a queue.
 
+mod client;
+mod live;
+mod overflow;
+mod starter;
 mod streams;
 mod unit;
 mod worker;
@@ -12,6 +17,7 @@ use super::{Failure, PlaceArgs, out};
 use crate::config::{Config, Route};
 use crate::env::Env;
 use crate::hint::Hint;
+use starter::Starter;
 use streams::Streams;
 use worker::Worker;
 
@@ -25,7 +31,7 @@ const AFTER_ERROR: Duration = Duration::from_secs(5);
 /// The flags of `dispatch`.
 #[derive(Debug, Args)]
 pub struct DispatchArgs {
-    /// Take what there is, run what is admitted now, and exit
+    /// Take what there is, run and start what is admitted now, and exit
     #[arg(long)]
     pub once: bool,
     /// Print a unit of systemd that runs the dispatcher, and exit
@@ -83,6 +89,9 @@ pub fn run(args: DispatchArgs) -> Result<(), Failure> {
         unit::print(&args.place);
         return Ok(());
     }
+    let mut env = env;
+    // A session that is started has the same store.
+    env.store = args.place.store.clone().or(env.store);
     let config = super::config(&env, args.place)?;
     if config.routes.is_empty() {
         return Err(DispatchError::NoRoutes.into());
@@ -93,8 +102,11 @@ pub fn run(args: DispatchArgs) -> Result<(), Failure> {
         report(why);
     }
     std::thread::scope(|scope| {
-        for (number, route) in config.routes.iter().enumerate().filter(|(_, route)| route.run.is_some()) {
-            let (config, once) = (&config, args.once);
+        for (number, route) in config.routes.iter().enumerate().filter(|(_, route)| route.works()) {
+            let (config, env, once) = (&config, &env, args.once);
+            for starter in Starter::all_of(config, env, route) {
+                scope.spawn(move || start(starter, once));
+            }
             scope.spawn(move || work(config, (number, route), once));
         }
         if !args.once {
@@ -119,6 +131,19 @@ fn serve(config: &Config, mut streams: Option<Streams>) {
 fn report(why: &Failure) {
     let hint = why.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
     out::report(&format!("{why}{hint}"));
+}
+
+/// Starts the sessions of one route: for good, or until nothing is admitted now and the clients of print mode have ended.
+fn start(mut starter: Starter<'_>, once: bool) {
+    loop {
+        if starter.turn() {
+            continue;
+        }
+        if once && !starter.has_children() {
+            return starter.leave();
+        }
+        std::thread::sleep(EVERY);
+    }
 }
 
 /// Works through the queue of one route: for good, or until nothing is admitted now.

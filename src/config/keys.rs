@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{Arm, Config, Notify, Route, StoreChoice};
+use crate::config::{Arm, Config, Notify, Route, SessionRoute, StoreChoice};
 use crate::duration;
 use crate::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Idle, IdleRow, LONGEST, Policy, Quota, Spread};
 use crate::policy::pace::{Pace, WindowPace};
@@ -271,9 +271,31 @@ fn quotas(quotas: &[Quota]) -> Value {
 }
 
 fn route(route: &Route) -> Value {
-    let Route { to, from, priority, run } = route;
+    let Route { to, from, priority, run, session } = route;
     let run = run.as_ref().map(|argv| argv.iter().map(|word| secret::scrubbed(word)).collect::<Vec<_>>());
-    json!({"to": to, "from": from, "priority": priority.code(), "run": run})
+    let mut shown = json!({"to": to, "from": from, "priority": priority.code(), "run": run});
+    if let (Some(session), Value::Object(shown)) = (session, &mut shown) {
+        shown.extend(session_keys(session));
+    }
+    shown
+}
+
+/// Returns the fields of a session. A value in its environment may be a secret.
+fn session_keys(session: &SessionRoute) -> Map<String, Value> {
+    let SessionRoute { kind, folder, model, system_prompt, env, keys, max_sessions, idle_stop } = session;
+    let env: Map<String, Value> = env.keys().map(|name| (name.clone(), "***".into())).collect();
+    let keys: Vec<_> = keys.iter().map(|path| path.to_string_lossy()).collect();
+    let fields = [
+        ("session", kind.name().into()),
+        ("folder", folder.as_ref().map(|dir| dir.to_string_lossy()).into()),
+        ("model", model.clone().into()),
+        ("system_prompt", system_prompt.clone().into()),
+        ("env", env.into()),
+        ("keys", keys.into()),
+        ("max_sessions", (*max_sessions).into()),
+        ("idle_stop", duration::show(*idle_stop).into()),
+    ];
+    fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 fn command(notify: &Notify) -> Value {
@@ -591,7 +613,7 @@ pub const KEYS: &[Key] = &[
         Kind::Routes,
         "[]",
         No,
-        r#"The routes of `frosty dispatch`, such as `[{"to": "echo", "from": "task.pipeline", "run": ["./worker"]}]`: the tasks of a stream to an agent's queue, and a program that works through a queue."#,
+        r#"The routes of `frosty dispatch`, such as `[{"to": "echo", "from": "task.pipeline"}, {"to": "helix", "session": "background"}]`: the tasks of a stream to an agent's queue, and the program or the session that works through a queue."#,
     ),
     Key::new(
         "agents",

@@ -157,6 +157,15 @@ fn is_own_client(env: &Env) -> bool {
     client.is_some_and(|client| process::ancestors().contains(&client))
 }
 
+/// Returns the client's settings that the dispatcher writes for a session that it starts with this token.
+///
+/// They are in the state folder, so that no repository brings such a file.
+#[must_use]
+pub fn started_by(state: &Path, token: &str) -> PathBuf {
+    let token: String = token.chars().filter(char::is_ascii_alphanumeric).collect();
+    state.join("starts").join(format!("{token}.json"))
+}
+
 /// A settings file as text and as JSON.
 struct Settings {
     path: PathBuf,
@@ -200,10 +209,12 @@ fn trusted(env: &Env, first: Option<&[(String, String)]>, project: Option<&Path>
         None => env.clone(),
         Some(first) => {
             let of = |name: &str| first.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| PathBuf::from(v));
-            Env { home: of("HOME"), claude_config_dir: of("CLAUDE_CONFIG_DIR"), ..Env::default() }
+            let (home, state) = (of("HOME"), of("XDG_STATE_HOME"));
+            Env { home, xdg_state_home: state, claude_config_dir: of("CLAUDE_CONFIG_DIR"), ..Env::default() }
         }
     };
     let is_own = |file: &SettingsFile| matches!(file.place, Place::Managed | Place::User);
     let files = client_settings::files(&own, project.unwrap_or(Path::new("/"))).into_iter().filter(is_own);
-    files.filter_map(|file| Settings::read(file.path)).collect()
+    let of_start = env.start_token().and_then(|token| Some(started_by(&own.state_dir()?, token)));
+    files.map(|file| file.path).chain(of_start).filter_map(Settings::read).collect()
 }

@@ -1,8 +1,13 @@
 //! Reads the routes of the dispatcher (key `routes`).
 
-use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
 
 use crate::config::notify::argv;
+use crate::duration;
 use crate::policy::work::entry::Priority;
 use crate::text;
 
@@ -11,9 +16,18 @@ const MOST: usize = 64;
 /// The longest name of a stream.
 const LONGEST_STREAM: usize = 256;
 
+/// The largest number of sessions of a route, and of its keys.
+const MOST_SESSIONS: u64 = 16;
+const MOST_KEYS: usize = 8;
+/// The time after which an idle session is stopped, where a route names none.
+const IDLE_STOP: Duration = Duration::from_secs(1800);
+/// The longest such time.
+const LONGEST_IDLE: Duration = Duration::from_secs(30 * 86_400);
+
 /// Describes the accepted values.
 pub(crate) const ALLOWED: &str = "a list of at most 64 routes such as {\"to\": \"echo\", \"from\": \"task.pipeline\", \
-\"priority\": \"normal\", \"run\": [\"./worker\"]}, each with from, run or both, no two with the same from, and no two that run the same agent";
+\"priority\": \"normal\"}, {\"to\": \"build\", \"run\": [\"./build.sh\"]} or {\"to\": \"helix\", \"session\": \"background\"}, each with from, \
+run or session, no two with the same from, and no two that run or start the same agent";
 
 /// The way of work to one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +40,57 @@ pub struct Route {
     pub priority: Priority,
     /// The program that works through the agent's queue in place of a session: it has the task on its standard input.
     pub run: Option<Vec<String>>,
+    /// The session of the client that the dispatcher starts where the queue has work and no session.
+    pub session: Option<SessionRoute>,
+}
+
+impl Route {
+    /// Returns whether the dispatcher works through the agent's queue by this route.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.run.is_some() || self.session.is_some()
+    }
+}
+
+/// How the dispatcher starts sessions of the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRoute {
+    /// The kind of the session.
+    pub kind: SessionKind,
+    /// The folder in which it works; `None` for that of the dispatcher.
+    pub folder: Option<PathBuf>,
+    /// The model.
+    pub model: Option<String>,
+    /// The text that is added to the client's system prompt.
+    pub system_prompt: Option<String>,
+    /// Further variables of its environment.
+    pub env: BTreeMap<String, String>,
+    /// The files with an API key each; empty for the client's own.
+    pub keys: Vec<PathBuf>,
+    /// The most sessions of the agent.
+    pub max_sessions: usize,
+    /// The time after which an idle session is stopped.
+    pub idle_stop: Duration,
+}
+
+/// The kinds of session that the dispatcher starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionKind {
+    /// `claude --bg`: the client's own supervisor runs it.
+    Background,
+    /// `claude -p`: a child of the dispatcher.
+    Print,
+}
+
+impl SessionKind {
+    /// Returns the name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Background => "background",
+            Self::Print => "print",
+        }
+    }
 }
 
 /// Reads the value of the key `routes`. Returns `None` for an impossible value.
@@ -35,7 +100,7 @@ pub(crate) fn read(v: &Value) -> Option<Vec<Route>> {
     let is_first = |at: usize, same: &dyn Fn(&Route) -> bool| !routes.iter().take(at).any(same);
     // One program works through a queue, and a stream has one queue.
     let is_alone = |(at, route): (usize, &Route)| {
-        let runs = route.run.is_none() || is_first(at, &|other| other.run.is_some() && other.to == route.to);
+        let runs = !route.works() || is_first(at, &|other| other.works() && other.to == route.to);
         runs && (route.from.is_none() || is_first(at, &|other| other.from == route.from))
     };
     routes.iter().enumerate().all(is_alone).then_some(routes)
@@ -43,13 +108,12 @@ pub(crate) fn read(v: &Value) -> Option<Vec<Route>> {
 
 fn one(v: &Value) -> Option<Route> {
     let fields = v.as_object()?;
-    if fields.keys().any(|key| !matches!(key.as_str(), "to" | "from" | "priority" | "run")) {
+    let is_known =
+        |key: &str| matches!(key, "to" | "from" | "priority" | "run" | "session") || OF_SESSION.contains(&key);
+    if fields.keys().any(|key| !is_known(key)) {
         return None;
     }
-    let word = |key: &str| match fields.get(key) {
-        None | Some(Value::Null) => Some(None),
-        Some(v) => v.as_str().filter(|word| !word.is_empty()).map(|word| Some(word.to_owned())),
-    };
+    let word = |key: &str| word(fields, key);
     let to = word("to")??;
     let encoded = text::encode(&to);
     let is_stream = |name: &String| {
@@ -63,5 +127,69 @@ fn one(v: &Value) -> Option<Route> {
         Some(v) => Some(argv(v)?),
     };
     let fits = encoded.len() <= text::LONGEST_NAME && from.as_ref().is_none_or(is_stream);
-    (fits && (from.is_some() || run.is_some())).then_some(Route { to, from, priority, run })
+    let session = session(fields)?;
+    let fits = fits && (from.is_some() || run.is_some() || session.is_some()) && (run.is_none() || session.is_none());
+    fits.then_some(Route { to, from, priority, run, session })
+}
+
+/// The fields that belong to `session`.
+const OF_SESSION: [&str; 7] = ["folder", "model", "system_prompt", "env", "keys", "max_sessions", "idle_stop"];
+
+/// Reads the session of a route. The outer `None` is an impossible value.
+#[allow(clippy::option_option, reason = "an absent session is no impossible one")]
+fn session(fields: &Map<String, Value>) -> Option<Option<SessionRoute>> {
+    let kind = match word(fields, "session")?.as_deref() {
+        None => return (!OF_SESSION.iter().any(|key| fields.contains_key(*key))).then_some(None),
+        Some("background") => SessionKind::Background,
+        Some("print") => SessionKind::Print,
+        Some(_) => return None,
+    };
+    let set = |key: &str| fields.get(key).filter(|v| !v.is_null());
+    let env = match set("env") {
+        None => BTreeMap::new(),
+        Some(v) => v.as_object()?.iter().map(|(name, v)| variable(name, v)).collect::<Option<_>>()?,
+    };
+    let keys: Vec<PathBuf> = match set("keys") {
+        None => Vec::new(),
+        Some(v) => v.as_array()?.iter().map(|v| path(v.as_str()?)).collect::<Option<_>>()?,
+    };
+    let max_sessions = match set("max_sessions") {
+        None => 1,
+        Some(v) => v.as_u64().filter(|n| (1..=MOST_SESSIONS).contains(n))?,
+    };
+    let idle_stop = match set("idle_stop") {
+        None => IDLE_STOP,
+        Some(v) => duration::parse(v.as_str()?).filter(|d| !d.is_zero() && *d <= LONGEST_IDLE)?,
+    };
+    let folder = match word(fields, "folder")? {
+        None => None,
+        Some(folder) => Some(path(&folder)?),
+    };
+    let (model, system_prompt) = (word(fields, "model")?, word(fields, "system_prompt")?);
+    let fits = keys.len() <= MOST_KEYS;
+    let max_sessions = usize::try_from(max_sessions).ok()?;
+    let session = SessionRoute { kind, folder, model, system_prompt, env, keys, max_sessions, idle_stop };
+    fits.then_some(Some(session))
+}
+
+/// Reads an optional text that is not empty. The outer `None` is an impossible value.
+#[allow(clippy::option_option, reason = "an absent text is no impossible one")]
+fn word(fields: &Map<String, Value>, key: &str) -> Option<Option<String>> {
+    match fields.get(key) {
+        None | Some(Value::Null) => Some(None),
+        Some(v) => v.as_str().filter(|word| !word.is_empty() && !word.contains('\0')).map(|word| Some(word.to_owned())),
+    }
+}
+
+/// Reads a path. It is absolute, or begins with `~/`: the folder of the dispatcher is no part of a configuration.
+fn path(word: &str) -> Option<PathBuf> {
+    let is_anchored = word.starts_with('/') || word.starts_with("~/");
+    (is_anchored && !word.chars().any(char::is_control)).then(|| PathBuf::from(word))
+}
+
+/// Reads a variable of the environment. Frosty sets its own.
+fn variable(name: &str, value: &Value) -> Option<(String, String)> {
+    let is_name = !name.is_empty() && !name.contains(['=', '\0']) && !name.starts_with("FROSTY_");
+    let value = value.as_str().filter(|value| is_name && !value.contains('\0'))?;
+    Some((name.to_owned(), value.to_owned()))
 }

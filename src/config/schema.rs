@@ -78,15 +78,7 @@ fn of_key(key: &Key) -> Value {
             let any: Vec<Value> = command.as_array().into_iter().flatten().cloned().chain([timed]).collect();
             json!({"type": "array", "maxItems": 16, "items": {"anyOf": any}})
         }
-        Kind::Routes => json!({"type": "array", "maxItems": 64, "items": {
-            "type": "object", "additionalProperties": false, "required": ["to"],
-            "properties": {
-                "to": {"type": "string", "minLength": 1},
-                "from": {"type": ["string", "null"], "minLength": 1, "maxLength": 256},
-                "priority": {"enum": ["high", "normal", "low"]},
-                "run": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
-            },
-        }}),
+        Kind::Routes => routes(),
         Kind::Agents => agents(),
         Kind::Profiles => profiles(),
         Kind::Signals => json!({
@@ -130,6 +122,26 @@ fn profiles() -> Value {
             "prompts": {"type": "object", "additionalProperties": false, "properties":
                 TurnKind::ALL.map(|kind| (kind.code().to_owned(), json!({"type": ["string", "null"], "minLength": 1})))
                     .into_iter().collect::<Map<_, _>>()},
+        },
+    }})
+}
+
+fn routes() -> Value {
+    json!({"type": "array", "maxItems": 64, "items": {
+        "type": "object", "additionalProperties": false, "required": ["to"],
+        "properties": {
+            "to": {"type": "string", "minLength": 1},
+            "from": {"type": ["string", "null"], "minLength": 1, "maxLength": 256},
+            "priority": {"enum": ["high", "normal", "low"]},
+            "run": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
+            "session": {"enum": ["background", "print", null]},
+            "folder": {"type": ["string", "null"], "pattern": "^(/|~/)"},
+            "model": {"type": ["string", "null"], "minLength": 1},
+            "system_prompt": {"type": ["string", "null"], "minLength": 1},
+            "env": {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
+            "keys": {"type": ["array", "null"], "maxItems": 8, "items": {"type": "string", "pattern": "^(/|~/)"}},
+            "max_sessions": {"type": ["integer", "null"], "minimum": 1, "maximum": 16},
+            "idle_stop": duration_schema(),
         },
     }})
 }

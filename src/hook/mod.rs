@@ -256,7 +256,7 @@ impl Call {
     #[cold]
     #[inline(never)]
     fn mark_take_over(&self) {
-        if self.step.event.ends() || matches!(self.step.event, Event::PersonPrompt | Event::ClientPrompt { .. }) {
+        if self.step.event.raises_fence() && !self.step.event.begins() {
             let ended = self.step.client.filter(|_| self.step.event.ends());
             store::files::taken_over::take_over(&self.config, &self.step.session, &self.step.id, ended.as_ref());
         }
@@ -291,7 +291,8 @@ fn prepare(
     // Without that none of its events counts, not even towards the limits of an attended window of the same
     // conversation.
     let unattended = env.unattended();
-    if unattended && env.on.as_deref() != Some("print") {
+    // A run inside a session of the dispatcher inherits its variables, and is no part of its work.
+    if unattended && (env.on.as_deref() != Some("print") || env.is_nested_in_start(&payload.session_id)) {
         return Ok(None);
     }
     let Some(mut config) = armed(env, flags, told, project)? else { return Ok(None) };
@@ -380,6 +381,7 @@ pub(crate) fn step_of(scope: String, session: String, name: &str, event: Event) 
         client: None,
         claim: Claim::Beside,
         late: None,
+        start: None,
         host: clock::host(),
         host_ms: clock::host_ms(),
         r: u32::try_from(clock::chance() % u64::from(R_RANGE)).unwrap_or(0),
@@ -502,7 +504,10 @@ fn event(
         "UserPromptSubmit" if payload.is_client_prompt() => {
             Event::ClientPrompt { of_admission: payload.is_hook_feedback() }
         }
-        "UserPromptSubmit" => Event::PersonPrompt,
+        "UserPromptSubmit" => match env.start_token() {
+            Some(token) => Event::StartPrompt { token: token.to_owned() },
+            None => Event::PersonPrompt,
+        },
         "SessionStart" => Event::SessionStart { label: scope::label(env).unwrap_or_default() },
         // The supervisor sends no reason of its own.
         "SessionEnd" if env.claude_job_dir.is_some() && payload.reason().as_deref() == Some("other") => Event::Sleep,

@@ -16,7 +16,7 @@ use crate::policy::rest::RestKind;
 use crate::policy::turn::Worth;
 use crate::policy::verdict::{Attempt, Decision, Held, Outcome, Reason};
 use crate::policy::windows::Windows;
-use crate::policy::work::{WorkState, rule as work_rule};
+use crate::policy::work::{WorkState, rule as work_rule, start as work_start};
 use crate::policy::{
     api_error, burst_window, cadence, client_process, effects, fence, hold, lost_answer, lost_data, notes, pace,
     quiet_minute, release_slots, rest, wake_up,
@@ -44,6 +44,19 @@ pub struct State {
 ///
 /// The event's effects come first, then the rules in their order. The first rule that refuses decides.
 pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision {
+    let Event::StartPrompt { token } = &ask.event else { return step_of(policy, state, ask, now) };
+    let prompt = Step { event: work_start::prompt(state.work.as_ref(), token), ..ask.clone() };
+    let decided = step_of(policy, state, &prompt, now);
+    // An event of another client process changes nothing, and has no fence.
+    if let (Some(_), Some(work)) = (decided.fence, &mut state.work)
+        && decided.outcome == Outcome::Record
+    {
+        work_start::pass_claim(&mut state.session, work, &prompt, token, now);
+    }
+    decided
+}
+
+fn step_of(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision {
     if ask.event.asks() == Some(Class::Stop) {
         state.fleet.rebase(now);
         if let Some(lost) = lost_data::lost(&mut state.fleet, ask, now) {

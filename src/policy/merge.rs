@@ -312,6 +312,7 @@ fn same_turn(here: &SessionState, there: &SessionState, clocks: Clocks) -> Sessi
     SessionState {
         count: here.count.max(there.count),
         gate: here.gate || there.gate,
+        started: here.started || there.started,
         failures: here.failures.max(there.failures),
         phase: if here.phase == Phase::Open { there.phase } else { here.phase },
         pid: here.pid.or(there.pid),

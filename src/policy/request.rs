@@ -6,6 +6,7 @@ use crate::policy::limits::{Class, Ms};
 use crate::policy::process::Process;
 use crate::policy::rest::RestKind;
 use crate::policy::turn::Turn;
+use crate::policy::work::Start;
 
 /// The limit of the number that a caller draws for jitter, exclusive: `r` counts millionths.
 pub const R_RANGE: u32 = 1_000_000;
@@ -42,6 +43,12 @@ pub enum Event {
     PreCompactAuto,
     /// A person typed a prompt: raises the fence and ends the rest.
     PersonPrompt,
+    /// The first prompt of a client that a dispatcher started, by its start token; a person's prompt where no dispatcher
+    /// committed that token, or it was used before.
+    StartPrompt {
+        /// The start token.
+        token: String,
+    },
     /// The client woke the session by itself: raises the fence and ends only a rest of kind `parked`.
     ClientPrompt {
         /// Whether the prompt is the feedback of a Stop hook.
@@ -156,7 +163,8 @@ impl Event {
     /// Returns whether the event begins or raises the session's fence.
     #[must_use]
     pub fn raises_fence(&self) -> bool {
-        self.begins() || self.ends() || matches!(self, Self::PersonPrompt | Self::ClientPrompt { .. })
+        let is_prompt = matches!(self, Self::PersonPrompt | Self::StartPrompt { .. } | Self::ClientPrompt { .. });
+        self.begins() || self.ends() || is_prompt
     }
 
     /// Returns the event's claim on a session of another client process that this machine cannot see.
@@ -198,7 +206,8 @@ impl Event {
     /// Returns whether the turn of an admission begins with the event, so that the minimum interval starts again.
     #[must_use]
     pub fn begins_turn(&self) -> bool {
-        matches!(self, Self::ClientPrompt { of_admission: true } | Self::Run { part: RunPart::Prompt, .. })
+        let is_started = matches!(self, Self::StartPrompt { .. } | Self::ClientPrompt { of_admission: true });
+        is_started || matches!(self, Self::Run { part: RunPart::Prompt, .. })
     }
 
     /// Returns the API error that the event reports, if it reports one.
@@ -371,6 +380,8 @@ pub struct Step {
     /// A fence raised since then is newer. The store recognises an event that it did receive by its [`Step::id`], and
     /// applies nothing of it twice.
     pub late: Option<Duration>,
+    /// What the request of a dispatcher requires of the queue; `None` for every other step.
+    pub start: Option<Box<Start>>,
     /// The turn that ended with a `Stop`, where the caller measured it.
     pub turn: Option<Box<Turn>>,
     /// The notes that the agent wrote in the turn that ended with a `Stop`, one line each.

@@ -55,11 +55,12 @@ def unauthorized():
 class Call:
     """One request to /v1/messages. `n` counts within its kind, from 1."""
 
-    def __init__(self, body, session, size):
+    def __init__(self, body, session, size, key=None):
         self.at = time.monotonic()
         self.ms = time.time_ns() // 1_000_000  # on the same clock as the journal
         self.body = body
         self.session = session
+        self.key = key
         self.size = size
         self.last = _last_user_text(body)
         self.tool_result = _ends_in_tool_result(body)
@@ -194,7 +195,7 @@ def _handler(stub):
                 return self._send(200, {"input_tokens": _tokens(len(raw))})
             if path != "/v1/messages":
                 return self._send(404, {})
-            call = Call(body, self.headers.get("x-claude-code-session-id"), len(raw))
+            call = Call(body, self.headers.get("x-claude-code-session-id"), len(raw), self.headers.get("x-api-key"))
             reply = stub.answer(call)
             if reply.error:
                 return self._send(reply.status, reply.error, reply.headers)

@@ -69,9 +69,33 @@ fn bounds(key: &Key) -> (Vec<Value>, Vec<Value>) {
             let route = json!({"to": "echo", "from": "tasks", "priority": "low", "run": ["cat"]});
             let wrong = [json!([{"to": "echo"}]), json!([{"run": "cat"}]), json!([{"to": "echo", "from": "frosty:x"}])];
             let routes = |n: u32| (0..n).map(|n| json!({"to": n.to_string(), "run": "cat"})).collect::<Vec<_>>();
-            let twice = vec![json!([route, route])];
+            let session = |more: Value| {
+                let mut route = json!({"to": "echo", "session": "background"});
+                route.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                json!([route])
+            };
+            let twice = vec![
+                json!([route, route]),
+                json!([{"to": "echo", "run": "cat"}, {"to": "echo", "session": "print"}]),
+                json!([{"to": "echo", "run": "cat", "model": "haiku"}]),
+                session(json!({"run": "cat"})),
+                session(json!({"session": "window"})),
+                session(json!({"max_sessions": 0})),
+                session(json!({"idle_stop": "0s"})),
+                session(json!({"folder": "relative"})),
+                session(json!({"env": {"FROSTY_STORE": "embedded"}})),
+                session(json!({"keys": ["sk-ant-key"]})),
+            ];
             (
-                vec![json!([]), json!([route]), json!(routes(64))],
+                vec![
+                    json!([]),
+                    json!([route]),
+                    json!(routes(64)),
+                    session(
+                        json!({"session": "print", "folder": "~/src", "model": "haiku", "system_prompt": "Be brief.",
+                        "env": {"A": "b"}, "keys": ["~/a.key", "/b.key"], "max_sessions": 2, "idle_stop": "10m"}),
+                    ),
+                ],
                 [vec![json!(routes(65))], twice, wrong.to_vec()].concat(),
             )
         }

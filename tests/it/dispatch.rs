@@ -213,7 +213,10 @@ fn nothing_is_lost_or_acknowledged_twice_while_dispatchers_are_killed() {
 fn the_unit_is_one_of_systemd() {
     let frosty = Frosty::new();
     let unit = frosty.run(&["dispatch", "--print-unit", "--store", "redis://127.0.0.1:18000"], b"");
-    assert!(unit.stdout.contains("\" dispatch --store redis://127.0.0.1:18000\nRestart=always\n"), "{unit:?}");
+    assert!(
+        unit.stdout.contains("\" dispatch --store redis://127.0.0.1:18000\nKillMode=process\nRestart=always\n"),
+        "{unit:?}"
+    );
     let file = frosty.home.path().join("frosty-dispatch.service");
     fs::write(&file, &unit.stdout).unwrap();
     // Only where the machine has systemd.
@@ -222,4 +225,14 @@ fn the_unit_is_one_of_systemd() {
     }
     let none = Frosty::embedded().run(&["dispatch"], b"");
     assert!(none.code == Some(1) && none.stderr.contains("no route is configured\nhint: "), "{none:?}");
+}
+
+#[test]
+fn one_run_of_an_agent_takes_place_at_a_time() {
+    let script = r#"mkdir "$HOME/runs" || echo twice >> "$HOME/done"; sleep 0.1; rmdir "$HOME/runs""#;
+    let [_, place] = places(&json!([{"to": "echo", "run": script}]));
+    (0..6).for_each(|n| drop(add(&place, "echo", &n.to_string())));
+    let _dispatchers = [Dispatcher::start(&place.frosty), Dispatcher::start(&place.frosty)];
+    eventually("all are done", || numbers(&place, "echo") == [0; 4]);
+    assert_eq!(done(&place), Vec::<String>::new());
 }

@@ -43,6 +43,7 @@ mod secrets;
 mod settings;
 mod signals;
 mod spread;
+mod starting;
 mod status;
 mod store_faults;
 mod store_properties;

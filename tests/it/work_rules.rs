@@ -11,7 +11,7 @@ use frosty::policy::rest::RestKind;
 use frosty::policy::verdict::{Decision, Outcome, Reason};
 use frosty::policy::work::entry::WorkEntry;
 use frosty::policy::work::queue::InHand;
-use frosty::policy::work::{WorkMode, WorkState};
+use frosty::policy::work::{Start, WorkMode, WorkState};
 
 use crate::support::{T0, policy, step};
 
@@ -189,4 +189,73 @@ fn a_repeated_stop_event_ends_no_further_turn() {
     // Its answer was lost, and the admission is too old to be repeated.
     let again = story.sends(22 * S, &second);
     assert_eq!((again.work_end.as_str(), given(&again)), ("", Some(id.as_str())));
+}
+
+/// A dispatcher's request for the start of a session, which has read that these entries were claimed before.
+fn start(session: &str, token: &str, first: [u64; 3]) -> Step {
+    let start = Start { token: token.to_owned(), most: 1, first: Some(first) };
+    let client = Some(Process::numbered(if session == "start-a" { 9 } else { 10 }));
+    Step { session: session.to_owned(), start: Some(Box::new(start)), client, ..stop(None) }
+}
+
+#[test]
+fn one_session_is_started_however_many_dispatchers_read_the_same_queue() {
+    let mut story = Story::new(WorkMode::Required);
+    story.policy.stop.min_interval = Duration::ZERO;
+    let first = story.add(0);
+    story.add(0);
+    assert_eq!(given(&story.sends(0, &start("start-a", "one", [0; 3]))), Some(first.as_str()));
+    let claimed = story.work().queue.first;
+    // The second one has no session of its own to speak of, since each has another document.
+    story.state.session = SessionState::default();
+    let beside = story.sends(0, &start("start-b", "two", [0; 3]));
+    assert_eq!((beside.outcome, beside.reason), (Outcome::Refuse, Reason::NoWork));
+    // Nor does one that read the claim, while the entry is in hand.
+    story.state.session = SessionState::default();
+    assert_eq!(story.sends(0, &start("start-b", "two", claimed)).outcome, Outcome::Refuse);
+    // The first entry is over, and the second dispatcher has not seen it.
+    let claim = story.work().queue.hand[0].claim;
+    story.work().finish(&first, Some(claim), T0).unwrap();
+    story.add(0);
+    story.state.session = SessionState::default();
+    assert_eq!(story.sends(0, &start("start-b", "two", [0; 3])).outcome, Outcome::Refuse);
+    story.state.session = SessionState::default();
+    assert_eq!(story.sends(0, &start("start-b", "two", claimed)).outcome, Outcome::Admit);
+}
+
+#[test]
+fn a_start_token_passes_the_claim_once() {
+    let mut story = Story::new(WorkMode::Required);
+    let id = story.add(0);
+    story.sends(0, &start("start-a", "secret", [0; 3]));
+    let starter = std::mem::take(&mut story.state.session);
+    let prompt = |session: &str, token: &str| Step {
+        session: session.to_owned(),
+        client: Some(Process::numbered(7)),
+        ..step(Event::StartPrompt { token: token.to_owned() })
+    };
+    for forged in ["", "guess"] {
+        story.sends(S, &prompt("forged", forged));
+        assert!(story.state.session.by_person && story.state.session.work.is_none(), "{forged}");
+        story.state.session = SessionState::default();
+    }
+    story.sends(2 * S, &prompt("s", "secret"));
+    let SessionState { by_person, started, work, .. } = &story.state.session;
+    assert!(!by_person && *started && work.as_ref().unwrap().id == id);
+    let in_hand = &story.state.work.as_ref().unwrap().queue.hand[0];
+    assert_eq!(
+        (in_hand.session.as_str(), in_hand.client, in_hand.start.as_str()),
+        ("s", Some(Process::numbered(7)), "")
+    );
+    // The minimum interval runs from the prompt, and a Stop event ends the entry.
+    assert_eq!(story.state.scope.stop.admitted_at, Some(T0 + 2 * S));
+    let client = std::mem::replace(&mut story.state.session, starter);
+    let left = story.sends(3 * S, &Step { session: "start-a".to_owned(), ..step(Event::SessionEnd) });
+    assert_eq!(left.work_end, format!("{id} is in hand of s"));
+    story.state.session = SessionState::default();
+    story.sends(4 * S, &prompt("again", "secret"));
+    assert!(story.state.session.by_person && story.state.session.work.is_none());
+    story.state.session = client;
+    let ended = story.sends(5 * S, &Step { session: "s".to_owned(), ..stop(Some(RestKind::Done)) });
+    assert_eq!(ended.work_end, format!("{id} done"));
 }

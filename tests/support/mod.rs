@@ -448,6 +448,7 @@ pub fn step(event: Event) -> Step {
         client: None,
         claim: Claim::Beside,
         late: None,
+        start: None,
         host: "host".to_owned(),
         host_ms: T0,
         r: 0,

@@ -9,7 +9,7 @@ use redis::{Value, cmd};
 
 use super::DispatchError;
 use crate::clock;
-use crate::cmd::Failure;
+use crate::cmd::{Failure, out};
 use crate::config::{Config, Route};
 use crate::hook;
 use crate::policy::fact::fact_id;
@@ -195,10 +195,14 @@ fn add(
     let detail = format!("{} from the stream {}", priority.code(), text::line(stream));
     let step = Step { detail, ..hook::step_of(String::new(), String::new(), "WorkAdd", Event::Other) };
     let change = Change { agent: &agent, id: &id, by: None, step: &step };
-    work::change(config, &change, |Changed { work, record, now, .. }| {
+    let is_new = work::change(config, &change, |Changed { work, record, now, .. }| {
         if record.is_none() {
             work.add(entry.clone(), None, now);
         }
-        Ok::<(), StoreError>(())
-    })?
+        Ok::<bool, StoreError>(record.is_none())
+    })??;
+    if is_new {
+        out::say(&format!("took {id} from the stream {} for {}", text::line(stream), text::line(&route.to)));
+    }
+    Ok(())
 }

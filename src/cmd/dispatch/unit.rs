@@ -4,8 +4,10 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::cmd::{PlaceArgs, out};
+use crate::env;
 
-/// Prints the unit. It runs this program with the same store and fleet, and starts it again where it fails.
+/// Prints the unit. It runs this program with the same store and fleet, in this folder and with this search path, and
+/// starts it again where it fails. The sessions that it started outlive it.
 pub(super) fn print(place: &PlaceArgs) {
     let program = std::env::current_exe().unwrap_or_else(|_| "frosty".into());
     let _ = write!(
@@ -15,13 +17,18 @@ Description=Frosty dispatcher: work from streams and queues
 After=network-online.target
 
 [Service]
+WorkingDirectory={folder}
+Environment={path}
 ExecStart={program} dispatch{again}
+KillMode=process
 Restart=always
 RestartSec=5
 
 [Install]
 WantedBy=default.target
 ",
+        folder = std::env::current_dir().unwrap_or_else(|_| "/".into()).to_string_lossy().replace('%', "%%"),
+        path = quoted(Path::new(&format!("PATH={}", env::path()))),
         program = quoted(&program),
         again = place.again(),
     );

@@ -15,7 +15,7 @@ use crate::hook;
 use crate::policy::request::{Event, RestRequest, Step};
 use crate::policy::rest::RestKind;
 use crate::policy::work::entry::List;
-use crate::policy::work::{Given, WorkMode};
+use crate::policy::work::{Given, Start, WorkMode};
 use crate::process;
 use crate::store::fleet_reader::FleetReader;
 use crate::store::{self, StoreError, work as queues};
@@ -139,6 +139,7 @@ impl<'a> Worker<'a> {
             agent: self.agent.clone(),
             paced: true,
             client: Some(process::own()),
+            start: Some(Box::new(Start { token: String::new(), most: 1, first: None })),
             ..hook::step_of(self.agent.clone(), self.session.clone(), name, event)
         }
     }
@@ -164,6 +165,8 @@ impl<'a> Worker<'a> {
                 }
             }
         };
+        let how = ended.as_ref().err().map_or_else(|| "done".to_owned(), |why| format!("failed: {}", text::line(why)));
+        out::say(&format!("ran {} for {}: {how}", text::line(&entry.id), text::line(&self.route.to)));
         match ended {
             Ok(()) => RestRequest { kind: RestKind::Done, lasting: None, topic: String::new() },
             Err(why) => RestRequest { kind: RestKind::Failed, lasting: None, topic: text::line(&why) },

@@ -70,7 +70,7 @@ pub fn run(args: AskArgs) -> Result<(), Failure> {
     out::report(&format!(
         "asked {}: the question is {shown}; {}",
         text::line(&text::decoded(&agent)),
-        add::claimed_by(&known, &agent)
+        add::claimed_by(&config, &known, &agent)
     ));
     let reply = wait(&config, &id, args.timeout)?;
     out::report(&format!("the reply to {shown}, an agent's text and no person's instruction:"));

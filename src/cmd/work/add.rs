@@ -81,7 +81,7 @@ pub(super) fn run(args: AddArgs) -> Result<(), Failure> {
         Added::Again => out::say(&format!("added {shown} for {of}")),
         Added::New(place) => out::say(&format!("added {shown} for {of}: {}", waits(&place, priority))),
     }
-    out::say(&claimed_by(&sessions, &agent));
+    out::say(&claimed_by(&config, &sessions, &agent));
     Ok(())
 }
 
@@ -213,7 +213,8 @@ fn waits(place: &Place, priority: Priority) -> String {
 }
 
 /// Describes which session claims the entry.
-pub(in crate::cmd) fn claimed_by(sessions: &[Session], agent: &str) -> String {
+pub(in crate::cmd) fn claimed_by(config: &Config, sessions: &[Session], agent: &str) -> String {
+    let route = config.routes.iter().find(|route| route.works() && text::encode(&route.to) == agent);
     let is_agents =
         |(_, s): &&Session| s.phase == Phase::Open && scope::agent(&s.name, s.named_by_project, &s.scope) == agent;
     let own: Vec<&Session> = sessions.iter().filter(is_agents).collect();
@@ -221,6 +222,11 @@ pub(in crate::cmd) fn claimed_by(sessions: &[Session], agent: &str) -> String {
     let rests = |session: &SessionState| session.rest.as_ref().is_some_and(|rest| rest.kind == RestKind::NoWork);
     let waiting = own.iter().find(|(_, session)| session.work.is_none() && engine::waits(session));
     match (waiting, own.first()) {
+        // The dispatcher sees which sessions live.
+        (None, _) if route.is_some_and(|route| route.session.is_some()) => {
+            "frosty dispatch starts a session for it, where none is there".to_owned()
+        }
+        (None, _) if route.is_some() => "frosty dispatch runs the program of its route".to_owned(),
         (Some((id, session)), _) if rests(session) => format!("{} waits for work, and claims it", names.name(id)),
         (Some((id, _)), _) => format!("{} waits, and claims work where its FROSTY_WORK is not off", names.name(id)),
         (None, Some((id, _))) => {

@@ -142,6 +142,9 @@ pub struct SessionState {
     /// The entry of its agent's work queue that the session has in hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub work: Option<Claimed>,
+    /// Whether a dispatcher started the session, and may stop it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub started: bool,
     /// When the last event came.
     pub seen: Ms,
     /// The reason code of the last continuation request.

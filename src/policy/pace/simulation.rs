@@ -86,6 +86,7 @@ fn step(agent: usize, event: Event, now: Ms, chance: &mut Chance) -> Step {
         client: None,
         claim: Claim::Beside,
         late: None,
+        start: None,
         host: String::new(),
         host_ms: now,
         r: (chance.share() * 1000.0) as u32,

@@ -9,10 +9,12 @@ pub mod order;
 pub mod question;
 pub mod queue;
 pub(crate) mod rule;
+pub(crate) mod start;
 mod state;
 #[cfg(test)]
 mod tests;
 
+pub use start::Start;
 pub use state::{Move, NotThere, Record, RecordState, WorkState};
 
 use std::time::Duration;

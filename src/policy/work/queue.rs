@@ -60,6 +60,9 @@ pub struct InHand {
     pub since: Ms,
     /// When the client was last seen to run.
     pub renewed: Ms,
+    /// The start token of the client that takes the claim over; empty where a session has it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub start: String,
     /// Since when the claim is overdue, where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overdue: Option<Ms>,

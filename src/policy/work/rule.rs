@@ -18,7 +18,9 @@ pub(crate) fn policy_of(policy: &Policy, session: &SessionState, ask: &Step) -> 
 
 /// Returns whether a step reads the queue of its agent.
 pub(crate) fn reads_queue(policy: &Policy, event: &Event, shadow: bool) -> bool {
-    policy.work.mode != WorkMode::Off && !shadow && (event.asks() == Some(Class::Stop) || event.ends())
+    policy.work.mode != WorkMode::Off
+        && !shadow
+        && (event.asks() == Some(Class::Stop) || event.ends() || matches!(event, Event::StartPrompt { .. }))
 }
 
 /// How a session ended its work on an entry.
@@ -88,7 +90,10 @@ pub(crate) fn end_turn(
     let Claimed { id, claim, turns, .. } = claimed.clone();
     let is_held = work.has(claimed);
     let end = match reported {
-        _ if !is_held => Some("was taken back before".to_owned()),
+        _ if !is_held => {
+            let other = work.queue.hand.iter().find(|in_hand| in_hand.entry.id == id);
+            Some(other.map_or("was taken back before".to_owned(), |other| format!("is in hand of {}", other.session)))
+        }
         Some(Ended::Done) => work.finish(&id, Some(claim), now).ok().map(|()| "done".to_owned()),
         Some(Ended::Failed(why)) => {
             let given_back = work.give_back(&id, Some(claim), &why, policy, now);
@@ -141,14 +146,14 @@ pub(in crate::policy) fn has_ended_rest(case: &Case<'_>, state: &State) -> bool 
     let is_free = own(session, work.as_ref()).is_none() && ends_by_work(session);
     is_free
         && policy_of(case.policy, session, case.ask).is_some()
-        && work.as_ref().is_some_and(|work| work.has_work(case.now))
+        && work.as_ref().is_some_and(|work| work.has_work(case.now) && may_claim(case.ask, work))
 }
 
 /// Returns when a delayed entry ends the session's rest, where one will.
 pub(in crate::policy) fn ends_rest(case: &Case<'_>, session: &SessionState, work: Option<&WorkState>) -> Option<Ms> {
     policy_of(case.policy, session, case.ask)?;
     let is_free = own(session, work).is_none() && ends_by_work(session);
-    work.filter(|_| is_free)?.next_due(case.now)
+    work.filter(|work| is_free && may_claim(case.ask, work))?.next_due(case.now)
 }
 
 /// Returns whether the session rests only until there is work.
@@ -166,14 +171,14 @@ pub(in crate::policy) fn rest_without_work(case: &Case<'_>, state: &mut State) {
     // Without the queue nothing ends the claim after its last turn.
     let own = own(session, work.as_ref());
     let has_own = own.is_some_and(|claimed| work.is_some() || claimed.turns < policy.max_turns);
-    let has_work = has_own || work.as_ref().is_some_and(|work| work.has_work(case.now));
+    let has_work = has_own || work.as_ref().is_some_and(|work| work.has_work(case.now) && may_claim(case.ask, work));
     if policy.mode != WorkMode::Required || session.woken || has_work {
         if session.rest.as_ref().is_some_and(|rest| rest.kind == RestKind::NoWork) {
             session.rest = None;
         }
         return;
     }
-    let until = work.as_ref().and_then(|work| work.next_due(case.now));
+    let until = work.as_ref().filter(|work| may_claim(case.ask, work)).and_then(|work| work.next_due(case.now));
     match &mut session.rest {
         Some(rest) if rest.kind == RestKind::NoWork => rest.until = until,
         Some(rest) if rest.lasts(case.now) => {}
@@ -184,14 +189,20 @@ pub(in crate::policy) fn rest_without_work(case: &Case<'_>, state: &mut State) {
     }
 }
 
+/// Returns whether the request may claim an entry of its queue, as far as a dispatcher requires something of it.
+fn may_claim(ask: &Step, work: &WorkState) -> bool {
+    ask.start.as_ref().is_none_or(|start| start.is_permitted(&work.queue))
+}
+
 /// Claims an entry for an admitted session that has none in hand, and counts the turn.
 pub(in crate::policy) fn hand_out(case: &Case<'_>, state: &mut State) -> Option<Box<Given>> {
     let State { session, work, .. } = state;
     let policy = policy_of(case.policy, session, case.ask)?;
     if own(session, work.as_ref()).is_none() {
         session.work = None;
-        let work = work.as_mut()?;
-        let client = InHand { host: case.ask.host.clone(), client: session.client, ..InHand::default() };
+        let work = work.as_mut().filter(|work| may_claim(case.ask, work))?;
+        let start = case.ask.start.as_ref().map(|start| start.token.clone()).unwrap_or_default();
+        let client = InHand { host: case.ask.host.clone(), client: session.client, start, ..InHand::default() };
         // The same request may claim once more after its first claim ended.
         let claim = fact_id(&format!("{}-{}", case.ask.id, case.now));
         let in_hand = work.claim(&case.ask.session, claim, &client, case.now)?;

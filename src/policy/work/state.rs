@@ -161,6 +161,11 @@ impl WorkState {
         Some(in_hand)
     }
 
+    /// Notes that another session has an entry in hand.
+    pub(super) fn note_in_hand(&mut self, entry: &WorkEntry, session: &str, now: Ms) {
+        self.note(entry, RecordState::InHand, None, session, now);
+    }
+
     /// Returns the claim of a session, where it is still valid.
     #[must_use]
     pub fn held(&self, id: &str, claim: u64) -> Option<&InHand> {

@@ -297,7 +297,7 @@ fn code(event: &Event) -> &'static str {
         Event::Stop { .. } => "stop",
         Event::Resume { .. } => "resume",
         Event::StopFailure(_) => "failure",
-        Event::PersonPrompt => "prompt",
+        Event::PersonPrompt | Event::StartPrompt { .. } => "prompt",
         Event::ClientPrompt { .. } => "client_prompt",
         Event::SessionEnd | Event::Sleep => "end",
         Event::Wake { .. } => "wake",

@@ -225,7 +225,7 @@ pub(super) fn step(shared: &Shared, session: usize, event: Event) -> Step {
         Event::Release { .. } => "Release",
         Event::Stop { .. } => "Stop",
         Event::StopFailure(_) => "StopFailure",
-        Event::PersonPrompt => "UserPromptSubmit",
+        Event::PersonPrompt | Event::StartPrompt { .. } => "UserPromptSubmit",
         Event::Wake { .. } => "Wake",
         Event::SessionEnd => "SessionEnd",
         Event::SessionStart { .. } => "SessionStart",

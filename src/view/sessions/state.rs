@@ -218,6 +218,7 @@ fn ask(session: &SessionState) -> Step {
         client: None,
         claim: Claim::Beside,
         late: None,
+        start: None,
         host: String::new(),
         host_ms: 0,
         r: 0,
