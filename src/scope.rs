@@ -29,8 +29,7 @@ pub fn resolve(config: &Config, env: &Env, session: &str) -> Result<String, Conf
 
 /// Adapts the configuration to a session, and returns the session's scope, encoded.
 ///
-/// No person is in the conversation of an unattended session, so it has no quiet minute. The agent's profile goes by the name that the
-/// user gave the session, its scope, or its window's label.
+/// No person is in the conversation of an unattended session, so it has no quiet minute.
 ///
 /// # Errors
 /// Returns an error when the name is too long.
@@ -39,13 +38,8 @@ pub fn settle(config: &mut Config, env: &Env, session: &str) -> Result<String, C
         config.policy.quiet = Duration::ZERO;
     }
     let scope = resolve(config, env, session)?;
-    if !config.agents.is_empty() {
-        let name = config.name.as_deref().filter(|_| !config.named_by_project).map(text::line).unwrap_or_default();
-        let label = || label(env).unwrap_or_default();
-        if let Some(profile) = config.listed_profile(&name, &scope, label).map(str::to_owned) {
-            config.adopt_profile(&profile);
-        }
-    }
+    let name = config.name.as_deref().filter(|_| !config.named_by_project).map(text::line).unwrap_or_default();
+    config.adopt_profile_of(&name, &scope);
     Ok(scope)
 }
 

@@ -162,7 +162,7 @@ impl Gate {
         // A cron has no variable of the client, and a loop in the client's shell is about this folder.
         let project = std::env::current_dir().ok();
         let flags = Flags { scope: args.name.clone(), ..args.place.flags() };
-        let config = Config::load(&env, project.as_deref(), &flags).map_err(refused)?;
+        let mut config = Config::load(&env, project.as_deref(), &flags).map_err(refused)?;
         if config.shadow {
             let why = Problem::new("mode is shadow, in which no request is admitted");
             return Err((Exit::Config, why.with_hint("admit commands: export FROSTY_MODE=enforce")));
@@ -173,6 +173,7 @@ impl Gate {
         };
         let session = session.map_err(refused)?;
         let scope = config.scope.clone().unwrap_or_else(|| session.clone());
+        config.adopt_profile_of("", &scope);
         let most = args.wait.then_some(args.max.unwrap_or(LONGEST_HOLD));
         Ok(Self { env, flags, project, config, session, scope, began: Instant::now(), most })
     }

@@ -82,7 +82,7 @@ pub fn run(args: NotesArgs) -> Result<(), Failure> {
         out::say(&names.name(id));
         for note in notes::kept(session, now) {
             let age = local_time::age(now.saturating_sub(note.at).max(0));
-            out::say(&format!("  {age:>4}  {}", text::line(&note.text)));
+            out::say(&format!("  {age:>4}  {}", text::line_of(&note.text, notes::LONGEST)));
         }
     }
     Ok(())
@@ -90,7 +90,7 @@ pub fn run(args: NotesArgs) -> Result<(), Failure> {
 
 fn object((id, session): &Session, names: &Names, now: i64) -> serde_json::Value {
     let notes: Vec<_> = notes::kept(session, now)
-        .map(|note| serde_json::json!({ "at": note.at, "text": text::line(&note.text) }))
+        .map(|note| serde_json::json!({ "at": note.at, "text": text::line_of(&note.text, notes::LONGEST) }))
         .collect();
     serde_json::json!({ "session": id, "name": names.name(id), "notes": notes })
 }

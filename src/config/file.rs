@@ -77,8 +77,11 @@ impl Reader<'_> {
                 config.scope = scope.map(|name| encoded(&name, self.file, key)).transpose()?;
             }
             "name" => {
-                config.name = self.maybe_text(key, v)?;
-                config.named_by_project = self.trust == Trust::Project;
+                let name = self.maybe_text(key, v)?;
+                // The name that the user gave stays: the agent's work and its profile go by it.
+                if self.trust == Trust::Own || config.name.is_none() {
+                    (config.name, config.named_by_project) = (name, self.trust == Trust::Project);
+                }
             }
             // Editors read it; Frosty does not.
             "$schema" => {

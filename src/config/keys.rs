@@ -332,7 +332,7 @@ pub const KEYS: &[Key] = &[
     )
     .with_variable("FROSTY_SCOPE")
     .with_flag("--scope"),
-    Key::new("name", Kind::OptionalText, "null", Yes, "The name that the session is shown by.")
+    Key::new("name", Kind::OptionalText, "null", Yes, "The name that the session is shown by, and its agent's work and profile go by. A project's name counts only where you gave none, and only for the display.")
         .with_variable("FROSTY_NAME"),
     Key::new(
         "arm",

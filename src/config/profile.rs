@@ -62,7 +62,7 @@ pub const READY: [(&str, &str); 4] = [
     ("staccato", "Short beats: it looks often, rests briefly, and reflects seldom."),
     ("measured", "An even beat: a turn at most every three minutes, rests of twenty, and a dream before some of them."),
     ("interlaced", "Work and reflection in turn: it looks back after each cycle, and dreams."),
-    ("clock", "By the clock: it works at 9, 13, 17 and 21 o'clock, and rests from one to the next."),
+    ("clock", "By the clock: it begins at 9, 13, 17 and 21 o'clock, works while there is something to do, and rests until the next."),
 ];
 
 impl Profile {
@@ -169,17 +169,12 @@ impl Config {
         self.profiles.get(name).cloned().or_else(|| Some(Profile::ready(name)?.with_zone()))
     }
 
-    /// Returns the name of the profile that `agents` lists for the name that the user gave a session, its scope, or its window's label,
-    /// else for every agent. The part after the label's colon counts too.
+    /// Returns the name of the profile that `agents` lists for the name that the user gave a session or for its scope, else for every
+    /// agent. A window's label is none of these: its agent can change it.
     #[must_use]
-    pub fn listed_profile(&self, name: &str, scope: &str, label: impl FnOnce() -> String) -> Option<&str> {
+    pub fn listed_profile(&self, name: &str, scope: &str) -> Option<&str> {
         let listed = |name: &str| self.agents.get(&text::encode(name)).filter(|_| !name.is_empty());
-        let by_label = || {
-            let label = label();
-            listed(&label).or_else(|| listed(label.split_once(':')?.1))
-        };
-        let own = listed(name).or_else(|| listed(scope)).or_else(by_label);
-        own.or_else(|| listed(EVERY)).map(String::as_str)
+        listed(name).or_else(|| listed(scope)).or_else(|| listed(EVERY)).map(String::as_str)
     }
 
     /// Returns the policy of a session, by its agent's profile.
@@ -189,16 +184,23 @@ impl Config {
             return Cow::Borrowed(&self.policy);
         }
         let name = if session.named_by_project { "" } else { &session.name };
-        let listed = self.listed_profile(name, &session.scope, || session.label.clone());
+        let listed = self.listed_profile(name, &session.scope);
         let mut policy = self.policy.clone();
-        if let Some(profile) = listed.and_then(|name| self.profile_named(name)).filter(|_| !session.gate) {
+        if let Some(profile) = listed.and_then(|name| self.profile_named(name)) {
             profile.shape(&mut policy);
         }
         Cow::Owned(policy)
     }
 
+    /// Applies the profile of an agent, where one is listed for the name that the user gave it or for its scope.
+    pub fn adopt_profile_of(&mut self, name: &str, scope: &str) {
+        if let Some(profile) = self.listed_profile(name, scope).map(str::to_owned) {
+            self.adopt_profile(&profile);
+        }
+    }
+
     /// Applies the profile with this name.
-    pub fn adopt_profile(&mut self, name: &str) {
+    fn adopt_profile(&mut self, name: &str) {
         let Some(profile) = self.profile_named(name) else { return };
         profile.shape(&mut self.policy);
         if let Some(own) = profile.prompts.of(TurnKind::Work) {

@@ -102,7 +102,8 @@ fn duration_schema() -> Value {
 /// Returns the JSON Schema of the agents' profiles.
 fn agents() -> Value {
     json!({"type": "object", "additionalProperties": {
-        "type": "object", "additionalProperties": false, "properties": {"profile": {"type": "string", "minLength": 1}},
+        "type": "object", "additionalProperties": false, "required": ["profile"],
+        "properties": {"profile": {"type": "string", "minLength": 1}},
     }})
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, TimeZone};
 
+use super::turn_prompts;
 use crate::policy::notes;
 use crate::policy::request::RestRequest;
 use crate::policy::rest::RestKind;
@@ -55,19 +56,23 @@ pub fn read<Tz: TimeZone>(message: &str, now: impl Fn() -> DateTime<Tz>) -> Agen
             None => lines.push((line, outside)),
         }
     }
-    notes.truncate(notes::MOST);
+    let over = notes.len().saturating_sub(notes::MOST);
+    notes.drain(..over);
     AgentDirective { notes, ..last_directive(&lines, now) }
 }
 
 /// Returns the text of a line that is a note. It is empty for the example of a prompt.
 fn note(line: &str) -> Option<String> {
-    // Most lines are spared the marks.
-    line.contains("note").then_some(())?;
-    let said = words(line)?.strip_prefix("note").filter(|said| said.starts_with([' ', ':']))?;
-    let text = text::line_of(said.trim_start_matches(':').trim(), notes::LONGEST);
-    // The example of a prompt is no note.
-    let is_example = text.rsplit(": ").next().is_some_and(|last| last.starts_with('<') && last.ends_with('>'));
-    Some(if is_example { String::new() } else { text })
+    let line = unmarked(line).1;
+    // Marks around the whole line are no part of the note; others are.
+    let inner = if line.starts_with(MARKS) { line.trim_matches(MARKS) } else { line };
+    let (head, said) = inner.split_at_checked("frosty:".len())?;
+    let (verb, said) = said.trim_start_matches(MARKS).trim_start().split_at_checked("note".len())?;
+    let is_note = head.eq_ignore_ascii_case("frosty:") && verb.eq_ignore_ascii_case("note");
+    let said =
+        said.strip_prefix(':').or_else(|| said.starts_with(char::is_whitespace).then_some(said)).filter(|_| is_note)?;
+    let text = text::line_of(said.trim(), notes::LONGEST);
+    Some(if turn_prompts::EXAMPLES.contains(&text.as_str()) { String::new() } else { text })
 }
 
 /// Returns the last directive among the last lines. `lines` are those that are no notes, and whether each is outside code.
@@ -372,13 +377,24 @@ mod tests {
         for message in [
             "```\nfrosty: note x\n```",
             "> frosty: note x",
-            "frosty: note <what>",
-            "- frosty: note next: <a move>",
+            "frosty: note <what to remember>",
+            "- frosty: note next: <the move>",
             "I note it",
         ] {
             assert_eq!(read(message, noon), AgentDirective::default(), "{message}");
         }
-        assert_eq!(read(&"frosty: note x\n".repeat(99), noon).notes.len(), notes::MOST);
+        let many: String = (0..99).map(|n| format!("frosty: note {n}\n")).collect();
+        assert_eq!(read(&many, noon).notes.last().map(String::as_str), Some("98"));
+        for (line, kept) in [
+            ("Frosty: Note x", "x"),
+            ("frosty: note\tx", "x"),
+            ("`frosty: note x`", "x"),
+            ("frosty: note run `make`", "run `make`"),
+            ("frosty: note keep __init__", "keep __init__"),
+            ("frosty: note docs: <https://example.org/x>", "docs: <https://example.org/x>"),
+        ] {
+            assert_eq!(read(line, noon).notes, [kept], "{line}");
+        }
         let long = read(&format!("frosty: note {}", "é\u{1b}".repeat(900)), noon).notes.remove(0);
         assert!((400..=notes::LONGEST).contains(&long.chars().count()) && !long.contains('\u{1b}'), "{long}");
     }

@@ -203,13 +203,15 @@ fn begin_session(env: &Env, flags: &Flags, mut call: Call, payload: &Payload<'_>
         call.step = found.begin(&call.config, &call.step)?;
         return Some(call);
     }
-    if let Some(line) = found.announcement(&call.config) {
-        let message = serde_json::json!({ "systemMessage": line });
-        let _ = writeln!(io::stdout(), "{message}");
-        // The client reads one object.
-        (call.step.recalls, call.prompt.works) = (false, false);
+    let message = found.announcement(&call.config);
+    if found.registers() {
+        if let Some(message) = message {
+            let _ = writeln!(io::stdout(), "{}", serde_json::json!({ "systemMessage": message }));
+        }
+        return None;
     }
-    (!found.registers()).then_some(call)
+    call.prompt.message = message;
+    Some(call)
 }
 
 /// Reports a failure before any request to a store. Its journal entry is also a file on this machine.

@@ -65,6 +65,8 @@ pub struct Prompt {
     pub rest: String,
     /// The answer to the agent's own directive; empty for none.
     pub answer: String,
+    /// What a session that starts shows to the person; `None` for nothing.
+    pub message: Option<String>,
     /// Whether the session works through a queue, which the context of its start states.
     pub works: bool,
 }

@@ -116,11 +116,19 @@ fn remembered(event: &Event, decision: &Decision, prompt: &Prompt) -> Option<Str
     }
     let queue = prompt.works.then(|| memory::QUEUE.to_owned());
     let lines: Vec<String> = queue.into_iter().chain(lines).collect();
-    if lines.is_empty() {
+    if lines.is_empty() && prompt.message.is_none() {
         return None;
     }
-    let output = serde_json::json!({ "hookEventName": "SessionStart", "additionalContext": lines.join("\n") });
-    Some(serde_json::json!({ "hookSpecificOutput": output }).to_string())
+    // The client reads one object.
+    let mut output = serde_json::Map::new();
+    if let Some(message) = &prompt.message {
+        output.insert("systemMessage".to_owned(), message.as_str().into());
+    }
+    if !lines.is_empty() {
+        let context = serde_json::json!({ "hookEventName": "SessionStart", "additionalContext": lines.join("\n") });
+        output.insert("hookSpecificOutput".to_owned(), context);
+    }
+    Some(serde_json::Value::Object(output).to_string())
 }
 
 /// The destinations of the reply.

@@ -71,8 +71,8 @@ pub(super) fn call(
     known.session.clone_from(&run.session);
     known.scope.clone_from(&run.scope);
     known.fleet.clone_from(&run.fleet);
-    let mut answer = String::new();
-    let Some(part) = part(payload, &mut answer) else { return Ok(None) };
+    let (mut answer, mut notes) = (String::new(), Vec::new());
+    let Some(part) = part(payload, &mut answer, &mut notes) else { return Ok(None) };
     let is_turn = matches!(part, RunPart::Turn { .. });
     let bad_config = |e: ConfigError| (Reason::BadConfig, Problem::from(&e));
     let flags = Flags { fleet: Some(run.fleet), scope: None, ..flags.clone() };
@@ -82,7 +82,7 @@ pub(super) fn call(
         _ => payload.error().as_deref().map(text::line).unwrap_or(answer),
     };
     let event = Event::Run { fence: run.fence, part };
-    let mut step = Step { detail, ..step_of(run.scope, run.session, &payload.hook_event_name, event) };
+    let mut step = Step { detail, notes, ..step_of(run.scope, run.session, &payload.hook_event_name, event) };
     if is_turn && let Some(path) = payload.transcript_path() {
         step.turn = Some(Box::new(measured(&config, &step, &path, payload.last_message().as_deref())));
     }
@@ -98,7 +98,7 @@ fn measured(config: &Config, step: &Step, path: &str, last_message: Option<&str>
     Turn { spent: begun.elapsed(), ..turn }
 }
 
-fn part(payload: &Payload<'_>, answer: &mut String) -> Option<RunPart> {
+fn part(payload: &Payload<'_>, answer: &mut String, notes: &mut Vec<String>) -> Option<RunPart> {
     if payload.is_subagents() {
         return None;
     }
@@ -106,7 +106,7 @@ fn part(payload: &Payload<'_>, answer: &mut String) -> Option<RunPart> {
         "UserPromptSubmit" => Some(RunPart::Prompt),
         "Stop" => {
             let said = payload.last_message().map(|m| directive::read(&m, Local::now)).unwrap_or_default();
-            *answer = said.answer;
+            (*answer, *notes) = (said.answer, said.notes);
             Some(RunPart::Turn { rest: said.rest })
         }
         "StopFailure" => Some(RunPart::Failure(failure::of(payload))),

@@ -179,8 +179,9 @@ impl<'a> EngineTerms<'a> {
     fn read(&self) -> Result<Result<Terms, &'static str>, (Reason, Problem)> {
         let bad_config = |e: crate::config::ConfigError| (Reason::BadConfig, Problem::from(&e));
         if self.is_gate {
-            let config = Config::load(self.env, self.project, self.flags).map_err(bad_config)?;
+            let mut config = Config::load(self.env, self.project, self.flags).map_err(bad_config)?;
             let scope = config.scope.clone().unwrap_or_else(|| self.session.to_owned());
+            config.adopt_profile_of("", &scope);
             return Ok(if config.shadow { Err(SHADOW) } else { Ok(Terms { config, scope }) });
         }
         let told = arm::told(self.env, Some(self.session), self.project).map_err(bad_config)?;

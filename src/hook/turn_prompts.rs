@@ -2,6 +2,7 @@
 
 use super::directive;
 use crate::policy::cadence::TurnKind;
+use crate::policy::notes;
 use crate::text;
 
 const ON_CYCLE: &str = "A turn for reflection, from Frosty: before you go on, look back at your last runs of work. This turn is for that alone and needs no tool. In at \
@@ -20,6 +21,16 @@ const DREAM: &str = "A turn before your rest, from Frosty: you are about to rest
 was decided, and why, and what is still open? Then prepare three moves for the moment when you are woken, each on a line of its \
 own:\nfrosty: note next: <the move>";
 
+/// The notes that the prompts give as examples. An agent that copies one has written none.
+pub(super) const EXAMPLES: [&str; 6] = [
+    "<text>",
+    "<what to remember>",
+    "<the habit>",
+    "<the resolution>",
+    "next: <the move>",
+    "state: <the task, what is done, what comes next>",
+];
+
 /// The last line of a reflection that ends in a state dump.
 pub(super) const DUMP: &str = "Make the last line one from which a stranger could continue:\nfrosty: note state: <the task, what is done, what comes next>";
 
@@ -35,7 +46,7 @@ pub(super) fn built_in(kind: TurnKind) -> Option<&'static str> {
 }
 
 /// Quotes the agent's notes, newest first. A quoted line is no directive.
-pub(super) fn quoted(notes: &[String]) -> String {
-    let lines: Vec<String> = notes.iter().map(|note| format!("> {}", text::line(note))).collect();
+pub(super) fn quoted(all: &[String]) -> String {
+    let lines: Vec<String> = all.iter().map(|note| format!("> {}", text::line_of(note, notes::LONGEST))).collect();
     directive::quoted(&lines.join("\n"))
 }

@@ -161,7 +161,7 @@ pub struct CadenceState {
     pub since_dump: u32,
     /// The other turns since the last dream.
     pub since_dream: u32,
-    /// When the dreams of the last day were admitted.
+    /// When the last dreams were admitted, at most as many as a day may have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dreams: Vec<Ms>,
 }
@@ -203,7 +203,9 @@ impl CadenceState {
         self.since_dump = more(self.since_dump);
         if kind == TurnKind::Dream {
             self.since_dream = 0;
-            self.dreams.retain(|at| is_within_a_day(*at, now));
+            // By their number and not by their times, which a clock that is set forward and back again makes old.
+            let over = (self.dreams.len() + 1).saturating_sub(DREAMS_A_DAY);
+            self.dreams.drain(..over);
             self.dreams.push(now);
             return false;
         }
@@ -229,8 +231,13 @@ fn is_within_a_day(at: Ms, now: Ms) -> bool {
     at > now.saturating_sub(DAY)
 }
 
-/// Books the rest of a session outside its working hours, and ends it where they have begun. A wake-up continues the session
-/// all the same, because a person or a program has called for it.
+/// Returns when the working hours begin, outside of them. A wake-up continues the session all the same, because a person or a
+/// program has called for it.
+pub(in crate::policy) fn closed_until(case: &Case<'_>, session: &SessionState) -> Option<Ms> {
+    case.policy.cadence.calendar.opens(case.now).filter(|_| !session.woken)
+}
+
+/// Books the rest of a session outside its working hours, and ends it where they have begun.
 pub(in crate::policy) fn rest_outside_hours(case: &Case<'_>, session: &mut SessionState) {
     let calendar = &case.policy.cadence.calendar;
     let rest = session.rest.as_ref();
@@ -238,7 +245,7 @@ pub(in crate::policy) fn rest_outside_hours(case: &Case<'_>, session: &mut Sessi
     if calendar.hours.is_empty() && !is_off {
         return;
     }
-    let Some(opens) = calendar.opens(case.now).filter(|_| !session.woken) else {
+    let Some(opens) = closed_until(case, session) else {
         session.rest = session.rest.take().filter(|_| !is_off);
         return;
     };
@@ -294,9 +301,11 @@ pub(in crate::policy) fn admit(
         Some(kind) if !is_called => kind,
         _ => TurnKind::Work,
     };
-    // An agent without a cadence is not counted.
-    if cadence.reflect_every == 0 && cadence.dreams == Dreams::Off {
-        session.cadence = CadenceState::default();
+    // An agent without a cadence is not counted. Its dreams of the last day are, should it get one again.
+    if (cadence.reflect_every == 0 && cadence.dreams == Dreams::Off) || session.gate {
+        let dreams = std::mem::take(&mut session.cadence.dreams);
+        let since_dream = if dreams.is_empty() { 0 } else { 1 };
+        session.cadence = CadenceState { dreams, since_dream, ..CadenceState::default() };
         return (TurnKind::Work, false);
     }
     (kind, session.cadence.admitted(kind, cadence, case.now))

@@ -18,7 +18,7 @@ use crate::policy::verdict::{Attempt, Decision, Held, Outcome, Reason};
 use crate::policy::windows::Windows;
 use crate::policy::work::{WorkState, rule as work_rule, start as work_start};
 use crate::policy::{
-    api_error, burst_window, cadence, client_process, effects, fence, hold, lost_answer, lost_data, notes, pace,
+    api_error, burst_window, cadence, client_process, effects, fence, hold, idle, lost_answer, lost_data, notes, pace,
     quiet_minute, release_slots, rest, wake_up,
 };
 
@@ -329,11 +329,15 @@ impl Case<'_> {
             return Some((Reason::ApiError, Some(refusal.until.saturating_sub(now))));
         }
         // 4. a rest, also one outside the working hours or for want of work
+        idle::derive_end(session, self.policy);
         cadence::rest_outside_hours(self, session);
         work_rule::rest_without_work(self, state);
-        let is_over =
-            work_rule::has_ended_rest(self, state) || matches!(self.ask.event, Event::Ask { renew: true, .. });
+        let has_work = work_rule::has_ended_rest(self, state);
+        let is_over = has_work || matches!(self.ask.event, Event::Ask { renew: true, .. });
         let session = &mut state.session;
+        if let Some(opens) = cadence::closed_until(self, session).filter(|_| has_work) {
+            return Some((Reason::OffHours, Some(opens.saturating_sub(now))));
+        }
         if let Some(rest) = session.rest.as_ref().filter(|r| !is_over && r.lasts(now))
             && !cadence::dreams_before(self, session, state.work.as_ref())
         {

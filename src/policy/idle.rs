@@ -3,7 +3,7 @@
 use crate::policy::cadence::TurnKind;
 use crate::policy::calendar::Calendar;
 use crate::policy::documents::SessionState;
-use crate::policy::limits::{Idle, Ms};
+use crate::policy::limits::{Idle, Ms, Policy, millis};
 use crate::policy::rest::{Ended, Rest, RestKind};
 use crate::policy::turn::{self, Turn, Worth};
 
@@ -62,6 +62,14 @@ pub(crate) fn least(session: &SessionState, idle: Option<&Idle>, worth: Option<W
     let is_idle = worth.is_some_and(Worth::is_idle) && session.idle >= INSISTS_FROM;
     let looked = worth == Some(Worth::Looked);
     idle.filter(|_| is_idle).map_or(0, |idle| idle.length(session.units, session.idle, looked))
+}
+
+/// Gives an idle rest the end that it has by the present configuration: the next fixed time, or no later than the longest idle rest.
+pub(crate) fn derive_end(session: &mut SessionState, policy: &Policy) {
+    let Some(rest) = session.rest.as_mut().filter(|rest| rest.kind == RestKind::Idle) else { return };
+    let by_times = policy.cadence.calendar.next_time(rest.since);
+    let longest = policy.idle.as_ref().map(|idle| rest.since.saturating_add(millis(idle.growth.max)));
+    rest.until = by_times.or_else(|| [rest.until, longest].into_iter().flatten().min());
 }
 
 #[cfg(test)]

@@ -162,12 +162,15 @@ pub(crate) fn change(
     let idle = policy.idle.as_ref();
     match &ask.event {
         Event::Stop { .. } | Event::Resume { .. } if fence_status == FenceStatus::Repeated => {}
+        // The rest that the dream postponed, unless the agent asks for a longer one or needs something else.
+        Event::Stop { rest: Some(asked) }
+            if turn.kind == TurnKind::Dream && session.rest.as_ref().is_some_and(|rest| outlasts(rest, asked, now)) => {
+        }
         Event::Stop { rest: Some(rest) }
         | Event::Resume { rest: Some(rest), .. }
         | Event::Run { part: RunPart::Turn { rest: Some(rest) }, .. } => {
             book(session, rest, idle::least(session, idle, turn.worth), now);
         }
-        // The rest that the dream postponed.
         Event::Stop { rest: None } | Event::ClientPrompt { of_admission: true } if turn.kind == TurnKind::Dream => {}
         Event::Stop { rest: None } | Event::Run { part: RunPart::Turn { rest: None }, .. } => {
             // Nothing is left that would wake the session.
@@ -189,6 +192,13 @@ pub(crate) fn change(
         Event::ClientPrompt { .. } => end_unrequested(session),
         _ => {}
     }
+}
+
+/// Returns whether a rest lasts longer than one until a time that is requested.
+fn outlasts(rest: &Rest, asked: &RestRequest, now: Ms) -> bool {
+    let is_timed = matches!(asked.kind, RestKind::Rest | RestKind::Parked);
+    let end = asked.lasting.map_or(Ms::MAX, |lasting| now.saturating_add(millis(lasting)));
+    is_timed && rest.lasts(now) && rest.until.is_none_or(|until| until >= end)
 }
 
 /// Ends a rest that the agent did not request.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use frosty::policy::cadence::{Cadence, Dreams, TurnKind};
+use frosty::policy::calendar::Calendar;
 use frosty::policy::decision::{self, State};
 use frosty::policy::limits::{Ms, Policy};
 use frosty::policy::request::{Event, HoldRequest, RestRequest, Step};
@@ -10,7 +11,8 @@ use frosty::policy::rest::RestKind;
 use frosty::policy::turn::Turn;
 use frosty::policy::verdict::{Decision, Outcome, Reason};
 
-use frosty::policy::work::WorkMode;
+use frosty::policy::work::entry::WorkEntry;
+use frosty::policy::work::{WorkMode, WorkState};
 
 use crate::support::{Frosty, Server, T0, policy, step, stop_saying};
 
@@ -291,6 +293,114 @@ fn a_lost_answer_is_repeated_with_its_kind_and_its_notes() {
     let again = decision::step(&agent.policy, &mut agent.state, &ask, agent.now + 500);
     assert_eq!((first.turn_kind, first.notes.as_slice()), (TurnKind::ReflectionOnCycle, &["a".to_owned()][..]));
     assert_eq!((again.repeated, again.turn_kind, again.notes), (true, first.turn_kind, first.notes));
+}
+
+/// The working hours of a profile, in minutes of the day of `T0` (in UTC), which is in them.
+fn hours(text: &str) -> Cadence {
+    let calendar = Calendar { hours: vec![text.parse().unwrap()], ..Calendar::default() };
+    Cadence { calendar, ..Cadence::default() }
+}
+
+#[test]
+fn outside_its_hours_an_agent_rests_until_they_begin() {
+    // T0 is 08:00 UTC.
+    let mut agent = Agent::new(hours("07:00-08:01"));
+    let first = agent.stops(Does { calls: &[9], ..Does::default() });
+    assert_eq!(first.outcome, Outcome::Admit);
+    agent.now += 2 * MIN;
+    let refused = agent.stops(Does { calls: &[1], ..Does::default() });
+    assert_eq!(refused.reason, Reason::OffHours);
+    let opens = (T0 / (1440 * MIN) + 1) * 1440 * MIN + 420 * MIN;
+    assert_eq!(agent.now + Ms::try_from(refused.retry_after.unwrap().as_millis()).unwrap(), opens);
+    // A wake-up continues it once.
+    agent.sends(step(Event::Wake { note: String::new(), spread: false, signal: None, depth: 0 }));
+    let fence = agent.state.session.fence.unwrap();
+    agent.now += MIN;
+    assert_eq!(agent.sends(step(Event::Ask { fence, renew: false })).outcome, Outcome::Admit);
+    assert_eq!(agent.stops(Does { calls: &[2], ..Does::default() }).reason, Reason::OffHours);
+    // Without the hours the rest is over.
+    agent.policy.cadence = Cadence::default();
+    let fence = agent.state.session.fence.unwrap();
+    agent.now += MIN;
+    assert_eq!(agent.sends(step(Event::Ask { fence, renew: false })).outcome, Outcome::Admit);
+}
+
+/// Work ends a rest of kind `done` and `idle`, but not outside the working hours.
+#[test]
+fn work_waits_for_the_working_hours() {
+    for kind in [RestKind::Done, RestKind::Idle] {
+        let mut agent = Agent::new(hours("07:00-08:01"));
+        agent.policy.work.mode = WorkMode::Preferred;
+        agent.state.work = Some(WorkState { agent: "echo".to_owned(), ..WorkState::default() });
+        agent.now += 5 * MIN;
+        let rest = (kind == RestKind::Done).then_some((kind, None));
+        agent.stops(Does { rest, ..Does::default() });
+        let now = agent.now;
+        agent.state.work.as_mut().unwrap().add(WorkEntry::default(), None, now);
+        let fence = agent.state.session.fence.unwrap();
+        let refused = agent.sends(step(Event::Ask { fence, renew: false }));
+        assert_eq!(refused.reason, Reason::OffHours, "{kind:?}");
+        agent.now += Ms::try_from(refused.retry_after.unwrap().as_millis()).unwrap();
+        let admitted = agent.sends(step(Event::Ask { fence, renew: false }));
+        assert!(admitted.outcome == Outcome::Admit && admitted.work.is_some(), "{kind:?}");
+    }
+}
+
+#[test]
+fn an_idle_rest_lasts_until_the_next_fixed_time_of_the_present_profile() {
+    let times = |at: &str| {
+        let calendar = Calendar { times: vec![at.parse().unwrap()], ..Calendar::default() };
+        Cadence { calendar, ..Cadence::default() }
+    };
+    let mut agent = Agent::new(times("17:00"));
+    let decided = agent.stops(Does::default());
+    assert_eq!((decided.reason, agent.now + 540 * MIN - 20 * S), (Reason::Idle, T0 + 540 * MIN));
+    let left = |decided: &Decision| decided.retry_after.unwrap().as_secs() / 60;
+    assert_eq!(left(&decided), 539);
+    let fence = agent.state.session.fence.unwrap();
+    let mut asks = |cadence: Cadence| {
+        agent.policy.cadence = cadence;
+        agent.now += MIN;
+        agent.sends(step(Event::Ask { fence, renew: false }))
+    };
+    assert_eq!(left(&asks(times("09:00"))), 58, "another time");
+    assert_eq!(left(&asks(Cadence::default())), 57, "at most the longest idle rest");
+}
+
+#[test]
+fn a_dream_shortens_no_rest() {
+    let mut agent = Agent::new(dreaming());
+    agent.works(9);
+    assert_eq!(agent.after(LONG).turn_kind, TurnKind::Dream);
+    let until = agent.state.session.rest.as_ref().unwrap().until;
+    agent.stops(Does { rest: Some((RestKind::Rest, Some(MIN))), ..Does::default() });
+    assert_eq!(agent.state.session.rest.as_ref().unwrap().until, until);
+    agent.stops(Does { rest: Some((RestKind::Done, None)), ..Does::default() });
+    assert_eq!(agent.state.session.rest.as_ref().unwrap().kind, RestKind::Done);
+}
+
+#[test]
+fn dreams_are_counted_without_a_profile_and_over_a_step_of_the_clock() {
+    let mut agent = Agent::new(dreaming());
+    let mut dreams = 0;
+    for _ in 0..12 {
+        agent.works(9);
+        dreams += u32::from(agent.after(LONG).turn_kind == TurnKind::Dream);
+        agent.after(Does::default());
+    }
+    assert_eq!(dreams, 6);
+    agent.policy.cadence.dreams = Dreams::Off;
+    agent.works(1);
+    agent.policy.cadence.dreams = Dreams::On;
+    agent.works(9);
+    assert_eq!(agent.after(LONG).turn_kind, TurnKind::Work);
+    // Forward by 25 hours, for one dream, and back.
+    agent.now += 1500 * MIN;
+    agent.works(9);
+    assert_eq!(agent.after(LONG).turn_kind, TurnKind::Dream);
+    agent.now -= 1500 * MIN;
+    agent.works(9);
+    assert_eq!(agent.after(LONG).turn_kind, TurnKind::Work);
 }
 
 /// What the client is given at a compaction and at the start of a session, on both stores.

@@ -109,8 +109,9 @@ fn bounds(key: &Key) -> (Vec<Value>, Vec<Value>) {
             (vec![json!({}), json!({"mine": all, "clock": {}})], [vec![json!([])], wrong.to_vec()].concat())
         }
         Kind::Agents => {
-            let wrong = [json!({"echo": "clock"}), json!({"echo": {"profil": "clock"}}), json!([])];
-            (vec![json!({}), json!({"echo": {"profile": "clock"}, "a b": {}})], wrong.to_vec())
+            let wrong =
+                [json!({"echo": "clock"}), json!({"echo": {"profil": "clock"}}), json!({"echo": {}}), json!([])];
+            (vec![json!({}), json!({"echo": {"profile": "clock"}, "a b": {"profile": "measured"}})], wrong.to_vec())
         }
         Kind::Signals => (
             vec![Value::Null, json!([]), json!(["urgent", "a".repeat(32)]), json!(vec!["a"; 32])],

@@ -52,6 +52,7 @@ impl<'a> Worker<'a> {
         let mut config = config.clone();
         config.policy.work.mode = WorkMode::Required;
         let agent = text::encode(&route.to);
+        config.adopt_profile_of(&route.to, &agent);
         let host: String = text::encode(&clock::host()).chars().take(LONGEST_HOST).collect();
         let session = format!("{}{host}-{}-{number}", super::RUN, std::process::id());
         Some(Self { config, route, argv, agent, session, ended: None, has_session: false, not_before: Instant::now() })

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::{Reader, unknown_field};
+use crate::clock;
 use crate::config::error::ConfigError;
 use crate::config::keys;
 use crate::config::profile::{Profile, Prompts};
@@ -33,13 +34,14 @@ impl Reader<'_> {
     fn agents(&self, key: &str, v: &Value) -> Result<BTreeMap<String, String>, ConfigError> {
         let mut agents = BTreeMap::new();
         for (agent, v) in self.few(key, v)? {
-            let dotted = format!("{key}.{agent}");
-            for (inner, v) in self.object(&dotted, v)? {
-                match inner.as_str() {
-                    "profile" => agents.insert(text::encode(agent), self.text(&format!("{dotted}.profile"), v)?),
-                    _ => return Err(self.unknown(&format!("{dotted}.{inner}"), "profile")),
-                };
+            let dotted = format!("{key}.{}", text::line(agent));
+            for inner in self.object(&dotted, v)?.keys().filter(|inner| *inner != "profile") {
+                return Err(self.unknown(&format!("{dotted}.{inner}"), "profile"));
             }
+            let Some(profile) = v.get("profile") else {
+                return Err(self.value(&dotted, v, "an object such as {\"profile\": \"staccato\"}"));
+            };
+            agents.insert(text::encode(agent), self.text(&format!("{dotted}.profile"), profile)?);
         }
         Ok(agents)
     }
@@ -65,15 +67,14 @@ impl Reader<'_> {
             "dump_every" => cadence.dump_every = self.whole(key, v, keys::CONTINUATIONS)?,
             "long_rest" => cadence.long_rest = self.duration(key, v, keys::POSITIVE)?,
             "dreams" => {
-                let name = self.text(key, v)?;
-                let dreams = Dreams::from_name(&name);
+                let dreams = v.as_str().and_then(Dreams::from_name);
                 cadence.dreams = dreams.ok_or_else(|| self.value(key, v, "\"off\", \"on\" or \"in_hours\""))?;
             }
             "hours" => cadence.calendar.hours = self.of_calendar(key, v)?,
             "times" => cadence.calendar.times = self.of_calendar(key, v)?,
             "zone" => {
                 profile.zone = self.maybe_text(key, v)?;
-                if profile.zone.as_deref().is_some_and(|name| !zone::is_known(name)) {
+                if profile.zone.as_deref().is_some_and(|name| zone::around(Some(name), clock::host_ms()).is_none()) {
                     return Err(self.value(
                         key,
                         v,
@@ -99,7 +100,8 @@ impl Reader<'_> {
             v.as_array().filter(|list| list.len() <= MOST_OF_CALENDAR).ok_or_else(|| self.value(key, v, such))?;
         let one = |v: &Value| {
             let text = v.as_str().ok_or_else(|| self.value(key, v, such))?;
-            text.parse().map_err(|why: T::Err| self.wrong(key, text::line_of(&why.to_string(), 80), such.to_owned()))
+            text.parse()
+                .map_err(|why: T::Err| self.value(key, v, &format!("{such}: {}", text::line_of(&why.to_string(), 80))))
         };
         list.iter().map(one).collect()
     }

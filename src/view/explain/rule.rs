@@ -106,14 +106,23 @@ fn guard(told: &Facts<'_>, class: &str, limits: &ClassPolicy) -> String {
     }
     // Where another session was admitted since, the time that was left then gives the age of the last admission.
     let ago = admitted.or_else(|| since(at.saturating_sub(interval).saturating_add(told.retry_after?)));
+    let by = beat(told);
     match ago {
         Some(ago) => {
             let what = if class == "stop" { "continuation" } else { "compaction" };
             // The age is rounded down, because the time that is left is rounded up.
             let ago = if ago < 1000 { "less than 1s".to_owned() } else { long(ago / 1000 * 1000) };
-            format!("the last {what} was admitted {ago} before, and {class}.min_interval is {shown}")
+            format!("the last {what} was admitted {ago} before, and {class}.min_interval is {shown}{by}")
         }
-        None => format!("it was too soon after the last admission; {class}.min_interval is {shown} now"),
+        None => format!("it was too soon after the last admission; {class}.min_interval is {shown}{by} now"),
+    }
+}
+
+/// Names the profile that the interval may be of.
+fn beat(told: &Facts<'_>) -> String {
+    match told.policy.cadence.profile.as_str() {
+        "" => String::new(),
+        profile => format!(" under the profile {}", text::line(profile)),
     }
 }
 
@@ -181,13 +190,17 @@ fn failed(told: &Facts<'_>) -> String {
     format!("{runs} (api_error.base is {base}, api_error.max is {max}); a run that exits with 0 resets it")
 }
 
-/// Describes an idle rest: how many turns did nothing, and the keys of its length.
+/// Describes an idle rest: how many turns did nothing, and what its length comes from.
 fn idle(told: &Facts<'_>) -> String {
     let turns = match told.state.session.idle {
         0 => "the agent's last turns".to_owned(),
         1 => "the agent's last turn".to_owned(),
         n => format!("the agent's last {n} turns in a row"),
     };
+    let cadence = &told.policy.cadence;
+    if !cadence.calendar.times.is_empty() {
+        return format!("{turns} did nothing new, and its profile {} has fixed times", text::line(&cadence.profile));
+    }
     let limits = told.policy.idle.as_ref().map(|idle| {
         let (base, max) = (duration::show(idle.growth.base), duration::show(idle.growth.max));
         format!(" (idle.base is {base}, idle.max is {max}); any work resets it")
