@@ -43,7 +43,12 @@ pub(crate) fn note(config: &Config, session: &str, report: CacheReport) {
         }
         remove_old(&folder);
     }
-    let end = if report.warm { report.expires_at.unwrap_or(f64::MAX) } else { 0.0 };
+    // A cold cache with an end has expired since its last request. One without an end had no part in that request.
+    let end = match report.expires_at {
+        Some(end) if report.warm || end <= now() as f64 => end,
+        None if report.warm => f64::MAX,
+        _ => 0.0,
+    };
     let _ = fs::write(path, format!("{}", end as u64));
 }
 
@@ -58,13 +63,22 @@ fn age(about: Option<fs::Metadata>) -> Option<Duration> {
     about?.modified().ok()?.elapsed().ok()
 }
 
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// Returns whether the cache is warm; `None` without a fresh report.
+///
+/// The turn that has just ended filled the cache again, but the client may report that only after the end of the turn. So
+/// a report that has expired does not count.
 pub(crate) fn is_warm(config: &Config, session: &str) -> Option<bool> {
     let path = folder(config)?.join(session);
     age(fs::metadata(&path).ok()).filter(|age| *age <= FRESH)?;
     let end: u64 = String::from_utf8(read::file(&path, LARGEST).ok()?).ok()?.trim().parse().ok()?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-    Some(end > now)
+    match end {
+        0 => Some(false),
+        end => (end > now()).then_some(true),
+    }
 }
 
 #[cfg(test)]
@@ -76,16 +90,18 @@ mod tests {
         let home = tempfile::TempDir::new().unwrap();
         let config = Config { state: Some(home.path().to_owned()), ..Config::default() };
         assert_eq!(is_warm(&config, "s"), None);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as f64;
+        let now = now() as f64;
         for (warm, expires_at, expected) in [
-            (true, Some(now + 60.0), true),
-            (true, Some(now - 1.0), false),
-            (true, None, true),
-            (false, Some(now + 60.0), false),
-            (true, Some(f64::NAN), false),
+            (true, Some(now + 60.0), Some(true)),
+            (true, Some(now - 1.0), None),
+            (false, Some(now - 1.0), None),
+            (true, None, Some(true)),
+            (false, None, Some(false)),
+            (false, Some(now + 60.0), Some(false)),
+            (true, Some(f64::NAN), Some(false)),
         ] {
             note(&config, "s", CacheReport { warm, expires_at });
-            assert_eq!(is_warm(&config, "s"), Some(expected), "{warm} {expires_at:?}");
+            assert_eq!(is_warm(&config, "s"), expected, "{warm} {expires_at:?}");
         }
         fs::write(folder(&config).unwrap().join("s"), "x").unwrap();
         assert_eq!(is_warm(&config, "s"), None);
