@@ -23,6 +23,8 @@ class Reply:
         self.after = after
         # What the reply claims the request was long; None: what it was.
         self.tokens = tokens
+        # How many tokens the prompt cache is said to have served.
+        self.cached = 0
 
 
 _ids = itertools.count(1)
@@ -78,7 +80,7 @@ class Call:
         return f"{self.kind} {self.n} -> {self.status} session {str(self.session)[:8]} {self.size} bytes: …{last[-110:]}"
 
 
-def _texts(message):
+def texts(message):
     content = message.get("content")
     if isinstance(content, str):
         yield content
@@ -95,7 +97,7 @@ def _last_user_text(body):
         if message.get("role") == "assistant":
             break
         if message.get("role") == "user":
-            said[:0] = _texts(message)
+            said[:0] = texts(message)
     return "\n".join(said)
 
 
@@ -199,7 +201,7 @@ def _handler(stub):
             reply = stub.answer(call)
             if reply.error:
                 return self._send(reply.status, reply.error, reply.headers)
-            message = _message(body.get("model", "stub"), reply.blocks, reply.tokens or _tokens(call.size), reply.out)
+            message = _message(body.get("model", "stub"), reply.blocks, reply.tokens or _tokens(call.size), reply.out, reply.cached)
             if body.get("stream"):
                 return self._stream(message, reply.headers)
             self._send(200, message, reply.headers)
@@ -234,11 +236,11 @@ def _tokens(size):
     return size // 4
 
 
-def _message(model, blocks, tokens, out):
+def _message(model, blocks, tokens, out, cached):
     stop = "tool_use" if any(b["type"] == "tool_use" for b in blocks) else "end_turn"
     return {"id": f"msg_{next(_ids):024d}", "type": "message", "role": "assistant", "model": model,
             "content": blocks, "stop_reason": stop, "stop_sequence": None,
-            "usage": {"input_tokens": tokens, "output_tokens": out}}
+            "usage": {"input_tokens": tokens, "output_tokens": out, **({"cache_read_input_tokens": cached} if cached else {})}}
 
 
 def _events(message):
