@@ -76,6 +76,9 @@ pub struct Entry<'a> {
     /// The class of the turn that a Stop event ended, where the turn was measured; else empty.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub outcome: &'static str,
+    /// What that turn was for, where that was no work, with the values of `turn_kind`; else empty.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub turn_was: &'static str,
     /// The origin of that turn; empty where unknown.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub turn: &'a str,
@@ -144,6 +147,7 @@ impl<'a> Entry<'a> {
             work_end: decided.work_end.clone(),
             turn_kind: if decided.turn_kind.is_work() { "" } else { decided.turn_kind.code() },
             outcome: decided.worth.filter(|_| measured.is_some()).map_or("", Worth::code),
+            turn_was: if measured.is_none() || decided.turn_was.is_work() { "" } else { decided.turn_was.code() },
             turn: seen.map_or("", |turn| &turn.origin),
             turn_ms: seen.and_then(|turn| turn.took).map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             tools: seen.map(|turn| turn.tools.into()),
@@ -203,7 +207,9 @@ impl<'a> Entry<'a> {
 
     #[cold]
     fn put_turn(&self, put: &mut impl FnMut(&str, &str)) {
-        for (name, value) in [("turn", self.turn), ("model", self.model), ("request_id", self.request_id)] {
+        let words =
+            [("turn_was", self.turn_was), ("turn", self.turn), ("model", self.model), ("request_id", self.request_id)];
+        for (name, value) in words {
             if !value.is_empty() {
                 put(name, value);
             }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use frosty::cmd::{
     Cli, Command, Failure, announce, check, completions, config, dispatch, doctor, explain, gate, hold, install, log,
-    man, message, notes, out, overview, release, status, statusline, switch, uninstall, wake, work,
+    man, message, notes, out, overview, release, schedule, status, statusline, switch, uninstall, wake, work,
 };
 use frosty::exit::Exit;
 use frosty::hint::Hint;
@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Log(args) => log::run(args),
         Command::Notes(args) => notes::run(args),
+        Command::Schedule(args) => schedule::run(args),
         Command::Status(args) => status::run(args),
         Command::Statusline(args) => {
             statusline::run(args);

@@ -23,6 +23,7 @@ use crate::cmd::message::reply::ReplyArgs;
 use crate::cmd::message::tell::TellArgs;
 use crate::cmd::notes::NotesArgs;
 use crate::cmd::release::ReleaseArgs;
+use crate::cmd::schedule::ScheduleArgs;
 use crate::cmd::status::StatusArgs;
 use crate::cmd::statusline::StatuslineArgs;
 use crate::cmd::switch::TargetArgs;
@@ -68,6 +69,7 @@ Act:
 
 Look:
   status       Show the sessions, their states, and when each resumes
+  schedule     Show what comes next for each agent, when, and why
   log          Show the journal of requests and verdicts, or follow it
   notes        Show what agents wrote for themselves, or forget it
   explain      Explain the last verdict: its rule, numbers, and next step
@@ -136,6 +138,9 @@ pub enum Command {
     /// Show the sessions, their states, and when each resumes
     #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
+    /// Show what comes next for each agent, when, and why
+    #[command(after_help = examples::SCHEDULE)]
+    Schedule(ScheduleArgs),
     /// Show the journal of requests and verdicts, or follow it
     #[command(after_help = examples::LOG)]
     Log(LogArgs),

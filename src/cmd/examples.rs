@@ -105,6 +105,13 @@ Examples:
   frosty release --fleet   Release the hold of the whole fleet"
 );
 
+pub(super) const SCHEDULE: &str = with_session!(
+    "\
+Examples:
+  frosty schedule          Show the schedules of all agents
+  frosty schedule echo     Show that of one"
+);
+
 pub(super) const STATUS: &str = "\
 Examples:
   frosty status --watch   Redraw each second

@@ -62,7 +62,10 @@ pub const READY: [(&str, &str); 4] = [
     ("staccato", "Short beats: it looks often, rests briefly, and reflects seldom."),
     ("measured", "An even beat: a turn at most every three minutes, rests of twenty, and a dream before some of them."),
     ("interlaced", "Work and reflection in turn: it looks back after each cycle, and dreams."),
-    ("clock", "By the clock: it begins at 9, 13, 17 and 21 o'clock, works while there is something to do, and rests until the next."),
+    (
+        "clock",
+        "By the clock: it begins at 9, 13, 17 and 21 o'clock, works while there is something to do, and rests until the next.",
+    ),
 ];
 
 impl Profile {
@@ -167,6 +170,24 @@ impl Config {
     #[must_use]
     pub fn profile_named(&self, name: &str) -> Option<Profile> {
         self.profiles.get(name).cloned().or_else(|| Some(Profile::ready(name)?.with_zone()))
+    }
+
+    /// Returns the same configuration with the ready profiles of its agents, for commands that look at many sessions.
+    ///
+    /// Otherwise the zone of a ready profile is read for each session.
+    #[must_use]
+    pub fn with_ready_profiles(&self) -> Cow<'_, Self> {
+        let is_known = |name: &&String| self.profiles.contains_key(*name);
+        if self.agents.values().all(|name| is_known(&name)) {
+            return Cow::Borrowed(self);
+        }
+        let mut own = self.clone();
+        for name in self.agents.values() {
+            if let Some(profile) = self.profile_named(name) {
+                own.profiles.insert(name.clone(), profile);
+            }
+        }
+        Cow::Owned(own)
     }
 
     /// Returns the name of the profile that `agents` lists for the name that the user gave a session or for its scope, else for every

@@ -29,7 +29,7 @@ const REMINDER: usize = 200;
 
 const RENEWED: &str = "Frosty renews its wait; nothing is to be done: answer with one short line and stop.";
 
-/// The first line where the session has an entry of work in hand.
+/// The first line where the session has an entry of work in hand, and the whole prompt where the agent knows the directives.
 const WITH_WORK: &str = "Frosty, the throttle of this session, lets you go on.";
 
 /// The first line where a session that continues only with work was woken without an entry.
@@ -82,7 +82,10 @@ impl Prompt {
         let kind = admitted.turn_kind;
         let built_in = turn_prompts::built_in(kind);
         let own = if kind.is_work() { self.template.as_deref() } else { self.kinds.of(kind) };
+        // The agent's context has the rest of the prompt already.
+        let is_brief = admitted.briefed && admitted.work.is_none() && !self.needs_work;
         let default = match (&admitted.work, self.needs_work) {
+            _ if is_brief => WITH_WORK,
             (Some(_), _) => WITH_WORK,
             (None, true) => WOKEN,
             (None, false) => DEFAULT,
@@ -103,7 +106,7 @@ impl Prompt {
             ("notes", notes.clone()),
         ];
         let mut out = fill(template, &fields);
-        if own.is_none() && kind.is_work() {
+        if own.is_none() && kind.is_work() && !is_brief {
             if !work.is_empty() {
                 out.extend(["\n", &work]);
             }

@@ -63,6 +63,24 @@ impl TurnKind {
         }
     }
 
+    /// Returns what the turn is for, in a few words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Work => "its work",
+            Self::ReflectionOnCycle => "a reflection on its last cycles",
+            Self::ReflectionOnSelf => "a reflection on itself",
+            Self::ReflectionOnReflections => "a reflection on its reflections",
+            Self::Dream => "a dream",
+        }
+    }
+
+    /// Returns the kind with this code, if there is one.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
     /// Returns whether the turn is for work. Only such a turn counts for the idle streak.
     #[must_use]
     pub fn is_work(&self) -> bool {
@@ -178,6 +196,33 @@ impl CadenceState {
         is_due.then(|| TurnKind::of_reflection(self.reflections.saturating_add(1)))
     }
 
+    /// Returns the cycles that are left until the next reflection is due; `None` without reflections.
+    #[must_use]
+    pub fn cycles_left(&self, cadence: &Cadence) -> Option<u32> {
+        (cadence.reflect_every > 0).then(|| cadence.reflect_every.saturating_sub(self.cycles))
+    }
+
+    /// Returns the number of dreams of the last day.
+    #[must_use]
+    pub fn dreams_of_day(&self, now: Ms) -> usize {
+        self.dreams.iter().filter(|at| is_within_a_day(**at, now)).count()
+    }
+
+    /// Returns until when the last day has the most dreams that it may have, where it has.
+    #[must_use]
+    pub fn dreamt_until(&self, now: Ms) -> Option<Ms> {
+        let mut dreams: Vec<Ms> = self.dreams.iter().copied().filter(|at| is_within_a_day(*at, now)).collect();
+        dreams.sort_unstable();
+        let first = dreams.len().checked_sub(DREAMS_A_DAY)?;
+        dreams.get(first).map(|at| at.saturating_add(DAY))
+    }
+
+    /// Returns the turns that must come before the next dream.
+    #[must_use]
+    pub fn turns_before_dream(&self, cadence: &Cadence) -> u32 {
+        cadence.between_dreams.saturating_sub(self.since_dream)
+    }
+
     /// Returns whether the last admission was a dream.
     pub(crate) fn has_just_dreamt(&self) -> bool {
         self.since_dream == 0 && !self.dreams.is_empty()
@@ -282,8 +327,7 @@ pub(in crate::policy) fn dreams_before(case: &Case<'_>, session: &SessionState, 
     let is_long = rest.until.is_none_or(|until| until.saturating_sub(rest.since) >= millis(cadence.long_rest));
     let since_turn = session.begun.as_ref().map(|begun| now.saturating_sub(begun.at));
     let is_warm = since_turn.is_some_and(|ms| (0..=CACHE).contains(&ms)) && case.ask.cache_is_warm != Some(false);
-    let today = state.dreams.iter().filter(|at| is_within_a_day(**at, now)).count();
-    is_long && is_warm && today < DREAMS_A_DAY && state.since_dream >= cadence.between_dreams
+    is_long && is_warm && state.dreams_of_day(now) < DREAMS_A_DAY && state.turns_before_dream(cadence) == 0
 }
 
 /// Counts the admission, and returns the kind of its turn and whether it ends in a state dump.

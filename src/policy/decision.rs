@@ -25,6 +25,9 @@ use crate::policy::{
 /// The largest count of continuations in a row.
 const MOST_COUNTED: u32 = 1_000_000_000;
 
+/// The prompt of an ordinary turn names the directives again after so many continuations.
+const BRIEFED_EVERY: u32 = 10;
+
 /// The state that one step reads and writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
@@ -85,7 +88,7 @@ fn step_of(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision 
     if ask.event.touches_fleet() {
         state.fleet.rebase(now);
     }
-    let by_person = state.session.by_person;
+    let (by_person, kind) = (state.session.by_person, state.session.cadence.kind);
     let (worth, work_end) = on_session(policy, state, ask, relation, fence_status, now);
     let mut turned = Turned::default();
     let mut ended = None;
@@ -117,7 +120,7 @@ fn step_of(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision 
     };
     notes::recall(&mut state.session, ask, is_beside, &mut decided, now);
     facts.settle(state, &ask.id, now);
-    decided.worth = worth;
+    (decided.worth, decided.turn_was) = (worth, worth.map_or(TurnKind::Work, |_| kind));
     decided.work_end = work_end.unwrap_or_default();
     decided.fence = if ask.event.is_of_holds() || is_beside { None } else { state.session.fence };
     if ask.event.asks() == Some(Class::Stop) {
@@ -200,6 +203,8 @@ pub(crate) fn decision(outcome: Outcome, reason: Reason, now: Ms) -> Decision {
         work: None,
         work_end: String::new(),
         turn_kind: TurnKind::Work,
+        briefed: false,
+        turn_was: TurnKind::Work,
         dumps: false,
         notes: Vec::new(),
         memory: None,
@@ -391,6 +396,8 @@ impl Case<'_> {
         let has_word = answer.work.is_some() || answer.held.is_some() || !answer.note.is_empty();
         let is_called = has_word || matches!(self.ask.event, Event::Resume { .. });
         (answer.turn_kind, answer.dumps) = cadence::admit(self, session, dreams, is_called);
+        answer.briefed = session.briefed && !session.count.is_multiple_of(BRIEFED_EVERY);
+        session.briefed |= answer.turn_kind.is_work() && answer.work.is_none();
         let has_rested = since.is_some_and(|at| now.saturating_sub(at) >= millis(self.policy.cadence.long_rest));
         if answer.turn_kind.is_reflection() || has_dreamt || (has_rested && !dreams) {
             answer.notes = notes::hand_out(session, now);

@@ -73,6 +73,7 @@ pub(crate) fn recall(session: &mut SessionState, ask: &Step, is_beside: bool, de
     if !ask.recalls || is_beside || decided.outcome == Outcome::Refuse {
         return;
     }
+    session.briefed = false;
     let work = session.work.as_ref().map(|claimed| claimed.id.clone()).unwrap_or_default();
     let rest = session.rest.clone().filter(|rest| rest.lasts(now));
     decided.memory = Some(Box::new(Memory { work, rest }));

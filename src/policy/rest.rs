@@ -122,6 +122,18 @@ impl Rest {
     }
 }
 
+/// Returns the rest of a session, lasting or over, unless a turn runs or a wake-up has ended it.
+///
+/// A rest stays in place during the dream before it, and during a turn that the client began.
+#[must_use]
+pub fn rests(session: &SessionState) -> Option<&Rest> {
+    let is_admitted = || Reason::from_code(&session.last_reason).is_some_and(Reason::is_admission);
+    let is_prompted = || session.begun.as_ref().is_some_and(|begun| begun.id.is_empty());
+    // The runs of a gate are no turns of its session.
+    let runs = || !session.gate && (is_admitted() || is_prompted());
+    session.rest.as_ref().filter(|_| !session.woken && !runs())
+}
+
 pub(crate) fn reason(kind: RestKind) -> Reason {
     match kind {
         RestKind::Rest => Reason::Rest,

@@ -84,6 +84,10 @@ pub struct Decision {
     pub work_end: String,
     /// On an admission, what the turn is for.
     pub turn_kind: TurnKind,
+    /// For a Stop event with a measured turn, what that turn was for.
+    pub turn_was: TurnKind,
+    /// On an admission, whether the agent's context contains the directives already.
+    pub briefed: bool,
     /// Whether the admitted reflection ends in a state dump.
     pub dumps: bool,
     /// The agent's notes for its prompt, newest first.

@@ -24,6 +24,7 @@ pub(crate) mod parallel;
 pub mod reflect;
 #[cfg(test)]
 pub(crate) mod simulator;
+pub(crate) mod sleeping;
 pub(crate) mod unknown;
 pub(crate) mod unknown_past;
 pub(crate) mod windows;

@@ -3,6 +3,7 @@
 pub mod explain;
 pub mod forecast;
 pub mod journal;
+pub mod schedule;
 pub mod sessions;
 pub mod survey;
 pub mod turns;

@@ -7,6 +7,7 @@ use chrono::{DateTime, Local};
 use crate::duration;
 use crate::local_time;
 use crate::naming::Names;
+use crate::policy::cadence::TurnKind;
 use crate::policy::limits::Ms;
 use crate::policy::turn::Worth;
 use crate::text;
@@ -17,9 +18,21 @@ use crate::view::sessions::width;
 /// The longest value that is shown.
 const LONGEST: usize = 60;
 /// The headers of the two tables. Numbers begin at the given column.
-const TURNS: [&str; 11] =
-    ["TIME", "SESSION", "OUTCOME", "ORIGIN", "MODEL", "LENGTH", "TOOLS", "REQUESTS", "TOKENS IN", "OUT", "CACHED"];
-const TURNS_NUMBERS: usize = 5;
+const TURNS: [&str; 12] = [
+    "TIME",
+    "SESSION",
+    "OUTCOME",
+    "FOR",
+    "ORIGIN",
+    "MODEL",
+    "LENGTH",
+    "TOOLS",
+    "REQUESTS",
+    "TOKENS IN",
+    "OUT",
+    "CACHED",
+];
+const TURNS_NUMBERS: usize = 6;
 const SUMS: [&str; 9] = ["SESSION", "TURNS", "WORKED", "LOOKED", "EMPTY", "UNKNOWN", "TOKENS IN", "OUT", "CACHED"];
 const SUMS_NUMBERS: usize = 1;
 
@@ -64,6 +77,7 @@ fn turn(past: &Past, names: &Names) -> Vec<String> {
         at.map(|at| at.format("%m-%d %H:%M:%S").to_string()),
         Some(who(past, names)),
         word("outcome"),
+        word("turn_was").or_else(|| Some(TurnKind::Work.code().to_owned())),
         word("turn"),
         word("model"),
         length,

@@ -293,6 +293,8 @@ fn a_lost_answer_is_repeated_with_its_kind_and_its_notes() {
     let again = decision::step(&agent.policy, &mut agent.state, &ask, agent.now + 500);
     assert_eq!((first.turn_kind, first.notes.as_slice()), (TurnKind::ReflectionOnCycle, &["a".to_owned()][..]));
     assert_eq!((again.repeated, again.turn_kind, again.notes), (true, first.turn_kind, first.notes));
+    let ended = [agent.stops(Does::default()), agent.stops(Does::default())].map(|decided| decided.turn_was);
+    assert_eq!(ended, [TurnKind::ReflectionOnCycle, TurnKind::Work]);
 }
 
 /// The working hours of a profile, in minutes of the day of `T0` (in UTC), which is in them.

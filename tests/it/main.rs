@@ -39,6 +39,7 @@ mod past;
 mod private;
 mod processes;
 mod ratchet;
+mod schedule;
 mod secrets;
 mod settings;
 mod signals;

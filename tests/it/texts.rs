@@ -70,7 +70,7 @@ fn fleet() -> Frosty {
     frosty
 }
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "hold",
     "release",
     "wake",
@@ -78,6 +78,7 @@ const COMMANDS: [&str; 18] = [
     "off",
     "gate",
     "status",
+    "schedule",
     "log",
     "explain",
     "check",

@@ -252,10 +252,10 @@ fn the_log_shows_turns_and_their_sums() {
         assert_eq!(lines.len(), 6, "{shown:?}");
         assert_eq!(
             lines[1][3..],
-            ["worked", "human", "claude-opus-5-5", "3s", "1", "2", "20", "50", "1000"],
+            ["worked", "work", "human", "claude-opus-5-5", "3s", "1", "2", "20", "50", "1000"],
             "{shown:?}"
         );
-        assert_eq!(lines[2][3..], ["unknown", "-", "-", "-", "-", "-", "-", "-", "-"], "{shown:?}");
+        assert_eq!(lines[2][3..], ["unknown", "work", "-", "-", "-", "-", "-", "-", "-", "-"], "{shown:?}");
         assert_eq!(lines[5][1..], ["2", "1", "0", "0", "1", "20", "50", "1000"], "{shown:?}");
         let json = place.run(&["log", "--turns", "--json"]).stdout;
         let first: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();

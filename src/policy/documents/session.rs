@@ -64,6 +64,9 @@ pub struct SessionState {
     /// The request that was last admitted, and when; kept until the fence is raised, to repeat an answer that was lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admitted: Option<Begun>,
+    /// Whether the agent's context contains the directives, since an admission's prompt named them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub briefed: bool,
     /// The notes that the agent wrote for itself, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<AgentNote>,

@@ -122,6 +122,7 @@ impl Carry<'_> {
                 self.scope.clone_into(&mut session.scope);
             }
             put_session(&mut commit, keys.session(id), document, &session, found.now);
+            changes::sleeping(&mut commit, keys, &document.state, &session, found.now);
             let member = |session| session_index::member(id, session);
             let before = Some(&document.state).filter(|before| !session_index::is_same(before, &session)).map(member);
             commit.index(keys.index("session"), member(&session), before.unwrap_or_default());

@@ -19,7 +19,7 @@ use crate::store::files::state_file::{Before, Found, ScopeFile, SessionFile};
 use crate::store::files::transaction::Transaction;
 use crate::store::files::{paths, state_file, transaction};
 use crate::store::server::Dragonfly;
-use crate::store::{StoreError, files, outbox};
+use crate::store::{StoreError, files, outbox, sleeping};
 use crate::text;
 
 impl Failover<'_> {
@@ -150,6 +150,10 @@ impl Failover<'_> {
         file.give_back(now);
         let (_, kept) = file.see(seen, seen.store_epoch());
         put_seen(&mut changes, dir, scope, &kept)?;
+        // The server has the texts of the rests from now on.
+        for (_, SessionFile { session, .. }) in sessions.iter().filter(|(_, file)| file.session.rest.is_some()) {
+            changes.remove(paths::sleeping(&sleeping::agent(session)));
+        }
         changes.put(paths::scope(scope), &file, &Before::read::<ScopeFile>(&state_file::scope(dir, scope)))?;
         if let Err(e) = changes.commit(None) {
             remove_told(dir, &path, sessions).map_err(|_| e)?;

@@ -8,15 +8,20 @@ use std::time::UNIX_EPOCH;
 use crate::policy::documents::ScopeState;
 use crate::policy::lifetime;
 use crate::policy::limits::{Ms, millis};
+use crate::read;
 use crate::store::failover::server_record;
 use crate::store::files::state_file::{ScopeFile, SessionFile};
 use crate::store::files::{paths, state_file};
+
+/// No text of a rest is longer.
+const LONGEST_TEXT: u64 = 100;
 
 /// Returns the expired files beside those of this scope and session.
 pub(crate) fn expired(dir: &Path, scope: &str, session: &str, now: Ms) -> Vec<PathBuf> {
     let sessions = old_files(dir, &paths::session_folder(session), session, now);
     let scopes = old_files(dir, &paths::scope_folder(scope), scope, now);
     let sessions = sessions.filter(|(path, written)| session_is_over(path, *written, now));
+    let sessions = sessions.chain(old_texts(dir, now));
     sessions.chain(scopes.filter(|(path, written)| scope_is_over(path, *written, now))).map(|(path, _)| path).collect()
 }
 
@@ -31,15 +36,28 @@ pub(crate) fn clear(dir: &Path, scope: &str, session: &str, now: Ms) {
     }
 }
 
+/// Returns the texts of rests that were not written for as long as a session is kept, and have no end to come.
+fn old_texts(dir: &Path, now: Ms) -> impl Iterator<Item = (PathBuf, Ms)> {
+    let is_over = move |path: &Path| {
+        let text = read::file(path, LONGEST_TEXT).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        text.split_once(' ').and_then(|(end, _)| end.parse().ok()).is_none_or(|end: Ms| end < now)
+    };
+    written_before(dir, paths::SLEEPING, now).filter(move |(path, _)| is_over(path))
+}
+
 /// Returns the files of a folder, except `own`, that were not written for as long as a session is kept, with their
 /// times.
 fn old_files(dir: &Path, folder: &str, own: &str, now: Ms) -> impl Iterator<Item = (PathBuf, Ms)> + use<> {
     let own = format!("{own}.json");
+    written_before(dir, folder, now).filter(move |(path, _)| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".json") && name != *own
+    })
+}
+
+fn written_before(dir: &Path, folder: &str, now: Ms) -> impl Iterator<Item = (PathBuf, Ms)> + use<> {
     let old = move |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        if !name.to_string_lossy().ends_with(".json") || name == *own {
-            return None;
-        }
         let written = entry.metadata().and_then(|about| about.modified()).ok()?;
         let written = Ms::try_from(written.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()?;
         (written < now.saturating_sub(millis(lifetime::SESSION))).then(|| (entry.path(), written))

@@ -41,7 +41,7 @@ use crate::store::files::journal_file::LocalJournal;
 use crate::store::files::state_file::{Before, FleetFile, Found, ScopeFile, SessionFile};
 use crate::store::files::transaction::Transaction;
 use crate::store::files::work::LoadedWork;
-use crate::store::{Store, StoreError, unknown_past, windows};
+use crate::store::{Store, StoreError, sleeping, unknown_past, windows};
 use crate::text;
 
 /// The name of this store in the journal.
@@ -431,6 +431,9 @@ fn put_session(
     scope: &mut ScopeFile,
     now: Ms,
 ) -> Result<(), StoreError> {
+    if !step.shadow {
+        put_sleeping(changes, file.as_ref(), &session, now);
+    }
     let is_here = session.scope == step.scope || session.scope.is_empty();
     if is_here && (scope.away.is_some() || scope.base.is_some()) {
         scope.list(&step.session, &session, now);
@@ -446,6 +449,19 @@ fn put_session(
         }
     };
     changes.put(paths::session(&step.session), &file, before)
+}
+
+/// Writes or removes the text of the session's rest.
+fn put_sleeping(changes: &mut Transaction<'_>, old: Option<&SessionFile>, session: &SessionState, now: Ms) {
+    let unknown = SessionState::default();
+    let before = old.map_or(&unknown, |file| &file.session);
+    for change in sleeping::changes(before, session, false, now) {
+        let file = paths::sleeping(&change.agent);
+        match change.text {
+            Some((text, _)) => changes.put_text(file, text),
+            None => changes.remove(file),
+        }
+    }
 }
 
 /// Writes the fleet's file, which exists only while there is something to keep. `before` is its present content.

@@ -32,6 +32,15 @@ pub const WORK_RECORDS: &str = "work-ids";
 /// The folder of the work queues.
 pub const WORK: &str = "work";
 
+/// The folder of the texts of the agents' rests.
+pub const SLEEPING: &str = "sleeping";
+
+/// Returns the path of the text of an agent's rest.
+#[must_use]
+pub fn sleeping(agent: &str) -> String {
+    format!("{SLEEPING}/{agent}")
+}
+
 /// Returns the path of the document of an agent's work queue.
 #[must_use]
 pub fn queue(agent: &str) -> String {

@@ -37,8 +37,11 @@ pub(crate) struct Redo {
 struct Change {
     /// The path in the fleet's folder.
     file: String,
-    /// The content; `None` removes the file.
+    /// The content; `None` removes the file, unless it has a text.
     content: Option<Box<RawValue>>,
+    /// The content of a file for other programs, which is no JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
 }
 
 /// A journal entry that was committed with the state.
@@ -148,14 +151,19 @@ impl<'a> Transaction<'a> {
         let next =
             before.next(state).map_err(|e| StoreError::Files { doing: "write", path: path(), cause: e.into() })?;
         if let Some(content) = next {
-            self.files.push(Change { file, content: Some(content) });
+            self.files.push(Change { file, content: Some(content), text: None });
         }
         Ok(())
     }
 
     /// Removes a file.
     pub(crate) fn remove(&mut self, file: String) {
-        self.files.push(Change { file, content: None });
+        self.files.push(Change { file, content: None, text: None });
+    }
+
+    /// Writes a file for other programs.
+    pub(crate) fn put_text(&mut self, file: String, text: String) {
+        self.files.push(Change { file, content: None, text: Some(text) });
     }
 
     /// Commits all changes, with an entry's line for the journal.
@@ -206,7 +214,10 @@ impl<'a> Transaction<'a> {
 impl Redo {
     /// Returns the changed files with their contents.
     fn changes(&self) -> Vec<(&str, Option<&str>)> {
-        self.files.iter().map(|change| (&*change.file, change.content.as_deref().map(RawValue::get))).collect()
+        self.files
+            .iter()
+            .map(|change| (&*change.file, change.bytes().and_then(|bytes| std::str::from_utf8(bytes).ok())))
+            .collect()
     }
 }
 
@@ -215,17 +226,28 @@ impl Change {
     fn is_of_a_fleet(&self) -> bool {
         let path = Path::new(&self.file);
         let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-        let folders = [paths::SCOPES, paths::SESSIONS, paths::WORK, paths::WORK_RECORDS];
+        let folders = [paths::SCOPES, paths::SESSIONS, paths::WORK, paths::WORK_RECORDS, paths::SLEEPING];
         is_plain && (self.file == paths::FLEET || folders.iter().any(|folder| path.starts_with(folder)))
+    }
+
+    /// Returns the bytes of the file; `None` where it is removed.
+    fn bytes(&self) -> Option<&[u8]> {
+        let content = self.content.as_deref().map(RawValue::get);
+        content.or(self.text.as_deref()).map(str::as_bytes)
+    }
+
+    /// Returns the result of an operation on the file. A file that no decision reads stops none.
+    fn result(&self, done: Result<(), StoreError>) -> Result<(), StoreError> {
+        if Path::new(&self.file).starts_with(paths::SLEEPING) { Ok(()) } else { done }
     }
 
     /// Returns whether the file has this content already: on a full disk it could not be written again.
     fn is_in_place(&self, dir: &Path) -> bool {
         let found = fs::symlink_metadata(dir.join(&self.file)).map(|about| (about.is_file(), about.len()));
-        match (&self.content, found) {
+        match (self.bytes(), found) {
             (None, Err(e)) => e.kind() == ErrorKind::NotFound,
-            (Some(content), Ok((true, len))) if len == content.get().len() as u64 => {
-                fs::read(dir.join(&self.file)).is_ok_and(|bytes| bytes == content.get().as_bytes())
+            (Some(content), Ok((true, len))) if len == content.len() as u64 => {
+                fs::read(dir.join(&self.file)).is_ok_and(|bytes| bytes == content)
             }
             _ => false,
         }
@@ -233,19 +255,19 @@ impl Change {
 
     /// Writes the temporary file.
     fn write(&self, dir: &Path) -> Result<(), StoreError> {
-        let Some(content) = &self.content else { return Ok(()) };
-        state_file::write_temporary(&dir.join(&self.file), content.get().as_bytes())
+        let Some(bytes) = self.bytes() else { return Ok(()) };
+        self.result(state_file::write_temporary(&dir.join(&self.file), bytes))
     }
 
     /// Replaces the file by the temporary one, or removes it.
     fn put_in_place(&self, dir: &Path) -> Result<(), StoreError> {
         let path = dir.join(&self.file);
-        if self.content.is_some() {
-            return state_file::put_in_place(&path);
+        if self.bytes().is_some() {
+            return self.result(state_file::put_in_place(&path));
         }
         match fs::remove_file(&path) {
             Err(cause) if cause.kind() != ErrorKind::NotFound => {
-                Err(StoreError::Files { doing: "remove", path, cause })
+                self.result(Err(StoreError::Files { doing: "remove", path, cause }))
             }
             _ => Ok(()),
         }

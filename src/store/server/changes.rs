@@ -21,6 +21,7 @@ use crate::store::server::document::Document;
 use crate::store::server::keys::Keys;
 use crate::store::server::load::{Loaded, SetAside};
 use crate::store::server::{NAME, session_index, work};
+use crate::store::sleeping::{self, Change};
 use crate::store::windows;
 
 /// The longest lifetime of a document, whatever a person wrote into it: a server refuses a time beyond its calendar.
@@ -74,6 +75,9 @@ pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     if !step.event.is_of_holds() {
         let lifetime = Some(lifetime::session_lifetime(&state.session, loaded.now));
         put(&mut commit, keys.session(&step.session), &loaded.session, &state.session, lifetime, admitted);
+        if !step.shadow {
+            sleeping(&mut commit, keys, &loaded.session.state, &state.session, loaded.now);
+        }
         indexes(&mut commit, keys, step, &loaded.session.state, &state.session, loaded.now);
     }
     notifications(&mut commit, keys, step, decided);
@@ -231,6 +235,19 @@ pub(crate) fn put_session(
     now: Ms,
 ) {
     put(commit, key, document, session, Some(lifetime::session_lifetime(session, now)), false);
+}
+
+/// Writes or removes the text of the session's rest.
+pub(crate) fn sleeping(commit: &mut Commit, keys: Keys<'_>, before: &SessionState, after: &SessionState, now: Ms) {
+    for Change { agent, text } in sleeping::changes(before, after, true, now) {
+        let key = keys.sleeping(&agent);
+        let Some((text, end)) = text else {
+            commit.forget(key);
+            continue;
+        };
+        let lifetime = end.map_or_else(|| lifetime::session_lifetime(after, now), |end| end.saturating_sub(now));
+        commit.set(key, Some(lifetime.clamp(1, FURTHEST)), text);
+    }
 }
 
 /// Writes a document that changed, and checks the version of one that changed or permitted an admission.

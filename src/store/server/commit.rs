@@ -87,6 +87,11 @@ impl Commit {
         self.effect("S", key, [lifetime.map(|l| l.to_string()).unwrap_or_default(), document]);
     }
 
+    /// Removes a document or a text. A server need not permit its user `DEL` for that.
+    pub(crate) fn forget(&mut self, key: String) {
+        self.touch(key, 0);
+    }
+
     /// Keeps a damaged document as it was found, for `lifetime` milliseconds.
     pub(crate) fn keep(&mut self, key: String, lifetime: Ms, text: &[u8]) {
         self.effect("S", key, [lifetime.to_string()]);

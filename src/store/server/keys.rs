@@ -73,6 +73,11 @@ impl<'a> Keys<'a> {
         self.key(["inflight", "", ""])
     }
 
+    /// Returns the key of the text of an agent's rest (a string).
+    pub(crate) fn sleeping(self, agent: &str) -> String {
+        self.key(["sleeping:", agent, ""])
+    }
+
     /// Returns the key of the document of an agent's work queue.
     pub(crate) fn work(self, agent: &str) -> String {
         self.key(["doc:work:", agent, ""])

@@ -141,12 +141,13 @@ fn event(past: &Past) -> String {
     Some(shown(past, "event")).filter(|event| !event.is_empty()).unwrap_or_else(|| "-".to_owned())
 }
 
-/// Returns the entry's details: the entry of work that was ended and that is in hand, and further words.
+/// Returns the entry's details: the entry of work that was ended and that is in hand, what the admitted turn is for, and
+/// further words.
 fn details(past: &Past) -> String {
     let work = Some(shown(past, "work")).filter(|id| !id.is_empty()).map(|id| format!("work {id}"));
-    let others = ["work_end", "detail"].map(|field| Some(shown(past, field)).filter(|words| !words.is_empty()));
-    let [end, detail] = others;
-    [end, work, detail].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let others = ["work_end", "turn_kind", "detail"];
+    let [end, kind, detail] = others.map(|field| Some(shown(past, field)).filter(|words| !words.is_empty()));
+    [end, work, kind, detail].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// Returns a field with its control characters removed and its length bounded.

@@ -2,6 +2,7 @@
 
 use crate::local_time;
 use crate::naming::Names;
+use crate::policy::cadence::TurnKind;
 use crate::policy::decision::State;
 use crate::policy::limits::{Class, Ms, Policy};
 use crate::policy::verdict::{Decision, End, Outcome, Reason};
@@ -137,6 +138,8 @@ impl<'a> Facts<'a> {
             },
         };
         let shadow = if self.is_shadow() { "shadow: " } else { "" };
+        let kind = TurnKind::from_code(self.past.text("turn_kind")).filter(|kind| !kind.is_work());
+        let kind = kind.map(|kind| format!(" The turn is {} ({}), and not its work.", kind.words(), kind.code()));
         let degraded = if self.past.says("degraded", "1") {
             " The server was unreachable, and the embedded store on this machine decided."
         } else {
@@ -144,7 +147,8 @@ impl<'a> Facts<'a> {
         };
         let numbers = rule::numbers(self);
         let end = if numbers.ends_with('.') { "" } else { "." };
-        format!("{shadow}{whose} {was} at {at}{}: {numbers}{end}{degraded}", rule.unwrap_or_default())
+        let (rule, kind) = (rule.unwrap_or_default(), kind.unwrap_or_default());
+        format!("{shadow}{whose} {was} at {at}{rule}: {numbers}{end}{kind}{degraded}")
     }
 }
 

@@ -154,6 +154,9 @@ struct One<'a> {
     undecided: Option<Open>,
     unmeasured_since: Option<Ms>,
     client_version: String,
+    profile: Option<&'a str>,
+    mood: &'static str,
+    mood_reason: String,
 }
 
 /// The entry of its work queue that a session has in hand.
@@ -252,6 +255,9 @@ fn one<'a>(report: &Report, row: &'a Row) -> One<'a> {
         }),
         unmeasured_since: session.unmeasured,
         client_version: text::line(&session.client_version),
+        profile: Some(row.profile.as_str()).filter(|name| !name.is_empty()),
+        mood: session.rhythm.mood(report.now).word(),
+        mood_reason: session.rhythm.reason(report.now),
     }
 }
 

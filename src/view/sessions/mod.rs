@@ -59,6 +59,8 @@ pub struct Row {
     pub id: String,
     /// The session's shown name.
     pub name: String,
+    /// The name of its agent's profile; empty without one.
+    pub profile: String,
     /// The session's document in the store.
     pub session: SessionState,
     /// The session's state.
@@ -142,6 +144,8 @@ impl Report {
     /// When the store cannot be read.
     pub fn read(config: &Config, all: bool, hour: &mut LastHour) -> Result<Self, StoreError> {
         let begun = Instant::now();
+        let own = config.with_ready_profiles();
+        let config = &*own;
         let mut reader = FleetReader::open(config);
         let mut survey = reader.survey()?;
         let now = survey.now;
@@ -227,6 +231,12 @@ impl LastHour {
     #[must_use]
     pub fn for_programs() -> Self {
         Self { counted: None, most: MOST_READ, within: None }
+    }
+
+    /// Counts nothing.
+    #[must_use]
+    pub fn uncounted() -> Self {
+        Self { counted: Some((Instant::now(), None)), most: 0, within: None }
     }
 
     /// Counts the admissions, unless that was done a moment ago. A journal that cannot be read hides no session.
@@ -355,6 +365,7 @@ impl Row {
             kind,
             back,
             attempts: burst_window::in_window(&scope.stop, limits, now),
+            profile: policy.cadence.profile.clone(),
             strikes: scope.stop.strikes,
             api_strikes: scope.api_strikes,
             admissions: None,

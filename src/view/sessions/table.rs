@@ -3,6 +3,7 @@
 use crate::local_time;
 use crate::policy::hold::Hold;
 use crate::policy::rest::RestKind;
+use crate::policy::rhythm::Mood;
 use crate::text;
 use crate::view::sessions::kind::{Back, Kind};
 use crate::view::sessions::{Report, Row, width};
@@ -270,6 +271,15 @@ pub fn rows(report: &Report, style: Style) -> Vec<String> {
         columns.push(number("LEFT", &left));
     }
     columns.push(text("LAST REASON", &reason));
+    let mood = |row: &Row| row.session.rhythm.mood(report.now);
+    if rows.iter().any(|row| mood(row) != Mood::Unknown) {
+        let moods = text("MOOD", &|row| mood(row).word().to_owned());
+        let place = columns.len() - 1;
+        columns.insert(place, moods);
+        if !style.uncut && !is_roomy(&columns, style.width) {
+            columns.remove(place);
+        }
+    }
 
     let widths =
         if style.uncut { columns.iter().map(Column::natural).collect() } else { widths(&columns, style.width) };
@@ -310,6 +320,13 @@ fn gaps(columns: &[Column]) -> Vec<&'static str> {
         Some(_) => GAP,
     };
     columns.iter().map(gap).collect()
+}
+
+/// Returns whether the columns fit with whole names, and with room for the code of a reason.
+fn is_roomy(columns: &[Column], total: usize) -> bool {
+    let Some((last, others)) = columns.split_last() else { return true };
+    let gaps: usize = gaps(columns).iter().map(|gap| gap.len()).sum();
+    others.iter().map(Column::natural).sum::<usize>() + gaps + last.natural().min(REASON) <= total
 }
 
 /// Computes the widths: the columns between the first and the last take what they need, and those two share the rest.
