@@ -397,7 +397,8 @@ impl Case<'_> {
         let is_called = has_word || matches!(self.ask.event, Event::Resume { .. });
         (answer.turn_kind, answer.dumps) = cadence::admit(self, session, dreams, is_called);
         answer.briefed = session.briefed && !session.count.is_multiple_of(BRIEFED_EVERY);
-        session.briefed |= answer.turn_kind.is_work() && answer.work.is_none();
+        // After an entry of work the agent is reminded of its own task.
+        session.briefed = answer.work.is_none() && (session.briefed || answer.turn_kind.is_work());
         let has_rested = since.is_some_and(|at| now.saturating_sub(at) >= millis(self.policy.cadence.long_rest));
         if answer.turn_kind.is_reflection() || has_dreamt || (has_rested && !dreams) {
             answer.notes = notes::hand_out(session, now);

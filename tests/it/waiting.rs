@@ -85,7 +85,7 @@ fn sigterm_ends_it_at_once_and_leaves_nothing() {
                 names.sort();
                 names
             };
-            assert_eq!(names("default"), ["journal.jsonl", "lock", "scopes", "sessions"]);
+            assert_eq!(names("default"), ["journal.jsonl", "lock", "scopes", "sessions", "sleeping"]);
             for file in [place.frosty.scope_file("s"), place.frosty.session_file("s")] {
                 assert_eq!(names(file.parent().unwrap().to_str().unwrap()), ["s.json"]);
             }

@@ -35,7 +35,7 @@ impl Reader<'_> {
         let mut agents = BTreeMap::new();
         for (agent, v) in self.few(key, v)? {
             let dotted = format!("{key}.{}", text::line(agent));
-            for inner in self.object(&dotted, v)?.keys().filter(|inner| *inner != "profile") {
+            if let Some(inner) = self.object(&dotted, v)?.keys().find(|inner| *inner != "profile") {
                 return Err(self.unknown(&format!("{dotted}.{inner}"), "profile"));
             }
             let Some(profile) = v.get("profile") else {
