@@ -225,8 +225,13 @@ fn value<'v>(values: &'v Value, key: &str) -> Option<&'v Value> {
     key.split('.').try_fold(values, |at, name| at.get(name))
 }
 
+/// Returns the key with this name, or the one whose objects contain it: `agents.echo.profile` is within `agents`.
 fn find(key: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|known| known.name == key)
+    let holds = |known: &&Key| {
+        let is_named = matches!(known.kind, Kind::Agents | Kind::Profiles);
+        is_named && key.strip_prefix(known.name).is_some_and(|rest| rest.starts_with('.'))
+    };
+    KEYS.iter().find(|known| known.name == key).or_else(|| KEYS.iter().find(holds))
 }
 
 /// Names the nearest key: one that ends in the given word, or one with nearly the same letters.

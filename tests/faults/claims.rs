@@ -49,8 +49,9 @@ pub fn killed_at_every_step() -> Result<String, String> {
 
 /// Prepares a session that has the first of two entries in hand.
 fn prepared(site: &Site, scope: &str) -> Result<String, String> {
-    for text in ["first", "second"] {
-        let added = site.command(&["work", "add", "--to", scope, text], scope).output().unwrap();
+    for (nth, text) in (1..).zip(["first", "second"]) {
+        let id = format!("{scope}.{nth}");
+        let added = site.command(&["work", "add", "--to", scope, "--id", &id, text], scope).output().unwrap();
         if !added.status.success() {
             return Err(String::from_utf8_lossy(&added.stderr).into_owned());
         }
@@ -65,7 +66,7 @@ fn prepared(site: &Site, scope: &str) -> Result<String, String> {
 
 /// Returns the state of the nth entry of a queue, by its record and by the queue's own content.
 fn state(site: &Site, scope: &str, nth: u32) -> Result<String, String> {
-    let id = format!("{scope}:{nth}");
+    let id = format!("{scope}.{nth}");
     let run = |args: &[&str]| String::from_utf8_lossy(&site.command(args, scope).output().unwrap().stdout).into_owned();
     let shown = run(&["work", "show", &id]);
     let state =

@@ -297,6 +297,16 @@ fn a_lost_answer_is_repeated_with_its_kind_and_its_notes() {
     assert_eq!(ended, [TurnKind::ReflectionOnCycle, TurnKind::Work]);
 }
 
+/// `frosty: wait_for the build for 2h`
+#[test]
+fn a_wait_with_an_end_ends_by_itself() {
+    let mut agent = Agent::new(Cadence::default());
+    let begun = agent.now + 20 * S;
+    let decided = agent.after(Does { rest: Some((RestKind::WaitFor, Some(120 * MIN))), ..Does::default() });
+    assert_eq!((agent.reasons(), decided.outcome), (vec!["wait_for"], Outcome::Admit));
+    assert_eq!(agent.now - begun, 120 * MIN);
+}
+
 /// The working hours of a profile, in minutes of the day of `T0` (in UTC), which is in them.
 fn hours(text: &str) -> Cadence {
     let calendar = Calendar { hours: vec![text.parse().unwrap()], ..Calendar::default() };

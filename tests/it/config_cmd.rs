@@ -512,3 +512,22 @@ fn schema_is_the_committed_one() {
     let committed = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/frosty.schema.json")).unwrap();
     assert_eq!(Frosty::bare().prints(&["config", "schema"]), committed);
 }
+
+#[test]
+fn the_profile_of_one_agent_is_set_and_unset() {
+    let frosty = Frosty::embedded();
+    let run = |args: &[&str]| frosty.run(&[&["config"], args].concat(), b"");
+    let set = run(&["set", "agents.echo.profile", "staccato"]);
+    assert_eq!(set.code, Some(0), "{set:?}");
+    assert_eq!(run(&["set", "profiles.staccato.beat", "1m"]).code, Some(0));
+    assert_eq!(run(&["get", "agents.echo.profile"]).stdout, "staccato\n");
+    let file = std::fs::read_to_string(frosty.home.path().join(".claude/frosty.json")).unwrap();
+    let file: Value = serde_json::from_str(&file).unwrap();
+    assert_eq!(file["agents"], json!({"echo": {"profile": "staccato"}}));
+    assert_eq!(file["profiles"], json!({"staccato": {"beat": "1m"}}));
+    let wrong = run(&["set", "agents.echo.profile", "stacato"]);
+    assert!(wrong.code == Some(64) || wrong.code == Some(1), "{wrong:?}");
+    assert!(wrong.stderr.contains("did you mean \"staccato\"?"), "{wrong:?}");
+    assert_eq!(run(&["unset", "agents.echo.profile"]).code, Some(0));
+    assert_eq!(run(&["get", "agents"]).stdout, "{}\n");
+}
