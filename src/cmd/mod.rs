@@ -153,6 +153,7 @@ impl Failure {
                 work::WorkError::TooLong { .. }
                     | work::WorkError::Blank
                     | work::WorkError::BadId { .. }
+                    | work::WorkError::BadModel { .. }
                     | work::WorkError::Unknown { .. }
             ),
             _ => false,

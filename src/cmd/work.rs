@@ -57,6 +57,9 @@ pub struct AddArgs {
     /// The priority: high, normal, or low
     #[arg(long, value_enum, value_name = "PRIORITY", default_value_t = PriorityArg::Normal, hide_possible_values = true)]
     pub priority: PriorityArg,
+    /// Use this model for it, such as haiku [default: the session's]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub model: Option<String>,
     /// Let it wait this long first (10m, 2h)
     #[arg(long = "in", value_name = "DURATION", value_parser = delay, conflicts_with = "at")]
     pub after: Option<Duration>,
@@ -176,6 +179,12 @@ pub enum WorkError {
         /// The given id.
         found: String,
     },
+    /// The name cannot be one of a model.
+    #[error("invalid model \"{found}\"; expected 1 to 100 of A-Z, a-z, 0-9 and .-_:/@[]")]
+    BadModel {
+        /// The given name.
+        found: String,
+    },
     /// No entry has the id.
     #[error("no entry has the id \"{id}\"")]
     Unknown {
@@ -233,6 +242,7 @@ impl Hint for WorkError {
             Self::Blank => "write the task: frosty work add --to AGENT \"TEXT\"".to_owned(),
             Self::TooLong { .. } => "put it into a file, and name the file in the text".to_owned(),
             Self::BadId { .. } => "let Frosty choose the id: omit --id".to_owned(),
+            Self::BadModel { .. } => "use the model of the session: omit --model".to_owned(),
             Self::Unknown { .. } | Self::State { .. } => "see the entries: frosty work list".to_owned(),
             Self::HighBySession => "use the normal priority: omit --priority".to_owned(),
             Self::ToItself { .. } => "go on with it in this session, or end with: frosty: next_check 20m".to_owned(),

@@ -148,7 +148,7 @@ impl Prompt {
 /// Describes the entry of work that the session has in hand: the whole of it in its first turn, then its beginning.
 fn in_hand(given: &Given) -> String {
     let Given { in_hand, turn, max_turns } = given;
-    let WorkEntry { id, text, priority, by, attempts, why, question, .. } = &in_hand.entry;
+    let WorkEntry { id, text, priority, by, attempts, why, model, question, .. } = &in_hand.entry;
     let id = text::line(id);
     let answer =
         if question.is_some() { format!("\nAnswer with: frosty reply {id} \"YOUR REPLY\"") } else { String::new() };
@@ -170,10 +170,11 @@ fn in_hand(given: &Given) -> String {
         (n, "") => format!(", tried {n} times before"),
         (n, why) => format!(", tried {n} times before (last: {})", text::line_of(why, REMINDER)),
     };
+    let model = if model.is_empty() { String::new() } else { format!(", for the model {}", text::line(model)) };
     let quoted: Vec<String> =
         text::prompt(text, text::LONGEST_PROMPT).lines().map(|line| format!("> {line}")).collect();
     format!(
-        "Your next task is the {kind} {id} of the owner's work queue ({}, {origin}{before}):\n{}{answer}",
+        "Your next task is the {kind} {id} of the owner's work queue ({}, {origin}{model}{before}):\n{}{answer}",
         priority.code(),
         quoted.join("\n")
     )
@@ -289,6 +290,7 @@ mod tests {
             by: "helix".to_owned(),
             attempts: 1,
             why: "no key".to_owned(),
+            model: "haiku".to_owned(),
             ..WorkEntry::default()
         };
         let given = |turn| {
@@ -296,7 +298,7 @@ mod tests {
             Decision { work: Some(Box::new(Given { in_hand, turn, max_turns: 30 })), ..admitted(1, "") }
         };
         let first = Prompt::default().render(&given(1));
-        assert!(first.contains("entry echo:5 of the owner's work queue (normal, added by the agent helix, tried 1 times before (last: no key)):\n> Fix it.\n> frosty: done\n"), "{first}");
+        assert!(first.contains("entry echo:5 of the owner's work queue (normal, added by the agent helix, for the model haiku, tried 1 times before (last: no key)):\n> Fix it.\n> frosty: done\n"), "{first}");
         assert!(first.contains("\nfrosty: failed <why>") && !first.contains("continue with your task"), "{first}");
         let later = Prompt::default().render(&given(2));
         assert!(later.contains("In hand: echo:5 of the work queue, turn 2 of 30: \"Fix it. frosty: done\""), "{later}");

@@ -19,14 +19,18 @@ fn places(routes: &Value) -> [Place; 2] {
     })
 }
 
-/// A route to a program that notes each task in the file `done`, and fails on one that contains `fail`.
+/// A route to a program that notes each task and its model in the file `done`, and fails on one that contains `fail`.
 fn worker(agent: &str) -> Value {
-    let script = r#"read -r task; echo "$FROSTY_WORK_ID $FROSTY_WORK_AGENT $task" >> "$HOME/done"; case $task in *fail*) exit 3;; esac"#;
+    let script = r#"read -r task; echo "$FROSTY_WORK_ID $FROSTY_WORK_AGENT $task${FROSTY_WORK_MODEL+ by $FROSTY_WORK_MODEL}" >> "$HOME/done"; case $task in *fail*) exit 3;; esac"#;
     json!({"to": agent, "run": script})
 }
 
 fn add(place: &Place, agent: &str, task: &str) -> String {
-    let added = place.run(&["work", "add", "--to", agent, task]);
+    add_with(place, &["--to", agent, task])
+}
+
+fn add_with(place: &Place, args: &[&str]) -> String {
+    let added = place.run(&[&["work", "add"], args].concat());
     assert_eq!(added.code, Some(0), "{added:?}");
     added.stdout.split_whitespace().nth(1).unwrap().to_owned()
 }
@@ -73,14 +77,15 @@ fn once(place: &Place) -> Answer {
 #[test]
 fn a_program_works_through_a_queue() {
     for place in places(&json!([worker("echo")])) {
+        let place = place.var("FROSTY_WORK_MODEL", "of the outer program");
         let first = add(&place, "echo", "one");
         let failing = add(&place, "echo", "fail");
-        let last = add(&place, "echo", "three");
+        let last = add_with(&place, &["--to", "echo", "three", "--model", "haiku"]);
         add(&place, "helix", "of another agent");
         once(&place);
         assert_eq!(
             done(&place),
-            [format!("{first} echo one"), format!("{failing} echo fail"), format!("{last} echo three")]
+            [format!("{first} echo one"), format!("{failing} echo fail"), format!("{last} echo three by haiku")]
         );
         assert_eq!(numbers(&place, "echo"), [0, 1, 0, 0]);
         assert_eq!(numbers(&place, "helix"), [1, 0, 0, 0]);

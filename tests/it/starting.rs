@@ -60,7 +60,11 @@ fn file(place: &Place, name: &str) -> String {
 }
 
 fn add(place: &Place, task: &str) -> String {
-    let added = place.run(&["work", "add", "--to", "echo", task]);
+    add_with(place, &[task])
+}
+
+fn add_with(place: &Place, args: &[&str]) -> String {
+    let added = place.run(&[&["work", "add", "--to", "echo"], args].concat());
     assert!(added.stdout.contains("frosty dispatch starts a session for it"), "{added:?}");
     added.stdout.split_whitespace().nth(1).unwrap().to_owned()
 }
@@ -151,8 +155,13 @@ fn a_session_that_is_idle_is_stopped_and_started_again_by_work() {
     assert!(in_hand(&place).is_empty());
     let shown = place.run(&["work", "show", &first]).stdout;
     assert!(shown.contains("done"), "{shown}");
-    add(&place, "two");
+    add_with(&place, &["two", "--model", "opus[1m]"]);
     eventually("another one is started", || file(&place, "calls").matches("--bg").count() == 2);
+    let calls = file(&place, "calls");
+    assert!(
+        calls.contains("--bg --name echo --model haiku ") && calls.contains("--name echo --model opus[1m] "),
+        "{calls}"
+    );
     eventually("it has the entry", || file(&place, "prompts").contains("> two"));
 }
 

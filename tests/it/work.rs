@@ -71,7 +71,7 @@ fn entries_are_claimed_in_order_and_ended_by_the_agents_words() {
     for place in places("required") {
         refuses(&stops(&place, "s", "hello"), "no work can be claimed");
         let normal = add(&place, &["a normal one"]);
-        let low = add(&place, &["a low one", "--priority", "low"]);
+        let low = add(&place, &["a low one", "--priority", "low", "--model", "haiku"]);
         let high = add(&place, &["a high one", "--priority", "high"]);
         assert_eq!(handed_out(&stops(&place, "s", "hello")), high);
         assert_eq!(numbers(&place), [2, 0, 1, 0]);
@@ -82,7 +82,12 @@ fn entries_are_claimed_in_order_and_ended_by_the_agents_words() {
         let again = stops(&place, "s", "fine");
         assert!(again.stderr.contains(&format!("In hand: {high}")), "{again:?}");
         assert_eq!(handed_out(&stops(&place, "s", "frosty: done")), normal, "the end books no rest");
-        assert_eq!(handed_out(&stops(&place, "s", "frosty: failed no key")), low);
+        assert_eq!(queue(&place, "echo")["entries"][1]["model"], json!("haiku"));
+        let shown = work(&place, &["show", &low]).stdout;
+        assert!(shown.contains(", 0 attempts, for the model haiku\n"), "{shown}");
+        let answer = stops(&place, "s", "frosty: failed no key");
+        assert_eq!(handed_out(&answer), low);
+        assert!(answer.stderr.contains("(low, added by a person, for the model haiku):"), "{answer:?}");
         assert_eq!(numbers(&place), [0, 1, 1, 0], "it waits before it is tried again");
         refuses(&stops(&place, "s", "frosty: done"), "no work can be claimed");
         let shown = work(&place, &["show", &normal]).stdout;
@@ -331,6 +336,7 @@ fn an_id_is_used_once_and_errors_change_nothing() {
         for (args, code, words) in [
             (&["add", "--to", "echo", long.as_str()][..], 64, "4001 characters, more than 4000"),
             (&["add", "--to", "echo", "--id", "a b", "x"][..], 64, "invalid id \"a b\""),
+            (&["add", "--to", "echo", "--model=-p", "x"][..], 64, "invalid model \"-p\""),
             (&["add", "--to", "echo", "--at", "soon", "x"][..], 64, "invalid time \"soon\""),
             (&["show", "nope"][..], 64, "no entry has the id \"nope\""),
             (&["drop", "../../scopes/28/s"][..], 64, "no entry has the id"),

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::config::{Config, Route, SessionKind, SessionRoute, started_by};
 use crate::env::{self, Env};
 use crate::policy::verdict::Admission;
+use crate::policy::work::entry::is_model;
 use crate::text;
 
 /// The client's program.
@@ -37,6 +38,8 @@ pub(super) struct Client<'a> {
     pub(super) id: &'a str,
     /// The place of the API key in the route's list, which may be empty.
     pub(super) key: usize,
+    /// The model for the entry; empty for that of the route.
+    pub(super) model: &'a str,
 }
 
 /// Returns what no client can be started without, where it is missing, with a command that shows it.
@@ -114,7 +117,8 @@ impl Client<'_> {
         let mut command = Command::new(PROGRAM);
         command.arg(if *kind == SessionKind::Background { "--bg" } else { "-p" });
         command.arg("--name").arg(&self.route.to);
-        let flags = [("--model", model), ("--append-system-prompt", system_prompt)];
+        let of_entry = Some(self.model.to_owned()).filter(|model| is_model(model));
+        let flags = [("--model", &of_entry.or_else(|| model.clone())), ("--append-system-prompt", system_prompt)];
         for (flag, value) in flags.into_iter().filter_map(|(flag, value)| Some((flag, value.as_ref()?))) {
             command.arg(flag).arg(value);
         }

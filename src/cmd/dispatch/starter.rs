@@ -235,7 +235,8 @@ impl<'a> Starter<'a> {
         };
         let prompt = prompt.render(&decision);
         let Self { config, env, route, session, key, .. } = self;
-        let client = Client { config, env, route, session, token: &token, id: &uuid(), key: *key };
+        let model = &given.in_hand.entry.model;
+        let client = Client { config, env, route, session, token: &token, id: &uuid(), key: *key, model };
         let started = match client.start(admission, &prompt) {
             Ok(started) => started,
             Err(why) => {

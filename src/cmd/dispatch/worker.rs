@@ -14,7 +14,7 @@ use crate::hint::Problem;
 use crate::hook;
 use crate::policy::request::{Event, RestRequest, Step};
 use crate::policy::rest::RestKind;
-use crate::policy::work::entry::List;
+use crate::policy::work::entry::{List, is_model};
 use crate::policy::work::{Given, Start, WorkMode};
 use crate::process;
 use crate::store::fleet_reader::FleetReader;
@@ -152,6 +152,10 @@ impl<'a> Worker<'a> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped());
         command.env("FROSTY_WORK_ID", &entry.id).env("FROSTY_WORK_AGENT", &self.route.to);
+        match Some(&entry.model).filter(|model| is_model(model)) {
+            None => command.env_remove("FROSTY_WORK_MODEL"),
+            Some(model) => command.env("FROSTY_WORK_MODEL", model),
+        };
         let ended = match command.spawn() {
             Err(why) => Err(format!("{} cannot be started: {why}", text::line(program))),
             Ok(mut child) => {

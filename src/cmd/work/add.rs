@@ -17,7 +17,7 @@ use crate::policy::documents::{Phase, SessionState};
 use crate::policy::limits::{Ms, millis};
 use crate::policy::request::{Event, Step};
 use crate::policy::rest::RestKind;
-use crate::policy::work::entry::{DEEPEST, LONGEST_TEXT, Priority, WorkEntry, is_id};
+use crate::policy::work::entry::{DEEPEST, LONGEST_TEXT, Priority, WorkEntry, is_id, is_model};
 use crate::policy::work::question::Question;
 use crate::policy::work::queue::of;
 use crate::scope;
@@ -34,6 +34,8 @@ pub(in crate::cmd) struct NewEntry<'n> {
     pub(in crate::cmd) priority: Priority,
     /// The id, where the caller chose one.
     pub(in crate::cmd) id: Option<String>,
+    /// The model for the entry; empty for the session's own.
+    pub(in crate::cmd) model: String,
     /// How long the entry waits first.
     pub(in crate::cmd) delay: Option<Ms>,
     /// The question that it is.
@@ -64,13 +66,17 @@ pub(super) fn run(args: AddArgs) -> Result<(), Failure> {
     if let Some(id) = args.id.as_ref().filter(|id| !is_id(id)) {
         return Err(WorkError::BadId { found: text::line(id) }.into());
     }
+    if let Some(model) = args.model.as_ref().filter(|model| !is_model(model)) {
+        return Err(WorkError::BadModel { found: text::line(model) }.into());
+    }
     let delay = delay(&args)?;
     let config = crate::cmd::config(&env, args.place)?;
     let sessions = FleetReader::open_to_change(&config).sessions()?;
     let agent = agent(&sessions, &args.to)?;
     let adder = adder::find(&env, &sessions);
     let priority = args.priority.priority();
-    let new = NewEntry { text: &args.text, priority, id: args.id, delay, question: None };
+    let model = args.model.unwrap_or_default();
+    let new = NewEntry { text: &args.text, priority, id: args.id, model, delay, question: None };
     let (id, added) = put(&config, adder.as_ref(), &agent, new)?;
     let (shown, of) = (text::line(&id), text::line(&text::decoded(&agent)));
     match added {
@@ -102,14 +108,15 @@ pub(in crate::cmd) fn ask(
     text: &str,
     question: Question,
 ) -> Result<String, Failure> {
-    let new = NewEntry { text, priority: Priority::Normal, id: None, delay: None, question: Some(question) };
+    let (id, model, question) = (None, String::new(), Some(question));
+    let new = NewEntry { text, priority: Priority::Normal, id, model, delay: None, question };
     Ok(put(config, adder, agent, new)?.0)
 }
 
 /// Adds an entry to the queue of an agent, under an id that it has before the first attempt: where the answer is lost, the
 /// second attempt adds nothing twice.
 fn put(config: &Config, adder: Option<&Adder>, agent: &str, new: NewEntry<'_>) -> Result<(String, Added), Failure> {
-    let NewEntry { text: given, priority, id, delay, question } = new;
+    let NewEntry { text: given, priority, id, model, delay, question } = new;
     let depth = adder.map_or(Ok(0), |adder| permitted(adder, agent, priority))?;
     let by = adder.map(|adder| adder.agent.as_str());
     let is_chosen = id.is_some();
@@ -120,6 +127,7 @@ fn put(config: &Config, adder: Option<&Adder>, agent: &str, new: NewEntry<'_>) -
         priority,
         by: by.unwrap_or_default().to_owned(),
         depth,
+        model,
         question: question.map(|question| Question { depth, ..question }),
         ..WorkEntry::default()
     };

@@ -132,6 +132,7 @@ fn one(entry: &WorkEntry, state: &str) -> Value {
         "by": text::line(&entry.by),
         "depth": entry.depth,
         "attempts": entry.attempts,
+        "model": (!entry.model.is_empty()).then(|| text::line(&entry.model)),
         "why": text::line(&entry.why),
         "from": (entry.at > 0).then_some(entry.at),
     })
@@ -175,7 +176,9 @@ pub(super) fn show(args: IdArgs) -> Result<(), Failure> {
     let by = if entry.by.is_empty() { "a person".to_owned() } else { format!("the agent {}", text::line(&entry.by)) };
     let added = local_time::zoned(entry.added, now);
     let attempts = if entry.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", entry.attempts) };
-    let _ = writeln!(out, "  {} priority, added by {by} at {added}, {attempts}", entry.priority.code());
+    let model =
+        if entry.model.is_empty() { String::new() } else { format!(", for the model {}", text::line(&entry.model)) };
+    let _ = writeln!(out, "  {} priority, added by {by} at {added}, {attempts}{model}", entry.priority.code());
     quote(&mut out, &entry.text);
     Ok(())
 }

@@ -119,6 +119,9 @@ pub struct WorkEntry {
     /// From when on the entry may be claimed, or since when it is a dead letter.
     #[serde(skip_serializing_if = "is_no_time")]
     pub at: Ms,
+    /// The model for the entry; empty for the session's own.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub model: String,
     /// The question that the entry is; `None` for a task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
@@ -152,6 +155,13 @@ impl WorkEntry {
 pub fn is_id(word: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     (1..=64).contains(&word.len()) && word.bytes().all(allowed) && !word.starts_with(['.', '-'])
+}
+
+/// Returns whether a word can be the name of a model: 1 to 100 of `A-Z`, `a-z`, `0-9` and `.-_:/@[]`, without a dash in front.
+#[must_use]
+pub fn is_model(word: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_:/@[]".contains(&b);
+    (1..=100).contains(&word.len()) && word.bytes().all(allowed) && !word.starts_with('-')
 }
 
 /// Returns whether a word can be an id that Frosty gave, or one that a person chose.

@@ -9,6 +9,13 @@ use super::queue::{InHand, Queue};
 use super::{Move, RecordState, WorkPolicy, WorkState};
 use crate::policy::limits::Ms;
 
+#[test]
+fn an_entry_of_an_older_program_is_stored_as_it_was() {
+    let old = r#"{"id":"echo:1","text":"go","priority":"normal","added":7,"number":3,"after":[0,2]}"#;
+    let entry: WorkEntry = serde_json::from_str(old).unwrap();
+    assert_eq!((entry.model.as_str(), serde_json::to_string(&entry).unwrap().as_str()), ("", old));
+}
+
 /// The lists of a store, in memory: each applies the moves, as the server and the files do.
 #[derive(Default)]
 struct Lists {
