@@ -271,9 +271,9 @@ fn quotas(quotas: &[Quota]) -> Value {
 }
 
 fn route(route: &Route) -> Value {
-    let Route { to, from, priority, run, session } = route;
+    let Route { to, from, priority, ack_turn: _, run, session } = route;
     let run = run.as_ref().map(|argv| argv.iter().map(|word| secret::scrubbed(word)).collect::<Vec<_>>());
-    let mut shown = json!({"to": to, "from": from, "priority": priority.code(), "run": run});
+    let mut shown = json!({"to": to, "from": from, "priority": priority.code(), "ack": route.ack(), "run": run});
     if let (Some(session), Value::Object(shown)) = (session, &mut shown) {
         shown.extend(session_keys(session));
     }

@@ -24,6 +24,10 @@ const IDLE_STOP: Duration = Duration::from_secs(1800);
 /// The longest such time.
 const LONGEST_IDLE: Duration = Duration::from_secs(30 * 86_400);
 
+/// The values of `ack`: what acknowledges a task.
+const ACK_DONE: &str = "done";
+const ACK_TURN: &str = "turn";
+
 /// Describes the accepted values.
 pub(crate) const ALLOWED: &str = "a list of at most 64 routes such as {\"to\": \"echo\", \"from\": \"task.pipeline\", \
 \"priority\": \"normal\"}, {\"to\": \"build\", \"run\": [\"./build.sh\"]} or {\"to\": \"helix\", \"session\": \"background\"}, each with from, \
@@ -38,6 +42,8 @@ pub struct Route {
     pub from: Option<String>,
     /// The priority of tasks from the stream that name none.
     pub priority: Priority,
+    /// Whether the end of the first turn with a task acknowledges it.
+    pub ack_turn: bool,
     /// The program that works through the agent's queue in place of a session: it has the task on its standard input.
     pub run: Option<Vec<String>>,
     /// The session of the client that the dispatcher starts where the queue has work and no session.
@@ -49,6 +55,12 @@ impl Route {
     #[must_use]
     pub fn works(&self) -> bool {
         self.run.is_some() || self.session.is_some()
+    }
+
+    /// Returns the name of what acknowledges a task, as the configuration has it.
+    #[must_use]
+    pub fn ack(&self) -> &'static str {
+        if self.ack_turn { ACK_TURN } else { ACK_DONE }
     }
 }
 
@@ -109,7 +121,7 @@ pub(crate) fn read(v: &Value) -> Option<Vec<Route>> {
 fn one(v: &Value) -> Option<Route> {
     let fields = v.as_object()?;
     let is_known =
-        |key: &str| matches!(key, "to" | "from" | "priority" | "run" | "session") || OF_SESSION.contains(&key);
+        |key: &str| matches!(key, "to" | "from" | "priority" | "ack" | "run" | "session") || OF_SESSION.contains(&key);
     if fields.keys().any(|key| !is_known(key)) {
         return None;
     }
@@ -122,6 +134,11 @@ fn one(v: &Value) -> Option<Route> {
     };
     let from = word("from")?;
     let priority = word("priority")?.map_or(Some(Priority::Normal), |name| Priority::from_code(&name))?;
+    let ack_turn = match word("ack")?.as_deref() {
+        None | Some(ACK_DONE) => false,
+        Some(ACK_TURN) => true,
+        Some(_) => return None,
+    };
     let run = match fields.get("run") {
         None | Some(Value::Null) => None,
         Some(v) => Some(argv(v)?),
@@ -129,7 +146,7 @@ fn one(v: &Value) -> Option<Route> {
     let fits = encoded.len() <= text::LONGEST_NAME && from.as_ref().is_none_or(is_stream);
     let session = session(fields)?;
     let fits = fits && (from.is_some() || run.is_some() || session.is_some()) && (run.is_none() || session.is_none());
-    fits.then_some(Route { to, from, priority, run, session })
+    fits.then_some(Route { to, from, priority, ack_turn, run, session })
 }
 
 /// The fields that belong to `session`.

@@ -134,6 +134,7 @@ fn routes() -> Value {
             "to": {"type": "string", "minLength": 1},
             "from": {"type": ["string", "null"], "minLength": 1, "maxLength": 256},
             "priority": {"enum": ["high", "normal", "low"]},
+            "ack": {"enum": ["done", "turn", null]},
             "run": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
             "session": {"enum": ["background", "print", null]},
             "folder": {"type": ["string", "null"], "pattern": "^(/|~/)"},

@@ -148,7 +148,7 @@ impl Prompt {
 /// Describes the entry of work that the session has in hand: the whole of it in its first turn, then its beginning.
 fn in_hand(given: &Given) -> String {
     let Given { in_hand, turn, max_turns } = given;
-    let WorkEntry { id, text, priority, by, attempts, why, model, question, .. } = &in_hand.entry;
+    let WorkEntry { id, text, priority, by, attempts, why, model, ack_turn, question, .. } = &in_hand.entry;
     let id = text::line(id);
     let answer =
         if question.is_some() { format!("\nAnswer with: frosty reply {id} \"YOUR REPLY\"") } else { String::new() };
@@ -173,8 +173,9 @@ fn in_hand(given: &Given) -> String {
     let model = if model.is_empty() { String::new() } else { format!(", for the model {}", text::line(model)) };
     let quoted: Vec<String> =
         text::prompt(text, text::LONGEST_PROMPT).lines().map(|line| format!("> {line}")).collect();
+    let ack = if *ack_turn { "; this turn ends it" } else { "" };
     format!(
-        "Your next task is the {kind} {id} of the owner's work queue ({}, {origin}{model}{before}):\n{}{answer}",
+        "Your next task is the {kind} {id} of the owner's work queue ({}, {origin}{model}{before}{ack}):\n{}{answer}",
         priority.code(),
         quoted.join("\n")
     )

@@ -121,7 +121,7 @@ fn a_dispatcher_runs_what_arrives_as_its_limits_allow() {
 #[test]
 fn each_task_of_a_stream_is_added_once() {
     let [place, files] = places(&json!([
-        {"to": "echo", "from": "task.pipeline", "priority": "low"},
+        {"to": "echo", "from": "task.pipeline", "priority": "low", "ack": "turn"},
         {"to": "echo", "from": "torch.continuous.ops"},
     ]));
     let refused = files.run(&["dispatch", "--once"]);
@@ -148,6 +148,7 @@ fn each_task_of_a_stream_is_added_once() {
     let found: Vec<_> =
         entries.iter().map(|e| (e["priority"].as_str().unwrap(), e["text"].as_str().unwrap())).collect();
     assert_eq!(found, [("high", "urgent"), ("low", "plain")]);
+    assert!(entries.iter().all(|e| e["ack"] == "turn"), "{entries:?}");
 }
 
 #[test]

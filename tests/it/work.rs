@@ -177,6 +177,33 @@ fn an_entry_that_is_not_done_goes_back_and_becomes_a_dead_letter() {
     }
 }
 
+#[test]
+fn a_route_lets_the_end_of_the_first_turn_end_an_entry() {
+    for place in places("required") {
+        let Place { frosty, server } = place;
+        let route = json!({"to": "echo", "session": "print", "ack": "turn"});
+        let config = json!({"stop": {"min_interval": "0s", "burst": null}, "idle": null, "routes": [route]});
+        let place = Place { frosty: frosty.config(&config.to_string()), server };
+        let (first, second) = (add(&place, &["one"]), add(&place, &["two"]));
+        let answer = stops(&place, "s", "hello");
+        assert_eq!(handed_out(&answer), first);
+        assert!(answer.stderr.contains("(normal, added by a person; this turn ends it):"), "{answer:?}");
+        // A person's turn is not one with the entry.
+        place.event("s", "UserPromptSubmit", r#","prompt":"how is it?""#);
+        let again = stops(&place, "s", "fine");
+        assert!(again.stderr.contains(&format!("In hand: {first}")), "{again:?}");
+        assert_eq!(handed_out(&stops(&place, "s", "Shall I?")), second);
+        refuses(&stops(&place, "s", "frosty: failed no key"), "no work can be claimed");
+        assert_eq!(numbers(&place), [0, 1, 0, 0]);
+        let shown = work(&place, &["show", &second]).stdout;
+        assert!(shown.contains("1 attempt, acknowledged by the end of its first turn\n"), "{shown}");
+        assert_eq!(place.run(&["ask", "echo", "why?", "--timeout", "0s"]).code, Some(75));
+        assert!(stops(&place, "s", "hello").stderr.contains("Answer with: frosty reply"));
+        assert!(stops(&place, "s", "because").stderr.contains("In hand: "));
+        assert_eq!(numbers(&place), [0, 1, 1, 0], "a question ends by its reply");
+    }
+}
+
 /// A client of a session: a process that the hooks name as theirs, and that can be killed.
 struct Client(std::process::Child);
 

@@ -191,6 +191,41 @@ fn a_repeated_stop_event_ends_no_further_turn() {
     assert_eq!((again.work_end.as_str(), given(&again)), ("", Some(id.as_str())));
 }
 
+#[test]
+fn the_end_of_a_turn_ends_an_entry_of_such_a_route() {
+    for (end, how) in [(None, "done"), (Some(RestKind::Rest), "done"), (Some(RestKind::Failed), "failed: ")] {
+        let mut story = Story::new(WorkMode::Required);
+        let entry = WorkEntry { ack_turn: true, ..WorkEntry::default() };
+        let id = story.work().add(entry, None, T0).id;
+        let first = stop(None);
+        assert_eq!(given(&story.sends(0, &first)), Some(id.as_str()));
+        // The answer was lost, and then a person has a turn.
+        assert_eq!(story.sends(S, &Step { late: Some(Duration::from_secs(1)), ..first }).work_end, "");
+        story.sends(2 * S, &step(Event::PersonPrompt));
+        let kept = story.sends(20 * S, &stop(end.filter(|end| *end != RestKind::Failed)));
+        assert_eq!(kept.work_end, "", "{end:?}");
+        story.state.session.rest = None;
+        story.sends(31 * S, &step(Event::ClientPrompt { of_admission: true }));
+        let decided = story.sends(42 * S, &stop(end));
+        assert_eq!(decided.work_end, format!("{id} {how}"));
+        assert_eq!(
+            story.state.session.rest.as_ref().unwrap().kind,
+            end.filter(|_| how == "done").unwrap_or(RestKind::NoWork)
+        );
+    }
+    // A program whose admission was lost has not run.
+    let mut story = Story::new(WorkMode::Required);
+    let entry = WorkEntry { ack_turn: true, ..WorkEntry::default() };
+    let id = story.work().add(entry, None, T0).id;
+    let run = || {
+        let start = Start { token: String::new(), most: 1, first: None };
+        Step { session: "run-1".to_owned(), start: Some(Box::new(start)), ..stop(None) }
+    };
+    assert_eq!(given(&story.sends(0, &run())), Some(id.as_str()));
+    let again = story.sends(11 * S, &run());
+    assert_eq!((again.work_end.as_str(), given(&again)), ("", Some(id.as_str())));
+}
+
 /// A dispatcher's request for the start of a session, which has read that these entries were claimed before.
 fn start(session: &str, token: &str, first: [u64; 3]) -> Step {
     let start = Start { token: token.to_owned(), most: 1, first: Some(first) };

@@ -9,6 +9,7 @@ use redis::{Value, cmd};
 
 use super::DispatchError;
 use crate::clock;
+use crate::cmd::work::add::route_of;
 use crate::cmd::{Failure, out};
 use crate::config::{Config, Route};
 use crate::hook;
@@ -191,7 +192,8 @@ fn add(
     let agent = text::encode(&route.to);
     let id = format!("{}.{:x}", id.replace('-', "."), fact_id(stream));
     let priority = fields.get("priority").and_then(|name| Priority::from_code(name)).unwrap_or(route.priority);
-    let entry = WorkEntry { id: id.clone(), text: task, priority, ..WorkEntry::default() };
+    let ack_turn = route.ack_turn || route_of(config, &agent).is_some_and(|route| route.ack_turn);
+    let entry = WorkEntry { id: id.clone(), text: task, priority, ack_turn, ..WorkEntry::default() };
     let detail = format!("{} from the stream {}", priority.code(), text::line(stream));
     let step = Step { detail, ..hook::step_of(String::new(), String::new(), "WorkAdd", Event::Other) };
     let change = Change { agent: &agent, id: &id, by: None, step: &step };

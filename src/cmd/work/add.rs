@@ -7,7 +7,7 @@ use super::{AddArgs, WorkError};
 use crate::clock;
 use crate::cmd::target::TargetError;
 use crate::cmd::{Failure, TimeError, out, target};
-use crate::config::{Config, encoded};
+use crate::config::{Config, Route, encoded};
 use crate::engine;
 use crate::env::Env;
 use crate::hook;
@@ -121,6 +121,8 @@ fn put(config: &Config, adder: Option<&Adder>, agent: &str, new: NewEntry<'_>) -
     let by = adder.map(|adder| adder.agent.as_str());
     let is_chosen = id.is_some();
     let id = id.unwrap_or_else(|| own_id(agent));
+    // A question ends by its reply.
+    let ack_turn = question.is_none() && route_of(config, agent).is_some_and(|route| route.ack_turn);
     let entry = WorkEntry {
         id: id.clone(),
         text: text::prompt(given, LONGEST_TEXT),
@@ -128,6 +130,7 @@ fn put(config: &Config, adder: Option<&Adder>, agent: &str, new: NewEntry<'_>) -
         by: by.unwrap_or_default().to_owned(),
         depth,
         model,
+        ack_turn,
         question: question.map(|question| Question { depth, ..question }),
         ..WorkEntry::default()
     };
@@ -220,9 +223,14 @@ fn waits(place: &Place, priority: Priority) -> String {
     }
 }
 
+/// Returns the route by which the dispatcher works through the queue of an agent, where there is one.
+pub(in crate::cmd) fn route_of<'c>(config: &'c Config, agent: &str) -> Option<&'c Route> {
+    config.routes.iter().find(|route| route.works() && text::encode(&route.to) == agent)
+}
+
 /// Describes which session claims the entry.
 pub(in crate::cmd) fn claimed_by(config: &Config, sessions: &[Session], agent: &str) -> String {
-    let route = config.routes.iter().find(|route| route.works() && text::encode(&route.to) == agent);
+    let route = route_of(config, agent);
     let is_agents =
         |(_, s): &&Session| s.phase == Phase::Open && scope::agent(&s.name, s.named_by_project, &s.scope) == agent;
     let own: Vec<&Session> = sessions.iter().filter(is_agents).collect();

@@ -132,6 +132,7 @@ fn one(entry: &WorkEntry, state: &str) -> Value {
         "by": text::line(&entry.by),
         "depth": entry.depth,
         "attempts": entry.attempts,
+        "ack": if entry.ack_turn { "turn" } else { "done" },
         "model": (!entry.model.is_empty()).then(|| text::line(&entry.model)),
         "why": text::line(&entry.why),
         "from": (entry.at > 0).then_some(entry.at),
@@ -178,7 +179,8 @@ pub(super) fn show(args: IdArgs) -> Result<(), Failure> {
     let attempts = if entry.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", entry.attempts) };
     let model =
         if entry.model.is_empty() { String::new() } else { format!(", for the model {}", text::line(&entry.model)) };
-    let _ = writeln!(out, "  {} priority, added by {by} at {added}, {attempts}{model}", entry.priority.code());
+    let ack = if entry.ack_turn { ", acknowledged by the end of its first turn" } else { "" };
+    let _ = writeln!(out, "  {} priority, added by {by} at {added}, {attempts}{model}{ack}", entry.priority.code());
     quote(&mut out, &entry.text);
     Ok(())
 }

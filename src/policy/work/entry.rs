@@ -122,6 +122,9 @@ pub struct WorkEntry {
     /// The model for the entry; empty for the session's own.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub model: String,
+    /// Whether the end of the first turn with the entry acknowledges it, whatever the agent's last words.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ack_turn: bool,
     /// The question that the entry is; `None` for a task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,

@@ -40,18 +40,21 @@ fn own<'s>(session: &'s SessionState, work: Option<&WorkState>) -> Option<&'s Cl
 
 /// Returns the end of the entry in hand that a Stop event reports, where the queue is known and has the claim.
 ///
+/// The end of a turn is that of an entry which the route of its agent acknowledges so, unless the agent gives it back.
 /// Elsewhere the words are a request to rest: the end of an entry is never applied to a later claim.
 pub(crate) fn reported_end(state: &State, ask: &Step, now: Ms) -> Option<Ended> {
     let State { session, work: Some(work), .. } = state else { return None };
-    let Event::Stop { rest: Some(rest) } = &ask.event else { return None };
+    let Event::Stop { rest } = &ask.event else { return None };
     let in_hand = session.work.as_ref().filter(|own| work.has(own)).and_then(|own| work.held(&own.id, own.claim))?;
     // An event that is sent again may have claimed the entry itself.
     if ask.late.is_some_and(|late| in_hand.since >= now.saturating_sub(millis(late))) {
         return None;
     }
-    match rest.kind {
-        RestKind::Done => Some(Ended::Done),
-        RestKind::Failed => Some(Ended::Failed(rest.topic.clone())),
+    match rest.as_ref().map(|rest| rest.kind) {
+        Some(RestKind::Done) => Some(Ended::Done),
+        Some(RestKind::Failed) => rest.as_ref().map(|rest| Ended::Failed(rest.topic.clone())),
+        // A person's turn is not one with the entry, and a program reports the end of its run.
+        _ if in_hand.entry.ack_turn && !session.by_person && ask.start.is_none() => Some(Ended::Done),
         _ => None,
     }
 }
