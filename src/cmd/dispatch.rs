@@ -7,6 +7,7 @@ mod overflow;
 mod starter;
 mod streams;
 mod unit;
+mod waiting;
 mod worker;
 
 use std::time::Duration;
@@ -25,6 +26,8 @@ use worker::Worker;
 pub(super) const RUN: &str = "run-";
 /// How often the streams and the queues are looked at.
 const EVERY: Duration = Duration::from_millis(500);
+/// How often the dispatcher looks for work that has waited too long.
+const EACH_LOOK: Duration = Duration::from_secs(60);
 /// The pause after an error of the server.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 
@@ -110,9 +113,11 @@ pub fn run(args: DispatchArgs) -> Result<(), Failure> {
             scope.spawn(move || work(config, (number, route), once));
         }
         if !args.once {
+            scope.spawn(|| watch(&config));
             serve(&config, streams);
         }
     });
+    look(&config);
     if taken.is_err() { Err(DispatchError::Streams.into()) } else { Ok(()) }
 }
 
@@ -125,6 +130,20 @@ fn serve(config: &Config, mut streams: Option<Streams>) {
             report(&why);
             std::thread::sleep(AFTER_ERROR);
         }
+    }
+}
+
+/// Looks for work that has waited too long, until the process is ended.
+fn watch(config: &Config) {
+    loop {
+        look(config);
+        std::thread::sleep(EACH_LOOK);
+    }
+}
+
+fn look(config: &Config) {
+    if let Err(why) = waiting::look(config) {
+        report(&why.into());
     }
 }
 

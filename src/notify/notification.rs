@@ -30,6 +30,8 @@ pub enum Kind {
     WaiterLost,
     /// An agent reported that it is blocked on a person (`frosty: blocked …`).
     Blocked,
+    /// Work has waited for an agent, and no session of it works.
+    WorkWaiting,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Self::NeedsYou => "needs_you",
             Self::WaiterLost => "waiter_lost",
             Self::Blocked => "blocked",
+            Self::WorkWaiting => "work_waiting",
         }
     }
 }

@@ -6,10 +6,15 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use frosty::config::{Config, Flags};
+use frosty::env::Env;
+use frosty::policy::request::{Event, Step};
+use frosty::policy::work::entry::WorkEntry;
+use frosty::store::work::{Change, Changed, change as change_queue};
 use serde_json::{Value, json};
 
 use crate::support::place::Place;
-use crate::support::{Answer, Frosty, eventually};
+use crate::support::{Answer, Frosty, Server, eventually};
 
 /// Both stores, with a route for each of these agents to a script that notes the task.
 fn places(routes: &Value) -> [Place; 2] {
@@ -241,4 +246,69 @@ fn one_run_of_an_agent_takes_place_at_a_time() {
     let _dispatchers = [Dispatcher::start(&place.frosty), Dispatcher::start(&place.frosty)];
     eventually("all are done", || numbers(&place, "echo") == [0; 4]);
     assert_eq!(done(&place), Vec::<String>::new());
+}
+
+#[test]
+fn work_that_waits_beside_no_session_is_reported_once() {
+    for place in places(&json!([])) {
+        let Place { frosty, server } = place;
+        let told = frosty.home.path().join("told");
+        let notify = format!("cat >> {}", told.display());
+        let config =
+            json!({"stop": {"min_interval": "0s", "burst": null}, "routes": [worker("build")], "notify": [notify]});
+        let place = Place { frosty: frosty.config(&config.to_string()), server };
+        let told = || {
+            let text = fs::read_to_string(&told).unwrap_or_default();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+        };
+        add(&place, "echo", "a new one");
+        once(&place);
+        assert_eq!(told(), Vec::<Value>::new(), "it waits for a moment");
+        add_before(&place, "helix", 660_000);
+        add_before(&place, "rested", 660_000);
+        add_before(&place, "working", 660_000);
+        for (agent, message) in [("rested", "frosty: next_check 20m"), ("working", "on it")] {
+            let place = frosty_of(&place, agent);
+            let stop = crate::support::stop_saying(agent, message);
+            crate::support::feed(place, stop.as_bytes());
+        }
+        std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(|| once(&place)))));
+        let mut found = told();
+        found.sort_by_key(|word| word["text"].to_string());
+        let texts: Vec<_> = found.iter().map(|word| word["text"].as_str().unwrap()).collect();
+        let expected = [
+            "work of helix: old-helix has waited 11m, and no session of it lives",
+            "work of rested: old-rested has waited 11m, and a session of it rests",
+        ];
+        assert_eq!(texts, expected);
+        assert!(found.iter().all(|word| word["kind"] == "work_waiting"), "{found:?}");
+        assert_eq!((&found[1]["session"], &found[1]["name"]), (&json!("rested"), &json!("rested")));
+        assert_eq!(place.journal().iter().filter(|e| e["event"] == "WorkWaiting").count(), 2);
+    }
+}
+
+/// Returns the command of a hook of an agent's session.
+fn frosty_of(place: &Place, agent: &str) -> Command {
+    let mut hook = place.frosty.hook_binary(&[]);
+    hook.env("FROSTY_NAME", agent).stdin(Stdio::piped());
+    hook
+}
+
+/// Adds an entry that has waited for `age` milliseconds.
+fn add_before(place: &Place, agent: &str, age: i64) {
+    let env = |name: &str| {
+        let home = place.frosty.home.path().to_string_lossy().into_owned();
+        let store = place.server.as_ref().map_or_else(|| "embedded".to_owned(), Server::url);
+        let value = [("HOME", home), ("FROSTY_STORE", store)].into_iter().find(|(known, _)| *known == name);
+        value.map(|(_, value)| value.into())
+    };
+    let config = Config::load(&Env::of(env), None, &Flags::default()).unwrap();
+    let step = Step { event_name: "WorkAdd".to_owned(), ..crate::support::step(Event::Other) };
+    let id = format!("old-{agent}");
+    let change = Change { agent, id: &id, by: None, step: &step };
+    let added = change_queue(&config, &change, |Changed { work, now, .. }| {
+        work.add(WorkEntry { id: id.clone(), text: "old".to_owned(), ..WorkEntry::default() }, None, now - age);
+        Ok::<_, ()>(())
+    });
+    added.unwrap().unwrap();
 }

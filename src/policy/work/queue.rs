@@ -39,6 +39,14 @@ pub struct Queue {
     /// When sessions of this agent added entries within a day, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<Ms>,
+    /// When it was last reported that its work waits; zero for never.
+    #[serde(skip_serializing_if = "is_never")]
+    pub reported: Ms,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_never(at: &Ms) -> bool {
+    *at == 0
 }
 
 /// An entry that a session has in hand.
@@ -75,6 +83,11 @@ impl Queue {
         let first = self.failures.len().checked_sub(MOST_FAILURES).and_then(|at| self.failures.get(at))?;
         let end = first.saturating_add(FAILURES_WITHIN).min(now.saturating_add(FAILURES_WITHIN));
         (end > now).then_some(end)
+    }
+
+    /// Returns whether no report about the queue was sent within `quiet`. The clock may have been set back since.
+    pub(crate) fn may_report(&self, now: Ms, quiet: Ms) -> bool {
+        !(0..quiet).contains(&now.saturating_sub(self.reported))
     }
 
     /// Counts a failed attempt.

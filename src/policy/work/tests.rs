@@ -16,6 +16,13 @@ fn an_entry_of_an_older_program_is_stored_as_it_was() {
     assert_eq!((entry.model.as_str(), serde_json::to_string(&entry).unwrap().as_str()), ("", old));
 }
 
+#[test]
+fn a_queue_is_reported_again_after_a_while() {
+    let queue = Queue { reported: 5000, ..Queue::default() };
+    assert_eq!([5000, 5999, 6000, 4999].map(|now| queue.may_report(now, 1000)), [false, false, true, true]);
+    assert!(Queue::default().may_report(1_700_000_000_000, 1000));
+}
+
 /// The lists of a store, in memory: each applies the moves, as the server and the files do.
 #[derive(Default)]
 struct Lists {
