@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 use frosty::hook::directive::{AgentDirective, LONGEST_REST, read, topic};
+use frosty::policy::notes;
 use frosty::policy::rest::RestKind;
 
 use crate::{draw, said};
@@ -18,7 +19,9 @@ pub fn run(data: &[u8]) {
         clock(head)
     };
     let read_it = read(&message, now);
-    let AgentDirective { rest, answer } = &read_it;
+    let AgentDirective { rest, answer, notes } = &read_it;
+    assert!(notes.len() <= notes::MOST);
+    notes.iter().for_each(|note| said::one_line(note, notes::LONGEST));
     said::one_line(answer, 300);
     said::one_line(&topic(&message), 200);
     if let Some(rest) = rest {
@@ -29,6 +32,11 @@ pub fn run(data: &[u8]) {
         let has_topic = matches!(rest.kind, RestKind::WaitFor | RestKind::Blocked);
         assert!(has_topic || rest.topic.is_empty(), "{rest:?}");
     }
+    // The lines of notes are no part of the last lines.
+    if message.to_ascii_lowercase().contains("note") {
+        return;
+    }
+    assert!(notes.is_empty());
     // The clock is read only for a directive, and every directive is one whole line among the last five.
     let is_one = asked.get() > 0;
     // For a list of several directives the clock is not read, and none is followed.

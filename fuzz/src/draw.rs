@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use frosty::policy::cadence::Cadence;
 use frosty::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, LONGEST, Policy, Quota, Spread};
 use frosty::policy::process::Process;
 use frosty::policy::request::{Claim, Event, Failure, FailureClass, HoldRequest, R_RANGE, Reset, RestRequest, Step};
@@ -36,6 +37,10 @@ pub fn step(event: Event) -> Step {
         r: 0,
         id: "0".to_owned(),
         turn: None,
+        notes: Vec::new(),
+        cache_is_warm: None,
+        recalls: false,
+        start: None,
         known_epoch: String::new(),
         agent: String::new(),
     }
@@ -96,11 +101,12 @@ pub fn policy(u: &mut Unstructured<'_>) -> Result<Policy> {
         fleet_quotas: quotas(u)?,
         hold_after_strikes: u.int_in_range(0..=5)?,
         spread: Spread { step: duration(u, Duration::ZERO)?, cold: duration(u, Duration::ZERO)? },
-        // They apply to measured turns, to persons, to usage windows and to queues, and none of these is drawn.
+        // They apply to measured turns, to persons, to usage windows and to queues, and none of these is drawn. A cadence applies to paced requests.
         idle: None,
         quiet: Duration::ZERO,
         pace: None,
         work: WorkPolicy::default(),
+        cadence: Cadence::default(),
     })
 }
 

@@ -14,7 +14,8 @@ use crate::policy::verdict::{Decision, Verdict};
 #[must_use]
 pub fn event(payload: &Payload<'_>, config: &Config, env: &Env, waits: bool) -> (Event, String) {
     let mut answer = String::new();
-    (super::event(payload, config, env, waits, &mut answer), answer)
+    let event = super::event(payload, config, env, waits, (&mut answer, &mut Vec::new()));
+    (event, answer)
 }
 
 /// Returns the rest of a parked session.
