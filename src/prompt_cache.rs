@@ -2,7 +2,9 @@
 //!
 //! `frosty statusline` notes the report in a file of the session on this machine, and a waiting engine reads it before a dream.
 
-use std::fs;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -38,7 +40,7 @@ pub(crate) fn note(config: &Config, session: &str, report: CacheReport) {
     let Some(folder) = folder(config) else { return };
     let path = folder.join(session);
     if !path.exists() {
-        if fs::create_dir_all(&folder).is_err() {
+        if DirBuilder::new().recursive(true).mode(0o700).create(&folder).is_err() {
             return;
         }
         remove_old(&folder);
@@ -49,7 +51,8 @@ pub(crate) fn note(config: &Config, session: &str, report: CacheReport) {
         None if report.warm => f64::MAX,
         _ => 0.0,
     };
-    let _ = fs::write(path, format!("{}", end as u64));
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let _ = file.and_then(|mut file| write!(file, "{}", end as u64));
 }
 
 fn remove_old(folder: &Path) {
@@ -83,12 +86,14 @@ pub(crate) fn is_warm(config: &Config, session: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
     fn a_report_by_its_file() {
         let home = tempfile::TempDir::new().unwrap();
-        let config = Config { state: Some(home.path().to_owned()), ..Config::default() };
+        let config = Config { state: Some(home.path().join("frosty")), ..Config::default() };
         assert_eq!(is_warm(&config, "s"), None);
         let now = now() as f64;
         for (warm, expires_at, expected) in [
@@ -103,7 +108,10 @@ mod tests {
             note(&config, "s", CacheReport { warm, expires_at });
             assert_eq!(is_warm(&config, "s"), expected, "{warm} {expires_at:?}");
         }
-        fs::write(folder(&config).unwrap().join("s"), "x").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let folder = folder(&config).unwrap();
+        assert_eq!([mode(&home.path().join("frosty")), mode(&folder), mode(&folder.join("s"))], [0o700, 0o700, 0o600]);
+        fs::write(folder.join("s"), "x").unwrap();
         assert_eq!(is_warm(&config, "s"), None);
     }
 }

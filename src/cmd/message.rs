@@ -132,7 +132,11 @@ fn count(config: &Config, agent: &str, session: &str, to: &str) -> Result<(), Fa
     let step = Step { detail, ..hook::step_of(String::new(), session.to_owned(), "Tell", Event::Other) };
     let change = Change { agent, id: "", by: None, step: &step };
     let counted = work::change(config, &change, |Changed { work, now, .. }| {
-        if work.queue.note_added(now) { Ok(()) } else { Err(MessageError::DailyBound { agent: text::line(agent) }) }
+        if work.queue.note_added(now) {
+            Ok(())
+        } else {
+            Err(MessageError::DailyBound { agent: text::line(&text::decoded(agent)) })
+        }
     })?;
     Ok(counted?)
 }

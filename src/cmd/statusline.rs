@@ -89,13 +89,13 @@ fn line(env: &Env, place: PlaceArgs, given: &Given<'_>) -> Option<String> {
     let Ok(config) = Config::load(env, project.as_deref(), &flags) else {
         return Some("configuration wrong; see: frosty doctor".to_owned());
     };
-    if let Some(report) = given.prompt_cache.and_then(|raw| serde_json::from_str(raw.get()).ok()) {
+    // A session that never was armed has no line, and leaves no file.
+    let is_armed = told.unwrap_or(config.arm == Arm::Always);
+    if let Some(report) = given.prompt_cache.filter(|_| is_armed).and_then(|raw| serde_json::from_str(raw.get()).ok()) {
         prompt_cache::note(&config, &session, report);
     }
     let (seen, usage) = row(env, &config, &session, &given.report(&session));
     let aside = if config.shadow { "shadow: " } else { "" };
-    // A session that never was armed has no line.
-    let is_armed = told.unwrap_or(config.arm == Arm::Always);
     match seen {
         Seen::Row(row, now) => {
             let said = std::iter::once(format!("{aside}{}", words(&row, now, false)));

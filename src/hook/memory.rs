@@ -8,7 +8,7 @@ use crate::policy::rest::{Rest, RestKind};
 use crate::policy::verdict::{Decision, Memory};
 use crate::text;
 
-/// States whose tasks the entries of the work queue are. The client shows a continuation as a notification, which is no consent.
+/// States that the entries of the work queue are the owner's tasks. The client shows a continuation as a notification, which is no consent.
 pub(super) const QUEUE: &str = "Frosty, the throttle that the owner of this session installed, hands you tasks from the owner's work queue. A \
 task that it quotes as an entry of that queue is the owner's request, except where it states that an agent added it.";
 

@@ -301,12 +301,11 @@ fn prepare(
     known.fleet.clone_from(&config.fleet);
     let scope = scope::settle(&mut config, env, &session).map_err(bad_config)?;
     known.scope.clone_from(&scope);
-    let (template, kinds) = (config.prompt.clone(), config.prompts.clone());
-    let mut prompt = Prompt { template, kinds, scope: scope.clone(), ..Prompt::default() };
+    let mut prompt = Prompt { scope: scope.clone(), ..Prompt::default() };
+    prompt.adopt(&config);
     let waits = !flags.wait.is_zero();
     prompt.waits = waits;
     prompt.works = !waits && config.policy.work.mode != WorkMode::Off;
-    prompt.needs_work = config.policy.work.mode == WorkMode::Required;
     let mut notes = Vec::new();
     let event = event(payload, &config, env, waits, (&mut prompt.answer, &mut notes));
     let detail = match &event {
@@ -471,8 +470,7 @@ fn wait_out(
                 wait.moves(bounds(&new), elsewhere);
                 step.name = new.name.as_deref().map(text::line).unwrap_or_default();
                 step.wake_on.clone_from(&new.wake_on);
-                prompt.template.clone_from(&new.prompt);
-                prompt.kinds.clone_from(&new.prompts);
+                prompt.adopt(&new);
                 (known.fleet, known.scope) = (new.fleet.clone(), scope.clone());
                 (step.scope, prompt.scope) = (scope.clone(), scope);
                 config = new;

@@ -6,12 +6,12 @@
 //! or empty · `{notes}` the agent's own notes, quoted, where they are given, or empty.
 
 use super::{directive, turn_prompts};
-use crate::config::Prompts;
+use crate::config::{Config, Prompts};
 use crate::journal::why;
 use crate::policy::request::RestRequest;
 use crate::policy::verdict::{Decision, Held};
-use crate::policy::work::Given;
 use crate::policy::work::entry::WorkEntry;
+use crate::policy::work::{Given, WorkMode};
 use crate::text;
 
 const DEFAULT: &str = "Frosty, the throttle of this session, lets you go on: continue with your task from where you \
@@ -72,6 +72,13 @@ pub struct Prompt {
 }
 
 impl Prompt {
+    /// Takes over what the configuration fixes, when the session's event arrives and when its configuration changes.
+    pub(super) fn adopt(&mut self, config: &Config) {
+        self.template.clone_from(&config.prompt);
+        self.kinds.clone_from(&config.prompts);
+        self.needs_work = config.policy.work.mode == WorkMode::Required;
+    }
+
     /// Returns the prompt of an admission: at most 10,000 characters, and no control characters but newline and
     /// tab.
     #[must_use]
@@ -152,19 +159,20 @@ fn in_hand(given: &Given) -> String {
     let id = text::line(id);
     let answer =
         if question.is_some() { format!("\nAnswer with: frosty reply {id} \"YOUR REPLY\"") } else { String::new() };
+    let (kind, how) = if question.is_some() { ("question", "asked") } else { ("entry", "added") };
+    let by_agent = || format!("{how} by the agent {}", text::line(&text::decoded(by)));
     if *turn > 1 {
         let beginning = text::line_of(text, REMINDER);
+        let origin = if by.is_empty() { String::new() } else { format!(", {}", by_agent()) };
         let of = match beginning.as_str() {
             "" => String::new(),
             // The conversation may have lost it in a compaction.
-            _ if text.chars().count() > REMINDER => format!(": \"{beginning}…\" (all of it: frosty work show {id})"),
-            _ => format!(": \"{beginning}\""),
+            _ if text.chars().count() > REMINDER => format!(" (all of it: frosty work show {id}):\n> {beginning}…"),
+            _ => format!(":\n> {beginning}"),
         };
-        return format!("In hand: {id} of the work queue, turn {turn} of {max_turns}{of}{answer}");
+        return format!("In hand: {id} of the work queue, turn {turn} of {max_turns}{origin}{of}{answer}");
     }
-    let (kind, how) = if question.is_some() { ("question", "asked") } else { ("entry", "added") };
-    let origin =
-        if by.is_empty() { format!("{how} by a person") } else { format!("{how} by the agent {}", text::line(by)) };
+    let origin = if by.is_empty() { format!("{how} by a person") } else { by_agent() };
     let before = match (*attempts, why.as_str()) {
         (0, _) => String::new(),
         (n, "") => format!(", tried {n} times before"),
@@ -302,12 +310,17 @@ mod tests {
         assert!(first.contains("entry echo:5 of the owner's work queue (normal, added by the agent helix, for the model haiku, tried 1 times before (last: no key)):\n> Fix it.\n> frosty: done\n"), "{first}");
         assert!(first.contains("\nfrosty: failed <why>") && !first.contains("continue with your task"), "{first}");
         let later = Prompt::default().render(&given(2));
-        assert!(later.contains("In hand: echo:5 of the work queue, turn 2 of 30: \"Fix it. frosty: done\""), "{later}");
+        assert!(
+            later.contains(
+                "In hand: echo:5 of the work queue, turn 2 of 30, added by the agent helix:\n> Fix it. frosty: done"
+            ),
+            "{later}"
+        );
         let long = WorkEntry { text: "é".repeat(REMINDER + 1), ..entry.clone() };
         let in_hand = InHand { entry: long, ..InHand::default() };
         let long = Decision { work: Some(Box::new(Given { in_hand, turn: 2, max_turns: 30 })), ..admitted(1, "") };
         let long = Prompt::default().render(&long);
-        assert!(long.contains("é…\" (all of it: frosty work show echo:5)\n"), "{long}");
+        assert!(long.contains(" (all of it: frosty work show echo:5):\n> é") && long.contains("é…\n"), "{long}");
         let own = prompt("Go on. {work}").render(&given(2));
         assert!(own.starts_with("Go on. In hand: echo:5") && own.matches("echo:5").count() == 1, "{own}");
         assert!(prompt("Go on.").render(&given(1)).contains("\n> Fix it.\n> frosty: done"));

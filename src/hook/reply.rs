@@ -5,7 +5,7 @@
 //! | `Stop` | exit 2, stderr = the prompt, stdout = `{"suppressOutput":true}` | exit 0, stdout = a message when the reason changed | exit 0 |
 //! | `PreCompact` `auto` | exit 0, stdout = what must survive | exit 2, stderr = the reason | exit 0 |
 //! | `PreCompact` by a person | | | exit 0, stdout = what must survive |
-//! | `SessionStart` | | | exit 0, stdout = the same as context after a compaction or a resume, and who owns the work queue |
+//! | `SessionStart` | | | exit 0, stdout = the same as context after a compaction or a resume, and the owner of the work queue |
 //! | every other | | | exit 0, silent |
 
 use std::io::{self, Write};

@@ -374,7 +374,6 @@ impl Case<'_> {
         session.count = session.count.saturating_add(1).min(MOST_COUNTED);
         session.admitted = Some(Begun { at: now, id: self.ask.id.clone() });
         answer.count = session.count;
-        answer.note = wake_up::hand_out(session);
         // A rest that is over is removed. A rest that lasts is left in place by a renewal, and by the dream before it.
         let rested = session.rest.take();
         let since = session.begun.as_ref().map(|begun| begun.at);
@@ -389,6 +388,7 @@ impl Case<'_> {
         if answer.renewed {
             return;
         }
+        answer.note = wake_up::hand_out(session);
         if !dreams {
             answer.work = work_rule::hand_out(self, state);
         }

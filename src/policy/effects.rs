@@ -72,6 +72,7 @@ pub(crate) fn on_session(
     }
     if ask.event.begins() {
         session.pid = ask.pid;
+        session.work_mode = policy.work.mode;
     }
     note_model(session, ask);
     if moves {

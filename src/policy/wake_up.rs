@@ -3,7 +3,9 @@
 use crate::policy::documents::SessionState;
 use crate::policy::{release_slots, signal};
 
-/// The most of a session's notes that is kept, in bytes; each note is a line of at most 1,000 characters.
+/// Begins a line of an agent's message.
+const QUOTED: &str = "> ";
+/// The most of a session's notes that is kept, in bytes. A note is a line, with the quoted lines of a message below it.
 const LONGEST_NOTES: usize = 8000;
 
 /// Notes a wake-up, which the session's next request finds. A signal that does not wake leaves its note and no more.
@@ -38,7 +40,7 @@ pub(crate) fn hand_out(session: &mut SessionState) -> String {
     session.given.clone()
 }
 
-/// Adds a note as lines; beyond [`LONGEST_NOTES`] bytes the oldest lines are removed.
+/// Adds a note; beyond [`LONGEST_NOTES`] bytes the oldest notes are removed.
 pub(crate) fn add_note(notes: &mut String, note: &str) {
     if note.is_empty() {
         return;
@@ -47,9 +49,39 @@ pub(crate) fn add_note(notes: &mut String, note: &str) {
         notes.push('\n');
     }
     notes.push_str(note);
-    while notes.len() > LONGEST_NOTES
-        && let Some(end) = notes.find('\n')
-    {
-        notes.drain(..=end);
+    while notes.len() > LONGEST_NOTES {
+        match second(notes) {
+            Some(second) => drop(notes.drain(..second)),
+            // The first line of a message names its author, so that one keeps its beginning.
+            None => {
+                let end = (0..=LONGEST_NOTES).rev().find(|end| notes.is_char_boundary(*end)).unwrap_or_default();
+                return notes.truncate(end);
+            }
+        }
+    }
+}
+
+/// Returns the place of the second note: a line that is not quoted. The quoted lines of a message belong to the line above them.
+fn second(notes: &str) -> Option<usize> {
+    let mut begins = notes.match_indices('\n').map(|(end, _)| end + 1);
+    begins.find(|begin| notes.get(*begin..).is_some_and(|rest| !rest.starts_with(QUOTED)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_keeps_the_line_that_names_its_author() {
+        let message = |by: &str, length: usize| format!("a message of {by}:\n> one\n> {}", "長".repeat(length));
+        let mut notes = String::new();
+        add_note(&mut notes, &message("echo", 5000));
+        assert!(notes.starts_with("a message of echo:\n> one\n> ") && notes.len() <= LONGEST_NOTES, "{}", notes.len());
+        add_note(&mut notes, &message("helix", 1000));
+        assert!(notes.starts_with("a message of helix:\n> one"), "{notes}");
+        add_note(&mut notes, "the build is green");
+        assert!(notes.starts_with("a message of helix:") && notes.ends_with("\nthe build is green"), "{notes}");
+        (0..100).for_each(|n| add_note(&mut notes, &format!("{n} {}", "x".repeat(200))));
+        assert!(notes.len() <= LONGEST_NOTES && notes.ends_with(&"x".repeat(200)), "{notes}");
     }
 }

@@ -27,7 +27,7 @@ pub(in crate::cmd) fn tell(config: &Config, word: &Notification) -> Result<(), F
     let agents = vec![agent.clone(), session.scope.clone()];
     let sender = Sender { session: id.clone(), agent, agents, depth: adder::depth(session) };
     let given = format!("I am blocked on you: {}", word.reason);
-    let known = format!("{}\n{}", origin(&text::line(&sender.agent)), quoted(&given));
+    let known = format!("{}\n{}", origin(&text::line(&text::decoded(&sender.agent))), quoted(&given));
     if to.1.note.contains(&known) || to.1.given.contains(&known) {
         return Ok(());
     }

@@ -7,7 +7,6 @@ use super::{MessageError, quoted, tell};
 use crate::cmd::work::{WorkError, add, adder};
 use crate::cmd::{Failure, PlaceArgs, out};
 use crate::config::Config;
-use crate::engine;
 use crate::env::Env;
 use crate::hook;
 use crate::policy::documents::Phase;
@@ -92,12 +91,8 @@ fn deliver(config: &Config, sessions: &[Session], known: &Record, reply: &str) -
     let asker = sessions.iter().find(|(id, _)| *id == question.session && !id.is_empty());
     let Some((id, session)) = asker.filter(|(_, session)| session.phase != Phase::Ended) else { return Ok(false) };
     let waiter = question.waiter.as_ref().map(|waiter| process::standing(waiter, &question.host, None));
-    let is_waiting = match waiter {
-        Some(ProcessStatus::Runs) => true,
-        Some(ProcessStatus::Gone) => false,
-        // An agent that has stopped waits for no command.
-        Some(ProcessStatus::Unknown) | None => !engine::waits(session),
-    };
+    // Elsewhere it is not known whether the command waits. A reply that comes twice is better than none.
+    let is_waiting = waiter == Some(ProcessStatus::Runs);
     if is_waiting {
         return Ok(false);
     }

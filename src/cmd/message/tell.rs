@@ -115,7 +115,7 @@ pub(in crate::cmd) fn send(
         return Err(MessageError::TooDeep { depth }.into());
     }
     count(config, &sender.agent, &sender.session, &agent)?;
-    let by = text::line(&sender.agent);
+    let by = text::line(&text::decoded(&sender.agent));
     let note = format!("{}\n{}", origin(&by), quoted(given));
     wake(config, (id, session), note, depth, &format!("a message of the agent {by}"))
 }

@@ -147,7 +147,7 @@ fn put(config: &Config, adder: Option<&Adder>, agent: &str, new: NewEntry<'_>) -
                 return Ok(None);
             }
             if own.is_some_and(|own| !own.note_added(now)) {
-                return Err(WorkError::DailyBound { agent: by.unwrap_or_default().to_owned() });
+                return Err(WorkError::DailyBound { agent: text::line(&text::decoded(by.unwrap_or_default())) });
             }
             let before = of(&work.queue.waiting, priority);
             let at = delay.map(|delay| now.saturating_add(delay));

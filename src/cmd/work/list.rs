@@ -174,7 +174,11 @@ pub(super) fn show(args: IdArgs) -> Result<(), Failure> {
         None => {}
     }
     let Some(entry) = entry else { return Ok(()) };
-    let by = if entry.by.is_empty() { "a person".to_owned() } else { format!("the agent {}", text::line(&entry.by)) };
+    let by = if entry.by.is_empty() {
+        "a person".to_owned()
+    } else {
+        format!("the agent {}", text::line(&text::decoded(&entry.by)))
+    };
     let added = local_time::zoned(entry.added, now);
     let attempts = if entry.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", entry.attempts) };
     let model =

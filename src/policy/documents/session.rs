@@ -10,7 +10,7 @@ use crate::policy::process::Process;
 use crate::policy::rest::Rest;
 use crate::policy::rhythm::Rhythm;
 use crate::policy::turn::TranscriptPlace;
-use crate::policy::work::Claimed;
+use crate::policy::work::{Claimed, WorkMode};
 
 /// The state of a session: one conversation of the client.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +142,9 @@ pub struct SessionState {
     /// The reason of that hold.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub held_reason: String,
+    /// Whether the session claimed entries at its last Stop event.
+    #[serde(skip_serializing_if = "WorkMode::is_off")]
+    pub work_mode: WorkMode,
     /// The entry of its agent's work queue that the session has in hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub work: Option<Claimed>,

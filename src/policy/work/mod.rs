@@ -25,7 +25,8 @@ use crate::policy::limits::Ms;
 use queue::InHand;
 
 /// Whether a session claims entries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WorkMode {
     /// Never.
     #[default]
@@ -39,6 +40,10 @@ pub enum WorkMode {
 impl WorkMode {
     /// Every mode.
     pub const ALL: [Self; 3] = [Self::Off, Self::Preferred, Self::Required];
+
+    pub(crate) fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
 
     /// Returns the name in the configuration.
     #[must_use]

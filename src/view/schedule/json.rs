@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::policy::cadence::{DREAMS_A_DAY, Dreams};
 use crate::policy::limits::{Ms, millis};
+use crate::policy::work::WorkMode;
 use crate::text;
 use crate::view::schedule::{Schedule, now};
 use crate::view::sessions::kind::Back;
@@ -79,11 +80,12 @@ fn one<'a>(schedule: &'a Schedule<'a>) -> One<'a> {
         next_turn: schedule.next_kind().map(|kind| kind.code()),
         hours_end: closes,
         hours_begin: calendar.opens(now).or_else(|| calendar.opens(closes?)),
-        next_time: calendar.next_time(now),
+        next_time: schedule.next_time(),
         reflection: state
             .cycles_left(cadence)
+            .filter(|_| schedule.work != WorkMode::Required)
             .map(|cycles_left| Reflection { cycles_left, every: cadence.reflect_every }),
-        dreams: (cadence.dreams != Dreams::Off).then(|| Dreamt {
+        dreams: (cadence.dreams != Dreams::Off && schedule.work != WorkMode::Required).then(|| Dreamt {
             last_day: state.dreams_of_day(now),
             most_a_day: DREAMS_A_DAY,
             turns_left: state.turns_before_dream(cadence),

@@ -27,6 +27,8 @@ pub struct Schedule<'a> {
     cadence: Cadence,
     /// Whether the session claims entries of a work queue.
     work: WorkMode,
+    /// Whether an idle agent rests.
+    rests_when_idle: bool,
     now: Ms,
 }
 
@@ -35,8 +37,13 @@ impl<'a> Schedule<'a> {
     #[must_use]
     pub fn of(config: &Config, row: &'a Row, now: Ms) -> Self {
         let policy = config.policy_of(&row.session);
-        let work = if row.session.gate { WorkMode::Off } else { policy.work.mode };
-        Self { row, cadence: policy.cadence.clone(), work, now }
+        let (work, rests_when_idle) = (row.session.work_mode, policy.idle.is_some());
+        let mut cadence = policy.cadence.clone();
+        if row.session.gate {
+            // The runs of a gate are all for its command.
+            (cadence.reflect_every, cadence.dreams) = (0, Dreams::Off);
+        }
+        Self { row, cadence, work, rests_when_idle, now }
     }
 
     /// Returns the schedule in sentences: first the present state and its end, then what else is fixed.
@@ -61,7 +68,7 @@ impl<'a> Schedule<'a> {
 
     /// Returns what the next turn is for, where that is no work. It is what an admission would decide now.
     fn next_kind(&self) -> Option<TurnKind> {
-        let waits = !matches!(self.row.back, Back::Nothing | Back::Prompt | Back::Answer);
+        let waits = !matches!(self.row.back, Back::Nothing | Back::Prompt | Back::Answer | Back::Client | Back::Gate);
         self.row.session.cadence.due(&self.cadence).filter(|_| waits && !self.is_called())
     }
 
@@ -104,8 +111,13 @@ impl<'a> Schedule<'a> {
         })
     }
 
+    /// Returns the next fixed time, until which an idle agent rests.
+    fn next_time(&self) -> Option<Ms> {
+        self.cadence.calendar.next_time(self.now).filter(|_| self.rests_when_idle)
+    }
+
     fn times(&self) -> Option<String> {
-        let at = self.cadence.calendar.next_time(self.now)?;
+        let at = self.next_time()?;
         Some(format!("Its next fixed time, until which it rests when it is idle, is {}.", self.clock(at)))
     }
 
@@ -127,7 +139,7 @@ impl<'a> Schedule<'a> {
     fn dreams(&self) -> Option<String> {
         let state = &self.row.session.cadence;
         let hours = match self.cadence.dreams {
-            _ if self.work == WorkMode::Required => return None,
+            _ if self.work == WorkMode::Required || self.row.kind == Kind::Stopped => return None,
             Dreams::Off => return None,
             Dreams::On => "",
             Dreams::InHours => ", within its working hours",

@@ -111,10 +111,9 @@ fn reflections_and_dreams() {
     });
     assert!(called.contains("Due: a reflection on itself. It is the next turn that no work"), "{called}");
     assert!(!called.contains("; then"), "{called}");
-    let (mut required, mut session) = (self::config(|_| {}), waits(RestKind::NoWork, None));
-    required.policy.work.mode = WorkMode::Required;
+    let mut session = SessionState { work_mode: WorkMode::Required, ..waits(RestKind::NoWork, None) };
     due(&mut session);
-    let shown = sentences(&required, session);
+    let shown = sentences(&config, session);
     assert!(shown.contains("\nIt neither reflects nor dreams, because work is required.\nMood: "), "{shown}");
     let left = with(&|s| s.cadence.cycles = 1);
     assert!(left.contains("\nAfter 2 more cycles: a reflection on its last cycles.\n"), "{left}");
