@@ -1,6 +1,7 @@
 //! `frosty dispatch`: takes the tasks of streams into the agents' queues, and runs the programs and starts the sessions that
 //! work through a queue.
 
+mod claim;
 mod client;
 mod live;
 mod overflow;

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::claim::{Admitted, Claims};
 use super::client::{self, Client, PROGRAM, Started};
 use super::{live, overflow};
 use crate::clock;
@@ -14,22 +15,14 @@ use crate::config::{Config, Route, SessionKind, SessionRoute};
 use crate::duration;
 use crate::env::Env;
 use crate::hint::Problem;
-use crate::hook;
 use crate::hook::prompt::Prompt;
-use crate::hook::wait::LATEST;
-use crate::policy::request::{Event, Step};
-use crate::policy::verdict::{Admission, Decision};
-use crate::policy::work::entry::List;
-use crate::policy::work::queue::InHand;
-use crate::policy::work::{Start, WorkMode};
-use crate::process;
+use crate::policy::work::WorkMode;
+use crate::store::StoreError;
 use crate::store::fleet_reader::FleetReader;
-use crate::store::work::{Change, Changed};
-use crate::store::{self, StoreError, work as queues};
 use crate::text;
 
 /// The pause after a request that no store could decide.
-const AFTER_ERROR: Duration = Duration::from_secs(2);
+pub(super) const AFTER_ERROR: Duration = Duration::from_secs(2);
 /// The pause while something is missing without which no client can be started.
 const WITHOUT_CLIENT: Duration = Duration::from_secs(60);
 /// The longest pause after a refusal: the limits may be lifted meanwhile.
@@ -42,12 +35,10 @@ const EACH: Duration = Duration::from_millis(100);
 const EACH_PASS: Duration = Duration::from_secs(1);
 /// The longest time between two looks at the sessions that may be idle.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
-/// The most characters of the host's name in the session's id.
-const LONGEST_HOST: usize = 80;
 
 /// The starter of a route.
 pub(super) struct Starter<'a> {
-    config: Config,
+    claims: Claims,
     env: &'a Env,
     route: &'a Route,
     session: &'a SessionRoute,
@@ -55,24 +46,11 @@ pub(super) struct Starter<'a> {
     key: usize,
     /// The fleets of the route's other keys.
     others: Vec<Config>,
-    /// The agent, encoded.
-    agent: String,
-    /// The session by which the next entry is claimed.
-    own: String,
-    /// Whether a store has received a request of it.
-    has_session: bool,
     /// The clients of print mode that run, each with the session that claimed for it.
     children: Vec<(Started, String)>,
     not_before: Instant,
     next_look: Instant,
     next_pass: Instant,
-}
-
-/// An admission with its entry, and the token of the client that may have it.
-struct Admitted {
-    admission: Admission,
-    decision: Decision,
-    token: String,
 }
 
 impl<'a> Starter<'a> {
@@ -88,19 +66,15 @@ impl<'a> Starter<'a> {
         let config = fleets.get(key)?.clone();
         let after = fleets.iter().cycle().skip(key.saturating_add(1)).take(fleets.len().saturating_sub(1));
         let others = after.cloned().collect();
-        let (agent, now) = (text::encode(&route.to), Instant::now());
-        let (own, children) = (own_session(), Vec::new());
+        let (claims, now) = (Claims::new(config, &route.to, session.max_sessions), Instant::now());
         Some(Self {
-            config,
+            claims,
             env,
             route,
             session,
             key,
             others,
-            agent,
-            own,
-            has_session: false,
-            children,
+            children: Vec::new(),
             not_before: now,
             next_look: now,
             next_pass: now,
@@ -118,7 +92,7 @@ impl<'a> Starter<'a> {
         }
         if Instant::now() >= self.next_pass && !self.others.is_empty() {
             self.next_pass = Instant::now() + EACH_PASS;
-            match overflow::pass_on(&self.config, &self.others, self.route, &self.agent) {
+            match overflow::pass_on(&self.claims.config, &self.others, self.route, &self.claims.agent) {
                 Ok(lines) => lines.iter().for_each(|line| out::say(line)),
                 Err(why) => return self.failed(&why),
             }
@@ -140,19 +114,19 @@ impl<'a> Starter<'a> {
 
     /// Ends the session by which the starter claims, where a store knows it.
     pub(super) fn leave(&mut self) {
-        self.end(&self.own.clone(), "");
+        self.claims.leave();
     }
 
     /// Sends a request where the queue has an entry and the agent may have one more session.
     fn admitted(&mut self) -> Result<Option<Admitted>, StoreError> {
-        let Some(first) = self.needs_one()? else { return Ok(None) };
+        let Some(first) = self.claims.needs_one()? else { return Ok(None) };
         if let Some((why, hint)) = client::missing(self.env, self.session, self.key) {
             let why = format!("no session of {} is started: {why}", self.shown());
             out::report(&Problem::new(why).with_hint(hint).lines());
             self.not_before = Instant::now() + WITHOUT_CLIENT;
             return Ok(None);
         }
-        Ok(match self.ask(first)? {
+        Ok(match self.claims.ask(first)? {
             Ok(admitted) => Some(admitted),
             Err(left) => {
                 self.not_before = Instant::now() + left.min(LONGEST);
@@ -161,80 +135,19 @@ impl<'a> Starter<'a> {
         })
     }
 
-    /// Sends one request. Returns the time after which the next one may be admitted, where this one was refused.
-    fn ask(&mut self, first: [u64; 3]) -> Result<Result<Admitted, Duration>, StoreError> {
-        let token = clock::id() + &clock::id();
-        let start = Start { token: token.clone(), most: self.session.max_sessions, first: Some(first) };
-        let step = self.step(&self.own, Event::Stop { rest: None });
-        let step = Step { start: Some(Box::new(start)), paced: true, client: Some(process::own()), ..step };
-        self.has_session = true;
-        let begun = Instant::now();
-        let verdict = store::open(&self.config, begun + self.config.budget)?.step(&step)?;
-        let decision = verdict.decision;
-        if verdict.degraded.is_some() {
-            // The queue is on the server, which did not answer or whose answer was lost.
-            return Ok(Err(AFTER_ERROR));
-        }
-        let Some(admission) = verdict.admission.filter(|_| decision.work.is_some()) else {
-            return Ok(Err(decision.retry_after.unwrap_or(AFTER_ERROR)));
-        };
-        if begun.elapsed() > LATEST {
-            // Another store may have taken over meanwhile.
-            self.renew_own("the answer came too late");
-            return Ok(Err(AFTER_ERROR));
-        }
-        Ok(Ok(Admitted { admission, decision, token }))
-    }
-
-    /// Returns the queue's counts of claims, where the agent needs one more session for an entry.
-    fn needs_one(&self) -> Result<Option<[u64; 3]>, StoreError> {
-        let mut reader = FleetReader::open_to_change(&self.config);
-        let now = reader.now()?;
-        let all = queues::contents(&mut reader, Some(&self.agent), 1)?;
-        let Some(contents) = all.first() else { return Ok(None) };
-        let most = self.session.max_sessions;
-        // An admission with a lost answer, or a failure of the store, left an entry in hand of this dispatcher.
-        let is_left =
-            |in_hand: &&InHand| in_hand.session.starts_with(live::OWN) && in_hand.client == Some(process::own());
-        if let Some(left) = contents.queue.hand.iter().find(is_left) {
-            self.end(&left.session, "no client was started");
-            return Ok(None);
-        }
-        let is_gone = queues::seen(&contents.queue.hand).iter().any(|(_, runs)| !runs);
-        let mut entries = contents.entries.iter().filter(|(list, _)| *list != List::Dead).flat_map(|(_, all)| all);
-        let is_due = contents.queue.broken_until(now).is_none() && entries.any(|entry| entry.at <= now);
-        if !(is_gone || (is_due && contents.queue.hand.len() < most)) {
-            return Ok(None);
-        }
-        let sessions = reader.sessions()?;
-        let live = live::of(&sessions, &self.agent, self.config.policy.work.lease, now);
-        let starting = contents.queue.hand.iter().filter(|in_hand| !in_hand.start.is_empty()).count();
-        // A session without an entry claims this one.
-        let are_busy = live.iter().all(|(_, session)| session.work.is_some());
-        Ok((are_busy && live.len() + starting < most).then_some(contents.queue.first))
-    }
-
-    fn step(&self, session: &str, event: Event) -> Step {
-        Step {
-            name: text::line(&self.route.to),
-            agent: self.agent.clone(),
-            ..hook::step_of(self.agent.clone(), session.to_owned(), "Start", event)
-        }
-    }
-
     /// Starts the client, and waits until it has taken the entry over. Returns whether it has.
     fn start(&mut self, admitted: Admitted) -> bool {
         let Admitted { admission, decision, token } = admitted;
         let Some(given) = decision.work.clone() else { return false };
         let (id, claim) = (given.in_hand.entry.id.clone(), given.in_hand.claim);
         let prompt = Prompt {
-            template: self.config.prompt.clone(),
+            template: self.claims.config.prompt.clone(),
             waits: true,
-            scope: self.agent.clone(),
+            scope: self.claims.agent.clone(),
             ..Prompt::default()
         };
         let prompt = prompt.render(&decision);
-        let Self { config, env, route, session, key, .. } = self;
+        let Self { claims: Claims { config, .. }, env, route, session, key, .. } = self;
         let model = &given.in_hand.entry.model;
         let client = Client { config, env, route, session, token: &token, id: &uuid(), key: *key, model };
         let started = match client.start(admission, &prompt) {
@@ -249,7 +162,7 @@ impl<'a> Starter<'a> {
                 let kind = self.session.kind.name();
                 out::say(&format!("started a {kind} session of {} for {}", self.shown(), text::line(&id)));
                 let output = started.output.as_deref().map(text::path).unwrap_or_default();
-                let own = self.renew_own(&format!("started a {kind} session, output in {output}"));
+                let own = self.claims.renew_own(&format!("started a {kind} session, output in {output}"));
                 if self.session.kind == SessionKind::Print {
                     self.children.push((started, own));
                 }
@@ -273,7 +186,7 @@ impl<'a> Starter<'a> {
             if has_ended.is_none() {
                 has_ended = started.child.try_wait().ok().flatten();
             }
-            match self.has_claim(token) {
+            match self.claims.has_claim(token) {
                 Ok(false) => return Ok(started),
                 Ok(true) => {}
                 Err(_) if Instant::now() < until => continue,
@@ -298,39 +211,27 @@ impl<'a> Starter<'a> {
         }
     }
 
-    /// Returns whether the entry with this token is in hand of a starter.
-    fn has_claim(&self, token: &str) -> Result<bool, StoreError> {
-        let mut reader = FleetReader::open_to_change(&self.config);
-        let all = queues::contents(&mut reader, Some(&self.agent), 0)?;
-        Ok(all.iter().flat_map(|contents| &contents.queue.hand).any(|in_hand| in_hand.start == token))
-    }
-
     /// Gives back the entry of a client that did not start. It waits longer from one failure to the next.
     fn not_started(&mut self, (id, claim): (&str, u64), why: &str) {
-        let policy = self.config.policy.work;
-        let step = Step { detail: text::line(why), ..self.step(&self.own, Event::Other) };
-        let change = Change { agent: &self.agent, id, by: None, step: &step };
-        let given = queues::change(&self.config, &change, |Changed { work, now, .. }| {
-            work.give_back(id, Some(claim), &text::line(why), &policy, now)
-        });
+        let given = self.claims.give_back((id, claim), why);
         let hint = "see whether its hooks are installed: frosty doctor";
         let why = format!("no session of {} was started for {}: {why}", self.shown(), text::line(id));
         out::report(&Problem::new(why).with_hint(hint).lines());
         if let Err(why) = given {
             self.failed(&why);
         }
-        self.renew_own("");
+        self.claims.renew_own("");
     }
 
     /// Stops the sessions that are idle.
     fn stop_idle(&self) -> Result<(), StoreError> {
-        let mut reader = FleetReader::open_to_change(&self.config);
+        let mut reader = FleetReader::open_to_change(&self.claims.config);
         let now = reader.now()?;
         if let Some(away) = reader.take_away() {
             return Err(away);
         }
         let sessions = reader.sessions()?;
-        let live = live::of(&sessions, &self.agent, self.config.policy.work.lease, now);
+        let live = live::of(&sessions, &self.claims.agent, self.claims.config.policy.work.lease, now);
         for session in live.into_iter().filter(|(_, state)| live::is_over(state, self.session.idle_stop, now)) {
             match live::stop(session, self.session.kind) {
                 Ok(()) => out::say(&format!("stopped an idle session of {}: {}", self.shown(), session.0)),
@@ -357,24 +258,8 @@ impl<'a> Starter<'a> {
         });
         for (own, how) in ended {
             out::say(&format!("a print session of {} ended: {how}", self.shown()));
-            self.end(&own, &how);
+            self.claims.end(&own, &how);
         }
-    }
-
-    /// Ends the session by which the starter claimed, and takes another one. Returns the ended one.
-    fn renew_own(&mut self, detail: &str) -> String {
-        let ended = std::mem::replace(&mut self.own, own_session());
-        self.end(&ended, detail);
-        self.has_session = false;
-        ended
-    }
-
-    fn end(&self, session: &str, detail: &str) {
-        if !self.has_session && session == self.own {
-            return;
-        }
-        let step = Step { detail: text::line(detail), ..self.step(session, Event::SessionEnd) };
-        let _ = store::open(&self.config, Instant::now() + self.config.budget).and_then(|mut store| store.step(&step));
     }
 
     fn shown(&self) -> String {
@@ -387,12 +272,6 @@ impl<'a> Starter<'a> {
         self.next_look = self.next_look.max(self.not_before);
         false
     }
-}
-
-/// Returns a new session by which entries are claimed.
-fn own_session() -> String {
-    let host: String = text::encode(&clock::host()).chars().take(LONGEST_HOST).collect();
-    format!("{}{host}-{}", live::OWN, clock::id())
 }
 
 /// Returns a random id as the client expects it for a session.

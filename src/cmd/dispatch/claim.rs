@@ -1,0 +1,158 @@
+//! The claims of a starter, as the store has them: whether the agent needs one more session, the request for an entry, the
+//! takeover by the client, and the end.
+
+use std::time::{Duration, Instant};
+
+use super::live;
+use super::starter::AFTER_ERROR;
+use crate::clock;
+use crate::config::Config;
+use crate::hook;
+use crate::hook::wait::LATEST;
+use crate::policy::request::{Event, Step};
+use crate::policy::verdict::{Admission, Decision};
+use crate::policy::work::entry::List;
+use crate::policy::work::queue::InHand;
+use crate::policy::work::{NotThere, Start};
+use crate::process;
+use crate::store::fleet_reader::FleetReader;
+use crate::store::work::{Change, Changed};
+use crate::store::{self, StoreError, work as queues};
+use crate::text;
+
+/// The most characters of the host's name in the session's id.
+const LONGEST_HOST: usize = 80;
+
+/// An admission with its entry, and the token of the client that may have it.
+pub(super) struct Admitted {
+    pub(super) admission: Admission,
+    pub(super) decision: Decision,
+    pub(super) token: String,
+}
+
+/// The claims of the starter of a route.
+pub(super) struct Claims {
+    pub(super) config: Config,
+    /// The agent, encoded.
+    pub(super) agent: String,
+    /// The agent's name.
+    name: String,
+    /// The most sessions of the agent.
+    most: usize,
+    /// The session by which the next entry is claimed.
+    own: String,
+    /// Whether a store has received a request of it.
+    has_session: bool,
+}
+
+impl Claims {
+    pub(super) fn new(config: Config, name: &str, most: usize) -> Self {
+        let (agent, name) = (text::encode(name), text::line(name));
+        Self { config, agent, name, most, own: own_session(), has_session: false }
+    }
+
+    /// Ends the session by which the starter claims, where a store knows it.
+    pub(super) fn leave(&self) {
+        self.end(&self.own, "");
+    }
+
+    /// Sends one request. Returns the time after which the next one may be admitted, where this one was refused.
+    pub(super) fn ask(&mut self, first: [u64; 3]) -> Result<Result<Admitted, Duration>, StoreError> {
+        let token = clock::id() + &clock::id();
+        let start = Start { token: token.clone(), most: self.most, first: Some(first) };
+        let step = self.step(&self.own, Event::Stop { rest: None });
+        let step = Step { start: Some(Box::new(start)), paced: true, client: Some(process::own()), ..step };
+        self.has_session = true;
+        let begun = Instant::now();
+        let verdict = store::open(&self.config, begun + self.config.budget)?.step(&step)?;
+        let decision = verdict.decision;
+        if verdict.degraded.is_some() {
+            // The queue is on the server, which did not answer or whose answer was lost.
+            return Ok(Err(AFTER_ERROR));
+        }
+        let Some(admission) = verdict.admission.filter(|_| decision.work.is_some()) else {
+            return Ok(Err(decision.retry_after.unwrap_or(AFTER_ERROR)));
+        };
+        if begun.elapsed() > LATEST {
+            // Another store may have taken over meanwhile.
+            self.renew_own("the answer came too late");
+            return Ok(Err(AFTER_ERROR));
+        }
+        Ok(Ok(Admitted { admission, decision, token }))
+    }
+
+    /// Returns the queue's counts of claims, where the agent needs one more session for an entry.
+    pub(super) fn needs_one(&self) -> Result<Option<[u64; 3]>, StoreError> {
+        let mut reader = FleetReader::open_to_change(&self.config);
+        let now = reader.now()?;
+        let all = queues::contents(&mut reader, Some(&self.agent), 1)?;
+        let Some(contents) = all.first() else { return Ok(None) };
+        let most = self.most;
+        // An admission with a lost answer, or a failure of the store, left an entry in hand of this dispatcher.
+        let is_left =
+            |in_hand: &&InHand| in_hand.session.starts_with(live::OWN) && in_hand.client == Some(process::own());
+        if let Some(left) = contents.queue.hand.iter().find(is_left) {
+            self.end(&left.session, "no client was started");
+            return Ok(None);
+        }
+        let is_gone = queues::seen(&contents.queue.hand).iter().any(|(_, runs)| !runs);
+        let mut entries = contents.entries.iter().filter(|(list, _)| *list != List::Dead).flat_map(|(_, all)| all);
+        let is_due = contents.queue.broken_until(now).is_none() && entries.any(|entry| entry.at <= now);
+        if !(is_gone || (is_due && contents.queue.hand.len() < most)) {
+            return Ok(None);
+        }
+        let sessions = reader.sessions()?;
+        let live = live::of(&sessions, &self.agent, self.config.policy.work.lease, now);
+        let starting = contents.queue.hand.iter().filter(|in_hand| !in_hand.start.is_empty()).count();
+        // A session without an entry claims this one.
+        let are_busy = live.iter().all(|(_, session)| session.work.is_some());
+        Ok((are_busy && live.len() + starting < most).then_some(contents.queue.first))
+    }
+
+    fn step(&self, session: &str, event: Event) -> Step {
+        Step {
+            name: self.name.clone(),
+            agent: self.agent.clone(),
+            ..hook::step_of(self.agent.clone(), session.to_owned(), "Start", event)
+        }
+    }
+
+    /// Returns whether the entry with this token is in hand of a starter.
+    pub(super) fn has_claim(&self, token: &str) -> Result<bool, StoreError> {
+        let mut reader = FleetReader::open_to_change(&self.config);
+        let all = queues::contents(&mut reader, Some(&self.agent), 0)?;
+        Ok(all.iter().flat_map(|contents| &contents.queue.hand).any(|in_hand| in_hand.start == token))
+    }
+
+    /// Gives back the entry of a client that did not start. It waits longer from one failure to the next.
+    pub(super) fn give_back(&self, (id, claim): (&str, u64), why: &str) -> Result<Result<(), NotThere>, StoreError> {
+        let policy = self.config.policy.work;
+        let step = Step { detail: text::line(why), ..self.step(&self.own, Event::Other) };
+        let change = Change { agent: &self.agent, id, by: None, step: &step };
+        queues::change(&self.config, &change, |Changed { work, now, .. }| {
+            work.give_back(id, Some(claim), &text::line(why), &policy, now)
+        })
+    }
+
+    /// Ends the session by which the starter claimed, and takes another one. Returns the ended one.
+    pub(super) fn renew_own(&mut self, detail: &str) -> String {
+        let ended = std::mem::replace(&mut self.own, own_session());
+        self.end(&ended, detail);
+        self.has_session = false;
+        ended
+    }
+
+    pub(super) fn end(&self, session: &str, detail: &str) {
+        if !self.has_session && session == self.own {
+            return;
+        }
+        let step = Step { detail: text::line(detail), ..self.step(session, Event::SessionEnd) };
+        let _ = store::open(&self.config, Instant::now() + self.config.budget).and_then(|mut store| store.step(&step));
+    }
+}
+
+/// Returns a new session by which entries are claimed.
+fn own_session() -> String {
+    let host: String = text::encode(&clock::host()).chars().take(LONGEST_HOST).collect();
+    format!("{}{host}-{}", live::OWN, clock::id())
+}
