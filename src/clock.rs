@@ -44,6 +44,10 @@ pub fn sleep(time: Duration) {
 /// Returns this machine's name.
 #[must_use]
 pub fn host() -> String {
+    #[cfg(test)]
+    if let Some(host) = simulator::host() {
+        return host;
+    }
     static HOST: OnceLock<String> = OnceLock::new();
     HOST.get_or_init(|| text::line(&rustix::system::uname().nodename().to_string_lossy())).clone()
 }

@@ -3,13 +3,14 @@
 
 mod claim;
 mod client;
+mod launcher;
 mod live;
 mod overflow;
-mod starter;
+pub(crate) mod starter;
 mod streams;
 mod unit;
 mod waiting;
-mod worker;
+pub(crate) mod worker;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::{Failure, PlaceArgs, out};
 use crate::config::{Config, Route};
 use crate::env::Env;
 use crate::hint::Hint;
+use launcher::Processes;
 use starter::Starter;
 use streams::Streams;
 use worker::Worker;
@@ -154,7 +156,7 @@ fn report(why: &Failure) {
 }
 
 /// Starts the sessions of one route: for good, or until nothing is admitted now and the clients of print mode have ended.
-fn start(mut starter: Starter<'_>, once: bool) {
+fn start(mut starter: Starter<'_, Processes<'_>>, once: bool) {
     loop {
         if starter.turn() {
             continue;

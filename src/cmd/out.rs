@@ -4,6 +4,8 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::Mutex;
 
+#[cfg(test)]
+use crate::store::simulator;
 use crate::view::sessions::screen;
 use crate::view::wrap;
 
@@ -18,6 +20,10 @@ pub fn stdout() -> Out {
 
 /// Prints a text for people, wrapped where the output is a terminal. A closed pipe is no failure.
 pub fn say(text: &str) {
+    #[cfg(test)]
+    if simulator::prints(text) {
+        return;
+    }
     let _ = writeln!(stdout(), "{}", fitted(text, screen::columns(io::stdout())));
 }
 
@@ -29,6 +35,10 @@ pub fn say_command(clause: &str, command: &str) {
 
 /// Prints an error or a warning, and the hint on the next line where it has one. It is wrapped as [`say`] does.
 pub fn report(text: &str) {
+    #[cfg(test)]
+    if simulator::prints(text) {
+        return;
+    }
     let _ = writeln!(io::stderr(), "{}", for_stderr(&format!("frosty: {text}")));
 }
 

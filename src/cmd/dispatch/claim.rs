@@ -1,16 +1,15 @@
 //! The claims of a starter, as the store has them: whether the agent needs one more session, the request for an entry, the
 //! takeover by the client, and the end.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::live;
-use super::starter::AFTER_ERROR;
+use super::starter::{AFTER_ERROR, Admitted};
 use crate::clock;
 use crate::config::Config;
 use crate::hook;
 use crate::hook::wait::LATEST;
 use crate::policy::request::{Event, Step};
-use crate::policy::verdict::{Admission, Decision};
 use crate::policy::work::entry::List;
 use crate::policy::work::queue::InHand;
 use crate::policy::work::{NotThere, Start};
@@ -22,13 +21,6 @@ use crate::text;
 
 /// The most characters of the host's name in the session's id.
 const LONGEST_HOST: usize = 80;
-
-/// An admission with its entry, and the token of the client that may have it.
-pub(super) struct Admitted {
-    pub(super) admission: Admission,
-    pub(super) decision: Decision,
-    pub(super) token: String,
-}
 
 /// The claims of the starter of a route.
 pub(super) struct Claims {
@@ -63,7 +55,7 @@ impl Claims {
         let step = self.step(&self.own, Event::Stop { rest: None });
         let step = Step { start: Some(Box::new(start)), paced: true, client: Some(process::own()), ..step };
         self.has_session = true;
-        let begun = Instant::now();
+        let begun = clock::now();
         let verdict = store::open(&self.config, begun + self.config.budget)?.step(&step)?;
         let decision = verdict.decision;
         if verdict.degraded.is_some() {
@@ -73,7 +65,7 @@ impl Claims {
         let Some(admission) = verdict.admission.filter(|_| decision.work.is_some()) else {
             return Ok(Err(decision.retry_after.unwrap_or(AFTER_ERROR)));
         };
-        if begun.elapsed() > LATEST {
+        if clock::now().saturating_duration_since(begun) > LATEST {
             // Another store may have taken over meanwhile.
             self.renew_own("the answer came too late");
             return Ok(Err(AFTER_ERROR));
@@ -147,7 +139,7 @@ impl Claims {
             return;
         }
         let step = Step { detail: text::line(detail), ..self.step(session, Event::SessionEnd) };
-        let _ = store::open(&self.config, Instant::now() + self.config.budget).and_then(|mut store| store.step(&step));
+        let _ = store::open(&self.config, clock::now() + self.config.budget).and_then(|mut store| store.step(&step));
     }
 }
 

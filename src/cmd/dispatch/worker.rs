@@ -28,11 +28,17 @@ const LONGEST_HOST: usize = 80;
 /// The longest pause after a refusal: the limits may be lifted meanwhile.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// Runs the program of a route.
+pub(crate) trait Runner {
+    /// Runs it with an entry. Returns why it failed, where it did.
+    fn run(&self, given: &Given) -> Result<(), String>;
+}
+
 /// The worker of a route.
-pub(super) struct Worker<'a> {
+pub(crate) struct Worker<'a, R: Runner> {
     config: Config,
     route: &'a Route,
-    argv: &'a [String],
+    program: R,
     /// The agent, encoded.
     agent: String,
     session: String,
@@ -45,22 +51,28 @@ pub(super) struct Worker<'a> {
     not_before: Instant,
 }
 
-impl<'a> Worker<'a> {
+impl<'a> Worker<'a, Program<'a>> {
     /// Returns the worker of a route that has a program.
     pub(super) fn of(config: &Config, route: &'a Route, number: usize) -> Option<Self> {
         let argv = route.run.as_deref()?;
+        Some(Self::new(config, route, number, Program { route, argv }))
+    }
+}
+
+impl<'a, R: Runner> Worker<'a, R> {
+    pub(crate) fn new(config: &Config, route: &'a Route, number: usize, program: R) -> Self {
         let mut config = config.clone();
         config.policy.work.mode = WorkMode::Required;
         let agent = text::encode(&route.to);
         config.adopt_profile_of(&route.to, &agent);
         let host: String = text::encode(&clock::host()).chars().take(LONGEST_HOST).collect();
-        let session = format!("{}{host}-{}-{number}", super::RUN, std::process::id());
-        Some(Self { config, route, argv, agent, session, ended: None, has_session: false, not_before: Instant::now() })
+        let session = format!("{}{host}-{}-{number}", super::RUN, process::own().pid);
+        Self { config, route, program, agent, session, ended: None, has_session: false, not_before: clock::now() }
     }
 
     /// Sends a request where there is something to claim, and runs the program where it is admitted. Returns whether it ran.
-    pub(super) fn turn(&mut self) -> bool {
-        if Instant::now() < self.not_before {
+    pub(crate) fn turn(&mut self) -> bool {
+        if clock::now() < self.not_before {
             return false;
         }
         let claims = self.ended.is_some()
@@ -83,12 +95,12 @@ impl<'a> Worker<'a> {
     }
 
     /// Ends the worker's session, where it sent a request.
-    pub(super) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         if !self.has_session {
             return;
         }
         let step = self.step("SessionEnd", Event::SessionEnd);
-        let _ = store::open(&self.config, Instant::now() + self.config.budget).and_then(|mut store| store.step(&step));
+        let _ = store::open(&self.config, clock::now() + self.config.budget).and_then(|mut store| store.step(&step));
     }
 
     /// Returns whether an entry may be claimed, while no other worker or session of the agent has one in hand.
@@ -111,24 +123,24 @@ impl<'a> Worker<'a> {
     fn ask(&mut self) -> Result<Option<Box<Given>>, StoreError> {
         let step = match &mut self.ended {
             Some((step, first)) => {
-                let late = first.map(|first| first.elapsed());
-                first.get_or_insert_with(Instant::now);
+                let late = first.map(|first| clock::now().saturating_duration_since(first));
+                first.get_or_insert_with(clock::now);
                 Step { late, ..step.clone() }
             }
             None => self.step("Stop", Event::Stop { rest: None }),
         };
         self.has_session = true;
-        let mut store = store::open(&self.config, Instant::now() + self.config.budget)?;
+        let mut store = store::open(&self.config, clock::now() + self.config.budget)?;
         let verdict = store.step(&step)?;
         if verdict.degraded.is_some() {
             // The queue is on the server, which did not answer or whose answer was lost.
-            self.not_before = Instant::now() + AFTER_ERROR;
+            self.not_before = clock::now() + AFTER_ERROR;
             return Ok(None);
         }
         self.ended = None;
         let Some(given) = verdict.decision.work.filter(|_| verdict.admission.is_some()) else {
             let left = verdict.decision.retry_after.unwrap_or_default();
-            self.not_before = Instant::now() + left.min(LONGEST);
+            self.not_before = clock::now() + left.min(LONGEST);
             return Ok(None);
         };
         Ok(Some(given))
@@ -145,8 +157,33 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Runs the program with the task on its standard input, and returns how the entry ends.
+    /// Runs the program, and returns how the entry ends.
     fn run(&self, given: &Given) -> RestRequest {
+        let ended = self.program.run(given);
+        let how = ended.as_ref().err().map_or_else(|| "done".to_owned(), |why| format!("failed: {}", text::line(why)));
+        out::say(&format!("ran {} for {}: {how}", text::line(&given.in_hand.entry.id), text::line(&self.route.to)));
+        match ended {
+            Ok(()) => RestRequest { kind: RestKind::Done, lasting: None, topic: String::new() },
+            Err(why) => RestRequest { kind: RestKind::Failed, lasting: None, topic: text::line(&why) },
+        }
+    }
+
+    fn failed(&mut self, why: &StoreError) -> bool {
+        out::report(&format!("the queue of {}: {}", text::line(&self.route.to), Problem::from(why).lines()));
+        self.not_before = clock::now() + AFTER_ERROR;
+        false
+    }
+}
+
+/// The program of a route as a process.
+pub(super) struct Program<'a> {
+    route: &'a Route,
+    argv: &'a [String],
+}
+
+impl Runner for Program<'_> {
+    /// Runs the program with the task on its standard input.
+    fn run(&self, given: &Given) -> Result<(), String> {
         let entry = &given.in_hand.entry;
         let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut command = Command::new(program);
@@ -156,31 +193,15 @@ impl<'a> Worker<'a> {
             None => command.env_remove("FROSTY_WORK_MODEL"),
             Some(model) => command.env("FROSTY_WORK_MODEL", model),
         };
-        let ended = match command.spawn() {
-            Err(why) => Err(format!("{} cannot be started: {why}", text::line(program))),
-            Ok(mut child) => {
-                if let Some(mut input) = child.stdin.take() {
-                    // A program that does not read its task closes the pipe.
-                    let _ = writeln!(input, "{}", entry.text);
-                }
-                match child.wait() {
-                    Ok(status) if status.success() => Ok(()),
-                    Ok(status) => Err(status.to_string()),
-                    Err(why) => Err(why.to_string()),
-                }
-            }
-        };
-        let how = ended.as_ref().err().map_or_else(|| "done".to_owned(), |why| format!("failed: {}", text::line(why)));
-        out::say(&format!("ran {} for {}: {how}", text::line(&entry.id), text::line(&self.route.to)));
-        match ended {
-            Ok(()) => RestRequest { kind: RestKind::Done, lasting: None, topic: String::new() },
-            Err(why) => RestRequest { kind: RestKind::Failed, lasting: None, topic: text::line(&why) },
+        let mut child = command.spawn().map_err(|why| format!("{} cannot be started: {why}", text::line(program)))?;
+        if let Some(mut input) = child.stdin.take() {
+            // A program that does not read its task closes the pipe.
+            let _ = writeln!(input, "{}", entry.text);
         }
-    }
-
-    fn failed(&mut self, why: &StoreError) -> bool {
-        out::report(&format!("the queue of {}: {}", text::line(&self.route.to), Problem::from(why).lines()));
-        self.not_before = Instant::now() + AFTER_ERROR;
-        false
+        match child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(status.to_string()),
+            Err(why) => Err(why.to_string()),
+        }
     }
 }

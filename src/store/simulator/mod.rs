@@ -29,6 +29,7 @@ mod chance;
 mod compare;
 mod content;
 mod database;
+mod dispatchers;
 mod history;
 mod ledger;
 mod machines;
@@ -58,6 +59,21 @@ pub(crate) fn now() -> Option<Instant> {
 /// Returns the machine's clock, in a simulated process.
 pub(crate) fn host_ms() -> Option<Ms> {
     world::in_process(|world| world.hosts[world.host()].shows(world.time) / 1000)
+}
+
+/// Returns this machine's name, in a simulated process.
+pub(crate) fn host() -> Option<String> {
+    world::in_process(|world| format!("host-{}", world.host()))
+}
+
+/// Returns the simulated process itself.
+pub(crate) fn own() -> Option<Process> {
+    world::in_process(|world| world.current().map(dispatchers::process))?
+}
+
+/// Adds a line that a command prints to the history, in a simulated process. Returns whether the caller is one.
+pub(crate) fn prints(line: &str) -> bool {
+    world::in_process(|world| world.tell(|| line.to_owned())).is_some()
 }
 
 /// Waits, in a simulated process; returns whether the caller is one.
