@@ -249,6 +249,27 @@ fn one_run_of_an_agent_takes_place_at_a_time() {
 }
 
 #[test]
+fn a_worker_takes_the_entry_of_a_machine_that_is_gone() {
+    for place in places(&json!([{"to": "echo", "run": "[ -e $HOME/hangs ] && exec sleep 60; echo run >> $HOME/done"}]))
+    {
+        let hangs = place.frosty.home.path().join("hangs");
+        fs::write(&hangs, "").unwrap();
+        add(&place, "echo", "one");
+        let dispatcher = Dispatcher::start(&place.frosty);
+        eventually("a program runs", || numbers(&place, "echo") == [0, 0, 1, 0]);
+        drop(dispatcher);
+        fs::remove_file(&hangs).unwrap();
+        let lease = Duration::from_secs(2 * 3600);
+        for (silent, overdue, runs) in [(lease / 2, false, 0), (lease / 2, false, 0), (lease, true, 1)] {
+            assert_eq!(lose_machine(&place, "echo", silent), overdue);
+            once(&place);
+            assert_eq!(done(&place).len(), runs);
+        }
+        assert_eq!(numbers(&place, "echo"), [0; 4]);
+    }
+}
+
+#[test]
 fn work_that_waits_beside_no_session_is_reported_once() {
     for place in places(&json!([])) {
         let Place { frosty, server } = place;
@@ -294,19 +315,39 @@ fn frosty_of(place: &Place, agent: &str) -> Command {
     hook
 }
 
-/// Adds an entry that has waited for `age` milliseconds.
-fn add_before(place: &Place, agent: &str, age: i64) {
+/// Returns the configuration of a place.
+fn config_of(place: &Place) -> Config {
     let env = |name: &str| {
         let home = place.frosty.home.path().to_string_lossy().into_owned();
         let store = place.server.as_ref().map_or_else(|| "embedded".to_owned(), Server::url);
         let value = [("HOME", home), ("FROSTY_STORE", store)].into_iter().find(|(known, _)| *known == name);
         value.map(|(_, value)| value.into())
     };
-    let config = Config::load(&Env::of(env), None, &Flags::default()).unwrap();
+    Config::load(&Env::of(env), None, &Flags::default()).unwrap()
+}
+
+/// Changes the one claim of an agent to that of a machine which is gone, and which was `silent` for so long; returns whether it
+/// was noted as overdue.
+pub(crate) fn lose_machine(place: &Place, agent: &str, silent: Duration) -> bool {
+    let step = Step { event_name: "Test".to_owned(), ..crate::support::step(Event::Other) };
+    let change = Change { agent, id: "", by: None, step: &step };
+    let silent = i64::try_from(silent.as_millis()).unwrap();
+    let changed = change_queue(&config_of(place), &change, |Changed { work, .. }| {
+        let [in_hand] = &mut work.queue.hand[..] else { panic!("one entry is in hand") };
+        "elsewhere".clone_into(&mut in_hand.host);
+        in_hand.renewed -= silent;
+        in_hand.overdue = in_hand.overdue.map(|since| since - silent);
+        Ok::<_, ()>(in_hand.overdue.is_some())
+    });
+    changed.unwrap().unwrap()
+}
+
+/// Adds an entry that has waited for `age` milliseconds.
+fn add_before(place: &Place, agent: &str, age: i64) {
     let step = Step { event_name: "WorkAdd".to_owned(), ..crate::support::step(Event::Other) };
     let id = format!("old-{agent}");
     let change = Change { agent, id: &id, by: None, step: &step };
-    let added = change_queue(&config, &change, |Changed { work, now, .. }| {
+    let added = change_queue(&config_of(place), &change, |Changed { work, now, .. }| {
         work.add(WorkEntry { id: id.clone(), text: "old".to_owned(), ..WorkEntry::default() }, None, now - age);
         Ok::<_, ()>(())
     });

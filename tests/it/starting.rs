@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::dispatch::lose_machine;
 use crate::support::place::Place;
 use crate::support::{Frosty, eventually};
 
@@ -18,6 +19,7 @@ if [ "$1" = stop ]; then say "stop $2"; kill "$(cat "$HOME/pid-$2")"; exit; fi
 say "$*"
 cat >> "$HOME/prompts"
 [ -e "$HOME/broken" ] && { echo "no key" >&2; exit 3; }
+[ -e "$HOME/hangs" ] && { echo $$ > "$HOME/pid-hangs"; exec sleep 60; }
 while [ "$1" != --settings ]; do shift; done
 for name in NAME SCOPE FLEET WORK ON START STORE; do
   value=$(sed -n "s/.*\"FROSTY_$name\":\"\([^\"]*\)\".*/\1/p" "$2")
@@ -190,6 +192,36 @@ fn a_client_that_does_not_start_gives_its_entry_back() {
     let missing = "no session of echo is started: the client's program claude is not found on PATH\nhint: ";
     assert!(answer.stderr.contains(missing), "{answer:?}");
     assert_eq!(admitted(), before);
+}
+
+#[test]
+fn the_entry_of_a_dispatcher_that_is_gone_is_claimed_again() {
+    for (place, is_machine) in Place::both().into_iter().zip([true, false]) {
+        let place = self::place(place, &route());
+        let hangs = place.frosty.home.path().join("hangs");
+        fs::write(&hangs, "").unwrap();
+        let entry = add(&place, "one");
+        let mut dispatcher = Dispatcher::start(&place.frosty);
+        eventually("a client is started", || place.frosty.home.path().join("pid-hangs").exists());
+        let [held] = &in_hand(&place)[..] else { panic!("one entry is in hand") };
+        assert!(held["session"].as_str().unwrap().starts_with("start-"), "{held:?}");
+        let _ = dispatcher.0.kill();
+        let _ = dispatcher.0.wait();
+        fs::remove_file(&hangs).unwrap();
+        let starts = || file(&place, "calls").matches("--bg").count();
+        if is_machine {
+            let lease = Duration::from_secs(2 * 3600);
+            for (silent, overdue) in [(lease / 2, false), (lease / 2, false), (lease, true)] {
+                assert_eq!((lose_machine(&place, "echo", silent), starts()), (overdue, 1));
+                place.run(&["dispatch", "--once"]);
+            }
+        } else {
+            place.run(&["dispatch", "--once"]);
+        }
+        let [held] = &in_hand(&place)[..] else { panic!("one entry is in hand") };
+        assert!(held["session"].as_str().unwrap().ends_with("-0000") && held["id"] == entry.as_str(), "{held:?}");
+        assert_eq!(starts(), 2);
+    }
 }
 
 #[test]

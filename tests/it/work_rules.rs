@@ -259,6 +259,21 @@ fn one_session_is_started_however_many_dispatchers_read_the_same_queue() {
 }
 
 #[test]
+fn a_claim_that_the_same_commit_takes_back_is_not_counted() {
+    let mut story = Story::new(WorkMode::Required);
+    story.policy.stop.min_interval = Duration::ZERO;
+    let id = story.add(0);
+    assert_eq!(given(&story.sends(0, &start("start-a", "one", [0; 3]))), Some(id.as_str()));
+    let (claim, first) = (story.work().queue.hand[0].claim, story.work().queue.first);
+    story.state.session = SessionState::default();
+    story.work().seen = vec![(claim, false)];
+    let taken = story.sends(S, &start("start-b", "two", first));
+    assert_eq!((taken.outcome, given(&taken)), (Outcome::Admit, Some(id.as_str())));
+    let [in_hand] = &story.work().queue.hand[..] else { panic!("one entry is in hand") };
+    assert_eq!((in_hand.start.as_str(), in_hand.entry.attempts), ("two", 1));
+}
+
+#[test]
 fn a_start_token_passes_the_claim_once() {
     let mut story = Story::new(WorkMode::Required);
     let id = story.add(0);

@@ -87,15 +87,17 @@ impl Claims {
             self.end(&left.session, "no client was started");
             return Ok(None);
         }
-        let is_gone = queues::seen(&contents.queue.hand).iter().any(|(_, runs)| !runs);
+        let lease = self.config.policy.work.lease;
+        let lasting = contents.queue.lasting(&queues::seen(&contents.queue.hand), lease, now);
         let mut entries = contents.entries.iter().filter(|(list, _)| *list != List::Dead).flat_map(|(_, all)| all);
         let is_due = contents.queue.broken_until(now).is_none() && entries.any(|entry| entry.at <= now);
-        if !(is_gone || (is_due && contents.queue.hand.len() < most)) {
+        let is_lost = lasting.len() < contents.queue.hand.len();
+        if !(is_lost || (is_due && lasting.len() < most)) {
             return Ok(None);
         }
         let sessions = reader.sessions()?;
-        let live = live::of(&sessions, &self.agent, self.config.policy.work.lease, now);
-        let starting = contents.queue.hand.iter().filter(|in_hand| !in_hand.start.is_empty()).count();
+        let live = live::of(&sessions, &self.agent, lease, now);
+        let starting = lasting.iter().filter(|in_hand| !in_hand.start.is_empty()).count();
         // A session without an entry claims this one.
         let are_busy = live.iter().all(|(_, session)| session.work.is_some());
         Ok((are_busy && live.len() + starting < most).then_some(contents.queue.first))

@@ -109,12 +109,14 @@ impl<'a, R: Runner> Worker<'a, R> {
         let now = reader.now()?;
         let all = queues::contents(&mut reader, Some(&self.agent), 1)?;
         let is_free = |contents: &queues::Contents| {
-            let is_gone = queues::seen(&contents.queue.hand).iter().any(|(_, runs)| !runs);
+            let seen = queues::seen(&contents.queue.hand);
+            let lasting = contents.queue.lasting(&seen, self.config.policy.work.lease, now);
+            let is_lost = lasting.len() < contents.queue.hand.len();
             let mut entries = contents.entries.iter().filter(|(list, _)| *list != List::Dead).flat_map(|(_, all)| all);
             let is_due = contents.queue.broken_until(now).is_none() && entries.any(|entry| entry.at <= now);
             // An admission with a lost answer left its entry in hand of this worker.
             let is_own = contents.queue.hand.iter().any(|in_hand| in_hand.session == self.session);
-            is_gone || is_own || (contents.queue.hand.is_empty() && is_due)
+            is_lost || is_own || (lasting.is_empty() && is_due)
         };
         Ok(all.iter().any(is_free))
     }

@@ -1,9 +1,11 @@
 //! The document of a work queue: what an agent's queue has given out, and the entries that are in hand.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Priority, WorkEntry};
-use crate::policy::limits::Ms;
+use crate::policy::limits::{Ms, millis};
 use crate::policy::process::Process;
 
 /// The failures that the breaker counts.
@@ -13,6 +15,8 @@ const FAILURES_WITHIN: Ms = 30 * 60_000;
 /// How many entries the sessions of one agent may add in a day.
 const MOST_ADDED: usize = 20;
 const DAY: Ms = 86_400_000;
+/// How long a claim is overdue before it ends, so that a client that was only silent can renew it.
+const OVERDUE: Ms = 60_000;
 
 /// The state of one agent's queue, without the waiting entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +80,45 @@ pub struct InHand {
     pub overdue: Option<Ms>,
 }
 
+/// What the next change of a queue does with a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It renews the claim, since its client is seen to run.
+    Renew,
+    /// It leaves the claim as it is.
+    Keep,
+    /// It notes that the claim is overdue.
+    Mark,
+    /// It ends the claim.
+    End,
+}
+
+impl InHand {
+    /// Returns what the next change does with the claim. `runs` is whether this machine sees the client run.
+    pub(super) fn next(&self, runs: Option<bool>, lease: Ms, now: Ms) -> Next {
+        match (runs, self.overdue) {
+            (Some(true), _) => Next::Renew,
+            (Some(false), _) => Next::End,
+            (None, _) if now.saturating_sub(self.renewed) < lease => Next::Keep,
+            (None, None) => Next::Mark,
+            (None, Some(since)) if (0..OVERDUE).contains(&now.saturating_sub(since)) => Next::Keep,
+            (None, Some(_)) => Next::End,
+        }
+    }
+}
+
 impl Queue {
+    /// Returns the claims that the next change of the queue neither ends nor notes as overdue. `seen` are those of clients that
+    /// this machine sees, and whether they run.
+    #[must_use]
+    pub fn lasting(&self, seen: &[(u64, bool)], lease: Duration, now: Ms) -> Vec<&InHand> {
+        let lasts = |in_hand: &&InHand| {
+            let runs = seen.iter().find(|(claim, _)| *claim == in_hand.claim).map(|(_, runs)| *runs);
+            !matches!(in_hand.next(runs, millis(lease), now), Next::Mark | Next::End)
+        };
+        self.hand.iter().filter(lasts).collect()
+    }
+
     /// Returns when the breaker closes again; `None` while it is closed.
     #[must_use]
     pub fn broken_until(&self, now: Ms) -> Option<Ms> {

@@ -4,13 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{List, Priority, WorkEntry};
 use super::question::Question;
-use super::queue::{InHand, Queue, of_mut};
+use super::queue::{InHand, Next, Queue, of_mut};
 use super::{Claimed, WorkPolicy, backoff, order};
 use crate::policy::limits::{Ms, millis};
 use crate::policy::process::Process;
-
-/// How long a claim is overdue before it ends, so that a client that was only silent can renew it.
-const OVERDUE: Ms = 60_000;
 
 /// A queue as a step or a command read it, and the moves that it made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -247,16 +244,11 @@ impl WorkState {
         for in_hand in &mut self.queue.hand {
             let runs = self.seen.iter().find(|(claim, _)| *claim == in_hand.claim).map(|(_, runs)| *runs);
             in_hand.renewed = in_hand.renewed.min(now);
-            match runs {
-                Some(false) => ended.push((in_hand.entry.id.clone(), in_hand.claim)),
-                Some(true) => renew(in_hand, lease, now),
-                None if now.saturating_sub(in_hand.renewed) < lease => {}
-                None => {
-                    let since = *in_hand.overdue.get_or_insert(now);
-                    if !(0..OVERDUE).contains(&now.saturating_sub(since)) {
-                        ended.push((in_hand.entry.id.clone(), in_hand.claim));
-                    }
-                }
+            match in_hand.next(runs, lease, now) {
+                Next::Renew => renew(in_hand, lease, now),
+                Next::Keep => {}
+                Next::Mark => in_hand.overdue = Some(now),
+                Next::End => ended.push((in_hand.entry.id.clone(), in_hand.claim)),
             }
         }
         for (id, claim) in ended {
