@@ -25,7 +25,7 @@ const PASSING_IN_A_ROW: u32 = 3;
 /// Applies a successful turn or an error with a reset time to the limits of the fleet's key, already rebased to `now`.
 pub(crate) fn on_key(fleet: &mut FleetState, api_error: &Backoff, ask: &Step, now: Ms) {
     match &ask.event {
-        Event::Stop { .. } | Event::Run { part: RunPart::Turn { .. }, .. } => {
+        _ if ask.shows_answer() => {
             let model = ask.turn.as_deref().filter(|turn| turn.seen).map_or("", |turn| &turn.model);
             fleet.answer(model, now.saturating_sub(ask.age().map_or(0, millis)), now);
         }

@@ -49,7 +49,9 @@ pub struct State {
 pub fn step(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision {
     let Event::StartPrompt { token } = &ask.event else { return step_of(policy, state, ask, now) };
     let prompt = Step { event: work_start::prompt(state.work.as_ref(), token), ..ask.clone() };
+    let is_started = state.session.started;
     let decided = step_of(policy, state, &prompt, now);
+    state.session.started = is_started;
     // An event of another client process changes nothing, and has no fence.
     if let (Some(_), Some(work)) = (decided.fence, &mut state.work)
         && decided.outcome == Outcome::Record
@@ -107,7 +109,7 @@ fn step_of(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision 
             ended = state.scope.api_left(now).map(duration);
         }
         if fence_status != FenceStatus::Repeated {
-            turned = effects::on_scope(&mut state.scope, &policy.api_error, &ask.event, by_person, now);
+            turned = effects::on_scope(&mut state.scope, &policy.api_error, ask, by_person, now);
             api_error::on_key(&mut state.fleet, &policy.api_error, ask, now);
         }
     }

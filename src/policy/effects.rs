@@ -119,6 +119,10 @@ fn note_model(session: &mut SessionState, ask: &Step) {
 
 /// Notes where the session runs, and the signals that wake it there.
 fn settle(session: &mut SessionState, ask: &Step) {
+    if matches!(ask.event, Event::PersonPrompt) {
+        // A person resumed it, so no dispatcher may stop it.
+        session.started = false;
+    }
     session.scope.clone_from(&ask.scope);
     session.host.clone_from(&ask.host);
     session.wake_on.clone_from(&ask.wake_on);
@@ -162,8 +166,8 @@ fn register(session: &mut SessionState, ask: &Step, label: &str) {
 /// Applies the event's effects on its scope, which is already rebased to `now`, and returns what happened to its hold.
 ///
 /// `by_person` is whether a person's prompt began the turn that ended.
-pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Event, by_person: bool, now: Ms) -> Turned {
-    match event {
+pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, ask: &Step, by_person: bool, now: Ms) -> Turned {
+    match &ask.event {
         Event::Hold(asked) => return open(&mut scope.hold, asked, now),
         Event::Release { .. } => {
             for api in scope.api.iter_mut().chain(&mut scope.api_own) {
@@ -171,7 +175,7 @@ pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, event: &Even
             }
             return lift(&mut scope.hold, &mut scope.released, false, now);
         }
-        Event::Stop { .. } | Event::Run { part: RunPart::Turn { .. }, .. } => {
+        _ if ask.shows_answer() => {
             scope.api_strikes = 0;
             scope.api_row = 0;
             scope.api_holds = 0;

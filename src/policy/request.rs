@@ -408,4 +408,10 @@ impl Step {
     pub fn age(&self) -> Option<Duration> {
         self.late.or_else(|| self.turn.as_ref().map(|turn| turn.spent))
     }
+
+    /// Returns whether the event shows that the API answered a turn. The Stop event of a dispatcher is that of no turn.
+    pub(crate) fn shows_answer(&self) -> bool {
+        let ends_turn = matches!(self.event, Event::Stop { .. } | Event::Run { part: RunPart::Turn { .. }, .. });
+        ends_turn && self.start.is_none()
+    }
 }

@@ -6,7 +6,7 @@ use frosty::policy::decision::{self, State};
 use frosty::policy::documents::SessionState;
 use frosty::policy::limits::{Ms, Policy};
 use frosty::policy::process::Process;
-use frosty::policy::request::{Claim, Event, RestRequest, Step};
+use frosty::policy::request::{Claim, Event, Failure, FailureClass, Reset, RestRequest, Step};
 use frosty::policy::rest::RestKind;
 use frosty::policy::verdict::{Decision, Outcome, Reason};
 use frosty::policy::work::entry::WorkEntry;
@@ -306,6 +306,44 @@ fn a_start_token_passes_the_claim_once() {
     story.sends(4 * S, &prompt("again", "secret"));
     assert!(story.state.session.by_person && story.state.session.work.is_none());
     story.state.session = client;
+    // A later prompt in that client changes nothing about who started it. A person who resumes the session takes it.
+    let mut resumed = story.state.session.clone();
+    story.sends(4 * S, &prompt("s", "secret"));
+    std::mem::swap(&mut story.state.session, &mut resumed);
+    assert!(resumed.started);
+    let by_another = Step { client: Some(Process::numbered(8)), claim: Claim::Take, ..step(Event::PersonPrompt) };
+    let kept = (story.state.session.clone(), story.state.work.clone());
+    story.sends(4 * S, &Step { session: "s".to_owned(), ..by_another });
+    assert!(!story.state.session.started);
+    (story.state.session, story.state.work) = kept;
     let ended = story.sends(5 * S, &Step { session: "s".to_owned(), ..stop(Some(RestKind::Done)) });
     assert_eq!(ended.work_end, format!("{id} done"));
+}
+
+/// A dispatcher's request is a Stop event of no turn, so that it disproves no limit and no hold of the API.
+#[test]
+fn no_start_lifts_a_limit() {
+    let reset = |at: Ms| Some(Reset::After(Duration::from_millis(at.unsigned_abs())));
+    let failure = Failure {
+        class: FailureClass::Passing,
+        reset: reset(3600 * S),
+        of_key: true,
+        model: String::new(),
+        too_long: false,
+        cure: String::new(),
+    };
+    let mut story = Story::new(WorkMode::Required);
+    story.add(0);
+    story.sends(0, &step(Event::StopFailure(failure)));
+    let limit = story.state.fleet.limit;
+    assert!(limit.is_some() && story.state.scope.api_strikes == 1, "{limit:?}");
+    for at in [S, 60 * S] {
+        story.state.session = SessionState::default();
+        let refused = story.sends(at, &start("start-a", "one", [0; 3]));
+        assert_eq!((refused.outcome, refused.reason), (Outcome::Refuse, Reason::ApiError));
+        assert_eq!((story.state.fleet.limit, story.state.scope.api_strikes), (limit, 1));
+    }
+    story.state.session = SessionState::default();
+    story.sends(61 * S, &stop(None));
+    assert_eq!((story.state.fleet.limit, story.state.scope.api_strikes), (None, 0), "a turn does");
 }
