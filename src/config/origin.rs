@@ -206,7 +206,8 @@ fn projects(project: Option<&Path>) -> impl Iterator<Item = Settings> {
 /// Reads the user's and the machine's settings files. The user's are where the client's first environment locates them.
 fn trusted(env: &Env, first: Option<&[(String, String)]>, project: Option<&Path>) -> Vec<Settings> {
     let own = match first {
-        None => env.clone(),
+        // A project may have set the variables that locate them; of these the client ignores `HOME` alone.
+        None => Env { home: env.home.clone(), ..Env::default() },
         Some(first) => {
             let of = |name: &str| first.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| PathBuf::from(v));
             let (home, state) = (of("HOME"), of("XDG_STATE_HOME"));
