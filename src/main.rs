@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use frosty::cmd::{
     Cli, Command, Failure, announce, check, completions, config, dispatch, doctor, explain, gate, hold, install, log,
-    man, message, notes, out, overview, release, schedule, status, statusline, switch, uninstall, wake, work,
+    man, message, notes, out, overview, release, same_place, schedule, status, statusline, switch, uninstall, wake,
+    work,
 };
 use frosty::exit::Exit;
 use frosty::hint::Hint;
@@ -71,7 +72,8 @@ fn main() -> ExitCode {
     let exit = match done {
         Ok(()) => Exit::Done,
         Err(e) => {
-            let hint = e.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            let hint =
+                e.hint().map(|hint| format!("\nhint: {}", same_place::repeated(&hint, &args))).unwrap_or_default();
             out::report(&format!("{e}{hint}"));
             e.exit()
         }

@@ -36,6 +36,7 @@ mod outage;
 pub mod overview;
 pub mod registration;
 pub mod release;
+pub mod same_place;
 pub mod schedule;
 pub mod status;
 pub mod statusline;

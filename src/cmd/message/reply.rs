@@ -77,11 +77,18 @@ pub fn run(args: ReplyArgs) -> Result<(), Failure> {
         })
     })??;
     if !is_new {
+        // It wakes nobody again, so that no agent keeps another one awake by it.
         out::say(&format!("the question {shown} has this reply already"));
         return Ok(());
     }
-    let woken = deliver(&config, &sessions, &known, &reply)?;
-    out::say(&format!("replied to {shown}{}", if woken { "; the agent that asked gets it as a message" } else { "" }));
+    let woken = deliver(&config, &sessions, &known, &reply);
+    let how = match woken {
+        Ok(true) => "; the agent that asked gets it as a message",
+        Ok(false) => "",
+        Err(_) => "; the agent that asked is not woken",
+    };
+    out::say(&format!("replied to {shown}{how}"));
+    woken?;
     Ok(())
 }
 
