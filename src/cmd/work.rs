@@ -2,6 +2,7 @@
 
 pub(super) mod add;
 pub(super) mod adder;
+pub(in crate::cmd) mod cover;
 mod end;
 mod list;
 
@@ -51,7 +52,7 @@ pub struct AddArgs {
     /// The task, at most 4,000 characters
     #[arg(value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub text: String,
-    /// Add it to the queue of this agent: a session's name, or a name to come
+    /// Add it to the queue of this agent (a session's name, or a name to come), or of a topic of the routes
     #[arg(long, value_name = "AGENT", value_parser = NonEmptyStringValueParser::new(), add = sessions())]
     pub to: String,
     /// The priority: high, normal, or low

@@ -271,11 +271,13 @@ fn quotas(quotas: &[Quota]) -> Value {
 }
 
 fn route(route: &Route) -> Value {
-    let Route { to, from, priority, ack_turn: _, run, session } = route;
+    let Route { to, from, topic, cover, priority, ack_turn: _, run, session } = route;
     let run = run.as_ref().map(|argv| argv.iter().map(|word| secret::scrubbed(word)).collect::<Vec<_>>());
     let mut shown = json!({"to": to, "from": from, "priority": priority.code(), "ack": route.ack(), "run": run});
-    if let (Some(session), Value::Object(shown)) = (session, &mut shown) {
-        shown.extend(session_keys(session));
+    if let Value::Object(shown) = &mut shown {
+        let names = [("topic", topic), ("cover", cover)].into_iter();
+        shown.extend(names.filter_map(|(key, name)| Some((key.to_owned(), name.clone()?.into()))));
+        shown.extend(session.as_ref().map(session_keys).unwrap_or_default());
     }
     shown
 }
@@ -613,7 +615,7 @@ pub const KEYS: &[Key] = &[
         Kind::Routes,
         "[]",
         No,
-        r#"The routes of `frosty dispatch`, such as `[{"to": "echo", "from": "task.pipeline"}, {"to": "helix", "session": "background"}]`: the tasks of a stream to an agent's queue, and the program or the session that works through a queue."#,
+        r#"The routes of `frosty dispatch`, such as `[{"to": "echo", "from": "task.pipeline"}, {"to": "helix", "session": "background"}]`: the tasks of a stream or a topic to an agent's queue, and the program or the session that works through a queue."#,
     ),
     Key::new(
         "agents",

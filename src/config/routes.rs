@@ -31,7 +31,7 @@ const ACK_TURN: &str = "turn";
 /// Describes the accepted values.
 pub(crate) const ALLOWED: &str = "a list of at most 64 routes such as {\"to\": \"echo\", \"from\": \"task.pipeline\", \
 \"priority\": \"normal\"}, {\"to\": \"build\", \"run\": [\"./build.sh\"]} or {\"to\": \"helix\", \"session\": \"background\"}, each with from, \
-run or session, no two with the same from, and no two that run or start the same agent";
+topic, run or session, no two with the same from or the same topic, and no two that run or start the same agent";
 
 /// The way of work to one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,10 @@ pub struct Route {
     pub to: String,
     /// The stream on the server from which its tasks are taken.
     pub from: Option<String>,
+    /// The topic: a further name for the agent's queue in `frosty work add --to`.
+    pub topic: Option<String>,
+    /// The agent that gets the tasks of the stream and of the topic while `to` is held.
+    pub cover: Option<String>,
     /// The priority of tasks from the stream that name none.
     pub priority: Priority,
     /// Whether the end of the first turn with a task acknowledges it.
@@ -110,24 +114,22 @@ pub(crate) fn read(v: &Value) -> Option<Vec<Route>> {
     let list = v.as_array().filter(|list| list.len() <= MOST)?;
     let routes: Vec<Route> = list.iter().map(one).collect::<Option<_>>()?;
     let is_first = |at: usize, same: &dyn Fn(&Route) -> bool| !routes.iter().take(at).any(same);
-    // One program works through a queue, and a stream has one queue.
+    // One program works through a queue, and a stream or a topic has one queue.
     let is_alone = |(at, route): (usize, &Route)| {
         let runs = !route.works() || is_first(at, &|other| other.works() && other.to == route.to);
-        runs && (route.from.is_none() || is_first(at, &|other| other.from == route.from))
+        let names = route.topic.is_none() || is_first(at, &|other| other.topic == route.topic);
+        runs && names && (route.from.is_none() || is_first(at, &|other| other.from == route.from))
     };
     routes.iter().enumerate().all(is_alone).then_some(routes)
 }
 
 fn one(v: &Value) -> Option<Route> {
     let fields = v.as_object()?;
-    let is_known =
-        |key: &str| matches!(key, "to" | "from" | "priority" | "ack" | "run" | "session") || OF_SESSION.contains(&key);
-    if fields.keys().any(|key| !is_known(key)) {
+    if fields.keys().any(|key| !OF_ROUTE.contains(&key.as_str()) && !OF_SESSION.contains(&key.as_str())) {
         return None;
     }
     let word = |key: &str| word(fields, key);
     let to = word("to")??;
-    let encoded = text::encode(&to);
     let is_stream = |name: &String| {
         let is_plain = !name.chars().any(|c| c.is_control() || c.is_whitespace());
         name.len() <= LONGEST_STREAM && is_plain && !name.starts_with("frosty:")
@@ -143,12 +145,20 @@ fn one(v: &Value) -> Option<Route> {
         None | Some(Value::Null) => None,
         Some(v) => Some(argv(v)?),
     };
-    let fits = encoded.len() <= text::LONGEST_NAME && from.as_ref().is_none_or(is_stream);
+    let (topic, cover) = (word("topic")?, word("cover")?);
+    let names = [Some(&to), topic.as_ref(), cover.as_ref()];
+    let are_names = names.into_iter().flatten().all(|name| text::encode(name).len() <= text::LONGEST_NAME);
     let session = session(fields)?;
-    let fits = fits && (from.is_some() || run.is_some() || session.is_some()) && (run.is_none() || session.is_none());
-    fits.then_some(Route { to, from, priority, ack_turn, run, session })
+    let takes = from.is_some() || topic.is_some();
+    let covers = cover.as_ref().is_none_or(|cover| takes && text::encode(cover) != text::encode(&to));
+    let works = run.is_some() || session.is_some();
+    let fits = are_names && from.as_ref().is_none_or(is_stream) && covers && (takes || works);
+    let fits = fits && (run.is_none() || session.is_none());
+    fits.then_some(Route { to, from, topic, cover, priority, ack_turn, run, session })
 }
 
+/// The fields of every route.
+const OF_ROUTE: [&str; 8] = ["to", "from", "topic", "cover", "priority", "ack", "run", "session"];
 /// The fields that belong to `session`.
 const OF_SESSION: [&str; 7] = ["folder", "model", "system_prompt", "env", "keys", "max_sessions", "idle_stop"];
 

@@ -133,6 +133,8 @@ fn routes() -> Value {
         "properties": {
             "to": {"type": "string", "minLength": 1},
             "from": {"type": ["string", "null"], "minLength": 1, "maxLength": 256},
+            "topic": {"type": ["string", "null"], "minLength": 1},
+            "cover": {"type": ["string", "null"], "minLength": 1},
             "priority": {"enum": ["high", "normal", "low"]},
             "ack": {"enum": ["done", "turn", null]},
             "run": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},

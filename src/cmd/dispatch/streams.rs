@@ -10,6 +10,7 @@ use redis::{Value, cmd};
 use super::DispatchError;
 use crate::clock;
 use crate::cmd::work::add::route_of;
+use crate::cmd::work::cover;
 use crate::cmd::{Failure, out};
 use crate::config::{Config, Route};
 use crate::hook;
@@ -189,12 +190,13 @@ fn add(
         task = task.chars().take(LONGEST_TEXT.saturating_sub(rest.chars().count())).collect();
         task.push_str(&rest);
     }
-    let agent = text::encode(&route.to);
+    let (agent, covers) = cover::receiver(config, route)?;
+    let aside = if covers { format!(", since {} is held", text::line(&route.to)) } else { String::new() };
     let id = format!("{}.{:x}", id.replace('-', "."), fact_id(stream));
     let priority = fields.get("priority").and_then(|name| Priority::from_code(name)).unwrap_or(route.priority);
     let ack_turn = route.ack_turn || route_of(config, &agent).is_some_and(|route| route.ack_turn);
     let entry = WorkEntry { id: id.clone(), text: task, priority, ack_turn, ..WorkEntry::default() };
-    let detail = format!("{} from the stream {}", priority.code(), text::line(stream));
+    let detail = format!("{} from the stream {}{aside}", priority.code(), text::line(stream));
     let step = Step { detail, ..hook::step_of(String::new(), String::new(), "WorkAdd", Event::Other) };
     let change = Change { agent: &agent, id: &id, by: None, step: &step };
     let is_new = work::change(config, &change, |Changed { work, record, now, .. }| {
@@ -204,7 +206,11 @@ fn add(
         Ok::<bool, StoreError>(record.is_none())
     })??;
     if is_new {
-        out::say(&format!("took {id} from the stream {} for {}", text::line(stream), text::line(&route.to)));
+        out::say(&format!(
+            "took {id} from the stream {} for {}{aside}",
+            text::line(stream),
+            text::line(&text::decoded(&agent))
+        ));
     }
     Ok(())
 }

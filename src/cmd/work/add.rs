@@ -3,7 +3,7 @@
 use chrono::Local;
 
 use super::adder::{self, Adder};
-use super::{AddArgs, WorkError};
+use super::{AddArgs, WorkError, cover};
 use crate::clock;
 use crate::cmd::target::TargetError;
 use crate::cmd::{Failure, TimeError, out, target};
@@ -72,7 +72,13 @@ pub(super) fn run(args: AddArgs) -> Result<(), Failure> {
     let delay = delay(&args)?;
     let config = crate::cmd::config(&env, args.place)?;
     let sessions = FleetReader::open_to_change(&config).sessions()?;
-    let agent = agent(&sessions, &args.to)?;
+    let (agent, aside) = match config.routes.iter().find(|route| route.topic.as_ref() == Some(&args.to)) {
+        None => (agent(&sessions, &args.to)?, String::new()),
+        Some(route) => match cover::receiver(&config, route)? {
+            (agent, false) => (agent, String::new()),
+            (cover, true) => (cover, format!(", since {} is held", text::line(&route.to))),
+        },
+    };
     let adder = adder::find(&env, &sessions);
     let priority = args.priority.priority();
     let model = args.model.unwrap_or_default();
@@ -84,8 +90,8 @@ pub(super) fn run(args: AddArgs) -> Result<(), Failure> {
             out::say(&format!("an entry with the id {shown} was added before; nothing was added"));
             return Ok(());
         }
-        Added::Again => out::say(&format!("added {shown} for {of}")),
-        Added::New(place) => out::say(&format!("added {shown} for {of}: {}", waits(&place, priority))),
+        Added::Again => out::say(&format!("added {shown} for {of}{aside}")),
+        Added::New(place) => out::say(&format!("added {shown} for {of}{aside}: {}", waits(&place, priority))),
     }
     out::say(&claimed_by(&config, &sessions, &agent));
     Ok(())
