@@ -54,6 +54,12 @@ pub enum DispatchError {
     /// There are no routes.
     #[error("no route is configured")]
     NoRoutes,
+    /// The configuration admits nothing.
+    #[error("mode is shadow, in which no session is started and no program is run")]
+    Shadow,
+    /// Frosty is switched off altogether.
+    #[error("FROSTY_DISABLE is set, so that no session is started and no program is run")]
+    Disabled,
     /// A stream cannot be read.
     #[error("{stream}: {why}")]
     Stream {
@@ -79,6 +85,8 @@ impl Hint for DispatchError {
             Self::NoRoutes => {
                 "set some: frosty config set routes '[{\"to\": \"echo\", \"run\": [\"cat\"]}]'".to_owned()
             }
+            Self::Shadow => "start them: export FROSTY_MODE=enforce".to_owned(),
+            Self::Disabled => "switch it on: unset FROSTY_DISABLE".to_owned(),
             Self::Stream { .. } | Self::Streams => "check the server: frosty doctor".to_owned(),
             Self::NoServer { .. } => "name the server: export FROSTY_STORE=redis://127.0.0.1:18000".to_owned(),
         })
@@ -88,7 +96,7 @@ impl Hint for DispatchError {
 /// Runs the dispatcher.
 ///
 /// # Errors
-/// When there are no routes, or a stream cannot be read at the start.
+/// When there are no routes, a stream cannot be read at the start, or no request would be admitted.
 pub fn run(args: DispatchArgs) -> Result<(), Failure> {
     let env = Env::read();
     if args.print_unit {
@@ -101,6 +109,13 @@ pub fn run(args: DispatchArgs) -> Result<(), Failure> {
     let config = super::config(&env, args.place)?;
     if config.routes.is_empty() {
         return Err(DispatchError::NoRoutes.into());
+    }
+    let works = config.routes.iter().any(Route::works);
+    if works && env.disabled() {
+        return Err(DispatchError::Disabled.into());
+    }
+    if works && config.shadow {
+        return Err(DispatchError::Shadow.into());
     }
     let mut streams = Streams::of(&config)?;
     let taken = streams.as_mut().map_or(Ok(()), |streams| streams.take(&config));

@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use frosty::config::{Config, Flags};
-use frosty::env::Env;
 use frosty::policy::request::{Event, Step};
 use frosty::policy::work::entry::WorkEntry;
 use frosty::store::work::{Change, Changed, change as change_queue};
 use serde_json::{Value, json};
 
 use crate::support::place::Place;
-use crate::support::{Answer, Frosty, Server, eventually};
+use crate::support::{Answer, Frosty, eventually};
 
 /// Both stores, with a route for each of these agents to a script that notes the task.
 fn places(routes: &Value) -> [Place; 2] {
@@ -154,6 +152,50 @@ fn each_task_of_a_stream_is_added_once() {
         entries.iter().map(|e| (e["priority"].as_str().unwrap(), e["text"].as_str().unwrap())).collect();
     assert_eq!(found, [("high", "urgent"), ("low", "plain")]);
     assert!(entries.iter().all(|e| e["ack"] == "turn"), "{entries:?}");
+}
+
+#[test]
+fn a_cover_gets_the_new_tasks_of_a_topic_and_a_stream_while_the_agent_is_held() {
+    let topic = json!({"to": "vaeris", "from": "infra.alerts.urgent", "topic": "alerts", "cover": "echo"});
+    for place in places(&json!([topic])) {
+        for agent in ["vaeris", "echo"] {
+            let stop = crate::support::stop(&format!("s-{agent}"));
+            assert_eq!(crate::support::feed(frosty_of(&place, agent), stop.as_bytes()).code, Some(2));
+        }
+        let waiting = || ["vaeris", "echo"].map(|agent| numbers(&place, agent)[0]);
+        let add = |id: &str, words: &str| {
+            let added = place.run(&["work", "add", "--to", "alerts", "--id", id, "look"]);
+            assert!(added.code == Some(0) && added.stdout.contains(words), "{added:?}");
+        };
+        add("first", "added first for vaeris: ");
+        let held = place.run(&["hold", "vaeris", "--reason", "look", "--for", "1h"]);
+        assert_eq!(held.code, Some(0), "{held:?}");
+        add("second", "added second for echo, since vaeris is held: ");
+        // What has its id was added before, wherever it is.
+        assert!(
+            place.run(&["work", "add", "--to", "alerts", "--id", "first", "x"]).stdout.contains("was added before")
+        );
+        assert_eq!(waiting(), [1, 1]);
+        if let Some(server) = &place.server {
+            once(&place);
+            let mut con = server.connection();
+            redis::cmd("XADD")
+                .arg("infra.alerts.urgent")
+                .arg("*")
+                .arg("text")
+                .arg("x")
+                .query::<String>(&mut con)
+                .unwrap();
+            let took = once(&place).stdout;
+            assert!(took.contains(" for echo, since vaeris is held"), "{took}");
+        }
+        // A cover that is held too gets nothing, and one who adds for the agent itself means it.
+        assert_eq!(place.run(&["hold", "echo", "--reason", "look", "--for", "1h"]).code, Some(0));
+        add("third", "added third for vaeris: ");
+        let named = place.run(&["work", "add", "--to", "vaeris", "x"]);
+        assert!(named.stdout.contains(" for vaeris: "), "{named:?}");
+        assert_eq!(waiting(), [3, 1 + u64::from(place.server.is_some())]);
+    }
 }
 
 #[test]
@@ -315,24 +357,13 @@ fn frosty_of(place: &Place, agent: &str) -> Command {
     hook
 }
 
-/// Returns the configuration of a place.
-fn config_of(place: &Place) -> Config {
-    let env = |name: &str| {
-        let home = place.frosty.home.path().to_string_lossy().into_owned();
-        let store = place.server.as_ref().map_or_else(|| "embedded".to_owned(), Server::url);
-        let value = [("HOME", home), ("FROSTY_STORE", store)].into_iter().find(|(known, _)| *known == name);
-        value.map(|(_, value)| value.into())
-    };
-    Config::load(&Env::of(env), None, &Flags::default()).unwrap()
-}
-
 /// Changes the one claim of an agent to that of a machine which is gone, and which was `silent` for so long; returns whether it
 /// was noted as overdue.
 pub(crate) fn lose_machine(place: &Place, agent: &str, silent: Duration) -> bool {
     let step = Step { event_name: "Test".to_owned(), ..crate::support::step(Event::Other) };
     let change = Change { agent, id: "", by: None, step: &step };
     let silent = i64::try_from(silent.as_millis()).unwrap();
-    let changed = change_queue(&config_of(place), &change, |Changed { work, .. }| {
+    let changed = change_queue(&place.config(), &change, |Changed { work, .. }| {
         let [in_hand] = &mut work.queue.hand[..] else { panic!("one entry is in hand") };
         "elsewhere".clone_into(&mut in_hand.host);
         in_hand.renewed -= silent;
@@ -344,12 +375,6 @@ pub(crate) fn lose_machine(place: &Place, agent: &str, silent: Duration) -> bool
 
 /// Adds an entry that has waited for `age` milliseconds.
 fn add_before(place: &Place, agent: &str, age: i64) {
-    let step = Step { event_name: "WorkAdd".to_owned(), ..crate::support::step(Event::Other) };
-    let id = format!("old-{agent}");
-    let change = Change { agent, id: &id, by: None, step: &step };
-    let added = change_queue(&config_of(place), &change, |Changed { work, now, .. }| {
-        work.add(WorkEntry { id: id.clone(), text: "old".to_owned(), ..WorkEntry::default() }, None, now - age);
-        Ok::<_, ()>(())
-    });
-    added.unwrap().unwrap();
+    let (id, text) = (format!("old-{agent}"), "old".to_owned());
+    place.put(agent, WorkEntry { id, text, ..WorkEntry::default() }, age);
 }

@@ -17,6 +17,7 @@ mod config;
 mod config_cmd;
 mod config_origin;
 mod dispatch;
+mod dispatch_sessions;
 mod doctor;
 mod embedded;
 mod engine_terms;

@@ -4,6 +4,11 @@
 
 use std::collections::HashMap;
 
+use frosty::config::{Config, Flags};
+use frosty::env::Env;
+use frosty::policy::request::{Event, Step};
+use frosty::policy::work::entry::WorkEntry;
+use frosty::store::work::{Change, Changed, change as change_queue};
 use serde_json::Value;
 
 use crate::support::{Answer, Engine, Frosty, Server, eventually, stop_saying};
@@ -52,6 +57,28 @@ impl Place {
     pub fn event(&self, session: &str, event: &str, more: &str) {
         let payload = format!(r#"{{"session_id":"{session}","hook_event_name":"{event}"{more}}}"#);
         assert_eq!(self.frosty.hook(&payload).code, Some(0));
+    }
+
+    /// Returns the configuration.
+    pub fn config(&self) -> Config {
+        let env = |name: &str| {
+            let home = self.frosty.home.path().to_string_lossy().into_owned();
+            let store = self.server.as_ref().map_or_else(|| "embedded".to_owned(), Server::url);
+            let value = [("HOME", home), ("FROSTY_STORE", store)].into_iter().find(|(known, _)| *known == name);
+            value.map(|(_, value)| value.into())
+        };
+        Config::load(&Env::of(env), None, &Flags::default()).unwrap()
+    }
+
+    /// Adds an entry to an agent's queue that has waited for `age` milliseconds.
+    pub fn put(&self, agent: &str, entry: WorkEntry, age: i64) {
+        let step = Step { event_name: "WorkAdd".to_owned(), ..crate::support::step(Event::Other) };
+        let change = Change { agent, id: &entry.id.clone(), by: None, step: &step };
+        let added = change_queue(&self.config(), &change, |Changed { work, now, .. }| {
+            work.add(entry.clone(), None, now - age);
+            Ok::<_, ()>(())
+        });
+        added.unwrap().unwrap();
     }
 
     /// Returns every entry, with the store's time as `ms`.

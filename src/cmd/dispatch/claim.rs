@@ -12,7 +12,7 @@ use crate::hook::wait::LATEST;
 use crate::policy::request::{Event, Step};
 use crate::policy::work::entry::List;
 use crate::policy::work::queue::InHand;
-use crate::policy::work::{NotThere, Start};
+use crate::policy::work::{NotThere, RecordState, Start};
 use crate::process;
 use crate::store::fleet_reader::FleetReader;
 use crate::store::work::{Change, Changed};
@@ -21,6 +21,17 @@ use crate::text;
 
 /// The most characters of the host's name in the session's id.
 const LONGEST_HOST: usize = 80;
+
+/// What became of the claim for a client that was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No client has it yet.
+    Open,
+    /// The client's first prompt has taken it over.
+    TakenOver,
+    /// A person dropped its entry.
+    Dropped,
+}
 
 /// The claims of the starter of a route.
 pub(super) struct Claims {
@@ -111,11 +122,17 @@ impl Claims {
         }
     }
 
-    /// Returns whether the entry with this token is in hand of a starter.
-    pub(super) fn has_claim(&self, token: &str) -> Result<bool, StoreError> {
+    /// Returns what became of the claim of an entry with this token.
+    pub(super) fn standing(&self, id: &str, token: &str) -> Result<Standing, StoreError> {
         let mut reader = FleetReader::open_to_change(&self.config);
         let all = queues::contents(&mut reader, Some(&self.agent), 0)?;
-        Ok(all.iter().flat_map(|contents| &contents.queue.hand).any(|in_hand| in_hand.start == token))
+        if all.iter().flat_map(|contents| &contents.queue.hand).any(|in_hand| in_hand.start == token) {
+            return Ok(Standing::Open);
+        }
+        // A session that took it over may have ended it already, in any other way.
+        let known = queues::record(&mut reader, id)?;
+        let is_dropped = known.is_some_and(|(record, _)| record.state == RecordState::Dropped);
+        Ok(if is_dropped { Standing::Dropped } else { Standing::TakenOver })
     }
 
     /// Gives back the entry of a client that did not start. It waits longer from one failure to the next.

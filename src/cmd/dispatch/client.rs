@@ -3,27 +3,30 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
+use crate::arm;
 use crate::config::{Config, Route, SessionKind, SessionRoute, started_by};
 use crate::env::{self, Env};
 use crate::policy::verdict::Admission;
 use crate::policy::work::entry::is_model;
+use crate::read;
 use crate::text;
 
 /// The client's program.
 pub(super) const PROGRAM: &str = "claude";
-/// The most bytes of a session's output that are kept.
-const MOST_KEPT: usize = 1024 * 1024;
+/// The most bytes of a session's output that a message is made of.
+const MOST_SAID: u64 = 4096;
 /// How long the files of a start are kept.
 const KEPT_FOR: Duration = Duration::from_secs(365 * 86_400);
 /// The most outputs that are kept.
 const MOST_FILES: usize = 200;
+/// The most bytes of a file with an API key.
+const LONGEST_KEY: u64 = 64 * 1024;
 /// The variables that a client inherits from the session in which the dispatcher was started.
 const OF_SESSION: [&str; 4] = ["CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SESSION_ID", "CLAUDE_JOB_DIR"];
 
@@ -50,11 +53,18 @@ pub(super) fn missing(env: &Env, session: &SessionRoute, key: usize) -> Option<(
     }
     let see = |path: &Path| format!("see what is there: ls -ld {}", text::path(path));
     let folder = session.folder.as_ref().map(|folder| expanded(env, folder));
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        return Some((format!("{} is no folder", text::path(&folder)), see(&folder)));
+    if let Some(folder) = folder.as_ref().filter(|folder| !folder.is_dir()) {
+        return Some((format!("{} is no folder", text::path(folder)), see(folder)));
+    }
+    let place = folder.or_else(|| std::env::current_dir().ok());
+    // `FROSTY_ON` is set for the client.
+    let told = arm::told(&Env { on: None, ..env.clone() }, None, place.as_deref());
+    if told.unwrap_or(Some(false)) == Some(false) {
+        let place = place.as_deref().map(text::path).unwrap_or_default();
+        return Some((format!("Frosty is off in {place}"), format!("switch it on: (cd {place} && frosty on)")));
     }
     let file = session.keys.get(key).map(|file| expanded(env, file))?;
-    let why = File::open(&file).err()?;
+    let why = read::file(&file, LONGEST_KEY).err()?;
     Some((format!("the API key in {} cannot be read: {why}", text::path(&file)), see(&file)))
 }
 
@@ -68,15 +78,16 @@ fn expanded(env: &Env, path: &Path) -> PathBuf {
 /// A client that was started.
 pub(super) struct Started {
     pub(super) child: Child,
-    pub(super) output: Option<PathBuf>,
-    kept: Arc<Mutex<Kept>>,
+    /// The file with what it writes to its stdout and its stderr.
+    pub(super) output: PathBuf,
 }
 
 impl Started {
     /// Returns the beginning of the output.
     pub(super) fn said(&self) -> String {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&kept.first).into_owned()
+        let mut said = Vec::new();
+        let _ = File::open(&self.output).and_then(|file| file.take(MOST_SAID).read_to_end(&mut said));
+        String::from_utf8_lossy(&said).into_owned()
     }
 }
 
@@ -95,21 +106,16 @@ impl Client<'_> {
         private(&settings)?.write_all(self.settings().as_bytes())?;
         let output = settings.with_extension("log");
         let mut command = self.command(&settings);
+        // The client may outlive the dispatcher, so that it has the file itself and no pipe.
+        let out = private(&output)?;
+        command.stdin(Stdio::piped()).stderr(out.try_clone()?).stdout(out);
         let mut child = command.spawn()?;
         if let Some(mut input) = child.stdin.take() {
-            // A client that does not read its prompt closes the pipe.
-            let _ = input.write_all(prompt.as_bytes());
+            // A client that does not read its prompt closes the pipe, or leaves it full.
+            let prompt = prompt.to_owned();
+            std::thread::spawn(move || input.write_all(prompt.as_bytes()));
         }
-        let kept = Arc::new(Mutex::new(Kept { file: private(&output).ok(), ..Kept::default() }));
-        let streams: [Option<Box<dyn Read + Send>>; 2] = [
-            child.stdout.take().map(|out| Box::new(out) as Box<dyn Read + Send>),
-            child.stderr.take().map(|err| Box::new(err) as Box<dyn Read + Send>),
-        ];
-        for stream in streams.into_iter().flatten() {
-            let kept = Arc::clone(&kept);
-            std::thread::spawn(move || keep(stream, &kept));
-        }
-        Ok(Started { child, output: Some(output), kept })
+        Ok(Started { child, output })
     }
 
     fn command(&self, settings: &Path) -> Command {
@@ -138,7 +144,6 @@ impl Client<'_> {
         if let Some(folder) = folder {
             command.current_dir(expanded(self.env, folder));
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -159,7 +164,11 @@ impl Client<'_> {
             ("FROSTY_START", start),
         ];
         vars.extend(own.map(|(name, value)| (name.to_owned(), value)));
-        let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        // The client's folder is another one.
+        let text = |path: &Option<PathBuf>| {
+            let path = path::absolute(path.as_ref()?).ok()?;
+            Some(path.to_string_lossy().into_owned())
+        };
         let passed = [
             ("FROSTY_CONFIG", text(&self.env.config)),
             ("FROSTY_STORE", self.env.store.clone()),
@@ -183,34 +192,6 @@ impl Client<'_> {
 
     fn key_file(&self) -> Option<PathBuf> {
         self.session.keys.get(self.key).map(|file| expanded(self.env, file))
-    }
-}
-
-/// The output of a client as far as it is kept.
-#[derive(Default)]
-struct Kept {
-    file: Option<File>,
-    length: usize,
-    /// The beginning, for messages.
-    first: Vec<u8>,
-}
-
-/// The most bytes of the output that a message is made of.
-const MOST_FIRST: usize = 4096;
-
-/// Reads a stream to its end, and keeps its beginning.
-fn keep(mut stream: Box<dyn Read + Send>, kept: &Mutex<Kept>) {
-    let mut buffer = [0; 8192];
-    while let Ok(n @ 1..) = stream.read(&mut buffer) {
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let part = buffer.get(..n).unwrap_or_default();
-        let first = MOST_FIRST.saturating_sub(kept.first.len()).min(n);
-        kept.first.extend(part.iter().take(first));
-        let left = MOST_KEPT.saturating_sub(kept.length).min(n);
-        kept.length = kept.length.saturating_add(n);
-        if let Some(file) = &mut kept.file {
-            let _ = file.write_all(part.get(..left).unwrap_or_default());
-        }
     }
 }
 

@@ -56,7 +56,12 @@ impl Launcher for Processes<'_> {
     }
 
     fn output(&self, started: &Started) -> String {
-        started.output.as_deref().map(text::path).unwrap_or_default()
+        text::path(&started.output)
+    }
+
+    fn detach(&self, mut started: Started) {
+        // The command that starts a background session ends a moment later.
+        std::thread::spawn(move || started.child.wait());
     }
 
     fn stop(&self, session: &Session) -> Result<(), String> {

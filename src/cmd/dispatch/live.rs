@@ -1,13 +1,14 @@
 //! The sessions of an agent that live, and the end of those that are idle.
 
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::PROGRAM;
 use crate::clock;
 use crate::config::SessionKind;
+use crate::duration;
 use crate::engine;
 use crate::policy::documents::{Phase, SessionState};
 use crate::policy::limits::{Ms, millis};
@@ -20,6 +21,10 @@ use crate::text;
 
 /// The beginning of the id of the sessions by which a dispatcher claims entries.
 pub(super) const OWN: &str = "start-";
+/// How long the client may take to stop a background session.
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
+/// How often it is looked at meanwhile.
+const EACH: Duration = Duration::from_millis(50);
 
 /// Returns the sessions of an agent with a client that runs. A session of another machine counts for `lease` after its last
 /// event.
@@ -78,7 +83,27 @@ pub(super) fn stop((id, session): &Session, kind: SessionKind) -> Result<(), Str
 
 /// Stops a background session by the client's own id, which is the beginning of the session's.
 pub(super) fn stop_background(id: &str) -> Result<(), String> {
-    let output =
-        Command::new(PROGRAM).args(["stop", id]).stdin(Stdio::null()).output().map_err(|why| why.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(text::line(&String::from_utf8_lossy(&output.stderr))) }
+    let mut command = Command::new(PROGRAM);
+    command.args(["stop", id]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match ended(command.spawn().map_err(|why| why.to_string())?, STOPS_WITHIN) {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!("claude stop {} failed: {status}", text::line(id))),
+        None => Err(format!("claude stop {} took longer than {}", text::line(id), duration::show(STOPS_WITHIN))),
+    }
+}
+
+/// Waits for the end of a program. One that runs longer is killed.
+fn ended(mut child: Child, within: Duration) -> Option<ExitStatus> {
+    let until = Instant::now() + within;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < until => std::thread::sleep(EACH),
+            Ok(None) | Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+        }
+    }
 }

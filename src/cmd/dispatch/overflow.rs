@@ -2,16 +2,21 @@
 
 use crate::config::{Config, Route, SessionKind};
 use crate::hook;
+use crate::policy::api_error::BY_API;
+use crate::policy::hold;
 use crate::policy::limits::Ms;
 use crate::policy::request::{Event, Step};
-use crate::policy::work::NotThere;
 use crate::policy::work::entry::{List, WorkEntry};
+use crate::policy::work::{NotThere, RecordState};
 use crate::store::fleet_reader::FleetReader;
 use crate::store::work::{self as queues, Change, Changed};
 use crate::store::{StoreError, work::Contents};
 use crate::text;
 
 use super::live;
+
+/// The most entries of a list that are looked at for one that may be passed on.
+const LOOKED_AT: usize = 50;
 
 /// The configurations of the fleets of a route, one for each key. Without keys, it is the one of the dispatcher.
 pub(super) fn fleets(config: &Config, route: &Route) -> Vec<Config> {
@@ -30,12 +35,12 @@ pub(super) fn fleets(config: &Config, route: &Route) -> Vec<Config> {
 /// When a store cannot be read or written.
 pub(super) fn pass_on(own: &Config, others: &[Config], route: &Route, agent: &str) -> Result<Vec<String>, StoreError> {
     let model = route.session.as_ref().and_then(|session| session.model.as_deref()).unwrap_or_default();
-    if others.is_empty() || !is_limited(own, agent, model)? {
+    if others.is_empty() || standing(own, agent, model)? != Standing::Limited {
         return Ok(Vec::new());
     }
     let mut free = None;
     for other in others {
-        if !is_limited(other, agent, model)? {
+        if standing(other, agent, model)? == Standing::Free {
             free = Some(other);
             break;
         }
@@ -55,11 +60,11 @@ pub(super) fn pass_on(own: &Config, others: &[Config], route: &Route, agent: &st
             ));
         }
     }
-    let is_empty = |contents: &Contents| contents.queue.length() == 0;
+    let is_empty = |contents: &Contents| contents.queue.waiting == [0; 3];
     if !queues::contents(&mut FleetReader::open_to_change(free), Some(agent), 0)?.iter().all(is_empty) {
         return Ok(lines);
     }
-    let contents = queues::contents(&mut reader, Some(agent), 1)?;
+    let contents = queues::contents(&mut reader, Some(agent), LOOKED_AT)?;
     let Some(entry) = contents.first().and_then(|contents| due(contents, now)) else { return Ok(lines) };
     if move_entry(own, free, agent, &entry)? {
         lines.push(format!("passed {} of {} on to the fleet {}", entry.id, text::line(&route.to), free.fleet));
@@ -67,19 +72,34 @@ pub(super) fn pass_on(own: &Config, others: &[Config], route: &Route, agent: &st
     Ok(lines)
 }
 
-/// Returns whether the API refuses the key of a fleet: by a limit, or by the errors that the agent met.
-fn is_limited(config: &Config, agent: &str, model: &str) -> Result<bool, StoreError> {
+/// Whether the API key of a fleet can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Free,
+    /// The API refuses it: by a limit, or by the errors that the agent met.
+    Limited,
+    /// A person or an agent holds the agent or the fleet. Its work stays where it is.
+    Held,
+}
+
+fn standing(config: &Config, agent: &str, model: &str) -> Result<Standing, StoreError> {
     let mut reader = FleetReader::open_to_change(config);
     let now = reader.now()?;
     let state = reader.state(agent, &format!("{}none", live::OWN))?;
-    let ends = [state.fleet.limit_for(&state.scope, model, now), state.fleet.api_end_of(&state.scope, now)];
-    Ok(ends.into_iter().flatten().any(|end| end > now))
+    let (scope, fleet) = (&state.scope, &state.fleet);
+    let mut holds = [&scope.hold, &fleet.hold].into_iter().flatten().filter(|hold| hold.holds(now));
+    if holds.any(|hold| hold.by != BY_API) {
+        return Ok(Standing::Held);
+    }
+    let ends = [fleet.limit_for(scope, model, now), fleet.api_end_of(scope, now)];
+    let is_limited = ends.into_iter().flatten().any(|end| end > now) || hold::held(scope, fleet, now).is_some();
+    Ok(if is_limited { Standing::Limited } else { Standing::Free })
 }
 
-/// Returns the first entry of a queue that may be claimed now.
+/// Returns the first entry of a queue that may be claimed now. A question stays with the fleet in which its asker waits.
 fn due(contents: &Contents, now: Ms) -> Option<WorkEntry> {
     let lists = contents.entries.iter().filter(|(list, _)| *list != List::Dead);
-    lists.flat_map(|(_, entries)| entries).find(|entry| entry.at <= now).cloned()
+    lists.flat_map(|(_, entries)| entries).find(|entry| entry.at <= now && entry.question.is_none()).cloned()
 }
 
 /// Moves an entry to the queue of another fleet. Returns whether it was moved.
@@ -92,7 +112,8 @@ fn move_entry(own: &Config, free: &Config, agent: &str, entry: &WorkEntry) -> Re
     let add = step("WorkAdd", format!("from the fleet {}, whose key is at its limit", own.fleet));
     let change = Change { agent, id: &entry.id, by: None, step: &add };
     let add = queues::change(free, &change, |Changed { work, record, now, .. }| {
-        if record.is_none_or(|record| record.state.is_over()) {
+        // What is known there was passed on by a dispatcher that ended before it removed the entry here.
+        if record.is_none_or(|record| record.state == RecordState::Dropped) {
             work.add(added.clone(), None, now);
         }
         Ok::<(), NotThere>(())

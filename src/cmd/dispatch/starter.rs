@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::claim::Claims;
+use super::claim::{Claims, Standing};
 use super::launcher::Processes;
 use super::{live, overflow};
 use crate::clock;
@@ -68,6 +68,8 @@ pub(crate) trait Launcher {
     fn kill(&self, client: &mut Self::Client) -> String;
     /// Returns where a client's output is.
     fn output(&self, client: &Self::Client) -> String;
+    /// Lets go of what started a client that is no child.
+    fn detach(&self, client: Self::Client);
     /// Stops the client of a session.
     ///
     /// # Errors
@@ -97,17 +99,18 @@ impl<'a> Starter<'a, Processes<'a>> {
         let Some(session) = &route.session else { return Vec::new() };
         let of = |(key, fleet): (usize, &Config)| {
             let after = fleets.iter().cycle().skip(key.saturating_add(1)).take(fleets.len().saturating_sub(1));
-            let others = after.map(works).collect();
-            Self::new(works(fleet), others, (route, session), Processes { env, route, session, key })
+            let others = after.map(|config| works(config, route)).collect();
+            Self::new(works(fleet, route), others, (route, session), Processes { env, route, session, key })
         };
         fleets.iter().enumerate().map(of).collect()
     }
 }
 
 /// Returns the configuration by which the sessions of a starter work.
-fn works(config: &Config) -> Config {
+fn works(config: &Config, route: &Route) -> Config {
     let mut config = config.clone();
     config.policy.work.mode = WorkMode::Required;
+    config.adopt_profile_of(&route.to, &text::encode(&route.to));
     config
 }
 
@@ -184,14 +187,15 @@ impl<'a, L: Launcher> Starter<'a, L> {
         let Some(given) = admitted.decision.work.clone() else { return false };
         let (id, claim) = (given.in_hand.entry.id.clone(), given.in_hand.claim);
         let started = self.launcher.start(&self.claims.config, &given, admitted);
-        match started.and_then(|started| self.taken_over(started, &token)) {
+        match started.and_then(|started| self.taken_over(started, (&id, &token))) {
             Ok(started) => {
                 let kind = self.session.kind.name();
                 out::say(&format!("started a {kind} session of {} for {}", self.shown(), text::line(&id)));
                 let output = self.launcher.output(&started);
                 let own = self.claims.renew_own(&format!("started a {kind} session, output in {output}"));
-                if self.session.kind == SessionKind::Print {
-                    self.children.push((started, own));
+                match self.session.kind {
+                    SessionKind::Print => self.children.push((started, own)),
+                    SessionKind::Background => self.launcher.detach(started),
                 }
                 true
             }
@@ -203,7 +207,7 @@ impl<'a, L: Launcher> Starter<'a, L> {
     }
 
     /// Waits until the client has taken the claim with this token over, or ended, or the time is up.
-    fn taken_over(&self, mut started: L::Client, token: &str) -> Result<L::Client, String> {
+    fn taken_over(&self, mut started: L::Client, (id, token): (&str, &str)) -> Result<L::Client, String> {
         let until = clock::now() + STARTS_WITHIN;
         let is_background = self.session.kind == SessionKind::Background;
         let mut over = None;
@@ -216,10 +220,11 @@ impl<'a, L: Launcher> Starter<'a, L> {
             let is_late = clock::now() >= until;
             // A background client is no child, and its command ends at once.
             let failed = over.as_ref().filter(|over| !is_background || !over.is_well);
-            let why = match (self.claims.has_claim(token), failed) {
-                (Ok(false), _) => return Ok(started),
-                (Ok(true), Some(over)) => format!("the client ended before its first prompt ({})", over.how),
-                (Ok(true), None) if is_late => {
+            let why = match (self.claims.standing(id, token), failed) {
+                (Ok(Standing::TakenOver), _) => return Ok(started),
+                (Ok(Standing::Dropped), _) => "its entry was dropped meanwhile".to_owned(),
+                (Ok(Standing::Open), Some(over)) => format!("the client ended before its first prompt ({})", over.how),
+                (Ok(Standing::Open), None) if is_late => {
                     format!("no hook of the client reported its first prompt within {}", duration::show(STARTS_WITHIN))
                 }
                 (Err(why), _) if is_late => why.to_string(),
