@@ -244,7 +244,7 @@ impl Gate {
         let has_time = self.left().map_or(*tries < TRIES, |left| !left.is_zero());
         if has_time && *tries > 1 {
             let pause = Duration::from_millis(100).saturating_mul(1 << (*tries).min(6));
-            listen::pause(self.left().map_or(pause, |left| pause.min(left)), signals.fd());
+            listen::pause(self.left().map_or(pause, |left| pause.min(left)), [signals.fd()]);
             signals.clear();
         }
         has_time && !signals.terminated()

@@ -4,6 +4,7 @@ use crate::cmd::PlaceArgs;
 use crate::hint::Hint;
 use clap::Args;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::{Failure, out};
@@ -21,7 +22,7 @@ pub struct StatusArgs {
     /// Include sessions that ended or were not seen for a day
     #[arg(long)]
     pub all: bool,
-    /// Redraw each second until Ctrl-C
+    /// Redraw each second until q or Ctrl-C
     #[arg(long, conflicts_with = "json")]
     pub watch: bool,
     /// Print one JSON object
@@ -107,7 +108,7 @@ fn drawn(report: &Report, style: Style, height: usize) -> Vec<String> {
     lines
 }
 
-/// Draws the report each second until a signal ends it. An unreachable store is tried again each time.
+/// Draws the report each second until `q` or a signal ends it. An unreachable store is tried again each time.
 fn watch(config: &Config, all: bool, place: &str) -> Result<(), StatusError> {
     if !io::stdout().is_terminal() {
         return Err(StatusError::NoTerminal);
@@ -118,7 +119,7 @@ fn watch(config: &Config, all: bool, place: &str) -> Result<(), StatusError> {
     let mut next = Instant::now();
     loop {
         signals.clear();
-        if signals.terminated() {
+        if signals.terminated() || screen.is_left() {
             return Ok(());
         }
         if signals.suspended() {
@@ -144,6 +145,11 @@ fn watch(config: &Config, all: bool, place: &str) -> Result<(), StatusError> {
             lines.extend(drawn(report, style, height.saturating_sub(lines.len())));
         }
         screen.draw(&lines, style.width).map_err(StatusError::Screen)?;
-        listen::pause(next.saturating_duration_since(Instant::now()), signals.fd());
+        let (left, keys) = (next.saturating_duration_since(Instant::now()), io::stdin());
+        if screen.reads_keys() {
+            listen::pause(left, [signals.fd(), keys.as_fd()]);
+        } else {
+            listen::pause(left, [signals.fd()]);
+        }
     }
 }

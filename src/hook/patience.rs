@@ -92,7 +92,7 @@ impl Patience<'_> {
     /// Waits for a moment, and returns whether the call is to be tried again.
     pub(super) fn goes_on(&self, known: &mut Known) -> bool {
         known.waits = true;
-        listen::pause(EACH, self.signals.fd());
+        listen::pause(EACH, [self.signals.fd()]);
         self.signals.clear();
         self.is_wanted() && self.taken_over_by(&known.session) == *self.took.borrow()
     }

@@ -468,7 +468,8 @@ struct Watch {
 impl Watch {
     fn start(frosty: &Frosty, size: &str) -> Self {
         let mut command = frosty.command_of("script".as_ref(), &["-qfec"]);
-        let watch = format!("stty {size}; exec {} status --watch", env!("CARGO_BIN_EXE_frosty"));
+        // The shell shows how the terminal is left.
+        let watch = format!("trap : INT; stty {size}; {} status --watch; stty -a", env!("CARGO_BIN_EXE_frosty"));
         command.arg(watch).arg("/dev/null").env("TERM", "xterm-256color").env("SHELL", "/bin/sh");
         let mut script =
             command.stdin(Stdio::piped()).spawn().expect("script must be installed: ./tests/run.sh does it");
@@ -502,9 +503,9 @@ impl Watch {
         self.keys.write_all(keys).unwrap();
     }
 
-    /// Presses Ctrl-C; what it wrote to its end.
-    fn interrupt(mut self) -> String {
-        self.press(b"\x03");
+    /// Leaves it by Ctrl-C or `q`; what it wrote to its end.
+    fn leave(mut self, key: &[u8]) -> String {
+        self.press(key);
         eventually("it ends", || self.script.try_wait().unwrap().is_some());
         assert!(self.script.wait().unwrap().success(), "{:?}", self.seen.lock().unwrap());
         self.seen.lock().unwrap().clone()
@@ -602,6 +603,16 @@ fn what_only_a_person_can_mend_comes_first() {
 }
 
 #[test]
+fn q_leaves_the_watch_and_the_terminal_as_it_was() {
+    let mut watch = Watch::start(&Frosty::embedded(), "rows 12 cols 70");
+    eventually("it is drawn", || watch.frame().iter().any(|l| l.contains("fleet default")));
+    watch.press(b"xy");
+    let all = watch.leave(b"q");
+    let (_, after) = all.rsplit_once("\u{1b}[?1049l").unwrap();
+    assert!(after.contains(" icanon") && after.contains(" echo ") && !after.contains("-icanon"), "{after}");
+}
+
+#[test]
 fn watching_draws_anew_outlives_its_store_and_gives_the_screen_back() {
     let port = crate::support::free_port();
     let server = Server::start_on(port);
@@ -629,9 +640,11 @@ fn watching_draws_anew_outlives_its_store_and_gives_the_screen_back() {
     fill(&server, 3);
     eventually("it is found again", || watch.frame().iter().any(|l| l.starts_with("3 sessions")));
 
-    let all = watch.interrupt();
+    let all = watch.leave(b"\x03");
     assert!(all.starts_with("\u{1b}[?1049h\u{1b}[?25l"), "{all:?}");
-    assert!(all.trim_end().ends_with("\u{1b}[?25h\u{1b}[?1049l"), "the screen is given back: {all:?}");
+    // The last that is written but for what the shell says of the terminal.
+    let (_, after) = all.rsplit_once("\u{1b}[?25h\u{1b}[?1049l").unwrap();
+    assert!(!after.contains('\u{1b}'), "the screen is given back: {all:?}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub(super) fn wait(mut child: Child, signals: &Signals, mut alive: impl FnMut())
             alive();
             next = Instant::now() + ALIVE;
         }
-        listen::pause(next.saturating_duration_since(Instant::now()), signals.fd());
+        listen::pause(next.saturating_duration_since(Instant::now()), [signals.fd()]);
     }
 }
 

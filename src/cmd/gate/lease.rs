@@ -228,7 +228,7 @@ fn holder(session: &SessionState, now: Ms) -> Option<String> {
 
 fn pause(most: Duration, until: Instant, signals: &Signals) {
     let left = until.saturating_duration_since(Instant::now());
-    listen::pause(most.min(left), signals.fd());
+    listen::pause(most.min(left), [signals.fd()]);
     signals.clear();
 }
 

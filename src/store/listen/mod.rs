@@ -218,9 +218,9 @@ impl Source {
     }
 }
 
-/// Sleeps until `interrupt` can be read.
-pub fn pause(most: Duration, interrupt: BorrowedFd<'_>) {
-    let _ = poll([interrupt], most);
+/// Sleeps until one of `interrupts` can be read, at most this long.
+pub fn pause<const N: usize>(most: Duration, interrupts: [BorrowedFd<'_>; N]) {
+    let _ = poll(interrupts, most);
 }
 
 /// Sleeps until `interrupt` can be read, the time has come, or the check `stirs`, once a second, returns true.

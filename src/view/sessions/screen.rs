@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
-use rustix::termios::tcgetwinsize;
+use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetwinsize};
 
 use crate::color;
 use crate::env;
@@ -49,7 +49,11 @@ fn size(stream: impl AsFd) -> Option<(usize, usize)> {
 }
 
 /// The alternate screen of the terminal, without cursor and line wrapping. Dropping it restores the terminal.
-pub struct Screen(());
+#[derive(Debug)]
+pub struct Screen {
+    /// How the terminal read its keys before; `None` where the keys are not read.
+    lines: Option<Termios>,
+}
 
 impl Screen {
     /// Switches to the alternate screen.
@@ -57,9 +61,23 @@ impl Screen {
     /// # Errors
     /// When nothing can be written.
     pub fn take() -> io::Result<Self> {
-        let screen = Self(());
+        let screen = Self { lines: read_keys() };
         write("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J")?;
         Ok(screen)
+    }
+
+    /// Returns whether the keys are read, so that the standard input becomes readable with each.
+    #[must_use]
+    pub fn reads_keys(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    /// Returns whether `q` was pressed since the last call.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        let mut keys = [0; 64];
+        let read = self.lines.as_ref().map(|_| rustix::io::read(io::stdin(), &mut keys));
+        matches!(read, Some(Ok(n)) if keys.iter().take(n).any(|key| matches!(key, b'q' | b'Q')))
     }
 
     /// Draws these lines from the top, in one write and without clearing first, so that the screen does not flicker.
@@ -84,7 +102,27 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         let _ = write("\x1b[?7h\x1b[?25h\x1b[?1049l");
+        if let Some(lines) = self.lines.as_ref().filter(|_| is_in_front()) {
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, lines);
+        }
     }
+}
+
+/// Lets the terminal pass on each key at once, and not show it. Returns how it was before; `None` where no keys come.
+fn read_keys() -> Option<Termios> {
+    let before = termios::tcgetattr(io::stdin()).ok().filter(|_| is_in_front())?;
+    let mut keys = before.clone();
+    keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+    // A read returns at once.
+    keys.special_codes[SpecialCodeIndex::VMIN] = 0;
+    keys.special_codes[SpecialCodeIndex::VTIME] = 0;
+    termios::tcsetattr(io::stdin(), OptionalActions::Now, &keys).ok()?;
+    Some(before)
+}
+
+/// Returns whether this is a foreground process. One in the background would be suspended by a change of the terminal.
+fn is_in_front() -> bool {
+    termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 fn write(text: &str) -> io::Result<()> {
