@@ -5,35 +5,21 @@
 mod idle;
 mod pace;
 mod profiles;
+mod tighten;
+mod value;
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::config::error::ConfigError;
 use crate::config::{Arm, Config, encoded, json, keys, notify, routes, signals};
-use crate::duration;
 use crate::hint::edit;
 use crate::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Quota, Spread};
 use crate::secret;
 use crate::text;
-
-/// The trust in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
-    /// The user's own file: it may set every key.
-    Own,
-    /// A project's file: it may set `name`, `stop.prompt`, and tighter limits.
-    Project,
-}
-
-/// The direction in which a limit gets tighter.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tighter {
-    Larger,
-    Smaller,
-}
+use tighten::Tighter;
+pub use tighten::Trust;
 
 /// The fields that a continuation prompt may contain, in braces.
 pub const PROMPT_FIELDS: [&str; 8] = ["count", "time", "scope", "rest", "note", "held", "work", "notes"];
@@ -314,67 +300,6 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn set<T: Ord + Copy>(
-        &self,
-        slot: &mut T,
-        new: T,
-        tighter: Tighter,
-        key: &str,
-        v: &Value,
-    ) -> Result<(), ConfigError> {
-        let looser = match tighter {
-            Tighter::Larger => new < *slot,
-            Tighter::Smaller => new > *slot,
-        };
-        if looser && self.trust == Trust::Project {
-            return Err(self.looser(key, v));
-        }
-        *slot = new;
-        Ok(())
-    }
-
-    fn object<'v>(&self, key: &str, v: &'v Value) -> Result<&'v Map<String, Value>, ConfigError> {
-        v.as_object().ok_or_else(|| self.value(key, v, "an object"))
-    }
-
-    fn text(&self, key: &str, v: &Value) -> Result<String, ConfigError> {
-        v.as_str().map(str::to_owned).ok_or_else(|| self.value(key, v, "a text"))
-    }
-
-    fn maybe_text(&self, key: &str, v: &Value) -> Result<Option<String>, ConfigError> {
-        match v {
-            Value::Null => Ok(None),
-            Value::String(s) if !s.is_empty() => Ok(Some(s.clone())),
-            _ => Err(self.value(key, v, "a text that is not empty, or null")),
-        }
-    }
-
-    fn duration(&self, key: &str, v: &Value, within: RangeInclusive<Duration>) -> Result<Duration, ConfigError> {
-        v.as_str().and_then(duration::parse).filter(|d| within.contains(d)).ok_or_else(|| {
-            let (least, most) = (duration::show(*within.start()), duration::show(*within.end()));
-            let such = if most == "1s" { "\"250ms\"" } else { "\"15s\", \"10m\" or \"1h30m\"" };
-            self.value(key, v, &format!("a duration from {least} to {most} such as {such}"))
-        })
-    }
-
-    fn whole(&self, key: &str, v: &Value, within: RangeInclusive<u32>) -> Result<u32, ConfigError> {
-        let n = v.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| within.contains(n));
-        let (least, most) = within.into_inner();
-        n.ok_or_else(|| self.value(key, v, &format!("a whole number from {least} to {most}")))
-    }
-
-    /// Reads a number with at most three decimals, in thousandths.
-    fn thousandths(&self, key: &str, v: &Value, within: RangeInclusive<u32>) -> Result<u32, ConfigError> {
-        let (least, most) = within.into_inner();
-        let scaled = v.as_f64().map(|f| f * 1000.0).filter(|f| (f - f.round()).abs() < 1e-6);
-        let within = scaled.filter(|f| (f64::from(least)..=f64::from(most)).contains(&f.round()));
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds of a u32")]
-        within.map(|f| f.round() as u32).ok_or_else(|| {
-            let (least, most) = (f64::from(least) / 1000.0, f64::from(most) / 1000.0);
-            self.value(key, v, &format!("a number from {least} to {most} with at most three decimals"))
-        })
-    }
-
     fn value(&self, key: &str, v: &Value, allowed: &str) -> ConfigError {
         self.wrong(key, shown(v), allowed.to_owned())
     }
@@ -382,10 +307,6 @@ impl Reader<'_> {
     fn wrong(&self, key: &str, found: String, allowed: String) -> ConfigError {
         let place = self.file.to_owned();
         ConfigError::Value { place, key: key.to_owned(), found, allowed, cure: edit(self.file) }
-    }
-
-    fn looser(&self, key: &str, v: &Value) -> ConfigError {
-        self.value(key, v, "no looser limit than in your own configuration (a project's file may only tighten)")
     }
 
     fn no_field(&self, key: &str, field: &str) -> ConfigError {

@@ -8,13 +8,13 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-mod lines;
+mod growing_file;
 mod tally;
 #[cfg(test)]
 mod tests;
 
 use crate::policy::turn::{TranscriptPlace, Turn};
-use lines::Lines;
+use growing_file::Lines;
 use tally::{Role, Tally};
 
 /// How long a turn may be measured, before its Stop event is sent without it.
@@ -107,7 +107,7 @@ impl Transcript<'_> {
     }
 
     fn open(&self) -> io::Result<Reading> {
-        let (file, about) = lines::open(self.path)?;
+        let (file, about) = growing_file::open(self.path)?;
         let (inode, length) = (about.ino(), about.len());
         let known = self.from.filter(|from| from.inode == inode && from.offset <= length);
         let (tally, lines) = match known {

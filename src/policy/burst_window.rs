@@ -49,6 +49,11 @@ pub(crate) fn in_window(own: &ClassState, limits: &ClassPolicy, now: Ms) -> u32 
     u32::try_from(own.attempts.iter().filter(|at| **at > from).count()).unwrap_or(u32::MAX)
 }
 
+/// Returns whether so many attempts fill the burst window, where the minimum interval is not over or is 0.
+pub(crate) fn is_full(limits: &ClassPolicy, attempts: u32, is_too_soon: bool) -> bool {
+    (is_too_soon || limits.is_limited_by_window()) && limits.burst.is_some_and(|burst| attempts >= burst.limit)
+}
+
 /// Counts an attempt and returns how many attempts the window contains now.
 ///
 /// An attempt is kept as long as the longest window of any request of the scope. A request with a shorter window must

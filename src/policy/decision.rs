@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::policy::api_error::BY_API;
 use crate::policy::cadence::TurnKind;
 use crate::policy::client_process::Relation;
-use crate::policy::documents::{Begun, FleetState, Flight, ScopeState, SessionState};
+use crate::policy::documents::{FleetState, ScopeState, SessionState};
 use crate::policy::fact_ids::FactIds;
 use crate::policy::fence::FenceStatus;
 use crate::policy::hold::Turned;
-use crate::policy::limits::{Class, ClassPolicy, Ms, Policy, Quota, millis};
-use crate::policy::quota::{count, shared};
+use crate::policy::limits::{Class, ClassPolicy, Ms, Policy};
+use crate::policy::quota::shared;
 use crate::policy::request::{Event, Step};
 use crate::policy::rest::RestKind;
 use crate::policy::turn::Worth;
@@ -21,12 +21,6 @@ use crate::policy::{
     api_error, burst_window, cadence, client_process, effects, fence, hold, idle, lost_answer, lost_data, notes, pace,
     quiet_minute, release_slots, rest, wake_up,
 };
-
-/// The largest count of continuations in a row.
-const MOST_COUNTED: u32 = 1_000_000_000;
-
-/// The prompt of an ordinary turn names the directives again after so many continuations.
-const BRIEFED_EVERY: u32 = 10;
 
 /// The state that one step reads and writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -356,70 +350,6 @@ impl Case<'_> {
         }
         quiet_minute::left(session, self.policy, self.ask, now).map(|left| (Reason::Quiet, Some(left)))
     }
-
-    /// Counts the continuation, and hands out what the session's next prompt contains.
-    fn continue_session(&self, state: &mut State, answer: &mut Decision) {
-        let now = self.now;
-        let has_work = work_rule::has_ended_rest(self, state);
-        let State { fleet, scope, session, .. } = state;
-        count(&mut scope.quota, &self.limits.quotas, now);
-        let mut quotas = self.fleet_quotas(fleet);
-        if self.policy.pace.is_some() {
-            // The next report of the usage windows counts the turns since the last one.
-            quotas.push(Quota { limit: 1, per: duration(pace::LONGEST_FLIGHT) });
-            fleet.quota.in_flight.push(Flight { session: self.ask.session.clone(), at: now });
-        }
-        count(&mut fleet.quota, &quotas, now);
-        fleet.note_probe(scope, session, now);
-        session.woken = false;
-        release_slots::taken(fleet, session, now);
-        session.count = session.count.saturating_add(1).min(MOST_COUNTED);
-        session.admitted = Some(Begun { at: now, id: self.ask.id.clone() });
-        answer.count = session.count;
-        // A rest that is over is removed. A rest that lasts is left in place by a renewal, and by the dream before it.
-        let rested = session.rest.take();
-        let since = session.begun.as_ref().map(|begun| begun.at);
-        let has_dreamt = session.cadence.has_just_dreamt();
-        session.rest = rested.filter(|r| r.lasts(now) && !has_work);
-        let dreams = session.rest.is_some() && cadence::dreams_before(self, session, state.work.as_ref());
-        answer.renewed = session.rest.is_some() && !dreams;
-        if !answer.renewed && !session.held_by.is_empty() {
-            let (by, reason) = (std::mem::take(&mut session.held_by), std::mem::take(&mut session.held_reason));
-            answer.held = Some(Held { by, reason, fleet: false });
-        }
-        if answer.renewed {
-            return;
-        }
-        answer.note = wake_up::hand_out(session);
-        if !dreams {
-            answer.work = work_rule::hand_out(self, state);
-        }
-        let session = &mut state.session;
-        let has_word = answer.work.is_some() || answer.held.is_some() || !answer.note.is_empty();
-        let is_called = has_word || matches!(self.ask.event, Event::Resume { .. });
-        (answer.turn_kind, answer.dumps) = cadence::admit(self, session, dreams, is_called);
-        answer.briefed = session.briefed && !session.count.is_multiple_of(BRIEFED_EVERY);
-        // After an entry of work the agent is reminded of its own task.
-        session.briefed = answer.work.is_none() && (session.briefed || answer.turn_kind.is_work());
-        let has_rested = since.is_some_and(|at| now.saturating_sub(at) >= millis(self.policy.cadence.long_rest));
-        if answer.turn_kind.is_reflection() || has_dreamt || (has_rested && !dreams) {
-            answer.notes = notes::hand_out(session, now);
-        }
-    }
-
-    /// 9. admitted
-    fn admit(&self, state: &mut State, mut answer: Decision) -> Decision {
-        let own = state.scope.class_mut(self.class);
-        let probes = own.cooldown.is_some_and(|c| own.admitted_at.is_none_or(|at| at <= c.start));
-        own.admitted_at = Some(self.now);
-        if !self.limits.is_limited_by_window() && self.limits.burst.is_some() {
-            own.attempts = vec![self.now];
-            answer.attempt = Attempt::First;
-        }
-        answer.outcome = Outcome::Admit;
-        answer.reason = if probes { Reason::Probe } else { Reason::Admitted };
-        answer
-    }
 }
 
 fn refused(answer: Decision, reason: Reason, left: Option<Ms>) -> Decision {
@@ -434,6 +364,6 @@ pub(crate) fn remember(session: &mut SessionState, held: &Held) {
     }
 }
 
-fn duration(ms: Ms) -> Duration {
+pub(super) fn duration(ms: Ms) -> Duration {
     Duration::from_millis(ms.max(0).unsigned_abs())
 }

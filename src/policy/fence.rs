@@ -68,7 +68,7 @@ pub(crate) fn raise_fence(session: &mut SessionState, ask: &Step, now: Ms) {
         session.notes_given = None;
     }
     session.admitted = None;
-    session.slot = None;
+    release_slots::clear(session);
     // No store answered this engine for a while, and other engines may be in the same state.
     if ask.event.begins() && ask.late.is_some() && ask.paced {
         release_slots::mark(session);

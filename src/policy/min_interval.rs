@@ -37,10 +37,7 @@ impl Case<'_> {
         }
         answer.attempts = burst_window::note(own, limits, now);
         // 6. the burst window
-        if let Some(burst) = limits.burst
-            && (guard.is_some() || limits.is_limited_by_window())
-            && answer.attempts >= burst.limit
-        {
+        if burst_window::is_full(limits, answer.attempts, guard.is_some()) {
             return Some(self.tripped(scope, session, answer));
         }
         // 7. the minimum interval, for the other requests

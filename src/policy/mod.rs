@@ -10,6 +10,7 @@
 //! `lost_data` are the requests that a fault repeats. `merge` joins two copies of the documents after an outage, by the
 //! identity that a `fact` has, and `lifetime` is how long they are kept.
 
+mod admission;
 pub mod api_error;
 pub mod api_limit;
 pub(crate) mod burst_window;

@@ -16,6 +16,11 @@ pub(crate) fn mark(session: &mut SessionState) {
     session.slot = Some(NONE_YET);
 }
 
+/// Clears the mark and the slot: a new Stop event, a prompt, the session's end or a wake-up begins anew.
+pub(crate) fn clear(session: &mut SessionState) {
+    session.slot = None;
+}
+
 /// Returns how long until a freed session's slot; `None` when it may continue, or was not freed with others.
 ///
 /// The first request is admitted at once. Each later slot is a step after the one before it, and up to 40 % of a step

@@ -15,7 +15,7 @@ pub(crate) fn wake(session: &mut SessionState, (note, depth): (&str, u32), with_
     let signal = signal.map(String::as_str);
     if wakes(session, signal) {
         session.woken = true;
-        session.slot = None;
+        release_slots::clear(session);
         if with_others {
             release_slots::mark(session);
         }

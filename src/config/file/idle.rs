@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Reader, Tighter, Trust};
+use super::Reader;
+use super::tighten::{Tighter, Trust};
 use crate::config::error::ConfigError;
 use crate::config::keys;
 use crate::policy::limits::{Idle, IdleRow, Policy};
