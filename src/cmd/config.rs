@@ -105,6 +105,9 @@ impl Hint for ConfigCommandError {
         match self {
             Self::UnknownKey { near: Some(near), .. } => Some(format!("the nearest key: frosty config {near}")),
             Self::UnknownKey { near: None, .. } => Some("list the keys: frosty config".to_owned()),
+            Self::Refused(ConfigError::UnknownKey { file, .. }) if file == COMMAND_LINE => {
+                Some("see the keys: frosty config schema".to_owned())
+            }
             Self::Refused(e) => e.hint(),
             Self::Wrong { .. } => None,
         }
@@ -346,6 +349,12 @@ fn of_command_line(mut e: ConfigError, given: &str, word: &str, trust: Trust) ->
             Trust::Project => format!("set it in your own file: frosty config set {given} {}", text::word(word)),
             Trust::Own => "see the accepted values: frosty config schema".to_owned(),
         };
+    }
+    if let ConfigError::UnknownKey { file, line, key, .. } = &mut e
+        && key.starts_with(given)
+    {
+        COMMAND_LINE.clone_into(file);
+        *line = None;
     }
     e
 }

@@ -18,7 +18,7 @@ use crate::policy::decision::State;
 use crate::policy::documents::SessionState;
 use crate::policy::limits::{Class, Ms, Policy, millis};
 use crate::policy::request::{Event, Step};
-use crate::policy::verdict::{Decision, Outcome};
+use crate::policy::verdict::{Decision, Outcome, Reason};
 use crate::store::files::undecided;
 use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
@@ -191,8 +191,14 @@ fn last(reader: &mut FleetReader<'_>, whose: &EntryFilter) -> Result<(Option<Pas
     let wants = |past: &Past| whose.wants(past) && is_named(past);
     // A person who names nothing means a session of theirs, and not a run of the dispatcher.
     let is_meant = |past: &Past| !matches!(whose, EntryFilter::All) || !past.text("session").starts_with(RUN);
-    let (mut found, cut) =
-        reader.entries_among(MOST_READ, 1, |past| wants(past) && is_meant(past) && verdict::is_verdict(past))?;
+    // A superseded request of an older engine is journaled after the newer one, which decides. A hold that was not opened is a
+    // command's.
+    let decides = |past: &Past| verdict::is_verdict(past) && !past.says("event", "Hold");
+    let is_last = |past: &Past| decides(past) && !past.says("reason", Reason::Superseded.code());
+    let (mut found, cut) = reader.entries_among(MOST_READ, 1, |past| wants(past) && is_meant(past) && is_last(past))?;
+    if found.is_empty() {
+        found = reader.entries_among(MOST_READ, 1, |past| wants(past) && is_meant(past) && decides(past))?.0;
+    }
     if found.is_empty() {
         found = reader.entries_among(MOST_READ, 1, |past| wants(past) && verdict::is_verdict(past))?.0;
     }

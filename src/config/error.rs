@@ -81,7 +81,7 @@ impl ConfigError {
     /// Whether the command line is wrong.
     #[must_use]
     pub fn is_of_command_line(&self) -> bool {
-        matches!(self, Self::Value { place, .. } if place == COMMAND_LINE)
+        matches!(self, Self::Value { place: from, .. } | Self::UnknownKey { file: from, .. } if from == COMMAND_LINE)
     }
 
     /// The error of a file that cannot be read.

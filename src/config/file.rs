@@ -100,7 +100,7 @@ impl Reader<'_> {
                 config.arm = Arm::from_name(&self.text(key, v)?)
                     .ok_or_else(|| self.value(key, v, "\"always\" or \"manual\""))?;
             }
-            "routes" => config.routes = routes::read(v).ok_or_else(|| self.value(key, v, routes::ALLOWED))?,
+            "routes" => config.routes = routes::read(v).map_err(|wrong| self.wrong_routes(key, v, wrong))?,
             "notify" => config.notify = notify::read(v).ok_or_else(|| self.value(key, v, notify::ALLOWED))?,
             "wake_on" => self.signals(&mut config.wake_on, key, v)?,
             "park_max" => config.park_max = self.duration(key, v, keys::POSITIVE)?,
@@ -307,6 +307,21 @@ impl Reader<'_> {
     fn wrong(&self, key: &str, found: String, allowed: String) -> ConfigError {
         let place = self.file.to_owned();
         ConfigError::Value { place, key: key.to_owned(), found, allowed, cure: edit(self.file) }
+    }
+
+    fn wrong_routes(&self, key: &str, v: &Value, wrong: routes::Wrong) -> ConfigError {
+        let of = |at: usize| format!("{key}[{at}]");
+        let found = |at: usize| v.get(at).map(|route| text::line_of(&route.to_string(), 200)).unwrap_or_default();
+        let twice =
+            "a route with a from and a topic that no other one has, and with an agent that no other one runs or starts";
+        match wrong {
+            routes::Wrong::List => self.value(key, v, routes::ALLOWED),
+            routes::Wrong::Field(at, field) => self.unknown(&format!("{}.{field}", of(at)), &routes::fields()),
+            routes::Wrong::Route(at) => {
+                self.wrong(&of(at), secret::scrubbed(&found(at)).to_string(), routes::ALLOWED.to_owned())
+            }
+            routes::Wrong::Twice(at) => self.wrong(&of(at), secret::scrubbed(&found(at)).to_string(), twice.to_owned()),
+        }
     }
 
     fn no_field(&self, key: &str, field: &str) -> ConfigError {

@@ -13,6 +13,7 @@ use crate::duration;
 use crate::policy::limits::{Backoff, Burst, ClassPolicy, Cooldown, Idle, IdleRow, LONGEST, Policy, Quota, Spread};
 use crate::policy::pace::{Pace, WindowPace};
 use crate::secret;
+use crate::text;
 
 const MS: Duration = Duration::from_millis(1);
 pub(crate) const ANY_LENGTH: RangeInclusive<Duration> = Duration::ZERO..=LONGEST;
@@ -221,7 +222,7 @@ pub fn values(config: &Config) -> Value {
         "work_lease": duration::show(work.lease),
         "journal_max": journal_max, "wake_on": wake_on, "notify": notify.iter().map(command).collect::<Vec<_>>(),
         "routes": routes.iter().map(route).collect::<Vec<_>>(),
-        "agents": agents.iter().map(|(agent, profile)| (agent.clone(), json!({"profile": profile}))).collect::<Map<_, _>>(),
+        "agents": agents.iter().map(|(agent, profile)| (text::decoded(agent), json!({"profile": profile}))).collect::<Map<_, _>>(),
         "profiles": profiles.iter().map(|(name, profile)| (name.clone(), profile.keys())).collect::<Map<_, _>>(),
     })
 }
@@ -622,7 +623,7 @@ pub const KEYS: &[Key] = &[
         Kind::Agents,
         "{}",
         No,
-        r#"The profiles of agents by the name that you gave them, their window's label or their scope, such as `{"echo": {"profile": "staccato"}, "*": {"profile": "measured"}}`; `*` is every other agent."#,
+        r#"The profiles of agents by the name that you gave them or their scope, such as `{"echo": {"profile": "staccato"}, "*": {"profile": "measured"}}`; `*` is every other agent."#,
     ),
     Key::new(
         "profiles",

@@ -109,10 +109,28 @@ impl SessionKind {
     }
 }
 
-/// Reads the value of the key `routes`. Returns `None` for an impossible value.
-pub(crate) fn read(v: &Value) -> Option<Vec<Route>> {
-    let list = v.as_array().filter(|list| list.len() <= MOST)?;
-    let routes: Vec<Route> = list.iter().map(one).collect::<Option<_>>()?;
+/// Why a list of routes is impossible.
+pub(crate) enum Wrong {
+    /// It is no list, or too long.
+    List,
+    /// The route at this place has a field with this name, which is unknown.
+    Field(usize, String),
+    /// The route at this place has an impossible value.
+    Route(usize),
+    /// The route at this place takes what an earlier one has.
+    Twice(usize),
+}
+
+/// Reads the value of the key `routes`.
+///
+/// # Errors
+/// When it is impossible.
+pub(crate) fn read(v: &Value) -> Result<Vec<Route>, Wrong> {
+    let list = v.as_array().filter(|list| list.len() <= MOST).ok_or(Wrong::List)?;
+    let is_unknown = |key: &&String| !OF_ROUTE.contains(&key.as_str()) && !OF_SESSION.contains(&key.as_str());
+    let unknown = |v: &Value| v.as_object().and_then(|fields| fields.keys().find(is_unknown).cloned());
+    let read = |(at, v)| one(v).ok_or_else(|| unknown(v).map_or(Wrong::Route(at), |field| Wrong::Field(at, field)));
+    let routes: Vec<Route> = list.iter().enumerate().map(read).collect::<Result<_, _>>()?;
     let is_first = |at: usize, same: &dyn Fn(&Route) -> bool| !routes.iter().take(at).any(same);
     // One program works through a queue, and a stream or a topic has one queue.
     let is_alone = |(at, route): (usize, &Route)| {
@@ -120,7 +138,16 @@ pub(crate) fn read(v: &Value) -> Option<Vec<Route>> {
         let names = route.topic.is_none() || is_first(at, &|other| other.topic == route.topic);
         runs && names && (route.from.is_none() || is_first(at, &|other| other.from == route.from))
     };
-    routes.iter().enumerate().all(is_alone).then_some(routes)
+    match routes.iter().enumerate().position(|route| !is_alone(route)) {
+        None => Ok(routes),
+        Some(at) => Err(Wrong::Twice(at)),
+    }
+}
+
+/// Returns the fields of a route, for an error.
+pub(crate) fn fields() -> String {
+    let all: Vec<&str> = OF_ROUTE.into_iter().chain(OF_SESSION).collect();
+    all.join(", ")
 }
 
 fn one(v: &Value) -> Option<Route> {

@@ -508,6 +508,23 @@ fn validate_checks_every_source_or_one_file() {
 }
 
 #[test]
+fn an_error_of_a_route_names_it() {
+    let run = json!({"to": "build", "run": ["cat"]});
+    for (routes, words) in [
+        (json!([run, {"to": "x", "rnu": ["cat"]}]), "unknown key \"routes[1].rnu\""),
+        (json!([run, {"to": "x"}]), "invalid value {\"to\":\"x\"} for routes[1]; expected a list"),
+        (json!([run, run]), "for routes[1]; expected a route with a from and a topic that no other one has"),
+        (json!({"to": "x"}), "for routes; expected a list"),
+    ] {
+        let frosty = Frosty::bare();
+        let refused = frosty.run(&["config", "set", "routes", &routes.to_string()], b"");
+        assert!(refused.code == Some(64) && refused.stderr.contains(words), "{refused:?}");
+    }
+    let near = Frosty::bare().run(&["config", "set", "routes", r#"[{"to": "x", "rnu": ["cat"]}]"#], b"");
+    assert!(near.stderr.contains("routes[0].run"), "{near:?}");
+}
+
+#[test]
 fn schema_is_the_committed_one() {
     let committed = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/frosty.schema.json")).unwrap();
     assert_eq!(Frosty::bare().prints(&["config", "schema"]), committed);

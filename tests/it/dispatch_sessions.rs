@@ -92,6 +92,27 @@ fn a_session_is_started_only_where_a_session_may_continue() {
 }
 
 #[test]
+fn a_program_that_is_missing_claims_nothing_and_a_refusal_is_named() {
+    for run in ["./none", "no-such-program"] {
+        for place in places(&config(&json!({"to": "echo", "run": [run]}), &json!({}))) {
+            add(&place, &["task"]);
+            let answer = once(&place);
+            assert!(answer.stderr.contains(run) && answer.stderr.contains("\nhint: see "), "{answer:?}");
+            let listed = place.run(&["work", "list", "echo", "--json"]).stdout;
+            assert!(listed.contains("\"attempts\":0") && listed.contains("\"delayed\":0"), "{listed}");
+        }
+    }
+    for place in places(&config(&json!({"to": "echo", "run": ["cat"]}), &json!({"stop": {"min_interval": "1h"}}))) {
+        (0..2).for_each(|_| add(&place, &["task"]));
+        let said = once(&place).stdout;
+        assert!(
+            said.contains("the next task of echo is refused until ") && said.contains(": min_interval\n"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_key_that_is_a_pipe_blocks_nothing() {
     let [_, place] = places(&config(&route(&json!({"keys": ["~/key"]})), &json!({})));
     let key = place.frosty.home.path().join("key");

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::place::Place;
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::{Answer, Frosty, Server, stop};
+use crate::support::{Answer, Frosty, Server, eventually, stop};
 use redis::cmd;
 use serde_json::Value;
 
@@ -369,5 +370,25 @@ fn doctor(stage: &Stage, case: &Case) {
     if fails {
         assert!(store["found"].as_str().unwrap().contains(found), "{found:?} in {store}");
         assert!(store["cure"].as_str().unwrap().contains(cure), "{cure:?} in {store}");
+    }
+}
+
+/// A command that opened no hold, and an older engine's request, decide nothing.
+#[test]
+fn explain_skips_what_does_not_decide() {
+    for place in Place::both() {
+        let Place { frosty, server } = place;
+        let place = Place { frosty: frosty.config(r#"{"stop": {"min_interval": "1h"}}"#), server };
+        assert_eq!(place.frosty.hook(&stop("nova")).code, Some(2));
+        let older = place.resting("nova", "first");
+        let newer = place.resting("nova", "second");
+        eventually("the older engine is superseded", || place.reasons("nova").iter().any(|why| why == "superseded"));
+        let explained = place.run(&["explain"]).stdout;
+        assert!(explained.contains("rule 5, minimum interval"), "{explained}");
+        assert_eq!(place.run(&["hold", "--fleet", "--reason", "long", "--for", "2h"]).code, Some(0));
+        assert_eq!(place.run(&["hold", "--fleet", "--reason", "short", "--for", "1m"]).code, Some(1));
+        let explained = place.run(&["explain"]).stdout;
+        assert!(explained.starts_with("nova was refused"), "{explained}");
+        drop((older, newer));
     }
 }

@@ -4,16 +4,21 @@
 //! that ends the entry.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::cmd::out;
 use crate::config::{Config, Route};
+use crate::env;
 use crate::hint::Problem;
 use crate::hook;
+use crate::local_time;
+use crate::policy::limits::millis;
 use crate::policy::request::{Event, RestRequest, Step};
 use crate::policy::rest::RestKind;
+use crate::policy::verdict::{Decision, Reason};
 use crate::policy::work::entry::{List, is_model};
 use crate::policy::work::{Given, Start, WorkMode};
 use crate::process;
@@ -32,6 +37,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub(crate) trait Runner {
     /// Runs it with an entry. Returns why it failed, where it did.
     fn run(&self, given: &Given) -> Result<(), String>;
+    /// Returns why it cannot be run, with a command that shows it.
+    fn missing(&self) -> Option<(String, String)> {
+        None
+    }
 }
 
 /// The worker of a route.
@@ -47,6 +56,8 @@ pub(crate) struct Worker<'a, R: Runner> {
     ended: Option<(Step, Option<Instant>)>,
     /// Whether a store has received a request.
     has_session: bool,
+    /// The last refusal, and when it may end.
+    refused: Option<Decision>,
     /// The earliest time of the next request.
     not_before: Instant,
 }
@@ -67,7 +78,17 @@ impl<'a, R: Runner> Worker<'a, R> {
         config.adopt_profile_of(&route.to, &agent);
         let host: String = text::encode(&clock::host()).chars().take(LONGEST_HOST).collect();
         let session = format!("{}{host}-{}-{number}", super::RUN, process::own().pid);
-        Self { config, route, program, agent, session, ended: None, has_session: false, not_before: clock::now() }
+        Self {
+            config,
+            route,
+            program,
+            agent,
+            session,
+            ended: None,
+            has_session: false,
+            refused: None,
+            not_before: clock::now(),
+        }
     }
 
     /// Sends a request where there is something to claim, and runs the program where it is admitted. Returns whether it ran.
@@ -81,6 +102,13 @@ impl<'a, R: Runner> Worker<'a, R> {
                 Err(why) => self.failed(&why),
             };
         if !claims {
+            return false;
+        }
+        // The end of a run is reported in any case.
+        if let Some((why, hint)) = self.program.missing().filter(|_| self.ended.is_none()) {
+            let why = format!("no program is run for {}: {why}", text::line(&self.route.to));
+            out::report(&Problem::new(why).with_hint(hint).lines());
+            self.not_before = clock::now() + LONGEST;
             return false;
         }
         match self.ask() {
@@ -98,6 +126,12 @@ impl<'a, R: Runner> Worker<'a, R> {
     pub(crate) fn leave(&self) {
         if !self.has_session {
             return;
+        }
+        if let Some(refused) = self.refused.as_ref().filter(|refused| refused.reason != Reason::NoWork) {
+            let at = refused.retry_after.map(|left| refused.now.saturating_add(millis(left)));
+            let from = at.map(|at| format!(" until {}", local_time::zoned(at, refused.now))).unwrap_or_default();
+            let (agent, reason) = (text::line(&self.route.to), refused.reason.code());
+            out::say(&format!("the next task of {agent} is refused{from}: {reason}"));
         }
         let step = self.step("SessionEnd", Event::SessionEnd);
         let _ = store::open(&self.config, clock::now() + self.config.budget).and_then(|mut store| store.step(&step));
@@ -140,11 +174,13 @@ impl<'a, R: Runner> Worker<'a, R> {
             return Ok(None);
         }
         self.ended = None;
-        let Some(given) = verdict.decision.work.filter(|_| verdict.admission.is_some()) else {
+        let Some(given) = verdict.decision.work.clone().filter(|_| verdict.admission.is_some()) else {
             let left = verdict.decision.retry_after.unwrap_or_default();
             self.not_before = clock::now() + left.min(LONGEST);
+            self.refused = Some(verdict.decision);
             return Ok(None);
         };
+        self.refused = None;
         Ok(Some(given))
     }
 
@@ -184,6 +220,19 @@ pub(super) struct Program<'a> {
 }
 
 impl Runner for Program<'_> {
+    fn missing(&self) -> Option<(String, String)> {
+        let program = self.argv.first().map(String::as_str).unwrap_or_default();
+        let shown = text::path(Path::new(program));
+        if !program.contains('/') {
+            let why = || (format!("{shown} is not found on PATH"), format!("see where it is: command -v {shown}"));
+            return env::on_path(program).is_none().then(why);
+        }
+        let why = rustix::fs::access(program, rustix::fs::Access::EXEC_OK).err()?;
+        let folder = std::env::current_dir().map(|folder| text::path(&folder)).unwrap_or_default();
+        let why = std::io::Error::from(why);
+        Some((format!("{shown} cannot be run from {folder}: {why}"), format!("see what is there: ls -l {shown}")))
+    }
+
     /// Runs the program with the task on its standard input.
     fn run(&self, given: &Given) -> Result<(), String> {
         let entry = &given.in_hand.entry;

@@ -99,7 +99,8 @@ fn guard(told: &Facts<'_>, class: &str, limits: &ClassPolicy) -> String {
     let admitted = own.admitted_at.and_then(since);
     // The time of a take-over may lie ahead, while the other store may still admit.
     let taken = scope.taken.map(|taken| if taken <= at.saturating_add(IN_FLIGHT) { taken.min(at) } else { taken });
-    if admitted.is_none() && class == "stop" && taken.and_then(since).is_some() {
+    let changed = taken.filter(|_| class == "stop").and_then(since);
+    if changed.is_some_and(|changed| admitted.is_none_or(|ago| changed < ago)) {
         return format!(
             "the scope had just come from another store, after which {class}.min_interval, {shown}, must pass"
         );

@@ -139,10 +139,10 @@ impl<'a> Follower<'a> {
         if past.id().is_empty() || !past.is_servers() {
             return true;
         }
-        if !self.known.insert(past.id().to_owned()) {
+        if !self.known.insert(past.key()) {
             return false;
         }
-        self.order.push_back(past.id().to_owned());
+        self.order.push_back(past.key());
         if self.order.len() > MOST_KNOWN
             && let Some(oldest) = self.order.pop_front()
         {

@@ -103,6 +103,11 @@ impl Past {
     fn id(&self) -> &str {
         self.text("id")
     }
+
+    /// Returns what no other entry has. In an outage a waiting engine sends one request again and again, under one id.
+    fn key(&self) -> String {
+        format!("{}-{}-{}", self.text("id"), self.ms, self.text("reason"))
+    }
 }
 
 /// The newest of the entries that were read.
@@ -163,8 +168,7 @@ impl Newest {
 
     /// Takes an entry that a server has.
     fn take_from_server(&mut self, past: Past, wanted: &mut impl FnMut(&Past) -> bool) {
-        let id = past.id();
-        if id.is_empty() || self.known.insert(id.to_owned()) {
+        if past.id().is_empty() || self.known.insert(past.key()) {
             self.take(past, wanted);
         }
     }
@@ -172,7 +176,7 @@ impl Newest {
     /// Takes an entry, unless the server has it.
     fn take_from_files(&mut self, past: Past, wanted: &mut impl FnMut(&Past) -> bool) {
         // A server's entry may be shipped while it is read.
-        if !past.is_servers() || self.known.insert(past.id().to_owned()) {
+        if !past.is_servers() || self.known.insert(past.key()) {
             self.take(past, wanted);
         }
     }
@@ -307,5 +311,11 @@ mod tests {
         let ids: Vec<String> = newest.into_entries().iter().map(|p| p.id().to_owned()).collect();
         assert_eq!(ids, ["a", "d", "e"]);
         assert_eq!(Newest::new(10, 0).from(), Ms::MAX);
+        // One request that was decided twice, and its second entry once more.
+        let mut again = Newest::new(0, 9);
+        [(10, "a"), (20, "a"), (20, "a")]
+            .iter()
+            .for_each(|(ms, id)| again.take_from_server(past(*ms, id), &mut |_| true));
+        assert_eq!(again.into_entries().len(), 2);
     }
 }
