@@ -77,11 +77,11 @@ fn reply(value: Value) -> Reply {
     }
 }
 
-fn words(command: &Cmd) -> Vec<Vec<u8>> {
+fn words(command: &Cmd) -> Vec<&[u8]> {
     command
         .args_iter()
         .map(|word| match word {
-            Arg::Simple(bytes) => bytes.to_vec(),
+            Arg::Simple(bytes) => bytes,
             other => panic!("{other:?}"),
         })
         .collect()

@@ -71,15 +71,14 @@ fn is_within(score: f64, low: (f64, bool), high: (f64, bool)) -> bool {
 
 impl Database {
     /// Runs one command at `now` (microseconds of the server's clock).
-    pub(super) fn run(&mut self, now: i64, words: &[Vec<u8>]) -> Reply {
+    pub(super) fn run(&mut self, now: i64, words: &[&[u8]]) -> Reply {
         let ms = now / 1000;
-        let word = |i: usize| words.get(i).map_or(&[][..], Vec::as_slice);
-        let name = text(word(0)).to_ascii_uppercase();
+        let word = |i: usize| words.get(i).copied().unwrap_or_default();
         let key = word(1);
         if self.keys.get(key).and_then(|key| key.expires).is_some_and(|at| at <= ms) {
             self.keys.remove(key);
         }
-        match name.as_str() {
+        match text(word(0)) {
             "TIME" => {
                 let part = |n: i64| Reply::Bulk(n.to_string().into_bytes());
                 Reply::Array(vec![part(now / 1_000_000), part(now % 1_000_000)])
@@ -202,9 +201,9 @@ impl Database {
         Reply::Int(i64::try_from(removed).unwrap_or(0))
     }
 
-    fn add_entry(&mut self, now: i64, words: &[Vec<u8>]) -> Reply {
+    fn add_entry(&mut self, now: i64, words: &[&[u8]]) -> Reply {
         let fresh = || Key { kind: Kind::Stream(0), expires: None };
-        let key = self.keys.entry(words[1].clone()).or_insert_with(fresh);
+        let key = self.keys.entry(words[1].to_vec()).or_insert_with(fresh);
         let Kind::Stream(count) = &mut key.kind else { return wrong_type() };
         *count += 1;
         self.entries += 1;

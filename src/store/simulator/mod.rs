@@ -33,6 +33,7 @@ mod dispatchers;
 mod history;
 mod ledger;
 mod machines;
+mod message;
 mod network;
 mod oracle;
 mod people;

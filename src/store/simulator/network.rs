@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::database::Reply;
+use super::message::{Message, encode, shown};
 use super::variants;
 use super::world::{self, MILLISECOND, SECOND, Time, World};
 use crate::config;
@@ -20,8 +23,6 @@ pub(super) const PORT: u16 = 20_000;
 pub(super) const HOST: &str = "127.0.0.1";
 
 static NOTHING: OnceLock<File> = OnceLock::new();
-
-type Command = Vec<Vec<u8>>;
 
 /// One connection.
 pub(super) struct Connection {
@@ -70,11 +71,12 @@ impl Network {
 
 /// An event on the network.
 pub(super) enum Happening {
-    /// `step` is the id of the step that it was sent for.
+    /// `commands` are those of the message that arrive, and `step` is the id of the step that it was sent for.
     Arrives {
         connection: usize,
-        commands: Vec<Command>,
-        step: String,
+        message: Rc<Message>,
+        commands: Range<usize>,
+        step: Rc<str>,
         is_answered: bool,
     },
     Answered {
@@ -140,7 +142,7 @@ impl Write for Stream {
             Self::Socket(socket) => socket.write(bytes),
             Self::Simulated(simulated) => {
                 world::suspend(0);
-                world::with(|world| send(world, simulated.connection, commands(bytes)));
+                world::with(|world| send(world, simulated.connection, Message::parse(bytes)));
                 Ok(bytes.len())
             }
         }
@@ -268,12 +270,12 @@ fn travel(world: &mut World) -> Time {
     }
 }
 
-fn send(world: &mut World, connection: usize, mut commands: Vec<Command>) {
+fn send(world: &mut World, connection: usize, mut message: Message) {
     let Connection { host, server, is_mute, .. } = world.network.connections[connection];
     let cut = world.network.cut_until(host, server, world.time);
     let mut after = travel(world);
     let step = world.step_of(world.network.process(connection));
-    let is_answered = !variants::sends(world, connection, &mut commands);
+    let is_answered = !variants::sends(world, connection, &mut message);
     if is_mute || cut.is_some() || world.chance.happens(world.rates.lost) {
         world.network.connections[connection].is_mute = true;
         // A proxy, or the other side's kernel, may have the message, and deliver it later.
@@ -288,21 +290,27 @@ fn send(world: &mut World, connection: usize, mut commands: Vec<Command>) {
     let about = &mut world.network.connections[connection];
     about.last_sent = about.last_sent.max(world.time + after);
     let after = about.last_sent - world.time;
+    let (commands, message) = (0..message.count(), Rc::new(message));
+    let arrives = |is_answered| Happening::Arrives {
+        connection,
+        message: Rc::clone(&message),
+        commands: commands.clone(),
+        step: Rc::clone(&step),
+        is_answered,
+    };
     if world.chance.happens(world.rates.doubled) {
         let again = after + world.chance.below(2 * SECOND);
-        let happening =
-            Happening::Arrives { connection, commands: commands.clone(), step: step.clone(), is_answered: false };
-        world.after(again, world::Happening::Network(happening));
+        world.after(again, world::Happening::Network(arrives(false)));
     }
-    let happening = Happening::Arrives { connection, commands, step, is_answered };
+    let happening = arrives(is_answered);
     world.after(after, world::Happening::Network(happening));
 }
 
 /// Performs an event on the network.
 pub(super) fn happens(world: &mut World, happening: Happening) {
     match happening {
-        Happening::Arrives { connection, commands, step, is_answered } => {
-            arrives(world, connection, commands, step, is_answered);
+        Happening::Arrives { connection, message, commands, step, is_answered } => {
+            arrives(world, connection, &message, commands, &step, is_answered);
         }
         Happening::Answered { connection, bytes } => {
             world.network.connections[connection].received.extend(bytes);
@@ -320,7 +328,14 @@ fn wake(world: &mut World, connection: usize) {
 }
 
 /// Runs the commands that arrived at the server, in pieces. Between these it may run commands from others.
-fn arrives(world: &mut World, connection: usize, mut commands: Vec<Command>, step: String, is_answered: bool) {
+fn arrives(
+    world: &mut World,
+    connection: usize,
+    message: &Rc<Message>,
+    mut commands: Range<usize>,
+    step: &Rc<str>,
+    is_answered: bool,
+) {
     let Connection { server, start, .. } = world.network.connections[connection];
     if !world.servers[server].is_up || world.servers[server].start != start {
         let after = travel(world);
@@ -328,24 +343,27 @@ fn arrives(world: &mut World, connection: usize, mut commands: Vec<Command>, ste
     }
     if commands.len() > 1 && world.chance.happens(200) {
         let at = usize::try_from(world.chance.between(1, commands.len() as u64 - 1)).unwrap();
-        let rest = commands.split_off(at);
+        let rest = commands.start + at..commands.end;
+        commands.end = rest.start;
         let after = world.chance.below(2 * MILLISECOND);
-        let happening = Happening::Arrives { connection, commands: rest, step: step.clone(), is_answered };
+        let (message, step) = (Rc::clone(message), Rc::clone(step));
+        let happening = Happening::Arrives { connection, message, commands: rest, step, is_answered };
         world.after(after, world::Happening::Network(happening));
     }
     let mut bytes = Vec::new();
-    for command in &commands {
-        let time = world.time;
+    for command in commands {
+        let (time, command) = (world.time, message.command(command));
         if command[0] == b"SUBSCRIBE" {
             // The reply is a message.
-            world.network.connections[connection].channels.extend_from_slice(&command[1..]);
+            let channels = command[1..].iter().map(|channel| channel.to_vec());
+            world.network.connections[connection].channels.extend(channels);
             continue;
         }
-        let reply = match command[0].as_slice() {
+        let reply = match command[0] {
             b"HELLO" => Reply::Status("OK"),
-            _ => world.servers[server].run(time, command, &step),
+            _ => world.servers[server].run(time, &command, step),
         };
-        world.tell(|| shown(connection, command, &reply));
+        world.tell(|| shown(connection, &command, &reply));
         encode(&reply, &mut bytes);
     }
     if is_answered {
@@ -406,63 +424,4 @@ pub(super) fn answer(world: &mut World, connection: usize, bytes: Vec<u8>) {
     about.last_replied = about.last_replied.max(world.time + after);
     let after = about.last_replied - world.time;
     world.after(after, world::Happening::Network(Happening::Answered { connection, bytes }));
-}
-
-fn shown(connection: usize, command: &Command, reply: &Reply) -> String {
-    let words = command.iter().map(|word| String::from_utf8_lossy(word).replace('\n', " "));
-    let words: Vec<String> = words.map(|word| word.chars().take(300).collect()).collect();
-    let reply: String = match reply {
-        Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Reply::Array(all) => {
-            let text = |reply: &Reply| match reply {
-                Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-                other => format!("{other:?}"),
-            };
-            all.iter().map(text).collect::<Vec<_>>().join(" ")
-        }
-        other => format!("{other:?}"),
-    };
-    format!("c{connection}: {} -> {reply}", words.join(" "))
-}
-
-/// Parses the commands of one write, which is always complete.
-fn commands(bytes: &[u8]) -> Vec<Command> {
-    let mut all = Vec::new();
-    let mut at = 0;
-    let number = |at: &mut usize| -> usize {
-        let end = bytes[*at..].iter().position(|b| *b == b'\r').unwrap() + *at;
-        let number = std::str::from_utf8(&bytes[*at + 1..end]).unwrap().parse().unwrap();
-        *at = end + 2;
-        number
-    };
-    while at < bytes.len() {
-        let count = number(&mut at);
-        let words = (0..count).map(|_| {
-            let len = number(&mut at);
-            let word = bytes[at..at + len].to_vec();
-            at += len + 2;
-            word
-        });
-        all.push(words.collect());
-    }
-    all
-}
-
-/// Writes a reply in the form in which it is sent.
-pub(super) fn encode(reply: &Reply, into: &mut Vec<u8>) {
-    match reply {
-        Reply::Status(text) => into.extend(format!("+{text}\r\n").bytes()),
-        Reply::Error(text) => into.extend(format!("-{text}\r\n").bytes()),
-        Reply::Int(n) => into.extend(format!(":{n}\r\n").bytes()),
-        Reply::Nil => into.extend(b"$-1\r\n"),
-        Reply::Bulk(bytes) => {
-            into.extend(format!("${}\r\n", bytes.len()).bytes());
-            into.extend(bytes);
-            into.extend(b"\r\n");
-        }
-        Reply::Array(all) => {
-            into.extend(format!("*{}\r\n", all.len()).bytes());
-            all.iter().for_each(|reply| encode(reply, into));
-        }
-    }
 }

@@ -6,8 +6,7 @@ use super::content::{self, Content};
 use super::database::{Database, Reply};
 use super::ledger::{At, Commit, Fields, Ledger};
 use super::oracle::DECIDED;
-use super::script;
-use super::variants;
+use super::script::{self, Written};
 use super::world::{Clock, Time};
 use crate::store::outbox::SHIP;
 use crate::store::server::commit::{COMMIT, COMMIT_SHA};
@@ -127,9 +126,9 @@ impl Server {
     }
 
     /// Runs one command.
-    pub(super) fn run(&mut self, time: Time, words: &[Vec<u8>], step: &str) -> Reply {
+    pub(super) fn run(&mut self, time: Time, words: &[&[u8]], step: &str) -> Reply {
         let now = self.clock.shows(time);
-        let (script, is_new) = match words[0].as_slice() {
+        let (script, is_new) = match words[0] {
             b"EVALSHA" if words[1] == COMMIT_SHA.as_bytes() && self.knows_script => (COMMIT, false),
             b"EVALSHA" => return Reply::Error("NOSCRIPT No matching script. Please use EVAL.".to_owned()),
             b"EVAL" if words[1] == COMMIT.as_bytes() => (COMMIT, true),
@@ -137,46 +136,40 @@ impl Server {
             _ => return self.database.run(now, words),
         };
         self.knows_script |= is_new;
-        let keys: usize = String::from_utf8_lossy(&words[2]).parse().unwrap();
+        let keys: usize = String::from_utf8_lossy(words[2]).parse().unwrap();
         let (keys, words) = words[3..].split_at(keys);
         let (reply, written) = script::eval(&mut self.database, now, script, keys, words);
-        let journaled = self.journal.len();
-        written.iter().for_each(|words| self.wrote(time, words, step));
-        let queue = |key: &Vec<u8>| Some(String::from_utf8_lossy(key.strip_prefix(WORK)?).into_owned());
-        for agent in keys.iter().filter(|_| !written.is_empty()).filter_map(queue) {
+        let (journaled, is_written) = (self.journal.len(), !written.is_empty());
+        written.into_iter().for_each(|one| self.wrote(time, one, step));
+        let queue = |key: &&[u8]| Some(String::from_utf8_lossy(key.strip_prefix(WORK)?).into_owned());
+        for agent in keys.iter().filter(|_| is_written).filter_map(queue) {
             let fields = self.journal.get(journaled).map(|entry| entry.fields.clone()).unwrap_or_default();
             self.look(time, &agent, &fields);
         }
         reply
     }
 
-    fn wrote(&mut self, time: Time, words: &[Vec<u8>], step: &str) {
-        if words[0] == b"PUBLISH" {
-            return self.published.push((words[1].clone(), words[2].clone()));
-        }
-        if words[0] == b"SET" {
-            // A document that had a field of a newer program keeps it.
+    fn wrote(&mut self, time: Time, written: Written, step: &str) {
+        match written {
+            Written::Published { channel, text } => self.published.push((channel, text)),
             // What is known by an entry's id is written anew each time.
-            if words[1].windows(9).any(|part| part == b":work:id:") {
-                return;
+            Written::Document { key, .. } if key.windows(9).any(|part| part == b":work:id:") => {}
+            Written::Document { key, is_newer, lifetime } => {
+                // A document that had a field of a newer program keeps it.
+                let now = self.clock.shows(time) / 1000;
+                let until = if is_newer { lifetime.map_or(i64::MAX, |ms| now + ms) } else { 0 };
+                let was_newer = self.newer.insert(key.clone(), until).is_some_and(|until| until > now);
+                if was_newer && !is_newer {
+                    let key = String::from_utf8_lossy(&key);
+                    self.broken = Some(format!("a newer program's field is lost in {key}"));
+                }
             }
-            let is_newer = String::from_utf8_lossy(&words[2]).contains(variants::NEWER);
-            let now = self.clock.shows(time) / 1000;
-            let lifetime = words.get(4).and_then(|ms| String::from_utf8_lossy(ms).parse::<i64>().ok());
-            let until = if is_newer { lifetime.map_or(i64::MAX, |ms| now + ms) } else { 0 };
-            let was_newer = self.newer.insert(words[1].clone(), until).is_some_and(|until| until > now);
-            if was_newer && !is_newer {
-                self.broken =
-                    Some(format!("a newer program's field is lost in {}", String::from_utf8_lossy(&words[1])));
+            Written::Entry { stream, fields } if stream == super::history::STREAM.as_bytes() => {
+                let is_again = self.journal.iter().any(|entry| entry.step == step);
+                let fields = fields.into_iter().collect();
+                self.journal.push(Entry { at: time, life: self.life, step: step.to_owned(), is_again, fields });
             }
+            Written::Entry { .. } => {}
         }
-        if words[0] != b"XADD" || words[1] != super::history::STREAM.as_bytes() {
-            return;
-        }
-        let from = words.iter().position(|word| word == b"*").unwrap() + 1;
-        let text = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
-        let fields = words[from..].chunks(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
-        let is_again = self.journal.iter().any(|entry| entry.step == step);
-        self.journal.push(Entry { at: time, life: self.life, step: step.to_owned(), is_again, fields });
     }
 }

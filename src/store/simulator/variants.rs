@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::database::Reply;
+use super::message::{self, Message};
 use super::network;
 use super::plan::{Plan, secs};
 use super::world::{SECOND, World};
@@ -235,34 +236,36 @@ pub(super) fn patched(script: &str) -> Cow<'_, str> {
 
 /// Changes the messages of a process: a newer program's documents have an additional field. Returns whether the
 /// message is answered already, as in one variant.
-pub(super) fn sends(world: &mut World, connection: usize, commands: &mut [Vec<Vec<u8>>]) -> bool {
-    let mut is_answered = false;
-    let is_newer = world.is_newer(world.network.process(connection));
-    for command in commands.iter_mut().filter(|command| command[0].starts_with(b"EVAL")) {
-        if is_newer {
-            command
-                .iter_mut()
-                .filter(|word| word.starts_with(b"{\"version\":") && word.ends_with(b"}"))
-                .for_each(add_field);
-        }
-        if is_broken(Variant::EarlyAcknowledgement) && command[1].len() == 40 {
-            let done = ["done", "0", ""].map(|word| Reply::Bulk(word.into()));
-            let mut bytes = Vec::new();
-            network::encode(&Reply::Array(done.into()), &mut bytes);
-            network::answer(world, connection, bytes);
-            is_answered = true;
-        }
+pub(super) fn sends(world: &mut World, connection: usize, message: &mut Message) -> bool {
+    if world.is_newer(world.network.process(connection)) {
+        message.replace(|command, word| {
+            let is_document = word.starts_with(b"{\"version\":") && word.ends_with(b"}");
+            (command.starts_with(b"EVAL") && is_document).then(|| with_field(word))
+        });
     }
-    is_answered
+    if !is_broken(Variant::EarlyAcknowledgement) {
+        return false;
+    }
+    let is_commit = |command: &[&[u8]]| command[0].starts_with(b"EVAL") && command[1].len() == 40;
+    let commits = (0..message.count()).filter(|nth| is_commit(&message.command(*nth))).count();
+    for _ in 0..commits {
+        let done = ["done", "0", ""].map(|word| Reply::Bulk(word.into()));
+        let mut bytes = Vec::new();
+        message::encode(&Reply::Array(done.into()), &mut bytes);
+        network::answer(world, connection, bytes);
+    }
+    commits > 0
 }
 
 /// The field of the newer program.
 pub(super) const NEWER: &str = "\"mood\":";
 
-fn add_field(document: &mut Vec<u8>) {
-    if String::from_utf8_lossy(document).contains(NEWER) {
-        return;
+/// Returns a document with the field of the newer program.
+fn with_field(document: &[u8]) -> Vec<u8> {
+    let mut document = document.to_vec();
+    if !String::from_utf8_lossy(&document).contains(NEWER) {
+        document.pop();
+        document.extend(format!(",{NEWER}\"calm\"}}").bytes());
     }
-    document.pop();
-    document.extend(format!(",{NEWER}\"calm\"}}").bytes());
+    document
 }

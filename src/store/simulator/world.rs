@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use corosensei::stack::DefaultStack;
@@ -121,7 +122,7 @@ struct Process {
     /// Whether it is a newer program with an additional field in its documents.
     is_newer: bool,
     /// The id of its present step.
-    step: String,
+    step: Rc<str>,
     may_be_killed: bool,
     then: Option<Box<dyn FnOnce(Ended)>>,
 }
@@ -258,7 +259,7 @@ impl World {
             turn: 0,
             reads: None,
             is_newer,
-            step: String::new(),
+            step: Rc::default(),
             may_be_killed,
             then: Some(Box::new(then)),
         });
@@ -303,13 +304,13 @@ impl World {
     /// Records the step of the running process.
     pub(super) fn begins(&mut self, step: &str) {
         if let Some(process) = self.current {
-            step.clone_into(&mut self.processes[process].step);
+            self.processes[process].step = step.into();
         }
     }
 
     /// Returns the id of a process's step.
-    pub(super) fn step_of(&self, process: usize) -> String {
-        self.processes[process].step.clone()
+    pub(super) fn step_of(&self, process: usize) -> Rc<str> {
+        Rc::clone(&self.processes[process].step)
     }
 
     /// Returns whether a process is a newer program.
