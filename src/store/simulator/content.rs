@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use super::database::Database;
@@ -14,7 +16,8 @@ pub(super) const LISTS: [&str; 5] = ["high", "normal", "low", "later", "dead"];
 const MOST_FAILURES: usize = 20;
 
 /// An entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub(super) struct Task {
     pub(super) id: String,
     pub(super) priority: String,
@@ -75,51 +78,59 @@ impl Place {
     }
 }
 
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or(0)
+/// A queue's document.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Document {
+    hand: Vec<InHand>,
+    waiting: [u64; 3],
+    later: u64,
+    dead: u64,
+    failures: Vec<IgnoredAny>,
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct InHand {
+    entry: Task,
+    claim: u64,
+    session: String,
+    client: Option<String>,
+    overdue: Option<IgnoredAny>,
 }
 
-fn task(entry: &Value) -> Task {
-    Task {
-        id: text(&entry["id"]),
-        priority: text(&entry["priority"]),
-        number: number(&entry["number"]),
-        at: entry["at"].as_i64().unwrap_or(0),
-        attempts: number(&entry["attempts"]),
+/// What is known by an entry's id.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Known {
+    state: String,
+}
+
+impl From<InHand> for Held {
+    fn from(one: InHand) -> Self {
+        let pid = one.client.as_ref().and_then(|client| client.split(':').next()?.parse().ok());
+        let (client, is_overdue) = (pid.unwrap_or(0), one.overdue.is_some());
+        Self { task: one.entry, claim: one.claim, session: one.session, client, is_overdue }
     }
 }
 
-fn held(in_hand: &Value) -> Held {
-    let client = text(&in_hand["client"]);
-    Held {
-        task: task(&in_hand["entry"]),
-        claim: number(&in_hand["claim"]),
-        session: text(&in_hand["session"]),
-        client: client.split(':').next().and_then(|pid| pid.parse().ok()).unwrap_or(0),
-        is_overdue: !in_hand["overdue"].is_null(),
-    }
-}
-
-fn parsed(bytes: &[u8]) -> Value {
+/// Parses a document; one that cannot be parsed is empty.
+fn parsed<'b, T: Default + Deserialize<'b>>(bytes: &'b [u8]) -> T {
     serde_json::from_slice(bytes).unwrap_or_default()
 }
 
 impl Content {
-    fn of(queue: &Value, list: impl Fn(&'static str) -> Vec<Value>) -> Self {
+    fn of(queue: Document, list: impl Fn(&'static str) -> Vec<Task>) -> Self {
         let mut places: Vec<Place> = Vec::new();
         for name in LISTS {
-            places.extend(list(name).iter().map(|entry| Place::In(name, task(entry))));
+            places.extend(list(name).into_iter().map(|task| Place::In(name, task)));
         }
-        places.extend(queue["hand"].as_array().into_iter().flatten().map(|one| Place::Hand(held(one))));
-        let waiting = |nth: usize| number(&queue["waiting"][nth]);
+        places.extend(queue.hand.into_iter().map(|one| Place::Hand(one.into())));
+        let [high, normal, low] = queue.waiting;
         Self {
             places,
-            counts: [waiting(0), waiting(1), waiting(2), number(&queue["later"]), number(&queue["dead"])],
-            is_closed: queue["failures"].as_array().is_some_and(|failures| failures.len() >= MOST_FAILURES),
+            counts: [high, normal, low, queue.later, queue.dead],
+            is_closed: queue.failures.len() >= MOST_FAILURES,
         }
     }
 
@@ -127,13 +138,17 @@ impl Content {
     pub(super) fn of_server(database: &Database, prefix: &str, agent: &str) -> Self {
         let queue = parsed(database.text(&format!("{prefix}doc:work:{agent}")).unwrap_or_default());
         let list = |name| database.members(&format!("{prefix}work:{name}:{agent}")).into_iter().map(parsed).collect();
-        Self::of(&queue, list)
+        Self::of(queue, list)
     }
 
     /// Reads an agent's queue from files, with the changes of a transaction that is committed.
     pub(super) fn of_files(files: &Files<'_>, agent: &str) -> Self {
-        let queue = files.read(&format!("work/{agent}/queue.json")).unwrap_or_default();
-        Self::of(&queue["queue"], |name| files.list(&format!("work/{agent}/{name}/")))
+        #[derive(Default, Deserialize)]
+        struct File {
+            queue: Document,
+        }
+        let file: File = files.read(&format!("work/{agent}/queue.json")).unwrap_or_default();
+        Self::of(file.queue, |name| files.list(&format!("work/{agent}/{name}/")))
     }
 }
 
@@ -151,22 +166,22 @@ impl<'f> Files<'f> {
 
     /// Reads the files with the transaction that was committed and may not be finished.
     pub(super) fn at_rest(dir: &'f Path) -> Self {
-        let redo = parsed(&fs::read(dir.join("redo.json")).unwrap_or_default());
+        let redo: Value = parsed(&fs::read(dir.join("redo.json")).unwrap_or_default());
         let change = |one: &Value| {
-            let content = &one["content"];
-            (text(&one["file"]), (!content.is_null()).then(|| content.to_string()))
+            let (file, content) = (one["file"].as_str().unwrap_or_default(), &one["content"]);
+            (file.to_owned(), (!content.is_null()).then(|| content.to_string()))
         };
         Self { dir, changes: redo["files"].as_array().into_iter().flatten().map(change).collect() }
     }
 
-    fn read(&self, file: &str) -> Option<Value> {
+    fn read<T: Default + DeserializeOwned>(&self, file: &str) -> Option<T> {
         match self.changes.get(file) {
             Some(changed) => changed.as_ref().map(|text| parsed(text.as_bytes())),
             None => fs::read(self.dir.join(file)).ok().map(|bytes| parsed(&bytes)),
         }
     }
 
-    fn list(&self, folder: &str) -> Vec<Value> {
+    fn list(&self, folder: &str) -> Vec<Task> {
         let there = fs::read_dir(self.dir.join(folder)).into_iter().flatten().flatten();
         let names = there.filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<String> =
@@ -179,12 +194,17 @@ impl<'f> Files<'f> {
 
     /// Returns the state that is known by an entry's id.
     pub(super) fn state(&self, id: &str) -> Option<String> {
-        let file = crate::store::files::paths::work_record(id);
-        Some(text(&self.read(&file)?["record"]["state"]))
+        #[derive(Default, Deserialize)]
+        struct File {
+            record: Known,
+        }
+        let file: File = self.read(&crate::store::files::paths::work_record(id))?;
+        Some(file.record.state)
     }
 }
 
 /// Returns the state that is known by an entry's id on a server.
 pub(super) fn state(database: &Database, prefix: &str, id: &str) -> Option<String> {
-    Some(text(&parsed(database.text(&format!("{prefix}work:id:{id}"))?)["state"]))
+    let known: Known = parsed(database.text(&format!("{prefix}work:id:{id}"))?);
+    Some(known.state)
 }
