@@ -51,7 +51,19 @@ fn reset_in(failure: &Failure, api_error: &Backoff, now: Ms) -> Option<Ms> {
 ///
 /// A turn that a person began counts no strike and lengthens nothing by itself, because the person retries and not the
 /// agent. An end that the API gives is a fact in both cases.
-pub(crate) fn fail(scope: &mut ScopeState, api_error: &Backoff, failure: &Failure, by_person: bool, now: Ms) {
+pub(crate) fn fail(
+    scope: &mut ScopeState,
+    fleet: &FleetState,
+    api_error: &Backoff,
+    failure: &Failure,
+    by_person: bool,
+    now: Ms,
+) {
+    // A reset time that was disproved hides no later error.
+    if fleet.disproves(scope) {
+        (scope.api, scope.api_of_key) = (None, false);
+        scope.api_model.clear();
+    }
     if failure.too_long
         && let Some(cooldown) = &mut scope.compact.cooldown
     {

@@ -110,16 +110,26 @@ impl FleetState {
         closed.filter(move |closed| closed.span.end > now && !is_exempt(closed.span))
     }
 
-    /// Returns the scope's API cooldown, unless it was a reset time that was disproved since.
-    fn cooldown_of(&self, scope: &ScopeState, now: Ms) -> Option<Closed> {
-        let span = scope.api.filter(|api| api.end > now)?;
+    /// Returns when the limit that closes a scope was last lifted by an answer, and when it was last probed.
+    fn answers_for(&self, scope: &ScopeState) -> (Option<Ms>, Option<Ms>) {
         let known = self.limits.iter().find(|known| known.model == scope.api_model);
-        let (answered, probed) = match scope.api_model.as_str() {
+        match scope.api_model.as_str() {
             "" => (self.answered, self.probed),
             _ => (known.and_then(|known| known.answered), known.and_then(|known| known.probed)),
-        };
-        let is_disproved = scope.api_of_key && answered.is_some_and(|at| at >= span.start);
-        (!is_disproved).then_some(Closed { span, probed, of_key: scope.api_of_key })
+        }
+    }
+
+    /// Returns whether the scope's API cooldown is a reset time that was disproved since.
+    pub(crate) fn disproves(&self, scope: &ScopeState) -> bool {
+        let (answered, _) = self.answers_for(scope);
+        scope.api_of_key && scope.api.is_some_and(|api| answered.is_some_and(|at| at >= api.start))
+    }
+
+    /// Returns the scope's API cooldown, unless it was a reset time that was disproved since.
+    fn cooldown_of(&self, scope: &ScopeState, now: Ms) -> Option<Closed> {
+        let span = scope.api.filter(|api| api.end > now && !self.disproves(scope))?;
+        let (_, probed) = self.answers_for(scope);
+        Some(Closed { span, probed, of_key: scope.api_of_key })
     }
 
     /// Returns the end of a scope's API cooldown, unless it was a reset time that was disproved since.

@@ -103,7 +103,8 @@ fn step_of(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision 
             ended = state.scope.api_left(now).map(duration);
         }
         if fence_status != FenceStatus::Repeated {
-            turned = effects::on_scope(&mut state.scope, &policy.api_error, ask, by_person, now);
+            let State { scope, fleet, .. } = state;
+            turned = effects::on_scope(scope, fleet, &policy.api_error, ask, by_person, now);
             api_error::on_key(&mut state.fleet, &policy.api_error, ask, now);
         }
     }

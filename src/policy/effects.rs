@@ -166,7 +166,14 @@ fn register(session: &mut SessionState, ask: &Step, label: &str) {
 /// Applies the event's effects on its scope, which is already rebased to `now`, and returns what happened to its hold.
 ///
 /// `by_person` is whether a person's prompt began the turn that ended.
-pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, ask: &Step, by_person: bool, now: Ms) -> Turned {
+pub(crate) fn on_scope(
+    scope: &mut ScopeState,
+    fleet: &FleetState,
+    api_error: &Backoff,
+    ask: &Step,
+    by_person: bool,
+    now: Ms,
+) -> Turned {
     match &ask.event {
         Event::Hold(asked) => return open(&mut scope.hold, asked, now),
         Event::Release { .. } => {
@@ -185,7 +192,7 @@ pub(crate) fn on_scope(scope: &mut ScopeState, api_error: &Backoff, ask: &Step, 
             }
         }
         Event::StopFailure(failure) | Event::Run { part: RunPart::Failure(failure), .. } => {
-            api_error::fail(scope, api_error, failure, by_person, now);
+            api_error::fail(scope, fleet, api_error, failure, by_person, now);
         }
         event if event.begins_turn() => {
             scope.stop.admitted_at = scope.stop.admitted_at.map(|_| now);

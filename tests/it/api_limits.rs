@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use frosty::config::{Config, Flags};
 use frosty::env::Env;
 use frosty::policy::decision::{self, State};
+use frosty::policy::documents::SessionState;
 use frosty::policy::limits::{Ms, Policy, millis};
 use frosty::policy::request::{Event, Failure, FailureClass, Reset, Step};
 use frosty::policy::turn::Turn;
@@ -244,6 +245,21 @@ fn a_cooldown_without_a_reset_time_outlives_a_reset_time_that_was_disproved() {
         assert!(left.is_some_and(|left| left < H), "and not the reset time: {left:?}");
         assert_eq!(fleet.ask(0, 5 * S + left.unwrap()).outcome, Outcome::Admit);
     }
+}
+
+/// A reset time that was disproved hides no shorter one that the scope meets later.
+#[test]
+fn a_limit_of_a_model_closes_its_scope_beside_a_longer_reset_time_that_was_disproved() {
+    let mut fleet = Fleet::of(2);
+    fleet.stop(0, 0, SONNET);
+    fleet.stop(1, 0, SONNET);
+    fleet.meets(0, 2 * S, "", 2 * H);
+    fleet.stop(1, 3 * S, SONNET);
+    assert_eq!(fleet.ask(0, 4 * S).outcome, Outcome::Admit);
+    fleet.meets(0, 5 * S, "opus", H);
+    // Another session of the scope, whose model is not known.
+    fleet.states[0].session = SessionState::default();
+    assert_eq!(said(&fleet.ask(0, 6 * S)), ("api_error", Some(H - S)));
 }
 
 /// The commands and the probe on both stores. The limit began two hours ago, so a probe is due.
