@@ -63,7 +63,7 @@ pub(crate) fn of(config: &Config, step: &Step, loaded: &Loaded, state: &mut Stat
     }
     if is_stop {
         let keep = state.scope.stop.attempts_keep;
-        attempts(&mut commit, keys, &config.policy, step, decided, keep, loaded.own_attempts);
+        attempts(&mut commit, keys, &config.policy, step, decided, loaded, keep);
         queues(&mut commit, keys, step, loaded, state);
     }
     if config.policy.pace.is_some() && step.event.ends_turn() && !admitted && decided.reason != Reason::Superseded {
@@ -118,23 +118,36 @@ pub(crate) fn set_aside(commit: &mut Commit, damaged: &[SetAside]) {
 
 /// Adds the decision's effect on the attempts, and the largest number of them under which it is valid.
 ///
-/// `own` is how often the same request was counted before, when its answer was lost: it counts once.
-fn attempts(commit: &mut Commit, keys: Keys<'_>, policy: &Policy, step: &Step, decided: &Decision, keep: Ms, own: u32) {
+/// A request that was counted before, when its answer was lost, counts once.
+fn attempts(
+    commit: &mut Commit,
+    keys: Keys<'_>,
+    policy: &Policy,
+    step: &Step,
+    decided: &Decision,
+    loaded: &Loaded,
+    keep: Ms,
+) {
     let Some(burst) = policy.stop.burst else { return };
     let key = keys.attempts(&step.scope);
     let counts = match decided.attempt {
         Attempt::Uncounted => return,
         // The scope's document has the cooldown, so of two requests that fill the window at once one is decided again.
-        Attempt::Emptied => return commit.empty(key),
+        // The cooldown began with the decision, so what was counted since then stays. A clock that was set back dates
+        // nothing.
+        Attempt::Emptied => {
+            let until = (!loaded.ahead.contains(&key)).then_some(loaded.now);
+            return commit.empty(key, until);
+        }
         Attempt::First => {
-            commit.empty(key.clone());
+            commit.empty(key.clone(), None);
             false
         }
         Attempt::Counted => true,
     };
     // One more attempt would have filled the window. Outside the minimum interval it would not matter.
     if counts && (decided.reason == Reason::MinInterval || policy.stop.is_limited_by_window()) {
-        let most = burst.limit.saturating_sub(2).saturating_add(own);
+        let most = burst.limit.saturating_sub(2).saturating_add(loaded.own_attempts);
         commit.only_up_to(key.clone(), millis(burst.window), most);
     }
     commit.add(key, keep, step.id.clone());
@@ -328,4 +341,32 @@ fn journal(commit: &mut Commit, config: &Config, step: &Step, label: &str, decid
     let window = if label.is_empty() { &step.scope } else { label };
     let entry = Entry::of(step, decided, window, &config.fleet, NAME);
     commit.journal(&config.stream, config.journal_max.into(), entry.words());
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Arg;
+
+    use super::*;
+    use crate::hook::step_of;
+    use crate::policy::decision;
+    use crate::policy::limits::Burst;
+
+    /// A trip may be committed late: what others committed since its decision stays in the window.
+    #[test]
+    fn a_trip_empties_the_window_up_to_its_decision() {
+        let (mut policy, keys) = (Policy::default(), Keys::of("f"));
+        policy.stop.burst = Some(Burst { limit: 3, window: std::time::Duration::from_secs(5) });
+        let step = step_of("s".to_owned(), "a".to_owned(), "Stop", Event::Stop { rest: None });
+        let trip = decision::refusal(Reason::Burst, 7);
+        let trip = Decision { attempt: Attempt::Emptied, ..trip };
+        for (ahead, until) in [(Vec::new(), b"7".as_slice()), (vec![keys.attempts("s")], b"+inf")] {
+            let loaded = Loaded { now: 7, ahead, ..Loaded::default() };
+            let mut commit = Commit::default();
+            attempts(&mut commit, keys, &policy, &step, &trip, &loaded, 0);
+            let call = commit.call("EVAL", "script");
+            let words: Vec<Arg<&[u8]>> = call.args_iter().collect();
+            assert!(words.ends_with(&[Arg::Simple(b"E"), Arg::Simple(b"1"), Arg::Simple(until)]));
+        }
+    }
 }

@@ -69,9 +69,9 @@ while at <= last do
     call('ZREMRANGEBYSCORE', key, '-1', '-1')
     at = at + 3
   elseif op == 'E' then
-    -- E key: removes every entry.
-    call('ZREMRANGEBYSCORE', key, '-inf', '+inf')
-    at = at + 2
+    -- E key until: removes the entries up to this time.
+    call('ZREMRANGEBYSCORE', key, '-inf', a)
+    at = at + 3
   elseif op == 'F' then
     -- F key: the clock was set back, so entries later than now get the time now.
     local later = call('ZRANGE', key, '-1000', '-1', 'WITHSCORES')

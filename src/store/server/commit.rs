@@ -123,9 +123,9 @@ impl Commit {
         self.effect("X", key, [member.to_owned()]);
     }
 
-    /// Removes every entry.
-    pub(crate) fn empty(&mut self, key: String) {
-        self.effect("E", key, []);
+    /// Removes the entries up to this time; `None` removes all.
+    pub(crate) fn empty(&mut self, key: String, until: Option<Ms>) {
+        self.effect("E", key, [until.map_or_else(|| "+inf".to_owned(), |until| until.to_string())]);
     }
 
     /// Gives entries later than now the time now, after the clock was set back.

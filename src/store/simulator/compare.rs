@@ -133,7 +133,7 @@ fn commit(chance: &mut Chance, now: i64, shortest: i64) -> Commit {
             9 => commit.rank(set, at, &member),
             10 | 11 => commit.touch(document, 100_000),
             12 => commit.remove(set, &member),
-            13 => commit.empty(set),
+            13 => commit.empty(set, chance.one_of(&[None, Some(at)])),
             14 => commit.clamp(set),
             15 => commit.index(set, member, chance.one_of(&["", "m0", "m1"]).to_owned()),
             16 => commit.notify("frosty.wake.x", "wake"),
