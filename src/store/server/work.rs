@@ -108,7 +108,9 @@ fn entry(stored: String) -> Option<WorkEntry> {
     Some(WorkEntry { stored, ..entry })
 }
 
-/// Adds the changes of a queue, and requires that it is as it was read where it changed or `admitted` a session.
+/// Adds the changes of a queue, and requires that it is as it was read where an entry moves or a session was `admitted`.
+///
+/// Other commits may come between the reads, so that the document itself need not change with the entries.
 pub(crate) fn changes(commit: &mut Commit, keys: Keys<'_>, loaded: &LoadedWork, state: &WorkState, admitted: bool) {
     let agent = &state.agent;
     // A key of another type ends the script: before anything is written, where an entry joins a list, since every list that
@@ -127,7 +129,8 @@ pub(crate) fn changes(commit: &mut Commit, keys: Keys<'_>, loaded: &LoadedWork, 
             Move::Note(record) => note(commit, keys, record),
         }
     }
-    put(commit, keys.work(agent), &loaded.document, &state.queue, None, admitted);
+    let is_checked = admitted || !state.moves.is_empty();
+    put(commit, keys.work(agent), &loaded.document, &state.queue, None, is_checked);
     if !state.moves.is_empty() {
         commit.index(keys.index("work"), agent.clone(), String::new());
     }
@@ -155,5 +158,26 @@ pub(crate) fn record(
     match document(server, place.clone(), answer, unknown)? {
         (found, None) => Ok(found),
         (_, Some(damaged)) => Err(StoreError::WorkUnreadable { place, cause: damaged.note }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Arg;
+
+    use super::*;
+
+    /// A command read the queue, and then an entry that another commit had added meanwhile.
+    #[test]
+    fn an_entry_moves_only_in_the_queue_that_was_read() {
+        let document = Document::<Queue>::read("{\"version\":\"4-a\",\"format\":1}").unwrap();
+        let loaded = LoadedWork { document, state: WorkState::default() };
+        let state = WorkState { moves: vec![Move::Take(List::Low, WorkEntry::default())], ..loaded.state.clone() };
+        let mut commit = Commit::default();
+        changes(&mut commit, Keys::of("f"), &loaded, &state, false);
+        let call = commit.call("EVAL", "script");
+        let words: Vec<Arg<&[u8]>> = call.args_iter().collect();
+        let is_version = |word: &Arg<&[u8]>| *word == Arg::Simple(b"{\"version\":\"4-a\"");
+        assert!(words.iter().any(is_version), "{words:?}");
     }
 }
