@@ -64,9 +64,12 @@ pub(super) fn entries(story: &Story, world: &World, host: usize) -> Vec<Entry> {
     let whole = lines.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let entry = |line: &str| {
         let fields: BTreeMap<String, String> = journal::fields(line.as_bytes())?.into_iter().collect();
-        let at = clock.time_of(fields.get("ms")?.parse().ok()?, last, world.time);
+        let step = fields.get("id")?.clone();
+        // A clock that was set back shows the same time twice, and no entry is earlier than its event.
+        let since = story.sent.get(&step).map_or(0, |sent| sent.since);
+        let at = clock.time_of(fields.get("ms")?.parse().ok()?, last.max(since), world.time);
         last = last.max(at);
-        Some(Entry { at, life: 0, step: fields.get("id")?.clone(), is_again: false, fields })
+        Some(Entry { at, life: 0, step, is_again: false, fields })
     };
     whole.filter_map(entry).collect()
 }
