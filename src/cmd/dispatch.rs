@@ -12,11 +12,12 @@ mod unit;
 mod waiting;
 pub(crate) mod worker;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::{Failure, PlaceArgs, out};
+use crate::clock;
 use crate::config::{Config, Route};
 use crate::env::Env;
 use crate::hint::Hint;
@@ -170,6 +171,14 @@ fn report(why: &Failure) {
     out::report(&format!("{why}{hint}"));
 }
 
+/// Returns how long a route waits for its next look: until its next request is due, and at most as long as usual.
+///
+/// A place in a wait queue is kept for a fraction of a second.
+fn pause(not_before: Instant) -> Duration {
+    let left = not_before.saturating_duration_since(clock::now());
+    if left.is_zero() { EVERY } else { left.min(EVERY) }
+}
+
 /// Starts the sessions of one route: for good, or until nothing is admitted now and the clients of print mode have ended.
 fn start(mut starter: Starter<'_, Processes<'_>>, once: bool) {
     loop {
@@ -179,7 +188,7 @@ fn start(mut starter: Starter<'_, Processes<'_>>, once: bool) {
         if once && !starter.has_children() {
             return starter.leave();
         }
-        std::thread::sleep(EVERY);
+        clock::sleep(starter.pause());
     }
 }
 
@@ -193,6 +202,6 @@ fn work(config: &Config, (number, route): (usize, &Route), once: bool) {
         if once {
             return worker.leave();
         }
-        std::thread::sleep(EVERY);
+        clock::sleep(worker.pause());
     }
 }

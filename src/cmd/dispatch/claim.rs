@@ -7,9 +7,10 @@ use super::live;
 use super::starter::{AFTER_ERROR, Admitted};
 use crate::clock;
 use crate::config::Config;
-use crate::hook;
-use crate::hook::wait::LATEST;
+use crate::hook::wait::{LATEST, Request};
+use crate::hook::{self, engine};
 use crate::policy::request::{Event, Step};
+use crate::policy::verdict::{Decision, Outcome, Reason};
 use crate::policy::work::entry::List;
 use crate::policy::work::queue::InHand;
 use crate::policy::work::{NotThere, RecordState, Start};
@@ -46,12 +47,38 @@ pub(super) struct Claims {
     own: String,
     /// Whether a store has received a request of it.
     has_session: bool,
+    /// Its request that was refused.
+    waiting: Waiting,
+}
+
+/// A request that is sent until it is admitted. It keeps the place that its first refusal gave it in the wait queues.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(Option<(Step, i64)>);
+
+impl Waiting {
+    /// Returns the request that was refused, as it is sent now.
+    pub(super) fn again(&self) -> Option<Step> {
+        let (begin, fence) = self.0.as_ref()?;
+        Some(engine::step_for(begin, &mut None, Request::Ask { fence: *fence, renew: false, again: false }))
+    }
+
+    /// Notes the answer to a request.
+    pub(super) fn note(&mut self, step: &Step, decision: &Decision) {
+        let fence = decision.fence.filter(|_| decision.reason != Reason::Superseded);
+        let is_refused = decision.outcome == Outcome::Refuse;
+        self.0 = fence.filter(|_| is_refused).map(|fence| (step.clone(), fence));
+    }
+
+    /// Gives the place up.
+    pub(super) fn give_up(&mut self) {
+        self.0 = None;
+    }
 }
 
 impl Claims {
     pub(super) fn new(config: Config, name: &str, most: usize) -> Self {
         let (agent, name) = (text::encode(name), text::line(name));
-        Self { config, agent, name, most, own: own_session(), has_session: false }
+        Self { config, agent, name, most, own: own_session(), has_session: false, waiting: Waiting::default() }
     }
 
     /// Ends the session by which the starter claims, where a store knows it.
@@ -61,9 +88,10 @@ impl Claims {
 
     /// Sends one request. Returns the time after which the next one may be admitted, where this one was refused.
     pub(super) fn ask(&mut self, first: [u64; 3]) -> Result<Result<Admitted, Duration>, StoreError> {
-        let token = clock::id() + &clock::id();
+        let step = self.waiting.again();
+        let step = step.unwrap_or_else(|| self.step(&self.own, Event::Stop { rest: None }));
+        let token = step.start.as_ref().map_or_else(|| clock::id() + &clock::id(), |start| start.token.clone());
         let start = Start { token: token.clone(), most: self.most, first: Some(first) };
-        let step = self.step(&self.own, Event::Stop { rest: None });
         let step = Step { start: Some(Box::new(start)), paced: true, client: Some(process::own()), ..step };
         self.has_session = true;
         let begun = clock::now();
@@ -73,6 +101,7 @@ impl Claims {
             // The queue is on the server, which did not answer or whose answer was lost.
             return Ok(Err(AFTER_ERROR));
         }
+        self.waiting.note(&step, &decision);
         let Some(admission) = verdict.admission.filter(|_| decision.work.is_some()) else {
             return Ok(Err(decision.retry_after.unwrap_or(AFTER_ERROR)));
         };
@@ -81,11 +110,24 @@ impl Claims {
             self.renew_own("the answer came too late");
             return Ok(Err(AFTER_ERROR));
         }
+        if decision.work.as_ref().is_some_and(|given| given.in_hand.start != token) {
+            // An earlier request, whose answer was lost, has claimed the entry with its own token.
+            self.renew_own("an earlier request has the entry");
+            return Ok(Err(AFTER_ERROR));
+        }
         Ok(Ok(Admitted { admission, decision, token }))
     }
 
     /// Returns the queue's counts of claims, where the agent needs one more session for an entry.
-    pub(super) fn needs_one(&self) -> Result<Option<[u64; 3]>, StoreError> {
+    pub(super) fn needs_one(&mut self) -> Result<Option<[u64; 3]>, StoreError> {
+        let needed = self.is_needed()?;
+        if needed.is_none() {
+            self.waiting.give_up();
+        }
+        Ok(needed)
+    }
+
+    fn is_needed(&self) -> Result<Option<[u64; 3]>, StoreError> {
         let mut reader = FleetReader::open_to_change(&self.config);
         let now = reader.now()?;
         let all = queues::contents(&mut reader, Some(&self.agent), 1)?;
@@ -150,6 +192,7 @@ impl Claims {
         let ended = std::mem::replace(&mut self.own, own_session());
         self.end(&ended, detail);
         self.has_session = false;
+        self.waiting.give_up();
         ended
     }
 
@@ -166,4 +209,32 @@ impl Claims {
 fn own_session() -> String {
     let host: String = text::encode(&clock::host()).chars().take(LONGEST_HOST).collect();
     format!("{}{host}-{}", live::OWN, clock::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::decision::decision;
+
+    #[test]
+    fn a_refused_request_keeps_its_place() {
+        let start = Start { token: "t".to_owned(), most: 1, first: None };
+        let stop = Event::Stop { rest: None };
+        let begin = hook::step_of("echo".to_owned(), "start-a".to_owned(), "Start", stop);
+        let begin = Step { start: Some(Box::new(start)), ..begin };
+        let answer = |outcome, reason| Decision { fence: Some(7), ..decision(outcome, reason, 0) };
+        let mut waiting = Waiting::default();
+        assert!(waiting.again().is_none());
+        waiting.note(&begin, &answer(Outcome::Refuse, Reason::Quota));
+        for _ in 0..2 {
+            let again = waiting.again().unwrap();
+            assert_eq!((&again.event, &again.start), (&Event::Ask { fence: 7, renew: false }, &begin.start));
+            waiting.note(&again, &answer(Outcome::Refuse, Reason::Quota));
+        }
+        for (outcome, reason) in [(Outcome::Admit, Reason::Admitted), (Outcome::Refuse, Reason::Superseded)] {
+            waiting.note(&begin, &answer(Outcome::Refuse, Reason::Quota));
+            waiting.note(&begin, &answer(outcome, reason));
+            assert!(waiting.again().is_none(), "{reason:?}");
+        }
+    }
 }

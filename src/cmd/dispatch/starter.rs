@@ -107,7 +107,7 @@ impl<'a> Starter<'a, Processes<'a>> {
 }
 
 /// Returns the configuration by which the sessions of a starter work.
-fn works(config: &Config, route: &Route) -> Config {
+pub(crate) fn works(config: &Config, route: &Route) -> Config {
     let mut config = config.clone();
     config.policy.work.mode = WorkMode::Required;
     config.adopt_profile_of(&route.to, &text::encode(&route.to));
@@ -151,6 +151,11 @@ impl<'a, L: Launcher> Starter<'a, L> {
             Ok(None) => false,
             Err(why) => self.failed(&why),
         }
+    }
+
+    /// Returns how long it waits for its next look.
+    pub(crate) fn pause(&self) -> Duration {
+        super::pause(self.not_before)
     }
 
     /// Returns whether the starter still has clients of its own.

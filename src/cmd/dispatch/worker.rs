@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::claim::Waiting;
 use crate::clock;
 use crate::cmd::out;
 use crate::config::{Config, Route};
@@ -54,6 +55,8 @@ pub(crate) struct Worker<'a, R: Runner> {
     /// The request that reports the end of the last run, and when it was first sent, until the store that has the queue has answered it. It is sent again
     /// as the same request, since it ends the entry of that run and no other.
     ended: Option<(Step, Option<Instant>)>,
+    /// The request that was refused.
+    waiting: Waiting,
     /// Whether a store has received a request.
     has_session: bool,
     /// The last refusal, and when it may end.
@@ -78,17 +81,8 @@ impl<'a, R: Runner> Worker<'a, R> {
         config.adopt_profile_of(&route.to, &agent);
         let host: String = text::encode(&clock::host()).chars().take(LONGEST_HOST).collect();
         let session = format!("{}{host}-{}-{number}", super::RUN, process::own().pid);
-        Self {
-            config,
-            route,
-            program,
-            agent,
-            session,
-            ended: None,
-            has_session: false,
-            refused: None,
-            not_before: clock::now(),
-        }
+        let (waiting, not_before, refused) = (Waiting::default(), clock::now(), None);
+        Self { config, route, program, agent, session, ended: None, waiting, has_session: false, refused, not_before }
     }
 
     /// Sends a request where there is something to claim, and runs the program where it is admitted. Returns whether it ran.
@@ -99,9 +93,10 @@ impl<'a, R: Runner> Worker<'a, R> {
         let claims = self.ended.is_some()
             || match self.can_claim() {
                 Ok(can) => can,
-                Err(why) => self.failed(&why),
+                Err(why) => return self.failed(&why),
             };
         if !claims {
+            self.waiting.give_up();
             return false;
         }
         // The end of a run is reported in any case.
@@ -120,6 +115,11 @@ impl<'a, R: Runner> Worker<'a, R> {
             Ok(None) => false,
             Err(why) => self.failed(&why),
         }
+    }
+
+    /// Returns how long it waits for its next look.
+    pub(crate) fn pause(&self) -> Duration {
+        super::pause(self.not_before)
     }
 
     /// Ends the worker's session, where it sent a request.
@@ -163,7 +163,7 @@ impl<'a, R: Runner> Worker<'a, R> {
                 first.get_or_insert_with(clock::now);
                 Step { late, ..step.clone() }
             }
-            None => self.step("Stop", Event::Stop { rest: None }),
+            None => self.waiting.again().unwrap_or_else(|| self.step("Stop", Event::Stop { rest: None })),
         };
         self.has_session = true;
         let mut store = store::open(&self.config, clock::now() + self.config.budget)?;
@@ -174,6 +174,7 @@ impl<'a, R: Runner> Worker<'a, R> {
             return Ok(None);
         }
         self.ended = None;
+        self.waiting.note(&step, &verdict.decision);
         let Some(given) = verdict.decision.work.clone().filter(|_| verdict.admission.is_some()) else {
             let left = verdict.decision.retry_after.unwrap_or_default();
             self.not_before = clock::now() + left.min(LONGEST);
