@@ -12,15 +12,21 @@ mod unit;
 mod waiting;
 pub(crate) mod worker;
 
+use std::cell::Cell;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::{Failure, PlaceArgs, out};
 use crate::clock;
-use crate::config::{Config, Route};
+use crate::config::{Config, Flags, Route};
 use crate::env::Env;
-use crate::hint::Hint;
+use crate::hint::{Hint, Problem};
+use crate::hook;
+use crate::policy::request::Event;
+use crate::store::work::{self as queues, Change, Changed};
+use crate::text;
 use launcher::Processes;
 use starter::Starter;
 use streams::Streams;
@@ -28,6 +34,8 @@ use worker::Worker;
 
 /// How the id of a dispatcher's session begins.
 pub(super) const RUN: &str = "run-";
+/// How the id of a session begins by which a dispatcher claims an entry for a client.
+pub(super) const START: &str = "start-";
 /// How often the streams and the queues are looked at.
 const EVERY: Duration = Duration::from_millis(500);
 /// How often the dispatcher looks for work that has waited too long.
@@ -58,6 +66,9 @@ pub enum DispatchError {
     /// The configuration admits nothing.
     #[error("mode is shadow, in which no session is started and no program is run")]
     Shadow,
+    /// The unit would contain a password.
+    #[error("the URL of --store contains a user or a password, and every user can read a unit")]
+    PasswordInUnit,
     /// Frosty is switched off altogether.
     #[error("FROSTY_DISABLE is set, so that no session is started and no program is run")]
     Disabled,
@@ -87,6 +98,10 @@ impl Hint for DispatchError {
                 "set some: frosty config set routes '[{\"to\": \"echo\", \"run\": [\"cat\"]}]'".to_owned()
             }
             Self::Shadow => "start them: export FROSTY_MODE=enforce".to_owned(),
+            Self::PasswordInUnit => {
+                "put the URL into the configuration: frosty config set store URL; and see docs/stores.md for a password file"
+                    .to_owned()
+            }
             Self::Disabled => "switch it on: unset FROSTY_DISABLE".to_owned(),
             Self::Stream { .. } | Self::Streams => "check the server: frosty doctor".to_owned(),
             Self::NoServer { .. } => "name the server: export FROSTY_STORE=redis://127.0.0.1:18000".to_owned(),
@@ -101,12 +116,16 @@ impl Hint for DispatchError {
 pub fn run(args: DispatchArgs) -> Result<(), Failure> {
     let env = Env::read();
     if args.print_unit {
+        if args.place.store.as_ref().is_some_and(|store| store.contains('@')) {
+            return Err(DispatchError::PasswordInUnit.into());
+        }
         unit::print(&args.place);
         return Ok(());
     }
     let mut env = env;
     // A session that is started has the same store.
     env.store = args.place.store.clone().or(env.store);
+    let flags = args.place.flags();
     let config = super::config(&env, args.place)?;
     if config.routes.is_empty() {
         return Err(DispatchError::NoRoutes.into());
@@ -126,13 +145,18 @@ pub fn run(args: DispatchArgs) -> Result<(), Failure> {
     std::thread::scope(|scope| {
         for (number, route) in config.routes.iter().enumerate().filter(|(_, route)| route.works()) {
             let (config, env, once) = (&config, &env, args.once);
+            let folder = route.session.as_ref().and_then(|session| session.folder.as_ref());
+            let folder = folder.map(|folder| client::expanded(env, folder)).or_else(|| std::env::current_dir().ok());
+            let terms = Terms { env, flags: &flags, folder, reported: Cell::new(None) };
             for starter in Starter::all_of(config, env, route) {
-                scope.spawn(move || start(starter, once));
+                let terms = terms.clone();
+                scope.spawn(move || start(starter, &terms, once));
             }
-            scope.spawn(move || work(config, (number, route), once));
+            scope.spawn(move || work(config, &terms, (number, route), once));
         }
         if !args.once {
             scope.spawn(|| watch(&config));
+            scope.spawn(|| renew(&config));
             serve(&config, streams);
         }
     });
@@ -179,10 +203,61 @@ fn pause(not_before: Instant) -> Duration {
     if left.is_zero() { EVERY } else { left.min(EVERY) }
 }
 
-/// Starts the sessions of one route: for good, or until nothing is admitted now and the clients of print mode have ended.
-fn start(mut starter: Starter<'_, Processes<'_>>, once: bool) {
+/// The configuration of a route as it is now, read as a session in the route's folder reads its own.
+#[derive(Clone)]
+struct Terms<'a> {
+    env: &'a Env,
+    flags: &'a Flags,
+    folder: Option<PathBuf>,
+    /// When it was last reported that nothing can be admitted.
+    reported: Cell<Option<Instant>>,
+}
+
+impl Terms<'_> {
+    /// Returns the configuration, where requests may be admitted by it.
+    fn now(&self) -> Option<Config> {
+        let why = match Config::load(self.env, self.folder.as_deref(), self.flags) {
+            Ok(config) if !config.shadow => return Some(config),
+            Ok(_) => {
+                Problem::new(DispatchError::Shadow.to_string()).with_hint("start them: frosty config set mode enforce")
+            }
+            Err(why) => Problem::from(&why),
+        };
+        if self.reported.get().is_none_or(|at| at.elapsed() >= EACH_LOOK) {
+            self.reported.set(Some(Instant::now()));
+            out::report(&why.lines());
+        }
+        None
+    }
+}
+
+/// Renews the claims of this machine while the work lasts, until the process is ended.
+fn renew(config: &Config) {
     loop {
-        if starter.turn() {
+        std::thread::sleep(EACH_LOOK);
+        for route in config.routes.iter().filter(|route| route.works()) {
+            for fleet in overflow::fleets(config, route) {
+                let step = hook::step_of(String::new(), String::new(), "WorkRenew", Event::Other);
+                let change = Change { agent: &text::encode(&route.to), id: "", by: None, step: &step };
+                let policy = config.policy.work;
+                // What cannot be renewed now is renewed a minute later.
+                let _ = queues::change(&fleet, &change, |Changed { work, now, .. }| {
+                    let before = work.queue.clone();
+                    work.seen = queues::seen(&before.hand).into_iter().filter(|(_, runs)| *runs).collect();
+                    work.expire(&policy, now);
+                    if work.queue == before { Err(()) } else { Ok(()) }
+                });
+            }
+        }
+    }
+}
+
+/// Starts the sessions of one route: for good, or until nothing is admitted now and the clients of print mode have ended.
+fn start(mut starter: Starter<'_, Processes<'_>>, terms: &Terms<'_>, once: bool) {
+    loop {
+        let config = terms.now();
+        config.iter().for_each(|config| starter.adopt(config));
+        if config.is_some() && starter.turn() {
             continue;
         }
         if once && !starter.has_children() {
@@ -193,10 +268,12 @@ fn start(mut starter: Starter<'_, Processes<'_>>, once: bool) {
 }
 
 /// Works through the queue of one route: for good, or until nothing is admitted now.
-fn work(config: &Config, (number, route): (usize, &Route), once: bool) {
-    let Some(mut worker) = Worker::of(config, route, number) else { return };
+fn work(config: &Config, terms: &Terms<'_>, (number, route): (usize, &Route), once: bool) {
+    let Some(mut worker) = Worker::of(config, terms.env, route, number) else { return };
     loop {
-        if worker.turn() {
+        let config = terms.now();
+        config.iter().for_each(|config| worker.adopt(config));
+        if config.is_some() && worker.turn() {
             continue;
         }
         if once {

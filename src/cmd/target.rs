@@ -228,7 +228,9 @@ pub fn scope(reader: &mut FleetReader<'_>, among: &[Session], word: &str) -> Res
         return Ok(session.scope.clone());
     }
     let encoded = text::encode(word);
-    let scopes: Vec<String> = reader.scopes()?.into_iter().map(|(scope, _)| scope).collect();
+    let mut scopes: Vec<String> = reader.scopes()?.into_iter().map(|(scope, _)| scope).collect();
+    // The dispatcher's requests for an agent are those of the scope with its name.
+    scopes.extend(reader.parts().0.routes.iter().filter(|route| route.works()).map(|route| text::encode(&route.to)));
     match scopes.iter().find(|scope| **scope == word || **scope == encoded) {
         Some(scope) => Ok(scope.clone()),
         None => match meant {

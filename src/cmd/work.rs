@@ -4,6 +4,7 @@ pub(super) mod add;
 pub(super) mod adder;
 pub(in crate::cmd) mod cover;
 mod end;
+pub(in crate::cmd) mod held;
 mod list;
 
 use std::time::Duration;

@@ -312,8 +312,7 @@ impl Reader<'_> {
     fn wrong_routes(&self, key: &str, v: &Value, wrong: routes::Wrong) -> ConfigError {
         let of = |at: usize| format!("{key}[{at}]");
         let found = |at: usize| v.get(at).map(|route| text::line_of(&route.to_string(), 200)).unwrap_or_default();
-        let twice =
-            "a route with a from and a topic that no other one has, and with an agent that no other one runs or starts";
+        let twice = "a route with a from and a topic that no other one has, with a topic that is no agent, and with an agent that no other one runs or starts";
         match wrong {
             routes::Wrong::List => self.value(key, v, routes::ALLOWED),
             routes::Wrong::Field(at, field) => self.unknown(&format!("{}.{field}", of(at)), &routes::fields()),

@@ -135,7 +135,10 @@ pub(crate) fn read(v: &Value) -> Result<Vec<Route>, Wrong> {
     // One program works through a queue, and a stream or a topic has one queue.
     let is_alone = |(at, route): (usize, &Route)| {
         let runs = !route.works() || is_first(at, &|other| other.works() && other.to == route.to);
+        let is_agent =
+            |topic: &String| routes.iter().any(|other| other.to == *topic || other.cover.as_ref() == Some(topic));
         let names = route.topic.is_none() || is_first(at, &|other| other.topic == route.topic);
+        let names = names && !route.topic.as_ref().is_some_and(is_agent);
         runs && names && (route.from.is_none() || is_first(at, &|other| other.from == route.from))
     };
     match routes.iter().enumerate().position(|route| !is_alone(route)) {
@@ -174,7 +177,9 @@ fn one(v: &Value) -> Option<Route> {
     };
     let (topic, cover) = (word("topic")?, word("cover")?);
     let names = [Some(&to), topic.as_ref(), cover.as_ref()];
-    let are_names = names.into_iter().flatten().all(|name| text::encode(name).len() <= text::LONGEST_NAME);
+    // A session's hooks report its name as a line, and its claims go by that.
+    let is_name = |name: &String| text::encode(name).len() <= text::LONGEST_NAME && text::line(name) == *name;
+    let are_names = names.into_iter().flatten().all(is_name);
     let session = session(fields)?;
     let takes = from.is_some() || topic.is_some();
     let covers = cover.as_ref().is_none_or(|cover| takes && text::encode(cover) != text::encode(&to));

@@ -86,8 +86,7 @@ fn step_of(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision 
     }
     let (by_person, kind) = (state.session.by_person, state.session.cadence.kind);
     let (worth, work_end) = on_session(policy, state, ask, relation, fence_status, now);
-    let mut turned = Turned::default();
-    let mut ended = None;
+    let (mut turned, mut ended) = (Turned::default(), None);
     if ask.event.is_fleets() {
         if let Some(hold) = &mut state.fleet.hold {
             hold.rebase(now);
@@ -105,7 +104,7 @@ fn step_of(policy: &Policy, state: &mut State, ask: &Step, now: Ms) -> Decision 
         if fence_status != FenceStatus::Repeated {
             let State { scope, fleet, .. } = state;
             turned = effects::on_scope(scope, fleet, &policy.api_error, ask, by_person, now);
-            api_error::on_key(&mut state.fleet, &policy.api_error, ask, now);
+            api_error::on_key(fleet, &policy.api_error, ask, now);
         }
     }
     if policy.pace.is_some() && ask.event.ends_turn() {

@@ -85,6 +85,9 @@ fn bounds(key: &Key) -> (Vec<Value>, Vec<Value>) {
                 session(json!({"folder": "relative"})),
                 session(json!({"env": {"FROSTY_STORE": "embedded"}})),
                 session(json!({"keys": ["sk-ant-key"]})),
+                json!([{"to": "a\tb", "run": "cat"}]),
+                json!([{"to": "echo", "run": "cat"}, {"to": "helix", "topic": "echo"}]),
+                json!([{"to": "echo", "topic": "alerts", "cover": "echo"}, {"to": "x", "cover": "y"}]),
             ];
             (
                 vec![

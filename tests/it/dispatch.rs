@@ -267,7 +267,7 @@ fn the_unit_is_one_of_systemd() {
     let frosty = Frosty::new();
     let unit = frosty.run(&["dispatch", "--print-unit", "--store", "redis://127.0.0.1:18000"], b"");
     assert!(
-        unit.stdout.contains("\" dispatch --store redis://127.0.0.1:18000\nKillMode=process\nRestart=always\n"),
+        unit.stdout.contains("\" dispatch --store \"redis://127.0.0.1:18000\"\nKillMode=process\nRestart=always\n"),
         "{unit:?}"
     );
     let file = frosty.home.path().join("frosty-dispatch.service");

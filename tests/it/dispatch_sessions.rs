@@ -9,8 +9,8 @@ use frosty::policy::work::entry::WorkEntry;
 use frosty::policy::work::question::Question;
 use serde_json::{Value, json};
 
-use crate::support::Answer;
 use crate::support::place::Place;
+use crate::support::{Answer, eventually};
 
 /// Both stores, with the script on the path.
 fn places(config: &Value) -> [Place; 2] {
@@ -110,6 +110,67 @@ fn a_program_that_is_missing_claims_nothing_and_a_refusal_is_named() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn a_hold_of_an_agents_session_holds_its_programs_and_a_route_can_be_held_beforehand() {
+    for place in places(&config(&json!({"to": "echo", "run": "echo run >> \"$HOME/started\""}), &json!({}))) {
+        let held = |word: &str| place.run(&["hold", word, "--reason", "look", "--for", "1h"]);
+        assert_eq!(held("echo").code, Some(0), "no session of it is known yet");
+        add(&place, &["task"]);
+        once(&place);
+        assert_eq!(place.run(&["release", "echo", "--at-once"]).code, Some(0));
+        // A window of the agent has a scope of its own.
+        let mut hook = place.frosty.hook_binary(&[]);
+        hook.env("FROSTY_NAME", "echo").env("FROSTY_SCOPE", "window").stdin(std::process::Stdio::piped());
+        crate::support::feed(hook, crate::support::stop("s").as_bytes());
+        assert!(held("echo").stdout.contains("echo is held"));
+        once(&place);
+        assert_eq!(starts(&place), 0);
+        assert_eq!(place.run(&["release", "echo", "--at-once"]).code, Some(0));
+        once(&place);
+        assert_eq!(starts(&place), 1);
+    }
+}
+
+#[test]
+fn a_dispatcher_goes_by_the_configuration_as_it_is() {
+    let [_, place] = places(&json!({}));
+    let set = |mode: &str| {
+        let route = json!({"to": "echo", "run": "echo run >> \"$HOME/started\""});
+        let config = config(&route, &json!({"mode": mode, "budget": "1s"}));
+        fs::write(place.frosty.home.path().join(".claude/frosty.json"), config.to_string()).unwrap();
+    };
+    set("enforce");
+    let mut dispatcher = place.frosty.command(&["dispatch"]).spawn().unwrap();
+    add(&place, &["one"]);
+    eventually("the first runs", || starts(&place) == 1);
+    set("shadow");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    add(&place, &["two"]);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(starts(&place), 1);
+    set("enforce");
+    eventually("the second runs", || starts(&place) == 2);
+    dispatcher.kill().unwrap();
+    dispatcher.wait().unwrap();
+}
+
+#[test]
+fn what_a_dispatcher_starts_has_its_fleet() {
+    let run = json!({"to": "echo", "run": "echo \"$FROSTY_FLEET\" >> \"$HOME/started\""});
+    let [_, place] = places(&config(&run, &json!({"fleet": "my fleet"})));
+    add(&place, &["task"]);
+    once(&place);
+    let started = || fs::read_to_string(place.frosty.home.path().join("started")).unwrap();
+    assert_eq!(started(), "my fleet\n");
+    let [_, place] = places(&config(&route(&json!({})), &json!({"fleet": "my fleet"})));
+    add(&place, &["task"]);
+    once(&place);
+    let started = fs::read_to_string(place.frosty.home.path().join("started")).unwrap();
+    let (_, file) = started.split_once("--settings ").unwrap();
+    let settings: Value = serde_json::from_str(&fs::read_to_string(file.trim()).unwrap()).unwrap();
+    assert_eq!(settings["env"]["FROSTY_FLEET"], "my fleet");
 }
 
 #[test]

@@ -347,3 +347,24 @@ fn no_start_lifts_a_limit() {
     story.sends(61 * S, &stop(None));
     assert_eq!((story.state.fleet.limit, story.state.scope.api_strikes), (None, 0), "a turn does");
 }
+
+/// A session that a dispatcher started ends with its print run. The next start waits as the session would have.
+#[test]
+fn the_end_of_a_started_session_starts_no_other_at_once() {
+    for (rest, waits, attempts) in [(Some(20 * 60), 20 * 60 * S, 0), (None, 2 * 60 * S, 1)] {
+        let mut story = Story::new(WorkMode::Required);
+        let id = story.add(0);
+        story.sends(0, &start("start-a", "secret", [0; 3]));
+        story.state.session = SessionState::default();
+        let of = |event| Step { session: "s".to_owned(), client: Some(Process::numbered(7)), ..step(event) };
+        story.sends(S, &of(Event::StartPrompt { token: "secret".to_owned() }));
+        let lasting = rest.map(Duration::from_secs);
+        let rest = lasting.map(|_| RestRequest { kind: RestKind::Rest, lasting, topic: String::new() });
+        story.sends(2 * S, &of(Event::Stop { rest }));
+        let ended = story.sends(3 * S, &of(Event::SessionEnd));
+        assert!(ended.work_end.starts_with(&format!("{id} given back: ")), "{}", ended.work_end);
+        let [entry] = &story.work().later[..] else { panic!("it is delayed") };
+        let since = if attempts == 0 { 2 * S } else { 3 * S };
+        assert_eq!((entry.at, entry.attempts), (T0 + since + waits, attempts));
+    }
+}

@@ -68,7 +68,7 @@ pub(super) fn missing(env: &Env, session: &SessionRoute, key: usize) -> Option<(
     Some((format!("the API key in {} cannot be read: {why}", text::path(&file)), see(&file)))
 }
 
-fn expanded(env: &Env, path: &Path) -> PathBuf {
+pub(super) fn expanded(env: &Env, path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), &env.home) {
         (Ok(rest), Some(home)) => home.join(rest),
         _ => path.to_owned(),
@@ -158,7 +158,7 @@ impl Client<'_> {
         let own = [
             ("FROSTY_NAME", self.route.to.clone()),
             ("FROSTY_SCOPE", self.route.to.clone()),
-            ("FROSTY_FLEET", self.config.fleet.clone()),
+            ("FROSTY_FLEET", text::decoded(&self.config.fleet)),
             ("FROSTY_WORK", "required".to_owned()),
             ("FROSTY_ON", on.to_owned()),
             ("FROSTY_START", start),

@@ -19,8 +19,7 @@ use crate::scope;
 use crate::store::fleet_reader::Session;
 use crate::text;
 
-/// The beginning of the id of the sessions by which a dispatcher claims entries.
-pub(super) const OWN: &str = "start-";
+pub(super) use super::START as OWN;
 /// How long the client may take to stop a background session.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 /// How often it is looked at meanwhile.

@@ -1,8 +1,8 @@
 //! The keys of a route: each key after the first is a fleet of its own, and gets the work of a key that is at its limit.
 
+use crate::cmd::work::held;
 use crate::config::{Config, Route, SessionKind};
 use crate::hook;
-use crate::policy::api_error::BY_API;
 use crate::policy::hold;
 use crate::policy::limits::Ms;
 use crate::policy::request::{Event, Step};
@@ -67,7 +67,12 @@ pub(super) fn pass_on(own: &Config, others: &[Config], route: &Route, agent: &st
     let contents = queues::contents(&mut reader, Some(agent), LOOKED_AT)?;
     let Some(entry) = contents.first().and_then(|contents| due(contents, now)) else { return Ok(lines) };
     if move_entry(own, free, agent, &entry)? {
-        lines.push(format!("passed {} of {} on to the fleet {}", entry.id, text::line(&route.to), free.fleet));
+        lines.push(format!(
+            "passed {} of {} on to the fleet {}",
+            entry.id,
+            text::line(&route.to),
+            text::line(&text::decoded(&free.fleet))
+        ));
     }
     Ok(lines)
 }
@@ -87,8 +92,7 @@ fn standing(config: &Config, agent: &str, model: &str) -> Result<Standing, Store
     let now = reader.now()?;
     let state = reader.state(agent, &format!("{}none", live::OWN))?;
     let (scope, fleet) = (&state.scope, &state.fleet);
-    let mut holds = [&scope.hold, &fleet.hold].into_iter().flatten().filter(|hold| hold.holds(now));
-    if holds.any(|hold| hold.by != BY_API) {
+    if held::of(config, agent)?.is_by_person() {
         return Ok(Standing::Held);
     }
     let ends = [fleet.limit_for(scope, model, now), fleet.api_end_of(scope, now)];

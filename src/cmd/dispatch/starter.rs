@@ -11,6 +11,7 @@ use super::launcher::Processes;
 use super::{live, overflow};
 use crate::clock;
 use crate::cmd::out;
+use crate::cmd::work::held;
 use crate::config::{Config, Route, SessionKind, SessionRoute};
 use crate::duration;
 use crate::env::Env;
@@ -83,6 +84,8 @@ pub(crate) struct Starter<'a, L: Launcher> {
     launcher: L,
     route: &'a Route,
     session: &'a SessionRoute,
+    /// The fleet of the route's first key: a hold there applies to the agent on every key.
+    first: Config,
     /// The fleets of the route's other keys.
     others: Vec<Config>,
     /// The clients of print mode that run, each with the session that claimed for it.
@@ -100,10 +103,18 @@ impl<'a> Starter<'a, Processes<'a>> {
         let of = |(key, fleet): (usize, &Config)| {
             let after = fleets.iter().cycle().skip(key.saturating_add(1)).take(fleets.len().saturating_sub(1));
             let others = after.map(|config| works(config, route)).collect();
-            Self::new(works(fleet, route), others, (route, session), Processes { env, route, session, key })
+            let starter =
+                Self::new(works(fleet, route), others, (route, session), Processes { env, route, session, key });
+            Self { first: config.clone(), ..starter }
         };
         fleets.iter().enumerate().map(of).collect()
     }
+}
+
+/// Returns a configuration with the store and the fleet of another one.
+pub(super) fn of_place(config: &Config, place: &Config) -> Config {
+    let Config { store, fleet, state, .. } = place.clone();
+    Config { store, fleet, state, ..config.clone() }
 }
 
 /// Returns the configuration by which the sessions of a starter work.
@@ -122,9 +133,21 @@ impl<'a, L: Launcher> Starter<'a, L> {
         (route, session): (&'a Route, &'a SessionRoute),
         launcher: L,
     ) -> Self {
-        let (claims, now) = (Claims::new(config, &route.to, session.max_sessions), clock::now());
+        let (first, now) = (config.clone(), clock::now());
+        let claims = Claims::new(config, &route.to, session.max_sessions);
         let children = Vec::new();
-        Self { claims, launcher, route, session, others, children, not_before: now, next_look: now, next_pass: now }
+        Self {
+            claims,
+            launcher,
+            route,
+            session,
+            first,
+            others,
+            children,
+            not_before: now,
+            next_look: now,
+            next_pass: now,
+        }
     }
 
     /// Starts a session where one is admitted, and stops those that are idle. Returns whether it started one.
@@ -153,6 +176,15 @@ impl<'a, L: Launcher> Starter<'a, L> {
         }
     }
 
+    /// Works by another configuration from now on. Its store and its fleets stay.
+    pub(super) fn adopt(&mut self, config: &Config) {
+        let (route, mut claims) = (self.route, vec![&mut self.claims.config]);
+        claims.extend(&mut self.others);
+        for own in claims {
+            *own = works(&of_place(config, own), route);
+        }
+    }
+
     /// Returns how long it waits for its next look.
     pub(crate) fn pause(&self) -> Duration {
         super::pause(self.not_before)
@@ -171,6 +203,9 @@ impl<'a, L: Launcher> Starter<'a, L> {
     /// Sends a request where the queue has an entry and the agent may have one more session.
     fn admitted(&mut self) -> Result<Option<Admitted>, StoreError> {
         let Some(first) = self.claims.needs_one()? else { return Ok(None) };
+        if held::of(&self.first, &self.claims.agent)?.is_by_person() {
+            return Ok(None);
+        }
         if let Some((why, hint)) = self.launcher.missing() {
             let why = format!("no session of {} is started: {why}", self.shown());
             out::report(&Problem::new(why).with_hint(hint).lines());

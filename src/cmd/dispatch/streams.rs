@@ -182,8 +182,9 @@ fn add(
     id: &str,
     fields: &HashMap<String, String>,
 ) -> Result<(), StoreError> {
-    let task = ["text", "task"].iter().find_map(|name| fields.get(*name)).map(|task| text::prompt(task, usize::MAX));
-    let task = task.filter(|task| !task.trim().is_empty() && !fields.contains_key("infrastructure_mode"));
+    let mut texts =
+        ["text", "task"].iter().filter_map(|name| fields.get(*name)).map(|task| text::prompt(task, usize::MAX));
+    let task = texts.find(|task| !task.trim().is_empty() && !fields.contains_key("infrastructure_mode"));
     let Some(mut task) = task else { return Ok(()) };
     if task.chars().count() > LONGEST_TEXT {
         let rest = format!("\n(cut off; all of it: XRANGE {} {id} {id})", text::line(stream));

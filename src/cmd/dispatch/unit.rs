@@ -30,12 +30,20 @@ WantedBy=default.target
         folder = std::env::current_dir().unwrap_or_else(|_| "/".into()).to_string_lossy().replace('%', "%%"),
         path = quoted(Path::new(&format!("PATH={}", env::path()))),
         program = quoted(&program),
-        again = place.again(),
+        again = flags(place),
     );
+}
+
+/// Returns the flags for the store and the fleet. A unit that every user can read has no password.
+fn flags(place: &PlaceArgs) -> String {
+    let given = [("store", &place.store), ("fleet", &place.fleet)];
+    let flag =
+        |(flag, value): (&str, &Option<String>)| Some(format!(" --{flag} {}", quoted(Path::new(value.as_ref()?))));
+    given.into_iter().filter_map(flag).collect()
 }
 
 /// Returns a path as systemd reads it in a command: in double quotes, without specifiers.
 fn quoted(path: &Path) -> String {
-    let path = path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+    let path = path.to_string_lossy().replace('$', "$$").replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
     format!("\"{path}\"")
 }

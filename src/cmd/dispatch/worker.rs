@@ -9,19 +9,22 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::claim::Waiting;
+use super::starter::{of_place, works};
 use crate::clock;
 use crate::cmd::out;
+use crate::cmd::work::held;
 use crate::config::{Config, Route};
-use crate::env;
+use crate::env::{self, Env};
 use crate::hint::Problem;
 use crate::hook;
+use crate::hook::wait::LATEST;
 use crate::local_time;
 use crate::policy::limits::millis;
 use crate::policy::request::{Event, RestRequest, Step};
 use crate::policy::rest::RestKind;
 use crate::policy::verdict::{Decision, Reason};
 use crate::policy::work::entry::{List, is_model};
-use crate::policy::work::{Given, Start, WorkMode};
+use crate::policy::work::{Given, Start};
 use crate::process;
 use crate::store::fleet_reader::FleetReader;
 use crate::store::{self, StoreError, work as queues};
@@ -67,18 +70,16 @@ pub(crate) struct Worker<'a, R: Runner> {
 
 impl<'a> Worker<'a, Program<'a>> {
     /// Returns the worker of a route that has a program.
-    pub(super) fn of(config: &Config, route: &'a Route, number: usize) -> Option<Self> {
+    pub(super) fn of(config: &Config, env: &Env, route: &'a Route, number: usize) -> Option<Self> {
         let argv = route.run.as_deref()?;
-        Some(Self::new(config, route, number, Program { route, argv }))
+        let (fleet, store) = (text::decoded(&config.fleet), env.store.clone());
+        Some(Self::new(config, route, number, Program { route, argv, fleet, store }))
     }
 }
 
 impl<'a, R: Runner> Worker<'a, R> {
     pub(crate) fn new(config: &Config, route: &'a Route, number: usize, program: R) -> Self {
-        let mut config = config.clone();
-        config.policy.work.mode = WorkMode::Required;
-        let agent = text::encode(&route.to);
-        config.adopt_profile_of(&route.to, &agent);
+        let (config, agent) = (works(config, route), text::encode(&route.to));
         let host: String = text::encode(&clock::host()).chars().take(LONGEST_HOST).collect();
         let session = format!("{}{host}-{}-{number}", super::RUN, process::own().pid);
         let (waiting, not_before, refused) = (Waiting::default(), clock::now(), None);
@@ -106,7 +107,14 @@ impl<'a, R: Runner> Worker<'a, R> {
             self.not_before = clock::now() + LONGEST;
             return false;
         }
+        let begun = clock::now();
         match self.ask() {
+            Ok(Some(_)) if begun.elapsed() > LATEST => {
+                // Much may have changed meanwhile, a hold among it.
+                self.leave();
+                self.has_session = false;
+                false
+            }
             Ok(Some(given)) => {
                 let end = self.run(&given);
                 self.ended = Some((self.step("Stop", Event::Stop { rest: Some(end) }), None));
@@ -120,6 +128,11 @@ impl<'a, R: Runner> Worker<'a, R> {
     /// Returns how long it waits for its next look.
     pub(crate) fn pause(&self) -> Duration {
         super::pause(self.not_before)
+    }
+
+    /// Works by another configuration from now on. Its store and its fleet stay.
+    pub(super) fn adopt(&mut self, config: &Config) {
+        self.config = works(&of_place(config, &self.config), self.route);
     }
 
     /// Ends the worker's session, where it sent a request.
@@ -152,7 +165,7 @@ impl<'a, R: Runner> Worker<'a, R> {
             let is_own = contents.queue.hand.iter().any(|in_hand| in_hand.session == self.session);
             is_lost || is_own || (lasting.is_empty() && is_due)
         };
-        Ok(all.iter().any(is_free))
+        Ok(all.iter().any(is_free) && !held::of(&self.config, &self.agent)?.is_by_person())
     }
 
     /// Sends the request. Returns the entry, where the store has committed an admission with one.
@@ -218,6 +231,9 @@ impl<'a, R: Runner> Worker<'a, R> {
 pub(super) struct Program<'a> {
     route: &'a Route,
     argv: &'a [String],
+    /// What its own calls of Frosty use.
+    fleet: String,
+    store: Option<String>,
 }
 
 impl Runner for Program<'_> {
@@ -241,6 +257,10 @@ impl Runner for Program<'_> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped());
         command.env("FROSTY_WORK_ID", &entry.id).env("FROSTY_WORK_AGENT", &self.route.to);
+        command.env("FROSTY_FLEET", &self.fleet);
+        if let Some(store) = &self.store {
+            command.env("FROSTY_STORE", store);
+        }
         match Some(&entry.model).filter(|model| is_model(model)) {
             None => command.env_remove("FROSTY_WORK_MODEL"),
             Some(model) => command.env("FROSTY_WORK_MODEL", model),

@@ -58,7 +58,7 @@ pub fn run(args: AskArgs) -> Result<(), Failure> {
     let config = crate::cmd::config(&env, args.place)?;
     let known = FleetReader::open_to_change(&config).sessions()?;
     let agent = add::agent(&known, &args.agent)?;
-    let adder = adder::find(&env, &known);
+    let adder = adder::find(&env, &config, &known);
     let question = Question {
         session: adder.as_ref().map(|adder| adder.session.clone()).unwrap_or_default(),
         host: clock::host(),

@@ -45,7 +45,7 @@ pub fn run(args: ReplyArgs) -> Result<(), Failure> {
     let mut reader = FleetReader::open_to_change(&config);
     let sessions = reader.sessions()?;
     let (known, _) = work::record(&mut reader, &id)?.ok_or_else(|| WorkError::Unknown { id: shown.clone() })?;
-    let author = adder::find(&env, &sessions);
+    let author = adder::find(&env, &config, &sessions);
     if known.question.is_none() {
         return Err(MessageError::NoQuestion { id: shown }.into());
     }

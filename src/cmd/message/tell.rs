@@ -5,6 +5,7 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::{MessageError, count, quoted};
 use crate::cmd::candidates::sessions;
+use crate::cmd::dispatch;
 use crate::cmd::work::add;
 use crate::cmd::work::adder::{self, Adder};
 use crate::cmd::{Failure, PlaceArgs, out, target};
@@ -45,7 +46,7 @@ pub fn run(args: TellArgs) -> Result<(), Failure> {
     let config = crate::cmd::config(&env, args.place)?;
     let sessions = FleetReader::open_to_change(&config).sessions()?;
     let agent = add::agent(&sessions, &args.agent)?;
-    let sender = adder::find(&env, &sessions).map(Sender::from);
+    let sender = adder::find(&env, &config, &sessions).map(Sender::from);
     let to = match receiver(&sessions, &agent) {
         Some(to) => to,
         None if sessions.iter().any(|(_, session)| agent_of(session) == agent) => {
@@ -91,7 +92,11 @@ pub(in crate::cmd) fn agent_of(session: &SessionState) -> String {
 
 /// Returns the session of an agent that gets its message: one that waits, else the one that was last seen.
 pub(in crate::cmd) fn receiver<'s>(sessions: &'s [Session], agent: &str) -> Option<&'s Session> {
-    let own = sessions.iter().filter(|(_, session)| session.phase != Phase::Ended && agent_of(session) == agent);
+    let is_own = |(id, session): &&Session| {
+        let runs = id.starts_with(dispatch::RUN) || id.starts_with(dispatch::START);
+        session.phase != Phase::Ended && agent_of(session) == agent && !runs
+    };
+    let own = sessions.iter().filter(is_own);
     own.max_by_key(|(_, session)| (engine::waits(session), session.seen))
 }
 

@@ -79,7 +79,7 @@ pub(super) fn run(args: AddArgs) -> Result<(), Failure> {
             (cover, true) => (cover, format!(", since {} is held", text::line(&route.to))),
         },
     };
-    let adder = adder::find(&env, &sessions);
+    let adder = adder::find(&env, &config, &sessions);
     let priority = args.priority.priority();
     let model = args.model.unwrap_or_default();
     let new = NewEntry { text: &args.text, priority, id: args.id, model, delay, question: None };

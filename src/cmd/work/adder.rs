@@ -1,11 +1,12 @@
 //! The session, or the program of the dispatcher, from inside which a command for work runs, if it does.
 
+use crate::config::{Config, Flags};
 use crate::env::Env;
 use crate::policy::documents::{Phase, SessionState};
 use crate::policy::work::Claimed;
 use crate::process;
 use crate::scope;
-use crate::store::fleet_reader::Session;
+use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 
 /// What runs a command.
@@ -27,7 +28,9 @@ pub(in crate::cmd) struct Adder {
 /// the session that the client's environment names.
 ///
 /// All are checked, since an agent's shell can remove or set a variable, and a process can leave its parents.
-pub(in crate::cmd) fn find(env: &Env, sessions: &[Session]) -> Option<Adder> {
+pub(in crate::cmd) fn find(env: &Env, config: &Config, sessions: &[Session]) -> Option<Adder> {
+    let elsewhere = elsewhere(env, config);
+    let sessions = &[sessions, &elsewhere].concat()[..];
     let session = of_client(env, sessions);
     let Some(agent) = env.work_agent.as_deref().map(text::encode) else { return session };
     let is_claim =
@@ -48,6 +51,14 @@ pub(in crate::cmd) fn find(env: &Env, sessions: &[Session]) -> Option<Adder> {
         work: work.into_iter().chain(deeper).max_by_key(|claimed| claimed.depth),
         depth,
     })
+}
+
+/// Returns the sessions of the fleet that this process belongs to, where the command names another fleet or another store.
+fn elsewhere(env: &Env, config: &Config) -> Vec<Session> {
+    let project = env.claude_project_dir.clone().or_else(|| std::env::current_dir().ok());
+    let own = Config::load(env, project.as_deref(), &Flags::default()).ok();
+    let own = own.filter(|own| own.fleet != config.fleet || own.store != config.store);
+    own.and_then(|own| FleetReader::open_to_change(&own).sessions().ok()).unwrap_or_default()
 }
 
 /// Returns the session of the client around this process.

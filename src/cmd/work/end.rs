@@ -49,7 +49,7 @@ pub(super) fn run(args: IdArgs, end: &End) -> Result<(), Failure> {
     let mut reader = FleetReader::open_to_change(&config);
     let sessions = reader.sessions()?;
     let (known, _) = work::record(&mut reader, &id)?.ok_or_else(unknown)?;
-    let session = adder::find(&env, &sessions);
+    let session = adder::find(&env, &config, &sessions);
     let own_claim = session.as_ref().and_then(|adder| adder.work.as_ref());
     let claim = match (&session, end) {
         (None, _) => None,

@@ -30,6 +30,8 @@ pub(crate) enum Ended {
     Done,
     /// The session gives the entry back, for this reason.
     Failed(String),
+    /// A session that a dispatcher started ended before the work was done, and rested until this time, if it did.
+    Left(Option<Ms>),
 }
 
 /// Returns the session's claim, unless its queue is known and does not have it. A claim of another agent's queue does not
@@ -44,6 +46,12 @@ fn own<'s>(session: &'s SessionState, work: Option<&WorkState>) -> Option<&'s Cl
 /// Elsewhere the words are a request to rest: the end of an entry is never applied to a later claim.
 pub(crate) fn reported_end(state: &State, ask: &Step, now: Ms) -> Option<Ended> {
     let State { session, work: Some(work), .. } = state else { return None };
+    if ask.event.ends() && session.started && !session.by_person {
+        // One that the API refuses is started again by another key, or later.
+        let is_refused = state.fleet.api_refusal(&state.scope, session, now).is_some();
+        let rest = session.rest.as_ref().filter(|rest| rest.lasts(now)).and_then(|rest| rest.until);
+        return (!is_refused).then_some(Ended::Left(rest));
+    }
     let Event::Stop { rest } = &ask.event else { return None };
     let in_hand = session.work.as_ref().filter(|own| work.has(own)).and_then(|own| work.held(&own.id, own.claim))?;
     // An event that is sent again may have claimed the entry itself.
@@ -84,7 +92,7 @@ pub(crate) fn end_turn(
     now: Ms,
 ) -> Option<String> {
     let State { session, work, .. } = state;
-    if reported.is_some() {
+    if matches!(reported, Some(Ended::Done | Ended::Failed(_))) {
         session.rest = session.rest.take().filter(|rest| rest.kind != RestKind::Idle);
         session.idle = 0;
     }
@@ -101,6 +109,14 @@ pub(crate) fn end_turn(
         Some(Ended::Failed(why)) => {
             let given_back = work.give_back(&id, Some(claim), &why, policy, now);
             given_back.ok().map(|()| format!("failed: {why}"))
+        }
+        // A dispatcher starts the next session for it, so it waits as the session would have.
+        Some(Ended::Left(Some(until))) => {
+            work.put_off(&id, claim, until, now).ok().map(|()| "given back: the session rests".to_owned())
+        }
+        Some(Ended::Left(None)) => {
+            let why = "its session ended before it was done";
+            work.give_back(&id, Some(claim), why, policy, now).ok().map(|()| format!("given back: {why}"))
         }
         None if ask.event.ends() => {
             work.release(&id, claim, None, now).ok().map(|()| "given back: the session ended".to_owned())

@@ -212,6 +212,16 @@ impl WorkState {
         Ok(())
     }
 
+    /// Takes an entry back from a session that rests until a time, from which on it waits again.
+    ///
+    /// # Errors
+    /// When no session has it in hand by this claim.
+    pub fn put_off(&mut self, id: &str, claim: u64, until: Ms, now: Ms) -> Result<(), NotThere> {
+        let InHand { entry, .. } = self.let_go(id, Some(claim))?;
+        self.delay(entry, until, now);
+        Ok(())
+    }
+
     /// Takes an entry back after the client left the session: it waits again at once.
     ///
     /// The client's death counts as an attempt, the end of its session does not.
