@@ -1,9 +1,10 @@
 //! The agents: their turns, their Stop events, and the engines that wait after these.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::dispatchers;
 use super::plan::secs;
 use super::rhythm;
 use super::story::{Shared, Turned, ask, step};
@@ -15,6 +16,7 @@ use crate::clock;
 use crate::policy::request::{Event, RestRequest};
 use crate::policy::rest::RestKind;
 use crate::policy::turn::Turn;
+use crate::process;
 
 /// Starts the process of a session's next Stop event, and of a person's prompt before it, if there is one.
 pub(super) fn stops(shared: &Shared, session: usize, is_prompted: bool) {
@@ -30,6 +32,8 @@ pub(super) fn stops(shared: &Shared, session: usize, is_prompted: bool) {
     let (body, next) = (Rc::clone(shared), Rc::clone(shared));
     let goes_on = Rc::new(RefCell::new(false));
     let went_on = Rc::clone(&goes_on);
+    let number = Rc::new(Cell::new(0));
+    let own = Rc::clone(&number);
     let run = move || {
         reopens(&body, session);
         if is_prompted {
@@ -44,11 +48,20 @@ pub(super) fn stops(shared: &Shared, session: usize, is_prompted: bool) {
         let lasts = story.plan.work.as_ref().map_or(0, |work| work.lasts);
         let is_calm = world::with(|world| world.time >= world.calms_at + lasts);
         let has_left = world::with(|world| story.plan.sessions[session].leaves.is_some_and(|at| at <= world.time));
-        if has_left || story.newest[session] != newest || (is_calm && story.admitted[session].is_some()) {
+        let is_started = story.plan.sessions[session].is_started;
+        let is_done = is_calm && story.admitted[session].is_some() && !is_started;
+        if has_left || story.newest[session] != newest || is_done {
             return;
         }
         drop(story);
         let goes_on = *goes_on.borrow() && ended == Ended::ByItself;
+        if is_started {
+            dispatchers::is_over(own.get());
+            if !goes_on {
+                // A client without an engine and a person does nothing more. A kill ends the client too.
+                return dispatchers::ends(&next, session);
+            }
+        }
         // The length of the agent's turn, or the time until a person finds the agent idle.
         let after = world::with(|world| match goes_on {
             true => world.chance.between(100, 3000) * MILLISECOND,
@@ -60,12 +73,14 @@ pub(super) fn stops(shared: &Shared, session: usize, is_prompted: bool) {
         let is_newer = world.chance.happens(150);
         world.start((host, is_newer), true, run, then)
     });
+    number.set(process);
     shared.borrow_mut().process[session] = Some(process);
 }
 
 /// Ends some sessions and opens them again, where there is work.
 fn reopens(shared: &Shared, session: usize) {
     let ends = shared.borrow().plan.work.is_some()
+        && !shared.borrow().plan.sessions[session].is_started
         && world::with(|world| world.time < world.calms_at && world.chance.happens(80));
     if !ends {
         return;
@@ -113,7 +128,9 @@ fn engine(shared: &Shared, session: usize, is_prompted: bool) -> bool {
     let flow = world::with(|world| world.time);
     let (event, turn, turned) = turned(shared, session, is_prompted);
     shared.borrow_mut().turned.insert((session, flow), turned);
-    let begin = step(shared, session, event);
+    let mut begin = step(shared, session, event);
+    // A dispatcher sees whether an engine waits.
+    begin.pid = shared.borrow().plan.sessions[session].is_started.then(process::own);
     if !begin.paced {
         return ask(shared, (session, flow), &begin).is_some_and(|(_, goes_on)| goes_on);
     }

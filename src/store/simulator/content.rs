@@ -44,6 +44,8 @@ pub(super) struct Held {
     /// The process id of the client.
     pub(super) client: u32,
     pub(super) is_overdue: bool,
+    /// The start token of the client that takes the claim over; empty where there is none.
+    pub(super) start: String,
 }
 
 /// The content of one queue.
@@ -97,6 +99,7 @@ struct InHand {
     session: String,
     client: Option<String>,
     overdue: Option<IgnoredAny>,
+    start: String,
 }
 
 /// What is known by an entry's id.
@@ -110,7 +113,8 @@ impl From<InHand> for Held {
     fn from(one: InHand) -> Self {
         let pid = one.client.as_ref().and_then(|client| client.split(':').next()?.parse().ok());
         let (client, is_overdue) = (pid.unwrap_or(0), one.overdue.is_some());
-        Self { task: one.entry, claim: one.claim, session: one.session, client, is_overdue }
+        let InHand { entry: task, claim, session, start, .. } = one;
+        Self { task, claim, session, client, is_overdue, start }
     }
 }
 
@@ -132,6 +136,11 @@ impl Content {
             counts: [high, normal, low, queue.later, queue.dead],
             is_closed: queue.failures.len() >= MOST_FAILURES,
         }
+    }
+
+    /// Returns the entries in hand.
+    pub(super) fn held(&self) -> impl Iterator<Item = &Held> {
+        self.places.iter().filter_map(|place| if let Place::Hand(held) = place { Some(held) } else { None })
     }
 
     /// Reads an agent's queue from a server's data; its keys begin with `prefix`.

@@ -69,6 +69,16 @@ fn is_within(score: f64, low: (f64, bool), high: (f64, bool)) -> bool {
     above && below
 }
 
+/// Returns whether a server refuses the words of a command before it reads the key.
+fn is_refused(words: &[&[u8]]) -> bool {
+    match words {
+        [b"SET", _, _, _] => true,
+        [b"PEXPIRE", _, time] => text(time).parse::<i64>().is_err(),
+        [b"ZADD" | b"ZREMRANGEBYSCORE", _, b"no-number", _] => true,
+        _ => false,
+    }
+}
+
 impl Database {
     /// Runs one command at `now` (microseconds of the server's clock).
     pub(super) fn run(&mut self, now: i64, words: &[&[u8]]) -> Reply {
@@ -77,6 +87,9 @@ impl Database {
         let key = word(1);
         if self.keys.get(key).and_then(|key| key.expires).is_some_and(|at| at <= ms) {
             self.keys.remove(key);
+        }
+        if is_refused(words) {
+            return Reply::Error("ERR syntax error".to_owned());
         }
         match text(word(0)) {
             "TIME" => {

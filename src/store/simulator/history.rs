@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::agent::{leaves, stops};
 use super::chance::Chance;
+use super::dispatchers;
 use super::ledger::Ledger;
 use super::network::{self, HOST, PORT};
 use super::oracle;
@@ -59,6 +60,7 @@ pub(super) fn play(plan: &Plan, folder: &Path, tells: bool) -> Played {
     people(&mut world, &shared, loses);
     reports(&mut world, &shared);
     work::people(&mut world, &shared);
+    dispatchers::plan(&mut world, &shared);
     for session in 0..plan.sessions.len() {
         let shared = Rc::clone(&shared);
         let begins = world.chance.below(3 * SECOND);
@@ -196,7 +198,13 @@ fn look(shared: &Shared) {
     story.unshipped = (0..story.plan.hosts).filter(|host| owes(&story, *host)).collect();
     // The last entries come within some seconds, and the sessions may continue for a while.
     let last = story.plan.work.as_ref().map_or(0, |work| story.plan.calms_at + 10 * SECOND + work.lasts);
+    let settled = dispatchers::look(&mut story);
+    if let Err(why) = settled {
+        story.stalled = Some(why);
+        return world::with(|world| world.is_over = true);
+    }
     let is_over = left.is_empty()
+        && settled == Ok(true)
         && time >= last
         && (story.unshipped.is_empty() || time > story.plan.calms_at + SHIPPED * SECOND);
     if is_over {

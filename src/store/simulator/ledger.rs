@@ -65,6 +65,11 @@ pub(super) struct Ledger {
     pub(super) broken: Option<String>,
     /// How often each kind of change happened.
     pub(super) counts: BTreeMap<&'static str, u64>,
+    /// The most entries of an agent that may be in hand when a dispatcher claims one.
+    pub(super) most: BTreeMap<String, usize>,
+    /// The start tokens that were committed with an admission, and those that a client used.
+    pub(super) tokens: BTreeSet<String>,
+    used: BTreeSet<String>,
 }
 
 /// One commit: what it wrote to the journal, and what is known by an id after it.
@@ -88,6 +93,11 @@ impl Commit<'_> {
         self.field("event") == event && self.field("work") == id
     }
 
+    /// Returns whether the session of a claim sent this event.
+    fn is_own(&self, held: &Held, event: &str) -> bool {
+        self.field("event") == event && self.field("session") == held.session
+    }
+
     /// Returns how the session of a claim ended its entry, where it did.
     fn end_by(&self, held: &Held) -> &str {
         let end = self.field("work_end").strip_prefix(&held.task.id).unwrap_or_default();
@@ -103,6 +113,7 @@ impl Ledger {
         content: impl Fn(&str) -> Content,
         state: impl Fn(&str) -> Option<String>,
     ) {
+        self.used.clear();
         for (agent, queue) in &mut self.queues {
             let before = std::mem::take(queue);
             queue.follow(&content(agent));
@@ -110,6 +121,25 @@ impl Ledger {
             queue.over.extend(ids.filter(|id| matches!(state(id).as_deref(), Some("done" | "dropped"))));
             self.known.extend(queue.places.keys().chain(&queue.over).map(|id| (life, id.clone())));
         }
+    }
+
+    /// Returns the number of claims of a queue.
+    pub(super) fn claims(&self, agent: &str) -> usize {
+        self.queues.get(agent).map_or(0, |queue| queue.claims.len())
+    }
+
+    /// Returns whether a claim was committed.
+    pub(super) fn has_claimed(&self, agent: &str, claim: u64) -> bool {
+        self.queues.get(agent).is_some_and(|queue| queue.claims.contains(&claim))
+    }
+
+    /// Returns whether an entry waits that one more client may have: in its list, or in hand of a client that is gone.
+    pub(super) fn waits(&self, agent: &str, most: usize, gone: &BTreeMap<u32, Time>) -> bool {
+        let Some(queue) = self.queues.get(agent).filter(|queue| !queue.is_closed) else { return false };
+        let is_gone = |place: &Place| matches!(place, Place::Hand(held) if gone.contains_key(&held.client));
+        let in_hand = |place: &&Place| matches!(place, Place::Hand(_)) && !is_gone(place);
+        let waits = queue.places.values().any(|place| place.is_claimable() || is_gone(place));
+        waits && queue.places.values().filter(in_hand).count() < most
     }
 
     /// Returns the agents whose queues it has seen.
@@ -132,7 +162,11 @@ impl Ledger {
             return;
         }
         let queue = self.queues.entry(agent.to_owned()).or_default();
-        let judged = queue.judge(content, commit, &mut self.taken, &mut self.counts);
+        let judged = started(queue, content, commit, self.most.get(agent), &mut self.used);
+        let judged = judged.and_then(|()| queue.judge(content, commit, &mut self.taken, &mut self.counts));
+        if commit.admits() {
+            self.tokens.extend(content.held().map(|held| held.start.clone()).filter(|start| !start.is_empty()));
+        }
         queue.follow(content);
         self.known.extend(queue.places.keys().map(|id| (life, id.clone())));
         if let Err(why) = judged {
@@ -216,6 +250,10 @@ impl Queue {
             if matches!(before, Some(Place::Hand(before)) if before.claim == held.claim) {
                 continue;
             }
+            if passes(before, held, commit) {
+                *counts.entry("work passed to a client").or_default() += 1;
+                continue;
+            }
             *counts.entry("work claimed").or_default() += 1;
             if self.claims.contains(&held.claim) {
                 return Err(format!("the claim {} of {id} is an earlier one", held.claim));
@@ -280,6 +318,42 @@ impl Queue {
     }
 }
 
+/// Returns whether a commit passes the claim of a dispatcher to the client that it started.
+fn passes(before: Option<&Place>, held: &Held, commit: &Commit<'_>) -> bool {
+    let Some(Place::Hand(before)) = before else { return false };
+    let is_new = before.claim != held.claim && held.start.is_empty();
+    is_new && !before.start.is_empty() && commit.is_own(held, "UserPromptSubmit")
+}
+
+/// Checks that a dispatcher claims no more than it may, and that a client takes over a claim by its token once.
+fn started(
+    queue: &Queue,
+    content: &Content,
+    commit: &Commit<'_>,
+    most: Option<&usize>,
+    used: &mut BTreeSet<String>,
+) -> Result<(), String> {
+    let in_hand = content.held().count();
+    for held in content.held() {
+        let before = queue.places.get(&held.task.id);
+        if passes(before, held, commit) {
+            let Some(Place::Hand(Held { start, .. })) = before else { continue };
+            if !used.insert(start.clone()) {
+                return Err(format!("the token {start} is used twice, by {held:?}"));
+            }
+        }
+        let is_new = !queue.claims.contains(&held.claim);
+        let is_dispatchers = held.session.starts_with("start-") || held.session.starts_with("run-");
+        if is_new && is_dispatchers && most.is_none_or(|most| in_hand > *most) {
+            return Err(format!("{} claims where {in_hand} entries are in hand of at most {most:?}", held.session));
+        }
+        if is_new && held.session.starts_with("start-") == held.start.is_empty() {
+            return Err(format!("{held:?} has another token than its claim needs"));
+        }
+    }
+    Ok(())
+}
+
 /// Checks the end of an entry.
 fn ended(
     id: &str,
@@ -319,6 +393,7 @@ fn moved(
         (Place::Hand(a), Place::Hand(b)) if a.claim == b.claim => {
             return if a.session == b.session { Ok(()) } else { wrong() };
         }
+        (Place::Hand(_), Place::Hand(b)) if passes(Some(before), b, commit) => {}
         (Place::Hand(held), _) => {
             let end = commit.end_by(held);
             let is_again = after.task().attempts == held.task.attempts + 1;
@@ -327,6 +402,8 @@ fn moved(
                 return if after.is_claimable() && !is_again { Ok(()) } else { wrong() };
             }
             let is_failed = end.starts_with("failed") || end.starts_with("given back") || commit.is("WorkFail", id);
+            let is_failed =
+                is_failed || (commit.is_own(held, "Start") && commit.field("work") == id && !commit.admits());
             if is_failed {
                 count(if matches!(after, Place::In("dead", _)) { "work given up" } else { "work failed" });
                 return if matches!(after, Place::In("dead" | "later", _)) && is_again { Ok(()) } else { wrong() };

@@ -48,6 +48,9 @@ pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
     machines::judge(story, world)?;
     committed(story, &server.journal)?;
     work::judge(story, world)?;
+    if let Some(why) = &story.stalled {
+        return Err(why.clone());
+    }
     match story.starved {
         Some(session) => Err(format!("session-{session} is not admitted within the bound after the last fault")),
         None => Ok(()),
@@ -61,7 +64,7 @@ pub(super) fn limits(plan: &Plan, journal: &[&Entry], clock: &Clock, of: &str) -
         let own = all.iter().filter(|entry| scope.is_none_or(|scope| entry.field("scope") == scope));
         own.map(|entry| entry.at).collect()
     };
-    for scope in (0..plan.scopes).map(|n| format!("scope-{n}")) {
+    for scope in plan.all_scopes() {
         for (name, quota) in plan.limits() {
             let counted = if name == plan::WINDOW { steps(&admitted) } else { admitted.clone() };
             keeps(&times(Some(&scope), &counted), &quota, clock).map_err(|e| format!("{of}, {scope}, {name}: {e}"))?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::chance::Chance;
+use super::dispatchers;
 use super::rhythm::{self, Habit, Rhythm};
 use super::work::{self, Work};
 use super::world::{Rates, SECOND, Time};
@@ -47,6 +48,8 @@ pub(super) struct Session {
     pub(super) is_done: bool,
     /// When its client is killed for good.
     pub(super) leaves: Option<Time>,
+    /// Whether a dispatcher started it.
+    pub(super) is_started: bool,
 }
 
 /// The drawn plan of a history.
@@ -139,6 +142,7 @@ impl Plan {
             wake_on: None,
             is_done: false,
             leaves: None,
+            is_started: false,
         };
         let mut sessions: Vec<Session> = (0..count).map(session).collect();
         sessions[0].waits = true;
@@ -168,8 +172,25 @@ impl Plan {
         self
     }
 
+    /// Adds dispatchers to the history, in this share of the seeds with work (in thousandths).
+    pub(super) fn with_dispatchers(mut self, share: u64) -> Self {
+        dispatchers::draw(&mut self, share);
+        self
+    }
+
+    /// Returns the scope of a session. One that a dispatcher started has the name of its agent.
     pub(super) fn scope(&self, session: usize) -> String {
-        format!("scope-{}", self.sessions[session].scope)
+        match &self.work {
+            Some(work) if self.sessions[session].is_started => work::agent(work.agents[session]),
+            _ => format!("scope-{}", self.sessions[session].scope),
+        }
+    }
+
+    /// Returns the scopes of all sessions and dispatchers.
+    pub(super) fn all_scopes(&self) -> Vec<String> {
+        let dispatch = self.work.as_ref().and_then(|work| work.dispatch.as_ref());
+        let agents = dispatch.into_iter().flat_map(|dispatch| &dispatch.routes).map(|way| work::agent(way.agent));
+        (0..self.scopes).map(|n| format!("scope-{n}")).chain(agents).collect()
     }
 
     /// Returns the limits of a scope as quotas: its minimum interval, the window that limits without one, and

@@ -128,7 +128,7 @@ fn quiet(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String>
     let mut prompted = BTreeSet::new();
     let mut answered: BTreeMap<usize, Time> = BTreeMap::new();
     for entry in journal {
-        let Some(Sent { session, since, asks, .. }) = story.sent.get(&entry.step) else { continue };
+        let Some(Sent { session, since, asks, is_start, .. }) = story.sent.get(&entry.step) else { continue };
         let event = entry.field("event");
         if event == "SessionEnd" {
             prompted.remove(session);
@@ -138,7 +138,7 @@ fn quiet(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String>
             if prompted.remove(session) && event == "Stop" {
                 answered.insert(*session, *since);
             }
-            if event == "UserPromptSubmit" {
+            if event == "UserPromptSubmit" && !is_start {
                 prompted.insert(*session);
             }
         }
@@ -173,12 +173,11 @@ fn errors(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String
     // The sessions whose last event is a person's prompt, maybe of another process than the one that the turn began in.
     let mut prompted = BTreeSet::new();
     for entry in journal {
-        let Some(sent) = story.sent.get(&entry.step) else { continue };
-        let scope = entry.field("scope");
-        let is_own = !sent.asks && !matches!(entry.field("reason"), "superseded" | "busy");
-        let is_prompted = match entry.field("event") {
-            "UserPromptSubmit" => !prompted.insert(sent.session),
-            "Stop" | "StopFailure" if is_own => prompted.remove(&sent.session),
+        let (sent, scope) = (story.sent.get(&entry.step), entry.field("scope"));
+        let is_own = sent.is_some_and(|sent| !sent.asks) && !matches!(entry.field("reason"), "superseded" | "busy");
+        let is_prompted = match (entry.field("event"), sent) {
+            ("UserPromptSubmit", Some(sent)) => !prompted.insert(sent.session),
+            ("Stop" | "StopFailure", Some(sent)) if is_own => prompted.remove(&sent.session),
             _ => false,
         };
         match entry.field("event") {
@@ -186,7 +185,7 @@ fn errors(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String
             "Stop" if is_own => closed.retain(|closed| !closed.of_key),
             // A store that has it already does nothing when it is sent again.
             "StopFailure" if is_own && !entry.is_again && known.insert(&entry.step) => {
-                let turn = story.turn_of(sent);
+                let turn = sent.and_then(|sent| story.turn_of(sent));
                 let Some(failure) = turn.and_then(|turn| turn.failure.as_ref()) else { continue };
                 let of_fleet = failure.of_key && failure.model.is_empty();
                 let at = decided(entry.field("timestamp"));

@@ -13,12 +13,16 @@ use super::world;
 
 /// Histories that failed once: the stores, the seed, and the violation.
 const KEPT: &str = include_str!("seeds.txt");
+/// What follows the stores of a kept history with dispatchers.
+const DISPATCHERS: &str = "+dispatchers";
 /// The number of histories where `FROSTY_HISTORIES` does not set it.
 const USUAL: u64 = 3000;
 /// The number of histories within which a variant is caught, where `FROSTY_VARIANT_HISTORIES` does not set it.
 const MOST: u64 = 5000;
 /// The share of the histories with work, in thousandths, where `FROSTY_WORK_SHARE` does not set it.
 const WORK: u64 = 300;
+/// The share of those with dispatchers, in thousandths, where `FROSTY_DISPATCH_SHARE` does not set it.
+const DISPATCH: u64 = 350;
 /// The number of threads, each with worlds of its own.
 const THREADS: u64 = 2;
 
@@ -90,8 +94,8 @@ fn play(plan: &Plan, folder: &Folder, tells: bool) -> Played {
 }
 
 /// Plays a history, and prints it after a violation. Returns how often each reason was answered.
-fn check(stores: Stores, seed: u64, folder: &Folder) -> Reasons {
-    let plan = Plan::of(seed, stores).with_work(number("FROSTY_WORK_SHARE", WORK));
+fn check(stores: Stores, seed: u64, dispatch: u64, folder: &Folder) -> Reasons {
+    let plan = Plan::of(seed, stores).with_work(number("FROSTY_WORK_SHARE", WORK)).with_dispatchers(dispatch);
     let played = play(&plan, folder, false);
     let Err(why) = played.judged else { return played.reasons };
     let told = play(&plan, folder, true).told.join("\n");
@@ -107,8 +111,12 @@ fn number(name: &str, usual: u64) -> u64 {
 fn histories(stores: Stores, count: u64) -> Reasons {
     let folder = Folder::new();
     let first = number("FROSTY_SEED", 1);
-    let kept = KEPT.lines().filter_map(|line| line.strip_prefix(stores.name())?.split(' ').nth(1)?.parse().ok());
-    kept.for_each(|seed| drop(check(stores, seed, &folder)));
+    let dispatch = number("FROSTY_DISPATCH_SHARE", DISPATCH);
+    for line in KEPT.lines().filter_map(|line| line.strip_prefix(stores.name())) {
+        let (of, line) = line.split_once(' ').unwrap();
+        let seed = line.split(' ').next().unwrap().parse().unwrap();
+        check(stores, seed, if of == DISPATCHERS { DISPATCH } else { 0 }, &folder);
+    }
     let begun = Instant::now();
     let mut reasons = Reasons::new();
     thread::scope(|scope| {
@@ -117,7 +125,7 @@ fn histories(stores: Stores, count: u64) -> Reasons {
                 scope.spawn(move || {
                     let folder = Folder::new();
                     let seeds = (first + thread..first + count).step_by(THREADS as usize);
-                    seeds.flat_map(|seed| check(stores, seed, &folder)).fold(Reasons::new(), add)
+                    seeds.flat_map(|seed| check(stores, seed, dispatch, &folder)).fold(Reasons::new(), add)
                 })
             })
             .collect();
@@ -160,6 +168,7 @@ fn caught(stores: Stores, variant: Variant, first: u64, folder: &Folder) -> Opti
     let most = number("FROSTY_VARIANT_HISTORIES", MOST);
     (first..first + most).find_map(|seed| {
         let mut plan = Plan::of(seed, stores).with_work(if variants::is_of_work(variant) { 1000 } else { 0 });
+        plan = plan.with_dispatchers(if variants::is_of_dispatchers(variant) { 1000 } else { 0 });
         variants::provoke(variant, &mut plan);
         variants::set(Some(variant));
         let broken = play(&plan, folder, false).judged;
@@ -198,6 +207,11 @@ fn every_broken_variant_is_caught() {
         (Stores::Server, Variant::AgingIgnored, 1),
         (Stores::Server, Variant::DelayIgnored, 1),
         (Stores::Server, Variant::RetryClaimsAgain, 1),
+        (Stores::Server, Variant::TokenUsedTwice, 1),
+        (Stores::Server, Variant::ClaimOfGoneDispatcherKept, 1),
+        (Stores::Server, Variant::MostSessionsUnchecked, 1),
+        (Stores::Server, Variant::StartWithoutCommit, 1),
+        (Stores::Server, Variant::SilentClaimKept, 1),
         (Stores::Failover, Variant::RequiredIgnored, 1),
         (Stores::Failover, Variant::OneSidedTime, 1),
         (Stores::Failover, Variant::ShippedTwice, 1),

@@ -165,9 +165,11 @@ impl Server {
                 }
             }
             Written::Entry { stream, fields } if stream == super::history::STREAM.as_bytes() => {
+                // A dispatcher's steps have no name here.
+                let step = if step.is_empty() { format!("entry-{}", self.journal.len()) } else { step.to_owned() };
                 let is_again = self.journal.iter().any(|entry| entry.step == step);
                 let fields = fields.into_iter().collect();
-                self.journal.push(Entry { at: time, life: self.life, step: step.to_owned(), is_again, fields });
+                self.journal.push(Entry { at: time, life: self.life, step, is_again, fields });
             }
             Written::Entry { .. } => {}
         }

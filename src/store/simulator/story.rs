@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::dispatchers::{self, Progress};
 use super::plan::Plan;
 use super::variants::{Variant, is_broken};
 use super::work::{self, Added};
@@ -16,6 +17,7 @@ use crate::hook::{claim, step_of};
 use crate::policy::cadence::TurnKind;
 use crate::policy::request::{Event, Failure, Step};
 use crate::policy::verdict::{Outcome, Reason, Verdict};
+use crate::policy::work::WorkMode;
 use crate::store::files::taken_over;
 use crate::store::{self, StoreError};
 
@@ -46,6 +48,8 @@ pub(super) struct Sent {
     pub(super) asks: bool,
     pub(super) begun: Time,
     pub(super) is_wake: bool,
+    /// Whether it is the first prompt of a client that a dispatcher started.
+    pub(super) is_start: bool,
     /// The signal of a wake-up.
     pub(super) signal: Option<String>,
 }
@@ -126,6 +130,12 @@ pub(super) struct Story {
     pub(super) claimable: Vec<Option<Time>>,
     /// The session that was not admitted in time, which ends the history.
     pub(super) starved: Option<usize>,
+    /// The start tokens of the clients that were started.
+    pub(super) tokens: BTreeSet<String>,
+    /// The queues of dispatchers since the last fault, by the machine and the route.
+    pub(super) progress: BTreeMap<(usize, usize), Progress>,
+    /// Why a queue does not go on, which ends the history.
+    pub(super) stalled: Option<String>,
 }
 
 impl Story {
@@ -152,6 +162,9 @@ impl Story {
             added: Vec::new(),
             claimable: vec![None; count],
             starved: None,
+            tokens: BTreeSet::new(),
+            progress: BTreeMap::new(),
+            stalled: None,
         }
     }
 
@@ -164,6 +177,30 @@ impl Story {
     /// Returns whether a step is a release.
     pub(super) fn is_release(&self, id: &str) -> bool {
         self.releases.contains(id)
+    }
+
+    /// Adds a session that a dispatcher starts. Returns its number.
+    pub(super) fn adds_session(&mut self, host: usize, agent: usize) -> usize {
+        let session = world::with(|world| dispatchers::session(host, &mut world.chance));
+        self.plan.sessions.push(session);
+        self.plan.work.as_mut().unwrap().agents.push(agent);
+        self.newest.push(0);
+        self.process.push(None);
+        self.admitted.push(None);
+        self.woken.push(None);
+        self.clients.push(0);
+        self.claimable.push(None);
+        self.newest.len() - 1
+    }
+
+    /// Returns the configuration of a session.
+    pub(super) fn config(&self, session: usize) -> Config {
+        let about = &self.plan.sessions[session];
+        let mut config = self.configs[about.host].clone();
+        if about.is_started {
+            config.policy.work.mode = WorkMode::Required;
+        }
+        config
     }
 
     /// Returns the event after which the engine of a step waits.
@@ -191,7 +228,8 @@ impl Story {
         let signal = if let Event::Wake { signal, .. } = &step.event { signal.clone() } else { None };
         let asks = matches!(step.event, Event::Ask { .. });
         let is_wake = matches!(step.event, Event::Wake { .. });
-        self.sent.insert(step.id.clone(), Sent { session, since, asks, begun, is_wake, signal });
+        let is_start = matches!(step.event, Event::StartPrompt { .. });
+        self.sent.insert(step.id.clone(), Sent { session, since, asks, begun, is_wake, is_start, signal });
         self.plan.sessions[session].host
     }
 
@@ -244,15 +282,14 @@ pub(super) fn step(shared: &Shared, session: usize, event: Event) -> Step {
 /// Sends a step to the store once, as a process does that does not wait. Returns the verdict, and whether its agent
 /// continues.
 pub(super) fn ask(shared: &Shared, (session, flow): (usize, Time), step: &Step) -> Option<(Verdict, bool)> {
-    let host = shared.borrow().plan.sessions[session].host;
-    let config = shared.borrow().configs[host].clone();
+    let config = shared.borrow().config(session);
     let call = |begun: Instant| {
         let mut store = store::open(&config, begun + config.budget)?;
         claim::step(&mut *store, step)
     };
     let verdict = record(shared, (session, flow), step, WATCHDOG, call);
     let is_known = verdict.as_ref().is_ok_and(|(verdict, _)| verdict.degraded.is_none());
-    if matches!(step.event, Event::PersonPrompt) && !is_known {
+    if matches!(step.event, Event::PersonPrompt | Event::StartPrompt { .. }) && !is_known {
         taken_over::take_over(&config, &step.session, &step.id, None);
     }
     let (verdict, is_late) = verdict.ok()?;

@@ -14,7 +14,7 @@ use super::plan::{Plan, secs};
 use super::world::{SECOND, World};
 use crate::policy::decision::State;
 use crate::policy::limits::Policy;
-use crate::policy::request::Step;
+use crate::policy::request::{Event, Step};
 use crate::store::outbox::SHIP;
 use crate::store::server::commit::COMMIT;
 
@@ -83,6 +83,16 @@ pub(crate) enum Variant {
     RequiredIgnored,
     /// A retry of an admission claims a second entry.
     RetryClaimsAgain,
+    /// A start token is not used up by the first prompt.
+    TokenUsedTwice,
+    /// The claim of a dispatcher that is gone is counted, and does not end.
+    ClaimOfGoneDispatcherKept,
+    /// A dispatcher starts more sessions than the route allows.
+    MostSessionsUnchecked,
+    /// A client is started by an admission that is not committed.
+    StartWithoutCommit,
+    /// The claim of a client that no machine sees does not end with its lease.
+    SilentClaimKept,
 }
 
 thread_local! {
@@ -121,6 +131,11 @@ pub(super) fn is_of_work(variant: Variant) -> bool {
     variant >= Variant::ClaimUnversioned
 }
 
+/// Returns whether a variant breaks a property of dispatchers.
+pub(super) fn is_of_dispatchers(variant: Variant) -> bool {
+    variant >= Variant::TokenUsedTwice
+}
+
 /// Draws more of the faults without which a variant seldom does harm.
 pub(super) fn provoke(variant: Variant, plan: &mut Plan) {
     if variant == Variant::OneSidedTime {
@@ -155,6 +170,19 @@ pub(crate) fn loaded(state: &mut State, step: &Step) {
         (Variant::AgingIgnored, Some(work)) => {
             work.heads.iter_mut().flatten().for_each(|head| head.after = [u64::MAX; 2]);
         }
+        (Variant::TokenUsedTwice, Some(work)) => {
+            let Event::StartPrompt { token } = &step.event else { return };
+            let is_used = work.queue.hand.iter().all(|in_hand| in_hand.start != *token);
+            if let Some(in_hand) = work.queue.hand.first_mut().filter(|in_hand| is_used && in_hand.start.is_empty()) {
+                in_hand.start.clone_from(token);
+            }
+        }
+        (Variant::ClaimOfGoneDispatcherKept, Some(work)) => {
+            let starts =
+                |claim| work.queue.hand.iter().any(|in_hand| in_hand.claim == claim && !in_hand.start.is_empty());
+            work.seen.retain(|(claim, _)| !starts(*claim));
+        }
+        (Variant::SilentClaimKept, Some(work)) => work.queue.hand.iter_mut().for_each(|in_hand| in_hand.overdue = None),
         (Variant::DelayIgnored, Some(work)) => work.later.iter_mut().for_each(|entry| entry.at = 0),
         (Variant::RequiredIgnored, None) => session.woken = true,
         (Variant::RetryClaimsAgain, Some(_))
@@ -206,6 +234,12 @@ pub(super) fn patched(script: &str) -> Cow<'_, str> {
             COMMIT,
             "holds = document and string.sub(document, 1, #a) == a",
             "holds = string.find(key, ':doc:work:', 1, true) or (document and string.sub(document, 1, #a) == a)",
+        ),
+        Variant::StartWithoutCommit => (
+            COMMIT,
+            "if last == 0 then return 'ready' end",
+            "if last == 0 then return 'ready' end
+             if string.find(table.concat(ARGV, '|'), '\"start\":\"', 1, true) then return {'done', '0', ''} end",
         ),
         Variant::ClaimedStaysListed => (
             COMMIT,

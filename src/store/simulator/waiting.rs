@@ -56,8 +56,7 @@ impl Engine {
     }
 
     fn config(&self) -> Config {
-        let story = self.shared.borrow();
-        story.configs[story.plan.sessions[self.session].host].clone()
+        self.shared.borrow().config(self.session)
     }
 
     /// Waits until the session is admitted, or nothing is left to wait for. Returns whether the agent continues.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::chance::Chance;
+use super::dispatchers::Dispatch;
 use super::ledger::{self, Ledger};
 use super::plan::{Plan, Session, Stores, secs};
 use super::rhythm::Habit;
@@ -34,6 +35,8 @@ pub(super) struct Work {
     pub(super) lasts: Time,
     /// When a client ends and another one takes its session over.
     restarts: Vec<Option<Time>>,
+    /// The dispatchers, where there are any.
+    pub(super) dispatch: Option<Dispatch>,
 }
 
 impl Work {
@@ -72,6 +75,7 @@ pub(super) fn draw(plan: &mut Plan, share: u64) {
             wake_on: None,
             is_done: false,
             leaves: None,
+            is_started: false,
         });
     }
     let agents = chance.between(1, count as u64);
@@ -93,6 +97,7 @@ pub(super) fn draw(plan: &mut Plan, share: u64) {
         is_rush: chance.happens(250),
         lasts: if chance.happens(150) { 8 * SECOND } else { 0 },
         restarts: (0..count).map(|_| chance.happens(250).then(|| chance.below(calms_at))).collect(),
+        dispatch: None,
     });
 }
 
@@ -208,6 +213,16 @@ fn adds(shared: &Shared, session: usize, priority: Priority, delay: Option<Durat
     );
 }
 
+/// Adds an entry for an agent, by a person on this machine.
+pub(super) fn adds_by_person(shared: &Shared, host: usize, to: usize, priority: Priority) {
+    let id = {
+        let mut story = shared.borrow_mut();
+        story.tasks += 1;
+        format!("task-{}", story.tasks)
+    };
+    tries_to_add(shared, host, to, WorkEntry { id, priority, ..WorkEntry::default() }, None);
+}
+
 fn tries_to_add(shared: &Shared, host: usize, to: usize, entry: WorkEntry, delay: Option<Duration>) {
     let (body, again) = (Rc::clone(shared), Rc::clone(shared));
     let retried = entry.clone();
@@ -296,7 +311,7 @@ fn changes(
 }
 
 /// Returns the queues of the store that decides for a machine.
-fn ledger<'w>(world: &'w World, story: &Story, host: usize) -> &'w Ledger {
+pub(super) fn ledger<'w>(world: &'w World, story: &Story, host: usize) -> &'w Ledger {
     let has_left = story.plan.leaves_server.is_some_and(|at| at <= world.time);
     if story.plan.stores == Stores::Files || has_left { &world.files[host] } else { &world.servers[0].ledger }
 }
@@ -306,6 +321,10 @@ pub(super) fn note(story: &mut Story) {
     let Some(work) = story.plan.work.clone() else { return };
     world::with(|world| {
         for (session, of) in work.agents.iter().enumerate() {
+            // A client that is started works from its first Stop event on.
+            if story.plan.sessions[session].is_started && story.newest[session] == 0 {
+                continue;
+            }
             let host = story.plan.sessions[session].host;
             let has_work = ledger(world, story, host).has_work(&agent(*of), &format!("session-{session}"));
             let since = story.claimable[session].filter(|_| has_work);
@@ -348,7 +367,7 @@ pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
             return Err(format!("an entry that was added is nowhere: {added:?}"));
         }
     }
-    if story.plan.policy.work.mode == WorkMode::Required {
+    if story.plan.policy.work.mode == WorkMode::Required || work.dispatch.is_some() {
         let server = world.servers[0].journal.iter().filter(|entry| entry.field("store") == "dragonfly").collect();
         let mut journals: Vec<Vec<&Entry>> = vec![server];
         let own: Vec<Vec<Entry>> = match story.plan.stores {
@@ -363,7 +382,8 @@ pub(super) fn judge(story: &Story, world: &World) -> Result<(), String> {
 
 /// With `required` each admission has an entry, or a wake-up that no earlier one used.
 fn required(story: &Story, work: &Work, journals: &[Vec<&Entry>], loses: bool) -> Result<(), String> {
-    for session in 0..work.agents.len() {
+    let are_all = story.plan.policy.work.mode == WorkMode::Required;
+    for session in (0..work.agents.len()).filter(|session| are_all || story.plan.sessions[*session].is_started) {
         let name = format!("session-{session}");
         let mut wakes = story.sent.values().filter(|sent| sent.is_wake && sent.session == session).count();
         // A merge or older data may bring a wake-up back that was used.
