@@ -37,7 +37,7 @@ pub(super) const RUN: &str = "run-";
 /// How the id of a session begins by which a dispatcher claims an entry for a client.
 pub(super) const START: &str = "start-";
 /// How often the streams and the queues are looked at.
-const EVERY: Duration = Duration::from_millis(500);
+pub(crate) const EVERY: Duration = Duration::from_millis(500);
 /// How often the dispatcher looks for work that has waited too long.
 const EACH_LOOK: Duration = Duration::from_secs(60);
 /// The pause after an error of the server.

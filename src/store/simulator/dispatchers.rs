@@ -15,6 +15,7 @@ use super::variants::{Variant, is_broken};
 use super::work;
 use super::world::{self, Ended, Happening, MILLISECOND, SECOND, Time, World};
 use crate::clock;
+use crate::cmd::dispatch::EVERY;
 use crate::cmd::dispatch::starter::{Admitted, Launcher, Over, Starter, works};
 use crate::cmd::dispatch::worker::{Runner, Worker};
 use crate::config::{Config, Route, SessionKind, SessionRoute};
@@ -84,7 +85,7 @@ pub(super) fn draw(plan: &mut Plan, share: u64) {
         routes.push(Way {
             agent,
             sessions: chance.happens(700).then(|| usize::try_from(chance.between(1, 3)).unwrap()),
-            idle_stop: secs(chance.one_of(&[1, 5, 1800])),
+            idle_stop: secs(chance.one_of(&[2, 10, 1800])),
             kind: chance.one_of(&[SessionKind::Background, SessionKind::Print]),
             is_alone,
             adds: (chance.between(1, 5), chance.below(3)),
@@ -210,7 +211,7 @@ fn dispatches(shared: &Shared, host: usize, nth: usize) {
             let mut starter = Starter::new(works(&config, &route), Vec::new(), (&route, session), clients);
             loop {
                 if !starter.turn() {
-                    clock::sleep(starter.pause());
+                    clock::sleep(pause(starter.pause()));
                 }
             }
         }
@@ -218,11 +219,17 @@ fn dispatches(shared: &Shared, host: usize, nth: usize) {
             let mut worker = Worker::new(&config, &route, nth, clients);
             loop {
                 if !worker.turn() {
-                    clock::sleep(worker.pause());
+                    clock::sleep(pause(worker.pause()));
                 }
             }
         }
     }
+}
+
+/// Returns how long a dispatcher waits for its next look: where nothing is due, longer than the command does, to save time.
+fn pause(pause: Duration) -> Duration {
+    let longer = world::with(|world| world.chance.one_of(&[1, 2, 6]));
+    if pause < EVERY { pause } else { pause * longer }
 }
 
 /// Starts simulated clients, and runs simulated programs.
@@ -296,6 +303,7 @@ impl Launcher for Clients {
         if world::with(|world| world.chance.happens(500)) {
             let step = step(&self.shared, session, Event::SessionEnd);
             ask(&self.shared, (session, 0), &step);
+            world::with(|world| world.begins(""));
         }
         ends(&self.shared, session);
         Ok(())

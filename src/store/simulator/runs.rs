@@ -22,7 +22,7 @@ const MOST: u64 = 5000;
 /// The share of the histories with work, in thousandths, where `FROSTY_WORK_SHARE` does not set it.
 const WORK: u64 = 300;
 /// The share of those with dispatchers, in thousandths, where `FROSTY_DISPATCH_SHARE` does not set it.
-const DISPATCH: u64 = 350;
+const DISPATCH: u64 = 250;
 /// The number of threads, each with worlds of its own.
 const THREADS: u64 = 2;
 
