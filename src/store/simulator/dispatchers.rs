@@ -100,6 +100,13 @@ pub(super) fn draw(plan: &mut Plan, share: u64) {
     work.dispatch = Some(Dispatch { routes, dispatchers: (0..count).map(place).collect() });
 }
 
+/// Ends the dispatchers of one of two machines for good, before the last fault.
+pub(super) fn leaves(plan: &mut Plan) {
+    let at = plan.calms_at * 3 / 4;
+    let Some(dispatch) = plan.work.as_mut().and_then(|work| work.dispatch.as_mut()) else { return };
+    dispatch.dispatchers = vec![Place { host: 0, leaves: Some(at) }, Place { host: 1, leaves: None }];
+}
+
 /// Returns a process of a history as a machine names it.
 pub(super) fn process(number: usize) -> Process {
     let pid = 100_000 + u32::try_from(number).unwrap();

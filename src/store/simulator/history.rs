@@ -224,9 +224,12 @@ const SHIPPED: u64 = 200;
 fn owes(story: &Story, host: usize) -> bool {
     let folder = decider::dir(&story.configs[host])
         .filter(|_| story.plan.stores == Stores::Failover && story.plan.leaves_server.is_none());
+    // A scope is sent with its next event, which that of a dispatcher may never have.
+    let is_owed = |scope: &String| !scope.starts_with("agent-");
+    let has_sessions = story.plan.sessions.iter().any(|session| session.host == host);
     folder
         .and_then(|folder| server_record::read(&folder))
-        .is_some_and(|record| record.unshipped.is_some() || !record.away.is_empty())
+        .is_some_and(|record| has_sessions && (record.unshipped.is_some() || record.away.iter().any(is_owed)))
 }
 
 /// Plays events on a machine, as later turns of its agents cause them. After a verdict the hook sends the

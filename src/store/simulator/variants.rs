@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::database::Reply;
+use super::dispatchers;
 use super::message::{self, Message};
 use super::network;
 use super::plan::{Plan, secs};
@@ -149,6 +150,10 @@ pub(super) fn provoke(variant: Variant, plan: &mut Plan) {
             (session.scope, session.is_done) = (session.host, false);
         }
         plan.scopes = plan.hosts;
+    }
+    if variant == Variant::SilentClaimKept {
+        (plan.hosts, plan.policy.work.lease) = (2, secs(5));
+        dispatchers::leaves(plan);
     }
     // A client that loses its entry to another session, before a new client resumes its own.
     if let Some(work) = plan.work.as_mut().filter(|_| variant == Variant::OldClaimEnds) {
