@@ -502,7 +502,11 @@ fn bound(story: &Story, dispatch: &Dispatch, way: &Way, host: usize) -> Option<T
     };
     let can = dispatch.dispatchers.iter().any(|place| place.leaves.is_none())
         && (story.plan.stores != Stores::Files || is_there(host));
+    // Each request counts in a window that limits without a minimum interval, so that several requests open its cooldown.
+    let stop = &story.plan.policy.stop;
+    let sends = dispatch.dispatchers.len() + way.most();
+    let trips = stop.burst.is_some_and(|burst| stop.is_limited_by_window() && sends >= burst.limit as usize);
     let short = (lease <= SHORT_LEASE).then(|| u64::try_from(lease.as_micros()).unwrap() + OVERDUE);
     let silent = if is_seen { Some(0) } else { short }?;
-    (can && way.is_alone).then(|| story.plan.bound() + PAUSE + 2 * silent)
+    (can && way.is_alone && !trips).then(|| story.plan.bound() + PAUSE + 2 * silent)
 }

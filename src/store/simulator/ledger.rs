@@ -254,7 +254,12 @@ impl Queue {
                 *counts.entry("work passed to a client").or_default() += 1;
                 continue;
             }
-            *counts.entry("work claimed").or_default() += 1;
+            let by = match held.session.split('-').next() {
+                Some("start") => "work claimed for a start",
+                Some("run") => "work claimed for a program",
+                _ => "work claimed",
+            };
+            *counts.entry(by).or_default() += 1;
             if self.claims.contains(&held.claim) {
                 return Err(format!("the claim {} of {id} is an earlier one", held.claim));
             }

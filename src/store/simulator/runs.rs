@@ -44,7 +44,7 @@ impl Drop for Folder {
 }
 
 /// The reasons that the histories with a server must contain, so that what is drawn for them happens.
-const REASONS: [&str; 30] = [
+const REASONS: [&str; 33] = [
     "admitted",
     "api_error",
     "burst",
@@ -66,6 +66,8 @@ const REASONS: [&str; 30] = [
     "superseded",
     "work aged",
     "work claimed",
+    "work claimed for a program",
+    "work claimed for a start",
     "work done",
     "work done by hand",
     "work dropped",
@@ -74,6 +76,7 @@ const REASONS: [&str; 30] = [
     "work given up",
     "work of a client that is gone",
     "work of an ended session",
+    "work passed to a client",
     "work retried",
 ];
 
