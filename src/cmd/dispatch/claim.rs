@@ -13,7 +13,7 @@ use crate::policy::request::{Event, Step};
 use crate::policy::verdict::{Decision, Outcome, Reason};
 use crate::policy::work::entry::List;
 use crate::policy::work::queue::InHand;
-use crate::policy::work::{NotThere, RecordState, Start};
+use crate::policy::work::{NotThere, Record, RecordState, Start};
 use crate::process;
 use crate::store::fleet_reader::FleetReader;
 use crate::store::work::{Change, Changed};
@@ -30,8 +30,8 @@ pub(super) enum Standing {
     Open,
     /// The client's first prompt has taken it over.
     TakenOver,
-    /// A person dropped its entry.
-    Dropped,
+    /// A person dropped or finished its entry.
+    Ended,
 }
 
 /// The claims of the starter of a route.
@@ -172,9 +172,13 @@ impl Claims {
             return Ok(Standing::Open);
         }
         // A session that took it over may have ended it already, in any other way.
+        let ended_here = |record: &Record| match record.state {
+            RecordState::Dropped => true,
+            RecordState::Done => record.detail == self.own,
+            _ => false,
+        };
         let known = queues::record(&mut reader, id)?;
-        let is_dropped = known.is_some_and(|(record, _)| record.state == RecordState::Dropped);
-        Ok(if is_dropped { Standing::Dropped } else { Standing::TakenOver })
+        Ok(if known.is_some_and(|(record, _)| ended_here(&record)) { Standing::Ended } else { Standing::TakenOver })
     }
 
     /// Gives back the entry of a client that did not start. It waits longer from one failure to the next.

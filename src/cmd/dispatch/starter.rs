@@ -262,7 +262,7 @@ impl<'a, L: Launcher> Starter<'a, L> {
             let failed = over.as_ref().filter(|over| !is_background || !over.is_well);
             let why = match (self.claims.standing(id, token), failed) {
                 (Ok(Standing::TakenOver), _) => return Ok(started),
-                (Ok(Standing::Dropped), _) => "its entry was dropped meanwhile".to_owned(),
+                (Ok(Standing::Ended), _) => "its entry was dropped or finished meanwhile".to_owned(),
                 (Ok(Standing::Open), Some(over)) => format!("the client ended before its first prompt ({})", over.how),
                 (Ok(Standing::Open), None) if is_late => {
                     format!("no hook of the client reported its first prompt within {}", duration::show(STARTS_WITHIN))
