@@ -22,7 +22,7 @@ const MOST: u64 = 5000;
 /// The share of the histories with work, in thousandths, where `FROSTY_WORK_SHARE` does not set it.
 const WORK: u64 = 300;
 /// The share of those with dispatchers, in thousandths, where `FROSTY_DISPATCH_SHARE` does not set it.
-const DISPATCH: u64 = 250;
+const DISPATCH: u64 = 100;
 /// The number of threads, each with worlds of its own.
 const THREADS: u64 = 2;
 
@@ -118,7 +118,7 @@ fn histories(stores: Stores, count: u64) -> Reasons {
     for line in KEPT.lines().filter_map(|line| line.strip_prefix(stores.name())) {
         let (of, line) = line.split_once(' ').unwrap();
         let seed = line.split(' ').next().unwrap().parse().unwrap();
-        check(stores, seed, if of == DISPATCHERS { DISPATCH } else { 0 }, &folder);
+        check(stores, seed, if of == DISPATCHERS { 1000 } else { 0 }, &folder);
     }
     let begun = Instant::now();
     let mut reasons = Reasons::new();
