@@ -9,6 +9,7 @@ use crate::policy::fact::fact_id;
 use crate::policy::limits::{Class, Ms, Policy, millis};
 use crate::policy::request::{Event, RestRequest, Step};
 use crate::policy::rest::{Rest, RestKind};
+use crate::policy::verdict::Reason;
 
 /// Returns how the session of this step works, where it works through a queue.
 pub(crate) fn policy_of(policy: &Policy, session: &SessionState, ask: &Step) -> Option<WorkPolicy> {
@@ -47,8 +48,8 @@ fn own<'s>(session: &'s SessionState, work: Option<&WorkState>) -> Option<&'s Cl
 pub(crate) fn reported_end(state: &State, ask: &Step, now: Ms) -> Option<Ended> {
     let State { session, work: Some(work), .. } = state else { return None };
     if ask.event.ends() && session.started && !session.by_person {
-        // One that the API refuses is started again by another key, or later.
-        let is_refused = state.fleet.api_refusal(&state.scope, session, now).is_some();
+        // One that the API refused is started again with another key, or when the key's limit is over.
+        let is_refused = session.last_reason == Reason::ApiError.code();
         let rest = session.rest.as_ref().filter(|rest| rest.lasts(now)).and_then(|rest| rest.until);
         return (!is_refused).then_some(Ended::Left(rest));
     }

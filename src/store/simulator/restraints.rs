@@ -43,6 +43,7 @@ fn rests(story: &Story, journal: &[&Entry], clock: &Clock) -> Result<(), String>
         let is_over = match entry.field("event") {
             "UserPromptSubmit" | "SessionEnd" => true,
             "Wake" => sent.is_none_or(|sent| story.wakes(sent.session, sent.signal.as_ref())),
+            "Stop" if sent.is_some_and(|sent| sent.rests) => true,
             "Stop" => sent.is_none_or(|sent| !sent.asks) && resting.get(session).is_some_and(|rest| rest.is_idle),
             _ => false,
         };

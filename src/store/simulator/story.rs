@@ -46,6 +46,8 @@ pub(super) struct Sent {
     pub(super) since: Time,
     /// Whether it is a request with a fence.
     pub(super) asks: bool,
+    /// Whether the agent requested a rest, which replaces an earlier one.
+    pub(super) rests: bool,
     pub(super) begun: Time,
     pub(super) is_wake: bool,
     /// Whether it is the first prompt of a client that a dispatcher started.
@@ -227,9 +229,10 @@ impl Story {
         let since = if is_engines { flow } else { self.sent.get(&step.id).map_or(begun, |sent| sent.since) };
         let signal = if let Event::Wake { signal, .. } = &step.event { signal.clone() } else { None };
         let asks = matches!(step.event, Event::Ask { .. });
+        let rests = matches!(step.event, Event::Stop { rest: Some(_) });
         let is_wake = matches!(step.event, Event::Wake { .. });
         let is_start = matches!(step.event, Event::StartPrompt { .. });
-        self.sent.insert(step.id.clone(), Sent { session, since, asks, begun, is_wake, is_start, signal });
+        self.sent.insert(step.id.clone(), Sent { session, since, asks, rests, begun, is_wake, is_start, signal });
         self.plan.sessions[session].host
     }
 
