@@ -13,7 +13,7 @@ use crate::policy::work::queue::InHand;
 use crate::store::StoreError;
 use crate::store::failover::{probe, server_record};
 use crate::store::files::state_file::{FleetFile, ScopeFile, SessionFile};
-use crate::store::files::{paths, state_file, work};
+use crate::store::files::{paths, state_file, transaction, work};
 use crate::store::work::seen as claims;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +33,8 @@ pub(crate) struct FileNotifications<'a> {
     /// The entries of that queue that sessions have in hand.
     in_hand: Vec<InHand>,
     seen: Option<Box<([Mark; 5], Look)>>,
+    /// The change that was committed and not finished at the last look.
+    unfinished: Mark,
     absent: Option<Absent<'a>>,
 }
 
@@ -59,6 +61,7 @@ impl<'a> FileNotifications<'a> {
             work,
             in_hand: Vec::new(),
             seen: None,
+            unfinished: None,
             absent: None,
         })
     }
@@ -92,6 +95,15 @@ impl<'a> FileNotifications<'a> {
 
 impl FileNotifications<'_> {
     pub(super) fn look(&mut self) -> Look {
+        let unfinished = self.record.parent().and_then(|dir| mark(&transaction::path(dir)));
+        let is_left = unfinished.is_some() && unfinished == self.unfinished;
+        self.unfinished = unfinished;
+        let look = self.look_at_files();
+        // The process that committed the change was killed before it finished it, and the next request does.
+        if is_left { Look { fence: None, ..look } } else { look }
+    }
+
+    fn look_at_files(&mut self) -> Look {
         let is_back = self.is_back();
         let now = clock::host_ms();
         let record = self.absent.as_ref().and_then(|_| mark(&self.record));
