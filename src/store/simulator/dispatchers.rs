@@ -322,8 +322,7 @@ impl Runner for Clients {
         let in_hand = &given.in_hand;
         let (takes, fails) = world::with(|world| {
             world.tell(|| format!("a program runs for {}", in_hand.entry.id));
-            let agent = work::agent(self.agent);
-            if !ledgers(world).any(|ledger| ledger.has_claimed(&agent, in_hand.claim)) {
+            if !ledgers(world).any(|ledger| ledger.has_claimed(in_hand.claim)) {
                 broken(world, format!("a program runs for {in_hand:?}, which no commit claimed"));
             }
             (world.chance.below(3000), world.chance.happens(150))

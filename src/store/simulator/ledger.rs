@@ -70,6 +70,8 @@ pub(super) struct Ledger {
     /// The start tokens that were committed with an admission, and those that a client used.
     pub(super) tokens: BTreeSet<String>,
     used: BTreeSet<String>,
+    /// The fencing tokens of all claims, those of lost data included.
+    claimed: BTreeSet<u64>,
 }
 
 /// One commit: what it wrote to the journal, and what is known by an id after it.
@@ -129,8 +131,8 @@ impl Ledger {
     }
 
     /// Returns whether a claim was committed.
-    pub(super) fn has_claimed(&self, agent: &str, claim: u64) -> bool {
-        self.queues.get(agent).is_some_and(|queue| queue.claims.contains(&claim))
+    pub(super) fn has_claimed(&self, claim: u64) -> bool {
+        self.claimed.contains(&claim)
     }
 
     /// Returns whether an entry waits that one more client may have: in its list, or in hand of a client that is gone.
@@ -164,6 +166,7 @@ impl Ledger {
         let queue = self.queues.entry(agent.to_owned()).or_default();
         let judged = started(queue, content, commit, self.most.get(agent), &mut self.used);
         let judged = judged.and_then(|()| queue.judge(content, commit, &mut self.taken, &mut self.counts));
+        self.claimed.extend(content.held().map(|held| held.claim));
         if commit.admits() {
             self.tokens.extend(content.held().map(|held| held.start.clone()).filter(|start| !start.is_empty()));
         }
