@@ -492,12 +492,12 @@ pub(super) fn look(story: &mut Story) -> Result<bool, String> {
 fn bound(story: &Story, dispatch: &Dispatch, way: &Way, host: usize) -> Option<Time> {
     let is_there = |host: usize| dispatch.dispatchers.iter().any(|place| place.host == host && place.leaves.is_none());
     let lease = story.plan.policy.work.lease;
-    // Only the dispatchers of its own machine see that a client is gone.
+    // Only the dispatchers of its own machine see that a client is gone. To others its session counts for the lease.
     let is_seen = match story.plan.stores {
         Stores::Files => is_there(host),
-        _ => (0..story.plan.hosts)
-            .filter(|host| dispatch.dispatchers.iter().any(|place| place.host == *host))
-            .all(is_there),
+        _ => {
+            dispatch.dispatchers.iter().all(|place| place.host == dispatch.dispatchers[0].host && is_there(place.host))
+        }
     };
     let can = dispatch.dispatchers.iter().any(|place| place.leaves.is_none())
         && (story.plan.stores != Stores::Files || is_there(host));
