@@ -6,11 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::place::{Place, goes_on};
-use crate::support::{Engine, Frosty, Server, T0, documents, eventually, policy, stop, stop_saying, stop_step};
-use frosty::policy::decision;
-use frosty::policy::decision::State;
-use frosty::policy::limits::Burst;
-use frosty::policy::verdict::Reason;
+use crate::support::{Engine, Frosty, Server, documents, eventually, stop, stop_saying};
 use serde_json::Value;
 
 const FREE: &str = r#"{"stop": {"min_interval": "0s", "burst": null}}"#;
@@ -41,34 +37,6 @@ fn willys(place: &Place) -> Vec<HashMap<String, String>> {
     let all: Vec<(String, HashMap<String, String>)> =
         redis::cmd("XRANGE").arg("reflect.willy").arg("-").arg("+").query(&mut con).unwrap();
     all.into_iter().map(|(_, entry)| entry).collect()
-}
-
-#[test]
-fn the_fifth_trip_of_a_day_is_a_hold_that_doubles() {
-    let policy = policy(|p| {
-        p.stop.burst = Some(Burst { limit: 2, window: Duration::from_secs(20) });
-        p.stop.cooldown.calm = Duration::from_secs(1);
-        p.hold_after_strikes = 5;
-    });
-    let (mut state, mut now) = (State::default(), T0);
-    let mut storm = |now: &mut i64| loop {
-        let decided = decision::step(&policy, &mut state, &stop_step(), *now);
-        match decided.reason {
-            Reason::Burst | Reason::Hold if decided.attempts > 0 => {
-                *now += i64::try_from(decided.retry_after.unwrap().as_millis()).unwrap();
-                return (decided.reason, decided.retry_after.unwrap().as_secs() / 3600);
-            }
-            Reason::Admitted | Reason::Probe => *now += 1,
-            _ => *now += i64::try_from(decided.retry_after.unwrap().as_millis()).unwrap(),
-        }
-    };
-    let all: Vec<_> = (0..9).map(|_| storm(&mut now)).collect();
-    let hold = |hours| (Reason::Hold, hours);
-    assert_eq!(all[..4], [(Reason::Burst, 0); 4]);
-    assert_eq!(all[4..], [hold(1), hold(2), hold(4), hold(8), hold(8)]);
-    // A day without trips clears them.
-    now += 86_400_000;
-    assert_eq!(storm(&mut now).0, Reason::Burst);
 }
 
 #[test]

@@ -8,9 +8,11 @@
 mod support;
 
 mod acl;
+mod api_limit_rules;
 mod api_limits;
 mod arming;
 mod cadence;
+mod cadence_rules;
 mod cadence_week;
 mod concurrency;
 mod config;
@@ -24,6 +26,7 @@ mod engine_terms;
 mod exits;
 mod fairness;
 mod finding;
+mod fleet_rules;
 mod formats;
 mod gate;
 mod handover;
@@ -42,6 +45,7 @@ mod processes;
 mod ratchet;
 mod schedule;
 mod secrets;
+mod session_rules;
 mod settings;
 mod signals;
 mod spread;

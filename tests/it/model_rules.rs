@@ -1,10 +1,10 @@
 //! The rules of the policy in their order, each in a small story. Both the pure model and the embedded store's
 //! files run the same stories.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::support::twin::Twin;
 use crate::support::{T0, policy, step, stop_step};
-use frosty::config::Config;
 use frosty::policy::decision;
 use frosty::policy::decision::State;
 use frosty::policy::documents::{Begun, FleetState, QuotaLog, SessionState, Waiting};
@@ -14,8 +14,6 @@ use frosty::policy::request::{Event, Failure, FailureClass, Reset, RestRequest, 
 use frosty::policy::rest::RestKind;
 use frosty::policy::turn::Turn;
 use frosty::policy::verdict::{Decision, Outcome};
-use frosty::store::files::Embedded;
-use tempfile::TempDir;
 
 const S: Ms = 1000;
 const MIN: Ms = 60 * S;
@@ -24,16 +22,13 @@ const MIN: Ms = 60 * S;
 struct Story {
     policy: Policy,
     state: State,
-    config: Config,
-    _dir: TempDir,
+    twin: Twin,
     ids: u32,
 }
 
 impl Story {
     fn new(policy: Policy) -> Self {
-        let dir = TempDir::new().unwrap();
-        let config = Config { policy: policy.clone(), state: Some(dir.path().join("frosty")), ..Config::default() };
-        Self { policy, state: State::default(), config, _dir: dir, ids: 0 }
+        Self { twin: Twin::new(&policy), policy, state: State::default(), ids: 0 }
     }
 
     fn tell(&mut self, at: Ms, mut step: Step) -> Decision {
@@ -41,12 +36,9 @@ impl Story {
         step.id = format!("{:016x}", self.ids);
         step.host_ms = T0 + at;
         let decided = decision::step(&self.policy, &mut self.state, &step, T0 + at);
-        let mut store = Embedded::new(&self.config, Instant::now() + Duration::from_secs(5)).unwrap();
-        let verdict = store.step_at(&step, || T0 + at).unwrap();
         // Files on one machine have no other store to get documents from.
         let decided = Decision { store_epoch: String::new(), ..decided };
-        assert_eq!(verdict.decision, decided, "the embedded store differs from the model at {at}");
-        assert_eq!(verdict.admission.is_some(), decided.outcome == Outcome::Admit);
+        self.twin.answers(at, &step, &decided);
         decided
     }
 
@@ -442,6 +434,24 @@ fn a_failed_turn_and_a_plain_stop_leave_the_idle_streak() {
 }
 
 // ---- healthy loops never trip -----------------------------------------------------------------------------------
+
+/// Where the burst window limits beside a minimum interval, a paced request waits for its place.
+#[test]
+fn a_paced_request_waits_for_a_place_only_where_both_limits_apply() {
+    for (interval, window_limits, expected) in
+        [(10, false, ("admitted", None)), (10, true, ("min_interval", Some(49 * S))), (0, true, ("burst", Some(MIN)))]
+    {
+        let mut story = Story::new(policy(|p| {
+            p.stop.min_interval = Duration::from_secs(interval);
+            p.stop.burst = Some(Burst { limit: 3, window: Duration::from_secs(60) });
+            p.stop.window_limits = window_limits;
+            p.stop.cooldown.jitter = 0;
+        }));
+        story.reasons(&[0, S]);
+        let decided = story.paced(11 * S);
+        assert_eq!((decided.reason.code(), decided.retry_after.map(millis)), expected, "{interval} {window_limits}");
+    }
+}
 
 #[test]
 fn a_slow_loop_never_trips() {

@@ -3,15 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use frosty::policy::decision::{self, State};
-use frosty::policy::documents::SessionState;
-use frosty::policy::limits::Policy;
-use frosty::policy::merge::{self, Clocks};
-use frosty::policy::request::{Event, Step};
-use frosty::policy::verdict::Reason;
-
 use crate::support::place::{POLICY, Place, goes_on};
-use crate::support::{Frosty, T0, documents, eventually, step, stop_step};
+use crate::support::{Frosty, documents, eventually};
 
 const LISTED: &str = r#""wake_on": ["urgent", "infra"]"#;
 
@@ -189,48 +182,5 @@ fn a_wrong_signal_is_a_wrong_command_line() {
         let answer = frosty.run(&["wake", "s", "--signal", wrong], b"");
         assert_eq!((answer.code, answer.stdout.as_str()), (Some(64), ""), "{answer:?}");
         assert!(answer.stderr.contains("expected 1 to 32 of a-z, 0-9, _ and -"), "{answer:?}");
-    }
-}
-
-fn wake(signal: Option<&str>) -> Step {
-    step(Event::Wake { note: "look".to_owned(), spread: true, signal: signal.map(str::to_owned), depth: 0 })
-}
-
-/// A signal that does not wake changes the notes and nothing else, above all no release slot.
-#[test]
-fn a_kept_note_changes_nothing_but_the_notes() {
-    let policy = Policy::default();
-    let mut state = State::default();
-    let stop = Step { wake_on: Some(vec!["urgent".to_owned()]), ..stop_step() };
-    decision::step(&policy, &mut state, &stop, T0);
-    state.session.slot = Some(T0 + 500);
-    let before = state.clone();
-    let decided = decision::step(&policy, &mut state, &wake(Some("ping")), T0 + 1);
-    assert_eq!((decided.reason, decided.fence), (Reason::NoteKept, before.session.fence));
-    let session = SessionState { note: "ping: look".to_owned(), ..before.session.clone() };
-    assert_eq!(state, State { session, ..before.clone() });
-    for signal in [None, Some("urgent")] {
-        let mut state = before.clone();
-        assert_eq!(decision::step(&policy, &mut state, &wake(signal), T0 + 1).reason, Reason::Event);
-        assert!(state.session.woken && state.session.slot == Some(0));
-    }
-    // A Stop event without a list removes the list of the one before.
-    decision::step(&policy, &mut state, &stop_step(), T0 + 2);
-    assert_eq!(state.session.wake_on, None);
-}
-
-/// A note that was kept in an outage reaches the server without waking, and the list stays.
-#[test]
-fn a_merge_brings_a_kept_note_along() {
-    let base =
-        SessionState { fence: Some(7), seen: T0, wake_on: Some(vec!["urgent".to_owned()]), ..SessionState::default() };
-    let clocks = Clocks { here: T0 + 9_000, there: T0 };
-    let policy = Policy::default();
-    for (signal, is_woken) in [("ping", false), ("urgent", true)] {
-        let mut here = State { session: base.clone(), ..State::default() };
-        decision::step(&policy, &mut here, &wake(Some(signal)), T0 + 5_000);
-        let merged = merge::session(Some(&base), &here.session, &base, clocks);
-        assert_eq!((merged.woken, merged.note.as_str()), (is_woken, &*format!("{signal}: look")));
-        assert_eq!(merged.wake_on, base.wake_on);
     }
 }

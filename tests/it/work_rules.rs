@@ -11,7 +11,7 @@ use frosty::policy::rest::RestKind;
 use frosty::policy::verdict::{Decision, Outcome, Reason};
 use frosty::policy::work::entry::WorkEntry;
 use frosty::policy::work::queue::InHand;
-use frosty::policy::work::{Start, WorkMode, WorkState};
+use frosty::policy::work::{Claimed, Start, WorkMode, WorkState};
 
 use crate::support::{T0, policy, step};
 
@@ -366,5 +366,47 @@ fn the_end_of_a_started_session_starts_no_other_at_once() {
         let [entry] = &story.work().later[..] else { panic!("it is delayed") };
         let since = if attempts == 0 { 2 * S } else { 3 * S };
         assert_eq!((entry.at, entry.attempts), (T0 + since + waits, attempts));
+    }
+}
+
+#[test]
+fn an_entry_that_is_not_done_within_its_turns_goes_back() {
+    let mut story = Story::new(WorkMode::Preferred);
+    story.policy.work.max_turns = 2;
+    let id = story.add(0);
+    for at in [S, 60 * S] {
+        let decided = story.sends(at, &stop(None));
+        assert_eq!((given(&decided), decided.work_end.as_str(), decided.briefed), (Some(id.as_str()), "", false));
+    }
+    let decided = story.sends(120 * S, &stop(None));
+    assert!(!decided.briefed, "after an entry the agent is reminded of its own task");
+    let end = format!("{id} given back: it was not done within 2 turns");
+    assert_eq!((given(&decided), decided.work_end.as_str()), (None, end.as_str()));
+}
+
+/// A session that came from another agent knows nothing of that agent's queue.
+#[test]
+fn a_refused_request_leaves_a_claim_of_another_queue() {
+    for (agent, stays) in [("other", true), ("echo", false)] {
+        let mut story = Story::new(WorkMode::Preferred);
+        assert_eq!(story.sends(0, &stop(None)).outcome, Outcome::Admit);
+        story.state.session.work =
+            Some(Claimed { id: "x".to_owned(), agent: agent.to_owned(), claim: 7, ..Claimed::default() });
+        assert_eq!(story.sends(S, &stop(None)).reason, Reason::MinInterval);
+        assert_eq!(story.state.session.work.is_some(), stays, "{agent}");
+    }
+}
+
+#[test]
+fn a_lost_answer_is_repeated_with_all_that_it_handed_out() {
+    let mut story = Story::new(WorkMode::Preferred);
+    let id = story.add(0);
+    let wake = Event::Wake { note: "look".to_owned(), spread: false, signal: None, depth: 0 };
+    story.sends(0, &step(wake));
+    let ask = Step { id: "one".to_owned(), ..stop(None) };
+    for (at, repeated) in [(S, false), (S + 500, true)] {
+        let decided = story.sends(at, &ask);
+        let found = (decided.repeated, given(&decided), decided.note.as_str(), decided.count);
+        assert_eq!(found, (repeated, Some(id.as_str()), "look", 1));
     }
 }

@@ -6,6 +6,8 @@ pub mod documents;
 pub mod histories;
 pub mod place;
 pub mod proxy;
+pub mod steps;
+pub mod twin;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,9 +19,10 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use frosty::policy::limits::{Ms, Policy};
-use frosty::policy::request::{Claim, Event, Step};
 use tempfile::TempDir;
+
+#[allow(unused_imports, reason = "each test file uses its own part")]
+pub use steps::{T0, policy, step, stop_step};
 
 /// The modules in which a test may use a server that runs already: see [`Server::start`].
 const SHARING: [&str; 7] = ["concurrency", "holds", "hook", "status", "telling", "waiting", "waking"];
@@ -425,50 +428,4 @@ pub fn stop(session: &str) -> String {
 /// Returns the payload of a Stop event with this last message.
 pub fn stop_saying(session: &str, message: &str) -> String {
     serde_json::json!({"session_id": session, "hook_event_name": "Stop", "last_assistant_message": message}).to_string()
-}
-
-/// A time to start from.
-pub const T0: Ms = 1_800_000_000_000;
-
-/// Returns a step with an id of its own.
-pub fn step(event: Event) -> Step {
-    static STEPS: AtomicU32 = AtomicU32::new(0);
-    Step {
-        shadow: false,
-        event_name: "Test".to_owned(),
-        detail: String::new(),
-        scope: "scope".to_owned(),
-        session: "session".to_owned(),
-        name: String::new(),
-        named_by_project: false,
-        project: String::new(),
-        wake_on: None,
-        paced: false,
-        pid: None,
-        client: None,
-        claim: Claim::Beside,
-        late: None,
-        start: None,
-        host: "host".to_owned(),
-        host_ms: T0,
-        r: 0,
-        id: format!("id-{}", STEPS.fetch_add(1, Ordering::SeqCst)),
-        turn: None,
-        notes: Vec::new(),
-        cache_is_warm: None,
-        recalls: false,
-        known_epoch: String::new(),
-        agent: String::new(),
-        event,
-    }
-}
-
-pub fn stop_step() -> Step {
-    step(Event::Stop { rest: None })
-}
-
-pub fn policy(change: impl FnOnce(&mut Policy)) -> Policy {
-    let mut policy = Policy::default();
-    change(&mut policy);
-    policy
 }
