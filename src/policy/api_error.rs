@@ -128,3 +128,33 @@ fn hold(scope: &mut ScopeState, cure: &str, by_person: bool, now: Ms) {
         id: 0,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), factor: 2000, max: Duration::from_secs(1) };
+
+    fn failure(reset: Option<Ms>, of_key: bool) -> Failure {
+        let (class, reset) = (FailureClass::Passing, reset.map(Reset::At));
+        Failure { class, reset, of_key, model: String::new(), too_long: false, cure: String::new() }
+    }
+
+    /// Each error comes at 500, while a reset time of the key is open.
+    #[test]
+    fn an_error_beside_the_cooldown_that_is_open() {
+        for (name, open, failure, by_person, expected) in [
+            ("a reset time of the scope alone", 400, failure(Some(900), false), false, (500, 900, false)),
+            ("a later reset time of the key", 800, failure(Some(900), true), false, (500, 900, true)),
+            ("the same reset time", 900, failure(Some(900), true), false, (0, 900, true)),
+            ("a person's turn before the end", 501, failure(None, false), true, (0, 501, true)),
+            ("a person's turn at the end", 500, failure(None, false), true, (500, 600, false)),
+        ] {
+            let mut scope = ScopeState { api: Some(Span::new(0, open)), api_of_key: true, ..ScopeState::default() };
+            fail(&mut scope, &FleetState::default(), &BACKOFF, &failure, by_person, 500);
+            let api = scope.api.unwrap();
+            assert_eq!((api.start, api.end, scope.api_of_key), expected, "{name}");
+            assert_eq!(scope.api_own, None, "{name}");
+        }
+    }
+}

@@ -234,3 +234,65 @@ fn open(limit: &mut Option<Span>, span: Span) {
         *limit = Some(span);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Ms = 100 * 86_400_000;
+
+    #[test]
+    fn a_limit_is_remembered_while_it_can_matter() {
+        let answered = |answered: Ms| ModelLimit { answered: Some(answered), ..ModelLimit::default() };
+        let limit = |end: Ms| ModelLimit { limit: Some(Span::new(0, end)), ..ModelLimit::default() };
+        for (known, expected) in [
+            (limit(NOW), false),
+            (limit(NOW + 1), true),
+            (answered(NOW - 8 * 86_400_000), false),
+            (answered(NOW - 8 * 86_400_000 + 1), true),
+            (ModelLimit { limit: limit(NOW + 1).limit, ..answered(0) }, true),
+            (ModelLimit::default(), false),
+        ] {
+            assert_eq!(known.is_remembered(NOW), expected, "{known:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_probed_while_its_end_is_far_from_the_next_probe() {
+        let closed = |end: Ms| Closed { span: Span::new(0, end), probed: None, of_key: true };
+        assert_eq!(closed(PROBE_EVERY + NEAR).opens(0), PROBE_EVERY + NEAR);
+        assert_eq!(closed(PROBE_EVERY + NEAR + 1).opens(0), PROBE_EVERY);
+    }
+
+    #[test]
+    fn limits_and_cooldowns_end_with_their_last_millisecond() {
+        let fleet = FleetState { limit: Some(Span::new(0, 500)), ..FleetState::default() };
+        let scope = ScopeState { api: Some(Span::new(0, 500)), ..ScopeState::default() };
+        let ends = |now| [fleet.limit_for(&scope, "", now), fleet.api_end_of(&scope, now), fleet.limited_until(now)];
+        assert_eq!(ends(499), [Some(500); 3]);
+        assert_eq!(ends(500), [None; 3]);
+    }
+
+    #[test]
+    fn only_an_answer_since_then_disproves_and_a_reset_time_only() {
+        for (answered, api_of_key, refuses) in
+            [(None, true, true), (Some(99), true, true), (Some(100), true, false), (Some(100), false, true)]
+        {
+            let fleet = FleetState { answered, ..FleetState::default() };
+            let scope = ScopeState { api: Some(Span::new(100, 500)), api_of_key, ..ScopeState::default() };
+            let found = fleet.api_refusal(&scope, &SessionState::default(), 200).is_some();
+            assert_eq!(found, refuses, "{answered:?}, of the key: {api_of_key}");
+        }
+    }
+
+    #[test]
+    fn each_model_has_one_limit_the_longest() {
+        let mut fleet = FleetState::default();
+        for (model, start, end) in [("opus", 0, 50), ("sonnet", 1, 60), ("opus", 2, 70), ("sonnet", 3, 60)] {
+            fleet.meet(model, Span::new(start, end));
+        }
+        let limit = |known: &ModelLimit| (known.model.clone(), known.limit.map(|limit| (limit.start, limit.end)));
+        let found: Vec<_> = fleet.limits.iter().map(limit).collect();
+        assert_eq!(found, [("opus".to_owned(), Some((2, 70))), ("sonnet".to_owned(), Some((1, 60)))]);
+    }
+}

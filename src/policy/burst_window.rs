@@ -79,3 +79,52 @@ fn trip(own: &mut ClassState, limits: &ClassPolicy, r: u32, now: Ms) -> Ms {
     own.attempts.clear();
     len
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::limits::{Burst, Policy};
+
+    fn limits(jitter: u32) -> ClassPolicy {
+        let mut limits = Policy::default().stop;
+        limits.burst = Some(Burst { limit: 3, window: Duration::from_millis(100) });
+        limits.cooldown.backoff.base = Duration::from_millis(1000);
+        (limits.cooldown.jitter, limits.cooldown.calm) = (jitter, Duration::from_millis(50));
+        limits
+    }
+
+    #[test]
+    fn chance_lengthens_a_cooldown_by_less_than_the_jitter() {
+        for (jitter, r, expected) in
+            [(0, 999_999, 1000), (500, 0, 1000), (500, 500_000, 1250), (500, R_RANGE - 1, 1499), (500, R_RANGE, 1499)]
+        {
+            let mut own = ClassState { attempts: vec![1, 2], ..ClassState::default() };
+            assert_eq!(trip(&mut own, &limits(jitter), r, 10), expected, "{jitter} {r}");
+            assert_eq!((own.cooldown, own.strikes), (Some(Span::new(10, 10 + expected)), 1));
+            assert!(own.attempts.is_empty());
+        }
+    }
+
+    #[test]
+    fn attempts_and_strikes_are_counted_to_the_millisecond() {
+        let attempts = vec![900, 901, 950];
+        let mut own = ClassState { attempts, cooldown: Some(Span::new(0, 950)), strikes: 2, ..ClassState::default() };
+        assert_eq!([999, 1000, 1001].map(|now| in_window(&own, &limits(0), now)), [3, 2, 1]);
+        forget_strikes(&mut own, &limits(0), 999);
+        assert_eq!(own.strikes, 2);
+        forget_strikes(&mut own, &limits(0), 1000);
+        assert_eq!(own.strikes, 0, "the calm is over");
+        assert_eq!(note(&mut own, &limits(0), 1000), 3);
+        assert_eq!(own.attempts, [901, 950, 1000], "none is kept longer than the window");
+        own.attempts_keep = 500;
+        assert_eq!(
+            (note(&mut own, &limits(0), 1300), own.attempts.len()),
+            (1, 4),
+            "another request counts further back"
+        );
+        (0..1200).for_each(|_| _ = note(&mut own, &limits(0), 1300));
+        assert_eq!(own.attempts.len(), MOST_ATTEMPTS);
+    }
+}

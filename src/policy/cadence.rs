@@ -390,4 +390,28 @@ mod tests {
         state.rests();
         assert_eq!((state.cycles, state.turns), (1, 0), "a rest after no turn is no cycle");
     }
+
+    #[test]
+    fn what_is_counted_of_dreams() {
+        let cadence = Cadence { reflect_every: 3, ..Cadence::default() };
+        let mut state = CadenceState::default();
+        assert!(!state.has_just_dreamt());
+        (0..10).for_each(|n| assert!(!state.admitted(TurnKind::Dream, &cadence, n)));
+        assert_eq!((state.dreams.as_slice(), state.has_just_dreamt()), (&[4, 5, 6, 7, 8, 9][..], true));
+        assert_eq!((state.dreams_of_day(DAY + 3), state.dreamt_until(DAY + 3)), (6, Some(DAY + 4)));
+        assert_eq!((state.dreams_of_day(DAY + 4), state.dreamt_until(DAY + 4)), (5, None));
+        assert!(!state.admitted(TurnKind::ReflectionOnSelf, &cadence, 10), "without a state dump");
+        assert_eq!((state.has_just_dreamt(), state.turns_before_dream(&cadence)), (false, TURNS_BETWEEN_DREAMS - 1));
+        state.cycles = 1;
+        assert_eq!([&cadence, &Cadence::default()].map(|cadence| state.cycles_left(cadence)), [Some(2), None]);
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        assert!(
+            [Dreams::Off, Dreams::On, Dreams::InHours].iter().all(|one| Dreams::from_name(one.name()) == Some(*one))
+        );
+        assert!(TurnKind::ALL.iter().all(|kind| TurnKind::from_code(kind.code()) == Some(*kind)));
+        assert_eq!((Dreams::from_name(""), TurnKind::from_code("")), (None, None));
+    }
 }

@@ -4,6 +4,8 @@ mod fleet;
 mod quota_log;
 mod scope;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use fleet::FleetState;
 pub use quota_log::{Flight, QuotaLog, Waiting};

@@ -79,3 +79,30 @@ impl Span {
 pub(crate) fn is_unnamed(id: &FactId) -> bool {
     *id == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lifted_facts_are_remembered_once() {
+        let mut lifted = Vec::new();
+        for id in [1, 2, 3, 4, 5, 6, 7, 8, 2, 9, 10] {
+            note_lifted(&mut lifted, id);
+        }
+        assert_eq!(lifted, [3, 4, 5, 6, 7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn a_period_of_the_future_begins_now_with_its_length() {
+        for (start, end, expected) in
+            [(90, 130, (90, 130)), (100, 130, (100, 130)), (101, 131, (100, 130)), (120, 90, (100, 100))]
+        {
+            let mut span = Span::new(start, end);
+            let id = span.identity();
+            span.rebase(100);
+            assert_eq!((span.start, span.end, span.identity()), (expected.0, expected.1, id), "{start} {end}");
+        }
+        assert_eq!([99, 100, 129, 130].map(|now| Span::new(100, 130).left(now)), [Some(31), Some(30), Some(1), None]);
+    }
+}

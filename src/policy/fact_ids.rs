@@ -56,3 +56,48 @@ impl FactIds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fact::Span;
+    use crate::policy::rest::RestKind;
+
+    /// A state with the same fact, an id and a beginning, in every place.
+    fn state(fact: Option<(FactId, Ms)>) -> State {
+        let mut state = State::default();
+        let Some((id, since)) = fact else { return state };
+        let hold = Hold { reason: String::new(), by: String::new(), since, until: None, id };
+        let span = Some(Span { id, ..Span::new(since, 999) });
+        (state.scope.hold, state.fleet.hold) = (Some(hold.clone()), Some(hold));
+        (state.scope.stop.cooldown, state.scope.compact.cooldown) = (span, span);
+        (state.scope.api, state.scope.api_own) = (span, span);
+        state.session.rest = Some(Rest { kind: RestKind::Rest, since, until: None, topic: String::new(), id });
+        state
+    }
+
+    #[test]
+    fn a_fact_that_begins_has_the_id_of_its_step_and_one_that_ends_is_noted() {
+        let own = fact_id("step");
+        for (name, before, after, id, lifted) in [
+            ("it begins", None, Some((0, 100)), Some(own), None),
+            ("it begins elsewhere", None, Some((5, 100)), Some(5), None),
+            ("it began earlier", None, Some((0, 50)), Some(0), None),
+            ("it stays", Some((5, 50)), Some((5, 50)), Some(5), None),
+            ("it stays without an id", Some((0, 100)), Some((0, 100)), Some(0), None),
+            ("it ends", Some((5, 50)), None, None, Some(5)),
+            ("it ends without an id", Some((0, 50)), None, None, Some(fact_id("50"))),
+            ("another one replaces it", Some((5, 50)), Some((0, 100)), Some(own), Some(5)),
+        ] {
+            let mut state = state(after);
+            FactIds::of(&self::state(before)).settle(&mut state, "step", 100);
+            let State { scope, fleet, session, .. } = &state;
+            let holds = [&scope.hold, &fleet.hold].map(|hold| hold.as_ref().map(|hold| hold.id));
+            let spans = [scope.stop.cooldown, scope.compact.cooldown, scope.api, scope.api_own];
+            let rest = session.rest.as_ref().map(|rest| rest.id);
+            assert_eq!((holds, spans.map(|span| span.map(|span| span.id)), rest), ([id; 2], [id; 4], id), "{name}");
+            let lifted: Vec<FactId> = lifted.into_iter().collect();
+            assert_eq!([&scope.lifted, &fleet.lifted, &session.lifted], [&lifted; 3], "{name}");
+        }
+    }
+}

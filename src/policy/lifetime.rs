@@ -32,3 +32,31 @@ pub fn session_lifetime(session: &SessionState, now: Ms) -> Ms {
     let rest = session.rest.as_ref().and_then(|rest| rest.until).unwrap_or(now);
     millis(SESSION).saturating_add(rest.saturating_sub(now).max(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fact::Span;
+    use crate::policy::rest::{Rest, RestKind};
+
+    #[test]
+    fn what_is_kept_outlives_its_last_fact() {
+        let (now, scope) = (100_000, millis(SCOPE));
+        let hold = |until| Some(Hold { reason: String::new(), by: String::new(), since: 0, until, id: 0 });
+        let cooled = |end| ScopeState { api_own: Some(Span::new(0, end)), ..ScopeState::default() };
+        for (state, expected) in [
+            (ScopeState::default(), Some(scope)),
+            (ScopeState { hold: hold(None), ..cooled(now + 5) }, None),
+            (ScopeState { hold: hold(Some(now + 7)), ..cooled(now + 5) }, Some(scope + 7)),
+            (ScopeState { hold: hold(Some(now - 7)), ..cooled(now + 5) }, Some(scope + 5)),
+            (cooled(now - 5), Some(scope)),
+        ] {
+            assert_eq!(scope_lifetime(&state, now), expected, "{state:?}");
+        }
+        for (until, longer) in [(None, 0), (Some(now + 9), 9), (Some(now - 9), 0)] {
+            let rest = Rest { kind: RestKind::Rest, since: 0, until, topic: String::new(), id: 0 };
+            let session = SessionState { rest: Some(rest), ..SessionState::default() };
+            assert_eq!(session_lifetime(&session, now), millis(SESSION) + longer, "{until:?}");
+        }
+    }
+}

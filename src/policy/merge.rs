@@ -5,6 +5,9 @@
 //! kept. Without a base every fact is new, so the merge is the union of the restrictions. A time of one clock is never
 //! compared with a time of the other. A fact moves from one side to the other as an age or as the time that is left.
 
+#[cfg(test)]
+mod tests;
+
 use crate::policy::api_error::BY_API;
 use crate::policy::documents::{Begun, FleetState, Phase, ScopeState, SessionState};
 use crate::policy::fact::{FactId, Span, note_lifted};

@@ -238,4 +238,34 @@ mod tests {
         }
         assert_eq!(left(&mut log, &quotas, "b", 2200), None, "two places are free, and only a is before it");
     }
+
+    #[test]
+    fn an_admission_is_counted_as_long_as_any_quota_needs_it() {
+        for (quotas, keep, expected, kept) in [
+            (&[quota(1, 100)][..], 0, &[901, 1000][..], 100),
+            (&[quota(1, 100), quota(9, 101)], 0, &[900, 901, 1000], 101),
+            (&[quota(1, 50)], 100, &[901, 1000], 100),
+            (&[], 0, &[900, 901], 0),
+        ] {
+            let mut log = QuotaLog { keep, ..log(&[900, 901], &[]) };
+            count(&mut log, quotas, 1000);
+            assert_eq!((log.admitted.as_slice(), log.keep), (expected, kept), "{quotas:?} {keep}");
+        }
+    }
+
+    #[test]
+    fn a_session_keeps_the_time_since_when_it_waits_and_no_request_is_due_later_than_a_place() {
+        let waiting = [("a", 900, 9_000), ("b", 950, 1_050), ("c", 960, -4_000), ("d", 970, -3_999)];
+        let mut log = log(&[], &waiting);
+        let quotas = [quota(1, 500), quota(5, 700)];
+        let mut shared = Shared { quotas: &quotas, log: &mut log, longest: 600 };
+        assert_eq!(shared.leave("b", 0, 1000), Some(950));
+        assert_eq!(shared.leave("b", 0, 1000), None);
+        assert_eq!(shared.leave("a", 0, 800), Some(800), "no session waits since the future");
+        let left: Vec<_> = log.waiting.iter().map(|w| (w.session.as_str(), w.next)).collect();
+        assert_eq!(left, [("d", -3_999)], "c did not come for five seconds");
+        let mut late = self::log(&[], &waiting[..1]);
+        Shared { quotas: &quotas, log: &mut late, longest: 600 }.leave("z", 0, 1000);
+        assert_eq!(late.waiting[0].next, 1600);
+    }
 }

@@ -227,7 +227,10 @@ mod tests {
             let is_decided = !matches!(reason.end(), End::SameProcess | End::Store | End::Repair | End::Event);
             assert_eq!(!reason.rule().is_empty(), is_decided && reason != Reason::Busy, "{}", reason.code());
             assert_eq!(reason.to_agent().is_some(), reason.is_rest(), "{}", reason.code());
+            assert_eq!(reason.is_admission(), matches!(reason, Reason::Admitted | Reason::Probe), "{}", reason.code());
+            assert!(!reason.is_waited_out() || !(reason.is_admission() || reason.is_rest()), "{}", reason.code());
         }
+        assert!([Reason::Hold, Reason::MinInterval, Reason::Quota].iter().all(|reason| reason.is_waited_out()));
         assert_eq!(Reason::from_code("no such reason"), None);
     }
 }

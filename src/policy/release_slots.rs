@@ -56,3 +56,68 @@ pub(crate) fn taken(fleet: &mut FleetState, session: &mut SessionState, now: Ms)
         fleet.freed_at = Some(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::documents::Begun;
+
+    const NOW: Ms = 1_000_000;
+    const SPREAD: Spread = Spread { step: Duration::from_millis(1000), cold: Duration::from_millis(4000) };
+
+    fn freed(slot: Option<Ms>, begun: Option<Ms>) -> SessionState {
+        let begun = begun.map(|at| Begun { at, id: String::new() });
+        SessionState { slot, begun, ..SessionState::default() }
+    }
+
+    #[test]
+    fn a_freed_session_waits_for_its_slot() {
+        let slots = |start, end| Some(Span::new(NOW + start, NOW + end));
+        let none = FleetState::default;
+        let at_once = || FleetState { at_once: Some(NOW - 50), slots: slots(-1, 900), ..none() };
+        let given = |slots| FleetState { slots, ..none() };
+        let last = |ago: Ms| FleetState { freed_at: Some(NOW - ago), slots: slots(-2000, 0), ..none() };
+        let cold = NOW - COLD_AFTER;
+        for (name, fleet, slot, begun, r, left, slot_after) in [
+            ("it was not freed", given(slots(-1, 900)), None, None, 0, None, None),
+            ("the first", none(), Some(NONE_YET), None, 500_000, None, Some(0)),
+            ("the next", given(slots(-1, 900)), Some(NONE_YET), None, 0, Some(900), Some(900)),
+            ("by chance", given(slots(-1, 900)), Some(NONE_YET), None, 500_000, Some(1100), Some(1100)),
+            ("at most", given(slots(-1, 900)), Some(NONE_YET), None, R_RANGE, Some(1299), Some(1299)),
+            ("a cold cache", given(slots(-1, 900)), Some(NONE_YET), Some(cold - 1), 500_000, Some(1700), Some(1700)),
+            ("a warm cache", given(slots(-1, 900)), Some(NONE_YET), Some(cold), 500_000, Some(1100), Some(1100)),
+            ("slots of the future", given(slots(1, 900)), Some(NONE_YET), None, 500_000, None, Some(0)),
+            ("slots that are over", given(slots(-9, -5)), Some(NONE_YET), None, 500_000, None, Some(0)),
+            ("released at once", at_once(), Some(NONE_YET), Some(NOW - 50), 0, None, Some(-NOW)),
+            ("stopped since", at_once(), Some(NONE_YET), Some(NOW - 49), 0, Some(900), Some(900)),
+            ("its slot comes", given(slots(-1, 900)), Some(NOW + 300), None, 0, Some(300), Some(300)),
+            ("a slot that is too late", given(slots(-1, 900)), Some(NOW + 901), None, 0, Some(900), Some(900)),
+            ("the last is too near", last(699), Some(NOW), None, 0, Some(1), Some(0)),
+            ("the last is far enough", last(700), Some(NOW), None, 0, None, Some(0)),
+            ("the last is of the future", last(-1), Some(NOW), None, 0, None, Some(0)),
+        ] {
+            let (mut fleet, mut session) = (fleet, freed(slot, begun));
+            assert_eq!(super::left(&mut fleet, &mut session, SPREAD, r, NOW), left, "{name}");
+            assert_eq!(session.slot, slot_after.map(|after| NOW + after), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_slot_moves_the_next_one_by_a_step() {
+        let mut fleet = FleetState::default();
+        let ends: Vec<Ms> = (0..3)
+            .map(|_| {
+                left(&mut fleet, &mut freed(Some(NONE_YET), None), SPREAD, 0, NOW);
+                fleet.slots.unwrap().end - NOW
+            })
+            .collect();
+        assert_eq!(ends, [1000, 2000, 3000]);
+        for (slot, freed_at) in [(None, None), (Some(NOW), Some(NOW + 5))] {
+            let (mut fleet, mut session) = (FleetState::default(), freed(slot, None));
+            taken(&mut fleet, &mut session, NOW + 5);
+            assert_eq!((fleet.freed_at, session.slot), (freed_at, None));
+        }
+    }
+}

@@ -415,3 +415,82 @@ impl Step {
         ends_turn && self.start.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the letters of the predicates that are true of an event.
+    fn letters(event: &Event) -> String {
+        let are = [
+            ('a', event.asks() == Some(Class::Stop)),
+            ('c', event.asks() == Some(Class::Compact)),
+            ('b', event.begins()),
+            ('e', event.ends()),
+            ('r', event.raises_fence()),
+            ('u', event.settles_unseen() == Claim::Take),
+            ('s', event.touches_scope()),
+            ('h', event.is_of_holds()),
+            ('p', event.is_persons()),
+            ('f', event.is_fleets()),
+            ('t', event.begins_turn()),
+            ('x', event.failure().is_some()),
+            ('k', event.touches_fleet()),
+            ('l', event.ends_turn()),
+            ('m', event.is_clients()),
+        ];
+        are.into_iter().filter(|(_, is)| *is).map(|(letter, _)| letter).collect()
+    }
+
+    /// Asks for a continuation (`a`) or a compaction (`c`), begins (`b`) or ends (`e`) a session's turns, raises its fence
+    /// (`r`), takes an unseen session (`u`), touches the scope (`s`), is of holds (`h`), of persons (`p`), of the fleet (`f`),
+    /// begins a turn (`t`), fails (`x`), touches the fleet (`k`), lands a turn (`l`), is the client's (`m`).
+    #[test]
+    fn what_each_event_is() {
+        let failure = |of_key| Failure {
+            class: FailureClass::Passing,
+            reset: None,
+            of_key,
+            model: String::new(),
+            too_long: false,
+            cure: String::new(),
+        };
+        let hold = |fleet| Event::Hold(HoldRequest { fleet, ..HoldRequest::default() });
+        let release = |fleet| Event::Release { fleet, at_once: false };
+        let run = |part| Event::Run { fence: 1, part };
+        let wake = Event::Wake { note: String::new(), spread: false, signal: None, depth: 0 };
+        for (event, expected) in [
+            (Event::Stop { rest: None }, "abrusklm"),
+            (Event::Ask { fence: 1, renew: false }, "asklm"),
+            (Event::Resume { fence: None, rest: None }, "abrusklm"),
+            (Event::StopFailure(failure(false)), "brusxlm"),
+            (Event::StopFailure(failure(true)), "brusxklm"),
+            (Event::PreCompactAuto, "csm"),
+            (Event::PersonPrompt, "rum"),
+            (Event::StartPrompt { token: String::new() }, "rustm"),
+            (Event::ClientPrompt { of_admission: false }, "rum"),
+            (Event::ClientPrompt { of_admission: true }, "rustm"),
+            (Event::SessionStart { label: String::new() }, "m"),
+            (Event::SessionEnd, "erlm"),
+            (Event::Sleep, "erlm"),
+            (Event::NeedsYou, "m"),
+            (wake, "p"),
+            (Event::ForgetNotes, "p"),
+            (hold(false), "shp"),
+            (hold(true), "hpfk"),
+            (release(false), "shp"),
+            (release(true), "hpfk"),
+            (Event::LiftLimits, "hpfk"),
+            (Event::Expired { fence: 1 }, ""),
+            (run(RunPart::Prompt), "stm"),
+            (run(RunPart::Turn { rest: None }), "sklm"),
+            (run(RunPart::Failure(failure(false))), "sxlm"),
+            (run(RunPart::Failure(failure(true))), "sxklm"),
+            (run(RunPart::Alive), "m"),
+            (run(RunPart::End(RunOutcome::None)), "lm"),
+            (Event::Other, "m"),
+        ] {
+            assert_eq!(letters(&event), expected, "{event:?}");
+        }
+    }
+}

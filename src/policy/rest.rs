@@ -235,3 +235,94 @@ fn book(session: &mut SessionState, rest: &RestRequest, least: Ms, now: Ms) {
     });
     session.units = 0;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::documents::Begun;
+
+    fn rest(kind: RestKind, since: Ms, until: Option<Ms>) -> Rest {
+        Rest { kind, since, until, topic: String::new(), id: 0 }
+    }
+
+    #[test]
+    fn a_session_rests_while_no_turn_of_it_runs() {
+        let begun = |id: &str| Some(Begun { at: 1, id: id.to_owned() });
+        for (name, reason, begun, woken, gate, rests) in [
+            ("refused", "rest", begun("a"), false, false, true),
+            ("never asked", "", None, false, false, true),
+            ("admitted", "admitted", begun("a"), false, false, false),
+            ("admitted as a probe", "probe", begun("a"), false, false, false),
+            ("prompted", "rest", begun(""), false, false, false),
+            ("woken", "rest", begun("a"), true, false, false),
+            ("a gate that was admitted", "admitted", begun("a"), false, true, true),
+            ("a gate with a prompt in it", "rest", begun(""), false, true, true),
+        ] {
+            let rest = Some(rest(RestKind::Rest, 1, None));
+            let session =
+                SessionState { rest, begun, woken, gate, last_reason: reason.to_owned(), ..Default::default() };
+            assert_eq!(super::rests(&session).is_some(), rests, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_requested_time_shortens_no_rest_that_a_dream_postponed() {
+        let asked =
+            |kind, ms: Option<u64>| RestRequest { kind, lasting: ms.map(Duration::from_millis), topic: String::new() };
+        for (until, kind, lasting, expected) in [
+            (Some(150), RestKind::Rest, Some(50), true),
+            (Some(150), RestKind::Rest, Some(51), false),
+            (Some(150), RestKind::Parked, Some(50), true),
+            (Some(150), RestKind::Done, Some(50), false),
+            (Some(150), RestKind::Rest, None, false),
+            (Some(100), RestKind::Rest, Some(0), false),
+            (None, RestKind::Rest, Some(50), true),
+            (None, RestKind::Rest, None, true),
+        ] {
+            let found = outlasts(&rest(RestKind::Idle, 0, until), &asked(kind, lasting), 100);
+            assert_eq!(found, expected, "{until:?} {kind:?} {lasting:?}");
+        }
+    }
+
+    #[test]
+    fn a_rest_of_the_future_begins_now_with_its_length() {
+        for (since, until, expected) in [
+            (101, Some(131), (100, Some(130))),
+            (100, Some(131), (100, Some(131))),
+            (101, None, (100, None)),
+            (101, Some(7), (100, Some(100))),
+        ] {
+            let mut own = rest(RestKind::Rest, since, until);
+            let id = own.identity();
+            own.rebase(100);
+            assert_eq!(((own.since, own.until), own.identity()), (expected, id), "{since} {until:?}");
+        }
+        assert!(RestKind::ALL.iter().all(|kind| RestKind::from_code(kind.code()) == Some(*kind)));
+    }
+
+    /// The agent's own directive goes before a task of its client, and its time is at least that of its idle streak.
+    #[test]
+    fn what_is_booked() {
+        let asked =
+            |kind, ms: u64| RestRequest { kind, lasting: Some(Duration::from_millis(ms)), topic: String::new() };
+        let (own, own_over, parked) =
+            (rest(RestKind::Done, 1, None), rest(RestKind::Rest, 1, Some(100)), rest(RestKind::Parked, 1, None));
+        for (before, kind, least, expected) in [
+            (None, RestKind::Rest, 0, (RestKind::Rest, Some(150))),
+            (None, RestKind::Rest, 80, (RestKind::Rest, Some(180))),
+            (None, RestKind::Parked, 80, (RestKind::Parked, Some(150))),
+            (Some(&own), RestKind::Parked, 0, (RestKind::Done, None)),
+            (Some(&own_over), RestKind::Parked, 0, (RestKind::Parked, Some(150))),
+            (Some(&parked), RestKind::Parked, 0, (RestKind::Parked, Some(150))),
+            (Some(&own), RestKind::Blocked, 0, (RestKind::Blocked, Some(150))),
+        ] {
+            let mut session = SessionState { rest: before.cloned(), units: 3, ..SessionState::default() };
+            book(&mut session, &asked(kind, 50), least, 100);
+            let rest = session.rest.unwrap();
+            assert_eq!((rest.kind, rest.until), expected, "{before:?} {kind:?}");
+            assert_eq!(session.units, if expected.0 == kind { 0 } else { 3 });
+        }
+    }
+}

@@ -84,4 +84,13 @@ mod tests {
         (0..100).for_each(|n| add_note(&mut notes, &format!("{n} {}", "x".repeat(200))));
         assert!(notes.len() <= LONGEST_NOTES && notes.ends_with(&"x".repeat(200)), "{notes}");
     }
+
+    #[test]
+    fn the_oldest_notes_are_removed_beyond_the_longest_notes() {
+        for (length, kept) in [(LONGEST_NOTES - 2, true), (LONGEST_NOTES - 1, false)] {
+            let mut notes = "a".to_owned();
+            add_note(&mut notes, &"x".repeat(length));
+            assert_eq!(notes.starts_with("a\n"), kept, "{length}");
+        }
+    }
 }

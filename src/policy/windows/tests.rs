@@ -140,3 +140,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_share_that_falls_below_the_first_one_begins_the_count_anew() {
+    let mut windows = Windows::default();
+    let mut after = |api_ms, used, finished| {
+        windows.merge(&report("a", api_ms, used, RESET), finished, NOW + api_ms as Ms);
+        let window = windows.five_hour.unwrap();
+        (window.first_used, window.used, window.turns)
+    };
+    assert_eq!(after(1, 3000, 9), (3000, 3000, 0));
+    assert_eq!(after(2, 4000, 7), (3000, 4000, 7));
+    assert_eq!(after(3, 3000, 1), (3000, 3000, 8));
+    assert_eq!(after(4, 2999, 0), (2999, 2999, 0));
+}
+
+#[test]
+fn a_window_is_open_until_its_reset() {
+    let window = |resets_at| Some(Window { resets_at, ..Window::default() });
+    let windows = Windows { five_hour: window(RESET), seven_day: window(RESET + 1), ..Windows::default() };
+    let open = |now| windows.open(now).map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!([open(RESET - 1), open(RESET), open(RESET + 1)], [vec!["5h", "7d"], vec!["7d"], vec![]]);
+}

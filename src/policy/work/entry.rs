@@ -183,3 +183,44 @@ fn is_zero(n: &u32) -> bool {
 fn is_no_time(n: &Ms) -> bool {
     *n == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_can_name_an_entry_or_a_model() {
+        let long = |n: usize| "a".repeat(n);
+        for (word, id, model, known) in [
+            ("", false, false, false),
+            ("a", true, true, true),
+            ("A9._-", true, true, true),
+            (".a", false, true, false),
+            ("-a", false, false, true),
+            ("a:b@c", false, true, true),
+            ("a%b", false, false, true),
+            ("a/b[1]", false, true, false),
+            ("a b", false, false, false),
+            ("ä", false, false, false),
+            (&long(64), true, true, true),
+            (&long(65), false, true, true),
+            (&long(100), false, true, true),
+            (&long(101), false, false, true),
+            (&long(160), false, false, true),
+            (&long(161), false, false, false),
+        ] {
+            assert_eq!((is_id(word), is_model(word), can_be_known(word)), (id, model, known), "{word}");
+        }
+        assert!(Priority::ALL.iter().all(|one| Priority::from_code(one.code()) == Some(*one)));
+        assert_eq!(Priority::from_code("later"), None);
+    }
+
+    #[test]
+    fn an_entry_has_its_place_by_its_number_or_its_time() {
+        let entry = WorkEntry { number: 7, at: 9, ..WorkEntry::default() };
+        assert_eq!(List::ALL.map(|list| entry.score(list)), [7, 7, 7, 9, 9]);
+        assert_eq!(WorkEntry { number: u64::MAX, ..entry.clone() }.score(List::High), Ms::MAX);
+        assert_eq!(WorkEntry { stored: "x".to_owned(), ..entry.clone() }.text_in_store(), "x");
+        assert!(entry.text_in_store().contains("\"number\":7"));
+    }
+}

@@ -80,3 +80,56 @@ impl WorkState {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::work::entry::{List, WorkEntry};
+    use crate::policy::work::queue::{InHand, Queue};
+
+    fn record(state: RecordState, reply: &str) -> Record {
+        let question = Question { reply: reply.to_owned(), ..Question::default() };
+        Record { id: "e".to_owned(), state, at: 1000, question: Some(question), ..Record::default() }
+    }
+
+    #[test]
+    fn a_reply_is_kept_for_a_day() {
+        let replied = record(RecordState::Done, "yes");
+        assert!(replied.has_reply() && replied.reply(1000) == Some("yes"));
+        assert_eq!(replied.reply(999 + REPLY_KEEP), Some("yes"));
+        assert_eq!(replied.reply(1000 + REPLY_KEEP), None);
+        for other in [record(RecordState::Done, ""), Record { question: None, ..replied }] {
+            assert!(!other.has_reply() && other.reply(1000).is_none());
+        }
+    }
+
+    #[test]
+    fn a_question_is_replied_to_where_it_is() {
+        let entry = WorkEntry { id: "e".to_owned(), ..WorkEntry::default() };
+        let hand = vec![InHand { entry: entry.clone(), claim: 7, ..InHand::default() }];
+        let queue = Queue { hand, waiting: [0, 1, 0], ..Queue::default() };
+        for (state, claim, picked, ends) in [
+            (RecordState::InHand, Some(7), false, true),
+            (RecordState::InHand, None, false, true),
+            (RecordState::InHand, Some(8), false, false),
+            (RecordState::Waiting, None, true, true),
+            (RecordState::Dead, None, true, true),
+            (RecordState::Waiting, None, false, false),
+            (RecordState::Done, None, false, true),
+            (RecordState::Dropped, None, false, false),
+        ] {
+            let picked = picked.then(|| (List::Normal, entry.clone()));
+            let is_picked = picked.is_some();
+            let mut work = WorkState { queue: queue.clone(), picked, ..WorkState::default() };
+            let replied = work.reply(&record(state, ""), "yes", claim, "ann", 2000);
+            assert_eq!(replied.is_ok(), ends, "{state:?} {claim:?}");
+            assert_eq!(work.queue.hand.is_empty(), ends && state == RecordState::InHand, "{state:?}");
+            assert_eq!(work.queue.waiting, if is_picked { [0, 0, 0] } else { [0, 1, 0] });
+            let noted = work.moves.iter().rev().find_map(|one| match one {
+                Move::Note(record) => Some((record.state, record.detail.as_str(), record.reply(2000))),
+                _ => None,
+            });
+            assert_eq!(noted, ends.then_some((RecordState::Done, "ann", Some("yes"))), "{state:?}");
+        }
+    }
+}

@@ -190,3 +190,47 @@ pub(crate) fn of_mut(numbers: &mut [u64; 3], priority: Priority) -> &mut u64 {
         Priority::Low => low,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_adds_twenty_entries_a_day() {
+        let mut queue = Queue::default();
+        let added: Vec<bool> = (0..21).map(|n| queue.note_added(n)).collect();
+        assert_eq!((added.iter().filter(|added| **added).count(), added[20], queue.added.len()), (20, false, 20));
+        assert!(!queue.note_added(DAY - 1));
+        assert!(queue.note_added(DAY), "the first was a day ago");
+        assert!(!queue.note_added(DAY));
+    }
+
+    #[test]
+    fn the_breaker_opens_for_half_an_hour_from_the_first_of_its_failures() {
+        let mut queue = Queue::default();
+        (1..=19).for_each(|n| queue.note_failure(n * 1000));
+        assert_eq!(queue.broken_until(20_000), None);
+        queue.note_failure(20_000);
+        assert_eq!(queue.broken_until(20_000), Some(1000 + FAILURES_WITHIN));
+        assert_eq!(queue.broken_until(1000 + FAILURES_WITHIN), None);
+        assert_eq!(queue.broken_until(0), Some(FAILURES_WITHIN), "the clock was set back");
+        queue.note_failure(21_000);
+        assert_eq!((queue.failures.len(), queue.broken_until(21_000)), (20, Some(2000 + FAILURES_WITHIN)));
+    }
+
+    #[test]
+    fn a_queue_is_empty_without_entries_and_claims() {
+        let empty = Queue { ids: 9, placed: [1, 2, 3], ..Queue::default() };
+        assert!(empty.is_empty() && empty.length() == 0);
+        for (queue, length) in [
+            (Queue { waiting: [1, 2, 3], later: 4, ..empty.clone() }, 10),
+            (Queue { later: 1, ..empty.clone() }, 1),
+            (Queue { dead: 1, ..empty.clone() }, 0),
+            (Queue { hand: vec![InHand::default()], ..empty.clone() }, 0),
+        ] {
+            assert!(!queue.is_empty() && queue.length() == length, "{queue:?}");
+        }
+        let numbers = [1, 2, 3];
+        assert_eq!(Priority::ALL.map(|priority| of(&numbers, priority)), numbers);
+    }
+}

@@ -56,3 +56,38 @@ pub(crate) fn pass_claim(session: &mut SessionState, work: &mut WorkState, ask: 
 fn claim_by(queue: &Queue, token: &str) -> Option<usize> {
     queue.hand.iter().position(|in_hand| !in_hand.start.is_empty() && in_hand.start == token)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_permitted_while_nothing_was_claimed_and_a_session_fits() {
+        let start = |most, first| Start { token: "t".to_owned(), most, first };
+        let queue = Queue { first: [1, 2, 3], hand: vec![InHand::default()], ..Queue::default() };
+        for (most, first, expected) in [
+            (2, None, true),
+            (1, None, false),
+            (2, Some([1, 2, 3]), true),
+            (2, Some([1, 2, 4]), false),
+            (1, Some([1, 2, 3]), false),
+        ] {
+            assert_eq!(start(most, first).is_permitted(&queue), expected, "{most} {first:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_committed_token_makes_a_prompt_frostys_own() {
+        let in_hand = |start: &str| InHand { start: start.to_owned(), ..InHand::default() };
+        let queue = Queue { hand: vec![in_hand(""), in_hand("t")], ..Queue::default() };
+        let work = WorkState { queue, ..WorkState::default() };
+        for (work, token, expected) in [
+            (Some(&work), "t", Event::ClientPrompt { of_admission: true }),
+            (Some(&work), "u", Event::PersonPrompt),
+            (Some(&work), "", Event::PersonPrompt),
+            (None, "t", Event::PersonPrompt),
+        ] {
+            assert_eq!(prompt(work, token), expected, "{token}");
+        }
+    }
+}

@@ -6,8 +6,10 @@ use proptest::prelude::*;
 
 use super::entry::{List, Priority, WorkEntry};
 use super::queue::{InHand, Queue};
-use super::{Move, RecordState, WorkPolicy, WorkState};
-use crate::policy::limits::Ms;
+use super::{Move, RecordState, WorkMode, WorkPolicy, WorkState};
+use crate::policy::limits::{Ms, Policy};
+use crate::policy::process::Process;
+use crate::policy::request::Event;
 
 #[test]
 fn an_entry_of_an_older_program_is_stored_as_it_was() {
@@ -313,4 +315,165 @@ fn many_failures_open_the_breaker() {
     assert_eq!((state.queue.dead, state.queue.broken_until(20)), (20, Some(1_800_000)));
     assert_eq!((state.next_due(20), state.has_work(20)), (Some(1_800_000), false));
     assert!(state.has_work(1_800_000));
+}
+
+/// A queue with the entries that are in hand of these clients: the entry, the session, the machine, and the process.
+fn in_hand(claims: &[(&str, &str, &str, u32)]) -> WorkState {
+    let hand = claims.iter().zip(1..).map(|((id, session, host, pid), claim)| InHand {
+        entry: WorkEntry { id: (*id).to_owned(), ..WorkEntry::default() },
+        claim,
+        session: (*session).to_owned(),
+        host: (*host).to_owned(),
+        client: Some(Process::numbered(*pid)),
+        ..InHand::default()
+    });
+    WorkState { queue: Queue { hand: hand.collect(), ..Queue::default() }, ..WorkState::default() }
+}
+
+fn held(state: &WorkState) -> Vec<&str> {
+    state.queue.hand.iter().map(|in_hand| in_hand.entry.id.as_str()).collect()
+}
+
+#[test]
+fn a_client_has_the_entry_of_one_session_at_a_time() {
+    let claims = [("a", "old", "here", 1), ("b", "new", "here", 1), ("c", "old", "far", 1), ("d", "other", "here", 2)];
+    let mut state = in_hand(&claims);
+    state.release_others("new", ("here", Process::numbered(1)), 5);
+    assert_eq!((held(&state), state.queue.waiting), (vec!["b", "c", "d"], [0, 1, 0]));
+    assert_eq!(state.heads[1].as_ref().unwrap().attempts, 0, "no attempt has failed");
+}
+
+#[test]
+fn a_claim_follows_the_client_that_resumed_the_session() {
+    let policy = WorkPolicy::default();
+    for (host, client, changes) in [
+        ("here", Some(1), false),
+        ("here", None, false),
+        ("far", None, false),
+        ("here", Some(2), true),
+        ("far", Some(1), true),
+    ] {
+        let mut state = in_hand(&[("a", "s", "here", 1)]);
+        state.seen = vec![(1, false), (9, true)];
+        state.renew(1, (host, client.map(Process::numbered)), &policy, 0);
+        let in_hand = &state.queue.hand[0];
+        let expected = if changes { (host, client) } else { ("here", Some(1)) };
+        assert_eq!((in_hand.host.as_str(), in_hand.client.map(|client| client.pid)), expected);
+        assert_eq!(state.seen.len(), if changes { 1 } else { 2 }, "what was seen of the earlier client");
+    }
+}
+
+/// A renewal is a change of the queue, so there is one each quarter of the lease.
+#[test]
+fn a_claim_is_renewed_seldom_and_at_once_when_it_is_overdue() {
+    let policy = WorkPolicy { lease: std::time::Duration::from_secs(4), ..WorkPolicy::default() };
+    for (overdue, now, renewed) in [(None, 999, 0), (None, 1000, 1000), (Some(1), 2, 2)] {
+        let mut state = in_hand(&[("a", "s", "here", 1)]);
+        state.queue.hand[0].overdue = overdue;
+        state.renew(1, ("here", Some(Process::numbered(1))), &policy, now);
+        assert_eq!((state.queue.hand[0].renewed, state.queue.hand[0].overdue), (renewed, None));
+    }
+}
+
+/// The changes of the picked entry, by the list in which it is.
+#[test]
+fn what_a_person_does_with_a_picked_entry() {
+    for list in List::ALL {
+        let picked = || {
+            let entry = WorkEntry { id: "e".to_owned(), attempts: 2, at: 9, ..WorkEntry::default() };
+            let queue = Queue { waiting: [1, 1, 1], later: 1, dead: 1, ..Queue::default() };
+            WorkState { picked: Some((list, entry)), queue, ..WorkState::default() }
+        };
+        let last = |state: &WorkState| {
+            state.moves.iter().rev().find_map(|one| match one {
+                Move::Note(record) => Some((record.state, record.detail.clone())),
+                _ => None,
+            })
+        };
+        let mut retried = picked();
+        let may_retry = matches!(list, List::Later | List::Dead);
+        assert_eq!(retried.retry(5).is_ok(), may_retry, "{list:?}");
+        if may_retry {
+            assert_eq!(last(&retried), Some((RecordState::Waiting, String::new())));
+            let head = retried.heads[1].as_ref().unwrap();
+            assert_eq!((head.attempts, head.at, retried.queue.waiting[1]), (0, 0, 2));
+            assert_eq!(retried.queue.later + retried.queue.dead, 1);
+        }
+        let mut finished = picked();
+        finished.finish_picked(5).unwrap();
+        assert_eq!(last(&finished), Some((RecordState::Done, String::new())), "{list:?}");
+        assert!(finished.finish_picked(5).is_err());
+        let mut dropped = picked();
+        dropped.drop_entry("e", 5).unwrap();
+        assert_eq!(last(&dropped), Some((RecordState::Dropped, String::new())), "{list:?}");
+        assert!(dropped.drop_entry("e", 5).is_err());
+    }
+}
+
+#[test]
+fn an_attempt_waits_longer_from_one_to_the_next() {
+    assert_eq!([0, 1, 2, 3, 4, 99].map(super::backoff), [0, 2, 5, 10, 30, 30].map(|minutes| minutes * 60_000));
+    assert!(WorkMode::ALL.iter().all(|mode| WorkMode::from_name(mode.name()) == Some(*mode)));
+}
+
+/// The death of a client is an attempt, the end of its session is not.
+#[test]
+fn an_entry_that_was_let_go_waits_again_or_is_given_up() {
+    let policy = WorkPolicy { max_attempts: 2, ..WorkPolicy::default() };
+    for (attempts, died, expected) in [
+        (0, false, (0, 0, [0, 1, 0])),
+        (1, false, (0, 0, [0, 1, 0])),
+        (0, true, (1, 0, [0, 1, 0])),
+        (1, true, (1, 1, [0, 0, 0])),
+    ] {
+        let mut state = in_hand(&[("a", "s", "here", 1)]);
+        state.queue.hand[0].entry.attempts = attempts;
+        state.release("a", 1, died.then_some(&policy), 5).unwrap();
+        assert!(state.release("a", 1, None, 5).is_err());
+        let found = (state.queue.failures.len(), state.queue.dead, state.queue.waiting);
+        assert_eq!(found, expected, "{attempts} {died}");
+    }
+    for (attempts, later, dead) in [(0, 1, 0), (1, 0, 1)] {
+        let mut state = in_hand(&[("a", "s", "here", 1)]);
+        state.queue.hand[0].entry.attempts = attempts;
+        assert!(state.give_back("a", Some(2), "why", &policy, 5).is_err());
+        state.give_back("a", Some(1), "why", &policy, 5).unwrap();
+        assert_eq!((state.queue.later, state.queue.dead, state.queue.failures.len()), (later, dead, 1));
+        let put = state.moves.iter().find_map(|one| match one {
+            Move::Put(list, entry) => Some((*list, entry.at)),
+            _ => None,
+        });
+        assert_eq!(put, Some(if later == 1 { (List::Later, 5 + 120_000) } else { (List::Dead, 5) }));
+    }
+}
+
+#[test]
+fn a_delayed_entry_can_be_claimed_from_its_time_on() {
+    let mut state = WorkState::default();
+    for at in [10, 20, 30] {
+        state.add(WorkEntry { id: at.to_string(), ..WorkEntry::default() }, Some(at), 5);
+    }
+    assert_eq!(([9, 10].map(|now| state.has_work(now)), state.next_due(5)), ([false, true], Some(10)));
+    let in_hand = state.claim("s", 1, &InHand::default(), 20).unwrap();
+    assert_eq!((in_hand.entry.id.as_str(), in_hand.entry.at), ("10", 0));
+    let later: Vec<&str> = state.later.iter().map(|entry| entry.id.as_str()).collect();
+    assert_eq!((later, state.queue.later, state.queue.waiting), (vec!["30"], 1, [0, 1, 0]));
+}
+
+#[test]
+fn which_steps_read_the_queue() {
+    let stop = Event::Stop { rest: None };
+    for (mode, event, shadow, expected) in [
+        (WorkMode::Preferred, stop.clone(), false, true),
+        (WorkMode::Preferred, stop.clone(), true, false),
+        (WorkMode::Off, stop, false, false),
+        (WorkMode::Required, Event::SessionEnd, false, true),
+        (WorkMode::Required, Event::StartPrompt { token: String::new() }, false, true),
+        (WorkMode::Required, Event::PreCompactAuto, false, false),
+        (WorkMode::Required, Event::PersonPrompt, false, false),
+    ] {
+        let mut policy = Policy::default();
+        policy.work.mode = mode;
+        assert_eq!(super::rule::reads_queue(&policy, &event, shadow), expected, "{mode:?} {event:?}");
+    }
 }
