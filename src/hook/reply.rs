@@ -173,3 +173,132 @@ fn period(decision: &Decision) -> String {
 fn uncompacted(decision: &Decision) -> String {
     format!("❄ Compaction paused{}: {}.", period(decision), why(decision))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::decision;
+    use crate::policy::verdict::Memory;
+
+    /// A stream that takes nothing.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const STOP: Event = Event::Stop { rest: None };
+
+    fn verdict(outcome: Outcome, reason: Reason) -> Verdict {
+        let retry_after = (outcome == Outcome::Refuse).then_some(Duration::from_secs(30));
+        Verdict::committed(Decision { retry_after, ..decision::decision(outcome, reason, 0) }, Vec::new())
+    }
+
+    fn reply(event: &Event, verdict: Verdict, prompt: &Prompt) -> (u8, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let Code(code) = answer(event, verdict, prompt, Streams { stdout: &mut out, stderr: &mut err });
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    fn plain(event: &Event, verdict: Verdict) -> (u8, String, String) {
+        reply(event, verdict, &Prompt::default())
+    }
+
+    #[test]
+    fn only_a_committed_admission_that_was_written_exits_with_2() {
+        let admitted = || verdict(Outcome::Admit, Reason::Admitted);
+        let (code, out, err) = plain(&STOP, admitted());
+        assert_eq!((code, out.as_str()), (2, "{\"suppressOutput\":true}\n"));
+        assert!(err.starts_with("Frosty, the throttle of this session, lets you go on"), "{err}");
+        let uncommitted = Verdict { admission: None, ..admitted() };
+        assert_eq!(plain(&STOP, uncommitted), (0, String::new(), String::new()));
+        for closed in [0, 1] {
+            let (mut own, mut other) = (Closed, Vec::new());
+            let streams: [&mut dyn Write; 2] =
+                if closed == 0 { [&mut own, &mut other] } else { [&mut other, &mut own] };
+            let [stdout, stderr] = streams;
+            let Code(code) = answer(&STOP, admitted(), &Prompt::default(), Streams { stdout, stderr });
+            assert_eq!(code, 0, "the stream {closed} is closed");
+        }
+    }
+
+    #[test]
+    fn a_refused_stop_is_explained_when_its_reason_changed() {
+        let refused = |reason_changed, degraded: Option<&str>| {
+            let mut verdict = verdict(Outcome::Refuse, Reason::MinInterval);
+            verdict.decision.reason_changed = reason_changed;
+            Verdict { degraded: degraded.map(str::to_owned), ..verdict }
+        };
+        assert_eq!(plain(&STOP, refused(false, None)), (0, String::new(), String::new()));
+        let why = Reason::MinInterval.words();
+        let message = format!("{{\"systemMessage\":\"❄ Paused 30s: {why}. Type to continue.\"}}\n");
+        assert_eq!(plain(&STOP, refused(true, None)), (0, message, String::new()));
+        let (code, out, err) = plain(&STOP, refused(true, Some("it is away")));
+        assert!(
+            code == 0 && out.contains("Type to continue. Local files decide instead of the server: it is away"),
+            "{out}"
+        );
+        assert_eq!(err, "frosty: local files decide instead of the server: it is away\n");
+    }
+
+    #[test]
+    fn what_is_said_beside_the_answer() {
+        let degraded = |outcome, reason| Verdict { degraded: Some("away".to_owned()), ..verdict(outcome, reason) };
+        let (_, _, err) = plain(&STOP, degraded(Outcome::Admit, Reason::Admitted));
+        assert!(!err.contains("away"), "an agent that continues reads it: {err}");
+        let (_, _, err) = plain(&Event::Other, degraded(Outcome::Record, Reason::Event));
+        assert!(err.contains("away"), "{err}");
+        let (_, _, err) = plain(&Event::PreCompactAuto, degraded(Outcome::Admit, Reason::Admitted));
+        assert!(err.contains("away"), "{err}");
+        let noted =
+            Verdict { notes: vec!["a file was set aside".to_owned()], ..verdict(Outcome::Record, Reason::Event) };
+        assert_eq!(plain(&Event::Other, noted), (0, String::new(), "frosty: a file was set aside\n".to_owned()));
+    }
+
+    #[test]
+    fn a_refused_compaction_exits_with_2_and_an_admitted_one_gets_what_must_survive() {
+        let compact = Event::PreCompactAuto;
+        let words = format!("❄ Compaction paused 30s: {}.\n", Reason::Cooldown.words());
+        assert_eq!(plain(&compact, verdict(Outcome::Refuse, Reason::Cooldown)), (2, String::new(), words));
+        let streams = Streams { stdout: &mut Vec::new(), stderr: &mut Closed };
+        let Code(code) = answer(&compact, verdict(Outcome::Refuse, Reason::Cooldown), &Prompt::default(), streams);
+        assert_eq!(code, 0, "the reason cannot be written");
+        let mut admitted = verdict(Outcome::Admit, Reason::Admitted);
+        admitted.decision.memory = Some(Box::new(Memory { work: "echo:1".to_owned(), rest: None }));
+        let (code, out, err) = plain(&compact, admitted);
+        assert!(code == 0 && out.contains("echo:1") && err.is_empty(), "{out} {err}");
+    }
+
+    #[test]
+    fn what_a_session_that_starts_is_given() {
+        let start = Event::SessionStart { label: String::new() };
+        let recorded = || verdict(Outcome::Record, Reason::Event);
+        assert_eq!(plain(&start, recorded()), (0, String::new(), String::new()));
+        let shown = Prompt { message: Some("hello".to_owned()), ..Prompt::default() };
+        assert_eq!(reply(&start, recorded(), &shown).1, "{\"systemMessage\":\"hello\"}\n");
+        let (_, out, _) = reply(&start, recorded(), &Prompt { works: true, ..Prompt::default() });
+        assert!(
+            out.contains("\"additionalContext\":\"Frosty, the throttle that") && !out.contains("systemMessage"),
+            "{out}"
+        );
+        // Any other event is silent, whatever the session remembers.
+        assert_eq!(reply(&Event::PersonPrompt, recorded(), &shown), (0, String::new(), String::new()));
+    }
+
+    #[test]
+    fn a_long_pause_is_shown_with_its_end() {
+        let period = |secs| {
+            let retry_after = Some(Duration::from_secs(secs));
+            period(&Decision { retry_after, ..decision::refusal(Reason::Rest, 0) })
+        };
+        assert!(!period(3599).contains("until"), "{}", period(3599));
+        assert!(period(3600).starts_with(" until ") && period(3600).ends_with(')'), "{}", period(3600));
+        assert_eq!(super::period(&decision::refusal(Reason::Done, 0)), "");
+    }
+}

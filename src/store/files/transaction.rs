@@ -5,6 +5,9 @@
 //! removed. The next transaction under the fleet's lock finishes one that it finds. While the journal cannot be
 //! written, `redo.json` stays and keeps the entries. All of this is done under the fleet's lock.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
