@@ -501,11 +501,21 @@ fn bound(story: &Story, dispatch: &Dispatch, way: &Way, host: usize) -> Option<T
     };
     let can = dispatch.dispatchers.iter().any(|place| place.leaves.is_none())
         && (story.plan.stores != Stores::Files || is_there(host));
-    // Each request counts in a window that limits without a minimum interval, so that several requests open its cooldown.
-    let stop = &story.plan.policy.stop;
     let sends = dispatch.dispatchers.len() + way.most();
-    let trips = stop.burst.is_some_and(|burst| stop.is_limited_by_window() && sends >= burst.limit as usize);
+    let burst = story.plan.policy.stop.burst;
+    let trips = trips(&story.plan) || (counts(&story.plan) && burst.is_some_and(|burst| sends >= burst.limit as usize));
     let short = (lease <= SHORT_LEASE).then(|| u64::try_from(lease.as_micros()).unwrap() + OVERDUE);
     let silent = if is_seen { Some(0) } else { short }?;
     (can && way.is_alone && !trips).then(|| story.plan.bound() + PAUSE + 2 * silent)
+}
+
+/// Returns whether each request counts in the burst window, because that limits without a minimum interval.
+fn counts(plan: &Plan) -> bool {
+    plan.policy.stop.burst.is_some() && plan.policy.stop.is_limited_by_window()
+}
+
+/// Returns whether requests that the fleet's quota refuses again and again may open a cooldown each time.
+pub(super) fn trips(plan: &Plan) -> bool {
+    let has_dispatchers = plan.work.as_ref().is_some_and(|work| work.dispatch.is_some());
+    has_dispatchers && counts(plan) && !plan.policy.fleet_quotas.is_empty()
 }

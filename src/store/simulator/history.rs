@@ -176,10 +176,11 @@ fn look(shared: &Shared) {
     let time = world::with(|world| world.time);
     let mut story = shared.borrow_mut();
     work::note(&mut story);
+    let can_starve = !dispatchers::trips(&story.plan);
     let waits = |session: &usize| {
         let about = &story.plan.sessions[*session];
         let is_due = work::due_since(&story, *session).is_some();
-        about.waits && about.leaves.is_none() && story.admitted[*session].is_none() && is_due
+        can_starve && about.waits && about.leaves.is_none() && story.admitted[*session].is_none() && is_due
     };
     let left: Vec<usize> = (0..story.plan.sessions.len()).filter(waits).collect();
     // A wake-up is answered within a minute.
@@ -190,7 +191,9 @@ fn look(shared: &Shared) {
             story.woken[session].unwrap_or(0).max(story.plan.calms_at).max(due)
         }
     };
-    let starved = left.iter().copied().find(|session| time > since(*session) + story.plan.bound());
+    let can_starve = !dispatchers::trips(&story.plan);
+    let starved =
+        left.iter().copied().filter(|_| can_starve).find(|session| time > since(*session) + story.plan.bound());
     if starved.is_some() {
         story.starved = starved;
         return world::with(|world| world.is_over = true);
