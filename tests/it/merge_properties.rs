@@ -196,7 +196,7 @@ fn notes_are_brought_once() {
     assert_eq!(note(None, &woken, &more), (true, "look\nhere".into()));
 }
 
-/// A release in a store without its data names the hold that it lost, and none that was opened since.
+/// A release in a store without its data lifts the holds opened before it, which the store lost, and none that was opened since.
 #[test]
 fn a_release_at_a_store_that_lost_its_data_lifts_what_was_kept_of_it() {
     let clocks = Clocks { here: NOW + HOUR, there: NOW };
