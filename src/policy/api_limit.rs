@@ -228,11 +228,10 @@ impl FleetState {
     }
 }
 
-/// Opens a limit, unless a longer one is open.
+/// Opens a limit. A longer one that is open keeps its end. It was met anew, so no earlier release exempts a scope from it.
 fn open(limit: &mut Option<Span>, span: Span) {
-    if limit.is_none_or(|open| open.end < span.end) {
-        *limit = Some(span);
-    }
+    let end = limit.map_or(span.end, |open| open.end.max(span.end));
+    *limit = Some(Span::new(span.start, end));
 }
 
 #[cfg(test)]
@@ -293,6 +292,20 @@ mod tests {
         }
         let limit = |known: &ModelLimit| (known.model.clone(), known.limit.map(|limit| (limit.start, limit.end)));
         let found: Vec<_> = fleet.limits.iter().map(limit).collect();
-        assert_eq!(found, [("opus".to_owned(), Some((2, 70))), ("sonnet".to_owned(), Some((1, 60)))]);
+        assert_eq!(found, [("opus".to_owned(), Some((2, 70))), ("sonnet".to_owned(), Some((3, 60)))]);
+    }
+
+    #[test]
+    fn a_limit_that_is_met_anew_binds_a_scope_that_was_released_before() {
+        let mut fleet = FleetState::default();
+        fleet.meet("", Span::new(10, 100));
+        let released = ScopeState { released: Some(20), ..ScopeState::default() };
+        assert_eq!(fleet.limit_for(&released, "", 30), None);
+        fleet.meet("", Span::new(30, 60));
+        assert_eq!(fleet.limit_for(&released, "", 30), Some(100), "a longer one keeps its end");
+        fleet.answer("", 29, 40);
+        assert!(fleet.limit.is_some(), "an answer before it disproves nothing");
+        fleet.answer("", 31, 40);
+        assert_eq!(fleet.limit, None);
     }
 }
