@@ -202,7 +202,7 @@ mod tests {
 
     fn reply(event: &Event, verdict: Verdict, prompt: &Prompt) -> (u8, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let Code(code) = answer(event, verdict, prompt, Streams { stdout: &mut out, stderr: &mut err });
+        let code = answer(event, verdict, prompt, Streams { stdout: &mut out, stderr: &mut err }).0;
         (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
@@ -223,7 +223,7 @@ mod tests {
             let streams: [&mut dyn Write; 2] =
                 if closed == 0 { [&mut own, &mut other] } else { [&mut other, &mut own] };
             let [stdout, stderr] = streams;
-            let Code(code) = answer(&STOP, admitted(), &Prompt::default(), Streams { stdout, stderr });
+            let code = answer(&STOP, admitted(), &Prompt::default(), Streams { stdout, stderr }).0;
             assert_eq!(code, 0, "the stream {closed} is closed");
         }
     }
@@ -267,7 +267,7 @@ mod tests {
         let words = format!("❄ Compaction paused 30s: {}.\n", Reason::Cooldown.words());
         assert_eq!(plain(&compact, verdict(Outcome::Refuse, Reason::Cooldown)), (2, String::new(), words));
         let streams = Streams { stdout: &mut Vec::new(), stderr: &mut Closed };
-        let Code(code) = answer(&compact, verdict(Outcome::Refuse, Reason::Cooldown), &Prompt::default(), streams);
+        let code = answer(&compact, verdict(Outcome::Refuse, Reason::Cooldown), &Prompt::default(), streams).0;
         assert_eq!(code, 0, "the reason cannot be written");
         let mut admitted = verdict(Outcome::Admit, Reason::Admitted);
         admitted.decision.memory = Some(Box::new(Memory { work: "echo:1".to_owned(), rest: None }));
