@@ -80,8 +80,8 @@ checks() {
   cargo clippy --locked --all-targets --quiet -- -D warnings || failed=1
   [ -z "$darwin" ] || cargo check --locked --quiet --target $darwin --lib --bins || failed=1
   cargo build --quiet "${tls[@]}" --lib || failed=1
-  # 45,000 histories of the fault simulator with a server.
-  FROSTY_HISTORIES=45000 cargo test --locked --lib histories_with_a_server >"$work/histories" 2>&1 || failed=1
+  # 20,000 histories of the fault simulator with a server.
+  FROSTY_HISTORIES=20000 cargo test --locked --lib histories_with_a_server >"$work/histories" 2>&1 || failed=1
   return $failed
 }
 client= fuzzing= checking= fetching=
