@@ -98,10 +98,7 @@ impl Hint for DispatchError {
                 "set some: frosty config set routes '[{\"to\": \"echo\", \"run\": [\"cat\"]}]'".to_owned()
             }
             Self::Shadow => "start them: export FROSTY_MODE=enforce".to_owned(),
-            Self::PasswordInUnit => {
-                "put the URL into the configuration: frosty config set store URL; and see docs/stores.md for a password file"
-                    .to_owned()
-            }
+            Self::PasswordInUnit => "put the URL into your configuration: frosty config set store URL".to_owned(),
             Self::Disabled => "switch it on: unset FROSTY_DISABLE".to_owned(),
             Self::Stream { .. } | Self::Streams => "check the server: frosty doctor".to_owned(),
             Self::NoServer { .. } => "name the server: export FROSTY_STORE=redis://127.0.0.1:18000".to_owned(),
@@ -146,7 +143,8 @@ pub fn run(args: DispatchArgs) -> Result<(), Failure> {
         for (number, route) in config.routes.iter().enumerate().filter(|(_, route)| route.works()) {
             let (config, env, once) = (&config, &env, args.once);
             let folder = route.session.as_ref().and_then(|session| session.folder.as_ref());
-            let folder = folder.map(|folder| client::expanded(env, folder)).or_else(|| std::env::current_dir().ok());
+            let folder = folder.map(|folder| client::expanded(env, folder));
+            let folder = folder.or_else(|| env.claude_project_dir.clone()).or_else(|| std::env::current_dir().ok());
             let terms = Terms { env, flags: &flags, folder, reported: Cell::new(None) };
             for starter in Starter::all_of(config, env, route) {
                 let terms = terms.clone();
@@ -260,6 +258,8 @@ fn start(mut starter: Starter<'_, Processes<'_>>, terms: &Terms<'_>, once: bool)
         if config.is_some() && starter.turn() {
             continue;
         }
+        // The exits are recorded also while nothing can be admitted.
+        starter.reap();
         if once && !starter.has_children() {
             return starter.leave();
         }

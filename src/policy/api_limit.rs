@@ -228,7 +228,7 @@ impl FleetState {
     }
 }
 
-/// Opens a limit. A longer one that is open keeps its end. It was met anew, so no earlier release exempts a scope from it.
+/// Opens a limit. A longer one that is open keeps its end. An earlier release exempts no scope from a limit that was met anew.
 fn open(limit: &mut Option<Span>, span: Span) {
     let end = limit.map_or(span.end, |open| open.end.max(span.end));
     *limit = Some(Span::new(span.start, end));

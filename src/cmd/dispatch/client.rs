@@ -61,7 +61,7 @@ pub(super) fn missing(env: &Env, session: &SessionRoute, key: usize) -> Option<(
     let told = arm::told(&Env { on: None, ..env.clone() }, None, place.as_deref());
     if told.unwrap_or(Some(false)) == Some(false) {
         let place = place.as_deref().map(text::path).unwrap_or_default();
-        return Some((format!("Frosty is off in {place}"), format!("switch it on: (cd {place} && frosty on)")));
+        return Some((format!("Frosty is off in {place}"), format!("switch it on: frosty on --project {place}")));
     }
     let file = session.keys.get(key).map(|file| expanded(env, file))?;
     let why = read::file(&file, LONGEST_KEY).err()?;

@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use crate::store::fleet_reader::{FleetReader, Session};
 use crate::text;
 
-/// The pause after a request that no store could decide.
+/// The pause after a request that no store could decide, and while a hold is in force.
 pub(super) const AFTER_ERROR: Duration = Duration::from_secs(2);
 /// The pause while something is missing without which no client can be started.
 const WITHOUT_CLIENT: Duration = Duration::from_secs(60);
@@ -204,6 +204,7 @@ impl<'a, L: Launcher> Starter<'a, L> {
     fn admitted(&mut self) -> Result<Option<Admitted>, StoreError> {
         let Some(first) = self.claims.needs_one()? else { return Ok(None) };
         if held::of(&self.first, &self.claims.agent)?.is_by_person() {
+            self.not_before = clock::now() + AFTER_ERROR;
             return Ok(None);
         }
         if let Some((why, hint)) = self.launcher.missing() {
@@ -308,7 +309,7 @@ impl<'a, L: Launcher> Starter<'a, L> {
     }
 
     /// Records the exits of the clients that have ended.
-    fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         let mut ended = Vec::new();
         let launcher = &self.launcher;
         self.children.retain_mut(|(started, own)| {

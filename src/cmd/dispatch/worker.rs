@@ -30,7 +30,7 @@ use crate::store::fleet_reader::FleetReader;
 use crate::store::{self, StoreError, work as queues};
 use crate::text;
 
-/// The pause after a request that no store could decide.
+/// The pause after a request that no store could decide, and while a hold is in force.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
 /// The most characters of the host's name in the session's id.
 const LONGEST_HOST: usize = 80;
@@ -151,7 +151,7 @@ impl<'a, R: Runner> Worker<'a, R> {
     }
 
     /// Returns whether an entry may be claimed, while no other worker or session of the agent has one in hand.
-    fn can_claim(&self) -> Result<bool, StoreError> {
+    fn can_claim(&mut self) -> Result<bool, StoreError> {
         let mut reader = FleetReader::open_to_change(&self.config);
         let now = reader.now()?;
         let all = queues::contents(&mut reader, Some(&self.agent), 1)?;
@@ -165,7 +165,14 @@ impl<'a, R: Runner> Worker<'a, R> {
             let is_own = contents.queue.hand.iter().any(|in_hand| in_hand.session == self.session);
             is_lost || is_own || (lasting.is_empty() && is_due)
         };
-        Ok(all.iter().any(is_free) && !held::of(&self.config, &self.agent)?.is_by_person())
+        if !all.iter().any(is_free) {
+            return Ok(false);
+        }
+        let is_held = held::of(&self.config, &self.agent)?.is_by_person();
+        if is_held {
+            self.not_before = clock::now() + AFTER_ERROR;
+        }
+        Ok(!is_held)
     }
 
     /// Sends the request. Returns the entry, where the store has committed an admission with one.

@@ -77,7 +77,7 @@ pub fn run(args: ReplyArgs) -> Result<(), Failure> {
         })
     })??;
     if !is_new {
-        // It wakes nobody again, so that no agent keeps another one awake by it.
+        // The same reply wakes nobody a second time. Otherwise one agent could keep another one awake.
         out::say(&format!("the question {shown} has this reply already"));
         return Ok(());
     }

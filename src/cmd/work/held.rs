@@ -6,7 +6,7 @@ use crate::scope;
 use crate::store::StoreError;
 use crate::store::fleet_reader::FleetReader;
 
-/// Returns a hold that applies to an agent (its encoded name), where one is in force: `own` is of its scopes, else of the fleet.
+/// Returns the holds in force that apply to an agent, by the agent's encoded name.
 ///
 /// # Errors
 /// When the store cannot be read.
